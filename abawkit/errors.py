@@ -1,0 +1,84 @@
+"""The exceptions that a user meets, the exit code of each, and how problems in files are written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SHOWN_PROBLEMS = 20
+"""Problems that a message lists before it only counts."""
+
+
+def printable(text: str) -> str:
+    r"""Escapes what could move a terminal's cursor, turn its text around or hide: all but printable characters.
+
+    Args:
+        text: Anything that came out of a file.
+
+    Returns:
+        The text with control characters, ANSI escapes, bidirectional marks and lone surrogates as ``\x1b``-like
+        escapes; printable text, non-ASCII too, is unchanged.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class AbawkitError(Exception):
+    """An error that is the user's to mend: the message says what was found, what was expected and what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(AbawkitError):
+    """A recipe, an option or a combination of options that cannot be run."""
+
+    exit_code = 2
+
+
+class DataError(AbawkitError):
+    """Annotations, lists, submissions, frames or checkpoints that are not what they must be."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Problem:
+    """One defect of one file.
+
+    Attributes:
+        line: Line number, counted from 1; 0 where the defect is the file's as a whole.
+        column: Name of the column, or ``""`` where the defect is the row's.
+        message: What was found and what was expected, in one line.
+    """
+
+    line: int
+    column: str
+    message: str
+
+    def text(self, path: Path) -> str:
+        """``path:line: column 'arousal': got 1.7, expected -1..1 or -5``, safe to print."""
+        where = f"{path}:{self.line}: " if self.line else f"{path}: "
+        column = f"column '{self.column}': " if self.column else ""
+        return printable(f"{where}{column}{self.message}")
+
+
+class ProblemsError(DataError):
+    """A file with problems.
+
+    Attributes:
+        path: The file.
+        problems: Every problem found, in the order of lines.
+    """
+
+    def __init__(self, path: Path, problems: Sequence[Problem], advice: str) -> None:
+        self.path = path
+        self.problems = sorted(problems)
+        shown = [p.text(path) for p in self.problems[:SHOWN_PROBLEMS]]
+        if len(self.problems) > len(shown):
+            more = len(self.problems) - len(shown)
+            shown.append(f"... and {more:,} more problems in {printable(str(path))}; --json prints them all")
+        super().__init__("\n".join([*shown, advice]))
+
+
+class DataWarning(UserWarning):
+    """Something in a file that was accepted, and that its owner should know of."""

@@ -1,0 +1,93 @@
+"""Writing files whole or not at all, refusing to overwrite, and digests."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from abawkit.errors import ConfigError
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Refuses an output that exists, before any work is spent on it.
+
+    Raises:
+        ConfigError: If `path` exists and `force` is false, or if it is a folder where a file is to be written.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; give the path of the file to write")
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: exists already; give another path, or --force to replace it")
+
+
+def new_folder(path: Path, *, force: bool) -> Path:
+    """Makes an output folder; one that holds anything is refused unless `force` is true.
+
+    Returns:
+        The folder, which exists and can be written to.
+
+    Raises:
+        ConfigError: If `path` is a file, holds files (without `force`), or can't be written to.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path}: is a file; give the path of a folder")
+    if path.is_dir() and not force and any(path.iterdir()):
+        raise ConfigError(f"{path}: is not empty; give another folder, or --force to write into this one")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't make this folder ({error.strerror})") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"{path}: this folder is read-only; give one that can be written to")
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a file beside `path` for writing; it becomes `path` when the block ends without an error.
+
+    What was at `path` stays whole until then, and stays if the block fails or the disk is full.
+
+    Yields:
+        The file, opened for bytes.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes indented JSON, whole or not at all; NaN and infinity are refused, as JSON has no word for them."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """The SHA-256 digest of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 digest of a file's content, in hexadecimal; read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

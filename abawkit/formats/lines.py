@@ -1,0 +1,111 @@
+"""From a file of unknown origin to clean text: what can only be one thing is accepted, the rest is named."""
+
+import re
+import warnings
+from pathlib import Path
+
+from abawkit.errors import DataError, DataWarning, printable
+from abawkit.names import IMAGE_SUFFIXES
+
+SIGNATURES = {
+    b"\x1f\x8b": "gzip-compressed data; unpack it first",
+    b"PK\x03\x04": "a zip archive (or an Office document); unpack it, or export it as CSV",
+    b"%PDF": "a PDF document",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"PAR1": "a Parquet table",
+    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+    b"\x93NUMPY": "a NumPy array",
+}
+"""First bytes of files that are handed in by mistake."""
+
+IMAGE_HEADERS = ("image", "image_location", "Image", "image_name")
+"""First header fields that name the column of images; the first is the official one, the others were seen."""
+
+BOM = b"\xef\xbb\xbf"
+
+
+def read_text(path: Path, expected: str) -> bytes:
+    r"""Reads a text file and evens out what editors and systems do differently.
+
+    Accepts a byte-order mark, CRLF and CR line ends, trailing blanks and tabs, blank lines at the end, and a missing
+    final newline.
+
+    Args:
+        path: The file.
+        expected: What the file should be, as in ``an annotation file``; used in messages.
+
+    Returns:
+        UTF-8 text with ``\n`` after every line, of which there is at least one. Line numbers are those of the file.
+
+    Raises:
+        DataError: If the file is absent, a folder, unreadable, empty, or not UTF-8 text.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; expected {expected}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder; expected {expected}") from error
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); expected {expected}") from error
+    _refuse_other_files(path, content, expected)
+    content = content.removeprefix(BOM)
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b" \n" in content or b"\t\n" in content or content.endswith((b" ", b"\t")):
+        content = re.sub(rb"[ \t]+(?=\n|\Z)", b"", content)
+    content = content.rstrip(b"\n")
+    if not content:
+        raise DataError(f"{path}: is empty; expected {expected}")
+    return content + b"\n"
+
+
+def header_lines(path: Path, content: bytes, expected: str) -> int:
+    """Finds out whether the first line is a header, by its first field alone: headers are often narrower than rows.
+
+    Args:
+        path: The file, for messages.
+        content: Its text, from `read_text`.
+        expected: What the file should be, as in ``an annotation file``.
+
+    Returns:
+        The number of lines before the first row: 1, or 0 for a file without a header, which gives a `DataWarning`, as
+        a header of another edition does.
+
+    Raises:
+        DataError: If the first line is neither a header nor a row, or no row follows the header.
+    """
+    line = content[: content.index(b"\n")].decode()
+    first = line.split(",", 1)[0].strip().strip('"')
+    if first.lower().endswith(IMAGE_SUFFIXES):
+        warnings.warn(f"{path}: has no header; its first line is read as a row", DataWarning, stacklevel=3)
+        return 0
+    if first not in IMAGE_HEADERS:
+        got = printable(line[:80])
+        raise DataError(f"{path}:1: got the header '{got}', expected {expected}, whose header begins with 'image'")
+    if first != IMAGE_HEADERS[0]:
+        warnings.warn(f"{path}: the header's first field is '{first}', read as 'image'", DataWarning, stacklevel=3)
+    if content.index(b"\n") == len(content) - 1:
+        raise DataError(f"{path}: holds a header and no rows; expected {expected}")
+    return 1
+
+
+def _refuse_other_files(path: Path, content: bytes, expected: str) -> None:
+    """Raises DataError for content that is not UTF-8 text, saying what it looks like."""
+    for signature, kind in SIGNATURES.items():
+        if content.startswith(signature):
+            raise DataError(f"{path}: looks like {kind}; expected {expected}")
+    nul = content.find(b"\0")
+    if nul >= 0:
+        utf16 = content[:64].count(b"\0") >= 16
+        kind = "UTF-16 text; save it as UTF-8" if utf16 else f"binary data (a NUL byte at offset {nul:,})"
+        raise DataError(f"{path}: looks like {kind}; expected {expected}")
+    if content.isascii():
+        return
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: is not UTF-8 text ({error.reason}); expected {expected}") from error

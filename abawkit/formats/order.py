@@ -1,0 +1,76 @@
+"""Whether the rows of a submission are those of the list: none missing, none added, none moved, repeats kept."""
+
+import numpy as np
+
+from abawkit.errors import Problem
+from abawkit.formats.rows import shortened
+from abawkit.tables import Array, FrameList, occurrences
+
+
+def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
+    """Compares the rows of a file with the list, row by row, and names each difference once.
+
+    A row is the pair of image and occurrence. After a row that is missing, the rows behind it are not wrong: they are
+    matched with the list in the way that names the fewest rows as moved.
+
+    Args:
+        rows: Images of the file, with their lines.
+        frames: The list.
+
+    Returns:
+        Problems without order. A missing row has the line at which it should stand.
+    """
+    if rows.images.equals(frames.images):
+        return []
+    listed = {key: row for row, key in enumerate(_keys(frames))}
+    position = np.array([listed.get(key, -1) for key in _keys(rows)], dtype=np.int64)
+    known = np.flatnonzero(position >= 0)
+    kept = known[_longest_increasing(position[known])]
+    moved = np.setdiff1d(known, kept)
+    missing = np.setdiff1d(np.arange(len(frames)), position[known])
+    problems = [_extra(rows, frames, row) for row in np.flatnonzero(position < 0).tolist()]
+    for row in moved.tolist():
+        place = f"its place in the list is row {position[row] + 1:,} (line {frames.lines[position[row]]:,} of the list)"
+        problems.append(
+            Problem(int(rows.lines[row]), "image", f"got '{shortened(rows.images[row].as_py())}' out of order; {place}")
+        )
+    for row in missing.tolist():
+        before = int(np.searchsorted(position[kept], row))
+        line = int(rows.lines[kept[before - 1]]) + 1 if before else int(rows.lines[0] if len(rows) else 2)
+        name = shortened(frames.images[row].as_py())
+        problems.append(Problem(line, "image", f"row missing: '{name}' (line {frames.lines[row]:,} of the list)"))
+    return problems
+
+
+def _keys(rows: FrameList) -> list[tuple[str, int]]:
+    return list(zip(rows.images.to_pylist(), occurrences(rows.images).tolist(), strict=True))
+
+
+def _extra(rows: FrameList, frames: FrameList, row: int) -> Problem:
+    name = rows.images[row].as_py()
+    listed = frames.images.to_pylist().count(name)
+    times = f"{listed} time{'s' if listed > 1 else ''}"
+    reason = f"the list has it {times}, this is one more" if listed else "the list does not have it"
+    return Problem(int(rows.lines[row]), "image", f"got '{shortened(name)}', {reason}")
+
+
+def _longest_increasing(values: Array) -> Array:
+    """Indices of a longest strictly increasing subsequence.
+
+    Source: patience sorting, C. Schensted, Longest increasing and decreasing subsequences, 1961; O(n log n).
+    """
+    tops = np.zeros(len(values) + 1, dtype=np.int64)  # tops[k]: index of the smallest end of an increasing run of k
+    ends = np.full(len(values) + 1, np.iinfo(np.int64).max)
+    previous = np.full(len(values), -1, dtype=np.int64)
+    longest = 0
+    for index, value in enumerate(values.tolist()):
+        run = int(np.searchsorted(ends[:longest], value))
+        previous[index] = tops[run - 1] if run else -1
+        tops[run], ends[run] = index, value
+        longest = max(longest, run + 1)
+    chain: list[int] = []
+    index = int(tops[longest - 1]) if longest else -1
+    while index >= 0:
+        chain.append(index)
+        index = int(previous[index])
+    return np.array(chain[::-1], dtype=np.int64)

@@ -1,0 +1,71 @@
+"""The challenge's metrics, each with its definition, its estimator and what it says of empty classes.
+
+Sources: L. I.-K. Lin, A concordance correlation coefficient to evaluate reproducibility, Biometrics 45 (1989) 255-268;
+the challenge's measure, https://arxiv.org/abs/2407.03835, section 4.
+"""
+
+import numpy as np
+
+from abawkit.tables import Array
+
+
+def ccc(truth: Array, prediction: Array) -> float:
+    """Concordance correlation coefficient, 2 cov / (var_x + var_y + (mean_x - mean_y)^2).
+
+    All moments are population moments (divided by n): mixing them with sample moments gives values above 1.
+
+    Args:
+        truth: Real values, shape (n,).
+        prediction: Real values, shape (n,).
+
+    Returns:
+        A value in [-1, 1]; 0 where either is constant or n is 0, for then nothing varies together.
+    """
+    x, y = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"got shapes {x.shape} and {y.shape}, expected two equal shapes (n,)")
+    if not x.size or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    x_mean, y_mean = x.mean(), y.mean()
+    dx, dy = x - x_mean, y - y_mean
+    value = 2 * np.mean(dx * dy) / (np.mean(dx * dx) + np.mean(dy * dy) + (x_mean - y_mean) ** 2)
+    return float(np.clip(value, -1.0, 1.0))  # rounding alone can leave the interval
+
+
+def f1_per_class(truth: Array, prediction: Array, classes: int) -> Array:
+    """F1 of each class against the others, 2 TP / (2 TP + FP + FN).
+
+    Args:
+        truth: Class indices, shape (n,).
+        prediction: Class indices, shape (n,).
+        classes: Number of classes.
+
+    Returns:
+        float64, shape (classes,); 0 for a class that neither truth nor prediction has.
+    """
+    truth, prediction = np.asarray(truth, dtype=np.int64), np.asarray(prediction, dtype=np.int64)
+    if truth.shape != prediction.shape or truth.ndim != 1:
+        raise ValueError(f"got shapes {truth.shape} and {prediction.shape}, expected two equal shapes (n,)")
+    confusion = np.bincount(truth * classes + prediction, minlength=classes * classes).reshape(classes, classes)
+    return _f1(np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+
+
+def f1_per_unit(truth: Array, prediction: Array) -> Array:
+    """F1 of the positive class of each action unit; a row with no active unit counts like any other.
+
+    Args:
+        truth: 0 and 1, shape (n, units).
+        prediction: 0 and 1, shape (n, units).
+
+    Returns:
+        float64, shape (units,); 0 for a unit that is active in neither truth nor prediction.
+    """
+    truth, prediction = np.asarray(truth, dtype=bool), np.asarray(prediction, dtype=bool)
+    if truth.shape != prediction.shape or truth.ndim != 2:
+        raise ValueError(f"got shapes {truth.shape} and {prediction.shape}, expected two equal shapes (n, units)")
+    return _f1((truth & prediction).sum(axis=0), truth.sum(axis=0), prediction.sum(axis=0))
+
+
+def _f1(both: Array, in_truth: Array, in_prediction: Array) -> Array:
+    total = in_truth + in_prediction
+    return np.divide(2.0 * both, total, out=np.zeros(len(total)), where=total > 0)

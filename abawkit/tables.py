@@ -1,0 +1,219 @@
+"""The tables that the stages pass on: columnar, checked when built, never changed afterwards.
+
+A row's identity is its row number. The image name is not: the official files name some frames twice.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from abawkit.files import sha256
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS, VA_MAX, VA_MIN
+
+Array = npt.NDArray[Any]
+
+DECIMALS = 6
+"""Decimals of valence and arousal in a submission.
+
+No rule was published. Six survive float32: in -1..1 its rounding error is at most 3e-8, so text, float32 and text again
+is the identity, while the rounding to 1e-6 is far below what any annotator, network or score can tell apart.
+"""
+
+
+def videos_of(images: pa.StringArray) -> pa.StringArray:
+    """The video of each image: all that stands before the last slash.
+
+    Args:
+        images: Image names ``VIDEO/00001.jpg``.
+    """
+    return pc.list_element(pc.split_pattern(images, "/", max_splits=1, reverse=True), 0)
+
+
+def occurrences(images: pa.StringArray) -> Array:
+    """How often each row's image stood before it: 0 for the first row that names an image, 1 for the second.
+
+    The pair (image, occurrence) names a row even where a list repeats images.
+
+    Returns:
+        int64, shape (n,).
+    """
+    codes = images.dictionary_encode().indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    ranks = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
+    result = np.empty(len(codes), dtype=np.int64)
+    result[order] = ranks
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Columns of equal length, of which the first is the image name.
+
+    Attributes:
+        images: Image names as the file has them, Arrow strings, length n.
+    """
+
+    images: pa.StringArray
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            column = getattr(self, field.name)
+            if len(column) != len(self.images):
+                raise ValueError(f"{field.name} has {len(column)} rows, images has {len(self.images)}")
+            if isinstance(column, np.ndarray):
+                column.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def videos(self) -> pa.StringArray:
+        """The video of each row."""
+        return videos_of(self.images)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the image names, one a line: equal for two lists that name the same frames in the same order."""
+        return sha256("\n".join(self.images.to_pylist()).encode())
+
+    def select(self, rows: Array) -> Self:
+        """The table with these rows alone.
+
+        Args:
+            rows: Row numbers or a mask of rows.
+        """
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(
+            **{
+                name: column.take(pa.array(index)) if name == "images" else column[index]
+                for name, column in columns.items()
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FrameList(_Table):
+    """The frames that a submission must answer, in order.
+
+    Attributes:
+        lines: Line of each row in the file, counted from 1, int64, shape (n,).
+    """
+
+    lines: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations(_Table):
+    """Annotated frames. Where a mask is false, the value beside it is 0 and means nothing.
+
+    Attributes:
+        lines: Line of each row in the file, counted from 1, int64, shape (n,).
+        va: Valence and arousal in [-1, 1], float64, shape (n, 2).
+        expression: Class index 0..7, int8, shape (n,).
+        au: Action units, 0 or 1, int8, shape (n, 12).
+        va_valid: True where valence and arousal are both annotated, shape (n,).
+        expression_valid: True where the expression is annotated, shape (n,).
+        au_valid: True where all twelve action units are annotated, shape (n,).
+        va_partial: True where just one of valence and arousal is annotated (VA counts as missing), shape (n,).
+        au_partial: True where some, but not all, action units are annotated (AU counts as missing), shape (n,).
+    """
+
+    lines: Array
+    va: Array
+    expression: Array
+    au: Array
+    va_valid: Array
+    expression_valid: Array
+    au_valid: Array
+    va_partial: Array
+    au_partial: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_decisions(self.va, self.expression, self.au)
+
+    @property
+    def all_valid(self) -> Array:
+        """True where every task is annotated, shape (n,)."""
+        return np.asarray(self.va_valid & self.expression_valid & self.au_valid)
+
+    @property
+    def any_valid(self) -> Array:
+        """True where at least one task is annotated, shape (n,)."""
+        return np.asarray(self.va_valid | self.expression_valid | self.au_valid)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions(_Table):
+    """What networks say of each frame, before anything is decided.
+
+    Attributes:
+        va: Valence and arousal in [-1, 1], float32, shape (n, 2).
+        expression: Probabilities of the eight expressions, rows sum to 1, float32, shape (n, 8).
+        au: Probability of each action unit, float32, shape (n, 12).
+    """
+
+    va: Array
+    expression: Array
+    au: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shapes = {"va": 2, "expression": len(EXPRESSIONS), "au": len(ACTION_UNITS)}
+        for name, width in shapes.items():
+            column = getattr(self, name)
+            if column.shape != (len(self), width) or column.dtype != np.float32:
+                raise ValueError(f"{name}: got {column.dtype} {column.shape}, expected float32 {(len(self), width)}")
+            if not np.isfinite(column).all():
+                raise ValueError(f"{name}: holds values that are not finite")
+
+    def decide(self) -> "Submission":
+        """The decisions that score best without tuning: the likeliest expression, action units from probability 0.5.
+
+        Returns:
+            The submission; valence and arousal are rounded to the `DECIMALS` that its file holds.
+        """
+        return Submission(
+            images=self.images,
+            va=np.round(np.clip(self.va.astype(np.float64), VA_MIN, VA_MAX), DECIMALS) + 0.0,  # + 0.0: no -0.000000
+            expression=self.expression.argmax(axis=1).astype(np.int8),
+            au=(self.au >= 0.5).astype(np.int8),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Submission(_Table):
+    """What is handed in: one decision for each row of the list.
+
+    Attributes:
+        va: Valence and arousal in [-1, 1], float64, shape (n, 2).
+        expression: Class index 0..7, int8, shape (n,).
+        au: Action units, 0 or 1, int8, shape (n, 12).
+    """
+
+    va: Array
+    expression: Array
+    au: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_decisions(self.va, self.expression, self.au)
+
+
+def _check_decisions(va: Array, expression: Array, au: Array) -> None:
+    """Raises ValueError for a value that no task can have: a bug of the caller, as readers refuse it with its line."""
+    if va.shape[1:] != (2,) or au.shape[1:] != (len(ACTION_UNITS),):
+        raise ValueError(f"got va {va.shape} and au {au.shape}, expected (n, 2) and (n, {len(ACTION_UNITS)})")
+    if not ((va >= VA_MIN) & (va <= VA_MAX)).all():  # false for NaN too
+        raise ValueError("va holds values outside [-1, 1]")
+    if not ((expression >= 0) & (expression < len(EXPRESSIONS))).all():
+        raise ValueError(f"expression holds values outside 0..{len(EXPRESSIONS) - 1}")
+    if not ((au == 0) | (au == 1)).all():
+        raise ValueError("au holds values other than 0 and 1")
