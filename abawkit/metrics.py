@@ -68,4 +68,5 @@ def f1_per_unit(truth: Array, prediction: Array) -> Array:
 
 def _f1(both: Array, in_truth: Array, in_prediction: Array) -> Array:
     total = in_truth + in_prediction
-    return np.divide(2.0 * both, total, out=np.zeros(len(total)), where=total > 0)
+    f1: Array = np.divide(2.0 * both, total, out=np.zeros(len(total)), where=total > 0)
+    return f1

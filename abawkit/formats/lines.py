@@ -1,7 +1,10 @@
 """From a file of unknown origin to clean text: what can only be one thing is accepted, the rest is named."""
 
+import gzip
+import io
 import re
 import warnings
+import zlib
 from pathlib import Path
 
 from abawkit.errors import DataError, DataWarning, printable
@@ -20,6 +23,9 @@ SIGNATURES = {
 }
 """First bytes of files that are handed in by mistake."""
 
+MAX_BYTES = 1 << 30
+"""Largest text that is unpacked: a hundred times the largest file of the challenge."""
+
 IMAGE_HEADERS = ("image", "image_location", "Image", "image_name")
 """First header fields that name the column of images; the first is the official one, the others were seen."""
 
@@ -29,8 +35,8 @@ BOM = b"\xef\xbb\xbf"
 def read_text(path: Path, expected: str) -> bytes:
     r"""Reads a text file and evens out what editors and systems do differently.
 
-    Accepts a byte-order mark, CRLF and CR line ends, trailing blanks and tabs, blank lines at the end, and a missing
-    final newline.
+    A file whose name ends in ``.gz`` is unpacked. Accepts a byte-order mark, CRLF and CR line ends, trailing blanks
+    and tabs, blank lines at the end, and a missing final newline.
 
     Args:
         path: The file.
@@ -50,6 +56,8 @@ def read_text(path: Path, expected: str) -> bytes:
         raise DataError(f"{path}: is a folder; expected {expected}") from error
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); expected {expected}") from error
+    if path.suffix == ".gz":
+        content = _unpacked(path, content, expected)
     _refuse_other_files(path, content, expected)
     content = content.removeprefix(BOM)
     if b"\r" in content:
@@ -90,6 +98,18 @@ def header_lines(path: Path, content: bytes, expected: str) -> int:
     if content.index(b"\n") == len(content) - 1:
         raise DataError(f"{path}: holds a header and no rows; expected {expected}")
     return 1
+
+
+def _unpacked(path: Path, content: bytes, expected: str) -> bytes:
+    """The content of a gzip file whose name says that it is one."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            text = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: can't be unpacked ({error}); expected {expected}, compressed with gzip") from error
+    if len(text) > MAX_BYTES:
+        raise DataError(f"{path}: unpacks to more than {MAX_BYTES:,} bytes; expected {expected}")
+    return text
 
 
 def _refuse_other_files(path: Path, content: bytes, expected: str) -> None:

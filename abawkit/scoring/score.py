@@ -67,7 +67,7 @@ def score(truth: Annotations, submission: Submission, protocol: Protocol = "offi
         DataWarning: If a task has no annotated row, an expression or a unit no truth, or an answer does not vary.
     """
     if not truth.images.equals(submission.images):
-        raise DataError("the rows of the submission are not those of the annotations; abawkit check names each difference")
+        raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
     everywhere = truth.all_valid if protocol == "strict" else np.ones(len(truth), dtype=bool)
     masks = {
         "va": truth.va_valid & everywhere,
@@ -111,7 +111,7 @@ def _warn(truth: Annotations, submission: Submission, masks: dict[str, Array]) -
         if absent:
             found.append(f"no annotated {', '.join(absent)}; F1 0 each, and the mean is over eight all the same")
     if au.any():
-        idle = [name for name, active in zip(ACTION_UNITS, truth.au[au].any(axis=0), strict=True) if not active]
+        idle = [name for name, active in zip(ACTION_UNITS, np.any(truth.au[au], axis=0), strict=True) if not active]
         if idle:
             found.append(f"never active: {', '.join(idle)}; F1 0 each, and the mean is over twelve all the same")
     for text in found:

@@ -1,0 +1,38 @@
+"""The commands, in the order in which they are used."""
+
+from typing import Annotated
+
+import typer
+
+import abawkit
+from abawkit.cli.check import check
+from abawkit.cli.curate import curate
+from abawkit.cli.score import score
+from abawkit.cli.synth import synth
+
+app = typer.Typer(
+    help="From a release of the ABAW challenge to a checked submission and its honest score.",
+    epilog="Start with: abawkit demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"abawkit {abawkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version  # done by its callback
+
+
+for command in (synth, curate, check, score):
+    app.command(no_args_is_help=True)(command)

@@ -1,0 +1,73 @@
+"""What every command does alike: errors become a message and an exit code, warnings become lines on stderr."""
+
+import functools
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, ParamSpec, TextIO
+
+import typer
+
+from abawkit.errors import AbawkitError, DataWarning, ProblemsError, printable
+
+
+P = ParamSpec("P")
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Makes a function a command.
+
+    `AbawkitError` ends it with its message on stderr and its exit code, and with the same in JSON on stdout where the
+    command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` is a line on stderr. Anything else is
+    a bug and keeps its traceback.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DataWarning)
+            warnings.showwarning = _show_warning
+            try:
+                function(*args, **kwargs)
+            except AbawkitError as error:
+                if kwargs.get("as_json"):
+                    print_json(_as_json(error))
+                say(f"error: {error}")
+                raise typer.Exit(error.exit_code) from error
+            except KeyboardInterrupt as error:
+                say("interrupted")
+                raise typer.Exit(130) from error
+
+    return wrapped
+
+
+def print_json(content: Any) -> None:
+    """Writes one JSON object on stdout."""
+    print(json.dumps(content, indent=2, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """Writes for a person, on stderr; what could disturb a terminal is escaped."""
+    print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
+
+
+def _as_json(error: AbawkitError) -> dict[str, Any]:
+    content: dict[str, Any] = {"error": str(error), "exit_code": error.exit_code}
+    if isinstance(error, ProblemsError):
+        content["path"] = str(error.path)
+        content["problems"] = [{"line": p.line, "column": p.column, "message": p.message} for p in error.problems]
+    return content
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    del filename, lineno, file, line
+    if issubclass(category, DataWarning):
+        say(f"warning: {message}")

@@ -1,0 +1,130 @@
+"""``abawkit curate``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abawkit.cli.command import command, print_json, say
+from abawkit.cli.options import Force, Json, Workers
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+
+if TYPE_CHECKING:
+    from abawkit.curation.curate import Curation
+
+
+class _Policy(StrEnum):
+    STRICT = "strict"
+    PER_TASK = "per-task"
+
+
+class _Repeats(StrEnum):
+    KEEP = "keep"
+    UNIQUE = "unique"
+
+
+@command
+def curate(
+    release: Annotated[Path, typer.Argument(help="Folder of the release.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the curated set.")],
+    policy: Annotated[
+        _Policy,
+        typer.Option(help="strict: keep a frame if all its 15 values are annotated; per-task: if any task is."),
+    ] = _Policy.STRICT,
+    repeats: Annotated[
+        _Repeats,
+        typer.Option(help="keep repeated rows, or unique: one an image, none where its labels conflict."),
+    ] = _Repeats.KEEP,
+    train: Annotated[Path | None, typer.Option(help="Training annotations, if not in the release.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Validation annotations, if not in the release.")] = None,
+    frames: Annotated[Path | None, typer.Option(help="Folder of the frames, if not RELEASE/cropped_aligned.")] = None,
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="Leave the frames out.")] = False,
+    allow_shared_videos: Annotated[
+        bool, typer.Option("--allow-shared-videos", help="Accept a video that is in both splits.")
+    ] = False,
+    max_missing: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of frames that may be missing or unreadable.")
+    ] = 0.001,
+    workers: Workers = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Validate and filter the annotations of a release, and pack its frames.
+
+    Writes table.parquet (every row with an annotated task, with masks and whether the policy keeps it), ledger.json,
+    dropped.csv (each dropped row with its reasons) and the packed frames.
+
+    Example: abawkit curate s-Aff-Wild2 --out curated --policy per-task
+    """
+    from abawkit.cli.display import bar
+    from abawkit.curation import curate as run
+    from abawkit.curation import locate
+    from abawkit.files import new_folder
+
+    sources = locate(release, train=train, validation=validation, frames=frames, labels_only=labels_only)
+    with bar("frames") as progress:
+        result = run(
+            sources,
+            new_folder(out, force=force),
+            policy=policy.value,
+            repeats=repeats.value,
+            allow_shared_videos=allow_shared_videos,
+            max_missing=max_missing,
+            workers=workers,
+            progress=progress,
+        )
+    if result.shared_videos:
+        say(
+            f"warning: {len(result.shared_videos):,} videos and {len(result.shared_images):,} images are in both splits: "
+            "scores on this validation split say nothing of new people"
+        )
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        _show(result, out)
+
+
+def _show(result: "Curation", out: Path) -> None:
+    from abawkit.cli.display import number, stdout, table
+
+    console = stdout()
+    splits = result.splits.values()
+
+    def rows(*entries: tuple[str, list[int]]) -> list[list[str]]:
+        return [[name, *map(number, values)] for name, values in entries]
+
+    figures = rows(
+        ("rows", [c.rows for c in splits]),
+        ("videos", [c.videos for c in splits]),
+        ("VA valid", [c.valid["va"] for c in splits]),
+        ("  only one of V and A", [c.va_partial for c in splits]),
+        ("EXPR valid", [c.valid["expression"] for c in splits]),
+        ("AU valid", [c.valid["au"] for c in splits]),
+        ("  only some AUs", [c.au_partial for c in splits]),
+        ("all three", [c.valid["all"] for c in splits]),
+        ("at least one", [c.valid["any"] for c in splits]),
+        ("repeated rows", [c.repeated for c in splits]),
+        ("images with conflicting rows", [c.conflicting for c in splits]),
+        (f"kept ({result.policy}, repeats: {result.repeats})", [c.kept for c in splits]),
+    )
+    console.print(table("Curation", ["", "train", "validation"], figures))
+    for title, names, before, after in (
+        ("Expressions", EXPRESSIONS, "expressions", "expressions_kept"),
+        ("Action units, active", ACTION_UNITS, "action_units", "action_units_kept"),
+    ):
+        columns = [getattr(c, key) for c in splits for key in (before, after)]
+        entries = rows(*((name, [column[i] for column in columns]) for i, name in enumerate(names)))
+        console.print(table(title, ["", "train", "kept", "validation", "kept"], entries))
+    reasons = sorted({reason for c in splits for reason in c.reasons})
+    entries = rows(*((reason, [c.reasons.get(reason, 0) for c in splits]) for reason in reasons))
+    if entries:
+        console.print(table("Dropped, a row counted once a reason", ["", "train", "validation"], entries))
+    if result.frames:
+        converted = "".join(f"; {kind} {count:,}" for kind, count in result.conversions.items())
+        console.print(f"frames: {result.frames:,} packed, {len(result.failures):,} missing or unreadable{converted}")
+        for failure in result.failures[:10]:
+            console.print(f"  {failure.image}: {failure.reason} ({failure.message})")
+    for split, counts in result.splits.items():
+        console.print(f"{split}: {counts.rows:,} -> {counts.kept:,}")
+    console.print(f"written: {out}")

@@ -1,0 +1,13 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
+Format = Annotated[str, typer.Option("--format", help="Format of the submission.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random number.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes or threads; default: one a processor.")]
+ListFile = Annotated[Path, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")]

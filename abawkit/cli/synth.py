@@ -1,0 +1,59 @@
+"""``abawkit synth``."""
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abawkit.cli.command import command, print_json
+from abawkit.cli.options import Force, Json, Seed, Workers
+
+
+class _Size(StrEnum):
+    TINY = "tiny"
+    DEMO = "demo"
+    LARGE = "large"
+
+
+@command
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder for the release.")],
+    size: Annotated[_Size, typer.Option(help="tiny: 300 frames, demo: 8,000, large: 50,000.")] = _Size.DEMO,
+    seed: Seed = 0,
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="Draw no frames.")] = False,
+    difficulty: Annotated[float, typer.Option(min=0.0, max=1.0, help="Strength of pose, light, blur and noise.")] = 0.45,
+    workers: Workers = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Draw a release: faces and labels of nobody, in the layout of the official one.
+
+    The truth of its test split is apart, in held_out/, for `abawkit score` alone.
+
+    Example: abawkit synth release --size demo
+    """
+    from abawkit.cli.display import bar, number, stdout, table
+    from abawkit.files import new_folder
+    from abawkit.synth import write_release
+
+    with bar("frames") as progress:
+        summary = write_release(
+            new_folder(out, force=force),
+            size=size.value,
+            seed=seed,
+            labels_only=labels_only,
+            difficulty=difficulty,
+            workers=workers,
+            progress=progress,
+        )
+    splits = asdict(summary)
+    if as_json:
+        print_json(splits)
+        return
+    rows = [
+        [name, *(number(counts[key]) for key in ("rows", "repeated_rows", "videos", "frames"))]
+        for name, counts in splits.items()
+    ]
+    stdout().print(table(f"Drawn: {out}", ["", "rows", "repeated", "videos", "frames"], rows))
