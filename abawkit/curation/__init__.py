@@ -1,0 +1,7 @@
+"""From annotation files to a curated set: what is valid, what is kept, and why every other row is not."""
+
+from abawkit.curation.curate import Curation, curate
+from abawkit.curation.sources import Sources, locate
+from abawkit.curation.table import CuratedSet, CuratedSplit, Split, open_curated
+
+__all__ = ["CuratedSet", "CuratedSplit", "Curation", "Sources", "Split", "curate", "locate", "open_curated"]

@@ -1,0 +1,197 @@
+"""Curation from end to end: read both splits, apply the policy, pack the frames, write down everything."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import abawkit
+from abawkit.curation.counts import SplitCounts, count
+from abawkit.curation.ledger import write_dropped
+from abawkit.curation.rules import Policy, RepeatedRows, Repeats, find_repeats, reason_bit, reasons_to_drop
+from abawkit.curation.sources import Sources, refuse_shared, shared_names
+from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, Split, write_table
+from abawkit.errors import DataError
+from abawkit.files import sha256_of, write_json
+from abawkit.formats.annotations import read_annotations
+from abawkit.frames.reader import FrameFailure
+from abawkit.frames.store import PackReport, pack
+from abawkit.tables import Annotations, Array
+
+MAX_MISSING = 0.001
+"""Share of frames that may be missing or unreadable: a few files of a large release are lost in copying; more than
+that means another folder, or half a copy."""
+
+
+@dataclass(frozen=True)
+class Curation:
+    """What curation found.
+
+    Attributes:
+        policy: The policy.
+        repeats: What was done with repeated rows.
+        splits: Counts of each split.
+        shared_videos: Videos that are in both splits.
+        shared_images: Images that are in both splits.
+        frames: Frames packed; 0 where only labels were curated.
+        failures: Frames that are missing or unreadable.
+        conversions: How many frames were not plain 112 x 112 RGB JPEGs, by what was done to them.
+    """
+
+    policy: Policy
+    repeats: Repeats
+    splits: dict[Split, SplitCounts]
+    shared_videos: list[str]
+    shared_images: list[str]
+    frames: int
+    failures: list[FrameFailure]
+    conversions: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "policy": self.policy,
+            "repeats": self.repeats,
+            "splits": {split: counts.as_dict() for split, counts in self.splits.items()},
+            "shared_videos": self.shared_videos,
+            "shared_images": len(self.shared_images),
+            "frames": {
+                "packed": self.frames,
+                "failed": len(self.failures),
+                "first_failed": [
+                    {"image": f.image, "reason": f.reason, "message": f.message} for f in self.failures[:10]
+                ],
+                "conversions": self.conversions,
+            },
+        }
+
+
+def curate(
+    sources: Sources,
+    out: Path,
+    *,
+    policy: Policy = "strict",
+    repeats: Repeats = "keep",
+    allow_shared_videos: bool = False,
+    max_missing: float = MAX_MISSING,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Curation:
+    """Validates and filters a release.
+
+    Writes into `out` the table (`abawkit.curation.table`), ``ledger.json``, ``dropped.csv`` and, if `sources` has
+    frames, the packed frames of all validation rows and of the training rows that are kept.
+
+    Args:
+        sources: The files.
+        out: A folder that exists.
+        policy: Which rows are kept: see `abawkit.curation.rules.POLICIES`.
+        repeats: What becomes of repeated rows: see `abawkit.curation.rules.REPEATS`.
+        allow_shared_videos: Whether a video may be in both splits.
+        max_missing: Share of the frames, 0 to 1, that may be missing or unreadable; their rows are dropped.
+        workers: Decoding threads; the number of processors by default.
+        progress: Called with the frames read and the frames in all.
+
+    Raises:
+        DataError: If the annotations are not what they must be, the splits share videos, or too many frames fail.
+    """
+    annotations: dict[Split, Annotations] = {
+        "train": read_annotations(sources.train),
+        "validation": read_annotations(sources.validation),
+    }
+    videos, images = shared_names(annotations["train"], annotations["validation"])
+    if not allow_shared_videos:
+        refuse_shared(videos, images)
+    repeated = {split: find_repeats(table) for split, table in annotations.items()}
+    reasons = {split: reasons_to_drop(table, repeated[split], policy, repeats) for split, table in annotations.items()}
+    frames = {split: np.full(len(table), -1, dtype=np.int64) for split, table in annotations.items()}
+    report = None
+    if sources.frames:
+        report = _pack(sources.frames, out, annotations, reasons, frames, max_missing, workers, progress)
+    curation = _summary(policy, repeats, annotations, repeated, reasons, (videos, images), report)
+    write_table(out, {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}, policy)
+    write_dropped(out / DROPPED, {split: (annotations[split], reasons[split]) for split in SPLITS})
+    files = {"train": sources.train, "validation": sources.validation}
+    ledger = {
+        "abawkit": abawkit.__version__,
+        "sources": {split: {"path": str(path), "sha256": sha256_of(path)} for split, path in files.items()},
+        "frames_digest": report.digest if report else None,
+        **curation.as_dict(),
+    }
+    write_json(out / LEDGER, ledger)
+    return curation
+
+
+def _pack(
+    root: Path,
+    out: Path,
+    annotations: dict[Split, Annotations],
+    reasons: dict[Split, Array],
+    frames: dict[Split, Array],
+    max_missing: float,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> PackReport:
+    """Packs what will be read, and fills in `frames` and the reasons of rows whose frame can't be had."""
+    wanted = {
+        "train": np.flatnonzero(reasons["train"] == 0),
+        "validation": np.flatnonzero(annotations["validation"].any_valid),
+    }
+    images = [name for split in SPLITS for name in annotations[split].select(wanted[split]).images.to_pylist()]
+    report = pack(images, root, out / FRAMES, workers=workers or os.cpu_count() or 1, progress=progress)
+    _refuse_failures(root, report, max_missing)
+    why = {failure.image: reason_bit(f"frame-{failure.reason}") for failure in report.failures}
+    start = 0
+    for split in SPLITS:
+        rows = wanted[split]
+        frames[split][rows] = report.frame_of_row[start : start + len(rows)]
+        start += len(rows)
+        for row in rows[frames[split][rows] < 0].tolist():
+            reasons[split][row] |= why[annotations[split].images[row].as_py()]
+    return report
+
+
+def _refuse_failures(root: Path, report: PackReport, max_missing: float) -> None:
+    total = report.frames + len(report.failures)
+    if len(report.failures) <= max_missing * total:
+        return
+    first = [f"{failure.image}: {failure.reason} ({failure.message})" for failure in report.failures[:10]]
+    raise DataError(
+        "\n".join(
+            [
+                f"{root}: {len(report.failures):,} of {total:,} frames are missing or unreadable; the first:",
+                *first,
+                f"copy them anew, give the right folder with --frames, or allow more than {max_missing:.1%} "
+                "with --max-missing",
+            ]
+        )
+    )
+
+
+def _curated(annotations: Annotations, reasons: Array, frames: Array) -> CuratedSplit:
+    rows = np.flatnonzero(annotations.any_valid)
+    return CuratedSplit(annotations.select(rows), rows, reasons[rows] == 0, frames[rows])
+
+
+def _summary(
+    policy: Policy,
+    repeats: Repeats,
+    annotations: dict[Split, Annotations],
+    repeated: dict[Split, RepeatedRows],
+    reasons: dict[Split, Array],
+    shared: tuple[list[str], list[str]],
+    report: PackReport | None,
+) -> Curation:
+    return Curation(
+        policy=policy,
+        repeats=repeats,
+        splits={split: count(annotations[split], repeated[split], reasons[split]) for split in SPLITS},
+        shared_videos=shared[0],
+        shared_images=shared[1],
+        frames=report.frames if report else 0,
+        failures=list(report.failures) if report else [],
+        conversions={str(kind): number for kind, number in report.conversions.items()} if report else {},
+    )

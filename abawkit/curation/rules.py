@@ -1,0 +1,100 @@
+"""The rules that can drop a row, and the policies that choose among them."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from abawkit.tables import Annotations, Array, occurrences
+
+Policy = Literal["strict", "per-task"]
+POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
+"""``strict``: a row is kept if all 15 of its values are annotated (https://arxiv.org/abs/2407.12390, section 3).
+``per-task``: a row is kept if at least one task is; the losses mask the others."""
+
+Repeats = Literal["keep", "unique"]
+REPEATS: Final[tuple[Repeats, ...]] = get_args(Repeats)
+"""``keep``: repeated rows stay, as in the published counts. ``unique``: one row an image, and none where the labels of
+its rows conflict."""
+
+REASONS: Final = (
+    "va-missing",
+    "va-partial",
+    "expression-missing",
+    "au-missing",
+    "au-partial",
+    "no-label",
+    "repeat",
+    "conflict",
+    "frame-missing",
+    "frame-unreadable",
+)
+"""Why a row is dropped; bit i of a row's reasons stands for the i-th."""
+
+
+def reason_bit(reason: str) -> int:
+    """The bit of a reason in a row's reasons."""
+    return 1 << REASONS.index(reason)
+
+
+@dataclass(frozen=True)
+class RepeatedRows:
+    """Rows whose image stands in more than one row of a file.
+
+    Attributes:
+        later: True for each row whose image stood in a row before, shape (n,).
+        conflicting: True for each row whose image has rows with different labels, shape (n,).
+    """
+
+    later: Array
+    conflicting: Array
+
+
+def find_repeats(annotations: Annotations) -> RepeatedRows:
+    """Finds repeated images, and those whose labels are not the same in each of their rows."""
+    codes = annotations.images.dictionary_encode().indices.to_numpy()
+    later = occurrences(annotations.images) > 0
+    labels = (
+        np.column_stack(
+            [
+                annotations.va,
+                annotations.expression,
+                annotations.au,
+                annotations.va_valid,
+                annotations.expression_valid,
+                annotations.au_valid,
+            ]
+        )
+        if later.any()
+        else np.zeros((len(annotations), 0))
+    )
+    first = np.zeros(codes.max(initial=-1) + 1, dtype=np.int64)
+    first[codes[~later]] = np.flatnonzero(~later)
+    rows = np.flatnonzero(later)
+    differs = (labels[rows] != labels[first[codes[rows]]]).any(axis=1)
+    conflicting = np.isin(codes, codes[rows[differs]])
+    return RepeatedRows(later, conflicting)
+
+
+def reasons_to_drop(annotations: Annotations, repeated: RepeatedRows, policy: Policy, repeats: Repeats) -> Array:
+    """Applies a policy to every row.
+
+    Returns:
+        int64, shape (n,): bits of `REASONS`, 0 for a row that is kept.
+    """
+    reasons = np.zeros(len(annotations), dtype=np.int64)
+
+    def drop(rows: Array, reason: str) -> None:
+        reasons[rows] |= reason_bit(reason)
+
+    drop(~annotations.any_valid, "no-label")
+    if policy == "strict":
+        drop(~annotations.va_valid, "va-missing")
+        drop(annotations.va_partial, "va-partial")
+        drop(~annotations.expression_valid, "expression-missing")
+        drop(~annotations.au_valid, "au-missing")
+        drop(annotations.au_partial, "au-partial")
+    if repeats == "unique":
+        drop(repeated.later, "repeat")
+        drop(repeated.conflicting, "conflict")
+    return reasons

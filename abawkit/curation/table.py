@@ -1,0 +1,152 @@
+"""The curated set on disk: one Parquet table of both splits, a ledger, and the packed frames."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from abawkit.errors import DataError
+from abawkit.files import replacing, sha256_of
+from abawkit.labels import ACTION_UNITS, DIMENSIONS
+from abawkit.tables import Annotations, Array
+
+Split = Literal["train", "validation"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "validation")
+
+TABLE: Final = "table.parquet"
+LEDGER: Final = "ledger.json"
+DROPPED: Final = "dropped.csv"
+FRAMES: Final = "frames"
+
+_FORMAT: Final = b"abawkit curated table 1"
+_AGAIN: Final = "make the curated set again with `abawkit curate`"
+
+
+@dataclass(frozen=True)
+class CuratedSplit:
+    """One split of a curated set: every row with at least one annotated task.
+
+    Attributes:
+        annotations: The rows.
+        rows: Row number of each in its source, from 0, int64, shape (n,).
+        kept: True where the policy keeps the row, shape (n,).
+        frames: Index of each row's frame in the packed store, -1 where it has none, int64, shape (n,).
+    """
+
+    annotations: Annotations
+    rows: Array
+    kept: Array
+    frames: Array
+
+
+@dataclass(frozen=True)
+class CuratedSet:
+    """A curated set, opened.
+
+    Attributes:
+        folder: Where it is.
+        splits: Its splits by name.
+        policy: The policy that chose `CuratedSplit.kept`.
+        digest: SHA-256 of its table.
+    """
+
+    folder: Path
+    splits: dict[Split, CuratedSplit]
+    policy: str
+    digest: str
+
+    @property
+    def frames_folder(self) -> Path:
+        """Folder of the packed frames; absent in a set of labels only."""
+        return self.folder / FRAMES
+
+
+def as_table(split: Split, curated: CuratedSplit) -> pa.Table:
+    """The columns of one split; what is not annotated is null."""
+    a = curated.annotations
+    va_missing, expression_missing, au_missing = ~a.va_valid, ~a.expression_valid, ~a.au_valid
+    columns: dict[str, Any] = {
+        "split": pa.DictionaryArray.from_arrays(pa.array(np.full(len(a), SPLITS.index(split), np.int8)), list(SPLITS)),
+        "row": pa.array(curated.rows, pa.int32()),
+        "line": pa.array(a.lines, pa.int32()),
+        "image": a.images,
+        "video": a.videos,
+        **{name: pa.array(a.va[:, i], mask=va_missing) for i, name in enumerate(DIMENSIONS)},
+        "expression": pa.array(a.expression, mask=expression_missing),
+        **{name: pa.array(a.au[:, i], mask=au_missing) for i, name in enumerate(ACTION_UNITS)},
+        "va_valid": a.va_valid,
+        "expression_valid": a.expression_valid,
+        "au_valid": a.au_valid,
+        "va_partial": a.va_partial,
+        "au_partial": a.au_partial,
+        "kept": curated.kept,
+        "frame": pa.array(curated.frames, pa.int32()),
+    }
+    return pa.table(columns)
+
+
+def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str) -> None:
+    """Writes the table of a curated set into its folder."""
+    table = pa.concat_tables([as_table(split, curated) for split, curated in splits.items()])
+    table = table.replace_schema_metadata({"abawkit": _FORMAT, "policy": policy})
+    with replacing(folder / TABLE) as file:
+        # Only these two columns repeat themselves; looking for repeats in the others takes longer than writing them.
+        pq.write_table(table, file, compression="zstd", use_dictionary=["split", "video"], write_statistics=False)
+
+
+def open_curated(folder: Path) -> CuratedSet:
+    """Opens a curated set.
+
+    Raises:
+        DataError: If the folder holds none, or its table is not one that this version writes.
+    """
+    path = folder / TABLE
+    if not path.is_file():
+        raise DataError(f"{folder}: holds no curated set ({TABLE} is absent); {_AGAIN}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: can't be read as a Parquet table ({error}); {_AGAIN}") from error
+    metadata = table.schema.metadata or {}
+    if metadata.get(b"abawkit") != _FORMAT:
+        raise DataError(f"{path}: is not the table of a curated set of this version; {_AGAIN}")
+    splits = {split: _split(table.filter(pc.equal(table["split"], split))) for split in SPLITS}
+    return CuratedSet(folder, splits, metadata[b"policy"].decode(), sha256_of(path))
+
+
+def read_ledger(folder: Path) -> dict[str, Any]:
+    """What `curate` wrote down about a curated set.
+
+    Raises:
+        DataError: If the ledger is absent or not JSON.
+    """
+    try:
+        ledger: dict[str, Any] = json.loads((folder / LEDGER).read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / LEDGER}: can't be read ({error}); {_AGAIN}") from error
+    return ledger
+
+
+def _split(table: pa.Table) -> CuratedSplit:
+    def column(name: str) -> Array:
+        return np.array(pc.fill_null(table[name], 0).to_numpy())
+
+    annotations = Annotations(
+        images=table["image"].combine_chunks(),
+        lines=column("line").astype(np.int64),
+        va=np.stack([column(name) for name in DIMENSIONS], axis=1),
+        expression=column("expression"),
+        au=np.stack([column(name) for name in ACTION_UNITS], axis=1),
+        **{
+            name: table[name].to_numpy()
+            for name in ("va_valid", "expression_valid", "au_valid", "va_partial", "au_partial")
+        },
+    )
+    return CuratedSplit(
+        annotations, column("row").astype(np.int64), table["kept"].to_numpy(), column("frame").astype(np.int64)
+    )
