@@ -1,0 +1,80 @@
+"""What a network says of frames, as probabilities."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from abawkit.errors import ConfigError
+from abawkit.frames.augment import normalise
+from abawkit.models.network import DDAMFN, Outputs
+from abawkit.tables import Array
+
+BATCH = 256
+"""Frames of a pass without gradients."""
+
+
+class Probabilities(NamedTuple):
+    """What a network says of N frames; float32 arrays.
+
+    Attributes:
+        va: (N, 2), in -1..1.
+        expression: (N, 8), rows sum to 1.
+        au: (N, 12), in 0..1.
+    """
+
+    va: Array
+    expression: Array
+    au: Array
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device '{name}' can't be used here ({reason}); give cpu or auto") from error
+    return device
+
+
+def place(network: nn.Module, device: torch.device) -> None:
+    """Moves a network to a device, in the memory format that its convolutions are fastest in."""
+    network.to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def model_input(images: Tensor) -> Tensor:
+    """Brings normalised images (N, 3, S, S) into the memory format of `place`."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities:
+    """Runs a network over frames.
+
+    Args:
+        network: On `device`; is put into evaluation mode.
+        pixels: RGB, (N, 112, 112, 3) uint8; N may be 0.
+        device: Where to run.
+    """
+    network.eval()
+    parts = [_probabilities(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
+    if not parts:
+        return Probabilities(*(np.zeros((0, width), np.float32) for width in (2, 8, 12)))
+    return Probabilities(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _probabilities(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities:
+    images = normalise(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
+    outputs: Outputs = network(model_input(images))
+    columns = (outputs.va, outputs.expression.float().softmax(dim=1), outputs.au.float().sigmoid())
+    return Probabilities(*(column.float().cpu().numpy() for column in columns))

@@ -1,0 +1,102 @@
+"""The blocks of the mixed feature network.
+
+Source: mixed depthwise convolutions, Tan and Le, https://arxiv.org/abs/1907.09595; coordinate attention, Hou et al.,
+https://arxiv.org/abs/2103.02907; the block that joins them, Zhang et al., Electronics 12(17) 3595 (2023).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from abawkit.models.config import Splits
+
+
+def squeezed(channels: int) -> int:
+    """The width of an attention's bottleneck: a 32nd of the channels, at least 8. Source: published code of DDAMFN."""
+    return max(8, channels // 32)
+
+
+class LinearBlock(nn.Module):
+    """A convolution without bias and a batch norm: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolves and normalises."""
+        normalised: Tensor = self.norm(self.conv(x))
+        return normalised
+
+
+class ConvBlock(LinearBlock):
+    """A linear block and a PReLU with a slope for each channel."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride=stride, groups=groups)
+        self.activation = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolves, normalises and activates."""
+        activated: Tensor = self.activation(super().forward(x))
+        return activated
+
+
+class MixedDepthwise(nn.Module):
+    """Depthwise convolutions with a kernel size for each part of the channels: (N, C, H, W) -> (N, C, H', W')."""
+
+    def __init__(self, splits: Splits, *, stride: int = 1) -> None:
+        super().__init__()
+        self.widths = [channels for _, channels in splits]
+        self.parts = nn.ModuleList(
+            nn.Conv2d(channels, channels, kernel, stride, padding=kernel // 2, groups=channels, bias=False)
+            for kernel, channels in splits
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolves each part of the channels with its own kernel size."""
+        parts = torch.split(x, self.widths, dim=1)
+        return torch.cat([conv(part) for conv, part in zip(self.parts, parts, strict=True)], dim=1)
+
+
+class CoordinateAttention(nn.Module):
+    """Scales features by a gate for each row and a gate for each column: (N, C, H, W) -> (N, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeezed(channels), 1)
+        self.norm = nn.BatchNorm2d(squeezed(channels))
+        self.row_gate = nn.Conv2d(squeezed(channels), channels, 1)
+        self.column_gate = nn.Conv2d(squeezed(channels), channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiplies `x` by its row gates (N, C, H, 1) and its column gates (N, C, 1, W), both in 0..1."""
+        height, width = x.shape[2:]
+        positions = torch.cat([x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)], dim=2)
+        rows, columns = torch.split(F.hardswish(self.norm(self.squeeze(positions))), [height, width], dim=2)
+        row_gates = self.row_gate(rows).sigmoid()
+        column_gates = self.column_gate(columns).sigmoid().transpose(2, 3)
+        gated: Tensor = x * row_gates * column_gates
+        return gated
+
+
+class MixedBlock(nn.Module):
+    """Expansion, mixed depthwise convolution, coordinate attention, projection; its input is added where it can be.
+
+    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride).
+    """
+
+    def __init__(self, inputs: int, outputs: int, splits: Splits, *, stride: int = 1, residual: bool = False) -> None:
+        super().__init__()
+        expanded = sum(channels for _, channels in splits)
+        self.residual = residual
+        self.expand = ConvBlock(inputs, expanded)
+        self.depthwise = MixedDepthwise(splits, stride=stride)
+        self.attention = CoordinateAttention(expanded)
+        self.project = LinearBlock(expanded, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the block."""
+        y: Tensor = self.project(self.attention(self.depthwise(self.expand(x))))
+        return x + y if self.residual else y

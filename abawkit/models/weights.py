@@ -1,0 +1,179 @@
+"""Weights as safetensors files that say which network they belong to, and that show when they were damaged."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from abawkit.errors import ConfigError, DataError, printable
+from abawkit.files import sha256, write_bytes
+from abawkit.models.config import NetworkConfig
+from abawkit.models.network import DDAMFN, HEADS
+
+FORMAT: Final = "abawkit.network.1"
+
+_HEADER = "abawkit"
+_SHOWN = 10
+
+
+class Weights(NamedTuple):
+    """The content of a file of weights.
+
+    Attributes:
+        config: The network that the weights belong to.
+        state: Its state dict, on the CPU.
+        metadata: What else the writer noted.
+    """
+
+    config: NetworkConfig
+    state: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 digest of a state dict: of names, types, shapes and values, whatever their order."""
+    lines = []
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        values = sha256(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        lines.append(f"{name} {tensor.dtype} {list(tensor.shape)} {values}")
+    return sha256("\n".join(lines).encode())
+
+
+def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str, *, heads_optional: bool) -> None:
+    """Checks that a state dict is whole, finite and made for a network.
+
+    Args:
+        config: The network.
+        state: Its state dict.
+        source: Where the state comes from, for the message.
+        heads_optional: Whether the three heads' parameters may all be absent.
+
+    Raises:
+        DataError: If keys are missing or unexpected, or a tensor has another shape, another kind of numbers, or
+            values that are not finite; the message names them.
+    """
+    with torch.device("meta"):
+        expected = DDAMFN(config).state_dict()
+    if heads_optional and not any(key.startswith(HEADS) for key in state):
+        expected = {key: value for key, value in expected.items() if not key.startswith(HEADS)}
+    problems = differences({key: tuple(value.shape) for key, value in expected.items()}, state)
+    problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not value.isfinite().all()]
+    if problems:
+        raise DataError(
+            f"{source}: these are not weights of this network, {len(problems)} differences:\n"
+            + listed(problems)
+            + "\ngive weights of the same network, or the network's own configuration; nothing was loaded"
+        )
+
+
+def differences(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:
+    """A line for each key that is missing, unexpected, of another shape or of another kind of numbers.
+
+    Args:
+        expected: Shape by key. Counts of batches are whole numbers, everything else is real.
+        state: What was found.
+    """
+    problems = [f"missing: {key} {list(shape)}" for key, shape in expected.items() if key not in state]
+    problems += [f"unexpected: {printable(key)} {list(state[key].shape)}" for key in sorted(state.keys() - expected)]
+    for key, shape in expected.items():
+        if key in state and state[key].shape != shape:
+            problems.append(f"{key}: got shape {list(state[key].shape)}, expected {list(shape)}")
+        elif key in state and state[key].is_floating_point() == key.endswith("num_batches_tracked"):
+            problems.append(f"{key}: got numbers of type {state[key].dtype}")
+    return problems
+
+
+def listed(lines: list[str]) -> str:
+    """The first ten lines, and how many more there are."""
+    more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "\n".join([*lines[:_SHOWN], *more])
+
+
+def apply_weights(
+    network: DDAMFN, state: Mapping[str, Tensor], source: str = "state dict", *, heads_optional: bool = False
+) -> None:
+    """Copies a state dict into a network: all of it, or nothing.
+
+    Args:
+        network: Changed in place; keeps its device and types.
+        state: What `Weights.state` or `DDAMFN.state_dict` holds.
+        source: Where the state comes from, for the message.
+        heads_optional: Take a state without heads too, and leave the network's own as they are.
+
+    Raises:
+        DataError: If the state is not this network's; see `check_state`.
+    """
+    check_state(network.config, state, source, heads_optional=heads_optional)
+    network.load_state_dict(state, strict=not heads_optional)
+
+
+def save_weights(
+    path: Path, config: NetworkConfig, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes weights with their network's configuration and a digest, whole or not at all; replaces what is there.
+
+    The same arguments give the same bytes.
+
+    Args:
+        path: The safetensors file to write.
+        config: The network.
+        state: Its state dict, with or without heads.
+        metadata: What else to note.
+
+    Raises:
+        DataError: If `state` is not the network's; see `check_state`.
+    """
+    check_state(config, state, str(path), heads_optional=True)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    header = {
+        "format": FORMAT,
+        "network": config.to_dict(),
+        "digest": state_digest(tensors),
+        "metadata": dict(metadata or {}),
+    }
+    # One entry, as safetensors writes several in random order.
+    write_bytes(path, safetensors.torch.save(tensors, {_HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
+    """Reads what `save_weights` wrote, and checks all of it.
+
+    Args:
+        path: The safetensors file.
+        heads_optional: Accept a file that holds no heads, as imported weights do.
+
+    Raises:
+        DataError: If the file is absent, damaged, of another format, or not whole; the difference is named.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give a safetensors file of weights")
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(_HEADER)
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path}: truncated, damaged or not a safetensors file ({error}); "
+            "copy it again, or convert published .pth weights with the importer"
+        ) from error
+    if text is None:
+        raise DataError(f"{path}: holds tensors, but not in the format {FORMAT}; give a file that abawkit wrote")
+    try:
+        header = json.loads(text)
+        found, digest = header["format"], header["digest"]
+        config = NetworkConfig.from_dict(header["network"])
+        metadata = {str(key): str(value) for key, value in header["metadata"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        raise DataError(f"{path}: its header is damaged ({error}); copy the file again") from error
+    if found != FORMAT:
+        raise DataError(f"{path}: got format {found!r}, expected {FORMAT!r}; use the abawkit that wrote it")
+    check_state(config, state, str(path), heads_optional=heads_optional)
+    if (computed := state_digest(state)) != digest:
+        raise DataError(f"{path}: its weights have digest {computed}, expected {digest}: damaged; copy it again")
+    return Weights(config, state, metadata)
