@@ -1,0 +1,132 @@
+"""Reads listed frames in order, in chunks, with a pool of decoding threads and a bounded read-ahead."""
+
+import errno
+import os
+import stat
+from collections import Counter, deque
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abawkit.frames.decode import FRAME_SIZE, Conversion, FrameError, decode
+from abawkit.frames.paths import frame_paths
+
+MAX_BYTES: Final = 64 * 2**20
+"""Largest file that is read as a frame; more than `headers.MAX_SIDE` squared of RGB takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFailure:
+    """A listed frame that could not be had.
+
+    Attributes:
+        row: Row number in the list, from 0.
+        image: The image name.
+        reason: ``missing`` where there is no such file, ``unreadable`` where there is one.
+        message: What was found, in one line.
+    """
+
+    row: int
+    image: str
+    reason: Literal["missing", "unreadable"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Consecutive rows of a list.
+
+    Attributes:
+        start: First row of the chunk.
+        stop: One past its last row.
+        rows: Row numbers of the frames that were read, ascending, (n,) int64.
+        pixels: Their pixels, RGB, (n, 112, 112, 3) uint8.
+        failures: The other rows.
+        conversions: How many frames were converted in which way.
+    """
+
+    start: int
+    stop: int
+    rows: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    failures: tuple[FrameFailure, ...]
+    conversions: Mapping[Conversion, int]
+
+
+def read_frames(images: Sequence[str], root: Path, *, workers: int, size: int = 256) -> Generator[Chunk, None, None]:
+    """Reads frames in the order of their list.
+
+    Every row is in exactly one chunk, as a frame or as a failure; the rows of no chunk shift. About `workers` + 2
+    chunks of 37,632 bytes a frame are held at a time, however long the list is. The result does not depend on
+    `workers`.
+
+    Args:
+        images: Image names; a name that is repeated is read each time.
+        root: The folder that the names start from.
+        workers: Decoding threads, at least 1.
+        size: Rows of a chunk, at least 1.
+
+    Returns:
+        A generator of the chunks; closing it early ends its threads. All names have been checked when this function
+        returns.
+
+    Raises:
+        DataError: If `root` is no folder or a name leads out of it, before any file is opened.
+        ValueError: If `workers` or `size` is below 1.
+    """
+    if workers < 1 or size < 1:
+        raise ValueError(f"workers and size must be at least 1, got {workers} and {size}")
+    return _chunks(images, frame_paths(root, images), workers, size)
+
+
+def _chunks(images: Sequence[str], paths: list[str], workers: int, size: int) -> Generator[Chunk, None, None]:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
+    pending: deque[Future[Chunk]] = deque()
+    try:
+        for start in range(0, len(paths), size):
+            stop = min(start + size, len(paths))
+            pending.append(pool.submit(_read_chunk, images[start:stop], paths[start:stop], start))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chunk:
+    pixels = np.empty((len(paths), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    rows: list[int] = []
+    failures: list[FrameFailure] = []
+    conversions: Counter[Conversion] = Counter()
+    for row, (image, path) in enumerate(zip(images, paths, strict=True), start):
+        try:
+            decoded = decode(_read(path), image)
+        except FrameError as error:
+            failures.append(FrameFailure(row, image, "unreadable", error.reason))
+        except OSError as error:
+            reason: Literal["missing", "unreadable"]
+            reason = "missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "unreadable"
+            failures.append(FrameFailure(row, image, reason, error.strerror or str(error)))
+        else:
+            pixels[len(rows)] = decoded.pixels
+            rows.append(row)
+            conversions.update(decoded.conversions)
+    stop = start + len(paths)
+    return Chunk(start, stop, np.array(rows, np.int64), pixels[: len(rows)], tuple(failures), conversions)
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe must not wait for a writer
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, expected at most {MAX_BYTES:,}")
+        return file.readall()
