@@ -1,0 +1,67 @@
+"""A network's real score on validation rows, under both protocols: over all rows at once, never averaged by batch."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from abawkit.errors import DataError, DataWarning
+from abawkit.labels import Task
+from abawkit.models.inference import infer
+from abawkit.models.network import DDAMFN
+from abawkit.scoring.score import PROTOCOLS, Protocol, Score, score
+from abawkit.tables import Predictions
+from abawkit.training.data import FramedRows
+
+_PARTS: Final[dict[Task, str]] = {"va": "ccc_va", "expression": "expression_f1", "au": "au_f1"}
+
+CHUNK: Final = 4096
+"""Rows whose pixels are held at a time: 154 MB."""
+
+
+def predict_rows(network: DDAMFN, rows: FramedRows, device: torch.device) -> Predictions:
+    """What a network says of every row."""
+    parts = [
+        infer(network, rows.pixels(np.arange(i, min(i + CHUNK, len(rows)))), device) for i in range(0, len(rows), CHUNK)
+    ]
+    va, expression, au = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Predictions(rows.annotations.images, va, expression, au)
+
+
+def evaluate(network: DDAMFN, rows: FramedRows, device: torch.device) -> dict[Protocol, Score]:
+    """Scores a network by every protocol that has rows.
+
+    Raises:
+        DataError: If no protocol has.
+    """
+    submission = predict_rows(network, rows, device).decide()
+    scores: dict[Protocol, Score] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # an untrained network answers the same everywhere
+        for protocol in PROTOCOLS:
+            if protocol == "official" or rows.annotations.all_valid.any():
+                scores[protocol] = score(rows.annotations, submission, protocol)
+    return scores
+
+
+def figure(result: Score, tasks: Sequence[Task]) -> float:
+    """The sum of the parts of a score that belong to the tasks; with all three it is P."""
+    return float(sum(getattr(result, _PARTS[task]) for task in tasks))
+
+
+def brief(result: Score) -> dict[str, Any]:
+    """The parts of a score that a line of metrics holds."""
+    return {key: getattr(result, key) for key in ("score", *_PARTS.values())}
+
+
+def check_protocol(rows: FramedRows, protocol: Protocol) -> None:
+    """Refuses a protocol by which no validation row counts, before an epoch is spent.
+
+    Raises:
+        DataError: If none does.
+    """
+    valid = rows.annotations.all_valid if protocol == "strict" else rows.annotations.any_valid
+    if not valid.any():
+        raise DataError(f"no validation row counts under the {protocol} protocol; set select to the other one")

@@ -1,0 +1,100 @@
+"""Optimisers, the learning rate's schedule, and the moving average of weights."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from abawkit.training.recipe import Optimizer, Schedule
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], config: Optimizer, learning_rate: float
+) -> torch.optim.Optimizer:
+    """An optimiser over parameters; those of one dimension (norms, biases, PReLU) are never decayed.
+
+    `sam` steps with AdamW, from the gradient that `ascend` led to.
+    """
+    parameters = list(parameters)
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return kind([group for group in groups if group["params"]], lr=learning_rate)
+
+
+def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
+    """What the learning rate is multiplied by at a moment of a stage.
+
+    Args:
+        schedule: The schedule.
+        epoch: The moment in epochs, 0 to `epochs`, fractions too.
+        epochs: Length of the stage.
+    """
+    if epoch < schedule.warmup_epochs:
+        return epoch / schedule.warmup_epochs
+    if schedule.name == "cosine":
+        rest = epochs - schedule.warmup_epochs
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - schedule.warmup_epochs) / rest))) if rest > 0 else 1.0
+    if schedule.name == "exponential":
+        return schedule.decay ** math.floor(epoch)
+    return 1.0
+
+
+@torch.no_grad()
+def ascend(parameters: Iterable[nn.Parameter], rho: float) -> Callable[[], None]:
+    """Moves parameters by `rho` along their gradient: the first half of a step of sharpness-aware minimisation.
+
+    Args:
+        parameters: Parameters; those without a gradient stay.
+        rho: Length of the move, over all parameters together.
+
+    Returns:
+        A function that moves them back, bit for bit.
+
+    Source: Foret et al., https://arxiv.org/abs/2010.01412, algorithm 1 with p = 2.
+    """
+    moved = [p for p in parameters if p.grad is not None]
+    before = [p.detach().clone() for p in moved]
+    gradients = [p.grad for p in moved if p.grad is not None]
+    scale = rho / (torch.nn.utils.get_total_norm(gradients) + 1e-12)
+    for parameter, gradient in zip(moved, gradients, strict=True):
+        parameter.add_(gradient * scale)
+
+    @torch.no_grad()
+    def back() -> None:
+        for parameter, value in zip(moved, before, strict=True):
+            parameter.copy_(value)
+
+    return back
+
+
+class MovingAverage:
+    """Exponential moving average of a network's weights and batch statistics.
+
+    The decay of the first steps is smaller, min(decay, (1 + t) / (10 + t)), so that the average forgets the start.
+
+    Source: the schedule is that of TensorFlow's ExponentialMovingAverage (num_updates).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.steps = 0
+        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Takes in the network's present weights."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
+        averages: list[Tensor] = []
+        values: list[Tensor] = []
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                averages.append(self.state[name])
+                values.append(value)
+            else:
+                self.state[name].copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)

@@ -1,0 +1,213 @@
+"""A recipe: every choice of a training run, read from TOML, checked, and written back resolved."""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from abawkit.errors import ConfigError, printable
+from abawkit.frames.augmentation import Augmentation
+from abawkit.labels import TASKS, Task
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    """Unknown keys, wrong types and values out of range are errors; nothing is converted in silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Stage(_Section):
+    """One stage of training.
+
+    Attributes:
+        epochs: Passes over the training rows; 0 leaves the stage out.
+        learning_rate: The highest that its schedule reaches.
+    """
+
+    epochs: Annotated[int, Field(ge=0)]
+    learning_rate: Positive = 1e-3
+
+
+class Optimizer(_Section):
+    """How gradients become steps.
+
+    Attributes:
+        name: ``adam``, ``adamw`` (decoupled weight decay) or ``sam`` (sharpness-aware minimisation around AdamW: two
+            passes a step).
+        weight_decay: Of matrices and kernels; norms, biases, PReLU slopes are never decayed.
+        sam_rho: Radius of SAM's neighbourhood, Foret et al., https://arxiv.org/abs/2010.01412.
+        clip: Highest norm of the gradient; 0 for no limit.
+    """
+
+    name: Literal["adam", "adamw", "sam"] = "adamw"
+    weight_decay: NonNegative = 0.01
+    sam_rho: Positive = 0.05
+    clip: NonNegative = 0.0
+
+
+class Schedule(_Section):
+    """The learning rate within a stage.
+
+    Attributes:
+        name: ``cosine`` to zero, ``exponential`` (a factor an epoch) or ``constant``.
+        warmup_epochs: Epochs of linear rise from zero at the start of each stage.
+        decay: The factor of ``exponential``.
+    """
+
+    name: Literal["cosine", "exponential", "constant"] = "cosine"
+    warmup_epochs: NonNegative = 0.0
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.6
+
+
+class Losses(_Section):
+    """Weights of the losses, and of classes within them.
+
+    Attributes:
+        va: Weight of 1 - (CCC_V + CCC_A) / 2.
+        expression: Weight of the cross-entropy.
+        au: Weight of the binary cross-entropy.
+        attention: Weight of the attention loss, in the second stage.
+        attention_kind: ``diversity``, as in the published code: 1 / (MSE of the heads' maps + eps), which drives the
+            heads apart; or ``consistency``, as the paper describes it: the MSE itself, which draws them together.
+        expression_weights: ``none``, or ``balanced``: inverse to the class's share, times `balance`.
+        au_weights: ``none``, or ``balanced``: the positives weigh (negatives / positives) ** `balance`.
+        balance: Exponent of both, 0 (no effect) to 1 (full).
+        label_smoothing: Of the cross-entropy.
+    """
+
+    va: NonNegative = 1.0
+    expression: NonNegative = 1.0
+    au: NonNegative = 1.0
+    attention: NonNegative = 0.1
+    attention_kind: Literal["diversity", "consistency"] = "diversity"
+    expression_weights: Literal["none", "balanced"] = "none"
+    au_weights: Literal["none", "balanced"] = "none"
+    balance: Fraction = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Recipe(_Section):
+    """Every choice of a run.
+
+    Attributes:
+        network: Name of a network, see `abawkit.models.config.NETWORKS`.
+        tasks: Tasks that are trained; the heads of others stay as they were.
+        seed: Seed of weights, order and augmentation.
+        batch_size: Rows of a step; an epoch's last batches are evened out, so that none is tiny.
+        heads: First stage: everything frozen but the heads.
+        all: Second stage: every parameter, with the attention loss.
+        select: The protocol whose score chooses the best epoch.
+        ema: Decay of the moving average of weights that is validated and kept; 0 for none.
+        precision: ``auto`` takes bfloat16 autocast on GPUs that have it.
+        device: ``auto`` takes a GPU where there is one.
+        optimizer: How gradients become steps.
+        schedule: The learning rate within a stage.
+        losses: Weights of the losses.
+        augmentation: How training frames are varied.
+    """
+
+    network: str = "ddamfn"
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1)] = TASKS
+    seed: Annotated[int, Field(ge=0)] = 0
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    heads: Stage = Stage(epochs=0)
+    all: Stage = Stage(epochs=10)
+    select: Literal["official", "strict"] = "official"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    losses: Losses = Losses()
+    augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Recipe":
+        if self.heads.epochs + self.all.epochs == 0:
+            raise ValueError("heads.epochs and all.epochs are both 0: nothing to train")
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError("tasks: a task is named twice")
+        return self
+
+    def to_toml(self) -> str:
+        """The recipe with every default written out; `read_recipe` takes it back."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with abawkit."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml"))
+
+
+def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        source: Path of a TOML file, or the name of a recipe that comes with abawkit.
+        changes: ``KEY=VALUE`` each, as ``losses.au=0.5``; values as in TOML, quotes around text may be left out.
+
+    Raises:
+        ConfigError: If there is no such recipe, it is not TOML, or a key or value is not what it must be; every such
+            key is named.
+    """
+    content = _content(source)
+    for change in changes:
+        _apply(content, change)
+    try:
+        return Recipe.model_validate_json(json.dumps(content, default=str))  # strict, but a list is a tuple
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()
+        ]
+        lines = [f"{source}: {printable(line)}" for line in wrong]
+        raise ConfigError(
+            "\n".join([*lines, "correct these keys; `abawkit train --help` says where they stand"])
+        ) from error
+
+
+def _shipped() -> Any:
+    return files("abawkit.training") / "recipes"
+
+
+def _content(source: str) -> dict[str, Any]:
+    path = Path(source)
+    if path.suffix != ".toml" and not path.exists() and source in recipe_names():
+        text = (_shipped() / f"{source}.toml").read_text()
+    else:
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            names = ", ".join(recipe_names())
+            raise ConfigError(
+                f"{source}: can't read this recipe ({error}); give a TOML file, or one of {names}"
+            ) from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: is not TOML: {error}") from error
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    """Sets one key of nested tables."""
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {change}: expected KEY=VALUE, as in --set losses.au=0.5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # text without quotes
+    *tables, last = key.strip().split(".")
+    for name in tables:
+        content = content.setdefault(name, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"--set {change}: '{name}' is a value, not a section")
+    content[last] = value

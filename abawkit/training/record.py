@@ -1,0 +1,57 @@
+"""What a run writes down: what it was made of, a line an epoch, and the digests of its checkpoints."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from abawkit.curation.table import CuratedSet
+from abawkit.files import write_json
+
+RECIPE: Final = "recipe.toml"
+MANIFEST: Final = "manifest.json"
+METRICS: Final = "metrics.jsonl"
+BEST: Final = "best.safetensors"
+LAST: Final = "last.safetensors"
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions and hardware that results depend on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    packages = ("abawkit", "torch", "numpy", "pandas", "pillow", "simplejpeg")
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "device": f"{device} ({name})",
+        "threads": torch.get_num_threads(),
+        "git": git_commit(Path.cwd()),
+    }
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that is checked out in a folder, with ``+changes`` if files differ from it; None outside of git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def write_manifest(out: Path, curated: CuratedSet, device: torch.device, content: dict[str, Any]) -> None:
+    """Writes ``manifest.json``: data, environment, and what the run adds."""
+    data = {"policy": curated.policy, "table_digest": curated.digest, "folder": str(curated.folder.resolve())}
+    write_json(out / MANIFEST, {"data": data, "environment": environment(device), **content})
+
+
+def append_metrics(out: Path, line: dict[str, Any]) -> None:
+    """Adds a line to ``metrics.jsonl``."""
+    with (out / METRICS).open("a") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
