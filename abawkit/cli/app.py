@@ -7,8 +7,13 @@ import typer
 import abawkit
 from abawkit.cli.check import check
 from abawkit.cli.curate import curate
+from abawkit.cli.demo import demo
+from abawkit.cli.doctor import doctor
+from abawkit.cli.import_weights import import_weights
+from abawkit.cli.predict import predict
 from abawkit.cli.score import score
 from abawkit.cli.synth import synth
+from abawkit.cli.train import train
 
 app = typer.Typer(
     help="From a release of the ABAW challenge to a checked submission and its honest score.",
@@ -34,5 +39,7 @@ def _options(
     del version  # done by its callback
 
 
-for command in (synth, curate, check, score):
+app.command()(demo)
+for command in (synth, curate, train, import_weights, predict, check, score):
     app.command(no_args_is_help=True)(command)
+app.command()(doctor)

@@ -11,7 +11,6 @@ import typer
 
 from abawkit.errors import AbawkitError, DataWarning, ProblemsError, printable
 
-
 P = ParamSpec("P")
 
 

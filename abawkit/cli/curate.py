@@ -76,8 +76,8 @@ def curate(
         )
     if result.shared_videos:
         say(
-            f"warning: {len(result.shared_videos):,} videos and {len(result.shared_images):,} images are in both splits: "
-            "scores on this validation split say nothing of new people"
+            f"warning: {len(result.shared_videos):,} videos and {len(result.shared_images):,} images are in both "
+            "splits: scores on this validation split say nothing of new people"
         )
     if as_json:
         print_json(result.as_dict())
@@ -86,7 +86,7 @@ def curate(
 
 
 def _show(result: "Curation", out: Path) -> None:
-    from abawkit.cli.display import number, stdout, table
+    from abawkit.cli.display import number, show_table, stdout
 
     console = stdout()
     splits = result.splits.values()
@@ -108,18 +108,18 @@ def _show(result: "Curation", out: Path) -> None:
         ("images with conflicting rows", [c.conflicting for c in splits]),
         (f"kept ({result.policy}, repeats: {result.repeats})", [c.kept for c in splits]),
     )
-    console.print(table("Curation", ["", "train", "validation"], figures))
+    show_table("Curation", ["", "train", "validation"], figures)
     for title, names, before, after in (
         ("Expressions", EXPRESSIONS, "expressions", "expressions_kept"),
         ("Action units, active", ACTION_UNITS, "action_units", "action_units_kept"),
     ):
         columns = [getattr(c, key) for c in splits for key in (before, after)]
         entries = rows(*((name, [column[i] for column in columns]) for i, name in enumerate(names)))
-        console.print(table(title, ["", "train", "kept", "validation", "kept"], entries))
+        show_table(title, ["", "train", "kept", "validation", "kept"], entries)
     reasons = sorted({reason for c in splits for reason in c.reasons})
     entries = rows(*((reason, [c.reasons.get(reason, 0) for c in splits]) for reason in reasons))
     if entries:
-        console.print(table("Dropped, a row counted once a reason", ["", "train", "validation"], entries))
+        show_table("Dropped, a row counted once a reason", ["", "train", "validation"], entries)
     if result.frames:
         converted = "".join(f"; {kind} {count:,}" for kind, count in result.conversions.items())
         console.print(f"frames: {result.frames:,} packed, {len(result.failures):,} missing or unreadable{converted}")

@@ -22,8 +22,8 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, markup=False)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> Table:
-    """A table whose first columns are text and whose others are numbers.
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> None:
+    """Prints a table on stdout; its first columns are text, its others numbers.
 
     Args:
         title: Stands above it.
@@ -31,12 +31,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
         rows: Cells.
         text_columns: How many columns at the left are text.
     """
-    result = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, column in enumerate(columns):
         result.add_column(column, justify="left" if index < text_columns else "right", overflow="fold")
     for row in rows:
         result.add_row(*(Text(printable(cell)) for cell in row))
-    return result
+    console = stdout()
+    console.print(Text(title, style="bold"))
+    console.print(result)
+    console.print()
 
 
 def number(value: int) -> str:
@@ -45,15 +48,15 @@ def number(value: int) -> str:
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+def bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on stderr, only where that is a terminal.
 
     Yields:
-        A function of the work done and the work in all.
+        A function of the work done and the work in all, or None without a terminal.
     """
     console = stderr()
     if not console.is_terminal:
-        yield lambda done, total: None
+        yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=console, transient=True) as progress:

@@ -9,5 +9,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
 Format = Annotated[str, typer.Option("--format", help="Format of the submission.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random number.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes or threads; default: one a processor.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes or threads; one a processor by default.")
+]
 ListFile = Annotated[Path, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: as processors.")]

@@ -48,23 +48,22 @@ def score(
 
 
 def _show(result: "Score") -> None:
-    from abawkit.cli.display import number, stdout, table
+    from abawkit.cli.display import number, show_table
     from abawkit.scoring.published import PUBLISHED
 
-    console = stdout()
     parts = [("CCC valence", result.ccc_valence), ("CCC arousal", result.ccc_arousal)]
     sums = [("CCC, mean of both", result.ccc_va), ("F1, mean of 8 expressions", result.expression_f1)]
     sums += [("F1, mean of 12 action units", result.au_f1), ("P", result.score)]
     title = f"Score, {result.protocol} protocol, {number(result.rows)} rows"
-    console.print(table(title, ["", "value"], [(name, f"{value:.4f}") for name, value in parts + sums]))
+    show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value in parts + sums])
     for title, names, values in (
         ("F1 by expression", EXPRESSIONS, result.expression_f1_per_class),
         ("F1 by action unit", ACTION_UNITS, result.au_f1_per_unit),
     ):
-        console.print(table(title, ["", "F1"], [(n, f"{v:.4f}") for n, v in zip(names, values, strict=True)]))
+        show_table(title, ["", "F1"], [(n, f"{v:.4f}") for n, v in zip(names, values, strict=True)])
     rows = [
         (p.name, *(f"{part:.4f}" for part in p.parts or ()), *([""] * (0 if p.parts else 3)), f"{p.score:.4f}")
         for p in PUBLISHED
     ]
     mine = (f"this file ({result.protocol})", *(f"{v:.4f}" for _, v in sums))
-    console.print(table("Published, on the official test set", ["", "CCC", "EXPR", "AU", "P"], [mine, *rows]))
+    show_table("Published, on the official test set", ["", "CCC", "EXPR", "AU", "P"], [mine, *rows])

@@ -23,7 +23,7 @@ def synth(
     size: Annotated[_Size, typer.Option(help="tiny: 300 frames, demo: 8,000, large: 50,000.")] = _Size.DEMO,
     seed: Seed = 0,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Draw no frames.")] = False,
-    difficulty: Annotated[float, typer.Option(min=0.0, max=1.0, help="Strength of pose, light, blur and noise.")] = 0.45,
+    difficulty: Annotated[float, typer.Option(min=0.0, max=1.0, help="Strength of pose, light and noise.")] = 0.45,
     workers: Workers = None,
     force: Force = False,
     as_json: Json = False,
@@ -34,7 +34,7 @@ def synth(
 
     Example: abawkit synth release --size demo
     """
-    from abawkit.cli.display import bar, number, stdout, table
+    from abawkit.cli.display import bar, number, show_table
     from abawkit.files import new_folder
     from abawkit.synth import write_release
 
@@ -56,4 +56,4 @@ def synth(
         [name, *(number(counts[key]) for key in ("rows", "repeated_rows", "videos", "frames"))]
         for name, counts in splits.items()
     ]
-    stdout().print(table(f"Drawn: {out}", ["", "rows", "repeated", "videos", "frames"], rows))
+    show_table(f"Drawn: {out}", ["", "rows", "repeated", "videos", "frames"], rows)

@@ -24,9 +24,7 @@ def read_truth(path: Path) -> Annotations:
     return open_curated(path).splits["validation"].annotations if path.is_dir() else read_annotations(path)
 
 
-def score_file(
-    submission: Path, truth: Path, *, protocol: Protocol = "official", format_name: str = "abaw7"
-) -> Score:
+def score_file(submission: Path, truth: Path, *, protocol: Protocol = "official", format_name: str = "abaw7") -> Score:
     """Scores a submission file; see `abawkit.scoring.score.score`.
 
     Args:

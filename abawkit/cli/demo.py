@@ -1,0 +1,51 @@
+"""``abawkit demo``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abawkit.cli.command import command, print_json, say
+from abawkit.cli.options import Force, Json
+
+if TYPE_CHECKING:
+    from abawkit.demo import DemoResult
+
+
+class _Size(StrEnum):
+    TINY = "tiny"
+    DEMO = "demo"
+
+
+@command
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("demo"),
+    size: Annotated[_Size, typer.Option(help="tiny shows the way in a minute; its scores mean nothing.")] = _Size.DEMO,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole line on drawn faces: synth, curate, train two seeds, predict, check, score. About five minutes.
+
+    Example: abawkit demo --out demo
+    """
+    from abawkit.demo import run_demo
+    from abawkit.files import new_folder
+
+    result = run_demo(new_folder(out, force=force), size=size.value, force=force, say=say if as_json else print)
+    if as_json:
+        content = {"members": result.members, "ensemble": result.ensemble, "constant": result.constant}
+        print_json({**content, "seconds": round(result.seconds, 1)})
+    else:
+        _show(result, out)
+
+
+def _show(result: "DemoResult", out: Path) -> None:
+    from abawkit.cli.display import show_table, stdout
+
+    scored = [(f"seed {i}", member) for i, member in enumerate(result.members, start=1)]
+    scored += [("ensemble", result.ensemble), ("constant answer", result.constant)]
+    keys = ("ccc_va", "expression_f1", "au_f1", "score")
+    rows = [(name, *(f"{score[key]:.4f}" for key in keys)) for name, score in scored]
+    show_table("Held-out truth, official protocol", ["", "CCC", "EXPR", "AU", "P"], rows)
+    stdout().print(f"{result.seconds:.0f} s in all; the submission: {out / 'predictions.txt'}")

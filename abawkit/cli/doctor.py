@@ -1,0 +1,36 @@
+"""``abawkit doctor``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abawkit.cli.command import command, print_json
+from abawkit.cli.options import Json
+
+
+@command
+def doctor(
+    folder: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Where data and runs will be.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Say what this machine has, what is wrong with it, and the line that mends it.
+
+    Exits with 4 where something is wrong.
+
+    Example: abawkit doctor
+    """
+    from abawkit.doctor import diagnose
+
+    findings = diagnose(folder)
+    if as_json:
+        print_json({"ok": all(f.ok for f in findings), "findings": [f.as_dict() for f in findings]})
+    else:
+        width = max(len(f.name) for f in findings)
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name:<{width}}  {finding.found}")
+        for finding in findings:
+            if not finding.ok:
+                print(f"to mend {finding.name}: {finding.mend}")
+    if not all(f.ok for f in findings):
+        raise typer.Exit(4)

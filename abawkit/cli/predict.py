@@ -1,0 +1,95 @@
+"""``abawkit predict``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abawkit.cli.command import command, print_json, say
+from abawkit.cli.options import Force, Format, Json, Threads
+from abawkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from abawkit.formats.base import SubmissionFormat
+    from abawkit.prediction.sources import CuratedFrames, ListedFrames
+
+
+class _Missing(StrEnum):
+    REFUSE = "refuse"
+    NEIGHBOUR = "neighbour"
+
+
+class _Split(StrEnum):
+    TRAIN = "train"
+    VALIDATION = "validation"
+
+
+@command
+def predict(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Run folders (their best epoch) or files of weights.")],
+    out: Annotated[Path, typer.Option("--out", help="The official file to write; .npz and .json go beside it.")],
+    frame_list: Annotated[
+        Path | None, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")
+    ] = None,
+    frames: Annotated[Path | None, typer.Option("--frames", help="Folder of the list's frames.")] = None,
+    split: Annotated[_Split | None, typer.Option(help="Predict a split of a curated set instead of a list.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set, with --split.")] = None,
+    format_name: Format = "abaw7",
+    missing: Annotated[
+        _Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
+    ] = _Missing.REFUSE,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
+    threads: Threads = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Average the probabilities of several checkpoints and write the official file, row for row.
+
+    Beside it go the probabilities (.npz) and a manifest (.json) with the digests of everything that it was made of.
+
+    Example: abawkit predict runs/a runs/b --list MTL.txt --frames test_data/cropped_aligned --out predictions.txt
+    """
+    from abawkit.files import refuse_existing
+    from abawkit.formats.base import get_format
+    from abawkit.prediction.outputs import outputs
+
+    plugin = get_format(format_name)
+    for path in outputs(out):
+        refuse_existing(path, force=force)
+    source = _source(frame_list, frames, split, data, plugin)
+
+    import torch
+
+    from abawkit.cli.display import bar
+    from abawkit.prediction.predict import predict as run
+
+    if threads:
+        torch.set_num_threads(threads)
+    with bar("frames") as progress:
+        result = run(checkpoints, source, out, plugin, missing=missing.value, device=device, progress=progress)
+    for row, other in result.filled.items():
+        say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
+    if as_json:
+        paths = {"submission": result.submission, "probabilities": result.probabilities, "manifest": result.manifest}
+        members = [{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in result.members]
+        written = {name: str(path) for name, path in paths.items()}
+        print_json({**written, "rows": result.rows, "members": members, "filled": len(result.filled)})
+    else:
+        count = f"{len(result.members)} network{'s' if len(result.members) > 1 else ''}"
+        print(f"{result.submission}: {result.rows:,} rows from {count}")
+        print(f"beside it: {result.probabilities.name}, {result.manifest.name}")
+
+
+def _source(
+    frame_list: Path | None, frames: Path | None, split: _Split | None, data: Path | None, plugin: "SubmissionFormat"
+) -> "ListedFrames | CuratedFrames":
+    from abawkit.curation import open_curated
+    from abawkit.prediction.sources import CuratedFrames, ListedFrames
+
+    if split and data and not (frame_list or frames):
+        return CuratedFrames(open_curated(data), split.value)
+    if frame_list and frames and not (split or data):
+        listed = plugin.read_list(frame_list)
+        return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
+    raise ConfigError("give --list and --frames for a list of frames, or --split and --data for a curated split")

@@ -1,0 +1,159 @@
+"""What this machine has of what abawkit needs, and the line that mends what it lacks."""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import abawkit
+
+PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "pydantic", "safetensors", "pillow", "simplejpeg")
+
+LEAST_TORCH = (2, 10)
+"""`torch.load(weights_only=True)` of older releases can be made to run code: CVE-2026-24747."""
+
+LEAST_DISK = 8 * 10**9
+"""Bytes: the packed frames of the official release take 6.4 GB."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        found: What was found.
+        ok: Whether abawkit can work with it.
+        mend: The line that mends it; empty where nothing is wrong.
+    """
+
+    name: str
+    found: str
+    ok: bool = True
+    mend: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def diagnose(folder: Path) -> list[Finding]:
+    """Looks at everything.
+
+    Args:
+        folder: Where curated sets and runs will be; its disk is measured.
+    """
+    return [
+        Finding("abawkit", abawkit.__version__),
+        _python(),
+        *(_package(name) for name in PACKAGES),
+        *_torch(),
+        _decoder(),
+        *_processors(),
+        _disk(folder),
+        _shared_memory(),
+    ]
+
+
+def _python() -> Finding:
+    good = sys.version_info >= (3, 11)
+    return Finding("Python", platform.python_version(), good, "" if good else "install Python 3.11 or later")
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        return Finding(name, "not installed", False, f"pip install {name} -c constraints.txt")
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except Exception as error:  # a broken torch raises anything; the other checks go on
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        yield Finding("torch works", f"no: {reason}", False, "pip install --force-reinstall torch -c constraints.txt")
+        return
+    number = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if number < LEAST_TORCH:
+        yield Finding("torch works", "too old to load weights safely", False, "pip install 'torch>=2.10'")
+    yield Finding("torch threads", str(torch.get_num_threads()))
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(i)
+            yield Finding(f"GPU {i}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+        return
+    compiled = torch.version.cuda
+    if compiled and shutil.which("nvidia-smi"):
+        mend = f"update the NVIDIA driver to one for CUDA {compiled}"
+        yield Finding("GPU", f"there is a driver, but torch (CUDA {compiled}) finds no device", False, mend)
+    else:
+        yield Finding("GPU", "none; training runs on the CPU")
+
+
+def _decoder() -> Finding:
+    """Decodes a frame in earnest: an import alone can succeed without the library behind it."""
+    try:
+        import io
+
+        from PIL import Image
+
+        from abawkit.frames.decode import decode
+
+        buffer = io.BytesIO()
+        Image.new("RGB", (112, 112), (200, 100, 50)).save(buffer, "JPEG")
+        decode(buffer.getvalue(), "doctor.jpg")
+    except Exception as error:
+        return Finding("JPEG decoder", f"fails: {error}", False, "pip install --force-reinstall simplejpeg pillow")
+    return Finding("JPEG decoder", "works")
+
+
+def _processors() -> Iterator[Finding]:
+    usable = len(os.sched_getaffinity(0))
+    yield Finding("processors", f"{usable} of {os.cpu_count()}")
+    quota = cpu_quota(Path("/sys/fs/cgroup"))
+    if quota is None:
+        yield Finding("CPU quota", "none")
+    else:
+        good = quota >= usable - 0.5
+        mend = f"set OMP_NUM_THREADS={max(1, round(quota))}, or threads wait for each other"
+        yield Finding("CPU quota", f"{quota:g} processors", good, "" if good else mend)
+
+
+def cpu_quota(cgroup: Path) -> float | None:
+    """Processors' worth of time that the container may use, or None where nothing limits it.
+
+    Args:
+        cgroup: Mount point of the control groups, version 2 or 1.
+    """
+    try:
+        limit, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    return None if limit in ("max", "-1") else int(limit) / int(period)
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    mend = (
+        "" if free >= LEAST_DISK else "free some, or use another disk: the official frames take 6.4 GB packed"
+    )
+    return Finding("disk", f"{free / 1e9:.1f} GB free in {folder.resolve()}", free >= LEAST_DISK, mend)
+
+
+def _shared_memory() -> Finding:
+    folder = Path("/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir())  # noqa: S108 - measured, not used
+    free = shutil.disk_usage(folder).free
+    good = free >= 64 * 2**20
+    mend = "" if good else "start the container with --shm-size=1g"
+    return Finding("shared memory", f"{free / 2**20:.0f} MiB free in {folder}", good, mend)

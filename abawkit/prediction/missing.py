@@ -1,0 +1,76 @@
+"""What becomes of listed frames that can't be had: a refusal, or the answer for the nearest frame of the video."""
+
+import re
+from collections.abc import Sequence
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from abawkit.errors import DataError, printable
+from abawkit.frames.reader import FrameFailure
+from abawkit.models.inference import Probabilities
+from abawkit.tables import Array
+
+Missing = Literal["refuse", "neighbour"]
+MISSING: Final[tuple[Missing, ...]] = get_args(Missing)
+
+_NUMBER = re.compile(r"(\d+)\.\w+$")
+
+
+def refuse_missing(failures: Sequence[FrameFailure]) -> None:
+    """Refuses frames that can't be had.
+
+    Raises:
+        DataError: If there is any; it names the first ten.
+    """
+    if not failures:
+        return
+    shown = [printable(f"row {f.row + 1:,}: {f.image}: {f.reason} ({f.message})") for f in failures[:10]]
+    more = [f"... and {len(failures) - 10:,} more"] if len(failures) > 10 else []
+    advice = (
+        "copy the frames anew or give the right --frames; --missing neighbour answers with the nearest frame's values"
+    )
+    raise DataError("\n".join(["frames of the list can't be read:", *shown, *more, advice]))
+
+
+def fill_from_neighbours(probabilities: Probabilities, seen: Array, images: Sequence[str]) -> dict[int, int]:
+    """Gives each row without a frame the answer for the row of the same video whose frame number is nearest.
+
+    Args:
+        probabilities: Filled in place.
+        seen: Rows that have an answer, (n,).
+        images: Image names ``VIDEO/00001.jpg``, n of them.
+
+    Returns:
+        For each row that was filled the row that it was filled from; of two equally near, the earlier frame.
+
+    Raises:
+        DataError: If a video has no row with an answer, or a frame has no number.
+    """
+    wanted = np.flatnonzero(~seen).tolist()
+    videos = {images[row].rpartition("/")[0] for row in wanted}
+    known: dict[str, list[tuple[int, int]]] = {video: [] for video in videos}
+    for row in np.flatnonzero(seen).tolist():
+        video = images[row].rpartition("/")[0]
+        if video in videos:
+            known[video].append((_frame_number(images[row]), row))
+    filled: dict[int, int] = {}
+    for row in wanted:
+        candidates = known[images[row].rpartition("/")[0]]
+        if not candidates:
+            raise DataError(
+                f"{printable(images[row])}: no frame of its video can be read; there is no neighbour to ask"
+            )
+        number = _frame_number(images[row])
+        source = min(candidates, key=lambda c: (abs(c[0] - number), c[0], c[1]))[1]
+        for column in probabilities:
+            column[row] = column[source]
+        filled[row] = source
+    return filled
+
+
+def _frame_number(image: str) -> int:
+    found = _NUMBER.search(image)
+    if not found:
+        raise DataError(f"{printable(image)}: has no frame number, so its nearest frame is not known")
+    return int(found[1])

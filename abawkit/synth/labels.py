@@ -1,0 +1,190 @@
+"""The label model: expressions, action units, valence and arousal of every row, and what annotators left out.
+
+Source: the places of the expressions in the plane of valence and arousal follow Russell and Mehrabian, "Evidence for
+a three-factor theory of emotions", Journal of Research in Personality 11 (1977); happiness is (0.81, 0.51) there.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS, MISSING_AU, MISSING_EXPRESSION, MISSING_VA, VA_MAX, VA_MIN
+from abawkit.synth.muscles import ANNOTATOR_NOISE, LABELLED, PRESENT_ABOVE, UNITS, latent, perform, presence
+from abawkit.synth.rates import RATES, SPLITS, Split, SplitRates, apportion
+from abawkit.synth.videos import Video
+
+_PLACES: Final = np.array(
+    [(0, 0), (-0.51, 0.59), (-0.60, 0.35), (-0.64, 0.60), (0.81, 0.51), (-0.63, -0.27), (0.40, 0.67), (0.02, 0.25)]
+)
+_UNIT_VALENCE: Final = {"AU12": 0.12, "AU6": 0.04, "AU4": -0.06, "AU15": -0.10, "AU9": -0.06}
+_UNIT_AROUSAL: Final = {"AU5": 0.08, "AU25": 0.04, "AU26": 0.08, "AU1": 0.03, "AU43": -0.10}
+_CLASSES_PER_VIDEO = 3
+_SWITCH = 0.35
+_FLIPPED = 0.12
+_CONFUSED = (("Neutral", "Other"), ("Anger", "Disgust"), ("Fear", "Surprise"))
+_COPIED_REPEATS = 0.3
+_VIDEO_OFFSET, _ROW_NOISE = 0.10, 0.08
+
+
+@dataclass(frozen=True)
+class SplitLabels:
+    """Labels of a split's rows, in the order of its list, with missing values as the files write them.
+
+    Attributes:
+        va: Valence and arousal, -1..1 or -5, to three decimals; float64, shape (rows, 2).
+        expression: Class index or -1; int64, shape (rows,).
+        units: 0, 1 or -1; int64, shape (rows, 12).
+        intensity: What is drawn: intensity of each of the 17 `UNITS`, 0..1; float64, shape (rows, 17).
+    """
+
+    va: NDArray[np.float64]
+    expression: NDArray[np.int64]
+    units: NDArray[np.int64]
+    intensity: NDArray[np.float64]
+
+
+def _class_rows(lengths: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of each class in each video, shape (videos, 8): three classes a video, totals near the shares.
+
+    Iterative proportional fitting on a random support; its rows are exact, its columns as near as the support lets.
+    """
+    videos, classes = len(lengths), len(shares)
+    support = np.zeros((videos, classes), dtype=bool)
+    deck = rng.permutation(classes)[: videos * (_CLASSES_PER_VIDEO - 1)]
+    support[np.arange(len(deck)) % videos, deck] = True
+    for row in support:
+        lacking = _CLASSES_PER_VIDEO - int(row.sum())
+        weights = np.where(row, 0.0, shares**0.75)
+        if lacking > 0:
+            row[rng.choice(classes, lacking, replace=False, p=weights / weights.sum())] = True
+    weights = support * shares * np.exp(0.5 * rng.standard_normal(support.shape))
+    for _ in range(200):
+        weights *= shares * lengths.sum() / np.maximum(weights.sum(axis=0), 1e-9)
+        weights *= (lengths / weights.sum(axis=1))[:, None]
+    return np.stack([apportion(int(n), w) for n, w in zip(lengths, weights, strict=True)])
+
+
+def _dwell(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Orders the rows of each class in runs of geometric length, two runs of one class side by side only at need."""
+    runs: list[list[int]] = []
+    for total in rows:
+        lengths: list[int] = []
+        while sum(lengths) < total:
+            lengths.append(min(int(rng.geometric(_SWITCH)), int(total) - sum(lengths)))
+        runs.append(lengths)
+    order: list[int] = []
+    while any(runs):
+        waiting = np.array([len(r) for r in runs], dtype=np.float64)
+        others = waiting * (np.arange(len(runs)) != order[-1]) if order else waiting
+        weights = others if others.any() else waiting
+        chosen = int(rng.choice(len(runs), p=weights / weights.sum()))
+        order += [chosen] * runs[chosen].pop()
+    return np.array(order, dtype=np.int64)
+
+
+def _played(videos: list[Video], rates: SplitRates, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """The expression shown at each row of each video; rows with and without its label have the same shares."""
+    played: dict[int, NDArray[np.int64]] = {}
+    for labelled in (True, False):
+        group = [v for v in videos if v.annotated[1] is labelled]
+        if group:
+            counts = _class_rows(np.array([len(v.frames) for v in group]), rates.classes, rng)
+            played |= {v.index: _dwell(n, rng) for v, n in zip(group, counts, strict=True)}
+    shown = [played[v.index] for v in videos]
+    for video, expression in zip(videos, shown, strict=True):
+        for row in np.flatnonzero(video.repeats):
+            expression[row] = expression[row - 1]
+    return shown
+
+
+def flip(expression: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Exchanges labels between classes that annotators confuse, as many one way as the other.
+
+    Args:
+        expression: Class indices, shape (rows,).
+        rng: Source of the choice.
+
+    Returns:
+        Labels of which 12 % (less where the confused classes are rare) differ, with as many of each class as before.
+    """
+    flipped = expression.copy()
+    rows = [[np.flatnonzero(expression == EXPRESSIONS.index(name)) for name in pair] for pair in _CONFUSED]
+    smaller = np.array([min(len(a), len(b)) for a, b in rows], dtype=np.float64)
+    if not smaller.any():
+        return flipped
+    for (first, second), n in zip(rows, apportion(round(_FLIPPED * len(expression) / 2), smaller), strict=True):
+        count = min(int(n), len(first), len(second))
+        if count:
+            a, b = rng.choice(first, count, replace=False), rng.choice(second, count, replace=False)
+            flipped[a], flipped[b] = expression[b], expression[a]
+    return flipped
+
+
+def _weights(terms: dict[str, float]) -> NDArray[np.float64]:
+    return np.array([terms.get(unit, 0.0) for unit in UNITS])
+
+
+def _leave_out(
+    va: NDArray[np.float64],
+    expression: NDArray[np.int64],
+    units: NDArray[np.int64],
+    videos: list[Video],
+    rates: SplitRates,
+    rng: np.random.Generator,
+) -> None:
+    """Blanks, in place, tasks of whole videos and the few rows that are incomplete in their own ways."""
+    annotated = np.repeat([v.annotated for v in videos], [len(v.frames) for v in videos], axis=0)
+    counts = [max(2, round(share * len(va))) if share else 0 for share in (rates.half_va, rates.partial_units)]
+    order = rng.permutation(len(va))
+    half = [row for row in order if annotated[row, 0]][: counts[0]]
+    chosen = set(half)
+    partial = [row for row in order if annotated[row, 2] and row not in chosen][: counts[1]]
+    chosen |= set(partial)
+    blank = [row for row in order if row not in chosen][: max(1, round(rates.unlabelled * len(va)))]
+    for position, row in enumerate(half):
+        va[row, (position + 1) % 2] = MISSING_VA
+    for position, row in enumerate(partial):
+        known = 3 if position % 2 == 0 else int(rng.integers(1, LABELLED))
+        units[row, known:] = MISSING_AU
+    if rates.unlabelled:
+        annotated[blank] = False
+    va[~annotated[:, 0]] = MISSING_VA
+    expression[~annotated[:, 1]] = MISSING_EXPRESSION
+    units[~annotated[:, 2]] = MISSING_AU
+
+
+def sample_labels(split: Split, videos: list[Video], seed: int) -> SplitLabels:
+    """Draws the labels of a split's videos, and the intensities that its frames are drawn from.
+
+    Args:
+        split: Whose rates to follow.
+        videos: The split's videos.
+        seed: Seed of the release; the same seed gives the same labels.
+
+    Returns:
+        Labels of all rows, in the order of the videos.
+    """
+    rates = RATES[split]
+    rng = np.random.default_rng([seed, SPLITS.index(split), 2])
+    on = presence(rates.classes, rates.units)
+    shown = _played(videos, rates, rng)
+    truth = np.concatenate(shown)
+    strength, intensity = perform(np.concatenate([latent(v.frames, rng) for v in videos]), truth, on)
+    lengths = [len(v.frames) for v in videos]
+    va = _PLACES[truth] * (0.35 + 0.65 * strength[:, None])
+    va += intensity @ np.stack([_weights(_UNIT_VALENCE), _weights(_UNIT_AROUSAL)], axis=1)
+    va += np.repeat(_VIDEO_OFFSET * rng.standard_normal((len(videos), 2)), lengths, axis=0)
+    va += _ROW_NOISE * rng.standard_normal(va.shape)
+    va = np.clip(va, VA_MIN, VA_MAX).round(3)
+    reading = intensity[:, :LABELLED] + ANNOTATOR_NOISE * rng.standard_normal((len(truth), len(ACTION_UNITS)))
+    units = (reading > PRESENT_ABOVE).astype(np.int64)
+    has_expression = np.repeat([v.annotated[1] for v in videos], lengths)
+    expression = truth.copy()
+    expression[has_expression] = flip(truth[has_expression], rng)
+    copied = np.concatenate([v.repeats for v in videos]) & (rng.random(len(truth)) < _COPIED_REPEATS)
+    for row in np.flatnonzero(copied):
+        va[row], expression[row], units[row] = va[row - 1], expression[row - 1], units[row - 1]
+    _leave_out(va, expression, units, videos, rates, rng)
+    return SplitLabels(va=va, expression=expression, units=units, intensity=intensity)

@@ -1,0 +1,156 @@
+"""Writing a procedural release: the official folders, annotation files, lists and frames."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from abawkit.errors import ConfigError
+from abawkit.files import write_bytes
+from abawkit.labels import FIELDS, MISSING_VA
+from abawkit.synth.labels import SplitLabels, sample_labels
+from abawkit.synth.rates import PUBLIC_ROWS, SPLITS, Split, apportion
+from abawkit.synth.rendering import RenderJob, render
+from abawkit.synth.videos import Video, plan_videos
+
+LIST_HEADER: Final = "image,valence,arousal,expression,aus"
+DEFAULT_DIFFICULTY: Final = 0.45
+_LARGE = apportion(50_000, np.array([PUBLIC_ROWS[split] for split in SPLITS], dtype=np.float64))
+_FRAME_FOLDERS: Final[dict[Split, str]] = {
+    "train": "cropped_aligned",
+    "validation": "cropped_aligned",
+    "test": "test_data/cropped_aligned",
+}
+
+SIZES: Final[dict[str, dict[Split, tuple[int, int]]]] = {
+    "tiny": {"train": (180, 12), "validation": (50, 6), "test": (70, 6)},
+    "demo": {"train": (5_120, 128), "validation": (1_280, 32), "test": (1_600, 40)},
+    "large": {"train": (int(_LARGE[0]), 257), "validation": (int(_LARGE[1]), 50), "test": (int(_LARGE[2]), 82)},
+}
+"""Rows and videos of each split, by name of the size."""
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What was written for one split.
+
+    Attributes:
+        rows: Rows of its annotation file or list.
+        videos: Videos, each of another person.
+        repeated_rows: Rows that show the image of the row before.
+        frames: Images drawn; 0 where only labels were asked for.
+    """
+
+    rows: int
+    videos: int
+    repeated_rows: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class ReleaseSummary:
+    """What was written for each split."""
+
+    train: SplitSummary
+    validation: SplitSummary
+    test: SplitSummary
+
+
+def _annotation_lines(videos: list[Video], labels: SplitLabels) -> list[str]:
+    images = [f"{video.name}/{frame:05d}.jpg" for video in videos for frame in video.frames]
+    lines = [",".join(FIELDS)]
+    for image, va, expression, units in zip(images, labels.va, labels.expression, labels.units, strict=True):
+        pair = (f"{MISSING_VA:.1f}" if value == MISSING_VA else f"{value + 0.0:.3f}" for value in va)
+        lines.append(",".join([image, *pair, str(expression), *map(str, units)]))
+    return lines
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def _plan(size: str, seed: int) -> dict[Split, tuple[list[Video], SplitLabels]]:
+    plan: dict[Split, tuple[list[Video], SplitLabels]] = {}
+    first_number = 1
+    for split in SPLITS:
+        rows, count = SIZES[size][split]
+        videos = plan_videos(split, rows=rows, videos=count, first_number=first_number, seed=seed)
+        plan[split] = videos, sample_labels(split, videos, seed)
+        first_number += count
+    return plan
+
+
+def _jobs(split: Split, videos: list[Video], labels: SplitLabels, out: Path, difficulty: float) -> list[RenderJob]:
+    starts = np.cumsum([0, *(len(video.frames) for video in videos)])
+    jobs = []
+    for video, start in zip(videos, starts, strict=False):
+        kept = np.flatnonzero(~video.repeats)
+        folder = out / _FRAME_FOLDERS[split] / video.name
+        jobs.append(
+            RenderJob(folder, split, video.index, video.frames[kept], labels.intensity[start + kept], difficulty)
+        )
+    return jobs
+
+
+def write_release(
+    out: Path,
+    *,
+    size: str = "demo",
+    seed: int = 0,
+    labels_only: bool = False,
+    difficulty: float = DEFAULT_DIFFICULTY,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReleaseSummary:
+    """Writes a procedural release in the official layout.
+
+    The same seed gives the same labels on every machine, and the same frames with the same version of Pillow, whatever
+    the number of workers. Lists are written last: a release that was interrupted has none.
+
+    Args:
+        out: Folder to write into; exists.
+        size: ``"tiny"``, ``"demo"`` or ``"large"``: a key of `SIZES`.
+        seed: Seed of everything that is random, not negative.
+        labels_only: Write the annotation files and the list, the same bytes as with frames, and draw nothing.
+        difficulty: Strength of pose, light, blur, noise, occlusion and compression, 0..1.
+        workers: Processes that draw frames; by default one for each processor that this process may use.
+        progress: Called with the number of frames drawn and the number to draw, now and then.
+
+    Returns:
+        Counts of what was written.
+
+    Raises:
+        ConfigError: If `size` isn't known, or `seed`, `difficulty` or `workers` is out of its range.
+    """
+    if size not in SIZES:
+        raise ConfigError(f"size: got '{size}', expected one of {', '.join(SIZES)}")
+    if seed < 0:
+        raise ConfigError(f"seed: got {seed}, expected a whole number of 0 or more")
+    if not 0.0 <= difficulty <= 1.0:
+        raise ConfigError(f"difficulty: got {difficulty}, expected 0..1")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers: got {workers}, expected 1 or more; leave it out to use every processor")
+    plan = _plan(size, seed)
+    if not labels_only:
+        jobs = [
+            job for split, (videos, labels) in plan.items() for job in _jobs(split, videos, labels, out, difficulty)
+        ]
+        render(jobs, seed=seed, workers=workers, progress=progress)
+    for split, (videos, labels) in plan.items():
+        lines = _annotation_lines(videos, labels)
+        if split == "test":
+            images = [f"{line.split(',', 1)[0]}," for line in lines[1:]]
+            _write_lines(out / "held_out" / "test_set_annotations.txt", lines)
+            _write_lines(out / "test_set_examples" / "MTL.txt", [LIST_HEADER, *images])
+        else:
+            _write_lines(out / f"{'training' if split == 'train' else split}_set_annotations.txt", lines)
+    return ReleaseSummary(**{split: _summary(videos, labels_only) for split, (videos, _) in plan.items()})
+
+
+def _summary(videos: list[Video], labels_only: bool) -> SplitSummary:
+    rows = sum(len(video.frames) for video in videos)
+    repeated = sum(int(video.repeats.sum()) for video in videos)
+    return SplitSummary(rows, len(videos), repeated, 0 if labels_only else rows - repeated)

@@ -1,0 +1,152 @@
+"""The label model: rates of the public release, slow processes, labels that follow from what is drawn."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+from abawkit.synth.labels import flip, sample_labels
+from abawkit.synth.muscles import LABELLED, UNITS, latent, perform, presence, prototype
+from abawkit.synth.population import person
+from abawkit.synth.rates import RATES, SPLITS, Split, apportion
+from abawkit.synth.videos import plan_videos
+
+Read = Callable[[Path], list[list[str]]]
+
+FILES: dict[Split, str] = {
+    "train": "training_set_annotations.txt",
+    "validation": "validation_set_annotations.txt",
+    "test": "held_out/test_set_annotations.txt",
+}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_expressions_have_the_public_rates(split: Split, large_labels: Path, rows: Read) -> None:
+    expression = np.array([int(row[3]) for row in rows(large_labels / FILES[split])])
+    counts = np.bincount(expression[expression >= 0], minlength=8)
+    np.testing.assert_allclose(counts / counts.sum(), RATES[split].classes, atol=0.005)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_action_units_have_the_public_rates(split: Split, large_labels: Path, rows: Read) -> None:
+    units = np.array([row[4:] for row in rows(large_labels / FILES[split])], dtype=int)
+    rates = units[(units >= 0).all(axis=1)].mean(axis=0)
+    np.testing.assert_allclose(rates, RATES[split].units, atol=0.03)
+    np.testing.assert_allclose(rates, RATES[split].units, rtol=0.3)
+
+
+def test_tasks_are_missing_in_the_public_proportions(large_labels: Path, rows: Read) -> None:
+    train = rows(large_labels / FILES["train"])
+    valid = np.array([("-5.0" not in r[1:3], r[3] != "-1", "-1" not in r[4:]) for r in train])
+    # Valid rows of the official training list: 103,917 for VA, 90,645 for expressions, 103,316 for AUs, 52,154 for all.
+    shares = [*valid.mean(axis=0), valid.all(axis=1).mean()]
+    np.testing.assert_allclose(shares, np.array([103_917, 90_645, 103_316, 52_154]) / 142_382, atol=0.01)
+
+
+def test_whole_videos_are_annotated_for_some_tasks_only(large_labels: Path, rows: Read) -> None:
+    missing: dict[str, list[bool]] = {}
+    for row in rows(large_labels / FILES["validation"]):
+        missing.setdefault(row[0].split("/")[0], []).append(row[3] == "-1")
+    assert all(all(video) or not any(video) for video in missing.values())
+    assert {any(video) for video in missing.values()} == {True, False}
+
+
+def test_a_video_dwells_on_three_expressions(large_labels: Path, rows: Read) -> None:
+    labels: dict[str, list[int]] = {}
+    for row in rows(large_labels / FILES["test"]):
+        labels.setdefault(row[0].split("/")[0], []).append(int(row[3]))
+    # Confused labels add classes, each rare: the three commonest cover nearly all that is not flipped.
+    covered = [np.sort(np.bincount(video))[-3:].sum() / len(video) for video in labels.values()]
+    assert np.mean(covered) > 0.85
+    stays = [a == b for video in labels.values() for a, b in pairwise(video)]
+    assert 0.5 < np.mean(stays) < 0.7
+
+
+def test_presence_solves_for_the_rates_it_is_given() -> None:
+    rng = np.random.default_rng(0)
+    rates = RATES["validation"]
+    on = presence(rates.classes, rates.units)
+    expression = rng.choice(8, 200_000, p=rates.classes)
+    _, intensity = perform(rng.standard_normal((200_000, 18)), expression, on)
+    reading = intensity[:, :LABELLED] + 0.06 * rng.standard_normal((200_000, LABELLED))
+    np.testing.assert_allclose((reading > 0.26).mean(axis=0), rates.units, atol=0.003)
+
+
+def test_latent_states_are_slow_standard_normal_and_equal_on_repeats() -> None:
+    frames = np.cumsum(np.tile([5, 0, 3, 7], 5_000))
+    state = latent(frames, np.random.default_rng(0))
+    np.testing.assert_array_equal(state[1::4], state[0::4])
+    np.testing.assert_allclose(state.mean(axis=0), 0.0, atol=0.2)
+    np.testing.assert_allclose(state.std(axis=0), 1.0, atol=0.1)
+    near = [np.corrcoef(state[:-1, k], state[1:, k])[0, 1] for k in range(state.shape[1])]
+    assert min(near) > 0.9
+
+
+@pytest.fixture(scope="module")
+def demo_labels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    videos = plan_videos("test", rows=4_000, videos=60, first_number=1, seed=3)
+    labels = sample_labels("test", videos, 3)
+    return labels.intensity, labels.units, labels.va
+
+
+def test_action_unit_labels_follow_what_is_drawn(demo_labels: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    intensity, units, _ = demo_labels
+    drawn = intensity[:, :LABELLED]
+    assert units[drawn > 0.5].mean() > 0.999
+    assert units[drawn < 0.02].mean() < 0.001
+    assert 0.001 < units[(drawn > 0.02) & (drawn < 0.22)].mean() < 0.2
+
+
+def test_pressed_lips_do_not_part(demo_labels: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    intensity, _, _ = demo_labels
+    pressed = intensity[:, UNITS.index("AU24")] >= 0.3
+    assert pressed.any()
+    assert not intensity[pressed][:, [UNITS.index("AU25"), UNITS.index("AU26")]].any()
+
+
+def test_smiles_are_pleasant_and_open_jaws_aroused(demo_labels: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    intensity, _, va = demo_labels
+    smile, jaw = intensity[:, UNITS.index("AU12")], intensity[:, UNITS.index("AU26")]
+    assert va[smile > 0.5, 0].mean() > va[smile == 0, 0].mean() + 0.3
+    assert va[jaw > 0.5, 1].mean() > va[jaw == 0, 1].mean() + 0.1
+
+
+def test_flips_confuse_pairs_and_keep_the_counts() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.choice(8, 20_000, p=RATES["train"].classes)
+    flipped = flip(truth, rng)
+    np.testing.assert_array_equal(np.bincount(flipped), np.bincount(truth))
+    assert np.mean(flipped != truth) == pytest.approx(0.12, abs=0.001)
+    pairs = {frozenset((EXPRESSIONS[a], EXPRESSIONS[b])) for a, b in zip(truth, flipped, strict=True) if a != b}
+    assert pairs == {frozenset(p) for p in (("Neutral", "Other"), ("Anger", "Disgust"), ("Fear", "Surprise"))}
+
+
+def test_flips_of_classes_that_do_not_occur_change_nothing() -> None:
+    truth = np.full(50, EXPRESSIONS.index("Happiness"))
+    np.testing.assert_array_equal(flip(truth, np.random.default_rng(0)), truth)
+
+
+def test_apportion_rounds_by_largest_remainders() -> None:
+    # Exact shares of 10 are 4.5, 3.3 and 2.2: floors 4, 3, 2 leave one, and 4.5 has the largest remainder.
+    np.testing.assert_array_equal(apportion(10, np.array([4.5, 3.3, 2.2])), [5, 3, 2])
+    assert apportion(7, np.ones(3)).tolist() == [3, 2, 2]
+
+
+def test_prototypes_show_the_units_that_name_them() -> None:
+    shown = {
+        EXPRESSIONS[k]: {u for u, x in zip(UNITS, prototype(k), strict=True) if x and u in ACTION_UNITS}
+        for k in range(8)
+    }
+    assert shown["Neutral"] == set()
+    assert shown["Happiness"] == {"AU6", "AU7", "AU10", "AU12", "AU25"}
+    assert {"AU1", "AU2", "AU26"} <= shown["Surprise"]
+    assert {"AU4", "AU7"} <= shown["Anger"]
+
+
+def test_everybody_is_another_person_in_every_split() -> None:
+    people = [person(0, split, video) for split in SPLITS for video in range(40)]
+    assert len({p.seed for p in people}) == len(people)
+    assert len({(p.skin, p.hair_color, p.face_width) for p in people}) == len(people)
