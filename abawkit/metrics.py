@@ -28,8 +28,10 @@ def ccc(truth: Array, prediction: Array) -> float:
         return 0.0
     x_mean, y_mean = x.mean(), y.mean()
     dx, dy = x - x_mean, y - y_mean
-    value = 2 * np.mean(dx * dy) / (np.mean(dx * dx) + np.mean(dy * dy) + (x_mean - y_mean) ** 2)
-    return float(np.clip(value, -1.0, 1.0))  # rounding alone can leave the interval
+    scale = np.mean(dx * dx) + np.mean(dy * dy) + (x_mean - y_mean) ** 2
+    if scale == 0:  # values so close that their squares underflow
+        return 0.0
+    return float(np.clip(2 * np.mean(dx * dy) / scale, -1.0, 1.0))  # rounding alone can leave the interval
 
 
 def f1_per_class(truth: Array, prediction: Array, classes: int) -> Array:

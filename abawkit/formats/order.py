@@ -1,5 +1,7 @@
 """Whether the rows of a submission are those of the list: none missing, none added, none moved, repeats kept."""
 
+from collections import Counter
+
 import numpy as np
 
 from abawkit.errors import Problem
@@ -28,7 +30,8 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     kept = known[_longest_increasing(position[known])]
     moved = np.setdiff1d(known, kept)
     missing = np.setdiff1d(np.arange(len(frames)), position[known])
-    problems = [_extra(rows, frames, row) for row in np.flatnonzero(position < 0).tolist()]
+    times = Counter(frames.images.to_pylist())
+    problems = [_extra(rows, times, row) for row in np.flatnonzero(position < 0).tolist()]
     for row in moved.tolist():
         place = f"its place in the list is row {position[row] + 1:,} (line {frames.lines[position[row]]:,} of the list)"
         problems.append(
@@ -46,11 +49,11 @@ def _keys(rows: FrameList) -> list[tuple[str, int]]:
     return list(zip(rows.images.to_pylist(), occurrences(rows.images).tolist(), strict=True))
 
 
-def _extra(rows: FrameList, frames: FrameList, row: int) -> Problem:
+def _extra(rows: FrameList, times: Counter[str], row: int) -> Problem:
     name = rows.images[row].as_py()
-    listed = frames.images.to_pylist().count(name)
-    times = f"{listed} time{'s' if listed > 1 else ''}"
-    reason = f"the list has it {times}, this is one more" if listed else "the list does not have it"
+    listed = times[name]
+    often = f"{listed} time{'s' if listed > 1 else ''}"
+    reason = f"the list has it {often}, this is one more" if listed else "the list does not have it"
     return Problem(int(rows.lines[row]), "image", f"got '{shortened(name)}', {reason}")
 
 

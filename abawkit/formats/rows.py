@@ -36,6 +36,7 @@ INTEGER = re.compile(r"[+-]?[0-9]+")
 INTEGER_WITH_POINT = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 
 _PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,\n"
+_HEXADECIMAL = (b",0x", b",0X", b",-0x", b",-0X")  # Arrow reads such cells as integers
 _PLAIN_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+\.jpg$"
 
 
@@ -82,7 +83,7 @@ def read_rows(content: bytes, *, skip_lines: int, missing: bool) -> tuple[Rows, 
 
 def _quick(content: bytes, skip_lines: int, *, missing: bool) -> Rows | None:
     """All rows of a file in which nothing is unusual; None for any other."""
-    if content.translate(None, _PLAIN_BYTES):
+    if content.translate(None, _PLAIN_BYTES) or any(start in content for start in _HEXADECIMAL):
         return None
     integers = {name: pa.int8() for name in FIELDS[3:]}
     reals = dict.fromkeys(DIMENSIONS, pa.float64())

@@ -1,5 +1,7 @@
 """The three files of a prediction, and reading the probabilities back."""
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -33,5 +35,5 @@ def read_probabilities(path: Path) -> Predictions:
         with np.load(path, allow_pickle=False) as file:
             columns: dict[str, Array] = {name: file[name] for name in ("images", "va", "expression", "au")}
         return Predictions(pa.array(columns.pop("images").tolist(), pa.string()), **columns)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: does not hold probabilities ({error}); run `abawkit predict` again") from error

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from abawkit.errors import DataError, DataWarning
+from abawkit.errors import DataError, DataWarning, printable
 from abawkit.labels import Task
 from abawkit.models.inference import infer
 from abawkit.models.network import DDAMFN
@@ -22,11 +22,22 @@ CHUNK: Final = 4096
 
 
 def predict_rows(network: DDAMFN, rows: FramedRows, device: torch.device) -> Predictions:
-    """What a network says of every row."""
+    """What a network says of every row.
+
+    Raises:
+        DataError: If it is not finite somewhere.
+    """
     parts = [
         infer(network, rows.pixels(np.arange(i, min(i + CHUNK, len(rows)))), device) for i in range(0, len(rows), CHUNK)
     ]
     va, expression, au = (np.concatenate(column) for column in zip(*parts, strict=True))
+    bad = np.flatnonzero(~np.isfinite(np.hstack([va, expression, au])).all(axis=1))
+    if len(bad):
+        names = ", ".join(printable(name) for name in rows.annotations.images.take(bad[:10]).to_pylist())
+        raise DataError(
+            f"the network's answer is not finite for {len(bad):,} rows: {names}, ...\n"
+            "lower the learning rate, or set optimizer.clip; the best epoch so far is kept"
+        )
     return Predictions(rows.annotations.images, va, expression, au)
 
 

@@ -59,7 +59,8 @@ def va_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     dx, dy = torch.where(rows, x - x_mean, 0.0), torch.where(rows, y - y_mean, 0.0)
     covariance = (dx * dy).sum(0) / count
     spread = ((dx * dx).sum(0) + (dy * dy).sum(0)) / count + (x_mean - y_mean) ** 2
-    ccc = 2 * covariance / spread.clamp(min=torch.finfo(spread.dtype).tiny)
+    # Below eps the spread is rounding alone: three times 0.1 has a mean that is not 0.1, and so a CCC of 1.
+    ccc = 2 * covariance / spread.clamp(min=torch.finfo(spread.dtype).eps)
     return (1 - ccc.mean()) * (valid.sum() >= 2)
 
 
@@ -79,6 +80,8 @@ def expression_loss(
         A scalar, float32 at least: the sum of weighted losses over the sum of the rows' weights.
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
+    # masked before, too: where a logit is NaN, zero times its gradient is NaN
+    logits, target = torch.where(valid.unsqueeze(1), logits, 0.0), torch.where(valid, target, 0)
     weights = torch.ones_like(logits[0]) if class_weights is None else class_weights.to(logits)
     losses = F.cross_entropy(logits, target, weight=weights, label_smoothing=label_smoothing, reduction="none")
     rows = torch.where(valid, weights[target], 0.0)
@@ -98,9 +101,11 @@ def au_loss(logits: Tensor, target: Tensor, valid: Tensor, positive_weights: Ten
         A scalar, float32 at least: the mean over annotated rows and units.
     """
     logits = logits if logits.dtype == torch.float64 else logits.float()
+    rows = valid.unsqueeze(1)
+    logits, target = torch.where(rows, logits, 0.0), torch.where(rows, target.to(logits), 0.0)
     weights = None if positive_weights is None else positive_weights.to(logits)
-    losses = F.binary_cross_entropy_with_logits(logits, target.to(logits), pos_weight=weights, reduction="none")
-    return torch.where(valid.unsqueeze(1), losses, 0.0).sum() / (valid.sum().clamp(min=1) * logits.shape[1])
+    losses = F.binary_cross_entropy_with_logits(logits, target, pos_weight=weights, reduction="none")
+    return torch.where(rows, losses, 0.0).sum() / (valid.sum().clamp(min=1) * logits.shape[1])
 
 
 def diversity(gates: Gates) -> Tensor:

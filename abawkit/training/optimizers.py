@@ -30,7 +30,7 @@ def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float
 
     Args:
         schedule: The schedule.
-        epoch: The moment in epochs, 0 to `epochs`, fractions too.
+        epoch: The moment in epochs, 0 to `epochs`, fractions too; a whole number is the end of an epoch.
         epochs: Length of the stage.
     """
     if epoch < schedule.warmup_epochs:
@@ -39,7 +39,7 @@ def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float
         rest = epochs - schedule.warmup_epochs
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - schedule.warmup_epochs) / rest))) if rest > 0 else 1.0
     if schedule.name == "exponential":
-        return schedule.decay ** math.floor(epoch)
+        return schedule.decay ** max(0, math.ceil(epoch) - 1)  # the last step of an epoch belongs to that epoch
     return 1.0
 
 

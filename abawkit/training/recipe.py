@@ -117,7 +117,7 @@ class Recipe(_Section):
 
     network: str = "ddamfn"
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)] = TASKS
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     batch_size: Annotated[int, Field(ge=2)] = 64
     heads: Stage = Stage(epochs=0)
     all: Stage = Stage(epochs=10)

@@ -137,6 +137,7 @@ class _Run:
         self.shadow = copy.deepcopy(network) if recipe.ema else network  # what is validated and saved
         self.epoch = 0
         self.done = 0
+        self.bad = 0  # steps in a row without a finite loss, over epochs too: an epoch can be shorter than BAD_STEPS
         self.digests: dict[str, str] = {}
         self.bfloat16 = recipe.precision == "bfloat16" or (
             recipe.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -185,7 +186,7 @@ class _Run:
         epochs = recipe.heads.epochs + recipe.all.epochs
         batches = epoch_batches(len(self.rows), recipe.batch_size, seed=recipe.seed, epoch=self.epoch)
         sums: dict[str, float] = {}
-        counted = bad = seen = 0
+        counted = seen = 0
         began = time.monotonic()
         for i, (batch, pixels) in enumerate(prefetched(self.rows, batches)):
             factor = learning_rate_factor(recipe.schedule, epoch + (i + 1) / len(batches), stage.epochs)
@@ -198,10 +199,10 @@ class _Run:
             losses = training_step(self.network, objective, optimizer, images, targets, recipe, bfloat16=self.bfloat16)
             self.done, seen = self.done + len(batch), seen + len(batch)
             if math.isnan(losses["total"]):
-                bad += 1
-                self.refuse_bad(bad, batch)
+                self.bad += 1
+                self.refuse_bad(batch)
                 continue
-            bad, counted = 0, counted + len(batch)
+            self.bad, counted = 0, counted + len(batch)
             for key, value in losses.items():
                 sums[key] = sums.get(key, 0.0) + value * len(batch)
             if self.average:
@@ -211,13 +212,13 @@ class _Run:
                 self.on_step(Moment(name, self.epoch, epochs, self.done, epochs * len(self.rows), rate, losses))
         return {key: value / counted for key, value in sums.items()}
 
-    def refuse_bad(self, bad: int, batch: Any) -> None:
+    def refuse_bad(self, batch: Any) -> None:
         """Ends a run whose losses are not finite, naming the frames that it saw last."""
-        if bad < BAD_STEPS:
+        if self.bad < BAD_STEPS:
             return
         names = ", ".join(printable(name) for name in self.rows.annotations.images.take(batch[:10]).to_pylist())
         raise DataError(
-            f"the loss or its gradient was not finite in {bad} steps in a row, the last with {names}, ...\n"
+            f"the loss or its gradient was not finite in {self.bad} steps in a row, the last with {names}, ...\n"
             "lower the learning rate, or set optimizer.clip; the best epoch so far is kept"
         )
 

@@ -117,11 +117,11 @@ def training_step(
 def kept_statistics(network: nn.Module) -> Iterator[None]:
     """Running statistics of batch norms stay as they are within the block: SAM's second pass must not count twice."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
+    tracked = [norm.track_running_stats for norm in norms]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.track_running_stats = False
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm, track in zip(norms, tracked, strict=True):
+            norm.track_running_stats = track

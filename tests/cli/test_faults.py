@@ -1,0 +1,170 @@
+"""Wrong use: the message, the exit code, and that nothing which was there is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+COMMANDS = ("demo", "synth", "curate", "train", "import-weights", "predict", "check", "score", "doctor")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
+    shown = " ".join(run(name, "--help").stdout.split())
+    assert f"Example: abawkit {name}" in shown
+    assert "--json" in shown
+
+
+def test_help_imports_nothing_that_is_slow() -> None:
+    code = (
+        "import sys; from abawkit.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('numpy', 'pandas', 'pyarrow', 'torch', 'pydantic', 'PIL') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", ["curate", "check", "score"])
+def test_works_without_torch(name: str, release: Path, tmp_path: Path) -> None:
+    listed = release / "test_set_examples/MTL.txt"
+    truth = release / "held_out/test_set_annotations.txt"
+    answers = tmp_path / "answers.txt"
+    rows = truth.read_text().splitlines()[1:]
+    answers.write_text("\n".join(["image,valence,arousal,expression,aus", *rows]) + "\n")
+    arguments = {
+        "curate": ["curate", release, "--out", tmp_path / "curated"],
+        "check": ["check", answers, "--list", listed],
+        "score": ["score", answers, "--truth", truth, "--json"],
+    }[name]
+    code = "import sys; sys.modules['torch'] = None; from abawkit.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    if name == "score":
+        assert json.loads(result.stdout)["ccc_va"] == pytest.approx(1.0)
+
+
+def test_a_recipe_with_an_unknown_key_is_a_usage_error(run: Run, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('netwrok = "ddamfn"\n')
+    shown = run("train", recipe, "--data", tmp_path, "--out", tmp_path / "run", code=2).stderr
+    assert "netwrok" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_annotations_are_named_with_line_and_column(run: Run, release: Path, tmp_path: Path) -> None:
+    lines = (release / "training_set_annotations.txt").read_text().splitlines()
+    fields = lines[7].split(",")
+    fields[2] = "1.7"
+    lines[7] = ",".join(fields)
+    bad = tmp_path / "train.txt"
+    bad.write_text("\n".join(lines) + "\n")
+    arguments = ("curate", release, "--labels-only", "--train", bad, "--out", tmp_path / "c")
+    assert f"{bad}:8: column 'arousal': got '1.7', expected a number in -1..1" in run(*arguments, code=3).stderr
+    out = json.loads(run(*arguments, "--json", code=3).stdout)
+    assert out["problems"] == [
+        {"line": 8, "column": "arousal", "message": "got '1.7', expected a number in -1..1, or -5 (missing)"}
+    ]
+
+
+def test_output_that_exists_is_refused_and_stays(
+    run: Run, submission: Path, runs: list[Path], test_list: list[str]
+) -> None:
+    before = submission.read_bytes()
+    shown = run("predict", runs[0], *test_list, "--out", submission, code=2).stderr
+    assert "--force" in shown
+    assert submission.read_bytes() == before
+
+
+def test_a_folder_that_holds_files_is_refused(run: Run, curated: Path, release: Path) -> None:
+    assert "is not empty" in run("curate", release, "--out", curated, code=2).stderr
+    assert "is not empty" in run("synth", release, "--size", "tiny", code=2).stderr
+
+
+def test_check_names_every_defect_and_exits_with_3(
+    run: Run, submission: Path, test_list: list[str], tmp_path: Path
+) -> None:
+    lines = submission.read_text().splitlines()
+    lines[4] = lines[4] + ","
+    del lines[9]
+    broken = tmp_path / "broken.txt"
+    broken.write_text("\n".join(lines) + "\n")
+    out = json.loads(run("check", broken, *test_list[:2], "--json", code=3).stdout)
+    assert not out["ok"]
+    assert {"line": 5, "column": "", "message": "got 17 fields, expected 16 fields"} in out["problems"]
+    assert any(p["line"] == 10 and "row missing" in p["message"] for p in out["problems"])
+
+
+def test_score_refuses_a_shuffled_submission(run: Run, submission: Path, truth: Path, tmp_path: Path) -> None:
+    header, first, *rest = submission.read_text().splitlines()
+    shuffled = tmp_path / "shuffled.txt"
+    shuffled.write_text("\n".join([header, *rest, first]) + "\n")
+    shown = run("score", shuffled, "--truth", truth, code=3).stderr
+    assert "out of order" in shown
+    assert "nothing was scored" in shown
+
+
+def test_a_pickle_that_runs_code_is_refused(run: Run, tmp_path: Path) -> None:
+    evil = tmp_path / "evil.pth"
+    marker = tmp_path / "ran"
+    evil.write_bytes(b"cos\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR.")
+    run("import-weights", evil, "--out", tmp_path / "w.safetensors", code=3)
+    assert not marker.exists()
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_the_same_network_twice_is_refused(run: Run, runs: list[Path], test_list: list[str], tmp_path: Path) -> None:
+    shown = run("predict", runs[0], runs[0], *test_list, "--out", tmp_path / "p.txt", code=3).stderr
+    assert "it would count twice" in shown
+
+
+def test_an_unknown_format_names_those_installed(run: Run, submission: Path, test_list: list[str]) -> None:
+    shown = run("check", submission, "--format", "abaw99", *test_list[:2], code=2).stderr
+    assert "abaw7" in shown
+
+
+def test_escape_sequences_in_names_do_not_reach_the_terminal(run: Run, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("image\nv/\x1b[31m1.jpg\nv/../2.jpg\n")
+    result = run("check", listed, "--list", listed, code=3)
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_a_narrow_terminal_shows_every_figure(submission: Path, truth: Path) -> None:
+    command = [sys.executable, "-m", "abawkit", "score", str(submission), "--truth", str(truth)]
+    environment = {**os.environ, "COLUMNS": "40"}
+    shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+    assert max(map(len, shown.splitlines())) <= 40
+    assert "1.5286" in shown
+
+
+def test_ctrl_c_ends_with_130(curated: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "abawkit", "train", "demo", "--data", str(curated), "--out", str(tmp_path / "run")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run/metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in shown
+
+
+def test_doctor_says_what_it_found(run: Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "abawkit", "doctor", "--folder", str(tmp_path), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    findings = {f["name"]: f for f in json.loads(result.stdout)["findings"]}
+    assert findings["JPEG decoder"]["ok"]
+    assert findings["torch"]["found"]
+    assert result.returncode == (0 if all(f["ok"] for f in findings.values()) else 4)

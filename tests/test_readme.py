@@ -1,0 +1,80 @@
+"""Every command of README runs as it stands there, on a tiny drawn release under the names that README uses."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+pytestmark = pytest.mark.e2e
+
+# What would take a CPU hours or minutes is shortened: a full run of `demo` is what `make demo` is for.
+SHORTER = {
+    "abawkit demo": ["--size", "tiny"],
+    "abawkit train": ["--set", "all.epochs=1", "--set", "heads.epochs=0"],
+}
+
+
+def commands() -> list[str]:
+    """The commands of README, in order: rows of its table, then lines that begin with ``$``."""
+    rows = re.findall(r"^\| .* \| `(abawkit .*)` \|$", TEXT, flags=re.MULTILINE)
+    blocks = re.findall(r"```console\n(.*?)```", TEXT, flags=re.DOTALL)
+    typed = [line[2:] for block in blocks if "\n  done in " not in block for line in block.splitlines()]
+    return rows + [line for line in typed if line.startswith("abawkit ")]
+
+
+def published_weights(path: Path) -> None:
+    """A checkpoint in the published form, with random weights."""
+    import json
+
+    shapes = json.loads((ROOT / "tests/golden/ddamfn_state_dict.json").read_text())
+    state = {}
+    for key, shape in shapes.items():
+        rng = np.random.default_rng(zlib.crc32(key.encode()))
+        values = rng.uniform(0.5, 1.5, shape) if key.endswith("running_var") else rng.normal(0, 0.05, shape)
+        state[key] = torch.zeros((), dtype=torch.int64) if key.endswith("tracked") else torch.from_numpy(values).float()
+    torch.save({"model_state_dict": state}, path)
+
+
+def test_every_command_runs(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    published_weights(tmp_path / "affectnet8.pth")
+    prepared = ["abawkit synth s-Aff-Wild2 --size tiny --workers 1", *commands()]
+    assert len(prepared) > 12
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for line in prepared:
+        arguments = shlex.split(line)[1:] + next((more for name, more in SHORTER.items() if line.startswith(name)), [])
+        result = subprocess.run(
+            [sys.executable, "-m", "abawkit", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        accepted = (0, 4) if line.startswith("abawkit doctor") else (0,)  # 4: this machine lacks something, say disk
+        assert result.returncode in accepted, f"{line}\n{result.stdout}\n{result.stderr}"
+
+
+def test_the_makefile_has_the_targets_that_readme_names() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(re.findall(r"`?make ([a-z]+)", TEXT)) <= set(targets)
+
+
+def test_the_constraints_pin_everything_that_the_package_needs() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[><=]", name)[0].lower() for name in project["dependencies"]}
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
+    assert needed <= pinned
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
