@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
 # What would take a CPU hours or minutes is shortened: a full run of `demo` is what `make demo` is for.
 SHORTER = {
     "abawkit demo": ["--size", "tiny"],
+    "abawkit train baseline": ["--set", "network=ddamfn-nano", "--set", "all.epochs=1", "--set", "heads.epochs=0"],
     "abawkit train": ["--set", "all.epochs=1", "--set", "heads.epochs=0"],
 }
 

@@ -54,26 +54,16 @@ def find_repeats(annotations: Annotations) -> RepeatedRows:
     """Finds repeated images, and those whose labels are not the same in each of their rows."""
     codes = annotations.images.dictionary_encode().indices.to_numpy()
     later = occurrences(annotations.images) > 0
-    labels = (
-        np.column_stack(
-            [
-                annotations.va,
-                annotations.expression,
-                annotations.au,
-                annotations.va_valid,
-                annotations.expression_valid,
-                annotations.au_valid,
-            ]
-        )
-        if later.any()
-        else np.zeros((len(annotations), 0))
-    )
     first = np.zeros(codes.max(initial=-1) + 1, dtype=np.int64)
     first[codes[~later]] = np.flatnonzero(~later)
     rows = np.flatnonzero(later)
-    differs = (labels[rows] != labels[first[codes[rows]]]).any(axis=1)
+    differs = (_labels(annotations.select(rows)) != _labels(annotations.select(first[codes[rows]]))).any(axis=1)
     conflicting = np.isin(codes, codes[rows[differs]])
     return RepeatedRows(later, conflicting)
+
+
+def _labels(a: Annotations) -> Array:
+    return np.column_stack([a.va, a.expression, a.au, a.va_valid, a.expression_valid, a.au_valid])
 
 
 def reasons_to_drop(annotations: Annotations, repeated: RepeatedRows, policy: Policy, repeats: Repeats) -> Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from abawkit.errors import Problem, ProblemsError
 from abawkit.formats.lines import header_lines, read_text
 from abawkit.formats.order import order_problems
-from abawkit.formats.rows import read_rows, shortened
+from abawkit.formats.rows import plain_names, read_rows, shortened
 from abawkit.names import image_defect
 from abawkit.tables import DECIMALS, FrameList, Submission
 
@@ -39,14 +39,16 @@ class ABAW7:
         skip_lines = header_lines(path, content, LIST)
         names = [line.partition(",")[0] for line in content.decode().split("\n")[skip_lines:-1]]
         lines = np.arange(len(names), dtype=np.int64) + skip_lines + 1
-        problems = [
-            Problem(int(line), "image", f"{defect}: '{shortened(name)}'")
-            for line, name in zip(lines, names, strict=True)
-            if (defect := image_defect(name))
-        ]
-        if problems:
-            raise ProblemsError(path, problems, "give the list as the organisers released it")
-        return FrameList(images=pa.array(names, pa.string()), lines=lines)
+        images = pa.array(names, pa.string())
+        if not plain_names(images):
+            problems = [
+                Problem(int(line), "image", f"{defect}: '{shortened(name)}'")
+                for line, name in zip(lines, names, strict=True)
+                if (defect := image_defect(name))
+            ]
+            if problems:
+                raise ProblemsError(path, problems, "give the list as the organisers released it")
+        return FrameList(images=images, lines=lines)
 
     def encode(self, submission: Submission) -> bytes:
         """The official file: V and A with six decimals, integers for the expression and the action units."""

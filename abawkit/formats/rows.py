@@ -36,7 +36,7 @@ INTEGER = re.compile(r"[+-]?[0-9]+")
 INTEGER_WITH_POINT = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 
 _PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,\n"
-_HEXADECIMAL = (b",0x", b",0X", b",-0x", b",-0X")  # Arrow reads such cells as integers
+_HEXADECIMAL = (b",0x", b",0X")  # Arrow reads such cells as integers
 _PLAIN_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+\.jpg$"
 
 
@@ -81,9 +81,16 @@ def read_rows(content: bytes, *, skip_lines: int, missing: bool) -> tuple[Rows, 
     return (rows, []) if rows else _careful(content, skip_lines, missing=missing)
 
 
+def plain_names(images: pa.StringArray) -> bool:
+    """Whether all are image names with nothing unusual in them; then none of them has a defect."""
+    return bool(pc.all(pc.match_substring_regex(images, _PLAIN_NAME)).as_py())
+
+
 def _quick(content: bytes, skip_lines: int, *, missing: bool) -> Rows | None:
     """All rows of a file in which nothing is unusual; None for any other."""
-    if content.translate(None, _PLAIN_BYTES) or any(start in content for start in _HEXADECIMAL):
+    if content.translate(None, _PLAIN_BYTES) or any(
+        start[-1:] in content and start in content for start in _HEXADECIMAL
+    ):
         return None
     integers = {name: pa.int8() for name in FIELDS[3:]}
     reals = dict.fromkeys(DIMENSIONS, pa.float64())
@@ -99,7 +106,7 @@ def _quick(content: bytes, skip_lines: int, *, missing: bool) -> Rows | None:
     except pa.ArrowInvalid:
         return None
     images = table.column("image").combine_chunks()
-    if not pc.all(pc.match_substring_regex(images, _PLAIN_NAME)).as_py():
+    if not plain_names(images):
         return None
     va = np.stack([table.column(name).to_numpy() for name in DIMENSIONS], axis=1)
     expression = table.column("expression").to_numpy()

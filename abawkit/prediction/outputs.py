@@ -32,7 +32,7 @@ def read_probabilities(path: Path) -> Predictions:
         DataError: If the file is not one of these.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             columns: dict[str, Array] = {name: file[name] for name in ("images", "va", "expression", "au")}
         return Predictions(pa.array(columns.pop("images").tolist(), pa.string()), **columns)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:

@@ -26,7 +26,7 @@ _FRAME_FOLDERS: Final[dict[Split, str]] = {
 
 SIZES: Final[dict[str, dict[Split, tuple[int, int]]]] = {
     "tiny": {"train": (180, 12), "validation": (50, 6), "test": (70, 6)},
-    "demo": {"train": (5_120, 256), "validation": (1_280, 50), "test": (1_600, 80)},
+    "demo": {"train": (5_120, 512), "validation": (1_280, 64), "test": (1_600, 80)},
     "large": {"train": (int(_LARGE[0]), 257), "validation": (int(_LARGE[1]), 50), "test": (int(_LARGE[2]), 82)},
 }
 """Rows and videos of each split, by name of the size."""

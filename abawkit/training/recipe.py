@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from abawkit.errors import ConfigError, printable
 from abawkit.frames.augmentation import Augmentation
@@ -152,7 +153,7 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
     Args:
-        source: Path of a TOML file, or the name of a recipe that comes with abawkit.
+        source: The name of a recipe that comes with abawkit, or else the path of a TOML file.
         changes: ``KEY=VALUE`` each, as ``losses.au=0.5``; values as in TOML, quotes around text may be left out.
 
     Raises:
@@ -165,13 +166,24 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate_json(json.dumps(content, default=str))  # strict, but a list is a tuple
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()
-        ]
-        lines = [f"{source}: {printable(line)}" for line in wrong]
-        raise ConfigError(
-            "\n".join([*lines, "correct these keys; `abawkit train --help` says where they stand"])
-        ) from error
+        problems = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {_problem(e)}" for e in error.errors()]
+    except ConfigError as error:  # a value that augmentation can't have
+        problems = [str(error)]
+    lines = [printable(f"{source}: {problem}") for problem in problems]
+    raise ConfigError(
+        "\n".join([*lines, "correct these keys; recipe.toml in any run folder lists all with their values"])
+    )
+
+
+def _problem(error: ErrorDetails) -> str:
+    """What is wrong with one key, and where a key is unknown, those that are known."""
+    if error["type"] != "extra_forbidden" and error["type"] != "unexpected_keyword_argument":
+        return f"{error['msg']}, got {error['input']!r:.80}"
+    section: Any = Recipe
+    for name in error["loc"][:-1]:
+        section = section.model_fields[name].annotation
+    known = section.model_fields if issubclass(section, BaseModel) else section.__dataclass_fields__
+    return f"unknown key; known here: {', '.join(known)}"
 
 
 def _shipped() -> Any:
@@ -180,7 +192,7 @@ def _shipped() -> Any:
 
 def _content(source: str) -> dict[str, Any]:
     path = Path(source)
-    if path.suffix != ".toml" and not path.exists() and source in recipe_names():
+    if source in recipe_names():  # also where a file or folder of this name lies about; ./demo is a path
         text = (_shipped() / f"{source}.toml").read_text()
     else:
         try:

@@ -25,7 +25,7 @@ from abawkit.training.data import FramedRows, epoch_batches, evaluation_rows, pr
 from abawkit.training.evaluation import brief, check_protocol, evaluate, figure
 from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.record import BEST, LAST, METRICS, RECIPE, append_metrics, write_manifest
+from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE, append_metrics, write_manifest
 from abawkit.training.step import Objective, training_step
 
 BAD_STEPS = 5
@@ -108,7 +108,8 @@ def train(
     device = pick_device(recipe.device)
     network = _network(recipe, weights, device)
     write_bytes(out / RECIPE, recipe.to_toml().encode())
-    (out / METRICS).unlink(missing_ok=True)
+    for name in (MANIFEST, METRICS, BEST, LAST):  # of an earlier run, if --force allowed this folder
+        (out / name).unlink(missing_ok=True)
     run = _Run(recipe, network, rows, validation, device, Trained(out), on_step, on_epoch)
     run.stage("heads", recipe.heads)
     run.stage("all", recipe.all)
@@ -189,7 +190,7 @@ class _Run:
         counted = seen = 0
         began = time.monotonic()
         for i, (batch, pixels) in enumerate(prefetched(self.rows, batches)):
-            factor = learning_rate_factor(recipe.schedule, epoch + (i + 1) / len(batches), stage.epochs)
+            factor = learning_rate_factor(recipe.schedule, epoch + (i + 0.5) / len(batches), stage.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = stage.learning_rate * factor
             frames = torch.from_numpy(pixels).to(self.device, non_blocking=True)

@@ -1,0 +1,118 @@
+"""What `abawkit doctor` finds, and the line that mends it."""
+
+import sys
+from collections import namedtuple
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from abawkit import doctor
+from abawkit.doctor import Finding, cpu_quota, diagnose
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.name: finding for finding in findings}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "200000 100000\n"}, 2.0),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": ""}, None),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "50000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_the_quota_of_both_versions_of_control_groups(
+    tmp_path: Path, files: dict[str, str], expected: float | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert cpu_quota(tmp_path) == expected
+
+
+def test_a_quota_below_the_processors_says_how_many_threads_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "cpu_quota", lambda _: 2.0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    quota = by_name(diagnose(Path.cwd()))["CPU quota"]
+    assert not quota.ok
+    assert "OMP_NUM_THREADS=2" in quota.mend
+
+
+def test_everything_that_is_wrong_has_a_line_that_mends_it_and_nothing_else_has(tmp_path: Path) -> None:
+    findings = diagnose(tmp_path)
+    assert {"abawkit", "Python", "torch", "JPEG decoder", "processors", "CPU quota", "disk", "shared memory"} <= set(
+        by_name(findings)
+    )
+    assert all(finding.ok is not bool(finding.mend) for finding in findings)
+    assert by_name(findings)["JPEG decoder"].ok
+
+
+def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def version(name: str) -> str:
+        if name == "pydantic":
+            raise PackageNotFoundError(name)
+        return installed_version(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    found = by_name(diagnose(tmp_path))
+    assert found["pydantic"] == Finding("pydantic", "not installed", False, "pip install pydantic -c constraints.txt")
+    assert found["numpy"].ok
+
+
+@pytest.mark.parametrize("error", ["OSError('libtorch.so: cannot open')", "RuntimeError()", "ImportError('no torch')"])
+def test_a_torch_that_can_not_be_imported_does_not_end_the_other_checks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: str
+) -> None:
+    (tmp_path / "torch.py").write_text(f"raise {error}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    found = by_name(diagnose(tmp_path))
+    assert not found["torch works"].ok
+    assert found["torch works"].found.startswith("no: ")
+    assert "pip install --force-reinstall torch" in found["torch works"].mend
+    assert "disk" in found
+
+
+def test_a_torch_that_loads_weights_unsafely_is_not_good_enough(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    old = ModuleType("torch")
+    vars(old).update(
+        __version__="2.9.1+cpu", get_num_threads=lambda: 1, cuda=SimpleNamespace(is_available=lambda: False)
+    )
+    vars(old).update(version=SimpleNamespace(cuda=None))
+    monkeypatch.setitem(sys.modules, "torch", old)
+    found = by_name(diagnose(tmp_path))["torch works"]
+    assert not found.ok
+    assert found.mend == "pip install 'torch>=2.10'"
+
+
+def test_a_decoder_that_fails_is_found_by_decoding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("libturbojpeg.so.0: no such file")
+
+    monkeypatch.setattr("abawkit.frames.decode.decode", fails)
+    decoder = by_name(diagnose(tmp_path))["JPEG decoder"]
+    assert not decoder.ok
+    assert "libturbojpeg.so.0" in decoder.found
+
+
+@pytest.mark.parametrize(
+    ("free", "disk", "memory"), [(10**10, True, True), (10**9, False, True), (10**6, False, False)]
+)
+def test_small_disks_and_small_shared_memory_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, disk: bool, memory: bool
+) -> None:
+    usage = namedtuple("usage", ["total", "used", "free"])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**12, 0, free))
+    found = by_name(diagnose(tmp_path))
+    assert (found["disk"].ok, found["shared memory"].ok) == (disk, memory)

@@ -1,0 +1,65 @@
+"""A tiny procedural release, curated once, and two runs that the tests of a run share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from abawkit.curation.curate import curate
+from abawkit.curation.sources import locate
+from abawkit.synth.release import write_release
+from abawkit.training.recipe import Recipe, Stage
+from abawkit.training.run import Trained, train
+
+
+def small_recipe(**changes: Any) -> Recipe:
+    """Two short epochs of the small network: heads, then everything."""
+    chosen = {"heads": Stage(epochs=1, learning_rate=1e-2), "all": Stage(epochs=1, learning_rate=1e-3), **changes}
+    return Recipe.model_validate({"network": "ddamfn-nano", "batch_size": 48, "device": "cpu", **chosen})
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Callable[..., Recipe]:
+    return small_recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("release")
+    write_release(folder, size="tiny", workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def curated(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("curated")
+    curate(locate(release), folder, policy="per-task", workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labels_only(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labels")
+    curate(locate(release, labels_only=True), folder, policy="per-task", workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def heads_run(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One epoch of the heads alone."""
+    out = tmp_path_factory.mktemp("heads")
+    return train(small_recipe(all=Stage(epochs=0)), curated, out)
+
+
+@pytest.fixture(scope="session")
+def full_run(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Both stages, with a moving average."""
+    out = tmp_path_factory.mktemp("full")
+    return train(small_recipe(ema=0.9), curated, out)

@@ -1,0 +1,126 @@
+"""Recipes: every wrong key and value is named, and what is resolved reads back."""
+
+from pathlib import Path
+
+import pytest
+
+from abawkit.errors import ConfigError
+from abawkit.models.config import NETWORKS
+from abawkit.training.recipe import Recipe, read_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_are_read_and_name_a_network(name: str) -> None:
+    assert read_recipe(name).network in NETWORKS
+
+
+def test_the_shipped_recipes() -> None:
+    assert recipe_names() == ["baseline", "demo", "paper"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_resolved_recipe_reads_back_the_same(name: str, tmp_path: Path) -> None:
+    recipe = read_recipe(name, ["tasks=['va','au']", "losses.au=0.25"])
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.to_toml())
+    assert read_recipe(str(path)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("bacth_size=32", "bacth_size"),
+        ("losses.aux=1", "losses.aux"),
+        ("augmentation.flips=0.5", "augmentation.flips"),
+        ("optimiser.name='adam'", "optimiser"),
+        ("losses.au='0.5'", "losses.au"),
+        ("losses.au=true", "losses.au"),
+        ("augmentation.flip='0.5'", "augmentation.flip"),
+        ("augmentation.flip=true", "augmentation.flip"),
+        ("batch_size=32.0", "batch_size"),
+        ("batch_size=true", "batch_size"),
+        ("batch_size=1", "batch_size"),
+        ("seed=-1", "seed"),
+        ("seed=18446744073709551616", "seed"),
+        ("ema=1.0", "ema"),
+        ("all.learning_rate=0", "all.learning_rate"),
+        ("all.learning_rate=inf", "all.learning_rate"),
+        ("all.epochs=-1", "all.epochs"),
+        ("losses.au=nan", "losses.au"),
+        ("losses.balance=1.5", "losses.balance"),
+        ("schedule.decay=0", "schedule.decay"),
+        ("augmentation.flip=nan", "augmentation.flip"),
+        ("augmentation.flip=2.0", "augmentation: flip"),
+        ("augmentation.scale=[1.2, 0.8]", "augmentation: scale"),
+        ("select=offical", "select"),
+        ("optimizer.name=sgd", "optimizer.name"),
+        ("tasks=[]", "tasks"),
+        ("tasks=['va','va']", "tasks"),
+        ("tasks=['valence']", "tasks"),
+        ("losses=3", "losses"),
+        ("network=3", "network"),
+        ("all.epochs=0", "heads.epochs and all.epochs"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused_by_name(change: str, key: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read_recipe("demo", [change])
+    assert key in str(refusal.value)
+
+
+def test_every_wrong_key_is_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)losses\.au.*nonsense|nonsense.*losses\.au"):
+        read_recipe("demo", ["losses.au=-1", "nonsense=1"])
+
+
+@pytest.mark.parametrize("change", ["seed", "=1", "batch_size.x=1"])
+def test_a_change_that_is_no_key_and_value_is_refused(change: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        read_recipe("demo", [change])
+
+
+def test_changes_reach_nested_keys_with_toml_types() -> None:
+    changes = [
+        "losses.au=0.5",
+        "optimizer.name=sam",
+        "heads.epochs=2",
+        "tasks=['au']",
+        "augmentation.scale=[0.5, 1]",
+        "precision='float32'",
+        "losses.va=2",
+    ]
+    recipe = read_recipe("demo", changes)
+    assert (recipe.losses.au, recipe.losses.va, recipe.optimizer.name, recipe.heads.epochs) == (0.5, 2.0, "sam", 2)
+    assert (recipe.tasks, recipe.augmentation.scale, recipe.precision) == (("au",), (0.5, 1.0), "float32")
+    assert recipe.all.epochs == read_recipe("demo").all.epochs
+
+
+def test_the_last_change_of_a_key_counts() -> None:
+    assert read_recipe("demo", ["seed=1", "seed=7"]).seed == 7
+
+
+@pytest.mark.parametrize("content", [b"network = ", b"\xff\xfe", b"[all]\nepochs = 1\n[all]\n"])
+def test_a_file_that_is_no_toml_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"recipe\.toml"):
+        read_recipe(str(path))
+
+
+@pytest.mark.parametrize("source", ["no-such-recipe", "/no/such/recipe.toml", "."])
+def test_an_absent_recipe_is_refused_with_the_names_of_those_that_there_are(source: str) -> None:
+    with pytest.raises(ConfigError, match="baseline, demo, paper"):
+        read_recipe(source)
+
+
+def test_a_shipped_name_is_that_recipe_whatever_lies_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe("demo").network == "ddamfn-nano"
+
+
+def test_a_recipe_can_not_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe().seed = 3
