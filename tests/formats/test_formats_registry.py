@@ -1,0 +1,60 @@
+"""Formats are found by name among what installed packages offer; trouble with one is named."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+
+from abawkit.errors import ConfigError
+from abawkit.formats import base
+from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.base import GROUP, get_format
+
+Install = Callable[..., None]
+OURS = "abawkit.formats.abaw7:ABAW7"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Makes these the only formats that packages offer, as name and place."""
+
+    def install(*offers: tuple[str, str]) -> None:
+        entries = EntryPoints(EntryPoint(name, value, GROUP) for name, value in offers)
+        monkeypatch.setattr(base, "entry_points", lambda group: entries.select(group=group))
+
+    return install
+
+
+def test_abawkits_own_format_is_registered_like_any_other() -> None:
+    assert isinstance(get_format("abaw7"), ABAW7)
+
+
+def test_a_format_of_another_package_is_found(installed: Install) -> None:
+    installed(("abaw7", OURS), ("other", OURS))
+    assert isinstance(get_format("other"), ABAW7)
+
+
+def test_an_unknown_format_is_an_error_that_lists_those_installed(installed: Install) -> None:
+    installed(("zeta", OURS), ("abaw7", OURS))
+    with pytest.raises(ConfigError, match="--format nope: unknown format; installed formats: abaw7, zeta"):
+        get_format("nope")
+
+
+@pytest.mark.parametrize("value", ["no_such_package:X", "abawkit.formats.abaw7:NoSuchClass", "abawkit.labels:FIELDS"])
+def test_a_format_that_fails_to_load_is_named_with_the_reason(installed: Install, value: str) -> None:
+    installed(("broken", value))
+    with pytest.raises(ConfigError, match=f"--format broken: {value} can't be loaded: "):
+        get_format("broken")
+
+
+def test_a_name_that_two_packages_offer_is_an_error_that_names_both(installed: Install) -> None:
+    installed(("abaw7", OURS), ("abaw7", "rival.formats:Theirs"))
+    with pytest.raises(
+        ConfigError, match=r"more than one package: abawkit\.formats\.abaw7:ABAW7 .*rival\.formats:Theirs"
+    ):
+        get_format("abaw7")
+
+
+def test_one_package_found_twice_on_the_path_is_no_conflict(installed: Install) -> None:
+    installed(("abaw7", OURS), ("abaw7", OURS))
+    assert isinstance(get_format("abaw7"), ABAW7)

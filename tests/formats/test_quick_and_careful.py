@@ -1,0 +1,118 @@
+"""The quick reader answers nothing, or what the careful one answers: never more, never something else."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abawkit.formats.rows import Rows, _careful, _quick, read_rows
+
+REALS = ["0.5", "-1", "1e-5", "1E-5", ".5", "5.", "-.5", "0.", "-0", "-0.0", "+1", "007", " 1", "1_0", "0x1", "00.5"]
+REALS += ["-5", "-5.0", "nan", "inf", "-inf", "1e999", "1e-999", "1.0001", "", "-", ".", "1e", "0.1.2", "\uff11", "1d0"]
+INTEGERS = ["0", "1", "7", "8", "-1", "-0", "+1", "007", "0001", " 1", "1 ", "1_0", "0x1", "0X1", "00x1", "1.0", "1."]
+INTEGERS += ["1e0", "-5", "300", "99999999999", "", "nan", "true", "\uff11", "0.5", "3.5"]
+NAMES = ["v/1.jpg", "v1/0/x.jpg", "-v/1.jpg", "v/.jpg", "v/1.JPG", "v//1.jpg", "../v/1.jpg", "./1.jpg", "/v/1.jpg"]
+NAMES += [
+    "v/1.txt",
+    "",
+    "v\\1.jpg",
+    "é/1.jpg",
+    '"v/1.jpg"',
+    "0x1/0x1.jpg",
+    "v /1.jpg",
+    "C:/1.jpg",
+    "v/..jpg",
+    "v..x/1.jpg",
+]
+
+usual = st.tuples(
+    st.sampled_from(["v/1.jpg", "v/2.jpg", "w_left/00001.jpg"]),
+    st.sampled_from(["0.5", "-1", "0.25", "1e-5"]),
+    st.sampled_from(["0", "-0.125"]),
+    st.sampled_from(list("01234567")),
+    *[st.sampled_from("01")] * 12,
+)
+odd = st.tuples(
+    st.sampled_from(NAMES), st.sampled_from(REALS), st.sampled_from(REALS), *[st.sampled_from(INTEGERS)] * 13
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> bytes:
+    """Usual rows, in a few of which one cell is odd, a field is lost or one is added."""
+    rows = [list(row) for row in draw(st.lists(usual, min_size=1, max_size=4))]
+    for _ in range(draw(st.integers(0, 2))):
+        row = draw(st.sampled_from(rows))
+        change = draw(st.sampled_from(["cell", "cell", "cell", "cell", "lost", "added", "blank"]))
+        column = draw(st.integers(0, 15))
+        if change == "cell" and column < len(row):
+            row[column] = draw(odd)[column]
+        elif change == "lost":
+            row.pop()
+        elif change == "added":
+            row.append(draw(st.sampled_from(["", "1", "x"])))
+        elif change == "blank":
+            row[:] = [""]
+    header = draw(st.sampled_from(["", "image\n", "image,valence,arousal,expression,aus\n"]))
+    return (header + "".join(",".join(row) + "\n" for row in rows)).encode()
+
+
+def assert_same(quick: Rows, careful: Rows) -> None:
+    for field in fields(Rows):
+        a, b = getattr(quick, field.name), getattr(careful, field.name)
+        if field.name == "images":
+            assert a.equals(b)
+        else:
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+@settings(derandomize=True, max_examples=600, deadline=None)
+@given(texts(), st.booleans())
+def test_the_quick_reader_answers_none_or_what_the_careful_one_answers(content: bytes, missing: bool) -> None:
+    skip_lines = int(content.startswith(b"image"))
+    quick = _quick(content, skip_lines, missing=missing)
+    if quick is not None:
+        careful, problems = _careful(content, skip_lines, missing=missing)
+        assert problems == []
+        assert_same(quick, careful)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        *[(0, name) for name in NAMES],
+        *[(1, cell) for cell in REALS],
+        *[(2, cell) for cell in REALS],
+        *[(3, cell) for cell in INTEGERS],
+        *[(15, cell) for cell in INTEGERS],
+    ],
+)
+def test_the_two_readers_agree_on_each_odd_cell(column: int, cell: str, missing: bool) -> None:
+    row = ["v/1.jpg", "0.5", "-0.25", "3", *"100000000001"]
+    row[column] = cell
+    content = f"image\n{','.join(row)}\n".encode()
+    quick = _quick(content, 1, missing=missing)
+    careful, problems = _careful(content, 1, missing=missing)
+    if quick is not None:
+        assert problems == []
+        assert_same(quick, careful)
+
+
+def test_the_usual_file_takes_the_quick_way() -> None:
+    content = b"image,aus\nvideo1_left/00001.jpg,0.123,-1,7" + b",1" * 12 + b"\n"
+    assert _quick(content, 1, missing=False) is not None
+    assert _quick(content.replace(b"0.123", b"-5").replace(b",7,", b",-1,"), 1, missing=True) is not None
+
+
+def test_a_value_marked_as_missing_is_read_in_annotations_only() -> None:
+    content = b"image\nv/1.jpg,-5,-5,-1" + b",-1" * 12 + b"\n"
+    rows, problems = read_rows(content, skip_lines=1, missing=True)
+    assert problems == []
+    for present in (rows.va_present, rows.expression_present, rows.au_present):
+        assert not present.any()
+    _, problems = read_rows(content, skip_lines=1, missing=False)
+    assert len(problems) == 15
