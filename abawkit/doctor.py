@@ -145,9 +145,7 @@ def cpu_quota(cgroup: Path) -> float | None:
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
-    mend = (
-        "" if free >= LEAST_DISK else "free some, or use another disk: the official frames take 6.4 GB packed"
-    )
+    mend = "" if free >= LEAST_DISK else "free some, or use another disk: the official frames take 6.4 GB packed"
     return Finding("disk", f"{free / 1e9:.1f} GB free in {folder.resolve()}", free >= LEAST_DISK, mend)
 
 

@@ -34,6 +34,19 @@ def videos_of(images: pa.StringArray) -> pa.StringArray:
     return pc.list_element(pc.split_pattern(images, "/", max_splits=1, reverse=True), 0)
 
 
+def codes_of(images: pa.StringArray) -> tuple[Array, Array]:
+    """Numbers the images in the order in which they first stand.
+
+    Returns:
+        The number of each row's image, int32, shape (n,); and a mask of the rows whose image stood in a row before.
+    """
+    codes = images.dictionary_encode().indices.to_numpy()
+    highest = np.maximum.accumulate(codes)
+    repeated = np.zeros(len(codes), dtype=bool)
+    repeated[1:] = codes[1:] <= highest[:-1]  # a new image gets a new highest number
+    return codes, repeated
+
+
 def occurrences(images: pa.StringArray) -> Array:
     """How often each row's image stood before it: 0 for the first row that names an image, 1 for the second.
 
@@ -42,12 +55,12 @@ def occurrences(images: pa.StringArray) -> Array:
     Returns:
         int64, shape (n,).
     """
-    codes = images.dictionary_encode().indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    ranks = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
-    result = np.empty(len(codes), dtype=np.int64)
-    result[order] = ranks
+    codes, repeated = codes_of(images)
+    result = np.zeros(len(codes), dtype=np.int64)
+    seen: dict[int, int] = {}
+    for row in np.flatnonzero(repeated).tolist():
+        code = int(codes[row])
+        seen[code] = result[row] = seen.get(code, 0) + 1
     return result
 
 

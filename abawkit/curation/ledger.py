@@ -39,13 +39,12 @@ def _dropped(split: str, annotations: Annotations, reasons: Array) -> pa.Table:
     images = annotations.images.take(pa.array(rows))
     if not pc.all(pc.match_substring_regex(images, _PLAIN)).as_py():
         images = pa.array([safe_cell(name) for name in images.to_pylist()], pa.string())
-    combinations, which = np.unique(reasons[rows], return_inverse=True)
-    texts = [";".join(r for r in REASONS if bits & reason_bit(r)) for bits in combinations.tolist()]
+    texts = [";".join(r for r in REASONS if bits & reason_bit(r)) for bits in range(1 << len(REASONS))]
     return pa.table(
         {
-            "split": pa.array(np.full(len(rows), split)).cast(pa.string()),
+            "split": pa.array([split], pa.string()).take(pa.array(np.zeros(len(rows), dtype=np.int8))),
             "line": annotations.lines[rows],
             "image": images,
-            "reasons": pa.array(texts, pa.string()).take(pa.array(which)),
+            "reasons": pa.array(texts, pa.string()).take(pa.array(reasons[rows])),
         }
     )

@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
-from abawkit.tables import Annotations, Array, occurrences
+from abawkit.tables import Annotations, Array, codes_of
 
 Policy = Literal["strict", "per-task"]
 POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
@@ -52,8 +52,7 @@ class RepeatedRows:
 
 def find_repeats(annotations: Annotations) -> RepeatedRows:
     """Finds repeated images, and those whose labels are not the same in each of their rows."""
-    codes = annotations.images.dictionary_encode().indices.to_numpy()
-    later = occurrences(annotations.images) > 0
+    codes, later = codes_of(annotations.images)
     first = np.zeros(codes.max(initial=-1) + 1, dtype=np.int64)
     first[codes[~later]] = np.flatnonzero(~later)
     rows = np.flatnonzero(later)

@@ -75,7 +75,6 @@ def as_table(split: Split, curated: CuratedSplit) -> pa.Table:
         "row": pa.array(curated.rows, pa.int32()),
         "line": pa.array(a.lines, pa.int32()),
         "image": a.images,
-        "video": a.videos,
         **{name: pa.array(a.va[:, i], mask=va_missing) for i, name in enumerate(DIMENSIONS)},
         "expression": pa.array(a.expression, mask=expression_missing),
         **{name: pa.array(a.au[:, i], mask=au_missing) for i, name in enumerate(ACTION_UNITS)},
@@ -95,8 +94,8 @@ def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str) ->
     table = pa.concat_tables([as_table(split, curated) for split, curated in splits.items()])
     table = table.replace_schema_metadata({"abawkit": _FORMAT, "policy": policy})
     with replacing(folder / TABLE) as file:
-        # Only these two columns repeat themselves; looking for repeats in the others takes longer than writing them.
-        pq.write_table(table, file, compression="zstd", use_dictionary=["split", "video"], write_statistics=False)
+        # Only the split repeats itself; looking for repeats in other columns takes longer than writing them.
+        pq.write_table(table, file, use_dictionary=["split"], write_statistics=False)
 
 
 def open_curated(folder: Path) -> CuratedSet:

@@ -37,18 +37,16 @@ class ABAW7:
         """
         content = read_text(path, LIST)
         skip_lines = header_lines(path, content, LIST)
-        names = [line.partition(",")[0] for line in content.decode().split("\n")[skip_lines:-1]]
-        lines = np.arange(len(names), dtype=np.int64) + skip_lines + 1
-        images = pa.array(names, pa.string())
-        if not plain_names(images):
+        frames = _first_fields(content, skip_lines)
+        if not plain_names(frames.images):
             problems = [
                 Problem(int(line), "image", f"{defect}: '{shortened(name)}'")
-                for line, name in zip(lines, names, strict=True)
+                for line, name in zip(frames.lines, frames.images.to_pylist(), strict=True)
                 if (defect := image_defect(name))
             ]
             if problems:
                 raise ProblemsError(path, problems, "give the list as the organisers released it")
-        return FrameList(images=images, lines=lines)
+        return frames
 
     def encode(self, submission: Submission) -> bytes:
         """The official file: V and A with six decimals, integers for the expression and the action units."""
@@ -80,7 +78,7 @@ class ABAW7:
 
 
 def _parse(path: Path) -> tuple[FrameList, Submission, list[Problem]]:
-    """The rows of sixteen fields with their lines, what they say (0 in bad cells), and every problem of the file."""
+    """All rows with their lines, what those of sixteen fields say (0 in bad cells), and every problem of the file."""
     content = read_text(path, SUBMISSION)
     skip_lines = header_lines(path, content, SUBMISSION)
     problems: list[Problem] = []
@@ -90,4 +88,15 @@ def _parse(path: Path) -> tuple[FrameList, Submission, list[Problem]]:
         problems.append(Problem(1, "", f"{got}, expected '{HEADER}'"))
     rows, found = read_rows(content, skip_lines=skip_lines, missing=False)
     submission = Submission(images=rows.images, va=rows.va, expression=rows.expression, au=rows.au)
-    return FrameList(images=rows.images, lines=rows.lines), submission, problems + found
+    if not found:
+        return FrameList(images=rows.images, lines=rows.lines), submission, problems
+    frames = _first_fields(content, skip_lines)  # a row of another width has a place in the order all the same
+    named = np.array([bool(name) for name in frames.images.to_pylist()], dtype=bool)
+    return frames.select(named), submission, problems + found
+
+
+def _first_fields(content: bytes, skip_lines: int) -> FrameList:
+    """What stands before the first comma of every line."""
+    names = [line.partition(",")[0] for line in content.decode().split("\n")[skip_lines:-1]]
+    lines = np.arange(len(names), dtype=np.int64) + skip_lines + 1
+    return FrameList(images=pa.array(names, pa.string()), lines=lines)

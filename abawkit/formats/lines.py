@@ -62,12 +62,13 @@ def read_text(path: Path, expected: str) -> bytes:
     content = content.removeprefix(BOM)
     if b"\r" in content:
         content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if b" \n" in content or b"\t\n" in content or content.endswith((b" ", b"\t")):
+    if b" " in content or b"\t" in content:
         content = re.sub(rb"[ \t]+(?=\n|\Z)", b"", content)
-    content = content.rstrip(b"\n")
-    if not content:
+    if content.endswith(b"\n\n") or not content.endswith(b"\n"):
+        content = content.rstrip(b"\n") + b"\n"
+    if content == b"\n":
         raise DataError(f"{path}: is empty; expected {expected}")
-    return content + b"\n"
+    return content
 
 
 def header_lines(path: Path, content: bytes, expected: str) -> int:

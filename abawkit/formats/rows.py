@@ -97,7 +97,7 @@ def _quick(content: bytes, skip_lines: int, *, missing: bool) -> Rows | None:
     try:
         table = csv.read_csv(
             pa.BufferReader(content),
-            csv.ReadOptions(use_threads=False, block_size=len(content) + 1, skip_rows=skip_lines, column_names=FIELDS),
+            csv.ReadOptions(skip_rows=skip_lines, column_names=FIELDS),
             csv.ParseOptions(quote_char=False, double_quote=False, escape_char=False, ignore_empty_lines=False),
             csv.ConvertOptions(
                 column_types={"image": pa.string(), **reals, **integers}, null_values=[], strings_can_be_null=False

@@ -117,6 +117,13 @@ def test_a_row_of_another_width_is_named_with_its_line(
     assert (3, "", got) in defects(lines, names)
 
 
+def test_a_row_of_another_width_is_not_said_to_be_missing_too(defects: Defects, rows: Rows) -> None:
+    lines = rows(1, 8, 17)
+    names = [row.split(",")[0] for row in lines]
+    lines[1] += ","
+    assert defects(lines, names) == [(3, "", "got 17 fields, expected 16 fields")]
+
+
 @pytest.mark.parametrize(
     "name", ["../x/1.jpg", "/v/1.jpg", "v\\1.jpg", "C:/v/1.jpg", "v//1.jpg", "./v/1.jpg", "", "v/1.txt"]
 )
@@ -167,7 +174,7 @@ def test_reading_refuses_what_the_checker_names_and_keeps_every_problem(write: W
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"image\n", gzip.compress(b"image"), "image".encode("utf-16"), b"image\nv/1\0"]
+    "content", [b"", b"image\n", gzip.compress(b"image", mtime=0), "image".encode("utf-16"), b"image\nv/1\0"]
 )
 def test_what_is_no_text_with_rows_is_refused_by_every_reader(write: Write, content: bytes) -> None:
     path = write(content)
