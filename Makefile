@@ -7,7 +7,7 @@ DEMO ?= demo
 .PHONY: demo test lint check-types pytest bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
-	$(BIN)/abawkit demo --out $(DEMO) --force
+	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
 
 test: lint check-types pytest  ## Everything that a change must pass.
 

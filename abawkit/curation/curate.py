@@ -112,7 +112,8 @@ def curate(
     if sources.frames:
         report = _pack(sources.frames, out, annotations, reasons, frames, max_missing, workers, progress)
     curation = _summary(policy, repeats, annotations, repeated, reasons, (videos, images), report)
-    write_table(out, {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}, policy)
+    curated = {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}
+    write_table(out, curated, policy, report.digest if report else "")
     write_dropped(out / DROPPED, {split: (annotations[split], reasons[split]) for split in SPLITS})
     files = {"train": sources.train, "validation": sources.validation}
     ledger = {

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from abawkit.errors import DataError
 from abawkit.files import replacing, sha256_of
+from abawkit.frames.store import PackedFrames
 from abawkit.labels import ACTION_UNITS, DIMENSIONS
 from abawkit.tables import Annotations, Array
 
@@ -53,17 +54,27 @@ class CuratedSet:
         splits: Its splits by name.
         policy: The policy that chose `CuratedSplit.kept`.
         digest: SHA-256 of its table.
+        frames_digest: SHA-256 of the packed frames that the table was made with; empty for a set of labels only.
     """
 
     folder: Path
     splits: dict[Split, CuratedSplit]
     policy: str
     digest: str
+    frames_digest: str
 
-    @property
-    def frames_folder(self) -> Path:
-        """Folder of the packed frames; absent in a set of labels only."""
-        return self.folder / FRAMES
+    def open_frames(self) -> PackedFrames:
+        """Opens the packed frames.
+
+        Raises:
+            DataError: If the set holds labels only, or the frames are absent or not those of its table.
+        """
+        if not self.frames_digest:
+            raise DataError(f"{self.folder}: holds labels only; run `abawkit curate` with the frames")
+        store = PackedFrames.open(self.folder / FRAMES)
+        if store.digest != self.frames_digest:
+            raise DataError(f"{self.folder}: table and packed frames are not of one run of `abawkit curate`; {_AGAIN}")
+        return store
 
 
 def as_table(split: Split, curated: CuratedSplit) -> pa.Table:
@@ -89,10 +100,10 @@ def as_table(split: Split, curated: CuratedSplit) -> pa.Table:
     return pa.table(columns)
 
 
-def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str) -> None:
-    """Writes the table of a curated set into its folder."""
+def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str, frames_digest: str) -> None:
+    """Writes the table of a curated set into its folder; see `CuratedSet` for what the arguments are."""
     table = pa.concat_tables([as_table(split, curated) for split, curated in splits.items()])
-    table = table.replace_schema_metadata({"abawkit": _FORMAT, "policy": policy})
+    table = table.replace_schema_metadata({"abawkit": _FORMAT, "policy": policy, "frames": frames_digest})
     with replacing(folder / TABLE) as file:
         # Only the split repeats itself; looking for repeats in other columns takes longer than writing them.
         pq.write_table(table, file, use_dictionary=["split"], write_statistics=False)
@@ -115,7 +126,7 @@ def open_curated(folder: Path) -> CuratedSet:
     if metadata.get(b"abawkit") != _FORMAT:
         raise DataError(f"{path}: is not the table of a curated set of this version; {_AGAIN}")
     splits = {split: _split(table.filter(pc.equal(table["split"], split))) for split in SPLITS}
-    return CuratedSet(folder, splits, metadata[b"policy"].decode(), sha256_of(path))
+    return CuratedSet(folder, splits, metadata[b"policy"].decode(), sha256_of(path), metadata[b"frames"].decode())
 
 
 def read_ledger(folder: Path) -> dict[str, Any]:

@@ -9,10 +9,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from abawkit.curation.table import CuratedSet, Split
-from abawkit.errors import DataError
 from abawkit.files import sha256_of
 from abawkit.frames.reader import FrameFailure, read_frames
-from abawkit.frames.store import PackedFrames
 from abawkit.prediction.missing import Missing, refuse_missing
 from abawkit.tables import Array
 
@@ -98,14 +96,12 @@ class CuratedFrames:
     def chunks(self, missing: Missing, failures: list[FrameFailure]) -> Iterator[PixelChunk]:
         """Frames in the table's order; rows without a frame are refused at once, or added to `failures`."""
         frames = self.curated.splits[self.split].frames
-        if not self.curated.frames_folder.is_dir():
-            raise DataError(f"{self.curated.folder}: holds labels only; run `abawkit curate` with the frames")
+        store = self.curated.open_frames()
         names = self.images
         absent = np.flatnonzero(frames < 0).tolist()
         failures += [FrameFailure(row, names[row], "missing", "not in the packed frames") for row in absent]
         if missing == "refuse":
             refuse_missing(failures)
-        store = PackedFrames.open(self.curated.frames_folder)
         rows = np.flatnonzero(frames >= 0)
         for start in range(0, len(rows), CHUNK):
             chosen = rows[start : start + CHUNK]

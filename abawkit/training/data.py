@@ -104,12 +104,8 @@ def prefetched(rows: FramedRows, batches: Sequence[Array]) -> Iterator[tuple[Arr
 
 
 def _framed(curated: CuratedSet, name: Split, split: CuratedSplit, chosen: Array) -> FramedRows:
-    if not curated.frames_folder.is_dir():
-        raise DataError(f"{curated.folder}: holds labels only; run `abawkit curate` with the frames")
+    store = curated.open_frames()
     which = np.flatnonzero(chosen & (split.frames >= 0))
     if len(which) < 2:
         raise DataError(f"{curated.folder}: {len(which)} rows of the {name} split can be used, expected at least 2")
-    store = PackedFrames.open(curated.frames_folder)
-    if split.frames.max(initial=-1) >= len(store):
-        raise DataError(f"{curated.folder}: table and packed frames are not of one run; curate again")
     return FramedRows(split.annotations.select(which), split.rows[which], split.frames[which], store)

@@ -7,7 +7,6 @@ import pytest
 
 from abawkit.curation import Sources, curate, open_curated
 from abawkit.errors import DataError
-from abawkit.frames.store import PackedFrames
 
 Release = Callable[..., Sources]
 Row = Callable[..., str]
@@ -22,7 +21,7 @@ def test_each_kept_row_points_at_its_own_frame_and_repeats_share_one(
     assert curate(sources, out, workers=1).frames == 3
     opened = open_curated(out)
     train, validation = opened.splits["train"], opened.splits["validation"]
-    store = PackedFrames.open(opened.frames_folder)
+    store = opened.open_frames()
     shades = [
         int(store.take(split.frames[[k]])[0, 50, 50, 0]) for split, k in ((train, 0), (train, 1), (validation, 0))
     ]
@@ -67,3 +66,17 @@ def test_training_frames_that_are_not_kept_are_not_packed_but_all_annotated_vali
     sources = release([row("v/1.jpg"), row("v/2.jpg", va="-5,-5")], validation, frames=root)
     assert curate(sources, out, policy="strict", workers=1).frames == 3
     assert (open_curated(out).splits["validation"].frames >= 0).all()
+
+
+def test_a_table_is_not_read_with_the_frames_of_another_run(
+    release: Release, row: Row, pictures: Pictures, out: Path, tmp_path: Path
+) -> None:
+    root = pictures("v/1.jpg", "v/2.jpg", "clip/1.jpg")
+    curate(release([row("v/1.jpg")], frames=root), out, workers=1)
+    other = tmp_path / "other"
+    other.mkdir()
+    curate(release([row("v/2.jpg")], frames=root), other, workers=1)
+    for name in ("frames.u8", "frames.json"):
+        (out / "frames" / name).write_bytes((other / "frames" / name).read_bytes())
+    with pytest.raises(DataError, match="not of one run"):
+        open_curated(out).open_frames()

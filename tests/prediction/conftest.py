@@ -1,4 +1,4 @@
-"""A tiny procedural release, and networks with random weights: prediction asks nothing of what they have learned."""
+"""Networks with random weights: prediction asks nothing of what they have learned."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,14 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from abawkit.curation.curate import curate
-from abawkit.curation.sources import locate
 from abawkit.formats.abaw7 import ABAW7
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import save_weights
 from abawkit.prediction.sources import ListedFrames
-from abawkit.synth.release import write_release
 
 
 def write_member(path: Path, seed: int, tasks: str = "va,expression,au") -> Path:
@@ -32,11 +29,6 @@ def frames_of(path: Path, root: Path) -> ListedFrames:
     return ListedFrames(path, root, listed.images.to_pylist(), listed.digest)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def member() -> Callable[..., Path]:
     return write_member
@@ -51,20 +43,6 @@ def frames() -> Callable[[Path, Path], ListedFrames]:
 def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("members")
     return [write_member(folder / f"{seed}.safetensors", seed) for seed in range(3)]
-
-
-@pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("release")
-    write_release(folder, size="tiny", workers=1)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def curated(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("curated")
-    curate(locate(release), folder, policy="per-task", workers=1)
-    return folder
 
 
 @pytest.fixture(scope="session")

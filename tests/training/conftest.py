@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from abawkit.curation.curate import curate
 from abawkit.curation.sources import locate
-from abawkit.synth.release import write_release
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Trained, train
 
@@ -23,25 +21,6 @@ def small_recipe(**changes: Any) -> Recipe:
 @pytest.fixture(scope="session")
 def recipe() -> Callable[..., Recipe]:
     return small_recipe
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("release")
-    write_release(folder, size="tiny", workers=1)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def curated(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("curated")
-    curate(locate(release), folder, policy="per-task", workers=1)
-    return folder
 
 
 @pytest.fixture(scope="session")
