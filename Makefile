@@ -24,6 +24,7 @@ pytest: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev  ## The figures of README.
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/predict_memory.py
+	$(BIN)/python benchmarks/startup.py
 
 picture: $(VENV)/installed-dev  ## README's picture of drawn frames.
 	$(BIN)/python -c "from abawkit.synth import contact_sheet; contact_sheet().save('docs/frames.png', optimize=True)"

@@ -1,7 +1,6 @@
 """The whole line on a drawn release: each step is a command that a user can run as well."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from abawkit.errors import AbawkitError, DataError
-from abawkit.files import write_bytes
+from abawkit.files import processors, write_bytes
 
 DemoSize = Literal["tiny", "demo"]
 
@@ -64,7 +63,7 @@ def run_demo(
     runs = [out / "runs" / f"seed{seed}" for seed in SEEDS]
     frames = ["--list", f"{release}/test_set_examples/MTL.txt", "--frames", f"{release}/test_data/cropped_aligned"]
     truth = ["--truth", f"{release}/held_out/test_set_annotations.txt"]
-    share = str(max(1, (os.cpu_count() or 1) // len(SEEDS)))
+    share = str(max(1, processors() // len(SEEDS)))
     (out / "runs").mkdir(exist_ok=True)
 
     replace = ["--force"] if force else []

@@ -1,25 +1,39 @@
-"""Writing files whole or not at all, refusing to overwrite, and digests."""
+"""Writing files whole or not at all, refusing to overwrite, digests, and how many processors there are."""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, DataError
 
 
-def refuse_existing(path: Path, *, force: bool) -> None:
-    """Refuses an output that exists, before any work is spent on it.
+def refuse_output(path: Path, *, force: bool, inputs: Sequence[Path] = ()) -> None:
+    """Refuses an output that can't be written, or that would replace something, before any work is spent on it.
+
+    Args:
+        path: The file to write.
+        force: Whether a file that is there may be replaced.
+        inputs: Files and folders that are read; none of them is ever replaced, nor is anything in these folders.
 
     Raises:
-        ConfigError: If `path` exists and `force` is false, or if it is a folder where a file is to be written.
+        ConfigError: If `path` exists and `force` is false, is a folder or one of the inputs or lies in one, or if its
+            folder is absent or read-only.
     """
-    if path.is_dir():
+    if path.is_dir() or not path.name:
         raise ConfigError(f"{path}: is a folder; give the path of the file to write")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent}: no such folder; make it, or give another path for {path.name}")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path.parent}: this folder is read-only; give a path that can be written to")
+    target = path.resolve()
+    for source in inputs:
+        if target == source.resolve() or (source.is_dir() and target.is_relative_to(source.resolve())):
+            raise ConfigError(f"{path}: would replace what is read from {source}; give another path")
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists already; give another path, or --force to replace it")
 
@@ -54,8 +68,20 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Yields:
         The file, opened for bytes.
+
+    Raises:
+        DataError: If the disk is full or failing, or the folder is absent or read-only.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with _beside(path) as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"{path}: can't be written ({error.strerror}); nothing that was there is lost") from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[IO[bytes]]:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -91,3 +117,8 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 digest of a file's content, in hexadecimal; read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def processors() -> int:
+    """Processors that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

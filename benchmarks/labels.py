@@ -9,6 +9,7 @@ import argparse
 import gzip
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import time
@@ -25,6 +26,7 @@ from abawkit.curation.sources import TRAIN, VALIDATION
 from abawkit.errors import DataWarning
 from abawkit.formats.abaw7 import ABAW7
 from abawkit.scoring.files import score_file
+from abawkit.synth import write_release
 from abawkit.tables import FrameList, Submission
 
 LIST = "MTL.txt"
@@ -81,13 +83,20 @@ def read_with_pandas(*paths: Path) -> None:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--release", type=Path, required=True, help="folder with the three text files, plain or .gz")
+    parser.add_argument(
+        "--release", type=Path, help="folder with the three text files, plain or .gz; by default a large one is drawn"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     warnings.simplefilter("ignore", DataWarning)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        unpack(options.release, folder)
+        if options.release:
+            unpack(options.release, folder)
+        else:
+            write_release(folder / "drawn", size="large", labels_only=True)
+            for path in (TRAIN, VALIDATION, f"test_set_examples/{LIST}"):
+                shutil.copy(folder / "drawn" / path, folder)
         frames = ABAW7().read_list(folder / LIST)
         submission, truth, out = folder / "submission.txt", folder / "truth.txt", folder / "curated"
         submission.write_bytes(ABAW7().encode(answers(frames, seed=1)))

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TextIO
 
 import typer
 
-from abawkit.errors import AbawkitError, DataWarning, ProblemsError, printable
+from abawkit.errors import AbawkitError, DataError, DataWarning, ProblemsError, printable
 
 P = ParamSpec("P")
 
@@ -17,9 +17,9 @@ P = ParamSpec("P")
 def command(function: Callable[P, None]) -> Callable[P, None]:
     """Makes a function a command.
 
-    `AbawkitError` ends it with its message on stderr and its exit code, and with the same in JSON on stdout where the
-    command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` is a line on stderr. Anything else is
-    a bug and keeps its traceback.
+    `AbawkitError` ends it with its message on stderr and its exit code, an `OSError` with 3, both in JSON on stdout too
+    where the command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` is a line on stderr. Anything
+    else is a bug and keeps its traceback.
     """
 
     @functools.wraps(function)
@@ -34,6 +34,13 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                     print_json(_as_json(error))
                 say(f"error: {error}")
                 raise typer.Exit(error.exit_code) from error
+            except BrokenPipeError:
+                raise  # whoever read stdout has had enough; typer ends the command without a word
+            except OSError as error:
+                say(f"error: {error.filename or 'input or output'}: {error.strerror or error}; check this path")
+                if kwargs.get("as_json"):
+                    print_json({"error": str(error), "exit_code": DataError.exit_code})
+                raise typer.Exit(DataError.exit_code) from error
             except KeyboardInterrupt as error:
                 say("interrupted")
                 raise typer.Exit(130) from error

@@ -8,6 +8,7 @@ import typer
 
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json, Workers
+from abawkit.errors import printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _show(result: "Curation", out: Path) -> None:
         converted = "".join(f"; {kind} {count:,}" for kind, count in result.conversions.items())
         console.print(f"frames: {result.frames:,} packed, {len(result.failures):,} missing or unreadable{converted}")
         for failure in result.failures[:10]:
-            console.print(f"  {failure.image}: {failure.reason} ({failure.message})")
+            console.print(printable(f"  {failure.image}: {failure.reason} ({failure.message})"))
     for split, counts in result.splits.items():
         console.print(f"{split}: {counts.rows:,} -> {counts.kept:,}")
-    console.print(f"written: {out}")
+    console.print(printable(f"written: {out}"))

@@ -38,6 +38,8 @@ def demo(
         print_json({**content, "seconds": round(result.seconds, 1)})
     else:
         _show(result, out)
+        if size is _Size.TINY:
+            print("a tiny release teaches nothing: these scores only show that every step runs")
 
 
 def _show(result: "DemoResult", out: Path) -> None:

@@ -22,10 +22,10 @@ def import_weights(
 
     Example: abawkit import-weights affecnet8_epoch25_acc0.6469.pth --out ddamfn-affectnet8.safetensors
     """
-    from abawkit.files import refuse_existing
+    from abawkit.files import refuse_output
     from abawkit.models.published import import_published, save_imported
 
-    refuse_existing(out, force=force)
+    refuse_output(out, force=force, inputs=[file])
     imported = import_published(file)
     save_imported(imported, out)
     if as_json:

@@ -10,7 +10,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is at the out
 Format = Annotated[str, typer.Option("--format", help="Format of the submission.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random number.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes or threads; one a processor by default.")
+    int | None, typer.Option("--workers", min=1, max=1024, help="Processes or threads; one a processor by default.")
 ]
 ListFile = Annotated[Path, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: as processors.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads; default: as processors.")]

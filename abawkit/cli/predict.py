@@ -50,13 +50,14 @@ def predict(
 
     Example: abawkit predict runs/a runs/b --list MTL.txt --frames test_data/cropped_aligned --out predictions.txt
     """
-    from abawkit.files import refuse_existing
+    from abawkit.files import refuse_output
     from abawkit.formats.base import get_format
     from abawkit.prediction.outputs import outputs
 
     plugin = get_format(format_name)
     for path in outputs(out):
-        refuse_existing(path, force=force)
+        read = [source for source in (*checkpoints, frame_list, frames, data) if source]
+        refuse_output(path, force=force, inputs=read)
     source = _source(frame_list, frames, split, data, plugin)
 
     import torch
@@ -68,8 +69,10 @@ def predict(
         torch.set_num_threads(threads)
     with bar("frames") as progress:
         result = run(checkpoints, source, out, plugin, missing=missing.value, device=device, progress=progress)
-    for row, other in result.filled.items():
+    for row, other in list(result.filled.items())[:10]:
         say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
+    if len(result.filled) > 10:
+        say(f"warning: ... and {len(result.filled) - 10:,} more rows; {result.manifest.name} names them all")
     if as_json:
         paths = {"submission": result.submission, "probabilities": result.probabilities, "manifest": result.manifest}
         members = [{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in result.members]

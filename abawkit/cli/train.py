@@ -8,6 +8,7 @@ import typer
 
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json, Threads
+from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from abawkit.training.run import Trained
@@ -53,6 +54,9 @@ def train(
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"tasks={[task.value for task in tasks]}"] if tasks else []
     resolved = read_recipe(recipe, settings)
+    for source in (data, *([weights] if weights else [])):
+        if source.resolve().is_relative_to(out.resolve()) or out.resolve().is_relative_to(data.resolve()):
+            raise ConfigError(f"--out {out}: would write where {source} is read from; give another folder")
 
     import torch
 
@@ -90,4 +94,4 @@ def _show(result: "Trained") -> None:
     ]
     title = f"Validation, best epoch {result.best_epoch + 1}"
     show_table(title, ["protocol", "CCC", "EXPR", "AU", "P"], rows)
-    stdout().print(f"written: {result.out} ({result.seconds:.0f} s)")
+    stdout().print(printable(f"written: {result.out} ({result.seconds:.0f} s)"))

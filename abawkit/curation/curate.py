@@ -1,6 +1,6 @@
 """Curation from end to end: read both splits, apply the policy, pack the frames, write down everything."""
 
-import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from abawkit.curation.rules import Policy, RepeatedRows, Repeats, find_repeats, 
 from abawkit.curation.sources import Sources, refuse_shared, shared_names
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, Split, write_table
 from abawkit.errors import DataError
-from abawkit.files import sha256_of, write_json
+from abawkit.files import processors, sha256_of, write_json
 from abawkit.formats.annotations import read_annotations
 from abawkit.frames.reader import FrameFailure
 from abawkit.frames.store import PackReport, pack
@@ -111,6 +111,8 @@ def curate(
     report = None
     if sources.frames:
         report = _pack(sources.frames, out, annotations, reasons, frames, max_missing, workers, progress)
+    else:
+        shutil.rmtree(out / FRAMES, ignore_errors=True)  # of an earlier set, which --force allowed
     curation = _summary(policy, repeats, annotations, repeated, reasons, (videos, images), report)
     curated = {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}
     write_table(out, curated, policy, report.digest if report else "")
@@ -142,8 +144,12 @@ def _pack(
         "validation": np.flatnonzero(annotations["validation"].any_valid),
     }
     images = [name for split in SPLITS for name in annotations[split].select(wanted[split]).images.to_pylist()]
-    report = pack(images, root, out / FRAMES, workers=workers or os.cpu_count() or 1, progress=progress)
-    _refuse_failures(root, report, max_missing)
+    report = pack(images, root, out / FRAMES, workers=workers or processors(), progress=progress)
+    try:
+        _refuse_failures(root, report, max_missing)
+    except DataError:
+        shutil.rmtree(out / FRAMES)
+        raise
     why = {failure.image: reason_bit(f"frame-{failure.reason}") for failure in report.failures}
     start = 0
     for split in SPLITS:

@@ -24,7 +24,7 @@ LEDGER: Final = "ledger.json"
 DROPPED: Final = "dropped.csv"
 FRAMES: Final = "frames"
 
-_FORMAT: Final = b"abawkit curated table 1"
+_FORMAT: Final = b"abawkit curated table 2"
 _AGAIN: Final = "make the curated set again with `abawkit curate`"
 
 
@@ -67,13 +67,16 @@ class CuratedSet:
         """Opens the packed frames.
 
         Raises:
-            DataError: If the set holds labels only, or the frames are absent or not those of its table.
+            DataError: If the set holds labels only, or the frames are absent, damaged or not those of its table.
         """
         if not self.frames_digest:
             raise DataError(f"{self.folder}: holds labels only; run `abawkit curate` with the frames")
         store = PackedFrames.open(self.folder / FRAMES)
         if store.digest != self.frames_digest:
             raise DataError(f"{self.folder}: table and packed frames are not of one run of `abawkit curate`; {_AGAIN}")
+        if max(split.frames.max(initial=-1) for split in self.splits.values()) >= len(store):
+            raise DataError(f"{self.folder}: its table names frames that are not packed; {_AGAIN}")
+        store.verify()
         return store
 
 
@@ -106,7 +109,7 @@ def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str, fr
     table = table.replace_schema_metadata({"abawkit": _FORMAT, "policy": policy, "frames": frames_digest})
     with replacing(folder / TABLE) as file:
         # Only the split repeats itself; looking for repeats in other columns takes longer than writing them.
-        pq.write_table(table, file, use_dictionary=["split"], write_statistics=False)
+        pq.write_table(table, file, use_dictionary=["split"], write_statistics=False, write_page_checksum=True)
 
 
 def open_curated(folder: Path) -> CuratedSet:
@@ -119,14 +122,18 @@ def open_curated(folder: Path) -> CuratedSet:
     if not path.is_file():
         raise DataError(f"{folder}: holds no curated set ({TABLE} is absent); {_AGAIN}")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as a Parquet table ({error}); {_AGAIN}") from error
     metadata = table.schema.metadata or {}
     if metadata.get(b"abawkit") != _FORMAT:
         raise DataError(f"{path}: is not the table of a curated set of this version; {_AGAIN}")
-    splits = {split: _split(table.filter(pc.equal(table["split"], split))) for split in SPLITS}
-    return CuratedSet(folder, splits, metadata[b"policy"].decode(), sha256_of(path), metadata[b"frames"].decode())
+    try:
+        splits = {split: _split(table.filter(pc.equal(table["split"], split))) for split in SPLITS}
+        policy, frames = metadata[b"policy"].decode(), metadata[b"frames"].decode()
+    except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is not what `abawkit curate` wrote ({error}); {_AGAIN}") from error
+    return CuratedSet(folder, splits, policy, sha256_of(path), frames)
 
 
 def read_ledger(folder: Path) -> dict[str, Any]:

@@ -70,4 +70,7 @@ def get_format(name: str) -> SubmissionFormat:
         plugin: SubmissionFormat = found[0].load()()
     except Exception as error:
         raise ConfigError(f"--format {name}: {found[0].value} can't be loaded: {error}") from error
+    absent = [part for part in ("read_list", "encode", "check", "read") if not callable(getattr(plugin, part, None))]
+    if absent:
+        raise ConfigError(f"--format {name}: {found[0].value} is not a format, it has no {', '.join(absent)}")
     return plugin

@@ -85,8 +85,8 @@ def decode(content: bytes, name: str) -> Decoded:
         else:
             pixels = _decode_png(content, header, conversions)
         pixels = _upright(pixels, header.orientation, conversions)
-    except (ValueError, OSError, SyntaxError, struct.error) as error:
-        raise FrameError(name, str(error)) from error
+    except (ValueError, OSError, SyntaxError, AssertionError, struct.error) as error:  # Pillow asserts on bad palettes
+        raise FrameError(name, str(error) or "damaged image") from error
     if pixels.shape[:2] != (FRAME_SIZE, FRAME_SIZE):
         conversions.append("resized")
         resized = Image.fromarray(pixels).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.BILINEAR)

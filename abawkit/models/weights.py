@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import safetensors.torch
 import torch
@@ -19,6 +19,7 @@ FORMAT: Final = "abawkit.network.1"
 
 _HEADER = "abawkit"
 _SHOWN = 10
+_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.int32)
 
 
 class Weights(NamedTuple):
@@ -45,6 +46,11 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return sha256("\n".join(lines).encode())
 
 
+def _file_digest(state: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """The digest of weights and of everything that is noted beside them."""
+    return sha256((state_digest(state) + json.dumps(header, sort_keys=True)).encode())
+
+
 def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str, *, heads_optional: bool) -> None:
     """Checks that a state dict is whole, finite and made for a network.
 
@@ -63,7 +69,7 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
     if heads_optional and not any(key.startswith(HEADS) for key in state):
         expected = {key: value for key, value in expected.items() if not key.startswith(HEADS)}
     problems = differences({key: tuple(value.shape) for key, value in expected.items()}, state)
-    problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not value.isfinite().all()]
+    problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not value.float().isfinite().all()]
     if problems:
         raise DataError(
             f"{source}: these are not weights of this network, {len(problems)} differences:\n"
@@ -86,6 +92,8 @@ def differences(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Ten
             problems.append(f"{key}: got shape {list(state[key].shape)}, expected {list(shape)}")
         elif key in state and state[key].is_floating_point() == key.endswith("num_batches_tracked"):
             problems.append(f"{key}: got numbers of type {state[key].dtype}")
+        elif key in state and state[key].dtype not in _TYPES:
+            problems.append(f"{key}: got numbers of type {state[key].dtype}, expected float32")
     return problems
 
 
@@ -131,12 +139,8 @@ def save_weights(
     """
     check_state(config, state, str(path), heads_optional=True)
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    header = {
-        "format": FORMAT,
-        "network": config.to_dict(),
-        "digest": state_digest(tensors),
-        "metadata": dict(metadata or {}),
-    }
+    header = {"format": FORMAT, "network": config.to_dict(), "metadata": dict(metadata or {})}
+    header["digest"] = _file_digest(tensors, header)
     # One entry, as safetensors writes several in random order.
     write_bytes(path, safetensors.torch.save(tensors, {_HEADER: json.dumps(header, sort_keys=True)}))
 
@@ -166,7 +170,7 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
         raise DataError(f"{path}: holds tensors, but not in the format {FORMAT}; give a file that abawkit wrote")
     try:
         header = json.loads(text)
-        found, digest = header["format"], header["digest"]
+        found, digest = header["format"], header.pop("digest")
         config = NetworkConfig.from_dict(header["network"])
         metadata = {str(key): str(value) for key, value in header["metadata"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
@@ -174,6 +178,6 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
     if found != FORMAT:
         raise DataError(f"{path}: got format {found!r}, expected {FORMAT!r}; use the abawkit that wrote it")
     check_state(config, state, str(path), heads_optional=heads_optional)
-    if (computed := state_digest(state)) != digest:
-        raise DataError(f"{path}: its weights have digest {computed}, expected {digest}: damaged; copy it again")
+    if (computed := _file_digest(state, header)) != digest:
+        raise DataError(f"{path}: weights and notes have digest {computed}, expected {digest}: damaged; copy it again")
     return Weights(config, state, metadata)

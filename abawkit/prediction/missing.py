@@ -14,7 +14,7 @@ from abawkit.tables import Array
 Missing = Literal["refuse", "neighbour"]
 MISSING: Final[tuple[Missing, ...]] = get_args(Missing)
 
-_NUMBER = re.compile(r"(\d+)\.\w+$")
+_NUMBER = re.compile(r"([0-9]{1,18})\.\w+$")
 
 
 def refuse_missing(failures: Sequence[FrameFailure]) -> None:

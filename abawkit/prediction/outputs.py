@@ -17,6 +17,8 @@ def outputs(out: Path) -> tuple[Path, Path, Path]:
     Raises:
         ConfigError: If the three would not be three files.
     """
+    if not out.name:
+        raise ConfigError(f"{out}: is a folder; give the path of the file to write")
     paths = out, out.with_suffix(".npz"), out.with_suffix(".json")
     if len(set(paths)) < 3:
         raise ConfigError(

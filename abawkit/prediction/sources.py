@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from abawkit.curation.table import CuratedSet, Split
-from abawkit.files import sha256_of
+from abawkit.errors import DataError
+from abawkit.files import processors, sha256_of
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import Missing, refuse_missing
 from abawkit.tables import Array
@@ -50,7 +51,7 @@ class ListedFrames:
         """Frames in the list's order; those that can't be had are refused at once, or added to `failures`."""
         if missing == "refuse":
             refuse_missing(self._absent())
-        for chunk in read_frames(self.images, self.root, workers=os.cpu_count() or 1, size=CHUNK):
+        for chunk in read_frames(self.images, self.root, workers=processors(), size=CHUNK):
             failures.extend(chunk.failures)
             if missing == "refuse":
                 refuse_missing(failures)
@@ -62,6 +63,8 @@ class ListedFrames:
 
     def _absent(self) -> list[FrameFailure]:
         """Frames without a file, found before the first network runs."""
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; give the folder of the list's frames with --frames")
         rows = enumerate(self.images)
         return [
             FrameFailure(row, image, "missing", "no such file")
@@ -96,6 +99,8 @@ class CuratedFrames:
     def chunks(self, missing: Missing, failures: list[FrameFailure]) -> Iterator[PixelChunk]:
         """Frames in the table's order; rows without a frame are refused at once, or added to `failures`."""
         frames = self.curated.splits[self.split].frames
+        if not len(frames):
+            raise DataError(f"{self.curated.folder}: its {self.split} split has no rows; nothing to predict")
         store = self.curated.open_frames()
         names = self.images
         absent = np.flatnonzero(frames < 0).tolist()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abawkit.errors import ConfigError
+from abawkit.files import processors
 from abawkit.synth.frame import VideoRenderer
 from abawkit.synth.rates import Split
 
@@ -82,10 +83,6 @@ def _start_worker() -> None:
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def render(
     jobs: list[RenderJob], *, seed: int, workers: int | None, progress: Callable[[int, int], None] | None
 ) -> None:
@@ -103,7 +100,7 @@ def render(
     parts = [part for job in jobs for part in job.parts()]
     total = sum(len(part.frames) for part in parts)
     done = 0
-    count = min(workers or _processors(), len(parts))
+    count = min(workers or processors(), len(parts))
     if count <= 1:
         for part in parts:
             done += draw(part, seed)

@@ -177,6 +177,8 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
 
 def _problem(error: ErrorDetails) -> str:
     """What is wrong with one key, and where a key is unknown, those that are known."""
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden" and error["type"] != "unexpected_keyword_argument":
         return f"{error['msg']}, got {error['input']!r:.80}"
     section: Any = Recipe
@@ -204,7 +206,7 @@ def _content(source: str) -> dict[str, Any]:
             ) from error
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: is not TOML: {error}") from error
 
 
@@ -215,7 +217,7 @@ def _apply(content: dict[str, Any], change: str) -> None:
         raise ConfigError(f"--set {change}: expected KEY=VALUE, as in --set losses.au=0.5")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text  # text without quotes
     *tables, last = key.strip().split(".")
     for name in tables:

@@ -107,14 +107,12 @@ def train(
     check_protocol(validation, recipe.select)
     device = pick_device(recipe.device)
     network = _network(recipe, weights, device)
-    write_bytes(out / RECIPE, recipe.to_toml().encode())
-    for name in (MANIFEST, METRICS, BEST, LAST):  # of an earlier run, if --force allowed this folder
-        (out / name).unlink(missing_ok=True)
+    start = {"path": str(weights), "sha256": sha256_of(weights)} if weights else None
     run = _Run(recipe, network, rows, validation, device, Trained(out), on_step, on_epoch)
     run.stage("heads", recipe.heads)
     run.stage("all", recipe.all)
     run.trained.seconds = time.monotonic() - started
-    _finish(run, curated, weights)
+    _finish(run, curated, start)
     return run.trained
 
 
@@ -215,13 +213,19 @@ class _Run:
 
     def refuse_bad(self, batch: Any) -> None:
         """Ends a run whose losses are not finite, naming the frames that it saw last."""
-        if self.bad < BAD_STEPS:
+        if self.bad < min(BAD_STEPS, -(-len(self.rows) // self.recipe.batch_size)):
             return
         names = ", ".join(printable(name) for name in self.rows.annotations.images.take(batch[:10]).to_pylist())
         raise DataError(
             f"the loss or its gradient was not finite in {self.bad} steps in a row, the last with {names}, ...\n"
-            "lower the learning rate, or set optimizer.clip; the best epoch so far is kept"
+            "lower the learning rate, or set optimizer.clip; an epoch that was finished before is kept"
         )
+
+    def begin(self) -> None:
+        """Clears the folder of an earlier run, which --force allowed, once this one has something to put there."""
+        for name in (MANIFEST, METRICS, BEST, LAST):
+            (self.trained.out / name).unlink(missing_ok=True)
+        write_bytes(self.trained.out / RECIPE, self.recipe.to_toml().encode())
 
     def validate(self, name: str, losses: dict[str, float], learning_rate: float, seconds: float) -> None:
         """Scores what this epoch has led to, writes it down, and keeps the weights."""
@@ -239,6 +243,8 @@ class _Run:
             "figure": figure(scores[self.recipe.select], tasks),
             **{str(protocol): brief(result) for protocol, result in scores.items()},
         }
+        if not self.digests:
+            self.begin()
         append_metrics(trained.out, line)
         state = self.shadow.state_dict()
         notes = {
@@ -272,13 +278,13 @@ def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAM
     return network
 
 
-def _finish(run: _Run, curated: CuratedSet, weights: Path | None) -> None:
+def _finish(run: _Run, curated: CuratedSet, start: dict[str, str] | None) -> None:
     trained = run.trained
     if trained.best_epoch < 0:
         raise DataError("no epoch ended with a finite score; nothing was kept as the best")
     content: dict[str, Any] = {
         "rows": {"train": len(run.rows), "validation": len(run.validation)},
-        "weights": {"path": str(weights), "sha256": sha256_of(weights)} if weights else None,
+        "weights": start,
         "bfloat16": run.bfloat16,
         "best": {
             "epoch": trained.best_epoch,

@@ -34,6 +34,12 @@ def test_a_format_of_another_package_is_found(installed: Install) -> None:
     assert isinstance(get_format("other"), ABAW7)
 
 
+def test_a_class_that_is_no_format_is_refused_before_anything_is_read(installed: Install) -> None:
+    installed(("odd", "collections:Counter"))
+    with pytest.raises(ConfigError, match="is not a format, it has no read_list, encode, check, read"):
+        get_format("odd")
+
+
 def test_an_unknown_format_is_an_error_that_lists_those_installed(installed: Install) -> None:
     installed(("zeta", OURS), ("abaw7", OURS))
     with pytest.raises(ConfigError, match="--format nope: unknown format; installed formats: abaw7, zeta"):
