@@ -3,7 +3,7 @@
 Repeats the rows of a tiny release's test list, predicts each list in a process of its own with the small network, and
 prints the peak resident memory of each, the difference, and the size of the outputs that are held.
 
-    python benchmarks/predict_memory.py [--rows 1000 8000]
+    python benchmarks/predict_memory.py [--rows 8000 24000]
 """
 
 import argparse
@@ -40,7 +40,7 @@ def peak(command: list[str]) -> int:
 def main() -> None:
     """Predicts two lists and prints what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs=2, default=(1_000, 8_000), help="Rows of the two lists.")
+    parser.add_argument("--rows", type=int, nargs=2, default=(8_000, 24_000), help="Rows of the two lists.")
     rows = parser.parse_args().rows
     peaks: list[int] = []
     with tempfile.TemporaryDirectory() as name:

@@ -79,3 +79,7 @@ def test_the_constraints_pin_everything_that_the_package_needs() -> None:
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
     assert needed <= pinned
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text().splitlines()
+
+
+def test_no_placeholder_is_left() -> None:
+    assert re.findall(r"\b[A-Z]+_[A-Z]+\b", TEXT) == ["CCC_V", "CCC_A"]
