@@ -11,7 +11,7 @@ import abawkit
 ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
-    ("labels", "errors"),
+    ("labels", "choices", "errors"),
     ("names", "files"),
     ("tables",),
     ("formats", "metrics", "frames"),

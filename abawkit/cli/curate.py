@@ -1,11 +1,11 @@
 """``abawkit curate``."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abawkit.choices import MAX_MISSING, Policy, Repeats
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json, Workers
 from abawkit.errors import printable
@@ -15,28 +15,18 @@ if TYPE_CHECKING:
     from abawkit.curation.curate import Curation
 
 
-class _Policy(StrEnum):
-    STRICT = "strict"
-    PER_TASK = "per-task"
-
-
-class _Repeats(StrEnum):
-    KEEP = "keep"
-    UNIQUE = "unique"
-
-
 @command
 def curate(
     release: Annotated[Path, typer.Argument(help="Folder of the release.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the curated set.")],
     policy: Annotated[
-        _Policy,
+        Policy,
         typer.Option(help="strict: keep a frame if all its 15 values are annotated; per-task: if any task is."),
-    ] = _Policy.STRICT,
+    ] = "strict",
     repeats: Annotated[
-        _Repeats,
+        Repeats,
         typer.Option(help="keep repeated rows, or unique: one an image, none where its labels conflict."),
-    ] = _Repeats.KEEP,
+    ] = "keep",
     train: Annotated[Path | None, typer.Option(help="Training annotations, if not in the release.")] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation annotations, if not in the release.")] = None,
     frames: Annotated[Path | None, typer.Option(help="Folder of the frames, if not RELEASE/cropped_aligned.")] = None,
@@ -46,7 +36,7 @@ def curate(
     ] = False,
     max_missing: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of frames that may be missing or unreadable.")
-    ] = 0.001,
+    ] = MAX_MISSING,
     workers: Workers = None,
     force: Force = False,
     as_json: Json = False,
@@ -68,8 +58,8 @@ def curate(
         result = run(
             sources,
             new_folder(out, force=force),
-            policy=policy.value,
-            repeats=repeats.value,
+            policy=policy,
+            repeats=repeats,
             allow_shared_videos=allow_shared_videos,
             max_missing=max_missing,
             workers=workers,

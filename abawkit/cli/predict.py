@@ -1,11 +1,11 @@
 """``abawkit predict``."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abawkit.choices import Missing, Split
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Format, Json, Threads
 from abawkit.errors import ConfigError
@@ -13,16 +13,6 @@ from abawkit.errors import ConfigError
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
     from abawkit.prediction.sources import CuratedFrames, ListedFrames
-
-
-class _Missing(StrEnum):
-    REFUSE = "refuse"
-    NEIGHBOUR = "neighbour"
-
-
-class _Split(StrEnum):
-    TRAIN = "train"
-    VALIDATION = "validation"
 
 
 @command
@@ -33,12 +23,12 @@ def predict(
         Path | None, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")
     ] = None,
     frames: Annotated[Path | None, typer.Option("--frames", help="Folder of the list's frames.")] = None,
-    split: Annotated[_Split | None, typer.Option(help="Predict a split of a curated set instead of a list.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Predict a split of a curated set instead of a list.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set, with --split.")] = None,
     format_name: Format = "abaw7",
     missing: Annotated[
-        _Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
-    ] = _Missing.REFUSE,
+        Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
+    ] = "refuse",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
     threads: Threads = None,
     force: Force = False,
@@ -68,7 +58,7 @@ def predict(
     if threads:
         torch.set_num_threads(threads)
     with bar("frames") as progress:
-        result = run(checkpoints, source, out, plugin, missing=missing.value, device=device, progress=progress)
+        result = run(checkpoints, source, out, plugin, missing=missing, device=device, progress=progress)
     for row, other in list(result.filled.items())[:10]:
         say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
     if len(result.filled) > 10:
@@ -85,13 +75,13 @@ def predict(
 
 
 def _source(
-    frame_list: Path | None, frames: Path | None, split: _Split | None, data: Path | None, plugin: "SubmissionFormat"
+    frame_list: Path | None, frames: Path | None, split: Split | None, data: Path | None, plugin: "SubmissionFormat"
 ) -> "ListedFrames | CuratedFrames":
     from abawkit.curation import open_curated
     from abawkit.prediction.sources import CuratedFrames, ListedFrames
 
     if split and data and not (frame_list or frames):
-        return CuratedFrames(open_curated(data), split.value)
+        return CuratedFrames(open_curated(data), split)
     if frame_list and frames and not (split or data):
         listed = plugin.read_list(frame_list)
         return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)

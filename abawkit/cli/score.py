@@ -1,22 +1,17 @@
 """``abawkit score``."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json
 from abawkit.cli.options import Format, Json
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
 if TYPE_CHECKING:
     from abawkit.scoring.score import Score
-
-
-class _Protocol(StrEnum):
-    OFFICIAL = "official"
-    STRICT = "strict"
 
 
 @command
@@ -26,9 +21,9 @@ def score(
         Path, typer.Option("--truth", help="Annotation file, or a curated set, whose validation rows are the truth.")
     ],
     protocol: Annotated[
-        _Protocol,
+        Protocol,
         typer.Option(help="official: each task on its annotated rows; strict: all on the rows where every task is."),
-    ] = _Protocol.OFFICIAL,
+    ] = "official",
     format_name: Format = "abaw7",
     as_json: Json = False,
 ) -> None:
@@ -40,7 +35,7 @@ def score(
     """
     from abawkit.scoring.files import score_file
 
-    result = score_file(submission, truth, protocol=protocol.value, format_name=format_name)
+    result = score_file(submission, truth, protocol=protocol, format_name=format_name)
     if as_json:
         print_json(result.as_dict())
     else:

@@ -1,6 +1,5 @@
 """``abawkit train``."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +13,6 @@ if TYPE_CHECKING:
     from abawkit.training.run import Trained
 
 
-class _Task(StrEnum):
-    VA = "va"
-    EXPRESSION = "expression"
-    AU = "au"
-
-
 @command
 def train(
     recipe: Annotated[str, typer.Argument(help="TOML file, or the name of a recipe that comes with abawkit.")],
@@ -31,7 +24,8 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")] = None,
     tasks: Annotated[
-        list[_Task] | None, typer.Option("--tasks", help="Train this task alone; repeat for two of them.")
+        list[str] | None,
+        typer.Option("--tasks", metavar="va|expression|au", help="Train this task alone; repeat for two of them."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Start from a file of weights, or from published ones (.pth).")
@@ -52,7 +46,7 @@ def train(
 
     settings = list(changes or [])
     settings += [f"seed={seed}"] if seed is not None else []
-    settings += [f"tasks={[task.value for task in tasks]}"] if tasks else []
+    settings += [f"tasks={tasks}"] if tasks else []
     resolved = read_recipe(recipe, settings)
     for source in (data, *([weights] if weights else [])):
         if source.resolve().is_relative_to(out.resolve()) or out.resolve().is_relative_to(data.resolve()):

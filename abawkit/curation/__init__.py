@@ -2,6 +2,6 @@
 
 from abawkit.curation.curate import Curation, curate
 from abawkit.curation.sources import Sources, locate
-from abawkit.curation.table import CuratedSet, CuratedSplit, Split, open_curated
+from abawkit.curation.table import CuratedSet, CuratedSplit, open_curated
 
-__all__ = ["CuratedSet", "CuratedSplit", "Curation", "Sources", "Split", "curate", "locate", "open_curated"]
+__all__ = ["CuratedSet", "CuratedSplit", "Curation", "Sources", "curate", "locate", "open_curated"]

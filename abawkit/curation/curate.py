@@ -9,21 +9,18 @@ from typing import Any
 import numpy as np
 
 import abawkit
+from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
 from abawkit.curation.counts import SplitCounts, count
 from abawkit.curation.ledger import write_dropped
-from abawkit.curation.rules import Policy, RepeatedRows, Repeats, find_repeats, reason_bit, reasons_to_drop
+from abawkit.curation.rules import RepeatedRows, find_repeats, reason_bit, reasons_to_drop
 from abawkit.curation.sources import Sources, refuse_shared, shared_names
-from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, Split, write_table
+from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, write_table
 from abawkit.errors import DataError
 from abawkit.files import processors, sha256_of, write_json
 from abawkit.formats.annotations import read_annotations
 from abawkit.frames.reader import FrameFailure
 from abawkit.frames.store import PackReport, pack
 from abawkit.tables import Annotations, Array
-
-MAX_MISSING = 0.001
-"""Share of frames that may be missing or unreadable: a few files of a large release are lost in copying; more than
-that means another folder, or half a copy."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,8 @@ def curate(
     Args:
         sources: The files.
         out: A folder that exists.
-        policy: Which rows are kept: see `abawkit.curation.rules.POLICIES`.
-        repeats: What becomes of repeated rows: see `abawkit.curation.rules.REPEATS`.
+        policy: Which rows are kept: see `abawkit.choices.Policy`.
+        repeats: What becomes of repeated rows: see `abawkit.choices.Repeats`.
         allow_shared_videos: Whether a video may be in both splits.
         max_missing: Share of the frames, 0 to 1, that may be missing or unreadable; their rows are dropped.
         workers: Decoding threads; the number of processors by default.
@@ -144,12 +141,14 @@ def _pack(
         "validation": np.flatnonzero(annotations["validation"].any_valid),
     }
     images = [name for split in SPLITS for name in annotations[split].select(wanted[split]).images.to_pylist()]
-    report = pack(images, root, out / FRAMES, workers=workers or processors(), progress=progress)
-    try:
-        _refuse_failures(root, report, max_missing)
-    except DataError:
-        shutil.rmtree(out / FRAMES)
-        raise
+    report = pack(
+        images,
+        root,
+        out / FRAMES,
+        workers=workers or processors(),
+        progress=progress,
+        accept=lambda packed: _refuse_failures(root, packed, max_missing),
+    )
     why = {failure.image: reason_bit(f"frame-{failure.reason}") for failure in report.failures}
     start = 0
     for split in SPLITS:

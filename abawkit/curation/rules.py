@@ -1,21 +1,12 @@
 """The rules that can drop a row, and the policies that choose among them."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 
+from abawkit.choices import Policy, Repeats
 from abawkit.tables import Annotations, Array, codes_of
-
-Policy = Literal["strict", "per-task"]
-POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
-"""``strict``: a row is kept if all 15 of its values are annotated (https://arxiv.org/abs/2407.12390, section 3).
-``per-task``: a row is kept if at least one task is; the losses mask the others."""
-
-Repeats = Literal["keep", "unique"]
-REPEATS: Final[tuple[Repeats, ...]] = get_args(Repeats)
-"""``keep``: repeated rows stay, as in the published counts. ``unique``: one row an image, and none where the labels of
-its rows conflict."""
 
 REASONS: Final = (
     "va-missing",

@@ -3,20 +3,20 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from abawkit.choices import Split
 from abawkit.errors import DataError
 from abawkit.files import replacing, sha256_of
 from abawkit.frames.store import PackedFrames
 from abawkit.labels import ACTION_UNITS, DIMENSIONS
 from abawkit.tables import Annotations, Array
 
-Split = Literal["train", "validation"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation")
 
 TABLE: Final = "table.parquet"

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -51,6 +51,7 @@ def pack(
     *,
     workers: int,
     progress: Callable[[int, int], None] | None = None,
+    accept: Callable[[PackReport], None] | None = None,
 ) -> PackReport:
     """Decodes every image of a list once and writes the pixels to ``frames.u8``, described by ``frames.json``.
 
@@ -63,6 +64,7 @@ def pack(
         folder: Where the two files are written; made if it does not exist.
         workers: Decoding threads.
         progress: Called with the images done and the images in all, now and then.
+        accept: Called with what was read, before a store that was there is replaced; raises to keep that one.
 
     Raises:
         DataError: If a name leads out of `root`, if no image can be read, if the disk is too small, or if writing
@@ -78,10 +80,16 @@ def pack(
                 packed = _write_chunks(chunks, len(unique), file, progress)
                 if not packed.frames:
                     raise _nothing_read(root, packed.failures)
+                if accept:
+                    accept(packed)
                 file.flush()
                 os.fsync(file.fileno())
                 header.unlink(missing_ok=True)  # until the next statement there is no store, rather than a mixed one
             write_json(header, _describe(packed.frames, packed.digest))
+        except DataError:
+            with suppress(OSError):  # goes only if it is empty
+                folder.rmdir()
+            raise
         except OSError as error:
             reason = error.strerror or error
             raise DataError(f"{data}: can't write the packed frames ({reason}); free or check the disk") from error

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final, Literal, get_args
 
 import numpy as np
 
@@ -10,9 +9,6 @@ from abawkit.errors import DataError, printable
 from abawkit.frames.reader import FrameFailure
 from abawkit.models.inference import Probabilities
 from abawkit.tables import Array
-
-Missing = Literal["refuse", "neighbour"]
-MISSING: Final[tuple[Missing, ...]] = get_args(Missing)
 
 _NUMBER = re.compile(r"([0-9]{1,18})\.\w+$")
 

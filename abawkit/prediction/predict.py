@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 import abawkit
+from abawkit.choices import Missing
 from abawkit.files import replacing, sha256, write_bytes, write_json
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.reader import FrameFailure
 from abawkit.models.inference import pick_device
 from abawkit.prediction.ensemble import mean_probabilities
 from abawkit.prediction.members import Member, load_members
-from abawkit.prediction.missing import Missing, fill_from_neighbours
+from abawkit.prediction.missing import fill_from_neighbours
 from abawkit.prediction.outputs import outputs
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
 from abawkit.tables import Predictions

@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from abawkit.curation.table import CuratedSet, Split
+from abawkit.choices import Missing, Split
+from abawkit.curation.table import CuratedSet
 from abawkit.errors import DataError
 from abawkit.files import processors, sha256_of
 from abawkit.frames.reader import FrameFailure, read_frames
-from abawkit.prediction.missing import Missing, refuse_missing
+from abawkit.prediction.missing import refuse_missing
 from abawkit.tables import Array
 
 CHUNK: Final = 256

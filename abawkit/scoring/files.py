@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from abawkit.choices import Protocol
 from abawkit.curation.table import open_curated
 from abawkit.errors import ProblemsError
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import get_format
 from abawkit.formats.order import order_problems
-from abawkit.scoring.score import Protocol, Score, score
+from abawkit.scoring.score import Score, score
 from abawkit.tables import Annotations, FrameList
 
 

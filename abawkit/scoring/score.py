@@ -5,16 +5,16 @@ Source: https://arxiv.org/abs/2407.03835, section 4. No official scorer is publi
 
 import warnings
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 
+from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 from abawkit.metrics import ccc, f1_per_class, f1_per_unit
 from abawkit.tables import Annotations, Array, Submission
 
-Protocol = Literal["official", "strict"]
 PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from abawkit.curation.table import CuratedSet, CuratedSplit, Split
+from abawkit.choices import Split
+from abawkit.curation.table import CuratedSet, CuratedSplit
 from abawkit.errors import DataError
 from abawkit.frames.store import PackedFrames
 from abawkit.labels import Task

@@ -7,11 +7,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.labels import Task
 from abawkit.models.inference import infer
 from abawkit.models.network import DDAMFN
-from abawkit.scoring.score import PROTOCOLS, Protocol, Score, score
+from abawkit.scoring.score import PROTOCOLS, Score, score
 from abawkit.tables import Predictions
 from abawkit.training.data import FramedRows
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from abawkit.choices import Protocol
 from abawkit.curation.table import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.files import sha256_of, write_bytes
@@ -19,7 +20,7 @@ from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
 from abawkit.models.published import import_published
 from abawkit.models.weights import apply_weights, load_weights, save_weights, state_digest
-from abawkit.scoring.score import Protocol, Score
+from abawkit.scoring.score import Score
 from abawkit.training.balance import au_weights, expression_weights
 from abawkit.training.data import FramedRows, epoch_batches, evaluation_rows, prefetched, training_rows
 from abawkit.training.evaluation import brief, check_protocol, evaluate, figure

@@ -80,3 +80,22 @@ def test_a_table_is_not_read_with_the_frames_of_another_run(
         (out / "frames" / name).write_bytes((other / "frames" / name).read_bytes())
     with pytest.raises(DataError, match="not of one run"):
         open_curated(out).open_frames()
+
+
+def test_too_many_missing_frames_leave_an_earlier_set_as_it_was(
+    release: Release, row: Row, pictures: Pictures, out: Path
+) -> None:
+    root = pictures("v/1.jpg", "v/2.jpg", "clip/1.jpg")
+    sources = release([row("v/1.jpg"), row("v/2.jpg")], frames=root)
+    curate(sources, out, workers=1)
+    (root / "v/2.jpg").unlink()
+    with pytest.raises(DataError, match="missing or unreadable"):
+        curate(sources, out, workers=1)
+    assert len(open_curated(out).open_frames()) == 3
+
+
+def test_a_refused_set_leaves_nothing_in_its_folder(release: Release, row: Row, pictures: Pictures, out: Path) -> None:
+    root = pictures("v/1.jpg", "clip/1.jpg")
+    with pytest.raises(DataError, match="missing or unreadable"):
+        curate(release([row("v/1.jpg"), row("v/2.jpg")], frames=root), out, workers=1)
+    assert list(out.iterdir()) == []

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from abawkit.choices import Policy, Repeats
 from abawkit.curation import Sources, curate
-from abawkit.curation.rules import POLICIES, REASONS, Policy, Repeats, reason_bit
+from abawkit.curation.rules import REASONS, reason_bit
 from abawkit.errors import DataError
 
 Release = Callable[..., Sources]
@@ -44,7 +46,7 @@ def test_a_row_is_dropped_for_every_reason_that_it_has(
     release: Release, row: Row, out: Path, labels: dict[str, str], strict: dict[str, int], per_task: dict[str, int]
 ) -> None:
     sources = release([row("v/1.jpg"), row("v/2.jpg", **labels)])
-    for policy, reasons in zip(POLICIES, (strict, per_task), strict=True):
+    for policy, reasons in zip(get_args(Policy), (strict, per_task), strict=True):
         counts = curate(sources, out, policy=policy).splits["train"]
         assert counts.reasons == reasons
         assert counts.kept == (1 if reasons else 2)

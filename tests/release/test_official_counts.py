@@ -1,20 +1,21 @@
 """Both policies give the published figures on files of the official counts."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from abawkit.choices import Policy
 from abawkit.curation import Curation, curate, locate, open_curated
-from abawkit.curation.rules import POLICIES
 from abawkit.formats.abaw7 import ABAW7
 from abawkit.tables import occurrences
 
 KEPT = {"strict": (52_154, 15_440), "per-task": (142_333, 26_876)}
 
 
-@pytest.fixture(scope="session", params=POLICIES)
+@pytest.fixture(scope="session", params=get_args(Policy))
 def curated(
     request: pytest.FixtureRequest, official: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Curation, Path]:

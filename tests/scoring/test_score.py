@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning
-from abawkit.scoring.score import Protocol, score
+from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Submission
 
 Truth = Callable[..., Annotations]

@@ -1,0 +1,25 @@
+"""The words that options take, each once: for the command line, which imports nothing slower, and for what it calls."""
+
+from typing import Literal
+
+Policy = Literal["strict", "per-task"]
+"""``strict``: a row is kept if all 15 of its values are annotated (https://arxiv.org/abs/2407.12390, section 3).
+``per-task``: a row is kept if at least one task is; the losses mask the others."""
+
+Repeats = Literal["keep", "unique"]
+"""``keep``: repeated rows stay, as in the published counts. ``unique``: one row an image, and none where the labels of
+its rows conflict."""
+
+Protocol = Literal["official", "strict"]
+"""``official``: each task is scored on the rows where it is annotated. ``strict``: all tasks on the rows where every
+task is, as in the tables of https://arxiv.org/abs/2407.12390."""
+
+Split = Literal["train", "validation"]
+
+Missing = Literal["refuse", "neighbour"]
+"""``refuse``: a frame that can't be read is an error. ``neighbour``: its row is answered as the nearest frame of its
+video is."""
+
+MAX_MISSING = 0.001
+"""Share of frames that may be missing or unreadable: a few files of a large release are lost in copying; more than
+that means another folder, or half a copy."""
