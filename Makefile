@@ -3,20 +3,29 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+NATIVE := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.cpp csrc/*/*/*.cu)
 
-.PHONY: demo test lint check-types pytest bench picture clean
+.PHONY: demo test lint check-types kernels pytest bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
 
-test: lint check-types pytest  ## Everything that a change must pass.
+test: lint check-types kernels pytest  ## Everything that a change must pass.
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 
 check-types: $(VENV)/installed-dev
 	$(BIN)/mypy
+
+kernels: $(VENV)/installed-dev  ## The tests of the kernels alone, under sanitizers; the CUDA kernels run on the host.
+	$(BIN)/cmake -S . -B build/kernels -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	  -DABAWKIT_TESTS=ON -DABAWKIT_SANITIZE=ON -DABAWKIT_CUDA=skip >/dev/null
+	$(BIN)/cmake --build build/kernels
+	$(BIN)/ctest --test-dir build/kernels --output-on-failure
 
 pytest: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope
@@ -25,6 +34,7 @@ bench: $(VENV)/installed-dev  ## The figures of README.
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/predict_memory.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/attention.py
 
 picture: $(VENV)/installed-dev  ## README's picture of drawn frames.
 	$(BIN)/python -c "from abawkit.synth import contact_sheet; contact_sheet().save('docs/frames.png', optimize=True)"
@@ -36,10 +46,14 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml setup.py constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+# torch comes first: the native operators are compiled against the one that is there.
+$(VENV)/installed: pyproject.toml setup.py constraints.txt CMakeLists.txt $(NATIVE) | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
+	  print(*p['project']['optional-dependencies']['dev'], sep='\n')" > $(VENV)/dev.txt
+	$(PIP) --requirement $(VENV)/dev.txt
 	touch $@

@@ -5,6 +5,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -54,6 +55,7 @@ def diagnose(folder: Path) -> list[Finding]:
         _python(),
         *(_package(name) for name in PACKAGES),
         *_torch(),
+        _operators(),
         _decoder(),
         *_processors(),
         _disk(folder),
@@ -95,6 +97,47 @@ def _torch() -> Iterator[Finding]:
         yield Finding("GPU", f"there is a driver, but torch (CUDA {compiled}) finds no device", False, mend)
     else:
         yield Finding("GPU", "none; training runs on the CPU")
+
+
+def _operators() -> Finding:
+    """What the attention runs on, and why not on what would be better."""
+    try:
+        return _chosen_operators()
+    except Exception as error:  # torch is broken: its own line says so, and how to mend it
+        return Finding("operators", f"not looked at: {(str(error) or type(error).__name__).splitlines()[0]}")
+
+
+def _chosen_operators() -> Finding:
+    import torch
+
+    from abawkit.errors import OpUnavailableError
+    from abawkit.ops.base import Call
+    from abawkit.ops.examples import DDAMFN_SIZES
+    from abawkit.ops.registry import VARIABLE, Offer, best, select, wished
+    from abawkit.ops.survey import devices, native_facts
+
+    words: list[str] = []
+    passed: dict[str, tuple[Offer, str]] = {}
+    for device in devices():
+        calls = [Call(device, torch.float32, DDAMFN_SIZES, training=t, gradients=t) for t in (False, True)]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what they would say stands in this line
+                names = dict.fromkeys(select(call).name for call in calls)
+        except OpUnavailableError as error:
+            mend = f"unset {VARIABLE}, or name one that runs" if wished() else "`abawkit ops` says what is wrong"
+            return Finding("operators", f"none: {str(error).splitlines()[0]}", False, mend)
+        words.append(f"{' and '.join(names)} on {device}")
+        found = [] if wished() else [best(call) for call in calls]
+        passed |= {offer.name: (offer, "; ".join(reasons)) for f in found for offer, reasons in f.passed}
+    mend = ""
+    for offer, reason in passed.values():
+        words.append(f"not {offer.name}: {reason}")
+        if offer.name == "native":  # absent is well; built and not usable is not
+            mend = "build abawkit again: pip install --force-reinstall --no-deps ." if native_facts() else mend
+        elif offer.implementation is None:
+            mend = f"update {offer.package}, or uninstall it"
+    return Finding("operators", "; ".join(words), not mend, mend)
 
 
 def _decoder() -> Finding:

@@ -41,6 +41,12 @@ class DataError(AbawkitError):
     exit_code = 3
 
 
+class OpUnavailableError(AbawkitError):
+    """An implementation of an operator that was asked for by name and can't run here."""
+
+    exit_code = 4
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Problem:
     """One defect of one file.
@@ -82,3 +88,7 @@ class ProblemsError(DataError):
 
 class DataWarning(UserWarning):
     """Something in a file that was accepted, and that its owner should know of."""
+
+
+class OpWarning(UserWarning):
+    """The automatic choice passed over an implementation of an operator that would be better if it ran here."""

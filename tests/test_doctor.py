@@ -11,6 +11,8 @@ import pytest
 
 from abawkit import doctor
 from abawkit.doctor import Finding, cpu_quota, diagnose
+from abawkit.ops import registry
+from abawkit.ops.reference import Reference
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
@@ -79,6 +81,8 @@ def test_a_torch_that_can_not_be_imported_does_not_end_the_other_checks(
     assert not found["torch works"].ok
     assert found["torch works"].found.startswith("no: ")
     assert "pip install --force-reinstall torch" in found["torch works"].mend
+    assert found["operators"].ok
+    assert found["operators"].found.startswith("not looked at: ")
     assert "disk" in found
 
 
@@ -116,3 +120,61 @@ def test_small_disks_and_small_shared_memory_are_found(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**12, 0, free))
     found = by_name(diagnose(tmp_path))
     assert (found["disk"].ok, found["shared memory"].ok) == (disk, memory)
+
+
+def offer(name: str, package: str, error: str = "", priority: int = 0) -> registry.Offer:
+    made = None if error else type("Made", (Reference,), {"name": name})()
+    return registry.Offer(name, package, "", priority, made, error)
+
+
+@pytest.mark.parametrize(
+    ("offers", "facts", "found", "mend"),
+    [
+        ([offer("native", "abawkit 1")], {"compiler": "gcc"}, "native on cpu", ""),
+        (
+            [offer("reference", "abawkit 1"), offer("native", "abawkit 1", "it was not built: no compiler")],
+            {},
+            "reference on cpu; not native: it was not built: no compiler",
+            "",
+        ),
+        (
+            [offer("reference", "abawkit 1"), offer("native", "abawkit 1", "it is for torch 2.9")],
+            {"torch": "2.9"},
+            "reference on cpu; not native: it is for torch 2.9",
+            "build abawkit again: pip install --force-reinstall --no-deps .",
+        ),
+        (
+            [offer("reference", "abawkit 1"), offer("vendor/x", "x 1", "no module named y")],
+            {},
+            "reference on cpu; not vendor/x: no module named y",
+            "update x 1, or uninstall it",
+        ),
+    ],
+)
+def test_the_operators_line_says_what_runs_and_mends_what_is_broken_and_not_what_is_absent(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    offers: list[registry.Offer],
+    facts: dict[str, str],
+    found: str,
+    mend: str,
+) -> None:
+    monkeypatch.delenv("ABAWKIT_OPS", raising=False)
+    registry.refresh()
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "_offers", lambda: tuple(offers))
+        patched.setattr("abawkit.ops.survey.native_facts", lambda: facts)
+        patched.setattr("torch.cuda.is_available", lambda: False)
+        line = by_name(diagnose(tmp_path))["operators"]
+    registry.refresh()
+    assert line == Finding("operators", found, not mend, mend)
+
+
+def test_an_implementation_that_the_environment_names_and_that_can_not_run_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ABAWKIT_OPS", "nope")
+    line = by_name(diagnose(tmp_path))["operators"]
+    assert not line.ok
+    assert line.found == "none: ABAWKIT_OPS=nope: no installed package offers this implementation"
+    assert line.mend == "unset ABAWKIT_OPS, or name one that runs"

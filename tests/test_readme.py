@@ -82,4 +82,5 @@ def test_the_constraints_pin_everything_that_the_package_needs() -> None:
 
 
 def test_no_placeholder_is_left() -> None:
-    assert re.findall(r"\b[A-Z]+_[A-Z]+\b", TEXT) == ["CCC_V", "CCC_A"]
+    found = [name for name in re.findall(r"\b[A-Z]+_[A-Z]+\b", TEXT) if not name.startswith("ABAWKIT_")]
+    assert found == ["CCC_V", "CCC_A"]

@@ -9,23 +9,26 @@ from typing import Any, ParamSpec, TextIO
 
 import typer
 
-from abawkit.errors import AbawkitError, DataError, DataWarning, ProblemsError, printable
+from abawkit.errors import AbawkitError, DataError, DataWarning, OpWarning, ProblemsError, printable
 
 P = ParamSpec("P")
+
+_SHOWN = (DataWarning, OpWarning)
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
     """Makes a function a command.
 
     `AbawkitError` ends it with its message on stderr and its exit code, an `OSError` with 3, both in JSON on stdout too
-    where the command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` is a line on stderr. Anything
-    else is a bug and keeps its traceback.
+    where the command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` or an `OpWarning` is a
+    line on stderr. Anything else is a bug and keeps its traceback.
     """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("always", DataWarning)
+            for category in _SHOWN:
+                warnings.simplefilter("always", category)
             warnings.showwarning = _show_warning
             try:
                 function(*args, **kwargs)
@@ -75,5 +78,5 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     del filename, lineno, file, line
-    if issubclass(category, DataWarning):
+    if issubclass(category, _SHOWN):
         say(f"warning: {message}")

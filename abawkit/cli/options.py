@@ -14,3 +14,9 @@ Workers = Annotated[
 ]
 ListFile = Annotated[Path, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads; default: as processors.")]
+Ops = Annotated[
+    str | None,
+    typer.Option(
+        "--ops", metavar="NAME", help="Implementation of the attention, as `abawkit ops` lists; default: best."
+    ),
+]

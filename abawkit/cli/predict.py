@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import Missing, Split
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Format, Json, Threads
+from abawkit.cli.options import Force, Format, Json, Ops, Threads
 from abawkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def predict(
         Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
     ] = "refuse",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
+    ops: Ops = None,
     threads: Threads = None,
     force: Force = False,
     as_json: Json = False,
@@ -53,11 +54,12 @@ def predict(
     import torch
 
     from abawkit.cli.display import bar
+    from abawkit.ops import use
     from abawkit.prediction.predict import predict as run
 
     if threads:
         torch.set_num_threads(threads)
-    with bar("frames") as progress:
+    with use(ops, said=f"--ops {ops}"), bar("frames") as progress:
         result = run(checkpoints, source, out, plugin, missing=missing, device=device, progress=progress)
     for row, other in list(result.filled.items())[:10]:
         say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")

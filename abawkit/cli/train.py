@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Json, Threads
+from abawkit.cli.options import Force, Json, Ops, Threads
 from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def train(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Start from a file of weights, or from published ones (.pth).")
     ] = None,
+    ops: Ops = None,
     threads: Threads = None,
     force: Force = False,
     as_json: Json = False,
@@ -55,13 +56,17 @@ def train(
     import torch
 
     from abawkit.cli.training_bar import training_bar
+    from abawkit.ops import use
+    from abawkit.training.run import operators_of
     from abawkit.training.run import train as run
 
     if threads:
         torch.set_num_threads(threads)
-    folder = new_folder(out, force=force)
-    with training_bar() as on_step:
-        result = run(resolved, data, folder, weights=weights, on_step=on_step, on_epoch=_say_epoch)
+    with use(ops, said=f"--ops {ops}"):
+        operators_of(resolved)  # ends here if it can't run, before there is a folder
+        folder = new_folder(out, force=force)
+        with training_bar() as on_step:
+            result = run(resolved, data, folder, weights=weights, on_step=on_step, on_epoch=_say_epoch)
     if as_json:
         scores = {str(protocol): score.as_dict() for protocol, score in result.scores.items()}
         content: dict[str, Any] = {"out": str(result.out), "best_epoch": result.best_epoch, "figure": result.figure}

@@ -1,39 +1,11 @@
-"""Dual-direction attention (DDA), which turns features into an embedding, and the distance between its heads.
-
-Source: Zhang et al., Electronics 12(17) 3595 (2023), and its published code.
-"""
-
-from functools import reduce
-from itertools import combinations
-from typing import NamedTuple
+"""The module around dual-direction attention: it holds the parameters, `abawkit.ops` computes."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from abawkit.errors import ConfigError
 from abawkit.models.layers import squeezed
-
-
-class Gates(NamedTuple):
-    """The attention maps as what they are made of: map k of channel c is the outer product of two vectors.
-
-    Attributes:
-        rows: (N, K, C, H), in 0..1.
-        columns: (N, K, C, W), in 0..1.
-    """
-
-    rows: Tensor
-    columns: Tensor
-
-    def maps(self) -> Tensor:
-        """The attention maps (N, K, C, H, W), for those who want to look at them."""
-        return self.rows.unsqueeze(-1) * self.columns.unsqueeze(-2)
-
-
-def _depthwise(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolves each channel of `x` (N, C, H, W) with its own kernel of `weight` (C, h, w), without padding."""
-    return F.conv2d(x, weight.unsqueeze(1), groups=x.shape[1])
+from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
+from abawkit.ops.cache import FoldCache
 
 
 class DualDirectionAttention(nn.Module):
@@ -50,7 +22,6 @@ class DualDirectionAttention(nn.Module):
     def __init__(self, channels: int, height: int, width: int, heads: int) -> None:
         super().__init__()
         inner = squeezed(channels)
-        self.heads = heads
         self.row_weight = nn.Parameter(torch.empty(heads, channels, width))
         self.column_weight = nn.Parameter(torch.empty(heads, channels, height))
         self.row_norm = nn.BatchNorm1d(heads * channels)
@@ -61,55 +32,46 @@ class DualDirectionAttention(nn.Module):
         self.column_gate = nn.Conv1d(heads * inner, heads * channels, 1, groups=heads)
         self.pool_weight = nn.Parameter(torch.empty(channels, height, width))
         self.pool_norm = nn.BatchNorm1d(channels)
+        self._folded = FoldCache()
 
-    def gates(self, x: Tensor) -> Gates:
-        """The gates of every head for features (N, C, H, W)."""
-        height, width = x.shape[2:]
-        rows = self.row_norm(torch.cat([_depthwise(x, w.unsqueeze(1)) for w in self.row_weight], 1).flatten(2))
-        columns = self.column_norm(torch.cat([_depthwise(x, w.unsqueeze(2)) for w in self.column_weight], 1).flatten(2))
-        hidden = F.hardswish(self.squeeze_norm(self.squeeze(torch.cat([rows, columns], dim=2))))
-        rows, columns = torch.split(hidden, [height, width], dim=2)
-        return Gates(
-            self.row_gate(rows).sigmoid().unflatten(1, (self.heads, -1)),
-            self.column_gate(columns).sigmoid().unflatten(1, (self.heads, -1)),
+    def operands(self) -> tuple[Parameters, Statistics]:
+        """What `abawkit.ops.dual_direction_attention` takes beside the features: the tensors themselves, not copies."""
+        # Straight from the modules' own dictionaries: attribute access would cost a tenth of the operator.
+        own, modules = self._parameters, self._modules
+        row, column, inner, pool = (modules[f"{name}_norm"] for name in ("row", "column", "squeeze", "pool"))
+        squeeze, row_gate, column_gate = (modules[name] for name in ("squeeze", "row_gate", "column_gate"))
+        p = [m._parameters for m in (row, column, squeeze, inner, row_gate, column_gate, pool) if m is not None]
+        pairs = [t for part in p for t in (part["weight"], part["bias"])]
+        tensors = (own["row_weight"], own["column_weight"], *pairs[:-2], own["pool_weight"], *pairs[-2:])
+        b = [m._buffers for m in (row, column, inner, pool) if m is not None]
+        buffers = [t for part in b for t in (part["running_mean"], part["running_var"])]
+        return Parameters(*tensors), Statistics(*buffers)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, *, gates: bool = True) -> tuple[Tensor, Gates | None]:
+        """Turns features (N, C, H, W) into an embedding (N, C), and the gates that led to it, or None.
+
+        Statistics and gradients are as of any module with batch norms: see `abawkit.ops.dual_direction_attention`.
+        """
+        parameters, statistics = self.operands()
+        norm = self.pool_norm
+        tracked = norm.track_running_stats
+        embedding, found = dual_direction_attention(
+            x,
+            parameters,
+            statistics if tracked or not self.training else None,
+            training=self.training,
+            momentum=norm.momentum or 0.0,
+            eps=norm.eps,
+            gates=gates,
+            cache=self._folded,
         )
+        if self.training and tracked:
+            for each in (self.row_norm, self.column_norm, self.squeeze_norm, norm):
+                if each.num_batches_tracked is not None:
+                    each.num_batches_tracked.add_(1)
+        return embedding, found
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Gates]:
-        """Turns features (N, C, H, W) into an embedding (N, C) and the gates that led to it."""
-        gates = self.gates(x)
-        strongest = reduce(torch.maximum, gates.maps().unbind(1))
-        return self.pool_norm(_depthwise(x * strongest, self.pool_weight).flatten(1)), gates
-
-
-def attention_mse(gates: Gates) -> Tensor:
-    """The mean squared difference of two heads' attention maps, averaged over all pairs of heads.
-
-    No map is formed. With d = p - r, e = q - s and the means a = (p + r) / 2, b = (q + s) / 2 of two heads' gates,
-    p q' - r s' = d b' + a e', so the sum of its squares is |d|^2 |b|^2 + 2 (d.a) (b.e) + |a|^2 |e|^2. This equals
-    |p|^2 |q|^2 - 2 (p.r) (q.s) + |r|^2 |s|^2, which cancels catastrophically where the heads are alike.
-
-    Args:
-        gates: Gates of at least two heads, of any floating type; computed in float32 at least.
-
-    Returns:
-        A scalar, at least 0.
-
-    Raises:
-        ConfigError: If there is one head only, so that there is no pair to compare.
-
-    Source: the distance is that of the attention loss in Zhang et al., Electronics 12(17) 3595 (2023).
-    """
-    heads = gates.rows.shape[1]
-    if heads < 2:
-        raise ConfigError("the attention loss compares heads: this network has 1, use attention_heads = 2 or more")
-    rows, columns = (g if g.dtype == torch.float64 else g.float() for g in gates)
-    pairs = torch.tensor(list(combinations(range(heads), 2)), device=rows.device)
-    p, r = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
-    q, s = columns[:, pairs[:, 0]], columns[:, pairs[:, 1]]
-    d, e, a, b = p - r, q - s, (p + r) / 2, (q + s) / 2
-
-    def dot(x: Tensor, y: Tensor) -> Tensor:
-        return (x * y).sum(-1)
-
-    squares = dot(d, d) * dot(b, b) + 2 * dot(d, a) * dot(b, e) + dot(a, a) * dot(e, e)
-    return squares.mean() / (rows.shape[-1] * columns.shape[-1])
+    def train(self, mode: bool = True) -> "DualDirectionAttention":
+        """Folds anew after a change of mode, so that a stale fold can't outlive training."""
+        self._folded.clear()
+        return super().train(mode)

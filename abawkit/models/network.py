@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, Task
-from abawkit.models.attention import DualDirectionAttention, Gates
+from abawkit.models.attention import DualDirectionAttention
 from abawkit.models.config import NetworkConfig, StageConfig
 from abawkit.models.layers import ConvBlock, MixedBlock
+from abawkit.ops import Gates
 
 OUTPUTS: Final[dict[Task, int]] = {"va": len(DIMENSIONS), "expression": len(EXPRESSIONS), "au": len(ACTION_UNITS)}
 """Numbers that each task's head returns for a frame."""
@@ -30,13 +31,13 @@ class Outputs(NamedTuple):
         va: Valence and arousal (N, 2), in -1..1.
         expression: Logits (N, 8) of `labels.EXPRESSIONS`.
         au: Logits (N, 12) of `labels.ACTION_UNITS`.
-        gates: Gates of the attention heads.
+        gates: Gates of the attention heads, or None where they were not asked for.
     """
 
     va: Tensor
     expression: Tensor
     au: Tensor
-    gates: Gates
+    gates: Gates | None
 
 
 def _stage(inputs: int, config: StageConfig) -> nn.Sequential:
@@ -79,12 +80,12 @@ class DDAMFN(nn.Module):
         features: Tensor = self.last(self.stages(self.stem(images)))
         return features
 
-    def embed(self, images: Tensor) -> tuple[Tensor, Gates]:
-        """Images (N, 3, S, S) -> embedding (N, embedding), and the gates of the attention."""
-        embedding, gates = self.attention(self.features(images))
-        return embedding, gates
+    def embed(self, images: Tensor, *, gates: bool = True) -> tuple[Tensor, Gates | None]:
+        """Images (N, 3, S, S) -> embedding (N, embedding), and the gates of the attention, or None."""
+        embedding, found = self.attention(self.features(images), gates=gates)
+        return embedding, found
 
-    def classify(self, embedding: Tensor, gates: Gates) -> Outputs:
+    def classify(self, embedding: Tensor, gates: Gates | None = None) -> Outputs:
         """Applies the heads to embeddings (N, embedding); `gates` are passed on."""
         return Outputs(
             va=self.heads["va"](embedding).tanh(),
@@ -93,9 +94,9 @@ class DDAMFN(nn.Module):
             gates=gates,
         )
 
-    def forward(self, images: Tensor) -> Outputs:
-        """Estimates all three tasks for images (N, 3, S, S)."""
-        return self.classify(*self.embed(images))
+    def forward(self, images: Tensor, *, gates: bool = True) -> Outputs:
+        """Estimates all three tasks for images (N, 3, S, S); `gates` are for those who want the attention loss."""
+        return self.classify(*self.embed(images, gates=gates))
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of the three heads."""

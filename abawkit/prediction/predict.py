@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 import abawkit
 from abawkit.choices import Missing
@@ -13,6 +14,7 @@ from abawkit.files import replacing, sha256, write_bytes, write_json
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.reader import FrameFailure
 from abawkit.models.inference import pick_device
+from abawkit.models.operators import attention_call, operators
 from abawkit.prediction.ensemble import mean_probabilities
 from abawkit.prediction.members import Member, load_members
 from abawkit.prediction.missing import fill_from_neighbours
@@ -71,10 +73,13 @@ def predict(
     Raises:
         ConfigError: If the device is not to be had.
         DataError: If a checkpoint or a frame is not what it must be.
+        OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
     """
     submission_path, npz_path, manifest_path = outputs(out)
     target = pick_device(device)
     members = load_members(sources, target)
+    calls = (attention_call(m.network.config, target, torch.float32, training=False) for m in members)
+    used = operators(calls)  # before the frames are read: one that was named may be unable to run
     images = frames.images
     failures: list[FrameFailure] = []
     chunks = frames.chunks(missing, failures)
@@ -90,7 +95,7 @@ def predict(
         "members": [{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
         "submission_sha256": sha256(content),
         "filled": [{"row": row + 1, "image": images[row], "from": images[other]} for row, other in filled.items()],
-        "environment": environment(target),
+        "environment": environment(target, used),
     }
     with replacing(npz_path) as file:
         np.savez_compressed(file, images=np.array(images), list_digest=frames.digest, **probabilities._asdict())

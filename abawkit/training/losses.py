@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abawkit.models.attention import Gates, attention_mse
+from abawkit.ops import Gates, attention_mse
 
 
 class Targets(NamedTuple):

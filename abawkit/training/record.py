@@ -19,8 +19,13 @@ BEST: Final = "best.safetensors"
 LAST: Final = "last.safetensors"
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and hardware that results depend on."""
+def environment(device: torch.device, operators: dict[str, str]) -> dict[str, Any]:
+    """Versions and hardware that results depend on.
+
+    Args:
+        device: Where it ran.
+        operators: Names of the implementations that it ran on, by operator.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     packages = ("abawkit", "torch", "numpy", "pandas", "pillow", "simplejpeg")
     return {
@@ -28,6 +33,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         **{package: version(package) for package in packages},
         "device": f"{device} ({name})",
         "threads": torch.get_num_threads(),
+        "ops": operators,
         "git": git_commit(Path.cwd()),
     }
 
@@ -45,10 +51,10 @@ def git_commit(folder: Path) -> str | None:
         return None
 
 
-def write_manifest(out: Path, curated: CuratedSet, device: torch.device, content: dict[str, Any]) -> None:
+def write_manifest(out: Path, curated: CuratedSet, environment: dict[str, Any], content: dict[str, Any]) -> None:
     """Writes ``manifest.json``: data, environment, and what the run adds."""
     data = {"policy": curated.policy, "table_digest": curated.digest, "folder": str(curated.folder.resolve())}
-    write_json(out / MANIFEST, {"data": data, "environment": environment(device), **content})
+    write_json(out / MANIFEST, {"data": data, "environment": environment, **content})
 
 
 def append_metrics(out: Path, line: dict[str, Any]) -> None:

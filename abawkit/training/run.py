@@ -15,9 +15,10 @@ from abawkit.curation.table import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.files import sha256_of, write_bytes
 from abawkit.frames.augment import augment
-from abawkit.models.config import NETWORKS
+from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
+from abawkit.models.operators import attention_call, operators
 from abawkit.models.published import import_published
 from abawkit.models.weights import apply_weights, load_weights, save_weights, state_digest
 from abawkit.scoring.score import Score
@@ -26,7 +27,7 @@ from abawkit.training.data import FramedRows, epoch_batches, evaluation_rows, pr
 from abawkit.training.evaluation import brief, check_protocol, evaluate, figure
 from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE, append_metrics, write_manifest
+from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE, append_metrics, environment, write_manifest
 from abawkit.training.step import Objective, training_step
 
 BAD_STEPS = 5
@@ -101,8 +102,10 @@ def train(
     Raises:
         ConfigError: If the network or the device is not to be had here.
         DataError: If the curated set or the weights are not what they must be, or losses stop being finite.
+        OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
     """
     started = time.monotonic()
+    used = operators_of(recipe)
     curated = open_curated(data)
     rows, validation = training_rows(curated, recipe.tasks), evaluation_rows(curated, "validation")
     check_protocol(validation, recipe.select)
@@ -113,8 +116,25 @@ def train(
     run.stage("heads", recipe.heads)
     run.stage("all", recipe.all)
     run.trained.seconds = time.monotonic() - started
-    _finish(run, curated, start)
+    _finish(run, curated, start, environment(device, used))
     return run.trained
+
+
+def operators_of(recipe: Recipe) -> dict[str, str]:
+    """The implementations that a run will use, by operator; takes no time, so that it can come before all else.
+
+    Raises:
+        ConfigError: If the network or the device is not to be had here.
+        OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
+    """
+    device, config = pick_device(recipe.device), _config(recipe)
+    dtype = torch.bfloat16 if _bfloat16(recipe, device) else torch.float32
+    calls = [attention_call(config, device, torch.float32, training=False)]  # validation
+    if recipe.heads.epochs:
+        calls.append(attention_call(config, device, dtype, training=False))  # its backbone is frozen
+    if recipe.all.epochs:
+        calls.append(attention_call(config, device, dtype, training=True))
+    return operators(calls)
 
 
 class _Run:
@@ -139,9 +159,7 @@ class _Run:
         self.done = 0
         self.bad = 0  # steps in a row without a finite loss, over epochs too: an epoch can be shorter than BAD_STEPS
         self.digests: dict[str, str] = {}
-        self.bfloat16 = recipe.precision == "bfloat16" or (
-            recipe.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
+        self.bfloat16 = _bfloat16(recipe, device)
 
     def stage(self, name: str, stage: Stage) -> None:
         """Trains one stage; the optimiser and the schedule start anew in each."""
@@ -265,12 +283,22 @@ class _Run:
             self.on_epoch(line)
 
 
-def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
+def _config(recipe: Recipe) -> NetworkConfig:
     if recipe.network not in NETWORKS:
         raise ConfigError(f"network: got '{recipe.network}', expected one of {', '.join(NETWORKS)}")
+    return NETWORKS[recipe.network]
+
+
+def _bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    supported = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return recipe.precision == "bfloat16" or (recipe.precision == "auto" and supported)
+
+
+def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
+    config = _config(recipe)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        network = DDAMFN(NETWORKS[recipe.network])
+        network = DDAMFN(config)
     if weights:
         published = weights.suffix in (".pth", ".pt")
         state = import_published(weights).state if published else load_weights(weights, heads_optional=True).state
@@ -279,7 +307,7 @@ def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAM
     return network
 
 
-def _finish(run: _Run, curated: CuratedSet, start: dict[str, str] | None) -> None:
+def _finish(run: _Run, curated: CuratedSet, start: dict[str, str] | None, made_by: dict[str, Any]) -> None:
     trained = run.trained
     if trained.best_epoch < 0:
         raise DataError("no epoch ended with a finite score; nothing was kept as the best")
@@ -296,4 +324,4 @@ def _finish(run: _Run, curated: CuratedSet, start: dict[str, str] | None) -> Non
         "checkpoints": run.digests,
         "seconds": round(trained.seconds, 1),
     }
-    write_manifest(trained.out, curated, run.device, content)
+    write_manifest(trained.out, curated, made_by, content)

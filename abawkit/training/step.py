@@ -35,7 +35,7 @@ class Objective:
 
     def __call__(self, network: DDAMFN, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum, and each loss before its weight, for images (N, 3, S, S)."""
-        outputs = network(images)
+        outputs = network(images, gates=self.attention)
         config = self.losses
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=images.device)
@@ -54,7 +54,7 @@ class Objective:
         if "au" in self.tasks:
             parts["au"] = au_loss(outputs.au, targets.au, targets.au_valid, self.au_weights)
             total = total + config.au * parts["au"]
-        if self.attention:
+        if outputs.gates is not None:
             parts["attention"] = ATTENTION_LOSSES[config.attention_kind](outputs.gates)
             total = total + config.attention * parts["attention"]
         return total, {name: value.detach() for name, value in parts.items()}

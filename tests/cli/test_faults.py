@@ -13,7 +13,7 @@ import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-COMMANDS = ("demo", "synth", "curate", "train", "import-weights", "predict", "check", "score", "doctor")
+COMMANDS = ("demo", "synth", "curate", "train", "import-weights", "predict", "check", "score", "doctor", "ops")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from abawkit.models.attention import attention_mse
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.published import ImportedWeights, import_published
 from abawkit.models.published_keys import sources
+from abawkit.ops import attention_mse, use
+
+by_implementation = pytest.mark.parametrize("implementation", ["reference", "native"])
 
 
 def assert_reproduces(found: Tensor, expected: Tensor, dtype: torch.dtype, name: str) -> None:
@@ -46,6 +48,7 @@ def images() -> Tensor:
     return torch.from_numpy(np.random.default_rng(7).normal(0, 1, (4, 3, 112, 112)).astype(np.float32))
 
 
+@by_implementation
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @torch.no_grad()
@@ -55,11 +58,13 @@ def test_evaluation_reproduces_the_published_network(
     golden: dict[str, Tensor],
     dtype: torch.dtype,
     layout: torch.memory_format,
+    implementation: str,
 ) -> None:
     ddamfn = network(imported, dtype)
     ddamfn.to(memory_format=layout)  # type: ignore[call-overload]
     features = ddamfn.features(images.to(dtype).contiguous(memory_format=layout))
-    embedding, gates = ddamfn.attention(features)
+    with use(implementation):
+        embedding, gates = ddamfn.attention(features)
     weight, bias = (imported.classifier[name].to(dtype) for name in ("weight", "bias"))
     found = {
         "eval.features": features,
@@ -83,9 +88,10 @@ def published_names(values: dict[str, Tensor], prefix: str) -> dict[str, Tensor]
     return renamed
 
 
+@by_implementation
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_reproduces_the_published_attention_block(
-    imported: ImportedWeights, images: Tensor, golden: dict[str, Tensor], dtype: torch.dtype
+    imported: ImportedWeights, images: Tensor, golden: dict[str, Tensor], dtype: torch.dtype, implementation: str
 ) -> None:
     with torch.no_grad():
         features = network(imported, torch.float64).features(images.double()).to(dtype)
@@ -93,7 +99,8 @@ def test_training_reproduces_the_published_attention_block(
     features.requires_grad_()
     direction = torch.from_numpy(np.random.default_rng(11).normal(0, 1, (4, 512))).to(dtype)
 
-    embedding, gates = block(features)
+    with use(implementation):
+        embedding, gates = block(features)
     mse = attention_mse(gates)
     loss = (embedding * direction).sum() + 0.1 / (mse + sys.float_info.epsilon)
     loss.backward()
@@ -138,6 +145,6 @@ def test_multiply_accumulates_of_the_published_network() -> None:
     with torch.device("meta"):
         ddamfn = DDAMFN(NETWORKS["ddamfn"]).eval()
         counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
+        with counter, torch.no_grad(), use("reference"):
             ddamfn.embed(torch.empty(1, 3, 112, 112))
     assert counter.get_total_flops() / 2e6 == pytest.approx(539.6, abs=0.1)

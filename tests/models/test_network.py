@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from abawkit.errors import ConfigError
-from abawkit.models.attention import DualDirectionAttention, Gates, attention_mse
+from abawkit.models.attention import DualDirectionAttention
 from abawkit.models.config import NETWORKS, NetworkConfig, Split, StageConfig
 from abawkit.models.network import DDAMFN, Outputs
+from abawkit.ops import Gates, attention_mse
 
 ODD = NetworkConfig(
     stem=4,
@@ -36,6 +37,7 @@ def images(config: NetworkConfig, frames: int = 2) -> Tensor:
 def scalar(outputs: Outputs) -> Tensor:
     """A number that all outputs take part in."""
     tasks = outputs.va.square().sum() + outputs.expression.logsumexp(1).sum() + outputs.au.logsumexp(1).sum()
+    assert outputs.gates is not None
     return tasks + attention_mse(outputs.gates)
 
 

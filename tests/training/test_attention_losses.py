@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from abawkit.models.attention import Gates
+from abawkit.ops import Gates
 from abawkit.training.losses import ATTENTION_LOSSES
 
 

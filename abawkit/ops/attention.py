@@ -1,0 +1,80 @@
+"""Dual-direction attention, whoever computes it."""
+
+import torch
+from torch import Tensor
+
+from abawkit.ops.base import Call
+from abawkit.ops.cache import FoldCache
+from abawkit.ops.gates import Gates
+from abawkit.ops.parameters import Parameters, Statistics
+from abawkit.ops.registry import select
+
+
+def _computed_type(features: Tensor) -> torch.dtype:
+    """The type of the features, or autocast's where that is on: it leaves float64 alone."""
+    kind = features.device.type
+    available = torch.amp.is_autocast_available(kind)
+    if available and features.dtype != torch.float64 and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return features.dtype
+
+
+def dual_direction_attention(
+    features: Tensor,
+    parameters: Parameters,
+    statistics: Statistics | None,
+    *,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    gates: bool = True,
+    implementation: str | None = None,
+    cache: FoldCache | None = None,
+) -> tuple[Tensor, Gates | None]:
+    """Turns features into an embedding by K attention heads, their maximum, and a global depthwise convolution.
+
+    Differentiable in the features and in every parameter, in training and in evaluation. The same arguments give the
+    same bits on the same machine with the same number of threads. Under `torch.compile` and `torch.export` the
+    implementation is chosen when the call is traced.
+
+    Args:
+        features: (N, C, H, W), float32, float64, bfloat16 or float16, of any strides. N may be 0 in evaluation.
+        parameters: On the features' device, of their type or of float32.
+        statistics: Running statistics. In training they move in place towards those of the batch, or None for no such
+            thing; in evaluation they are what is normalised with.
+        training: Whether to normalise with statistics of the batch.
+        momentum: Share of the batch in the running statistics.
+        eps: Added to variances.
+        gates: Whether the gates are wanted; without them evaluation writes C numbers an image and nothing else.
+        implementation: The name of one, or None to leave the choice to `abawkit.ops.use`, then to the environment's
+            ``ABAWKIT_OPS``, then to what is best here.
+        cache: Where folded weights are kept between calls without gradients in evaluation.
+
+    Returns:
+        The embedding (N, C) and the gates, both of the features' type (under autocast: of autocast's).
+
+    Raises:
+        OpUnavailableError: If the implementation was named and can't serve this call; the message says why.
+        ValueError: If shapes don't fit, or statistics of fewer than two images are asked for.
+
+    Source: Zhang et al., Electronics 12(17) 3595 (2023), and its published code.
+    """
+    sizes = parameters.sizes
+    if features.dim() != 4 or features.shape[1:] != sizes[:3]:
+        c, h, w = sizes[:3]
+        raise ValueError(f"got features {tuple(features.shape)}, expected (N, {c}, {h}, {w}) as the parameters are for")
+    if training and features.shape[0] < 2:
+        raise ValueError(f"statistics of a batch need at least 2 images, got {features.shape[0]}; use evaluation mode")
+    if not training and statistics is None:
+        raise ValueError("evaluation needs running statistics")
+    wanted = torch.is_grad_enabled() and (features.requires_grad or any(p.requires_grad for p in parameters))
+    chosen = select(Call(features.device, _computed_type(features), sizes, training, wanted), implementation)
+    if training or wanted or statistics is None:
+        return chosen.forward(
+            features, parameters, statistics, training=training, momentum=momentum, eps=eps, gates=gates
+        )
+    if cache is None or torch.compiler.is_compiling():
+        folded = chosen.fold(parameters, statistics, eps=eps)
+    else:
+        folded = cache.get(chosen, parameters, statistics, eps)
+    return chosen.infer(features, folded, gates=gates)

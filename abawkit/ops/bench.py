@@ -1,0 +1,290 @@
+"""How long implementations take, beside the reference and `torch.compile` of it: medians of interleaved rounds."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from time import perf_counter
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor
+
+from abawkit.ops.attention import dual_direction_attention
+from abawkit.ops.base import Call
+from abawkit.ops.cache import FoldCache
+from abawkit.ops.compiled import COMPILED, Variant, evaluation_variants, training_variants
+from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
+from abawkit.ops.parameters import Sizes
+from abawkit.ops.registry import implementations
+
+Mode = Literal["evaluation", "training"]
+Work = Literal["evaluation", "training forward", "training forward and backward"]
+
+MODES: Final[tuple[Mode, ...]] = ("evaluation", "training")
+REFERENCE: Final = "reference"
+SHORTEST: Final = 1e-3
+"""Seconds that one reading of the clock covers at least, by repeating what is shorter."""
+
+_Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Work on one number of images.
+
+    Attributes:
+        work: What was done.
+        images: N.
+        milliseconds: Median by contestant: implementations by their names, `torch.compile` by the variant's.
+        stream: In evaluation, milliseconds in which the same threads sum the features; on a GPU, copy them.
+        saved: In training, bytes kept for backward by implementation, features and parameters aside.
+        differences: Greatest difference from the reference's embedding, as a share of its greatest value.
+    """
+
+    work: Work
+    images: int
+    milliseconds: dict[str, float]
+    stream: float | None = None
+    saved: dict[str, int] = field(default_factory=dict)
+    differences: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def compiled(self) -> float | None:
+        """Milliseconds of the fastest variant of `torch.compile`, where any was measured."""
+        return min((t for name, t in self.milliseconds.items() if _is_compiled(name)), default=None)
+
+    @property
+    def names(self) -> list[str]:
+        """The implementations, without the reference."""
+        return [n for n in self.milliseconds if n != REFERENCE and not _is_compiled(n)]
+
+    def to_eager(self, name: str) -> float:
+        """How many times faster than the reference."""
+        return self.milliseconds[REFERENCE] / self.milliseconds[name]
+
+    def to_compiled(self, name: str) -> float | None:
+        """How many times faster than the best of `torch.compile`."""
+        return self.compiled / self.milliseconds[name] if self.compiled else None
+
+    def of_stream(self, name: str, *, copied: bool) -> float | None:
+        """The rate at which the features are read, as a share of that of the sum, or of the copy's traffic."""
+        return self.stream / self.milliseconds[name] / (2 if copied else 1) if self.stream else None
+
+    def of_saved(self, name: str) -> float | None:
+        """Bytes kept for backward as a share of the reference's."""
+        return self.saved[name] / self.saved[REFERENCE] if self.saved.get(REFERENCE) else None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A measurement.
+
+    Attributes:
+        sizes: Of the operator.
+        dtype: Of features and parameters.
+        device: Where.
+        threads: Of the CPU.
+        channels_last: Whether features were in that memory format.
+        torch: Its version.
+        rounds: Interleaved rounds.
+        measured: By work and number of images.
+        left_out: What was not measured, with the reason.
+    """
+
+    sizes: Sizes
+    dtype: str
+    device: str
+    threads: int
+    channels_last: bool
+    torch: str
+    rounds: int
+    measured: list[Measured]
+    left_out: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, with the ratios."""
+        copied = self.device != "cpu"
+        rows = []
+        for m in self.measured:
+            ratios = {
+                name: {
+                    "to_eager": m.to_eager(name),
+                    "to_compiled": m.to_compiled(name),
+                    "of_stream": m.of_stream(name, copied=copied),
+                    "of_saved": m.of_saved(name),
+                }
+                for name in m.names
+            }
+            rows.append({**asdict(m), "ratios": ratios})
+        return {**asdict(self), "sizes": self.sizes._asdict(), "measured": rows}
+
+
+def bench(
+    images: Sequence[int],
+    modes: Sequence[Mode] = MODES,
+    *,
+    sizes: Sizes = DDAMFN_SIZES,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    rounds: int = 7,
+    channels_last: bool = False,
+    compiled: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> Bench:
+    """Measures every implementation that can serve, in evaluation and in training.
+
+    Training goes forward with gates and backward from embedding and gates, as the attention loss asks for.
+
+    Args:
+        images: Values of N; training needs at least 2 and leaves smaller ones out.
+        modes: What to measure.
+        sizes: Of the operator.
+        dtype: Of features and parameters.
+        device: Where.
+        rounds: Interleaved rounds, of which the median counts.
+        channels_last: Whether features are in that memory format.
+        compiled: Whether to measure `torch.compile` of the reference too, in its best variant.
+        say: Called with a line before what takes long.
+    """
+    device, left_out = torch.device(device), {}
+    if compiled and (reason := _no_compiler(device, say)):
+        compiled, left_out[COMPILED] = False, reason
+    found: list[Measured] = []
+    for mode in modes:
+        training = mode == "training"
+        names = []
+        for offer in implementations():
+            reasons = offer.reasons_for(Call(device, dtype, sizes, training, training))
+            names += [] if reasons else [offer.name]
+            left_out |= {f"{offer.name}, {mode}": "; ".join(reasons)} if reasons else {}
+        for n in images:
+            if training and n < 2:
+                left_out[f"training with N = {n}"] = "statistics of a batch need at least 2 images"
+                continue
+            inputs = random_inputs(n, sizes, dtype=dtype, device=device, gradients=training)
+            if channels_last:
+                features = inputs.features.detach().contiguous(memory_format=torch.channels_last)
+                inputs = inputs._replace(features=features.requires_grad_(training))
+            say(f"{mode}, N = {n}{': torch.compile may take minutes' if compiled else ''}")
+            measure = _training if training else _evaluation
+            found += measure(inputs, names, rounds, compiled=compiled)
+    kind = str(dtype).removeprefix("torch.")
+    threads = torch.get_num_threads()
+    return Bench(sizes, kind, str(device), threads, channels_last, str(torch.__version__), rounds, found, left_out)
+
+
+def _is_compiled(name: str) -> bool:
+    return name.split(",")[0] == COMPILED
+
+
+@torch.inference_mode()
+def _evaluation(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
+    x, parameters, statistics = inputs
+    work: dict[str, Callable[[], Tensor]] = {}
+    for name in names:
+        cache = FoldCache()
+
+        def attend(name: str = name, cache: FoldCache = cache) -> Tensor:
+            return dual_direction_attention(
+                x, parameters, statistics, training=False, gates=False, implementation=name, cache=cache
+            )[0]
+
+        work[name] = attend
+    if compiled:
+        torch.compiler.reset()  # or variants of earlier sizes would use up its limit, and run without being compiled
+        work |= {name: partial(f, x) for name, f in evaluation_variants(inputs).items()}
+    expected = work[REFERENCE]().double()
+    scale = expected.abs().max().clamp_min(1e-30) if expected.numel() else 1.0
+    differences = {
+        n: float(((f().double() - expected).abs() / scale).max()) if len(x) else 0.0 for n, f in work.items()
+    }
+    target = torch.empty_like(x)
+    stream: _Run = (lambda: target.copy_(x)) if x.is_cuda else x.sum
+    times = _interleaved({**work, "stream": stream}, rounds, x.device)
+    alone = times.pop("stream")
+    return [Measured("evaluation", len(x), times, alone, {}, differences)]
+
+
+def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
+    x, parameters, statistics = inputs
+    leaves = (x, *parameters)
+    work: dict[str, Variant] = {}
+    for name in names:
+
+        def attend(x: Tensor, name: str = name) -> tuple[Tensor, ...]:
+            found, gates = dual_direction_attention(x, parameters, statistics, training=True, implementation=name)
+            assert gates is not None  # noqa: S101 - they were asked for
+            return found, *gates
+
+        work[name] = attend
+    saved = {name: saved_bytes(partial(f, x), leaves) for name, f in work.items()}
+    if compiled:
+        torch.compiler.reset()
+        work |= training_variants(inputs)
+    ends = [torch.randn_like(part) for part in work[REFERENCE](x)]
+
+    def both(f: Variant) -> object:
+        return torch.autograd.grad(f(x), leaves, ends)
+
+    expected = work[REFERENCE](x)[0].detach().double()
+    scale = expected.abs().max()
+    differences = {n: float((f(x)[0].detach().double() - expected).abs().max() / scale) for n, f in work.items()}
+    forward = _interleaved({n: partial(f, x) for n, f in work.items()}, rounds, x.device)
+    whole = _interleaved({n: partial(both, f) for n, f in work.items()}, rounds, x.device)
+    return [
+        Measured("training forward", len(x), forward, None, saved, differences),
+        Measured("training forward and backward", len(x), whole, None, saved, differences),
+    ]
+
+
+def saved_bytes(run: _Run, known: Sequence[Tensor]) -> int:
+    """Bytes that a forward pass keeps for its backward pass, each storage once, without those of `known`."""
+    own = {t.untyped_storage().data_ptr() for t in known}
+    kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses from being used again
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = run()
+    del result
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def _interleaved(work: dict[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, float]:
+    """Median milliseconds of each piece of work, in rounds that do them one after another."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    repeats = {}
+    for name, f in work.items():
+        f()  # the first time is no measure: it folds, compiles, or asks for memory
+        repeats[name] = max(1, int(SHORTEST / _seconds(f, 1, device)))
+    for _ in range(rounds):
+        for name, f in work.items():
+            times[name].append(1000 * _seconds(f, repeats[name], device) / repeats[name])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _seconds(f: _Run, repeats: int, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = perf_counter()
+    for _ in range(repeats):
+        f()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return max(perf_counter() - start, 1e-9)
+
+
+def _no_compiler(device: torch.device, say: Callable[[str], None]) -> str:
+    """Why `torch.compile` can't be had here; empty where it works."""
+    say("trying torch.compile")
+    try:
+        x = torch.ones(8, device=device)
+        torch.compile(lambda t: t.sin() + 1)(x)
+    except Exception as error:  # there is a different one for each thing that a machine can lack
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ""

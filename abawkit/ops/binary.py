@@ -1,0 +1,104 @@
+"""The compiled operators: whether there are any, what they were built for, and loading them where they fit."""
+
+import ctypes
+import functools
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import torch
+
+import abawkit
+
+FOLDER: Final = Path(__file__).parent
+LEAST_TORCH: Final = (2, 10)
+"""The stable interface that the binary is compiled against. Source: torch/csrc/stable, functions marked 2.10."""
+
+REBUILD: Final = "pip install --force-reinstall --no-deps abawkit (or -e . in a clone)"
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split("+")[0].split(".")[:2]
+    return int(major), int(minor)
+
+
+@functools.cache
+def build_facts() -> dict[str, str]:
+    """How the binary was built; empty where there is none. Needs no torch that fits.
+
+    Keys: ``abawkit``, ``compiler``, ``instruction_sets``, ``cuda`` (its version, or empty), ``cuda_architectures``,
+    ``cuda_ptx``, ``torch``.
+    """
+    try:
+        module = importlib.import_module("abawkit.ops._build")
+    except ImportError:
+        return {}
+    return {name: str(value) for name, value in vars(module).items() if not name.startswith("_")}
+
+
+def refusal(facts: dict[str, str], torch_version: str) -> str:
+    """Why a binary with these facts can't be loaded into this torch; empty where it can."""
+    if facts["abawkit"] != abawkit.__version__:
+        return f"the binary is of abawkit {facts['abawkit']}, this is {abawkit.__version__}; rebuild: {REBUILD}"
+    running, built = _numbers(torch_version), _numbers(facts["torch"])
+    if running < LEAST_TORCH or running[0] != built[0]:
+        return (
+            f"the binary was built for torch {LEAST_TORCH[0]}.{LEAST_TORCH[1]} to {built[0]}.x (with {facts['torch']}),"
+            f" torch {torch_version} runs; rebuild: {REBUILD}"
+        )
+    return ""
+
+
+def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
+    """Why a binary has no kernel for a GPU of this compute capability; empty where it has.
+
+    Machine code runs on GPUs of its own major version and at least its minor one, PTX on all later ones; code for 90a
+    on 9.0 alone. Source: CUDA C++ Programming Guide, sections on binary and PTX compatibility.
+    """
+    if not facts["cuda"]:
+        return f"the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit and {REBUILD}"
+    for name in facts["cuda_architectures"].split():
+        number = int(name.rstrip("a"))
+        major, minor = divmod(number, 10)
+        if capability == (major, minor) or (
+            not name.endswith("a") and capability[0] == major and capability[1] > minor
+        ):
+            return ""
+    if facts["cuda_ptx"] and capability >= divmod(int(facts["cuda_ptx"]), 10):
+        return ""
+    wanted = f"{capability[0]}{capability[1]}"
+    return (
+        f"the binary has kernels for compute capabilities {facts['cuda_architectures']}, this GPU has {wanted}; "
+        f"rebuild: ABAWKIT_CUDA_ARCHITECTURES={wanted} {REBUILD}"
+    )
+
+
+@functools.cache
+def load() -> str:
+    """Loads the operators, once. Returns why they can't be had, or an empty text."""
+    facts = build_facts()
+    note = FOLDER / "build_note.txt"
+    if not facts:
+        reason = note.read_text().strip() if note.is_file() else ""
+        return f"not built: {reason}" if reason else f"not built; build: {REBUILD}"
+    if reason := refusal(facts, torch.__version__):
+        return reason
+    importlib.import_module("abawkit.ops.library")
+    load_library: Callable[[Path], None] = torch.ops.load_library
+    try:
+        load_library(_path())
+    except OSError as error:
+        return f"can't be loaded ({error.__cause__ or error}); rebuild: {REBUILD}"
+    return ""
+
+
+def _path() -> Path:
+    return FOLDER / "libabawkit_operators.so"
+
+
+def instruction_set() -> str:
+    """The instruction set that CPU kernels run with here: the best that the processor has, or ABAWKIT_CPU."""
+    function = ctypes.CDLL(str(_path())).abawkit_instruction_set
+    function.restype = ctypes.c_char_p
+    return bytes(function()).decode()

@@ -1,0 +1,149 @@
+"""The operators that native code computes: schemas, shapes, gradients and autocast, as torch knows them.
+
+`csrc/binding/operators.cpp` has the kernels; `csrc/kernels/dda.h` says what each tensor holds.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+LIBRARY: Final = torch.library.Library("abawkit", "DEF")  # type: ignore[no-untyped-call]
+_define: Callable[[str], object] = LIBRARY.define
+_implement: Callable[[str, Callable[..., Any], str], object] = LIBRARY.impl
+
+_define(
+    "dda_inference(Tensor features, Tensor folded, int heads, int squeezed, bool gates) -> (Tensor, Tensor, Tensor)"
+)
+_define(
+    "dda_forward(Tensor features, Tensor[] parameters, Tensor? given, float eps, bool gates)"
+    " -> (Tensor embedding, Tensor rows, Tensor columns, Tensor squeezed, Tensor pooled, Tensor statistics)"
+)
+_define(
+    "dda_backward(Tensor grad_embedding, Tensor? grad_rows, Tensor? grad_columns, Tensor features,"
+    " Tensor[] parameters, Tensor squeezed, Tensor pooled, Tensor statistics, bool batch_statistics, float eps)"
+    " -> Tensor[]"
+)
+
+_OPS = torch.ops.abawkit
+
+
+def compute_type(features: torch.dtype) -> torch.dtype:
+    """The type in which sums are taken, and that parameters have."""
+    return torch.float64 if features == torch.float64 else torch.float32
+
+
+def dense(features: Tensor) -> bool:
+    """Whether kernels read these features where they lie."""
+    return features.is_contiguous() or features.is_contiguous(memory_format=torch.channels_last)
+
+
+def _gates(features: Tensor, heads: int, wanted: bool) -> tuple[Tensor, Tensor]:
+    n, c, h, w = features.shape
+    n = n if wanted else 0
+    return features.new_empty((n, heads, c, h)), features.new_empty((n, heads, c, w))
+
+
+def _fake_inference(
+    features: Tensor, folded: Tensor, heads: int, squeezed: int, gates: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    del folded, squeezed
+    return (features.new_empty(features.shape[:2]), *_gates(features, heads, gates))
+
+
+def _fake_forward(
+    features: Tensor, parameters: list[Tensor], given: Tensor | None, eps: float, gates: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    del given, eps
+    n, c, h, w = features.shape
+    heads = parameters[0].shape[0]
+    squeezed = parameters[7].shape[0] // heads
+    dtype = compute_type(features.dtype)
+    return (
+        features.new_empty((n, c)),
+        *_gates(features, heads, gates),
+        features.new_empty((n, heads, h + w, squeezed), dtype=dtype),
+        features.new_empty((n, c), dtype=dtype),
+        features.new_empty((2, 2 * heads * c + heads * squeezed + c), dtype=dtype),
+    )
+
+
+def _fake_backward(
+    grad_embedding: Tensor,
+    grad_rows: Tensor | None,
+    grad_columns: Tensor | None,
+    features: Tensor,
+    parameters: list[Tensor],
+    squeezed: Tensor,
+    pooled: Tensor,
+    statistics: Tensor,
+    batch_statistics: bool,
+    eps: float,
+) -> list[Tensor]:
+    del grad_embedding, grad_rows, grad_columns, squeezed, pooled, statistics, batch_statistics, eps
+    own = torch.empty_like(features) if dense(features) else features.new_empty(features.shape)
+    return [own, *(p.new_empty(p.shape) for p in parameters)]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    features, parameters, given, eps, gates = inputs
+    squeezed, pooled, statistics = output[3:]
+    ctx.save_for_backward(features, *parameters, squeezed, pooled, statistics)
+    ctx.eps, ctx.batch_statistics, ctx.gates = eps, given is None, gates
+    ctx.mark_non_differentiable(squeezed, pooled, statistics)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, embedding: Tensor | None, rows: Tensor | None, columns: Tensor | None, *_: Any) -> Any:
+    features, *parameters, squeezed, pooled, statistics = ctx.saved_tensors
+    if embedding is None:
+        embedding = features.new_zeros(features.shape[:2])
+    own, *others = _OPS.dda_backward(
+        embedding,
+        rows if ctx.gates else None,
+        columns if ctx.gates else None,
+        features,
+        parameters,
+        squeezed,
+        pooled,
+        statistics,
+        ctx.batch_statistics,
+        ctx.eps,
+    )
+    return own, others, None, None, None
+
+
+for _name, _fake in (("inference", _fake_inference), ("forward", _fake_forward), ("backward", _fake_backward)):
+    torch.library.register_fake(f"abawkit::dda_{_name}", _fake, lib=LIBRARY)
+torch.library.register_autograd("abawkit::dda_forward", _backward, setup_context=_setup, lib=LIBRARY)
+
+
+def _no_second_derivative(ctx: Any, *gradients: Any) -> Any:
+    del ctx, gradients
+    raise RuntimeError(
+        "abawkit's native dual-direction attention has no second derivative; use the reference: --ops reference, or "
+        "abawkit.ops.use('reference')"
+    )
+
+
+torch.library.register_autograd("abawkit::dda_backward", _no_second_derivative, lib=LIBRARY)
+
+
+def _autocast(name: str, device: str) -> None:
+    """Under autocast, features take its type as those of a convolution do; weights and sums keep their own."""
+    operator = getattr(_OPS, name)
+    keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device.upper()}"))
+
+    def kernel(features: Tensor, *rest: Any) -> Any:
+        if features.dtype in (torch.float32, torch.float16, torch.bfloat16):
+            features = features.to(torch.get_autocast_dtype(device))
+        with torch._C._ExcludeDispatchKeyGuard(keys):
+            return operator(features, *rest)
+
+    _implement(name, kernel, f"Autocast{device.upper()}")
+
+
+for _name in ("dda_inference", "dda_forward"):
+    for _device in ("cpu", "cuda"):
+        _autocast(_name, _device)

@@ -1,0 +1,325 @@
+// The operators of abawkit/ops/library.py for CPUs and GPUs, on torch's stable ABI: one binary for many versions.
+//
+// Shapes and types are checked here once more, whoever calls: the kernels take pointers on trust.
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "dda.h"
+
+#ifdef ABAWKIT_WITH_CUDA
+// Torch declares this for its CUDA builds only, and only they define it; a CPU build loads this binary all the same.
+extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device, void** stream);
+#endif
+
+namespace {
+
+using abawkit::Sizes;
+using abawkit::Type;
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+using Shape = std::initializer_list<int64_t>;
+
+Type type_of(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case ScalarType::Float:
+      return Type::float32;
+    case ScalarType::Double:
+      return Type::float64;
+    case ScalarType::BFloat16:
+      return Type::bfloat16;
+    case ScalarType::Half:
+      STD_TORCH_CHECK(!t.is_cpu(), "abawkit: float16 is for GPUs; use float32 or bfloat16 on a CPU");
+      return Type::float16;
+    default:
+      STD_TORCH_CHECK(false, "abawkit: features must be float32, float64, bfloat16 or float16");
+  }
+}
+
+ScalarType compute_of(Type type) { return type == Type::float64 ? ScalarType::Double : ScalarType::Float; }
+
+Tensor empty(const Tensor& like, ScalarType type, const int64_t* sizes, const int64_t* strides, int64_t dim) {
+  int32_t device = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  AtenTensorHandle result = nullptr;
+  const auto code = torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
+  STABLE_TORCH_ERROR_CODE_CHECK(
+      aoti_torch_empty_strided(dim, sizes, strides, code, device, like.get_device_index(), &result));
+  return Tensor(result);
+}
+
+Tensor empty(const Tensor& like, ScalarType type, Shape shape) {
+  int64_t strides[4], stride = 1;
+  for (int i = static_cast<int>(shape.size()) - 1; i >= 0; --i) {
+    strides[i] = stride;
+    stride *= shape.begin()[i];
+  }
+  return empty(like, type, shape.begin(), strides, static_cast<int64_t>(shape.size()));
+}
+
+bool is_channels_last(const Tensor& t) {
+  return t.stride(1) == 1 && t.stride(3) == t.size(1) && t.stride(2) == t.size(1) * t.size(3) &&
+         t.stride(0) == t.size(1) * t.size(2) * t.size(3);
+}
+
+// Features as the kernels read them; other strides are copied.
+struct Input {
+  Tensor tensor;
+  bool channels_last;
+  explicit Input(const Tensor& t) : tensor(t), channels_last(false) {
+    STD_TORCH_CHECK(t.dim() == 4, "abawkit: features must be (N, C, H, W)");
+    if (t.is_contiguous()) return;
+    channels_last = is_channels_last(t);
+    if (!channels_last) tensor = torch::stable::contiguous(t);
+  }
+  abawkit::Features features() const { return {tensor.data_ptr(), type_of(tensor), channels_last}; }
+  Tensor empty_like() const {
+    const auto sizes = tensor.sizes(), strides = tensor.strides();
+    return empty(tensor, tensor.scalar_type(), sizes.data(), strides.data(), 4);
+  }
+};
+
+// A contiguous tensor of a type, a number of entries and the features' device.
+Tensor operand(const Tensor& t, ScalarType type, int64_t entries, const Tensor& features, const char* name) {
+  STD_TORCH_CHECK(t.numel() == entries, "abawkit: ", name, " has ", t.numel(), " entries, expected ", entries);
+  STD_TORCH_CHECK(t.scalar_type() == type, "abawkit: ", name, " has the wrong type of numbers");
+  STD_TORCH_CHECK(t.is_cuda() == features.is_cuda() && t.get_device_index() == features.get_device_index(),
+                  "abawkit: ", name, " is on another device than the features");
+  return t.is_contiguous() ? t : torch::stable::contiguous(t);
+}
+
+Sizes sizes_of(const Tensor& features, int64_t heads, int64_t squeezed) {
+  STD_TORCH_CHECK(heads > 0 && squeezed > 0, "abawkit: no heads");
+  STD_TORCH_CHECK(features.size(1) > 0 && features.size(2) > 0 && features.size(3) > 0, "abawkit: empty features");
+  return {features.size(0), features.size(1), features.size(2), features.size(3), heads, squeezed};
+}
+
+// Operands of one call: the tensors that hold them, and the pointers that the kernels take.
+struct Operands {
+  std::vector<Tensor> tensors;
+  Sizes sizes;
+  Operands(const std::vector<Tensor>& given, const Input& x) {
+    using namespace abawkit;
+    STD_TORCH_CHECK(given.size() == parameter_count, "abawkit: expected ", int(parameter_count), " parameters");
+    STD_TORCH_CHECK(given[row_weight].dim() == 3, "abawkit: row_weight must be (K, C, W)");
+    const int64_t heads = given[row_weight].size(0);
+    sizes = sizes_of(x.tensor, heads, heads > 0 ? given[squeeze_bias].numel() / heads : 0);
+    const int64_t kc = heads * sizes.channels, km = heads * sizes.squeezed;
+    const int64_t entries[parameter_count] = {kc * sizes.width,
+                                              kc * sizes.height,
+                                              kc,
+                                              kc,
+                                              kc,
+                                              kc,
+                                              km * sizes.channels,
+                                              km,
+                                              km,
+                                              km,
+                                              kc * sizes.squeezed,
+                                              kc,
+                                              kc * sizes.squeezed,
+                                              kc,
+                                              sizes.channels * sizes.area(),
+                                              sizes.channels,
+                                              sizes.channels};
+    tensors.reserve(parameter_count);
+    for (int i = 0; i < parameter_count; ++i)
+      tensors.push_back(operand(given[i], compute_of(type_of(x.tensor)), entries[i], x.tensor, "a parameter"));
+  }
+  void point(const void* (&to)[abawkit::parameter_count]) const {
+    for (int i = 0; i < abawkit::parameter_count; ++i) to[i] = tensors[i].data_ptr();
+  }
+};
+
+Tensor workspace(const Tensor& like, std::size_t bytes) {
+  return empty(like, ScalarType::Byte, {static_cast<int64_t>(bytes)});
+}
+
+// Where kernels run: torch's own threads, or the current stream of the features' GPU.
+struct OnCpu {
+  explicit OnCpu(const Tensor&) : pool{run, static_cast<int>(torch::stable::get_num_threads())} {}
+  static void run(int64_t pieces, void (*body)(int64_t, int64_t, void*), void* context) {
+    STABLE_TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, pieces, 1, body, context));
+  }
+  std::size_t bytes(const abawkit::Inference& c) const {
+    return abawkit::cpu::inference_workspace(c.sizes, c.features.type, pool.threads);
+  }
+  std::size_t bytes(const abawkit::Forward& c) const {
+    return abawkit::cpu::forward_workspace(c.sizes, c.features.type);
+  }
+  std::size_t bytes(const abawkit::Backward& c) const {
+    return abawkit::cpu::backward_workspace(c.sizes, c.features.type);
+  }
+  void operator()(const abawkit::Inference& c) const { abawkit::cpu::inference(c, pool); }
+  void operator()(const abawkit::Forward& c) const { abawkit::cpu::forward(c, pool); }
+  void operator()(const abawkit::Backward& c) const { abawkit::cpu::backward(c, pool); }
+  abawkit::Pool pool;
+};
+
+#ifdef ABAWKIT_WITH_CUDA
+struct OnCuda {
+  explicit OnCuda(const Tensor& features) : guard(features.get_device_index()) {
+    STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "abawkit: this torch is a build for CPUs");
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(features.get_device_index(), &stream));
+  }
+  std::size_t bytes(const abawkit::Inference& c) const {
+    return abawkit::cuda::inference_workspace(c.sizes, c.features.type);
+  }
+  std::size_t bytes(const abawkit::Forward& c) const {
+    return abawkit::cuda::forward_workspace(c.sizes, c.features.type);
+  }
+  std::size_t bytes(const abawkit::Backward& c) const {
+    return abawkit::cuda::backward_workspace(c.sizes, c.features.type);
+  }
+  static void check(int code) { STD_TORCH_CHECK(code == 0, "abawkit: CUDA error: ", abawkit::cuda::error_text(code)); }
+  void operator()(const abawkit::Inference& c) const { check(abawkit::cuda::inference(c, stream)); }
+  void operator()(const abawkit::Forward& c) const { check(abawkit::cuda::forward(c, stream)); }
+  void operator()(const abawkit::Backward& c) const { check(abawkit::cuda::backward(c, stream)); }
+  torch::stable::accelerator::DeviceGuard guard;
+  void* stream = nullptr;
+};
+#endif
+
+template <class Where>
+std::tuple<Tensor, Tensor, Tensor> inference(const Tensor& features, const Tensor& folded, int64_t heads,
+                                             int64_t squeezed, bool gates) {
+  const Where where(features);
+  const Input x(features);
+  abawkit::Inference call{};
+  call.sizes = sizes_of(x.tensor, heads, squeezed);
+  call.features = x.features();
+  const Sizes& s = call.sizes;
+  const ScalarType type = x.tensor.scalar_type();
+  const Tensor weights =
+      operand(folded, compute_of(call.features.type), abawkit::folded_size(s), x.tensor, "the folded weights");
+  call.folded = weights.data_ptr();
+  const Tensor embedding = empty(features, type, {s.images, s.channels});
+  const int64_t written = gates ? s.images : 0;
+  const Tensor rows = empty(features, type, {written, s.heads, s.channels, s.height});
+  const Tensor columns = empty(features, type, {written, s.heads, s.channels, s.width});
+  call.embedding = embedding.data_ptr();
+  call.rows = gates ? rows.data_ptr() : nullptr;
+  call.columns = gates ? columns.data_ptr() : nullptr;
+  const Tensor memory = workspace(features, where.bytes(call));
+  call.workspace = memory.data_ptr();
+  if (s.images > 0) where(call);
+  return {embedding, rows, columns};
+}
+
+template <class Where>
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& features,
+                                                                   const std::vector<Tensor>& parameters,
+                                                                   const std::optional<Tensor>& given, double eps,
+                                                                   bool gates) {
+  const Where where(features);
+  const Input x(features);
+  const Operands operands(parameters, x);
+  abawkit::Forward call{};
+  call.sizes = operands.sizes;
+  call.features = x.features();
+  const Sizes& s = call.sizes;
+  const ScalarType type = x.tensor.scalar_type(), compute = compute_of(call.features.type);
+  STD_TORCH_CHECK(given.has_value() || s.images > 1, "abawkit: statistics of a batch need at least 2 images");
+  operands.point(call.parameters);
+  std::optional<Tensor> statistics_given;
+  if (given.has_value()) {
+    statistics_given = operand(*given, compute, 2 * s.norms(), x.tensor, "the statistics");
+    call.given = statistics_given->data_ptr();
+  }
+  call.eps = eps;
+  const Tensor embedding = empty(features, type, {s.images, s.channels});
+  const int64_t written = gates ? s.images : 0;
+  const Tensor rows = empty(features, type, {written, s.heads, s.channels, s.height});
+  const Tensor columns = empty(features, type, {written, s.heads, s.channels, s.width});
+  const Tensor squeezed = empty(features, compute, {s.images, s.heads, s.positions(), s.squeezed});
+  const Tensor pooled = empty(features, compute, {s.images, s.channels});
+  const Tensor statistics = empty(features, compute, {2, s.norms()});
+  call.embedding = embedding.data_ptr();
+  call.rows = gates ? rows.data_ptr() : nullptr;
+  call.columns = gates ? columns.data_ptr() : nullptr;
+  call.squeezed = squeezed.data_ptr();
+  call.pooled = pooled.data_ptr();
+  call.statistics = statistics.data_ptr();
+  const Tensor memory = workspace(features, where.bytes(call));
+  call.workspace = memory.data_ptr();
+  where(call);
+  return {embedding, rows, columns, squeezed, pooled, statistics};
+}
+
+// The gradient of the features, then those of the parameters.
+template <class Where>
+std::vector<Tensor> backward(const Tensor& grad_embedding, const std::optional<Tensor>& grad_rows,
+                             const std::optional<Tensor>& grad_columns, const Tensor& features,
+                             const std::vector<Tensor>& parameters, const Tensor& squeezed, const Tensor& pooled,
+                             const Tensor& statistics, bool batch_statistics, double eps) {
+  const Where where(features);
+  const Input x(features);
+  const Operands operands(parameters, x);
+  abawkit::Backward call{};
+  call.sizes = operands.sizes;
+  call.features = x.features();
+  const Sizes& s = call.sizes;
+  const ScalarType type = x.tensor.scalar_type(), compute = compute_of(call.features.type);
+  operands.point(call.parameters);
+  std::vector<Tensor> held;  // for as long as the kernels are being launched
+  const auto hold = [&](const Tensor& t, ScalarType of, int64_t entries, const char* name) {
+    held.push_back(operand(t, of, entries, x.tensor, name));
+    return held.back().data_ptr();
+  };
+  const int64_t kc = s.heads * s.channels;
+  call.squeezed = hold(squeezed, compute, s.images * s.heads * s.positions() * s.squeezed, "squeezed");
+  call.pooled = hold(pooled, compute, s.images * s.channels, "pooled");
+  call.statistics = hold(statistics, compute, 2 * s.norms(), "statistics");
+  call.batch_statistics = batch_statistics;
+  call.eps = eps;
+  call.grad_embedding = hold(grad_embedding, type, s.images * s.channels, "grad_embedding");
+  if (grad_rows.has_value()) call.grad_rows = hold(*grad_rows, type, s.images * kc * s.height, "grad_rows");
+  if (grad_columns.has_value()) call.grad_columns = hold(*grad_columns, type, s.images * kc * s.width, "grad_columns");
+  std::vector<Tensor> gradients;
+  gradients.reserve(1 + abawkit::parameter_count);
+  gradients.push_back(x.empty_like());
+  call.grad_features = gradients[0].data_ptr();
+  for (int i = 0; i < abawkit::parameter_count; ++i) {
+    const auto shape = parameters[i].sizes();
+    int64_t strides[4], stride = 1;
+    STD_TORCH_CHECK(shape.size() <= 4, "abawkit: a parameter has too many dimensions");
+    for (int d = static_cast<int>(shape.size()) - 1; d >= 0; --d) {
+      strides[d] = stride;
+      stride *= shape[d];
+    }
+    gradients.push_back(empty(features, compute, shape.data(), strides, static_cast<int64_t>(shape.size())));
+    call.gradients[i] = gradients.back().data_ptr();
+  }
+  const Tensor memory = workspace(features, where.bytes(call));
+  call.workspace = memory.data_ptr();
+  where(call);
+  return gradients;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(abawkit, CPU, m) {
+  m.impl("dda_inference", TORCH_BOX(&inference<OnCpu>));
+  m.impl("dda_forward", TORCH_BOX(&forward<OnCpu>));
+  m.impl("dda_backward", TORCH_BOX(&backward<OnCpu>));
+}
+
+#ifdef ABAWKIT_WITH_CUDA
+STABLE_TORCH_LIBRARY_IMPL(abawkit, CUDA, m) {
+  m.impl("dda_inference", TORCH_BOX(&inference<OnCuda>));
+  m.impl("dda_forward", TORCH_BOX(&forward<OnCuda>));
+  m.impl("dda_backward", TORCH_BOX(&backward<OnCuda>));
+}
+#endif
+
+// Asked by Python through ctypes: the instruction set that the CPU kernels run with here.
+extern "C" __attribute__((visibility("default"))) const char* abawkit_instruction_set() {
+  return abawkit::cpu::instruction_set();
+}

@@ -1,0 +1,46 @@
+// Chooses the instruction set when the first kernel runs.
+#include <cstdlib>
+#include <cstring>
+
+#include "table.h"
+
+namespace abawkit::cpu {
+namespace {
+
+const Table& best() {
+#ifdef ABAWKIT_X86
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  // A set that this processor lacks is never taken, whatever the environment says.
+  const char* wanted = std::getenv("ABAWKIT_CPU");
+  const auto asked = [&](const Table& table) { return wanted != nullptr && std::strcmp(wanted, table.name) == 0; };
+  if (asked(baseline_table)) return baseline_table;
+  if (avx2 && asked(avx2_table)) return avx2_table;
+#ifdef ABAWKIT_AVX512
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (avx512) return avx512_table;
+#endif
+  if (avx2) return avx2_table;
+#endif
+  return baseline_table;
+}
+
+const Table& table() {
+  static const Table& chosen = best();
+  return chosen;
+}
+
+}  // namespace
+
+const char* instruction_set() { return table().name; }
+void inference(const Inference& call, const Pool& pool) { table().inference(call, pool); }
+void forward(const Forward& call, const Pool& pool) { table().forward(call, pool); }
+void backward(const Backward& call, const Pool& pool) { table().backward(call, pool); }
+std::size_t inference_workspace(const Sizes& sizes, Type type, int threads) {
+  return table().inference_workspace(sizes, type, threads);
+}
+std::size_t forward_workspace(const Sizes& sizes, Type type) { return table().forward_workspace(sizes, type); }
+std::size_t backward_workspace(const Sizes& sizes, Type type) { return table().backward_workspace(sizes, type); }
+
+}  // namespace abawkit::cpu

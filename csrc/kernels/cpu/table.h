@@ -1,0 +1,26 @@
+// The kernels of one instruction set, as a table of functions.
+#pragma once
+
+#include "dda.h"
+
+namespace abawkit::cpu {
+
+struct Table {
+  const char* name;
+  void (*inference)(const Inference&, const Pool&);
+  void (*forward)(const Forward&, const Pool&);
+  void (*backward)(const Backward&, const Pool&);
+  std::size_t (*inference_workspace)(const Sizes&, Type, int threads);
+  std::size_t (*forward_workspace)(const Sizes&, Type);
+  std::size_t (*backward_workspace)(const Sizes&, Type);
+};
+
+extern const Table baseline_table;
+#ifdef ABAWKIT_X86
+extern const Table avx2_table;
+#endif
+#ifdef ABAWKIT_AVX512
+extern const Table avx512_table;
+#endif
+
+}  // namespace abawkit::cpu

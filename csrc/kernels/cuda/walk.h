@@ -1,0 +1,173 @@
+// How programs that read the features walk over them: a block takes `chunk` channels of a group of images, `slots`
+// images at once, and a thread one channel. Sums over images are cut by groups and slots, never by what runs when.
+#pragma once
+
+#include <type_traits>
+
+#include "numbers.h"
+#include "sizes.h"
+
+namespace abawkit::cuda {
+
+inline constexpr int chunk = 64;  // channels of a block
+inline constexpr int slots = 2;   // images that a block works on at once
+inline constexpr int most_groups = 32;
+
+struct Walk {
+  std::int64_t groups, group_images, chunks;
+
+  Walk() = default;
+  explicit Walk(const Sizes& s) {
+    const std::int64_t wanted = smaller(most_groups, ceil_divide(s.images, slots));
+    group_images = wanted ? ceil_divide(ceil_divide(s.images, wanted), slots) * slots : slots;
+    groups = ceil_divide(s.images, group_images);
+    chunks = ceil_divide(s.channels, chunk);
+  }
+  std::int64_t rows() const { return groups * slots; }
+  std::int64_t blocks() const { return groups * chunks; }
+  ABAWKIT_DEVICE std::int64_t steps(std::int64_t block, std::int64_t images) const {
+    const std::int64_t first = block / chunks * group_images;
+    return ceil_divide(smaller(group_images, images - first), slots);
+  }
+};
+
+// Where a thread stands in the walk.
+struct Spot {
+  int lane, slot, first_channel, channel;
+  std::int64_t row, image;  // `row` numbers the partial sums
+  bool has_image, valid;
+};
+
+template <class Size>
+ABAWKIT_DEVICE Spot spot_of(const Walk& walk, const Size& size, const Where& at, std::int64_t step) {
+  Spot spot;
+  spot.lane = at.thread % chunk;
+  spot.slot = at.thread / chunk;
+  spot.first_channel = static_cast<int>(at.block % walk.chunks) * chunk;
+  spot.channel = opaque(spot.first_channel + spot.lane);
+  const std::int64_t group = at.block / walk.chunks;
+  spot.row = group * slots + spot.slot;
+  spot.image = group * walk.group_images + step * slots + spot.slot;
+  spot.has_image = spot.image < smaller((group + 1) * walk.group_images, size.images);
+  spot.valid = spot.has_image && spot.channel < size.channels;
+  return spot;
+}
+
+template <int n>
+struct Constant {
+  ABAWKIT_DEVICE constexpr operator int() const { return n; }
+};
+
+// One channel of one image, `stride` entries apart: in shared memory for fixed sizes, else in global memory.
+template <class Stored, class Stride>
+struct Tile {
+  Stored* base;
+  Stride stride;
+  ABAWKIT_DEVICE auto operator()(int i) const { return widen(base[i * stride]); }
+};
+
+template <class T>
+struct View {
+  T* data;
+  bool channels_last;
+};
+
+// Calls body(tile) for the thread's channel. The two layouts are two instances, so that addresses are constants.
+template <int across = chunk, class Size, class T, class Body>
+ABAWKIT_DEVICE void with_tile(const View<const T>& view, const Size& size, const Spot& spot, Compute<T>* shared,
+                              const Body& body) {
+  if constexpr (Size::fixed) {
+    Compute<T>* const image = shared + spot.slot * across * Size::area();
+    if (view.channels_last) {
+      body(Tile<Compute<T>, Constant<across>>{image + spot.lane, {}});
+    } else {
+      body(Tile<Compute<T>, Constant<1>>{image + spot.lane * Size::area(), {}});
+    }
+  } else {
+    const std::int64_t area = size.area(), channels = size.channels;
+    const bool last = view.channels_last;
+    const T* const image = view.data + spot.image * area * channels;
+    body(Tile<const T, std::int64_t>{image + spot.channel * (last ? 1 : area), last ? channels : 1});
+  }
+}
+
+// Bytes of shared memory that the tiles of a block take.
+template <class Size, class T>
+ABAWKIT_DEVICE constexpr int tile_bytes() {
+  return Size::fixed ? slots * chunk * Size::area_count * static_cast<int>(sizeof(Compute<T>)) : 0;
+}
+
+template <class T>
+ABAWKIT_DEVICE void widen_vector(const T* from, Compute<T>* to) {
+  const Vector<T> in = load_vector(from);
+  constexpr int width = Vector<Compute<T>>::size;
+  ABAWKIT_UNROLL
+  for (int j = 0; j < Vector<T>::size; j += width) {
+    Vector<Compute<T>> out;
+    ABAWKIT_UNROLL
+    for (int i = 0; i < width; ++i) out.values[i] = widen(in.values[j + i]);
+    *reinterpret_cast<Vector<Compute<T>>*>(to + j) = out;
+  }
+}
+
+template <class T>
+ABAWKIT_DEVICE void narrow_vector(const Compute<T>* from, T* to) {
+  Vector<T> out;
+  ABAWKIT_UNROLL
+  for (int i = 0; i < Vector<T>::size; ++i) out.values[i] = narrow<T>(from[i]);
+  *reinterpret_cast<Vector<T>*>(to) = out;
+}
+
+// Calls one(global index, shared index) or many(the same, for Vector<T>::size entries) for `across` channels of an
+// image, the threads of a slot sharing the work; shared memory has the order of the layout.
+template <int across, class T, class Size, class One, class Many>
+ABAWKIT_DEVICE void each_entry(const View<T>& view, const Size& size, const Spot& spot, const One& one,
+                               const Many& many) {
+  constexpr int width = Vector<std::remove_const_t<T>>::size, area = Size::area();
+  const int channels = static_cast<int>(smaller(across, size.channels - spot.first_channel));
+  if (view.channels_last) {
+    const std::int64_t first = spot.image * area * size.channels + spot.first_channel;
+    if (is_aligned(view.data) && size.channels % width == 0) {
+      ABAWKIT_UNROLL_4
+      for (int v = spot.lane; v < area * (across / width); v += across) {
+        const int i = v / (across / width), c = v % (across / width) * width;
+        if (c < channels) many(first + static_cast<std::int64_t>(i) * size.channels + c, i * across + c);
+      }
+    } else if (spot.lane < channels) {
+      ABAWKIT_UNROLL_4
+      for (int i = 0; i < area; ++i)
+        one(first + static_cast<std::int64_t>(i) * size.channels + spot.lane, i * across + spot.lane);
+    }
+  } else {
+    const std::int64_t first = (spot.image * size.channels + spot.first_channel) * area;
+    const int count = channels * area, whole = is_aligned(view.data + first) ? count / width * width : 0;
+    ABAWKIT_UNROLL_4
+    for (int i = spot.lane * width; i < whole; i += across * width) many(first + i, i);
+    ABAWKIT_LOOP
+    for (int i = whole + spot.lane; i < count; i += across) one(first + i, i);
+  }
+}
+
+template <int across = chunk, class Size, class T>
+ABAWKIT_DEVICE void stage(const View<const T>& view, const Size& size, const Spot& spot, Compute<T>* shared) {
+  if constexpr (Size::fixed) {
+    if (!spot.has_image) return;
+    Compute<T>* const to = shared + spot.slot * across * Size::area();
+    each_entry<across>(
+        view, size, spot, [&](std::int64_t from, int i) { to[i] = widen(view.data[from]); },
+        [&](std::int64_t from, int i) { widen_vector(view.data + from, to + i); });
+  }
+}
+
+template <int across = chunk, class Size, class T>
+ABAWKIT_DEVICE void unstage(const View<T>& view, const Size& size, const Spot& spot, const Compute<T>* shared) {
+  if constexpr (Size::fixed) {
+    if (!spot.has_image) return;
+    const Compute<T>* const from = shared + spot.slot * across * Size::area();
+    each_entry<across>(
+        view, size, spot, [&](std::int64_t to, int i) { view.data[to] = narrow<T>(from[i]); },
+        [&](std::int64_t to, int i) { narrow_vector(from + i, view.data + to); });
+  }
+}
+
+}  // namespace abawkit::cuda

@@ -1,0 +1,129 @@
+// The CUDA kernels, run on the host, against the oracle.
+#include <cstdlib>
+
+#include "../oracle.h"
+#include "cuda/dispatch.h"
+#include "host_launcher.h"
+
+using namespace abawkit;
+using namespace abawkit::oracle;
+
+namespace {
+
+using cuda::Order;
+
+Implementation host(Order order, bool general) {
+  Implementation it;
+  it.inference_workspace = [=](const Sizes& s, Type type) { return cuda::inference_bytes(s, type, general); };
+  it.forward_workspace = [](const Sizes& s, Type type) { return cuda::forward_bytes(s, type); };
+  it.backward_workspace = [=](const Sizes& s, Type type) { return cuda::backward_bytes(s, type, general); };
+  it.inference = [=](const Inference& call) {
+    cuda::HostLauncher launcher(order);
+    cuda::run_inference(call, launcher, general);
+  };
+  it.forward = [=](const Forward& call) {
+    cuda::HostLauncher launcher(order);
+    cuda::run_forward(call, launcher, general);
+  };
+  it.backward = [=](const Backward& call) {
+    cuda::HostLauncher launcher(order);
+    cuda::run_backward(call, launcher, general);
+  };
+  return it;
+}
+
+int failures = 0, cases = 0, comparisons = 0;
+std::map<std::string, double> worst[4];
+
+// Compares with the oracle, and, where `orders` is set, the bits of three orders of threads and blocks.
+void test(const std::string& name, const Case& config, bool orders = true, bool general = false) {
+  const Inputs in = make_inputs(config);
+  const Outputs outputs = run(config, in, host(Order::ascending, general));
+  failures += compare(name, config, in, outputs, tolerance_of(config), &worst[static_cast<int>(config.type)]);
+  ++cases;
+  if (!orders) return;
+  for (const Order order : {Order::descending, Order::shuffled}) {
+    const Outputs other = run(config, in, host(order, general));
+    ++comparisons;
+    for (const auto& [what, bytes] : outputs)
+      if (other.at(what) != bytes) {
+        ++failures;
+        std::printf("%s: %s: differs with the order of threads\n", name.c_str(), what.c_str());
+      }
+  }
+}
+
+const char* name_of(Type type) {
+  static const char* const names[] = {"float32", "float64", "bfloat16", "float16"};
+  return names[static_cast<int>(type)];
+}
+
+// All types and both layouts; flags take turns, so that each meets each type.
+void test_sizes(const std::string& name, const Sizes& sizes, bool orders, bool general = false) {
+  unsigned seed = 1;
+  for (const Type type : {Type::float32, Type::float64, Type::bfloat16, Type::float16})
+    for (const bool channels_last : {false, true})
+      for (const bool given : {false, true}) {
+        Case config;
+        config.sizes = sizes;
+        config.type = type;
+        config.channels_last = channels_last;
+        config.given = given;
+        config.seed = ++seed;
+        config.gates = seed % 3 != 0;
+        config.grad_rows = seed % 4 != 1;
+        config.grad_columns = seed % 5 != 2;
+        config.misaligned = seed % 2 == channels_last;
+        test(name + " " + name_of(type) + (channels_last ? " channels_last" : "") + (given ? " given" : ""), config,
+             orders, general);
+      }
+}
+
+void test_special(const std::string& name, const Sizes& sizes) {
+  for (const Type type : {Type::float32, Type::float64, Type::bfloat16}) {
+    Case config;
+    config.sizes = sizes;
+    config.type = type;
+    config.constant = true;
+    test(name + " constant channels " + name_of(type), config, false);
+    config.constant = false;
+    config.ties = true;
+    test(name + " ties " + name_of(type), config, false);
+    config.ties = false;
+    config.given = true;
+    for (const int images : {0, 1}) {
+      config.sizes.images = images;
+      test(name + " images " + std::to_string(images) + " " + name_of(type), config, false);
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  test_sizes("7x7", {3, 80, 7, 7, 2, 16}, true);
+  test_sizes("7x7 general", {3, 80, 7, 7, 2, 16}, false, true);
+  test_sizes("7x7 many", {18, 80, 7, 7, 2, 16}, true);  // several images a block
+  test_sizes("7x7 odd", {17, 37, 7, 7, 2, 16}, false);
+  test_sizes("4x5", {4, 11, 4, 5, 3, 8}, true);
+  test_sizes("1x3", {3, 20, 1, 3, 1, 8}, true);
+  test_sizes("one channel", {5, 1, 7, 7, 2, 16}, true);
+  test_sizes("1x1", {4, 3, 1, 1, 2, 5}, true);
+  test_sizes("wide", {3, 2, 3, 300, 2, 18}, false);
+  test_special("7x7", {5, 24, 7, 7, 2, 16});
+  test_special("3x4", {5, 6, 3, 4, 3, 8});
+  Case large;
+  large.sizes = {3, 512, 7, 7, 2, 16};
+  test("512x7x7", large);
+  large.channels_last = true;
+  large.type = Type::bfloat16;
+  test("512x7x7 bfloat16 channels_last", large);
+  large.sizes.images = 70;  // several images a slot
+  large.sizes.channels = 24;
+  test("70 images", large);
+  for (int type = 0; type < 4; ++type)
+    for (const auto& [what, error] : worst[type])
+      if (std::getenv("ABAWKIT_VERBOSE")) std::printf("%-9s %-30s %.2g\n", name_of(Type(type)), what.c_str(), error);
+  std::printf("%d cases, %d comparisons of orders, %d failures\n", cases, comparisons, failures);
+  return failures != 0;
+}
