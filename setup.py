@@ -35,11 +35,11 @@ class BuildNative(build_ext):  # type: ignore[misc]
         editable = self.inplace or getattr(self, "editable_mode", False)
         target = (ROOT if editable else Path(self.build_lib)) / PACKAGE
         target.mkdir(parents=True, exist_ok=True)
-        for old in (*target.glob("_build.*.so"), *target.glob("libabawkit_operators.*")):
-            old.unlink()
         mode = os.environ.get("ABAWKIT_NATIVE") or "auto"
         if mode not in ("auto", "require", "skip"):
             raise SystemExit(f"ABAWKIT_NATIVE={mode}: expected auto, require or skip")
+        for old in (*target.glob("_build.*.so"), *target.glob("libabawkit_operators.*"), *target.glob(NOTE)):
+            old.unlink()
         note = ""
         if mode == "skip":
             note = "left out when abawkit was installed (ABAWKIT_NATIVE=skip)"
@@ -51,7 +51,7 @@ class BuildNative(build_ext):  # type: ignore[misc]
                     raise SystemExit(f"ABAWKIT_NATIVE=require, but native operators can't be built: {error}") from error
                 note = str(error)
                 print(f"abawkit: installing without native operators: {note}", file=sys.stderr)  # noqa: T201
-        (target / NOTE).write_text(note)
+        (target / NOTE).write_text(note, encoding="utf-8")
 
     def get_outputs(self) -> list[str]:
         """Files that `run` leaves, for the list of what is installed."""
@@ -122,7 +122,8 @@ def run(*command: str) -> None:
     if result.returncode:
         text = result.stdout + result.stderr
         print(text, file=sys.stderr)  # noqa: T201
-        lines = [line.strip() for line in text.splitlines() if re.search(r"\berror\b|FAILED:|The C\+\+ compiler", line, re.I)]
+        telling = re.compile(r"\berror\b|FAILED:|The C\+\+ compiler", re.IGNORECASE)
+        lines = [line.strip() for line in text.splitlines() if telling.search(line)]
         raise NotBuiltError(f"`{command[0]} {command[1]}` failed: {(lines or ['see above'])[0][:200]}")
 
 

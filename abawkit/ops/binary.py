@@ -15,7 +15,7 @@ FOLDER: Final = Path(__file__).parent
 LEAST_TORCH: Final = (2, 10)
 """The stable interface that the binary is compiled against. Source: torch/csrc/stable, functions marked 2.10."""
 
-REBUILD: Final = "pip install --force-reinstall --no-deps abawkit (or -e . in a clone)"
+REBUILD: Final = "pip install --force-reinstall --no-deps --no-cache-dir . (in a clone of abawkit)"
 
 
 def _numbers(version: str) -> tuple[int, int]:
@@ -59,11 +59,9 @@ def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
     if not facts["cuda"]:
         return f"the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit and {REBUILD}"
     for name in facts["cuda_architectures"].split():
-        number = int(name.rstrip("a"))
-        major, minor = divmod(number, 10)
-        if capability == (major, minor) or (
-            not name.endswith("a") and capability[0] == major and capability[1] > minor
-        ):
+        major, minor = divmod(int(name.rstrip("af")), 10)
+        later = name.isdigit() and capability[0] == major and capability[1] > minor
+        if later or capability == (major, minor):
             return ""
     if facts["cuda_ptx"] and capability >= divmod(int(facts["cuda_ptx"]), 10):
         return ""

@@ -53,15 +53,28 @@ def _on(function: Callable[[Tensor], Tensor], features: Tensor) -> Callable[[Ten
 def training_variants(inputs: Inputs, eps: float = 1e-5, momentum: float = 0.1) -> dict[str, Variant]:
     """Compiled training, for features of one size and format."""
     _, parameters, statistics = inputs
-    reference = Reference()
 
-    def attend(x: Tensor) -> tuple[Tensor, ...]:
-        found, gates = reference.forward(
-            x, parameters, statistics, training=True, momentum=momentum, eps=eps, gates=True
-        )
-        return (found, *gates) if gates else (found,)
+    def variant(reference: Reference) -> Variant:
+        def attend(x: Tensor) -> tuple[Tensor, ...]:
+            found, gates = reference.forward(
+                x, parameters, statistics, training=True, momentum=momentum, eps=eps, gates=True
+            )
+            return (found, *gates) if gates else (found,)
 
-    return {COMPILED: torch.compile(attend, fullgraph=True, dynamic=False)}
+        return torch.compile(attend, fullgraph=True, dynamic=False)
+
+    return {COMPILED: variant(Reference()), f"{COMPILED}, sums": variant(_Summed())}
+
+
+class _Summed(Reference):
+    """The reference with depthwise convolutions written as products and sums, which a compiler can fuse."""
+
+    @staticmethod
+    def depthwise(x: Tensor, weight: Tensor) -> Tensor:
+        h, w = weight.shape[1:]
+        if h == 1 or w == 1:
+            return (x * weight).sum(3 if h == 1 else 2, keepdim=True)
+        return (x * weight).sum((2, 3), keepdim=True)
 
 
 def fold(parameters: Parameters, statistics: Statistics, eps: float) -> tuple[Tensor, ...]:

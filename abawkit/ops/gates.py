@@ -1,6 +1,5 @@
 """The gates of attention heads, and the distance between heads that is computed from them."""
 
-from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -47,9 +46,10 @@ def attention_mse(gates: Gates) -> Tensor:
     if heads < 2:
         raise ConfigError("the attention loss compares heads: this network has 1, use attention_heads = 2 or more")
     rows, columns = (g if g.dtype == torch.float64 else g.float() for g in gates)
-    pairs = torch.tensor(list(combinations(range(heads), 2)), device=rows.device)
-    p, r = rows[:, pairs[:, 0]], rows[:, pairs[:, 1]]
-    q, s = columns[:, pairs[:, 0]], columns[:, pairs[:, 1]]
+    # made on the device: a copy from the host would wait for it, and can't be captured by a CUDA graph
+    first, second = torch.triu_indices(heads, heads, 1, device=rows.device)
+    p, r = rows[:, first], rows[:, second]
+    q, s = columns[:, first], columns[:, second]
     d, e, a, b = p - r, q - s, (p + r) / 2, (q + s) / 2
 
     def dot(x: Tensor, y: Tensor) -> Tensor:

@@ -86,48 +86,76 @@ def _fake_backward(
     return [own, *(p.new_empty(p.shape) for p in parameters)]
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    features, parameters, given, eps, gates = inputs
-    squeezed, pooled, statistics = output[3:]
-    ctx.save_for_backward(features, *parameters, squeezed, pooled, statistics)
-    ctx.eps, ctx.batch_statistics, ctx.gates = eps, given is None, gates
-    ctx.mark_non_differentiable(squeezed, pooled, statistics)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, embedding: Tensor | None, rows: Tensor | None, columns: Tensor | None, *_: Any) -> Any:
-    features, *parameters, squeezed, pooled, statistics = ctx.saved_tensors
-    if embedding is None:
-        embedding = features.new_zeros(features.shape[:2])
-    own, *others = _OPS.dda_backward(
-        embedding,
-        rows if ctx.gates else None,
-        columns if ctx.gates else None,
-        features,
-        parameters,
-        squeezed,
-        pooled,
-        statistics,
-        ctx.batch_statistics,
-        ctx.eps,
-    )
-    return own, others, None, None, None
-
-
 for _name, _fake in (("inference", _fake_inference), ("forward", _fake_forward), ("backward", _fake_backward)):
     torch.library.register_fake(f"abawkit::dda_{_name}", _fake, lib=LIBRARY)
-torch.library.register_autograd("abawkit::dda_forward", _backward, setup_context=_setup, lib=LIBRARY)
 
 
-def _no_second_derivative(ctx: Any, *gradients: Any) -> Any:
-    del ctx, gradients
-    raise RuntimeError(
-        "abawkit's native dual-direction attention has no second derivative; use the reference: --ops reference, or "
-        "abawkit.ops.use('reference')"
-    )
+class _Forward(torch.autograd.Function):
+    """Gradients of `dda_forward`. `torch.library.register_autograd` costs lists of tensors four times as much."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, given: Tensor | None, eps: float, gates: bool, *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            outputs: tuple[Tensor, ...] = _FORWARD(features, list(parameters), given, eps, gates)
+        ctx.save_for_backward(features, *parameters, *outputs[3:])
+        ctx.eps, ctx.batch_statistics, ctx.gates = eps, given is None, gates
+        ctx.mark_non_differentiable(*outputs[3:])
+        ctx.set_materialize_grads(False)
+        return outputs
+
+    @staticmethod
+    def backward(
+        ctx: Any, embedding: Tensor | None, rows: Tensor | None, columns: Tensor | None, *_: Any
+    ) -> tuple[Tensor | None, ...]:
+        features, *parameters, squeezed, pooled, statistics = ctx.saved_tensors
+        if embedding is None:
+            embedding = features.new_zeros(features.shape[:2])
+        rows, columns = (rows, columns) if ctx.gates else (None, None)
+        saved = (squeezed, pooled, statistics)
+        own, *others = _BACKWARD(embedding, rows, columns, features, parameters, *saved, ctx.batch_statistics, ctx.eps)
+        return own, None, None, None, *others
 
 
-torch.library.register_autograd("abawkit::dda_backward", _no_second_derivative, lib=LIBRARY)
+def _forward(
+    features: Tensor, parameters: list[Tensor], given: Tensor | None, eps: float, gates: bool
+) -> tuple[Tensor, ...]:
+    apply: Callable[..., tuple[Tensor, ...]] = _Forward.apply
+    return apply(features, given, eps, gates, *parameters)
+
+
+class _Backward(torch.autograd.Function):
+    """Says what a second derivative would need."""
+
+    @staticmethod
+    def forward(ctx: Any, arguments: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+        del ctx, tensors
+        with torch._C._AutoDispatchBelowAutograd():
+            return tuple(_BACKWARD(*arguments))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        del ctx, gradients
+        raise RuntimeError(
+            "abawkit's native dual-direction attention has no second derivative; use the reference: --ops reference, "
+            "or abawkit.ops.use('reference')"
+        )
+
+
+def _backward(*arguments: Any) -> list[Tensor]:
+    if not torch.is_grad_enabled():
+        with torch._C._AutoDispatchBelowAutograd():
+            found: list[Tensor] = _BACKWARD(*arguments)
+            return found
+    flat = [t for a in arguments for t in (a if isinstance(a, list) else [a]) if isinstance(t, Tensor)]
+    return list(_Backward.apply(arguments, *flat))  # type: ignore[no-untyped-call]
+
+
+_FORWARD: Final = _OPS.dda_forward.default
+_BACKWARD: Final = _OPS.dda_backward.default
+_implement("dda_forward", _forward, "Autograd")
+_implement("dda_backward", _backward, "Autograd")
 
 
 def _autocast(name: str, device: str) -> None:

@@ -70,7 +70,7 @@ class Native(Implementation):
         wide = torch.float64 if features.dtype == torch.float64 else torch.float32
         given = None if training or statistics is None else statistics.flat().to(wide)
         embedding, rows, columns, _, _, batch = torch.ops.abawkit.dda_forward(
-            features, [p.to(wide) for p in parameters], given, eps, gates
+            features, [p if p.dtype == wide else p.to(wide) for p in parameters], given, eps, gates
         )
         if training and statistics is not None:
             update_statistics(statistics, batch, momentum, parameters.sizes, features.shape[0])

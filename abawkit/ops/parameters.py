@@ -131,7 +131,8 @@ def update_statistics(running: Statistics, batch: Tensor, momentum: float, sizes
     k, c, m = sizes.heads, sizes.channels, sizes.squeezed
     counts = (images * sizes.height, images * sizes.width, images * (sizes.height + sizes.width), images)
     with torch.no_grad():
-        means, variances = (torch.split(part, [k * c, k * c, k * m, c]) for part in batch.unbind())
-        unbiased = torch._foreach_mul(list(variances), [n / (n - 1) for n in counts])
-        new = [t.to(running.row_mean.dtype) for pair in zip(means, unbiased, strict=True) for t in pair]
-        torch._foreach_lerp_(list(running), new, momentum)
+        parts = torch.split(batch.to(running.row_mean.dtype).view(-1), [k * c, k * c, k * m, c] * 2)
+        torch._foreach_lerp_(list(running[0::2]), list(parts[:4]), momentum)
+        torch._foreach_mul_(list(running[1::2]), 1 - momentum)
+        for variance, new, n in zip(running[1::2], parts[4:], counts, strict=True):
+            variance.add_(new, alpha=momentum * n / (n - 1))  # unbiased

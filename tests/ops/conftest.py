@@ -15,10 +15,6 @@ from abawkit.ops.parameters import Sizes
 SMALL = Sizes(channels=24, height=3, width=5, heads=2, squeezed=4)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "gpu: needs an NVIDIA GPU; a failure without one where ABAWKIT_REQUIRE_GPU=1")
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips tests for GPUs where none can run them, or fails them where one was promised."""
     if item.get_closest_marker("gpu") is None:

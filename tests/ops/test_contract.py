@@ -43,7 +43,9 @@ def run(inputs: Inputs, name: str, *, training: bool, gates: bool = True) -> Run
     embedding, found = dual_direction_attention(
         features, parameters, statistics, training=training, gates=gates, implementation=name
     )
-    directions = torch.linspace(-1, 1, embedding.numel(), dtype=torch.float64).view(embedding.shape)
+    directions = torch.linspace(-1, 1, embedding.numel(), dtype=torch.float64, device=embedding.device).view(
+        embedding.shape
+    )
     loss = (embedding.double() * directions).sum()
     if found is not None and inputs.parameters.sizes.heads > 1:
         loss = loss + 1 / (attention_mse(found) + 0.1)

@@ -117,9 +117,9 @@ class BackwardPass {
     std::memset(t.pool_gradient, 0, group_tiles * s_.area * tile_width * sizeof(A));
     A* partial = w_.partial + group * z_.images * per_image();
     std::memset(partial, 0, z_.images * per_image() * sizeof(A));
-    for (std::int64_t n = 0; n < z_.images; ++n)
-      for (std::int64_t tile = range.from; tile < range.to; ++tile)
-        tile_to_hidden(n, tile, tile - range.from, t, partial + n * per_image());
+    image_by_image(s_, x_, range.from, range.to, 0, z_.images, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
+      tile_to_hidden(n, tile, ahead, tile - range.from, t, partial + n * per_image());
+    });
     for (std::int64_t tile = range.from; tile < range.to; ++tile) {
       const std::int64_t i = tile - range.from, at = i * gate_size();
       unpack(z_, s_.heads, s_.squeezed, t.row_gate_gradient + at, s_.padded, tile, gradient(row_gate_weight));
@@ -160,19 +160,21 @@ class BackwardPass {
     }
   }
 
-  void tile_to_hidden(std::int64_t n, std::int64_t tile, std::int64_t i, BackwardScratch<A>& t, A* partial) {
+  void tile_to_hidden(std::int64_t n, std::int64_t tile, Ahead& ahead, std::int64_t i, BackwardScratch<A>& t,
+                      A* partial) {
     const std::int64_t at = i * gate_size();
     const GateWeights<A> weights{t.row_gate + at, t.row_gate_bias + i * side_size(), t.column_gate + at,
                                  t.column_gate_bias + i * side_size()};
     const A* hidden = w_.hidden + n * per_image();
     A* gates = t.gates + (n * group_tiles + i) * gates_size();
     load_tile(s_, x_, n, tile, t.tile, t.rows);
-    make_gates(s_, hidden, weights, gates);
+    make_gates(s_, hidden, weights, gates, ahead);
     const std::int64_t map = i * s_.area * tile_width;
     attend_backward(s_, t.tile, gates, t.pool + map, t.dz + (n * group_tiles + i) * tile_width, t.pool_gradient + map,
                     t.gradients);
     add_gate_gradients(s_, z_.channels, n, tile, static_cast<const X*>(call_.grad_rows),
                        static_cast<const X*>(call_.grad_columns), t.gradients);
+    for (int k = 0; k < 3; ++k) ahead();
     sigmoid_backward(s_, gates, t.gradients);
     for (std::int64_t k = 0; k < s_.heads; ++k)
       for (int side = 0; side < 2; ++side) {
@@ -262,18 +264,21 @@ class BackwardPass {
       pack(z_, s_.heads, s_.height, parameter(column_weight), tile, columns, s_.height);
       pack_squeeze(z_, parameter(squeeze_weight), tile, t.squeeze + i * gate_size(), false);
       t.norms.read(z_, call_.parameters, statistics_, call_.eps, tile);
-      for (std::int64_t n = 0; n < z_.images; ++n) moments(n, tile, i, t, rows, columns);
+      const auto each_image = [&](auto f) { tile_by_tile(s_, x_, tile, tile + 1, 0, z_.images, f); };
+      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) { moments(n, tile, ahead, i, t, rows, columns); });
       sum_norms(tile, i, t);
-      for (std::int64_t n = 0; n < z_.images; ++n) {
+      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) {
         const A* dz = t.dz + (n * group_tiles + i) * tile_width;
         A* sums = t.sums + (n * group_tiles + i) * gates_size();
         sums_gradient(n, i, t, sums);
         load_tile(s_, x_, n, tile, t.tile, t.rows);
+        for (int k = 0; k < 3; ++k) ahead();
         sums_backward(s_, t.tile, t.gradients, rows, columns, t.gates + (n * group_tiles + i) * gates_size(),
                       t.pool + i * s_.area * tile_width, dz, t.row_weight_gradient + i * row_size,
                       t.column_weight_gradient + i * column_size, t.out);
+        for (int k = 0; k < 3; ++k) ahead();
         store_tile(s_, dx_, n, tile, t.out, t.rows);
-      }
+      });
       unpack(z_, s_.heads, s_.width, t.row_weight_gradient + i * row_size, s_.width, tile, gradient(row_weight));
       unpack(z_, s_.heads, s_.height, t.column_weight_gradient + i * column_size, s_.height, tile,
              gradient(column_weight));
@@ -281,11 +286,13 @@ class BackwardPass {
   }
 
   // Normalised sums of one image and tile, and their moments with the squeeze's gradient: sum over positions of ds x^.
-  void moments(std::int64_t n, std::int64_t tile, std::int64_t i, BackwardScratch<A>& t, const A* rows,
+  void moments(std::int64_t n, std::int64_t tile, Ahead& ahead, std::int64_t i, BackwardScratch<A>& t, const A* rows,
                const A* columns) {
     A* sums = t.sums + (n * group_tiles + i) * gates_size();
     load_tile(s_, x_, n, tile, t.tile, t.rows);
+    ahead();
     directional_sums(s_, t.tile, rows, columns, sums);
+    ahead();
     for_each_sum(s_, sums, [&](A* at, std::int64_t count, std::int64_t norm, int j) {
       const Vector<A> mean = load(t.norms.mean + norm * tile_width + j);
       const Vector<A> reciprocal = load(t.norms.reciprocal + norm * tile_width + j);
@@ -295,6 +302,7 @@ class BackwardPass {
     for (std::int64_t k = 0; k < s_.heads; ++k)
       for (int side = 0; side < 2; ++side) {
         const std::int64_t first = k * s_.positions + (side == 0 ? 0 : s_.height);
+        ahead();
         A* moment = (side == 0 ? t.row_moment : t.column_moment) + i * gate_size() + k * s_.padded * tile_width;
         multiply(s_.squeezed, moment, tile_width,
                  {w_.hidden + n * per_image() + first * s_.padded, 1, s_.padded, sums + first * tile_width, tile_width,

@@ -44,23 +44,25 @@ struct InferenceBody {
         for (std::int64_t i = 0; i < s.positions; ++i)
           for (std::int64_t m = 0; m < s.padded; ++m)
             t.squeezed[(n - from) * per_image + (k * s.positions + i) * s.padded + m] = squeeze_shift[k * s.padded + m];
-    for (std::int64_t tile = 0; tile < count; ++tile)
-      for (std::int64_t n = from; n < to; ++n)
-        squeeze(x, n, tile, folded + tile * first, t, t.squeezed + (n - from) * per_image);
+    tile_by_tile(s, x, 0, count, from, to, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
+      squeeze(x, n, tile, ahead, folded + tile * first, t, t.squeezed + (n - from) * per_image);
+    });
     for (std::int64_t i = 0; i < (to - from) * per_image; ++i) t.squeezed[i] = hardswish(t.squeezed[i]);
-    for (std::int64_t tile = 0; tile < count; ++tile)
-      for (std::int64_t n = from; n < to; ++n)
-        finish(x, n, tile, folded + count * first + tile * second, t, t.squeezed + (n - from) * per_image);
+    tile_by_tile(s, x, 0, count, from, to, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
+      finish(x, n, tile, ahead, folded + count * first + tile * second, t, t.squeezed + (n - from) * per_image);
+    });
   }
 
-  void squeeze(const Images<const X>& x, std::int64_t n, std::int64_t tile, const A* weights, InferenceScratch<A>& t,
-               A* out) const {
+  void squeeze(const Images<const X>& x, std::int64_t n, std::int64_t tile, Ahead& ahead, const A* weights,
+               InferenceScratch<A>& t, A* out) const {
     const A* column_weight = weights + s.heads * s.width * tile_width;
     const A* row_shift = column_weight + s.heads * s.height * tile_width;
     const A* column_shift = row_shift + s.heads * tile_width;
     const A* squeeze_weight = column_shift + s.heads * tile_width;
     load_tile(s, x, n, tile, t.tile, t.rows);
+    ahead();
     directional_sums(s, t.tile, weights, column_weight, t.sums);
+    ahead();
     for (std::int64_t k = 0; k < s.heads; ++k)
       for (int j = 0; j < tile_width; j += lanes<A>) {
         const Vector<A> row = load(row_shift + k * tile_width + j), column = load(column_shift + k * tile_width + j);
@@ -68,15 +70,18 @@ struct InferenceBody {
         for (std::int64_t i = 0; i < s.positions; ++i)
           store(at + i * tile_width, load(at + i * tile_width) + (i < s.height ? row : column));
       }
-    for (std::int64_t k = 0; k < s.heads; ++k)
+    for (std::int64_t k = 0; k < s.heads; ++k) {
+      ahead();
+      ahead();
       for (std::int64_t m = 0; m < s.padded; m += 16)
         multiply(s.positions, out + k * s.positions * s.padded + m, s.padded,
                  {t.sums + k * s.positions * tile_width, tile_width, 1, squeeze_weight + k * tile_width * s.padded + m,
                   s.padded, tile_width});
+    }
   }
 
-  void finish(const Images<const X>& x, std::int64_t n, std::int64_t tile, const A* weights, InferenceScratch<A>& t,
-              const A* hidden) const {
+  void finish(const Images<const X>& x, std::int64_t n, std::int64_t tile, Ahead& ahead, const A* weights,
+              InferenceScratch<A>& t, const A* hidden) const {
     GateWeights<A> gate;
     gate.row = weights;
     gate.row_bias = gate.row + s.heads * s.padded * tile_width;
@@ -85,10 +90,13 @@ struct InferenceBody {
     const A* pool_weight = gate.column_bias + s.heads * tile_width;
     const A* pool_shift = pool_weight + s.area * tile_width;
     load_tile(s, x, n, tile, t.tile, t.rows);
-    make_gates(s, hidden, gate, t.gates);
+    make_gates(s, hidden, gate, t.gates, ahead);
     A out[tile_width];
     for (int c = 0; c < tile_width; ++c) out[c] = pool_shift[c];
+    ahead();
     pool(s, t.tile, t.gates, pool_weight, out);
+    ahead();
+    ahead();
     const std::int64_t channels = call.sizes.channels;
     X* embedding = static_cast<X*>(call.embedding) + n * channels + tile * tile_width;
     for (int c = 0; c < channels_in_tile(channels, tile); ++c) embedding[c] = narrow<X>(out[c]);

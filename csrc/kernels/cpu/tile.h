@@ -24,6 +24,63 @@ inline int channels_in_tile(std::int64_t channels, std::int64_t tile) {
   return left < tile_width ? static_cast<int>(left) : tile_width;
 }
 
+// Asks for the next tile while this one is worked on, a few lines at a time: a tile's rows are too short for the
+// processor to see where they lead, and more lines at once than it can wait for would hold it up.
+class Ahead {
+ public:
+  Ahead() = default;
+  template <class S, class X>
+  Ahead(const S& s, const Images<const X>& x, std::int64_t n, std::int64_t tile) {
+    constexpr std::int64_t line = 64;
+    const X* image = x.image(n);
+    if (x.channels_last) {
+      at_ = reinterpret_cast<const char*>(image + tile * tile_width);
+      distance_ = x.channels * static_cast<std::int64_t>(sizeof(X));
+      left_ = s.area;
+    } else {
+      at_ = reinterpret_cast<const char*>(image + tile * tile_width * s.area);
+      distance_ = line;
+      left_ = channels_in_tile(x.channels, tile) * s.area * static_cast<std::int64_t>(sizeof(X)) / line;
+    }
+    share_ = left_ / 6 + 1;
+  }
+  void operator()() {
+    for (std::int64_t i = 0; i < share_ && left_ > 0; ++i, --left_, at_ += distance_) __builtin_prefetch(at_);
+  }
+
+ private:
+  const char* at_ = nullptr;
+  std::int64_t distance_ = 0, left_ = 0, share_ = 0;
+};
+
+// Calls f(n, tile, ahead) for every image and tile, one tile after another, or one image after another.
+template <class S, class X, class F>
+inline void tile_by_tile(const S& s, const Images<const X>& x, std::int64_t tile_from, std::int64_t tile_to,
+                         std::int64_t image_from, std::int64_t image_to, F f) {
+  for (std::int64_t tile = tile_from; tile < tile_to; ++tile)
+    for (std::int64_t n = image_from; n < image_to; ++n) {
+      Ahead ahead;
+      if (n + 1 < image_to)
+        ahead = Ahead(s, x, n + 1, tile);
+      else if (tile + 1 < tile_to)
+        ahead = Ahead(s, x, image_from, tile + 1);
+      f(n, tile, ahead);
+    }
+}
+template <class S, class X, class F>
+inline void image_by_image(const S& s, const Images<const X>& x, std::int64_t tile_from, std::int64_t tile_to,
+                           std::int64_t image_from, std::int64_t image_to, F f) {
+  for (std::int64_t n = image_from; n < image_to; ++n)
+    for (std::int64_t tile = tile_from; tile < tile_to; ++tile) {
+      Ahead ahead;
+      if (tile + 1 < tile_to)
+        ahead = Ahead(s, x, n, tile + 1);
+      else if (n + 1 < image_to)
+        ahead = Ahead(s, x, n + 1, tile_from);
+      f(n, tile, ahead);
+    }
+}
+
 // (area, 16) of one image and tile; channels that there are not are zero. `rows` has room for 16 rows of an image.
 template <class S, class A, class X>
 inline void load_tile(const S& s, const Images<const X>& x, std::int64_t n, std::int64_t tile, A* to, A* rows) {
@@ -205,8 +262,9 @@ struct GateWeights {
 
 // Gates (K, H + W, 16) of one tile from the hidden values (K, H + W, Mp) of one image.
 template <class S, class A>
-inline void make_gates(const S& s, const A* hidden, const GateWeights<A>& weights, A* gates) {
+inline void make_gates(const S& s, const A* hidden, const GateWeights<A>& weights, A* gates, Ahead& ahead) {
   for (std::int64_t k = 0; k < s.heads; ++k) {
+    ahead();
     for (int side = 0; side < 2; ++side) {
       const std::int64_t count = side == 0 ? s.height : s.width;
       const std::int64_t first = k * s.positions + (side == 0 ? 0 : s.height);
@@ -216,6 +274,7 @@ inline void make_gates(const S& s, const A* hidden, const GateWeights<A>& weight
       multiply(count, out, tile_width, {hidden + first * s.padded, s.padded, 1, weight, tile_width, s.squeezed}, bias);
     }
   }
+  ahead();
   sigmoid(gates, s.gates * tile_width);
 }
 

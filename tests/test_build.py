@@ -1,0 +1,269 @@
+"""abawkit installs everywhere: without a compiler, with one that fails, without torch, and says why and what it lacks.
+
+No test compiles native code: what the other tests run on is the real build.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTE = "abawkit/ops/build_note.txt"
+
+pytestmark = pytest.mark.e2e
+
+Install = Callable[..., subprocess.CompletedProcess[str]]
+
+ATTEND = """
+import warnings
+import abawkit, torch
+from abawkit.errors import OpWarning
+from abawkit.ops import dual_direction_attention
+from abawkit.ops.examples import random_inputs
+
+inputs = random_inputs(3)
+with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    expected, _ = dual_direction_attention(*inputs, training=False, implementation="reference")
+    for _ in range(3):
+        found, _ = dual_direction_attention(*inputs, training=False)
+assert torch.equal(found, expected)
+assert [w.category for w in caught] == [OpWarning], caught
+print(abawkit.__file__)
+print(caught[0].message)
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which nothing was ever built."""
+    copy = tmp_path_factory.mktemp("source") / "abawkit"
+    for name in ("abawkit", "csrc"):
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so", "build_note.txt", "__pycache__")
+        )
+    for name in ("setup.py", "pyproject.toml", "CMakeLists.txt", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+def commands(folder: Path, *names: str) -> Path:
+    """A folder for PATH that holds these commands, as they are here, and no other."""
+    folder.mkdir()
+    for name in names:
+        found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        assert found, f"the tests need {name}"
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def install(source: Path, target: Path, path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What `pip install` does where PATH is one folder; `--verbose`, as pip hides what a build that succeeds says."""
+    shutil.rmtree(source / "build", ignore_errors=True)
+    pip = [sys.executable, "-m", "pip", "install", "--verbose", "--disable-pip-version-check"]
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    clean = {name: value for name, value in os.environ.items() if name != "CXX" and not name.startswith("ABAWKIT_")}
+    return subprocess.run(
+        [*pip, *options, str(source)],
+        capture_output=True,
+        text=True,
+        env={**clean, "PATH": str(path), **variables},
+        cwd=target.parent,
+        check=False,
+    )
+
+
+def said(result: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines that abawkit's build prints; pip shows both streams as one."""
+    lines = [line.strip() for line in (result.stdout + result.stderr).splitlines()]
+    return [line for line in lines if line.startswith(("abawkit: ", "ABAWKIT_"))]
+
+
+def libraries(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*.so*")]
+
+
+# --- without a compiler
+
+NOT_FOUND = "not found: cmake, ninja, a C++ compiler; install it, then abawkit again"
+
+
+@pytest.fixture(scope="module")
+def hidden(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Where abawkit was installed while compilers were hidden, and what the build said."""
+    folder = tmp_path_factory.mktemp("hidden")
+    result = install(source, folder / "out", commands(folder / "bin"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder / "out", said(result)
+
+
+def run(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs what was installed there, from a folder that holds no abawkit: what comes first on the path is imported."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ABAWKIT_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        env={**clean, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"},
+        cwd=target.parent,
+        check=False,
+    )
+
+
+def test_without_a_compiler_it_installs_as_pure_python_with_one_clear_line(hidden: tuple[Path, list[str]]) -> None:
+    target, lines = hidden
+    assert lines == [f"abawkit: installing without native operators: {NOT_FOUND}"]
+    assert (target / NOTE).read_text() == NOT_FOUND
+    assert libraries(target) == []
+
+
+def test_the_listing_then_says_why_native_is_not_used(hidden: tuple[Path, list[str]]) -> None:
+    result = run(hidden[0], "-m", "abawkit", "ops", "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    native = next(one for one in found["implementations"] if one["name"] == "native")
+    assert {reason for call in native["calls"] for reason in call["reasons"]} == {f"not built: {NOT_FOUND}"}
+    assert not any(call["runs"] for call in native["calls"])
+    assert {choice["name"] for choice in found["automatic"]} == {"reference"}
+    assert found["native"] == {}
+
+
+def test_evaluation_then_runs_on_the_reference_with_one_warning(hidden: tuple[Path, list[str]]) -> None:
+    result = run(hidden[0], "-c", ATTEND)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        str(hidden[0] / "abawkit/__init__.py"),
+        f"dual_direction_attention runs on reference, as native can't be used: not built: {NOT_FOUND} "
+        "(`abawkit ops` says more; ABAWKIT_OPS=reference ends this line)",
+    ]
+
+
+def test_the_doctor_then_finds_nothing_wrong_with_operators(hidden: tuple[Path, list[str]]) -> None:
+    result = run(hidden[0], "-m", "abawkit", "doctor", "--json")
+    found = next(one for one in json.loads(result.stdout)["findings"] if one["name"] == "operators")
+    assert (found["ok"], found["mend"]) == (True, "")
+    assert found["found"].startswith("reference on cpu")
+    assert f"not native: not built: {NOT_FOUND}" in found["found"]
+
+
+# --- with other compilers, and other wishes
+
+
+def test_a_compiler_that_fails_leaves_the_command_that_failed(source: Path, tmp_path: Path) -> None:
+    result = install(source, tmp_path / "out", commands(tmp_path / "bin", "cmake", "ninja"), CXX="/bin/false")
+    assert result.returncode == 0, result.stdout + result.stderr
+    note = (tmp_path / "out" / NOTE).read_text()
+    assert re.fullmatch(r"`cmake -S` failed: .*(CMake Error|The C\+\+ compiler).*", note)
+    assert said(result) == [f"abawkit: installing without native operators: {note}"]
+    assert "/bin/false" in result.stdout + result.stderr  # all of what cmake said stands above the line
+    assert libraries(tmp_path / "out") == []
+
+
+def test_a_compiler_that_is_named_and_not_there_is_missing(source: Path, tmp_path: Path) -> None:
+    result = install(source, tmp_path / "out", commands(tmp_path / "bin", "cmake", "ninja"), CXX="no-such-c++")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "out" / NOTE).read_text() == "not found: a C++ compiler; install it, then abawkit again"
+
+
+def test_require_makes_what_is_missing_an_error(source: Path, tmp_path: Path) -> None:
+    result = install(source, tmp_path / "out", commands(tmp_path / "bin"), ABAWKIT_NATIVE="require")
+    assert result.returncode != 0
+    assert said(result)[0] == f"ABAWKIT_NATIVE=require, but native operators can't be built: {NOT_FOUND}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_skip_runs_no_compiler_and_says_so(source: Path, tmp_path: Path) -> None:
+    path = commands(tmp_path / "bin")
+    for name in ("cmake", "ninja", "c++", "g++", "clang++", "nvcc"):
+        (path / name).write_text(f"#!/bin/sh\n: > {tmp_path / 'called'}\n")
+        (path / name).chmod(0o755)
+    result = install(source, tmp_path / "out", path, ABAWKIT_NATIVE="skip")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "out" / NOTE).read_text() == "left out when abawkit was installed (ABAWKIT_NATIVE=skip)"
+    assert not (tmp_path / "called").exists()
+    assert libraries(tmp_path / "out") == []
+
+
+def test_another_wish_is_an_error_that_names_the_three(source: Path, tmp_path: Path) -> None:
+    result = install(source, tmp_path / "out", commands(tmp_path / "bin"), ABAWKIT_NATIVE="nonsense")
+    assert result.returncode != 0
+    assert said(result)[0] == "ABAWKIT_NATIVE=nonsense: expected auto, require or skip"
+    assert not (tmp_path / "out").exists()
+
+
+# --- torch, as the build finds it
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of setup.py, which builds nothing."""
+    monkeypatch.setattr("setuptools.setup", lambda **_: None)
+    spec = importlib.util.spec_from_file_location("abawkit_setup", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def torch_in(folder: Path, version: str) -> Path:
+    (folder / "torch/include").mkdir(parents=True)
+    (folder / "torch/version.py").write_text(f"from typing import Optional\n__version__ = '{version}'\ndebug = False\n")
+    return folder / "torch"
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where packages are installed; torch can't be imported, as where pip builds in an environment of its own."""
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "site"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    return tmp_path / "site"
+
+
+def test_torch_that_can_be_imported_is_found(build: Any) -> None:
+    import torch
+
+    assert build.find_torch() == (Path(torch.__file__).parent, torch.__version__)
+
+
+def test_torch_is_found_where_packages_are_installed_although_it_can_not_be_imported(build: Any, site: Path) -> None:
+    expected = torch_in(site, "2.11.1+cu128")
+    assert build.find_torch() == (expected, "2.11.1+cu128")
+
+
+def test_what_can_be_imported_comes_first(
+    build: Any, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch_in(site, "2.11.1")
+    first = torch_in(tmp_path / "first", "2.12.0")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: SimpleNamespace(origin=str(first / "__init__.py")))
+    assert build.find_torch() == (first, "2.12.0")
+
+
+@pytest.mark.parametrize("left", [[], ["include"], ["version.py"]])
+def test_no_torch_or_a_part_of_it_is_said_with_what_to_install(build: Any, site: Path, left: list[str]) -> None:
+    folder = torch_in(site, "2.11.1")
+    if "include" not in left:
+        (folder / "include").rmdir()
+    if "version.py" not in left:
+        (folder / "version.py").unlink()
+    with pytest.raises(build.NotBuiltError) as error:
+        build.build(site, "0.1", site)
+    assert str(error.value) == "torch was not installed when abawkit was; install torch, then abawkit again"
+
+
+def test_a_torch_that_is_too_old_is_named(build: Any, site: Path) -> None:
+    torch_in(site, "2.9.1+cpu")
+    with pytest.raises(build.NotBuiltError, match=r"^torch 2\.9\.1\+cpu is older than 2\.10, whose stable interface"):
+        build.build(site, "0.1", site)
