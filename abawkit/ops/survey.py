@@ -120,12 +120,14 @@ def mode_of(*, training: bool) -> str:
 def native_facts() -> dict[str, str]:
     """What the native build says of itself: compiler, instruction sets, torch; empty where there is none."""
     try:
-        from abawkit.ops import native
+        from abawkit.ops import binary
 
-        facts: dict[str, str] = getattr(native, "build_facts", dict)()
+        facts = dict(binary.build_facts())
+        if facts and not binary.load():
+            facts["instruction_set_here"] = binary.instruction_set()
     except Exception:  # a broken build is a reason of its implementation's, not the end of a listing
         return {}
-    return {str(name): str(value) for name, value in facts.items()}
+    return facts
 
 
 def _calls(sizes: Sizes) -> Iterator[Call]:

@@ -1,7 +1,9 @@
 """`abawkit ops`, `abawkit ops bench`, and `--ops` where work is done."""
 
 import json
+import os
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -158,3 +160,12 @@ def test_an_operator_warning_is_one_line_on_stderr(capsys: pytest.CaptureFixture
 
     warn()
     assert capsys.readouterr().err == "warning: it runs on reference\n"
+
+
+def test_the_environment_can_ask_for_a_lesser_instruction_set() -> None:
+    command = [sys.executable, "-m", "abawkit", "ops", "--json"]
+    environment = {**os.environ, "ABAWKIT_CPU": "baseline"}
+    shown = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    facts = shown["native"]
+    assert facts["instruction_set_here"] == "baseline"
+    assert "baseline" in facts["instruction_sets"].split()

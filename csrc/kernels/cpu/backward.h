@@ -1,5 +1,6 @@
-// Training's backward pass: x is read twice. The first sweep goes from the embedding's gradient to the hidden values',
-// the second from the squeeze's to the features'. Gates are made again from the hidden values, not saved.
+// Training's backward pass: x is read three times. The first sweep goes from the embedding's gradient to the hidden
+// values', the second gathers what the norms of the directional sums need of the batch, the third writes the features'
+// gradient. Gates are made again from the hidden values, not saved.
 #pragma once
 
 #include "attend_backward.h"
