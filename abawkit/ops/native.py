@@ -29,7 +29,7 @@ class Folded(NamedTuple):
 
 
 class Native(Implementation):
-    """One kernel in evaluation; in training few passes over the features, and next to nothing saved in between.
+    """Few passes over the features, and next to nothing saved for the backward pass.
 
     Sums are taken in float32, in float64 for float64 features. The order of every sum is fixed: results don't depend on
     the number of threads.

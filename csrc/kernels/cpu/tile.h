@@ -118,7 +118,7 @@ inline void load_tile(const S& s, const Images<const X>& x, std::int64_t n, std:
     for (int c = 0; c < count; ++c) to[done * tile_width + c] = widen(from[c * s.area + done]);
 }
 
-// The inverse; `from` may be overwritten.
+// The inverse of `load_tile`.
 template <class S, class A, class X>
 inline void store_tile(const S& s, const Images<X>& x, std::int64_t n, std::int64_t tile, const A* from, A* rows) {
   const int count = channels_in_tile(x.channels, tile);
