@@ -1,6 +1,6 @@
 """The words that options take, each once: for the command line, which imports nothing slower, and for what it calls."""
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 Policy = Literal["strict", "per-task"]
 """``strict``: a row is kept if all 15 of its values are annotated (https://arxiv.org/abs/2407.12390, section 3).
@@ -23,3 +23,8 @@ video is."""
 MAX_MISSING = 0.001
 """Share of frames that may be missing or unreadable: a few files of a large release are lost in copying; more than
 that means another folder, or half a copy."""
+
+TrackerName = Literal["tensorboard", "mlflow", "wandb"]
+"""Where a run's figures go besides its folder, if asked; each is an extra of this name."""
+
+TRACKERS: Final[tuple[TrackerName, ...]] = get_args(TrackerName)

@@ -47,6 +47,18 @@ class OpUnavailableError(AbawkitError):
     exit_code = 4
 
 
+class StoppedError(AbawkitError):
+    """A run that a signal ended in good order: what it had done is kept.
+
+    Attributes:
+        exit_code: 128 + the signal's number, as shells count it: 130 for SIGINT, 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Problem:
     """One defect of one file.

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TextIO
 
 import typer
 
-from abawkit.errors import AbawkitError, DataError, DataWarning, OpWarning, ProblemsError, printable
+from abawkit.errors import AbawkitError, DataError, DataWarning, OpWarning, ProblemsError, StoppedError, printable
 
 P = ParamSpec("P")
 
@@ -35,7 +35,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             except AbawkitError as error:
                 if kwargs.get("as_json"):
                     print_json(_as_json(error))
-                say(f"error: {error}")
+                say(str(error) if isinstance(error, StoppedError) else f"error: {error}")
                 raise typer.Exit(error.exit_code) from error
             except BrokenPipeError:
                 raise  # whoever read stdout has had enough; typer ends the command without a word

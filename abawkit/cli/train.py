@@ -1,23 +1,34 @@
 """``abawkit train``."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from abawkit.choices import TRACKERS, TrackerName
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json, Ops, Threads
+from abawkit.cli.rehearsal import rehearse
 from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from abawkit.training.inputs import Inputs
+    from abawkit.training.loop import Hooks, Moment
+    from abawkit.training.recipe import Recipe
+    from abawkit.training.resume import Recorded
     from abawkit.training.run import Trained
+    from abawkit.training.trackers import Trackers
 
 
 @command
 def train(
-    recipe: Annotated[str, typer.Argument(help="TOML file, or the name of a recipe that comes with abawkit.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder of the curated set.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the run.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="TOML file, or the name of a recipe that comes with abawkit.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the run.")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, as losses.au=0.5; repeatable."),
@@ -30,6 +41,22 @@ def train(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Start from a file of weights, or from published ones (.pth).")
     ] = None,
+    frames: Annotated[
+        Path | None, typer.Option("--frames", help="Decode frames from this folder, not from the packed store.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out, bit for bit, if there is one.")
+    ] = False,
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="With --resume: under other versions, threads or hardware too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="One batch; print parameters, memory, speed, time needed; write nothing.")
+    ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="|".join(TRACKERS), help="Log to this tracker too (an extra); repeatable."),
+    ] = None,
     ops: Ops = None,
     threads: Threads = None,
     force: Force = False,
@@ -38,41 +65,133 @@ def train(
     """Train a network on a curated set.
 
     The run folder gets recipe.toml (with every default), manifest.json, metrics.jsonl (a line an epoch),
-    best.safetensors and last.safetensors. Recipes that come with abawkit: demo, baseline, paper.
+    best.safetensors, last.safetensors and checkpoints/. Recipes that come with abawkit: demo, baseline, paper.
+
+    Ctrl-C and SIGTERM end it after a step, with all that is needed to continue. Several processes:
+    torchrun --nproc-per-node 2 -m abawkit train ...
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
-    from abawkit.files import new_folder
-    from abawkit.training.recipe import read_recipe
-
+    if dry_run and (resume or force):
+        raise ConfigError("--dry-run writes nothing: give it without --resume and --force")
+    if resume and force:
+        raise ConfigError("--resume continues a run and --force replaces it; give one of them")
+    if allow_drift and not resume:
+        raise ConfigError("--allow-drift goes with --resume")
+    if out is None and not dry_run:
+        raise ConfigError("give the folder for the run with --out")
     settings = list(changes or [])
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"tasks={tasks}"] if tasks else []
-    resolved = read_recipe(recipe, settings)
-    for source in (data, *([weights] if weights else [])):
-        if source.resolve().is_relative_to(out.resolve()) or out.resolve().is_relative_to(data.resolve()):
-            raise ConfigError(f"--out {out}: would write where {source} is read from; give another folder")
+    from abawkit.training.inputs import Inputs
+
+    begun = _begun(out) if out and resume else None
+    resolved = _recipe(recipe, settings, begun)
+    folder, frames = data or (begun and begun.data), frames or (begun and begun.frames)
+    if folder is None:
+        raise ConfigError("give the folder of a curated set with --data")
+    inputs = Inputs(folder, weights, frames)
+    if out:
+        _refuse_overlap(out, inputs)
 
     import torch
 
-    from abawkit.cli.training_bar import training_bar
     from abawkit.ops import use
-    from abawkit.training.run import operators_of
-    from abawkit.training.run import train as run
 
-    if threads:
-        torch.set_num_threads(threads)
-    with use(ops, said=f"--ops {ops}"):
-        operators_of(resolved)  # ends here if it can't run, before there is a folder
-        folder = new_folder(out, force=force)
-        with training_bar() as on_step:
-            result = run(resolved, data, folder, weights=weights, on_step=on_step, on_epoch=_say_epoch)
-    if as_json:
-        scores = {str(protocol): score.as_dict() for protocol, score in result.scores.items()}
-        content: dict[str, Any] = {"out": str(result.out), "best_epoch": result.best_epoch, "figure": result.figure}
-        print_json({**content, "seconds": round(result.seconds, 1), "validation": scores})
-    else:
-        _show(result)
+    torch.set_num_threads(threads or (begun.threads if begun else torch.get_num_threads()))
+    asked = ops or (begun and begun.ops)
+    with use(asked, said=f"--ops {asked}"):
+        if out is None or dry_run:
+            rehearse(resolved, inputs, as_json)
+        else:
+            options = {"resume": resume, "allow_drift": allow_drift, "force": force, "as_json": as_json}
+            _run(resolved, inputs, out, _trackers(log or []), **options)
+
+
+def _begun(out: Path) -> "Recorded | None":
+    """What the run in a folder was begun with: what isn't given again is taken from there."""
+    from abawkit.training.resume import recorded
+
+    return recorded(out)
+
+
+def _recipe(recipe: str | None, settings: list[str], begun: "Recorded | None") -> "Recipe":
+    from abawkit.training.recipe import parse_recipe, read_recipe
+
+    if recipe:
+        return read_recipe(recipe, settings)
+    if begun:
+        return parse_recipe(begun.recipe, "the recipe of this run", settings)
+    raise ConfigError("give a recipe, as in: abawkit train demo --data curated --out runs/first")
+
+
+def _trackers(names: list[str]) -> list[TrackerName]:
+    known = [name for name in TRACKERS if name in names]
+    if unknown := [name for name in names if name not in TRACKERS]:
+        raise ConfigError(f"--log {unknown[0]}: expected one of {', '.join(TRACKERS)}")
+    return known
+
+
+def _refuse_overlap(out: Path, inputs: "Inputs") -> None:
+    target = out.resolve()
+    for source in filter(None, (inputs.data, inputs.weights, inputs.frames)):
+        if source.resolve().is_relative_to(target) or (source.is_dir() and target.is_relative_to(source.resolve())):
+            raise ConfigError(f"--out {out}: would write where {source} is read from; give another folder")
+
+
+def _run(
+    recipe: "Recipe",
+    inputs: "Inputs",
+    out: Path,
+    trackers: list[TrackerName],
+    *,
+    resume: bool,
+    allow_drift: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from abawkit.cli.training_bar import training_bar
+    from abawkit.training.folder import run_folder
+    from abawkit.training.inputs import Resume
+    from abawkit.training.loop import Hooks
+    from abawkit.training.processes import joined
+    from abawkit.training.run import operator_of, operators_of, train
+    from abawkit.training.stopping import stopping
+    from abawkit.training.trackers import Trackers
+
+    with ExitStack() as stack:
+        stop = stack.enter_context(stopping())
+        processes = stack.enter_context(joined(recipe.device))
+        again = resume or processes.restarts > 0
+        hooks = Hooks()
+        with operator_of(recipe, processes):
+            operators_of(recipe)  # ends here if it can't run, before there is a folder
+        if processes.first:
+            stack.enter_context(run_folder(out, resume=again, force=force))
+            tracked = stack.enter_context(Trackers(trackers, out, recipe.model_dump(mode="json"), resumed=again))
+            hooks = _hooks(stack.enter_context(training_bar()), tracked)
+        how = Resume(allow_drift) if again else None
+        result = train(recipe, inputs, out, resume=how, processes=processes, stop=stop, hooks=hooks)
+    if processes.first:
+        _show(result, as_json)
+
+
+def _hooks(show: "Callable[[Moment], None] | None", trackers: "Trackers") -> "Hooks":
+    from abawkit.training.loop import Hooks
+
+    def on_step(moment: "Moment") -> None:
+        if show:
+            show(moment)
+        losses = {f"losses/{name}": value for name, value in moment.losses.items()}
+        rates = {"learning_rate": moment.learning_rate, "images_per_second": moment.images_per_second}
+        trackers.log({**losses, **rates}, moment.steps)
+
+    def on_epoch(line: dict[str, Any]) -> None:
+        _say_epoch(line)
+        scores = {f"validation/{p}/{k}": v for p in ("official", "strict") for k, v in line.get(p, {}).items()}
+        trackers.log({**scores, "validation/figure": line["figure"]}, line["steps"])
+
+    return Hooks(on_step, on_epoch)
 
 
 def _say_epoch(line: dict[str, Any]) -> None:
@@ -84,7 +203,13 @@ def _say_epoch(line: dict[str, Any]) -> None:
     )
 
 
-def _show(result: "Trained") -> None:
+def _show(result: "Trained", as_json: bool) -> None:
+    if as_json:
+        scores = {str(protocol): score.as_dict() for protocol, score in result.scores.items()}
+        content: dict[str, Any] = {"out": str(result.out), "best_epoch": result.best_epoch, "figure": result.figure}
+        resumed = str(result.resumed) if result.resumed else None
+        print_json({**content, "seconds": round(result.seconds, 1), "resumed": resumed, "validation": scores})
+        return
     from abawkit.cli.display import show_table, stdout
 
     rows = [

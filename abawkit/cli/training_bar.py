@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from abawkit.cli.display import stderr
 
 if TYPE_CHECKING:
-    from abawkit.training.run import Moment
+    from abawkit.training.loop import Moment
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def decode(content: bytes, name: str) -> Decoded:
 
     Raises:
         FrameError: If the content is no JPEG or PNG, is truncated or damaged, has a side of more than 4096 pixels, or
-            is a 16-bit PNG with a transparent colour.
+            is a 16-bit PNG with a transparent colour or a JPEG with a sampling that libjpeg-turbo has no name for.
     """
     try:
         header = read_header(content)
@@ -100,6 +100,8 @@ def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) 
         # strict: without it, a truncated file is filled up with grey and a damaged one with what comes
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, colorspace=space, strict=True)
     except ValueError as error:
+        if "subsampling" in str(error):  # Pillow could decode it, but can't be told to refuse damage
+            raise ValueError("a JPEG with an unusual sampling of its channels, which is not supported") from error
         raise ValueError(f"truncated or damaged JPEG ({error})") from error
     if header.colour == "cmyk":
         conversions.append("cmyk")

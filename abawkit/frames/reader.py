@@ -13,7 +13,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from abawkit.frames.decode import FRAME_SIZE, Conversion, FrameError, decode
+from abawkit.errors import printable
+from abawkit.frames.decode import FRAME_SIZE, Conversion, Decoded, FrameError, decode
 from abawkit.frames.paths import frame_paths
 
 MAX_BYTES: Final = 64 * 2**20
@@ -35,6 +36,11 @@ class FrameFailure:
     image: str
     reason: Literal["missing", "unreadable"]
     message: str
+
+    @property
+    def text(self) -> str:
+        """``VIDEO/00001.jpg: missing (No such file or directory)``, safe to print."""
+        return printable(f"{self.image}: {self.reason} ({self.message})")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +90,26 @@ def read_frames(images: Sequence[str], root: Path, *, workers: int, size: int = 
     return _chunks(images, frame_paths(root, images), workers, size)
 
 
+def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
+    """Reads and decodes one file.
+
+    Args:
+        row: Row number, for the failure.
+        image: The image name, for the failure.
+        path: Where it is, as `frame_paths` says.
+
+    Returns:
+        The frame, or why it can't be had.
+    """
+    try:
+        return decode(_read(path), image)
+    except FrameError as error:
+        return FrameFailure(row, image, "unreadable", error.reason)
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return FrameFailure(row, image, "missing" if missing else "unreadable", error.strerror or str(error))
+
+
 def _chunks(images: Sequence[str], paths: list[str], workers: int, size: int) -> Generator[Chunk, None, None]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
     pending: deque[Future[Chunk]] = deque()
@@ -105,28 +131,29 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
     failures: list[FrameFailure] = []
     conversions: Counter[Conversion] = Counter()
     for row, (image, path) in enumerate(zip(images, paths, strict=True), start):
-        try:
-            decoded = decode(_read(path), image)
-        except FrameError as error:
-            failures.append(FrameFailure(row, image, "unreadable", error.reason))
-        except OSError as error:
-            reason: Literal["missing", "unreadable"]
-            reason = "missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "unreadable"
-            failures.append(FrameFailure(row, image, reason, error.strerror or str(error)))
+        frame = read_frame(row, image, path)
+        if isinstance(frame, FrameFailure):
+            failures.append(frame)
         else:
-            pixels[len(rows)] = decoded.pixels
+            pixels[len(rows)] = frame.pixels
             rows.append(row)
-            conversions.update(decoded.conversions)
+            conversions.update(frame.conversions)
     stop = start + len(paths)
     return Chunk(start, stop, np.array(rows, np.int64), pixels[: len(rows)], tuple(failures), conversions)
 
 
 def _read(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe must not wait for a writer
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file")
         if status.st_size > MAX_BYTES:
             raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, expected at most {MAX_BYTES:,}")
-        return file.readall()
+        # As few calls as can be: other threads may take Python's lock at each of them, and are waited for after it.
+        content = os.read(descriptor, status.st_size)
+        while len(content) < status.st_size and (more := os.read(descriptor, status.st_size - len(content))):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)

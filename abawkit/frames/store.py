@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, BinaryIO, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,10 +133,12 @@ class PackedFrames:
         pixels: RGB, (frames, 112, 112, 3) uint8, mapped read-only.
     """
 
-    def __init__(self, folder: Path, digest: str, pixels: np.memmap[Any, np.dtype[np.uint8]]) -> None:
+    def __init__(self, folder: Path, digest: str, file: BinaryIO, shape: tuple[int, int, int, int]) -> None:
         self.folder = folder
         self.digest = digest
-        self.pixels = pixels
+        self.pixels = np.memmap(file, np.uint8, mode="r", shape=shape)
+        self._file = file  # held open: by its name another store may be found later
+        weakref.finalize(self, file.close)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -146,14 +150,16 @@ class PackedFrames:
         header = _read_header(_header(folder))
         data = _data(folder)
         try:
-            size = data.stat().st_size
-            if size != header["bytes"]:
-                raise DataError(f"{data}: has {size:,} bytes, expected {header['bytes']:,}; {_AGAIN}")
-            shape = (header["frames"], FRAME_SIZE, FRAME_SIZE, 3)
-            pixels = np.memmap(data, np.uint8, mode="r", shape=shape)
+            with ExitStack() as opened:
+                file = opened.enter_context(data.open("rb"))
+                size = os.fstat(file.fileno()).st_size
+                if size != header["bytes"]:
+                    raise DataError(f"{data}: has {size:,} bytes, expected {header['bytes']:,}; {_AGAIN}")
+                store = cls(folder, header["sha256"], file, (header["frames"], FRAME_SIZE, FRAME_SIZE, 3))
+                opened.pop_all()
         except OSError as error:
             raise DataError(f"{data}: can't be opened ({error.strerror}); {_AGAIN}") from error
-        return cls(folder, header["sha256"], pixels)
+        return store
 
     def verify(self) -> None:
         """Reads the whole store and compares its digest.
@@ -167,20 +173,46 @@ class PackedFrames:
                 f"{_data(self.folder)}: is damaged, its SHA-256 is {found}, expected {self.digest}; {_AGAIN}"
             )
 
+    def rows(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Frames that lie side by side, without a copy: the system reads their part of the file when it is touched.
+
+        Args:
+            start: Index of the first frame.
+            stop: One past the index of the last.
+
+        Returns:
+            Their pixels, (stop - start, 112, 112, 3) uint8, contiguous. They are the caller's own: writing to them
+            changes neither the file nor what another call returns.
+
+        Raises:
+            IndexError: If a frame of the range is not in the store, or `stop` is below `start`.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"frames {start}..{stop}, expected a range within 0..{len(self)}")
+        if start == stop:
+            return np.empty((0, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+        # A mapping of its own for each call, as one of the whole store that can be written to needs as much memory.
+        before = start * FRAME_BYTES % mmap.ALLOCATIONGRANULARITY
+        offset, size = start * FRAME_BYTES - before, before + (stop - start) * FRAME_BYTES
+        mapped = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_COPY, offset=offset)
+        return np.frombuffer(mapped, np.uint8, offset=before).reshape(-1, FRAME_SIZE, FRAME_SIZE, 3)
+
     def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Copies frames out of the store; ascending indices read a cold disk fastest.
+        """Frames in any order; consecutive ones are not copied, and ascending ones read a cold disk fastest.
 
         Args:
             indices: Frame indices, (n,) int64, in any order, repeats allowed.
 
         Returns:
-            Their pixels in the same order, (n, 112, 112, 3) uint8, contiguous.
+            Their pixels in the same order, (n, 112, 112, 3) uint8, contiguous, the caller's own as those of `rows`.
 
         Raises:
             IndexError: If an index is negative (-1 marks a row without a frame) or past the end.
         """
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"frame indices {indices.min()}..{indices.max()}, expected 0..{len(self) - 1}")
+        if len(indices) > 1 and (np.diff(indices) == 1).all():
+            return self.rows(int(indices[0]), int(indices[-1]) + 1)
         return np.take(self.pixels.view(np.ndarray), indices, axis=0)
 
     def __len__(self) -> int:

@@ -77,6 +77,7 @@ def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities
 
 def _probabilities(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities:
     images = normalise(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
+    images = images.to(next(network.parameters()).dtype)
     outputs: Outputs = network(model_input(images), gates=False)
     columns = (outputs.va, outputs.expression.float().softmax(dim=1), outputs.au.float().sigmoid())
     return Probabilities(*(column.float().cpu().numpy() for column in columns))

@@ -1,20 +1,42 @@
-"""Training rows in memory, frames from the packed store, and the order in which an epoch sees them."""
+"""Training rows in memory, frames from the packed store or a folder, and the order in which an epoch sees them."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from abawkit.choices import Split
+from abawkit.choices import MAX_MISSING, Split
 from abawkit.curation.table import CuratedSet, CuratedSplit
-from abawkit.errors import DataError
-from abawkit.frames.store import PackedFrames
+from abawkit.errors import DataError, DataWarning, printable
+from abawkit.files import processors
+from abawkit.frames.folder import FolderFrames
+from abawkit.frames.reader import read_frames
 from abawkit.labels import Task
 from abawkit.tables import Annotations, Array
 from abawkit.training.losses import Targets
+
+
+class FrameSource(Protocol):
+    """Where frames come from: `abawkit.frames.store.PackedFrames` or `abawkit.frames.folder.FolderFrames`."""
+
+    def take(self, indices: Array) -> Array:
+        """Frames by their indices, int64 (n,), in any order; (n, 112, 112, 3) uint8.
+
+        Raises:
+            DataError: If a frame can't be had.
+            IndexError: If an index is negative or past the end.
+        """
+        ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -24,14 +46,14 @@ class FramedRows:
     Attributes:
         annotations: The rows.
         rows: Row number of each in its source file, int64 (n,); what augmentation is a function of.
-        frames: Index of each row's frame in the store, int64 (n,).
+        frames: Index of each row's frame in `store`, int64 (n,).
         store: The frames.
     """
 
     annotations: Annotations
     rows: Array
     frames: Array
-    store: PackedFrames
+    store: FrameSource
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,25 +79,44 @@ class FramedRows:
         )
 
 
-def training_rows(curated: CuratedSet, tasks: Sequence[Task]) -> FramedRows:
+def training_rows(
+    curated: CuratedSet, tasks: Sequence[Task], frames: Path | None = None, *, max_missing: float = MAX_MISSING
+) -> FramedRows:
     """The rows that the policy keeps and that are annotated for one of the tasks.
 
+    Args:
+        curated: The curated set; with `frames`, one of labels only will do.
+        tasks: What is trained.
+        frames: Folder of image files that the frames are decoded from, rather than taken from the packed store. Every
+            frame is read once now, so that one that can't be had does not end an epoch.
+        max_missing: Share of the frames in `frames`, 0 to 1, that may be missing or unreadable. Their rows are left
+            out with a `DataWarning`.
+
     Raises:
-        DataError: If there are none.
+        DataError: If there are no rows, or more frames can't be had.
     """
     split = curated.splits["train"]
     valid = np.logical_or.reduce([getattr(split.annotations, f"{task}_valid") for task in tasks])
-    return _framed(curated, "train", split, split.kept & valid)
+    return _framed(curated, "train", split.kept & valid, frames, max_missing)
 
 
-def evaluation_rows(curated: CuratedSet, split: Split) -> FramedRows:
+def evaluation_rows(
+    curated: CuratedSet, split: Split, frames: Path | None = None, *, max_missing: float = MAX_MISSING
+) -> FramedRows:
     """Every row of a split that has a frame, whatever the policy keeps, so that both protocols can be scored.
 
+    Args:
+        curated: The curated set.
+        split: The split.
+        frames: As for `training_rows`.
+        max_missing: As for `training_rows`.
+
     Raises:
-        DataError: If there are none.
+        DataError: If there are no rows, or more frames can't be had.
     """
     rows = curated.splits[split]
-    return _framed(curated, split, rows, rows.kept if split == "train" else np.ones(len(rows.rows), dtype=bool))
+    chosen = rows.kept if split == "train" else np.ones(len(rows.rows), dtype=bool)
+    return _framed(curated, split, chosen, frames, max_missing)
 
 
 def epoch_batches(rows: int, batch_size: int, *, seed: int, epoch: int) -> list[Array]:
@@ -93,20 +134,73 @@ def epoch_batches(rows: int, batch_size: int, *, seed: int, epoch: int) -> list[
     return np.array_split(order, max(1, -(-rows // batch_size)))
 
 
-def prefetched(rows: FramedRows, batches: Sequence[Array]) -> Iterator[tuple[Array, Array]]:
-    """Batches with their pixels; the next one is read while the present one is worked on."""
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        following = pool.submit(rows.pixels, batches[0])
-        for i, batch in enumerate(batches):
-            pixels = following.result()
-            if i + 1 < len(batches):
-                following = pool.submit(rows.pixels, batches[i + 1])
-            yield batch, pixels
+def prefetched(
+    rows: FramedRows, batches: Sequence[Array], start: int = 0
+) -> Generator[tuple[Array, Array], None, None]:
+    """Batches with their pixels; the next one is read while the present one is worked on.
+
+    Args:
+        rows: Where the batches' rows are.
+        batches: Row positions of each batch.
+        start: Number of the first batch to give, from 0; with ``len(batches)`` there is none.
+
+    Returns:
+        A generator. Closing it early waits for the one read that may be under way, and leaves no thread.
+
+    Raises:
+        ValueError: If `start` is no such number.
+    """
+    if not 0 <= start <= len(batches):
+        raise ValueError(f"start is {start}, expected 0..{len(batches)}")
+    return _prefetched(rows, batches[start:])
 
 
-def _framed(curated: CuratedSet, name: Split, split: CuratedSplit, chosen: Array) -> FramedRows:
-    store = curated.open_frames()
-    which = np.flatnonzero(chosen & (split.frames >= 0))
+def _prefetched(rows: FramedRows, batches: Sequence[Array]) -> Generator[tuple[Array, Array], None, None]:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    pending: deque[tuple[Array, Future[Array]]] = deque()
+    try:
+        for following in batches:
+            pending.append((following, pool.submit(rows.pixels, following)))
+            if len(pending) > 1:
+                batch, pixels = pending.popleft()
+                yield batch, pixels.result()
+        for batch, pixels in pending:
+            yield batch, pixels.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _framed(curated: CuratedSet, name: Split, chosen: Array, root: Path | None, max_missing: float) -> FramedRows:
+    split = curated.splits[name]
+    if root:
+        which = _readable(split, name, np.flatnonzero(chosen), root, max_missing)
+        annotations = split.annotations.select(which)
+        store: FrameSource = FolderFrames(annotations.images.to_pylist(), root)
+        frames = np.arange(len(which))
+    else:
+        store = curated.open_frames()
+        which = np.flatnonzero(chosen & (split.frames >= 0))
+        annotations, frames = split.annotations.select(which), split.frames[which]
     if len(which) < 2:
         raise DataError(f"{curated.folder}: {len(which)} rows of the {name} split can be used, expected at least 2")
-    return FramedRows(split.annotations.select(which), split.rows[which], split.frames[which], store)
+    return FramedRows(annotations, split.rows[which], frames, store)
+
+
+def _readable(split: CuratedSplit, name: Split, which: Array, root: Path, max_missing: float) -> Array:
+    """Those of the rows whose frame can be read and decoded."""
+    images = split.annotations.select(which).images.to_pylist()
+    distinct = list(dict.fromkeys(images))
+    with closing(read_frames(distinct, root, workers=processors())) as chunks:
+        failures = [failure for chunk in chunks for failure in chunk.failures]
+    if not failures:
+        return which
+    failed = {failure.image for failure in failures}
+    kept: Array = which[np.array([image not in failed for image in images])]
+    found = f"{len(failures):,} of {len(distinct):,} frames of the {name} split are missing or unreadable"
+    first = [failure.text for failure in failures[:10]]
+    if len(failures) > max_missing * len(distinct):
+        advice = f"copy them anew, or give the right folder with --frames; at most {max_missing:.1%} may be left out"
+        raise DataError("\n".join([f"{printable(str(root))}: {found}; the first:", *first, advice]))
+    text = f"{root}: {found}; {len(which) - len(kept):,} rows are left out; the first frames: {', '.join(first)}"
+    warnings.warn(printable(text), DataWarning, stacklevel=4)
+    return kept

@@ -1,7 +1,7 @@
 """A network's real score on validation rows, under both protocols: over all rows at once, never averaged by batch."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,28 +11,49 @@ from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.labels import Task
 from abawkit.models.inference import infer
-from abawkit.models.network import DDAMFN
+from abawkit.models.network import DDAMFN, OUTPUTS
 from abawkit.scoring.score import PROTOCOLS, Score, score
-from abawkit.tables import Predictions
+from abawkit.tables import Array, Predictions
 from abawkit.training.data import FramedRows
+from abawkit.training.processes import ALONE, Processes
 
 _PARTS: Final[dict[Task, str]] = {"va": "ccc_va", "expression": "expression_f1", "au": "au_f1"}
 
-CHUNK: Final = 4096
-"""Rows whose pixels are held at a time: 154 MB."""
+CHUNK: Final = 1024
+"""Rows whose pixels are held at a time: 39 MB."""
 
 
-def predict_rows(network: DDAMFN, rows: FramedRows, device: torch.device) -> Predictions:
+def predict_rows(
+    network: DDAMFN,
+    rows: FramedRows,
+    device: torch.device,
+    *,
+    processes: Processes = ALONE,
+    between: Callable[[], None] | None = None,
+) -> Predictions:
     """What a network says of every row.
+
+    Args:
+        network: On `device`.
+        rows: Each is answered once, by one of the processes; all of them get all answers.
+        device: Where to run.
+        processes: Among which the rows are divided; all of them must call.
+        between: Called now and then; what it raises ends the work.
 
     Raises:
         DataError: If it is not finite somewhere.
     """
-    parts = [
-        infer(network, rows.pixels(np.arange(i, min(i + CHUNK, len(rows)))), device) for i in range(0, len(rows), CHUNK)
-    ]
-    va, expression, au = (np.concatenate(column) for column in zip(*parts, strict=True))
-    bad = np.flatnonzero(~np.isfinite(np.hstack([va, expression, au])).all(axis=1))
+    parts: list[Array] = []
+    for start in range(0, len(rows), CHUNK * processes.count):
+        block = np.arange(start, min(start + CHUNK * processes.count, len(rows)))
+        own = infer(network, rows.pixels(processes.part(block)), device)
+        joined = torch.from_numpy(np.hstack(own)).to(device)
+        parts.append(processes.gathered(joined, processes.sizes(len(block))).cpu().numpy())
+        if between:
+            between()
+    answers = np.concatenate(parts)
+    va, expression, au = np.split(answers, np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
+    bad = np.flatnonzero(~np.isfinite(answers).all(axis=1))
     if len(bad):
         names = ", ".join(printable(name) for name in rows.annotations.images.take(bad[:10]).to_pylist())
         raise DataError(
@@ -42,13 +63,20 @@ def predict_rows(network: DDAMFN, rows: FramedRows, device: torch.device) -> Pre
     return Predictions(rows.annotations.images, va, expression, au)
 
 
-def evaluate(network: DDAMFN, rows: FramedRows, device: torch.device) -> dict[Protocol, Score]:
-    """Scores a network by every protocol that has rows.
+def evaluate(
+    network: DDAMFN,
+    rows: FramedRows,
+    device: torch.device,
+    *,
+    processes: Processes = ALONE,
+    between: Callable[[], None] | None = None,
+) -> dict[Protocol, Score]:
+    """Scores a network by every protocol that has rows; arguments as of `predict_rows`.
 
     Raises:
         DataError: If no protocol has.
     """
-    submission = predict_rows(network, rows, device).decide()
+    submission = predict_rows(network, rows, device, processes=processes, between=between).decide()
     scores: dict[Protocol, Score] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # an untrained network answers the same everywhere

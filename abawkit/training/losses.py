@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abawkit.ops import Gates, attention_mse
-
 
 class Targets(NamedTuple):
     """Annotations of a batch of N rows, on the device of the network.
@@ -108,23 +106,29 @@ def au_loss(logits: Tensor, target: Tensor, valid: Tensor, positive_weights: Ten
     return torch.where(rows, losses, 0.0).sum() / (valid.sum().clamp(min=1) * logits.shape[1])
 
 
-def diversity(gates: Gates) -> Tensor:
+def diversity(distance: Tensor) -> Tensor:
     """1 / (MSE of the heads' maps + eps): falls as the heads attend to different places.
+
+    Args:
+        distance: `abawkit.ops.attention_mse` over a batch, a scalar.
 
     Source: the published code of DDAMFN, Zhang et al., Electronics 12(17) 3595 (2023).
     """
-    return 1 / (attention_mse(gates) + sys.float_info.epsilon)
+    return 1 / (distance + sys.float_info.epsilon)
 
 
-def consistency(gates: Gates) -> Tensor:
+def consistency(distance: Tensor) -> Tensor:
     """MSE of the heads' maps over the number of pairs of heads: falls as the heads agree.
+
+    Args:
+        distance: `abawkit.ops.attention_mse` over a batch, a scalar.
 
     Source: https://arxiv.org/abs/2407.12390, section 3.2, which describes the attention loss in this way.
     """
-    return attention_mse(gates)
+    return distance
 
 
-ATTENTION_LOSSES: Final[dict[Literal["diversity", "consistency"], Callable[[Gates], Tensor]]] = {
+ATTENTION_LOSSES: Final[dict[Literal["diversity", "consistency"], Callable[[Tensor], Tensor]]] = {
     "diversity": diversity,
     "consistency": consistency,
 }

@@ -96,6 +96,18 @@ class Losses(_Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
+class Checkpoints(_Section):
+    """How often a run saves what it needs to continue; none of this changes its result.
+
+    Attributes:
+        every: Steps between two checkpoints; there is one after each epoch too.
+        keep: Checkpoints that stay; with two, a damaged one loses no more than `every` steps.
+    """
+
+    every: Annotated[int, Field(ge=1)] = 500
+    keep: Annotated[int, Field(ge=2)] = 2
+
+
 class Recipe(_Section):
     """Every choice of a run.
 
@@ -103,17 +115,20 @@ class Recipe(_Section):
         network: Name of a network, see `abawkit.models.config.NETWORKS`.
         tasks: Tasks that are trained; the heads of others stay as they were.
         seed: Seed of weights, order and augmentation.
-        batch_size: Rows of a step; an epoch's last batches are evened out, so that none is tiny.
+        batch_size: Rows of a step, over all processes; an epoch's last batches are evened out, so that none is tiny.
         heads: First stage: everything frozen but the heads.
         all: Second stage: every parameter, with the attention loss.
         select: The protocol whose score chooses the best epoch.
+        patience: Epochs of the second stage without a better score after which the run ends; 0 for never.
         ema: Decay of the moving average of weights that is validated and kept; 0 for none.
-        precision: ``auto`` takes bfloat16 autocast on GPUs that have it.
+        precision: ``auto`` takes bfloat16 autocast on GPUs that have it; ``float64`` is for comparisons.
+        synchronise: Whether batch norms take the statistics of all processes' rows. The operator is then the reference.
         device: ``auto`` takes a GPU where there is one.
         optimizer: How gradients become steps.
         schedule: The learning rate within a stage.
         losses: Weights of the losses.
         augmentation: How training frames are varied.
+        checkpoints: How often what is needed to continue is saved.
     """
 
     network: str = "ddamfn"
@@ -123,13 +138,16 @@ class Recipe(_Section):
     heads: Stage = Stage(epochs=0)
     all: Stage = Stage(epochs=10)
     select: Literal["official", "strict"] = "official"
+    patience: Annotated[int, Field(ge=0)] = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    synchronise: bool = False
     device: str = "auto"
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     losses: Losses = Losses()
     augmentation: Augmentation = Augmentation()
+    checkpoints: Checkpoints = Checkpoints()
 
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
@@ -160,7 +178,24 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
         ConfigError: If there is no such recipe, it is not TOML, or a key or value is not what it must be; every such
             key is named.
     """
-    content = _content(source)
+    return parse_recipe(_text(source), source, changes)
+
+
+def parse_recipe(text: str, source: str, changes: Sequence[str] = ()) -> Recipe:
+    """Reads the text of a recipe.
+
+    Args:
+        text: TOML.
+        source: Where it comes from, for messages.
+        changes: As of `read_recipe`.
+
+    Raises:
+        ConfigError: As `read_recipe`.
+    """
+    try:
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source}: is not TOML: {error}") from error
     for change in changes:
         _apply(content, change)
     try:
@@ -192,22 +227,14 @@ def _shipped() -> Any:
     return files("abawkit.training") / "recipes"
 
 
-def _content(source: str) -> dict[str, Any]:
-    path = Path(source)
+def _text(source: str) -> str:
     if source in recipe_names():  # also where a file or folder of this name lies about; ./demo is a path
-        text = (_shipped() / f"{source}.toml").read_text()
-    else:
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            names = ", ".join(recipe_names())
-            raise ConfigError(
-                f"{source}: can't read this recipe ({error}); give a TOML file, or one of {names}"
-            ) from error
+        return str((_shipped() / f"{source}.toml").read_text())
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{source}: is not TOML: {error}") from error
+        return Path(source).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        names = ", ".join(recipe_names())
+        raise ConfigError(f"{source}: can't read this recipe ({error}); give a TOML file, or one of {names}") from error
 
 
 def _apply(content: dict[str, Any], change: str) -> None:

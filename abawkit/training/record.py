@@ -1,8 +1,8 @@
 """What a run writes down: what it was made of, a line an epoch, and the digests of its checkpoints."""
 
-import json
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -26,16 +26,26 @@ def environment(device: torch.device, operators: dict[str, str]) -> dict[str, An
         device: Where it ran.
         operators: Names of the implementations that it ran on, by operator.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     packages = ("abawkit", "torch", "numpy", "pandas", "pillow", "simplejpeg")
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
         "device": f"{device} ({name})",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "ops": operators,
         "git": git_commit(Path.cwd()),
     }
+
+
+def processor_name() -> str:
+    """What the processor calls itself, or its architecture where it has no name."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def git_commit(folder: Path) -> str | None:
@@ -55,9 +65,3 @@ def write_manifest(out: Path, curated: CuratedSet, environment: dict[str, Any], 
     """Writes ``manifest.json``: data, environment, and what the run adds."""
     data = {"policy": curated.policy, "table_digest": curated.digest, "folder": str(curated.folder.resolve())}
     write_json(out / MANIFEST, {"data": data, "environment": environment, **content})
-
-
-def append_metrics(out: Path, line: dict[str, Any]) -> None:
-    """Adds a line to ``metrics.jsonl``."""
-    with (out / METRICS).open("a") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -51,6 +54,51 @@ def test_a_plain_jpeg_has_the_pixels_that_pillow_reads(
     assert largest_difference(decoded.pixels, by_pillow(content)) <= 1
 
 
+@st.composite
+def jpegs(draw: st.DrawFn) -> bytes:
+    """A JPEG of any size, quality, sampling, order of scans and number of channels."""
+    side = st.one_of(st.just(FRAME_SIZE), st.integers(1, 160))
+    height, width, seed, quality = draw(side), draw(side), draw(st.integers(0, 9)), draw(st.integers(1, 100))
+    y, x = np.mgrid[:height, :width, :3][:2]
+    noise = np.random.default_rng(seed).normal(0, 8, (height, width, 3))
+    picture = (128 + 90 * np.sin((seed + 1) * x / 30 + np.arange(3)) * np.cos(y / 20) + noise).clip(0, 255)
+    image = Image.fromarray(picture.astype(np.uint8)).convert(draw(st.sampled_from(["RGB", "RGB", "L", "CMYK"])))
+    sampling = draw(st.sampled_from([0, 1, 2, "440", "411"])) if image.mode == "RGB" else 0
+    if isinstance(sampling, str):  # Pillow writes neither
+        return bytes(simplejpeg.encode_jpeg(np.asarray(image), quality, colorsubsampling=sampling))
+    progressive, restart = draw(st.booleans()), draw(st.integers(0, 2))
+    options: dict[str, Any] = {"subsampling": sampling, "progressive": progressive, "restart_marker_rows": restart}
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, **options)
+    return file.getvalue()
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(content=jpegs())
+def test_pillow_agrees_on_every_kind_of_jpeg(content: bytes) -> None:
+    expected = by_pillow(content)
+    if expected.shape[:2] != (FRAME_SIZE, FRAME_SIZE):
+        expected = np.asarray(Image.fromarray(expected).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.BILINEAR))
+    assert largest_difference(decode(content, "v/1.jpg").pixels, expected) <= 1
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(content=jpegs(), junk=st.binary(max_size=40), data=st.data())
+def test_a_cut_file_is_refused_or_whole(content: bytes, junk: bytes, data: st.DataObject) -> None:
+    """Also where what is lost is filled up with zeros, and where junk follows the end."""
+    whole = decode(content, "v/1.jpg").pixels
+    length = data.draw(st.one_of(st.integers(0, len(content + junk)), st.integers(len(content) - 30, len(content))))
+    cut = (content + junk)[:length]
+    for damaged in (cut, cut.ljust(len(content), b"\0")):
+        try:
+            pixels = decode(damaged, "v/1.jpg").pixels
+        except FrameError:
+            assert length < len(content)
+        else:
+            assert np.array_equal(pixels, whole)
+            assert length >= len(content)
+
+
 def test_channels_are_red_green_blue(encode: Encode) -> None:
     red = np.zeros((112, 112, 3), np.uint8)
     red[..., 0] = 255
@@ -81,6 +129,12 @@ def test_a_cmyk_jpeg_is_converted_as_pillow_does(scene: Scene, encode: Encode, t
     decoded = decode(bytes(content), "v/1.jpg")
     assert decoded.conversions == ("cmyk",)
     assert largest_difference(decoded.pixels, by_pillow(bytes(content))) <= 1
+
+
+def test_an_unusual_sampling_is_refused_and_not_called_damage(scene: Scene, encode: Encode) -> None:
+    content = encode(Image.fromarray(scene()).convert("CMYK"), subsampling=2)
+    with pytest.raises(FrameError, match="unusual sampling of its channels, which is not supported"):
+        decode(content, "v/1.jpg")
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3)])

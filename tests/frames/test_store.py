@@ -1,13 +1,18 @@
 import errno
+import gc
 import json
+import mmap
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from abawkit.errors import DataError
 from abawkit.files import sha256_of
@@ -89,6 +94,67 @@ def test_take_gives_frames_in_the_order_asked_for(packed: Path) -> None:
 def test_take_refuses_a_row_without_a_frame(packed: Path, index: int) -> None:
     with pytest.raises(IndexError, match=r"expected 0\.\.5"):
         PackedFrames.open(packed).take(np.array([0, index]))
+
+
+def mapping_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """All bytes of the mapped part of a file that an array is a view of."""
+    base: Any = pixels
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.obj if isinstance(base, memoryview) else base.base
+    assert isinstance(base, mmap.mmap)
+    return np.frombuffer(base, np.uint8)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 6), (0, 1), (3, 5), (5, 6)])
+def test_rows_are_a_view_of_the_mapped_file(packed: Path, start: int, stop: int) -> None:
+    store = PackedFrames.open(packed)
+    pixels = store.rows(start, stop)
+    assert np.array_equal(pixels, store.pixels[start:stop])
+    assert np.shares_memory(pixels, mapping_of(pixels))
+    assert type(pixels) is np.ndarray
+    assert pixels.flags.c_contiguous
+    assert np.shares_memory(torch.from_numpy(pixels).numpy(), pixels)  # torch warns of what can't be written to
+
+
+def test_no_rows_are_rows(packed: Path) -> None:
+    assert PackedFrames.open(packed).rows(6, 6).shape == (0, 112, 112, 3)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (4, 7), (3, 2), (7, 7)])
+def test_rows_that_are_not_in_the_store_are_refused(packed: Path, start: int, stop: int) -> None:
+    with pytest.raises(IndexError, match=r"expected a range within 0\.\.6"):
+        PackedFrames.open(packed).rows(start, stop)
+
+
+def test_taking_consecutive_frames_makes_no_copy(packed: Path) -> None:
+    store = PackedFrames.open(packed)
+    taken = store.take(np.arange(2, 5))
+    assert np.array_equal(taken, store.pixels[2:5])
+    assert np.shares_memory(taken, mapping_of(taken))
+    for indices in ([2, 4], [4, 3, 2], [2, 2, 3], [2, 3, 3]):
+        assert np.array_equal(store.take(np.array(indices)), store.pixels[indices])
+
+
+def test_writing_to_rows_changes_neither_the_file_nor_other_rows(packed: Path) -> None:
+    store = PackedFrames.open(packed)
+    before = store.rows(0, 6).copy()
+    first, second = store.rows(1, 4), store.take(np.arange(1, 4))
+    first[:] = 255 - first
+    assert np.array_equal(second, before[1:4])
+    assert np.array_equal(store.rows(0, 6), before)
+    assert np.array_equal(store.pixels, before)
+    del first
+    gc.collect()
+    assert sha256_of(packed / "frames.u8") == store.digest
+
+
+def test_a_dropped_store_closes_its_file_and_its_rows_stay(packed: Path) -> None:
+    store = PackedFrames.open(packed)
+    file, pixels, expected = store._file, store.rows(0, 2), store.pixels[:2].copy()
+    del store
+    gc.collect()
+    assert file.closed
+    assert np.array_equal(pixels, expected)
 
 
 def test_pixels_are_read_only(packed: Path) -> None:
@@ -184,4 +250,5 @@ def test_a_store_is_replaced_by_a_new_one(root: Path, packed: Path) -> None:
     new = PackedFrames.open(packed)
     assert len(new) == report.frames == 2
     assert len(old.pixels) == 6
+    assert np.array_equal(old.rows(3, 6), old.pixels[3:])  # of the file that was opened, not of the new one
     new.verify()

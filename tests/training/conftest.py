@@ -8,6 +8,7 @@ import pytest
 
 from abawkit.curation.curate import curate
 from abawkit.curation.sources import locate
+from abawkit.training.inputs import Inputs
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Trained, train
 
@@ -34,11 +35,11 @@ def labels_only(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def heads_run(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """One epoch of the heads alone."""
     out = tmp_path_factory.mktemp("heads")
-    return train(small_recipe(all=Stage(epochs=0)), curated, out)
+    return train(small_recipe(all=Stage(epochs=0)), Inputs(curated), out)
 
 
 @pytest.fixture(scope="session")
 def full_run(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Both stages, with a moving average."""
     out = tmp_path_factory.mktemp("full")
-    return train(small_recipe(ema=0.9), curated, out)
+    return train(small_recipe(ema=0.9), Inputs(curated), out)

@@ -17,6 +17,7 @@ from abawkit.models.weights import Weights, load_weights, save_weights, state_di
 from abawkit.scoring.score import Score
 from abawkit.training.data import evaluation_rows
 from abawkit.training.evaluation import evaluate
+from abawkit.training.inputs import Inputs
 from abawkit.training.recipe import Recipe, Stage, read_recipe
 from abawkit.training.run import Trained, train
 
@@ -38,14 +39,14 @@ def lines_of(run: Trained) -> list[dict[str, Any]]:
 
 
 def test_the_same_recipe_gives_the_same_weights(full_run: Trained, recipe: Make, curated: Path, tmp_path: Path) -> None:
-    again = train(recipe(ema=0.9), curated, tmp_path)
+    again = train(recipe(ema=0.9), Inputs(curated), tmp_path)
     for name in ("best", "last"):
         assert state_digest(weights_of(again, name).state) == state_digest(weights_of(full_run, name).state)
     assert again.figure == full_run.figure
 
 
 def test_another_seed_gives_other_weights(heads_run: Trained, recipe: Make, curated: Path, tmp_path: Path) -> None:
-    other = train(recipe(all=NOTHING, seed=1), curated, tmp_path)
+    other = train(recipe(all=NOTHING, seed=1), Inputs(curated), tmp_path)
     assert state_digest(weights_of(other).state) != state_digest(weights_of(heads_run).state)
 
 
@@ -53,8 +54,7 @@ def test_the_heads_stage_changes_nothing_but_the_heads(
     heads_run: Trained, recipe: Make, curated: Path, tmp_path: Path
 ) -> None:
     start, again = weights_of(heads_run), train(
-        recipe(all=NOTHING, seed=9), curated, tmp_path, weights=heads_run.out / "last.safetensors"
-    )  # fmt: skip
+        recipe(all=NOTHING, seed=9), Inputs(curated, heads_run.out / "last.safetensors"), tmp_path)  # fmt: skip
     end = weights_of(again).state
     changed = {name for name, value in start.state.items() if not torch.equal(value, end[name])}
     assert changed == {f"heads.{task}.{kind}" for task in ("va", "expression", "au") for kind in ("weight", "bias")}
@@ -105,15 +105,15 @@ def test_the_best_epoch_is_that_of_the_recipes_protocol_and_of_the_sum_of_its_ta
     official = iter([(0.5, 0.1, 0.1), (0.3, 0.3, 0.3), (0.1, 0.1, 0.6), (0.3, 0.3, 0.3)])
     strict = iter([(0.3, 0.3, 0.3), (0.1, 0.1, 0.1), (0.4, 0.4, 0.4), (0.0, 0.0, 0.0)])
 
-    def scripted(*_: object) -> dict[str, Score]:
+    def scripted(*_: object, **__: object) -> dict[str, Score]:
         parts = {"official": next(official), "strict": next(strict)}
         empty = Score("official", 1, 0, 0, 0, 0, 0, 0, [0.0] * 8, [0.0] * 12)
         return {name: replace(empty, ccc_va=v, expression_f1=e, au_f1=a, score=v + e + a)
                 for name, (v, e, a) in parts.items()}  # fmt: skip
 
-    monkeypatch.setattr("abawkit.training.run.evaluate", scripted)
-    monkeypatch.setattr("abawkit.training.run.training_step", lambda *_, **__: {"total": 1.0})
-    trained = train(recipe(heads=NOTHING, all=Stage(epochs=4), **changes), curated, tmp_path)
+    monkeypatch.setattr("abawkit.training.loop.evaluate", scripted)
+    monkeypatch.setattr("abawkit.training.learner.training_step", lambda *_, **__: {"total": 1.0})
+    trained = train(recipe(heads=NOTHING, all=Stage(epochs=4), **changes), Inputs(curated), tmp_path)
     assert trained.best_epoch == epoch
     assert trained.figure == pytest.approx(total)
     assert manifest_of(trained)["best"]["figure"] == pytest.approx(total)
@@ -146,7 +146,7 @@ def test_a_single_task_run_keeps_the_other_heads_and_names_its_task(
     heads_run: Trained, recipe: Make, curated: Path, tmp_path: Path
 ) -> None:
     start = heads_run.out / "last.safetensors"
-    trained = train(recipe(all=NOTHING, tasks=("va",), seed=3), curated, tmp_path, weights=start)
+    trained = train(recipe(all=NOTHING, tasks=("va",), seed=3), Inputs(curated, start), tmp_path)
     before, after = load_weights(start).state, weights_of(trained)
     changed = {name for name, value in before.items() if not torch.equal(value, after.state[name])}
     assert changed == {"heads.va.weight", "heads.va.bias"}
@@ -165,7 +165,7 @@ def test_a_run_starts_from_weights_without_heads(
     backbone["stem.0.norm.bias"] = backbone["stem.0.norm.bias"] + 0.25
     save_weights(tmp_path / "backbone.safetensors", kept.config, backbone)
     (tmp_path / "run").mkdir()
-    trained = train(recipe(all=NOTHING), curated, tmp_path / "run", weights=tmp_path / "backbone.safetensors")
+    trained = train(recipe(all=NOTHING), Inputs(curated, tmp_path / "backbone.safetensors"), tmp_path / "run")
     state = weights_of(trained).state
     assert all(torch.equal(state[name], value) for name, value in backbone.items())
 
@@ -174,7 +174,7 @@ def test_weights_of_another_network_are_refused(
     heads_run: Trained, recipe: Make, curated: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=r"last\.safetensors: these are not weights of this network"):
-        train(recipe(network="ddamfn"), curated, tmp_path, weights=heads_run.out / "last.safetensors")
+        train(recipe(network="ddamfn"), Inputs(curated, heads_run.out / "last.safetensors"), tmp_path)
 
 
 def test_losses_that_stay_bad_end_a_run_naming_frames_however_short_its_epochs(
@@ -186,9 +186,9 @@ def test_losses_that_stay_bad_end_a_run_naming_frames_however_short_its_epochs(
         seen.append(1)
         return {"total": float("nan")}
 
-    monkeypatch.setattr("abawkit.training.run.training_step", bad)
+    monkeypatch.setattr("abawkit.training.learner.training_step", bad)
     with pytest.raises(DataError, match=r"not finite in 3 steps in a row, the last with \S+/\d+\.jpg"):
-        train(recipe(batch_size=64, heads=Stage(epochs=5)), curated, tmp_path)  # three steps an epoch
+        train(recipe(batch_size=64, heads=Stage(epochs=5)), Inputs(curated), tmp_path)  # three steps an epoch
     assert len(seen) == 3
 
 
@@ -198,4 +198,4 @@ def test_a_learning_rate_that_breaks_the_network_ends_the_run_naming_frames(
 ) -> None:
     broken = recipe(batch_size=batch_size, heads=NOTHING, all=Stage(epochs=1, learning_rate=1e30))
     with pytest.raises(DataError, match=r"not finite .*/\d+\.jpg"):
-        train(broken, curated, tmp_path)
+        train(broken, Inputs(curated), tmp_path)

@@ -1,6 +1,9 @@
 """The rows that train, and the order in which an epoch sees them."""
 
+import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abawkit.curation.sources import FRAMES
 from abawkit.curation.table import open_curated
-from abawkit.errors import DataError
+from abawkit.errors import DataError, DataWarning
 from abawkit.labels import TASKS, Task
-from abawkit.training.data import epoch_batches, evaluation_rows, prefetched, training_rows
+from abawkit.models.config import NETWORKS
+from abawkit.models.network import DDAMFN
+from abawkit.training.data import FramedRows, epoch_batches, evaluation_rows, prefetched, training_rows
+from abawkit.training.evaluation import predict_rows
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -43,7 +50,47 @@ def test_prefetched_batches_come_with_their_own_frames(curated: Path) -> None:
     assert [batch.tolist() for batch, _ in got] == [batch.tolist() for batch in batches]
     for batch, pixels in got:
         for row, frame in zip(batch.tolist(), pixels, strict=True):
-            assert np.array_equal(frame, rows.store.pixels[rows.frames[row]])
+            assert np.array_equal(frame, rows.store.take(rows.frames[[row]])[0])
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4])
+def test_prefetching_goes_on_from_a_batch(curated: Path, start: int) -> None:
+    rows = evaluation_rows(open_curated(curated), "validation")
+    batches = np.array_split(np.arange(len(rows)), 4)
+    got = list(prefetched(rows, batches, start))
+    assert [batch.tolist() for batch, _ in got] == [batch.tolist() for batch in batches[start:]]
+    assert all(np.array_equal(pixels, rows.pixels(batch)) for batch, pixels in got)
+
+
+def test_no_batches_are_none(curated: Path) -> None:
+    assert list(prefetched(evaluation_rows(open_curated(curated), "validation"), [])) == []
+
+
+@pytest.mark.parametrize("start", [-1, 3])
+def test_a_batch_that_is_not_there_is_no_start(curated: Path, start: int) -> None:
+    with pytest.raises(ValueError, match=r"expected 0\.\.2"):
+        prefetched(evaluation_rows(open_curated(curated), "validation"), [np.arange(2)] * 2, start)
+
+
+def test_prefetching_reads_one_batch_ahead_and_ends_with_its_generator(curated: Path) -> None:
+    rows = evaluation_rows(open_curated(curated), "validation")
+    read: list[int] = []
+
+    class Counted:
+        def take(self, indices: Any) -> Any:
+            read.append(len(indices))
+            return rows.store.take(indices)
+
+        def __len__(self) -> int:
+            return len(rows.store)
+
+    counted = FramedRows(rows.annotations, rows.rows, rows.frames, Counted())
+    batches = prefetched(counted, [np.arange(5)] * 20)
+    next(batches)
+    next(batches)
+    batches.close()
+    assert 2 <= len(read) <= 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 @pytest.mark.parametrize("tasks", [("va",), ("expression",), ("au",), ("va", "au")])
@@ -79,3 +126,77 @@ def test_targets_keep_a_mask_a_task_and_a_row(curated: Path) -> None:
 def test_a_set_of_labels_alone_is_refused(labels_only: Path) -> None:
     with pytest.raises(DataError, match=r"holds labels only; run `abawkit curate`"):
         training_rows(open_curated(labels_only), TASKS)
+
+
+@pytest.fixture
+def images(release: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(release / FRAMES, tmp_path / "images"))
+
+
+@pytest.mark.parametrize("source", ["curated", "labels_only"])
+def test_rows_from_a_folder_are_those_of_the_packed_store(
+    source: str, curated: Path, release: Path, request: pytest.FixtureRequest
+) -> None:
+    opened, packed = open_curated(request.getfixturevalue(source)), open_curated(curated)
+    for found, expected in (
+        (training_rows(opened, ("va",), release / FRAMES), training_rows(packed, ("va",))),
+        (evaluation_rows(opened, "validation", release / FRAMES), evaluation_rows(packed, "validation")),
+    ):
+        assert found.annotations.digest == expected.annotations.digest
+        assert np.array_equal(found.rows, expected.rows)
+        which = np.random.default_rng(0).permutation(len(found))
+        assert np.array_equal(found.pixels(which), expected.pixels(which))
+
+
+def test_a_network_says_the_same_of_a_folder(curated: Path, release: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = DDAMFN(NETWORKS["ddamfn-nano"])
+    opened = open_curated(curated)
+    packed, folder = (evaluation_rows(opened, "validation", frames) for frames in (None, release / FRAMES))
+    first, second = (predict_rows(network, rows, torch.device("cpu")) for rows in (packed, folder))
+    assert np.array_equal(first.expression, second.expression)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_few_frames_that_cannot_be_had_leave_their_rows_out_with_a_warning(
+    curated: Path, images: Path, damage: str
+) -> None:
+    whole = training_rows(open_curated(curated), TASKS)
+    names = whole.annotations.images.to_pylist()
+    repeated = max(names, key=names.count)
+    lost = [repeated, names[-1]]
+    for name in lost:
+        if damage == "missing":
+            (images / name).unlink()
+        else:
+            (images / name).write_bytes((images / name).read_bytes()[:-100])
+    gone = sum(name in lost for name in names)
+    assert gone == 3
+    found = rf"2 of {len(set(names))} frames of the train split are missing or unreadable; 3 rows are left out"
+    kind = "missing" if damage == "missing" else "unreadable"
+    with pytest.warns(DataWarning, match=rf"{found}; the first frames: {repeated}: {kind} \(.*, {names[-1]}: {kind}"):
+        rows = training_rows(open_curated(curated), TASKS, images, max_missing=0.5)
+    kept = np.array([name not in lost for name in names])
+    assert rows.annotations.images.to_pylist() == whole.annotations.select(kept).images.to_pylist()
+    assert np.array_equal(rows.rows, whole.rows[kept])
+    assert np.array_equal(rows.pixels(np.arange(len(rows))), whole.pixels(np.flatnonzero(kept)))
+
+
+def test_more_frames_that_cannot_be_had_are_refused_before_an_epoch(curated: Path, images: Path) -> None:
+    opened = open_curated(curated)
+    names = sorted(set(opened.splits["train"].annotations.images.to_pylist()))
+    for name in names[:12]:
+        (images / name).unlink()
+    with pytest.raises(DataError, match=rf"12 of {len(names)} frames of the train split are missing") as caught:
+        training_rows(opened, TASKS, images)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 12
+    assert all("missing (No such file or directory)" in line for line in lines[1:11])
+    assert lines[-1].endswith("give the right folder with --frames; at most 0.1% may be left out")
+    assert len(evaluation_rows(opened, "validation", images)) == 50
+
+
+def test_a_folder_of_frames_that_is_not_there_is_refused(curated: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist; give the folder"):
+        training_rows(open_curated(curated), TASKS, tmp_path / "absent")

@@ -1,0 +1,263 @@
+"""Checkpoints as folders that are whole or not there: the newest whole one is found again after any crash."""
+
+import io
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+
+from abawkit.errors import DataError
+from abawkit.files import sha256, sha256_of, write_bytes, write_json
+
+CHECKPOINTS: Final = "checkpoints"
+FORMAT: Final = "abawkit.checkpoint.1"
+MANIFEST: Final = "manifest.json"
+STATE: Final = "state.pt"
+
+_NAME: Final = re.compile(r"(\d{4,})-(\d{6,})")
+_PARTIAL: Final = ".partial"
+_GONE: Final = f".gone{_PARTIAL}"
+
+
+class Place(NamedTuple):
+    """A moment of a run.
+
+    Attributes:
+        epoch: Epoch, from 0.
+        batch: Batches of that epoch that are done. All of them: its validation comes next.
+    """
+
+    epoch: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """Name of its checkpoint's folder."""
+        return f"{self.epoch:04d}-{self.batch:06d}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files are all there, each with the digest that its manifest says.
+
+    Attributes:
+        folder: Its folder.
+        place: Where the run was.
+        digests: SHA-256 of each file, by name.
+    """
+
+    folder: Path
+    place: Place
+    digests: Mapping[str, str]
+
+    def state(self) -> dict[str, Any]:
+        """What its ``state.pt`` holds: numbers, text and tensors; nothing that could run code is unpickled.
+
+        Raises:
+            DataError: If it holds anything else: a digest says that a file is as it was written, not who wrote it.
+        """
+        path = self.folder / STATE
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's advice about formats, which a user can't act on
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # what is no state can end in any of Python's exceptions
+            raise DataError(
+                f"{path}: can't be loaded ({type(error).__name__}): it holds more than numbers, text and tensors, or "
+                "was not written by a run. Nothing in it was run; continue from another checkpoint"
+            ) from error
+        if not isinstance(content, dict):
+            raise DataError(
+                f"{path}: holds a {type(content).__name__}, expected a dict; continue from another checkpoint"
+            )
+        return content
+
+
+def write_checkpoint(
+    run: Path, place: Place, state: Mapping[str, Any], write: Callable[[Path], None], *, keep: int
+) -> Path:
+    """Writes a checkpoint of a run, and removes older ones until `keep` are left.
+
+    The folder is written under another name, file by file, each flushed to the disk, the manifest with the digests
+    last; then it is renamed. A crash at any moment leaves the checkpoints that were there before.
+
+    Args:
+        run: The run's folder.
+        place: Where the run is. A whole checkpoint of this place is left as it is: it says the same.
+        state: Numbers, text, tensors, and dicts and lists of them.
+        write: Writes the other files into a folder.
+        keep: Checkpoints to keep, at least 1; with 2, one is left if the newest is damaged. Newer ones than this one,
+            which a run has left behind when it went on from before them, don't count; those that are damaged go.
+
+    Raises:
+        DataError: If the disk is full or failing; the older checkpoints are whole.
+    """
+    folder = run / CHECKPOINTS
+    target, partial = folder / place.name, folder / (place.name + _PARTIAL)
+    try:
+        if not folder.is_dir():
+            folder.mkdir()
+            _flush(run)
+        _remove_leftovers(folder, partial)
+        if _defect(target):
+            partial.mkdir()
+            write(partial)
+            write_bytes(partial / STATE, _serialised(state))
+            files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in _files(partial)}
+            content = {"format": FORMAT, "epoch": place.epoch, "batch": place.batch, "files": files}
+            write_json(partial / MANIFEST, {**content, "sha256": _digest(content)})
+            _flush(partial)
+            _discard(target)
+            partial.rename(target)
+            _flush(folder)
+        _thin(run, place, keep)
+    except (OSError, DataError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{target}: can't write this checkpoint ({error.strerror}); those before it are whole\n"
+            "make room and continue with --resume"
+        ) from error
+    return target
+
+
+def newest_checkpoint(run: Path, place: Place | None = None) -> tuple[Checkpoint | None, list[str]]:
+    """Finds the newest whole checkpoint of a run.
+
+    Args:
+        run: The run's folder.
+        place: Consider the checkpoint of this place alone.
+
+    Returns:
+        The checkpoint, or None where the run has none; and for each newer one what is wrong with it.
+
+    Raises:
+        DataError: If there are checkpoints and none is whole.
+    """
+    problems: list[str] = []
+    for found, folder in _generations(run):
+        if place and found != place:
+            continue
+        if defect := _defect(folder):
+            problems.append(f"{folder}: {defect}")
+            continue
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        return Checkpoint(folder, found, {name: entry["sha256"] for name, entry in files.items()}), problems
+    if problems:
+        raise DataError("\n".join([*problems, "no checkpoint of this run is whole; start it anew with --force"]))
+    return None, []
+
+
+def has_checkpoints(run: Path) -> bool:
+    """Whether a folder holds checkpoints, whole or not."""
+    return bool(_generations(run))
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Checks every file of one checkpoint.
+
+    Raises:
+        DataError: If it is not whole; the message says what is wrong.
+    """
+    if defect := _defect(folder):
+        raise DataError(f"{folder}: {defect}; continue from another checkpoint of its run")
+
+
+def keep_file(source: Path, folder: Path) -> None:
+    """Adds a file to a checkpoint that is being written: as a second name of it, or a copy where that can't be."""
+    try:
+        os.link(source, folder / source.name)
+    except OSError:
+        write_bytes(folder / source.name, source.read_bytes())
+
+
+def _generations(run: Path) -> list[tuple[Place, Path]]:
+    """Checkpoints by name, the newest first."""
+    folder = run / CHECKPOINTS
+    found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(((Place(int(m[1]), int(m[2])), path) for m, path in found if m), reverse=True)
+
+
+def _defect(folder: Path) -> str:
+    """What is wrong with a checkpoint; empty where nothing is."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        digest = manifest.pop("sha256")
+        if manifest["format"] != FORMAT:
+            return f"has format {manifest['format']!r}, expected {FORMAT!r}"
+        if digest != _digest(manifest):
+            return f"{MANIFEST} is damaged: its digest is not the one that it names"
+        entries = [(folder / _plain(name), int(e["bytes"]), e["sha256"]) for name, e in manifest["files"].items()]
+    except OSError as error:
+        return f"{MANIFEST} can't be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"{MANIFEST} is damaged ({error})"
+    for path, size, expected in entries:
+        try:
+            if (found := path.stat().st_size) != size:
+                return f"{path.name} has {found:,} bytes, expected {size:,}"
+            if (got := sha256_of(path)) != expected:
+                return f"{path.name} has SHA-256 {got}, expected {expected}: it is damaged"
+        except OSError as error:
+            return f"{path.name} can't be read ({error.strerror})"
+    return ""
+
+
+def _plain(name: str) -> str:
+    if "\0" in name or Path(name).name != name:
+        raise ValueError(f"names a file {name!r}")
+    return name
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode())
+
+
+def _serialised(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+
+
+def _thin(run: Path, place: Place, keep: int) -> None:
+    """Removes what is not to be kept beside the checkpoint of a place."""
+    others = [(found, folder) for found, folder in _generations(run) if found != place]
+    older = [folder for found, folder in others if found < place]
+    damaged = [folder for found, folder in others if found > place and _defect(folder)]
+    for folder in [*older[keep - 1 :], *damaged]:
+        _discard(folder)
+
+
+def _flush(folder: Path) -> None:
+    """Brings the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(folder: Path) -> None:
+    """Removes a checkpoint; under another name, so that half of one is never taken for one."""
+    if folder.exists():
+        gone = folder.with_name(folder.name + _GONE)  # not the name of the one that replaces it
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path, needed: Path) -> None:
+    """Removes what a crash left behind; it is an error only where its place is needed."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        shutil.rmtree(path, ignore_errors=path != needed)

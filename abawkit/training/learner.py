@@ -1,0 +1,215 @@
+"""What learns: the network, its moving average and the optimiser; how they take a step, and how they are saved."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from abawkit.errors import ConfigError
+from abawkit.frames.augment import augment
+from abawkit.models.network import DDAMFN
+from abawkit.models.weights import apply_weights, load_weights, save_weights
+from abawkit.tables import Array
+from abawkit.training.balance import au_weights, expression_weights
+from abawkit.training.checkpoint import Checkpoint
+from abawkit.training.data import FramedRows
+from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer
+from abawkit.training.processes import Processes
+from abawkit.training.recipe import Recipe, Schedule, Stage
+from abawkit.training.step import Objective, training_step
+from abawkit.training.synchronised import SynchronisedBatchNorm
+
+NETWORK: Final = "network.safetensors"
+AVERAGE: Final = "average.safetensors"
+
+
+class Scheduled(NamedTuple):
+    """An epoch of a run's plan.
+
+    Attributes:
+        name: ``heads`` or ``all``.
+        stage: The stage that it belongs to.
+        within: Epoch of that stage, from 0.
+    """
+
+    name: str
+    stage: Stage
+    within: int
+
+    def learning_rate(self, schedule: Schedule, batch: int, batches: int) -> float:
+        """Of the step on a batch: that of its middle."""
+        moment = self.within + (batch + 0.5) / batches
+        return self.stage.learning_rate * learning_rate_factor(schedule, moment, self.stage.epochs)
+
+
+class _Means(NamedTuple):
+    """What a stage trains with."""
+
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    network: nn.Module  # what steps call: the network, or what stands for it among several processes
+
+
+class Learner:
+    """The network and all that changes it.
+
+    Attributes:
+        network: Trained in place.
+        average: Moving average of its weights, or None.
+        validated: The network to validate and keep: one with the averaged weights, or the network itself.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: DDAMFN,
+        rows: FramedRows,
+        device: torch.device,
+        *,
+        bfloat16: bool,
+        processes: Processes,
+    ) -> None:
+        self.recipe, self.network, self.rows, self.device = recipe, network, rows, device
+        self.bfloat16, self.processes = bfloat16, processes
+        self.average = MovingAverage(network, recipe.ema) if recipe.ema else None
+        self.validated = copy.deepcopy(network) if recipe.ema else network
+        self.means: _Means | None = None
+        self.restored: dict[str, Any] | None = None  # the optimiser's state, until there is an optimiser
+
+    def begin_epoch(self, scheduled: Scheduled, *, fresh: bool) -> None:
+        """Prepares for an epoch; the optimiser and the schedule start anew in each stage.
+
+        Args:
+            scheduled: The epoch.
+            fresh: Whether no batch of its stage has been seen.
+        """
+        if self.means is None or fresh:
+            self.means = self._begin_stage(scheduled, fresh)
+        # a frozen backbone keeps its batch statistics too
+        self.network.train(scheduled.name == "all")
+        self.network.heads.train()
+
+    def _begin_stage(self, scheduled: Scheduled, fresh: bool) -> _Means:
+        recipe, heads_only = self.recipe, scheduled.name == "heads"
+        for parameter in self.network.backbone_parameters():
+            parameter.requires_grad_(not heads_only)
+        for task, head in self.network.heads.items():  # a head that isn't trained has no gradient to wait for
+            head.requires_grad_(task in recipe.tasks)
+        chosen = self.network.head_parameters() if heads_only else self.network.parameters()
+        parameters = [p for p in chosen if p.requires_grad]
+        optimizer = make_optimizer(parameters, recipe.optimizer, scheduled.stage.learning_rate)
+        if self.restored and not fresh:
+            optimizer.load_state_dict(self.restored)
+        self.restored = None
+        gpu = [self.device] if self.device.type == "cuda" else None
+        alone = self.processes.count == 1
+        network = self.network if alone else DistributedDataParallel(self.network, device_ids=gpu)
+        return _Means(self._objective(attention=not heads_only and recipe.losses.attention > 0), optimizer, network)
+
+    def _objective(self, *, attention: bool) -> Objective:
+        losses, annotations = self.recipe.losses, self.rows.annotations
+
+        def tensor(values: Array) -> torch.Tensor:
+            return torch.from_numpy(values).to(device=self.device, dtype=torch.float32)
+
+        balanced = losses.expression_weights == "balanced", losses.au_weights == "balanced"
+        return Objective(
+            losses,
+            self.recipe.tasks,
+            attention,
+            tensor(expression_weights(annotations, losses.balance)) if balanced[0] else None,
+            tensor(au_weights(annotations, losses.balance)) if balanced[1] else None,
+            self.processes,
+        )
+
+    def step(self, learning_rate: float, epoch: int, batch: Array, part: Array, pixels: Array) -> dict[str, float]:
+        """One step; see `training_step` for what it returns.
+
+        Args:
+            learning_rate: Of this step.
+            epoch: Of the run, for augmentation.
+            batch: Rows of the batch.
+            part: Those that this process takes.
+            pixels: Their frames, uint8 (n, 112, 112, 3).
+
+        Raises:
+            ConfigError: If there is not enough memory.
+            RuntimeError: Before `begin_epoch`.
+        """
+        if self.means is None:
+            raise RuntimeError("begin_epoch comes first")
+        objective, optimizer, network = self.means
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        with enough_memory(self.recipe.batch_size), self._statistics():
+            frames = torch.from_numpy(pixels).to(self.device, non_blocking=True)
+            numbers = self.rows.rows[part]
+            images = augment(frames, numbers, seed=self.recipe.seed, epoch=epoch, config=self.recipe.augmentation)
+            images = images.to(next(self.network.parameters()).dtype)
+            targets = self.rows.targets(batch, self.device)
+            return training_step(network, objective, optimizer, images, targets, self.recipe, bfloat16=self.bfloat16)
+
+    def _statistics(self) -> AbstractContextManager[Any]:
+        wanted = self.recipe.synchronise and self.processes.count > 1
+        return SynchronisedBatchNorm() if wanted else nullcontext()
+
+    def average_in(self) -> None:
+        """Takes the weights of a step that counted into the moving average."""
+        if self.average:
+            self.average.update(self.network)
+
+    def prepare_validation(self) -> DDAMFN:
+        """The network to validate, the same in all processes."""
+        if self.average:
+            self.validated.load_state_dict(self.average.state)
+        self.processes.share(self.validated.buffers())  # each has the running statistics of its own rows
+        return self.validated
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint's ``state.pt`` holds of this; the weights lie beside it."""
+        return {
+            "optimizer": self.means.optimizer.state_dict() if self.means else self.restored,
+            "average_steps": self.average.steps if self.average else 0,
+        }
+
+    def write_weights(self, folder: Path) -> None:
+        """Writes the weights of a checkpoint into its folder."""
+        save_weights(folder / NETWORK, self.network.config, self.network.state_dict())
+        if self.average:
+            save_weights(folder / AVERAGE, self.network.config, self.average.state)
+
+    def restore(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
+        """Takes up what a checkpoint holds; before the first epoch."""
+        apply_weights(self.network, load_weights(checkpoint.folder / NETWORK).state, str(checkpoint.folder / NETWORK))
+        if self.average:
+            kept = load_weights(checkpoint.folder / AVERAGE).state
+            for name, value in self.average.state.items():
+                value.copy_(kept[name])
+            self.average.steps = state["average_steps"]
+        self.restored = state["optimizer"]
+
+
+@contextmanager
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """Turns running out of memory into an error that says what helps.
+
+    Raises:
+        ConfigError: If there is not enough memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        if not (on_gpu or isinstance(error, MemoryError) or "can't allocate memory" in text):
+            raise
+        raise ConfigError(
+            f"out of {'GPU memory' if on_gpu else 'memory'} with a batch of {batch_size} frames "
+            f"({text.splitlines()[0] if text else 'allocation failed'})\n"
+            "set a smaller batch_size, or a smaller network; a checkpoint that was written before is kept"
+        ) from error

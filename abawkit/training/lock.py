@@ -1,0 +1,77 @@
+"""One run a folder: a lock that ends with its process, however that ends."""
+
+import errno
+import fcntl
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from abawkit.errors import ConfigError, DataWarning, printable
+
+LOCK: Final = "lock"
+"""Name of the file, which holds host and process of the run; it is there while a run is, or after one was killed."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder's lock for the length of the block.
+
+    The lock is the kernel's (``flock``): it goes with the process, so that what a killed run left behind stops nobody.
+
+    Args:
+        folder: A folder that exists.
+
+    Raises:
+        ConfigError: If another run holds the lock; host and process are named.
+
+    Warns:
+        DataWarning: If the lock is taken over from a run that was killed, or the file system has no locks.
+    """
+    path = folder / LOCK
+    descriptor = _acquire(path)
+    try:
+        if left := os.read(descriptor, 1000):
+            owner = printable(left.decode(errors="replace").strip())
+            warnings.warn(f"{path}: was left by a run that was killed ({owner}); taken over", DataWarning, stacklevel=3)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock goes: whoever waits for this very file looks whether it is there
+        os.close(descriptor)
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = printable(os.read(descriptor, 1000).decode(errors="replace").strip()) or "another process"
+            os.close(descriptor)
+            raise ConfigError(
+                f"{path.parent}: a run is writing here ({owner}); give another folder, or wait until it has ended"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                os.close(descriptor)
+                raise
+            warnings.warn(
+                f"{path.parent}: this file system has no locks; make sure that no other run writes here",
+                DataWarning,
+                stacklevel=4,
+            )
+        if _is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # its run ended, and took the file along, between the two calls
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,256 @@
+"""The loop: epochs of two stages, validation after each, and checkpoints from which it goes on bit for bit."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from abawkit.errors import DataError, StoppedError, printable
+from abawkit.files import sha256_of, write_bytes
+from abawkit.models.weights import save_weights, state_digest
+from abawkit.tables import Array
+from abawkit.training.checkpoint import Checkpoint, Place, keep_file, write_checkpoint
+from abawkit.training.data import FramedRows, epoch_batches, prefetched
+from abawkit.training.evaluation import brief, evaluate, figure
+from abawkit.training.learner import Learner, Scheduled, enough_memory
+from abawkit.training.progress import Progress, generators, set_generators
+from abawkit.training.record import BEST, LAST, METRICS
+from abawkit.training.stopping import Stop
+
+BAD_STEPS: Final = 5
+"""Steps in a row without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run is, after a step.
+
+    Attributes:
+        stage: ``heads`` or ``all``.
+        epoch: Epoch of the run, from 0.
+        epochs: Epochs of the run.
+        steps: Steps of the run.
+        done: Images seen by the run.
+        total: Images that it will see.
+        images_per_second: Over the present epoch.
+        learning_rate: Of the last step.
+        losses: Of the last step.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    steps: int
+    done: int
+    total: int
+    images_per_second: float
+    learning_rate: float
+    losses: Mapping[str, float]
+
+
+class Hooks(NamedTuple):
+    """What is called as a run goes on, in the first process.
+
+    Attributes:
+        on_step: After each step.
+        on_epoch: With each line of ``metrics.jsonl``.
+    """
+
+    on_step: Callable[[Moment], None] | None = None
+    on_epoch: Callable[[dict[str, Any]], None] | None = None
+
+
+class Loop:
+    """A run in motion: `progress` and the learner are all that its next step depends on."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        validation: FramedRows,
+        out: Path,
+        *,
+        notes: Mapping[str, Any],
+        stop: Stop,
+        hooks: Hooks,
+    ) -> None:
+        self.learner, self.validation, self.out = learner, validation, out
+        self.notes, self.stop, self.hooks = notes, stop, hooks
+        self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
+        self.progress = Progress()
+        self.started = time.monotonic()
+        stages = (("heads", self.recipe.heads), ("all", self.recipe.all))
+        self.plan = [Scheduled(name, stage, i) for name, stage in stages for i in range(stage.epochs)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is no epoch left."""
+        return self.progress.place.epoch >= len(self.plan)
+
+    def run(self) -> None:
+        """Goes on from where the run is to its end.
+
+        Raises:
+            StoppedError: If a signal asked for it; what is needed to continue has been saved.
+            ConfigError: If there is not enough memory for a step.
+            DataError: If losses or answers stop being finite, or the disk is full.
+        """
+        self.end_if_asked()
+        while not self.finished:
+            scheduled = self.plan[self.progress.place.epoch]
+            fresh = scheduled.within == 0 and self.progress.place.batch == 0
+            self.progress.stale = 0 if fresh else self.progress.stale
+            self.learner.begin_epoch(scheduled, fresh=fresh)
+            batches = self.batches(self.progress.place.epoch)
+            if self.progress.place.batch < len(batches):
+                self.train_epoch(scheduled, batches)
+            self.validate(scheduled, len(batches))
+            self.progress.end_epoch()
+            if 0 < self.recipe.patience <= self.progress.stale and scheduled.name == "all":
+                self.progress.place = Place(len(self.plan), 0)
+            self.save()
+            self.end_if_asked(save=False)
+
+    def batches(self, epoch: int) -> list[Array]:
+        """The batches of an epoch, over all processes."""
+        return epoch_batches(len(self.rows), self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
+
+    def train_epoch(self, scheduled: Scheduled, batches: Sequence[Array]) -> None:
+        """The rest of a pass over the training rows."""
+        progress = self.progress
+        epoch, start = progress.place
+        began, before, seen = time.monotonic(), progress.epoch_seconds, 0
+        parts = [self.processes.part(batch) for batch in batches]
+        for i, (part, pixels) in enumerate(prefetched(self.rows, parts, start), start):
+            rate = scheduled.learning_rate(self.recipe.schedule, i, len(batches))
+            losses = self.learner.step(rate, epoch, batches[i], part, pixels)
+            rows = len(batches[i])
+            progress.place = Place(epoch, i + 1)
+            progress.steps, progress.done, seen = progress.steps + 1, progress.done + rows, seen + rows
+            progress.epoch_seconds = before + time.monotonic() - began
+            if math.isnan(losses["total"]):
+                progress.bad += 1
+                self.refuse_bad(batches[i])
+            else:
+                progress.bad, progress.counted = 0, progress.counted + rows
+                for key, value in losses.items():
+                    progress.sums[key] = progress.sums.get(key, 0.0) + value * rows
+                self.learner.average_in()
+                self.tell(scheduled, seen / max(time.monotonic() - began, 1e-9), rate, losses)
+            if progress.steps % self.recipe.checkpoints.every == 0 and i + 1 < len(batches):
+                self.save()
+            self.end_if_asked()
+
+    def tell(self, scheduled: Scheduled, speed: float, learning_rate: float, losses: dict[str, float]) -> None:
+        """Calls what wants to know of each step."""
+        if self.hooks.on_step and self.processes.first:
+            progress, epochs = self.progress, len(self.plan)
+            at = (progress.place.epoch, epochs, progress.steps, progress.done, epochs * len(self.rows))
+            self.hooks.on_step(Moment(scheduled.name, *at, speed, learning_rate, losses))
+
+    def refuse_bad(self, batch: Array) -> None:
+        """Ends a run whose losses are not finite, naming the frames that it saw last."""
+        bad = self.progress.bad
+        if bad < min(BAD_STEPS, -(-len(self.rows) // self.recipe.batch_size)):
+            return
+        names = ", ".join(printable(name) for name in self.rows.annotations.images.take(batch[:10]).to_pylist())
+        raise DataError(
+            f"the loss or its gradient was not finite in {bad} steps in a row, the last with {names}, ...\n"
+            "lower the learning rate, or set optimizer.clip; checkpoints and an epoch that was finished before are kept"
+        )
+
+    def validate(self, scheduled: Scheduled, batches: int) -> None:
+        """Scores what this epoch has led to, writes it down, and keeps the weights."""
+        progress, tasks = self.progress, self.recipe.tasks
+        network, device = self.learner.prepare_validation(), self.learner.device
+        with enough_memory(self.recipe.batch_size):
+            scores = evaluate(network, self.validation, device, processes=self.processes, between=self.end_if_asked)
+        line: dict[str, Any] = {
+            "epoch": progress.place.epoch,
+            "stage": scheduled.name,
+            "losses": {key: value / progress.counted for key, value in progress.sums.items()},
+            "learning_rate": scheduled.learning_rate(self.recipe.schedule, batches - 1, batches),
+            "seconds": round(progress.epoch_seconds, 3),
+            "images_per_second": round(len(self.rows) / max(progress.epoch_seconds, 1e-9), 1),
+            "figure": figure(scores[self.recipe.select], tasks),
+            **{str(protocol): brief(result) for protocol, result in scores.items()},
+        }
+        progress.history.append(json.dumps(line, allow_nan=False))
+        better = line["figure"] > progress.figure
+        progress.stale = 0 if better else progress.stale + 1
+        if better:
+            progress.best_epoch, progress.figure = progress.place.epoch, line["figure"]
+            progress.scores = {str(protocol): result.as_dict() for protocol, result in scores.items()}
+        if self.processes.first:
+            self.keep([LAST, BEST] if better else [LAST], line["figure"])
+            self.write_metrics()
+            if self.hooks.on_epoch:
+                self.hooks.on_epoch({**line, "steps": progress.steps})
+
+    def keep(self, names: Sequence[str], reached: float) -> None:
+        """Writes the weights that were validated."""
+        network = self.learner.validated
+        state = network.state_dict()
+        notes = {
+            "tasks": ",".join(self.recipe.tasks),
+            "epoch": str(self.progress.place.epoch),
+            "figure": f"{reached:.6f}",
+            "protocol": self.recipe.select,
+        }
+        for name in names:
+            save_weights(self.out / name, network.config, state, notes)
+            self.progress.digests[name] = state_digest(state)
+
+    def end_if_asked(self, *, save: bool = True) -> None:
+        """Saves and ends the run, in all processes, if a signal asked one of them."""
+        if not self.processes.any(bool(self.stop.signal)):
+            return
+        if save:
+            self.save()
+        asked = f"stopped by {self.stop.name}" if self.stop.signal else "stopped, as another process was"
+        raise StoppedError(
+            f"{asked} after step {self.progress.steps:,}; everything is kept: "
+            f"continue with `abawkit train --resume --out {self.out}`",
+            self.stop.signal or 15,
+        )
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        if not self.processes.first:
+            return
+        progress = self.progress
+        now = time.monotonic()
+        progress.seconds, self.started = progress.seconds + now - self.started, now
+        state = {
+            **self.notes,
+            "progress": progress.as_dict(),
+            **self.learner.state(),
+            "generators": generators(),
+        }
+        write_checkpoint(self.out, progress.place, state, self.write_weights, keep=self.recipe.checkpoints.keep)
+
+    def write_weights(self, folder: Path) -> None:
+        """The weights of a checkpoint, with the best ones so far."""
+        self.learner.write_weights(folder)
+        if self.progress.best_epoch >= 0:
+            keep_file(self.out / BEST, folder)
+
+    def write_metrics(self) -> None:
+        """Writes ``metrics.jsonl``: whole, so that it never says more than the run has done."""
+        write_bytes(self.out / METRICS, "".join(f"{text}\n" for text in self.progress.history).encode())
+
+    def restore(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
+        """Takes up a run where a checkpoint left it; what a later moment left in the folder is put back."""
+        self.learner.restore(checkpoint, state)
+        self.progress = Progress.from_dict(state["progress"])
+        self.notes = {**self.notes, "weights": state["weights"]}
+        set_generators(state["generators"])
+        if not self.processes.first:
+            return
+        if BEST not in checkpoint.digests:
+            (self.out / BEST).unlink(missing_ok=True)
+        elif not (self.out / BEST).is_file() or sha256_of(self.out / BEST) != checkpoint.digests[BEST]:
+            write_bytes(self.out / BEST, (checkpoint.folder / BEST).read_bytes())
+        self.write_metrics()

@@ -1,0 +1,149 @@
+"""Several processes that train one network: who they are, and what they tell each other.
+
+``torchrun`` starts them; gradients are averaged by torch's DistributedDataParallel. What stands here makes the losses
+those of the whole batch, so that the number of processes changes nothing but the speed.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from abawkit.errors import AbawkitError, ConfigError
+from abawkit.tables import Array
+
+TIMEOUT: Final = timedelta(minutes=10)
+"""How long a process waits for another one before all of them end. One that dies is noticed at once."""
+
+
+class LostProcessError(AbawkitError):
+    """Another process of the run is gone, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of a run; by default it is alone.
+
+    Attributes:
+        rank: Its number, from 0; number 0 writes and speaks for all.
+        count: How many there are.
+        restarts: How often all of them were started again after a failure.
+    """
+
+    rank: int = 0
+    count: int = 1
+    restarts: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    def sizes(self, rows: int) -> list[int]:
+        """How many of `rows` consecutive rows each process takes; they differ by one at most."""
+        return [len(part) for part in np.array_split(np.arange(rows), self.count)]
+
+    def part(self, batch: Array) -> Array:
+        """The rows of a batch that this process takes, in their order."""
+        return np.array_split(batch, self.count)[self.rank]
+
+    def gathered(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
+        """The rows of all processes in their order; gradients flow to the own rows alone.
+
+        The gradient of a loss of all rows is thus, in each process, the part that its own rows have in it; the sum
+        over the processes is the whole.
+
+        Args:
+            own: Rows of this process, (sizes[rank], ...).
+            sizes: Rows of each process.
+        """
+        if self.count == 1:
+            return own
+        padded = own.new_zeros((max(sizes), *own.shape[1:]))
+        padded[: len(own)] = own.detach()
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([own if r == self.rank else parts[r][:n] for r, n in enumerate(sizes)])
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in one of the processes; all of them must ask."""
+        if self.count == 1:
+            return flag
+        votes = torch.tensor([float(flag)], device=_device())
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return bool(votes.item())
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Gives all processes what the first one has, in place."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+    def from_first(self, numbers: Sequence[int]) -> list[int]:
+        """What the first process says; all of them must ask, with as many numbers."""
+        if self.count == 1:
+            return list(numbers)
+        tensor = torch.tensor(numbers, dtype=torch.int64, device=_device())
+        dist.broadcast(tensor, 0)
+        told: list[int] = tensor.tolist()
+        return told
+
+
+ALONE: Final = Processes()
+"""One process."""
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Joins the other processes of this run, where ``torchrun`` started several; leaves them at the end of the block.
+
+    NCCL connects GPUs, one for each process of a machine; gloo connects CPUs.
+
+    Args:
+        device: The recipe's device.
+
+    Raises:
+        ConfigError: If there are fewer GPUs than processes on this machine.
+        LostProcessError: If another process ends, or does not answer for `TIMEOUT`.
+    """
+    count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if count < 2:
+        yield Processes(restarts=restarts)
+        return
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if gpu:
+        local, here = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= here:
+            raise ConfigError(f"{local + 1} processes or more and {here} GPUs; give torchrun --nproc-per-node {here}")
+        torch.cuda.set_device(local)
+    try:
+        dist.init_process_group("nccl" if gpu else "gloo", timeout=TIMEOUT)
+        yield Processes(rank, count, restarts)
+    except (dist.DistError, RuntimeError) as error:
+        if not _is_about_processes(error):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise LostProcessError(
+            f"process {rank} of {count}: another process is gone or does not answer ({first})\n"
+            "its own message stands above or in its log; continue with --resume"
+        ) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _is_about_processes(error: Exception) -> bool:
+    words = ("gloo", "nccl", "connection", "process group", "store", "timed out")
+    return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

@@ -1,0 +1,88 @@
+"""How far a run has come, and everything beside weights that the next step depends on."""
+
+import math
+import random
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from abawkit.training.checkpoint import Place
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        place: Epoch, and batches of it that are done.
+        steps: Steps of the run.
+        done: Images seen by the run.
+        sums: Each loss of the present epoch, summed over the images that count.
+        counted: Images of the present epoch whose loss was finite.
+        bad: Steps in a row without a finite loss; over epochs too, as an epoch can be short.
+        epoch_seconds: Time spent on the present epoch's steps.
+        seconds: Time spent on the run.
+        best_epoch: Epoch of the best weights; -1 before there is one.
+        figure: Its figure: the sum of the trained tasks' parts of the score under the recipe's protocol.
+        scores: Its scores by protocol, as `Score.as_dict` gives them.
+        stale: Epochs of the present stage since the best one.
+        history: The lines of ``metrics.jsonl``.
+        digests: Digest of the weights of each file that was written, by name.
+        resumed: For each time that the run was continued, from which checkpoint, and what was other than before.
+    """
+
+    place: Place = field(default_factory=lambda: Place(0, 0))
+    steps: int = 0
+    done: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    counted: int = 0
+    bad: int = 0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    best_epoch: int = -1
+    figure: float = -math.inf
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stale: int = 0
+    history: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    resumed: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {**asdict(self), "place": list(self.place)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """What `as_dict` gave."""
+        return cls(**{**content, "place": Place(*content["place"])})
+
+    def end_epoch(self) -> None:
+        """Moves on to the next epoch."""
+        self.place = Place(self.place.epoch + 1, 0)
+        self.sums, self.counted, self.epoch_seconds = {}, 0, 0.0
+
+
+def generators() -> dict[str, Any]:
+    """The state of every generator of random numbers, as numbers and tensors.
+
+    Nothing in abawkit draws from them after the weights; an operator from elsewhere may.
+    """
+    name, words, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global one, whoever uses it
+    return {
+        "python": random.getstate(),
+        "numpy": [name, torch.from_numpy(np.asarray(words).astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_generators(state: dict[str, Any]) -> None:
+    """Brings every generator into the state that `generators` found it in."""
+    random.setstate(state["python"])
+    name, words, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, words.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

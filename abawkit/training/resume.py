@@ -1,0 +1,135 @@
+"""Continuing a run: its newest whole checkpoint, and whether what is here is what the run was made of."""
+
+import tomllib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from abawkit.errors import ConfigError, DataError, DataWarning
+from abawkit.training.checkpoint import Checkpoint, Place, newest_checkpoint
+from abawkit.training.processes import Processes
+
+_NO_MATTER: Final = ("git", "pandas")
+"""What the environment notes and results don't depend on. The code's own version does count."""
+
+
+def find_checkpoint(run: Path, processes: Processes) -> Checkpoint | None:
+    """The newest whole checkpoint of a run, the same one in all processes; None where it has none.
+
+    Raises:
+        DataError: If there are checkpoints and none is whole, or a process does not find the first one's.
+
+    Warns:
+        DataWarning: If newer ones had to be passed over.
+    """
+    checkpoint: Checkpoint | None = None
+    if processes.first:
+        checkpoint, problems = newest_checkpoint(run)
+        for problem in problems:
+            warnings.warn(f"{problem}; continuing from the checkpoint before it", DataWarning, stacklevel=2)
+    epoch, batch = processes.from_first(checkpoint.place if checkpoint else (-1, -1))
+    if epoch < 0 or processes.first:
+        return checkpoint
+    checkpoint, _ = newest_checkpoint(run, Place(epoch, batch))
+    if checkpoint is None:
+        raise DataError(
+            f"{run}: the checkpoint {Place(epoch, batch).name} is not to be seen here; processes share --out"
+        )
+    return checkpoint
+
+
+class Recorded(NamedTuple):
+    """What a run was begun with, as its newest checkpoint has it.
+
+    Attributes:
+        recipe: The resolved recipe, TOML.
+        data: Folder of the curated set.
+        frames: Folder of image files that frames are read from, or None.
+        threads: CPU threads.
+        ops: The implementation of the operator that was asked for by name, or None.
+    """
+
+    recipe: str
+    data: Path
+    frames: Path | None
+    threads: int
+    ops: str | None
+
+
+def recorded(run: Path) -> Recorded | None:
+    """What a run was begun with; None where there is no checkpoint.
+
+    Raises:
+        DataError: If there are checkpoints and none is whole.
+    """
+    checkpoint, _ = newest_checkpoint(run)
+    if checkpoint is None:
+        return None
+    state = checkpoint.state()
+    frames = state["data"]["frames"]
+    data, threads = Path(state["data"]["folder"]), state["environment"]["threads"]
+    return Recorded(state["recipe"], data, Path(frames) if frames else None, threads, state["asked_ops"])
+
+
+def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_drift: bool) -> list[str]:
+    """Checks that a run would go on as if it had not been interrupted.
+
+    Args:
+        state: Of the checkpoint.
+        notes: Recipe, data, weights and environment here and now.
+        allow_drift: Whether the environment may differ.
+
+    Returns:
+        A line for each difference that was allowed.
+
+    Raises:
+        ConfigError: If the recipe differs, or the environment does without `allow_drift`; each difference is named.
+        DataError: If the data or the weights that it started from differ.
+
+    Warns:
+        DataWarning: If the environment differs and may.
+    """
+    recipes = [_flat(tomllib.loads(made["recipe"])) for made in (state, notes)]
+    for recipe in recipes:
+        for key in [key for key in recipe if key.startswith("checkpoints.")]:
+            del recipe[key]
+    if changed := _differences(*recipes):
+        raise ConfigError(
+            "\n".join(["this run was begun with another recipe:", *changed, "give the same one, or none"])
+        )
+    started = state["weights"]
+    if notes["weights"] and (started is None or started["sha256"] != notes["weights"]["sha256"]):
+        raise DataError("this run was begun from other weights; leave --weights out: its own are in the checkpoint")
+    if state["data"]["table_digest"] != notes["data"]["table_digest"]:
+        raise DataError(
+            f"this run was begun on another curated set (digest {state['data']['table_digest'][:12]}, here "
+            f"{notes['data']['table_digest'][:12]}); give the --data that it was begun with"
+        )
+    environments = [{**made["environment"], "frames": made["data"]["frames"]} for made in (state, notes)]
+    drift = _differences(*({k: v for k, v in e.items() if k not in _NO_MATTER} for e in environments))
+    if drift and not allow_drift:
+        raise ConfigError(
+            "\n".join(
+                [
+                    "this run was begun under other conditions, under which its result can't be the same:",
+                    *drift,
+                    "bring them back, or continue all the same with --allow-drift",
+                ]
+            )
+        )
+    if drift:
+        warnings.warn("\n".join(["continued under other conditions:", *drift]), DataWarning, stacklevel=2)
+    return drift
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    keys = sorted(before.keys() | now.keys())
+    return [f"  {key}: was {before.get(key)}, is {now.get(key)}" for key in keys if before.get(key) != now.get(key)]
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

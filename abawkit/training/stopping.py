@@ -1,0 +1,54 @@
+"""Signals: the first one asks a run to stop when its step is done, the second ends the process at once."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Whether a run was asked to stop.
+
+    Attributes:
+        signal: The number of the signal that asked, or 0.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    @property
+    def name(self) -> str:
+        """The signal's name."""
+        return signal.Signals(self.signal).name
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signal:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\n")  # a bar may have hidden the cursor
+            os._exit(128 + number)
+        self.signal = number
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Takes SIGINT and SIGTERM for the length of the block, in the main thread.
+
+    A flag, and no exception: one that is raised wherever Python happens to be can be swallowed there, or leave half of
+    a step behind.
+
+    Yields:
+        The flag that they set.
+    """
+    stop = Stop()
+    before = {number: signal.signal(number, stop._ask) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
