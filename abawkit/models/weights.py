@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -64,11 +65,10 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
         DataError: If keys are missing or unexpected, or a tensor has another shape, another kind of numbers, or
             values that are not finite; the message names them.
     """
-    with torch.device("meta"):
-        expected = DDAMFN(config).state_dict()
+    expected = _shapes(config)
     if heads_optional and not any(key.startswith(HEADS) for key in state):
-        expected = {key: value for key, value in expected.items() if not key.startswith(HEADS)}
-    problems = differences({key: tuple(value.shape) for key, value in expected.items()}, state)
+        expected = {key: shape for key, shape in expected.items() if not key.startswith(HEADS)}
+    problems = differences(expected, state)
     problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not value.float().isfinite().all()]
     if problems:
         raise DataError(
@@ -76,6 +76,12 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
             + listed(problems)
             + "\ngive weights of the same network, or the network's own configuration; nothing was loaded"
         )
+
+
+@cache
+def _shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in DDAMFN(config).state_dict().items()}
 
 
 def differences(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:

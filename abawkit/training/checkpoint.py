@@ -192,7 +192,7 @@ def _defect(folder: Path) -> str:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         digest = manifest.pop("sha256")
         if manifest["format"] != FORMAT:
-            return f"has format {manifest['format']!r}, expected {FORMAT!r}"
+            return f"{MANIFEST} has format {manifest['format']!r}, expected {FORMAT!r}"
         if digest != _digest(manifest):
             return f"{MANIFEST} is damaged: its digest is not the one that it names"
         entries = [(folder / _plain(name), int(e["bytes"]), e["sha256"]) for name, e in manifest["files"].items()]

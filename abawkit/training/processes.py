@@ -15,6 +15,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from abawkit.errors import AbawkitError, ConfigError
 from abawkit.tables import Array
@@ -125,7 +127,11 @@ def joined(device: str) -> Iterator[Processes]:
             raise ConfigError(f"{local + 1} processes or more and {here} GPUs; give torchrun --nproc-per-node {here}")
         torch.cuda.set_device(local)
     try:
-        dist.init_process_group("nccl" if gpu else "gloo", timeout=TIMEOUT)
+        store, *_ = next(rendezvous("env://", rank, count, timeout=TIMEOUT))
+        # torchrun keeps its store over restarts: a process could find the address of one that is gone
+        store = PrefixStore(f"restart {restarts}", store)
+        backend = "nccl" if gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
         yield Processes(rank, count, restarts)
     except (dist.DistError, RuntimeError) as error:
         if not _is_about_processes(error):

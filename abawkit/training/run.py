@@ -1,5 +1,6 @@
 """Training from end to end: two stages, validation after each epoch, the best epoch kept; resumed where it was left."""
 
+import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,10 +102,10 @@ def train(
             finished = loop.finished
             loop.progress.resumed.append({"from": checkpoint.place.name, "drift": drift})
         elif processes.first:
+            check_room(out, loop.learner)
             clear_run(out)
             write_bytes(out / RECIPE, recipe.to_toml().encode())
-        if checkpoint is None:
-            loop.save()  # whatever comes, this run can be continued
+        loop.save()  # whatever comes, this run can be continued
         loop.run()
         trained = _trained(loop, out, checkpoint.folder if checkpoint else None)
         if processes.first and not (finished and (out / MANIFEST).is_file()):
@@ -200,6 +201,20 @@ def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAM
         network.double()
     place(network, device)
     return network
+
+
+def check_room(out: Path, learner: Learner) -> None:
+    """Refuses a disk on which a run would not end.
+
+    Raises:
+        DataError: If there is less room than its checkpoints and weights take.
+    """
+    size = sum(value.nbytes for value in learner.network.state_dict().values())
+    copies = 3 + bool(learner.average)  # the weights, two moments of the optimiser, the moving average
+    needed = ((learner.recipe.checkpoints.keep + 1) * copies + 3) * size  # best and last, and one being written
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise DataError(f"{out}: {free / 1e6:.1f} MB free, and a run takes {needed / 1e6:.1f} MB; make room")
 
 
 def _trained(loop: Loop, out: Path, resumed: Path | None) -> Trained:

@@ -1,0 +1,59 @@
+"""Do two processes train as fast as one with as many threads in all?
+
+Trains an epoch of a drawn release with one process of two threads and with two processes of one thread, in turn, and
+prints the medians of the images a second that ``metrics.jsonl`` has, and their ratio.
+
+    python benchmarks/processes.py [--rounds 5]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from abawkit.curation import curate, locate
+from abawkit.synth.release import write_release
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def speed(launcher: tuple[str, ...], threads: int, curated: Path, out: Path, settings: list[str]) -> float:
+    """Images a second of a run's last epoch: the first one warms up."""
+    command = [sys.executable, *launcher, "-m", "abawkit", "train", "demo", "--data", str(curated), "--out", str(out)]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    arguments = [*command, *changes, "--threads", str(threads)]
+    subprocess.run(arguments, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return float(json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["images_per_second"])
+
+
+def main() -> None:
+    """Measures both networks, and synchronised batch norms."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    cases = {
+        "ddamfn-nano, batch 64": ["all.epochs=3", "batch_size=64"],
+        "ddamfn-nano, batch 64, synchronised": ["all.epochs=3", "batch_size=64", "synchronise=true"],
+        "ddamfn, batch 64": ["all.epochs=2", "batch_size=64", "network=ddamfn"],
+    }
+    with tempfile.TemporaryDirectory(prefix="abawkit-") as name:
+        folder = Path(name)
+        write_release(folder / "release", size="tiny", workers=2)
+        (folder / "curated").mkdir()
+        curate(locate(folder / "release"), folder / "curated", policy="per-task")
+        for case, settings in cases.items():
+            one, two = [], []
+            for k in range(options.rounds):
+                one.append(speed((), 2, folder / "curated", folder / f"{case} one {k}", settings))
+                two.append(speed(TORCHRUN, 1, folder / "curated", folder / f"{case} two {k}", settings))
+            ratio = median(b / a for a, b in zip(one, two, strict=True))
+            print(f"{case}: {median(one):.0f} images/s with one process, {median(two):.0f} with two: {ratio:.2f} x")
+
+
+if __name__ == "__main__":
+    main()

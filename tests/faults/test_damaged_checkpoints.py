@@ -1,0 +1,280 @@
+"""A damaged checkpoint is found, named and passed over; nothing of it is loaded."""
+
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from abawkit.errors import DataError
+from abawkit.files import sha256, sha256_of, write_bytes
+from abawkit.training.checkpoint import (
+    CHECKPOINTS,
+    MANIFEST,
+    STATE,
+    Checkpoint,
+    Place,
+    check_checkpoint,
+    has_checkpoints,
+    newest_checkpoint,
+    write_checkpoint,
+)
+
+pytestmark = pytest.mark.faults
+
+OLDER, NEWER = Place(0, 500), Place(1, 0)
+FILES = ("average.bin", MANIFEST, STATE, "weights.bin")
+
+
+def write(run: Path, place: Place, *, keep: int = 2) -> Path:
+    def files(folder: Path) -> None:
+        write_bytes(folder / "weights.bin", place.name.encode() * 50)
+        write_bytes(folder / "average.bin", place.name.encode())
+
+    return write_checkpoint(run, place, {"batch": place.batch, "values": torch.arange(100)}, files, keep=keep)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Two checkpoints."""
+    write(tmp_path, OLDER)
+    write(tmp_path, NEWER)
+    return tmp_path
+
+
+def folder_of(run: Path, place: Place) -> Path:
+    return run / CHECKPOINTS / place.name
+
+
+def places(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / CHECKPOINTS).iterdir())
+
+
+def newest(run: Path) -> Checkpoint:
+    checkpoint, problems = newest_checkpoint(run)
+    assert checkpoint is not None
+    assert problems == []
+    return checkpoint
+
+
+def passed_over(run: Path) -> str:
+    """What is said of the newer checkpoint, where the older one is found in its stead."""
+    checkpoint, problems = newest_checkpoint(run)
+    assert checkpoint is not None
+    assert checkpoint.place == OLDER
+    assert checkpoint.state()["batch"] == OLDER.batch
+    (problem,) = problems
+    assert problem.startswith(f"{folder_of(run, NEWER)}: ")
+    return problem
+
+
+def forge(folder: Path, **changes: Any) -> None:
+    """Gives a checkpoint a manifest that agrees with its files and with itself."""
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    del manifest["sha256"]
+    for name, entry in manifest["files"].items():
+        entry |= {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)}
+    manifest |= changes
+    digest = sha256(json.dumps(manifest, sort_keys=True).encode())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "sha256": digest}))
+
+
+def flipped(content: bytes, mask: int) -> Iterator[bytes]:
+    """The content with one byte changed: near both ends, and every 53rd between them; in a manifest, every one."""
+    step = 1 if content.startswith(b"{") else 53
+    for i in sorted({*range(min(len(content), 40)), *range(0, len(content), step), *range(len(content))[-40:]}):
+        yield content[:i] + bytes([content[i] ^ mask]) + content[i + 1 :]
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x20, 0xFF])
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_is_found_and_the_older_checkpoint_taken(run: Path, name: str, mask: int) -> None:
+    path = folder_of(run, NEWER) / name
+    tried = 0
+    for content in flipped(path.read_bytes(), mask):
+        path.write_bytes(content)
+        assert name in passed_over(run)
+        tried += 1
+    assert tried >= 11
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_or_longer_file_is_found_and_the_older_checkpoint_taken(run: Path, name: str) -> None:
+    path = folder_of(run, NEWER) / name
+    content = path.read_bytes()
+    for cut in (0, 1, len(content) // 2, len(content) - 2):
+        path.write_bytes(content[:cut])
+        assert name in passed_over(run)
+    path.write_bytes(content + b"0")
+    assert name in passed_over(run)
+
+
+def test_a_manifest_without_its_last_newline_says_all_that_it_said(run: Path) -> None:
+    path = folder_of(run, NEWER) / MANIFEST
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    assert newest(run).place == NEWER
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(run: Path, name: str) -> None:
+    (folder_of(run, NEWER) / name).unlink()
+    assert f"{name} can't be read (No such file or directory)" in passed_over(run)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_in_place_of_a_file_is_named(run: Path, name: str) -> None:
+    path = folder_of(run, NEWER) / name
+    path.unlink()
+    path.mkdir()
+    assert name in passed_over(run)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '"text"', "\ufeff{}", "[" * 100_000, "\0" * 700])
+def test_a_manifest_that_is_none_is_damaged(run: Path, content: str) -> None:
+    (folder_of(run, NEWER) / MANIFEST).write_text(content)
+    assert f"{MANIFEST} is damaged" in passed_over(run)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        None,
+        [STATE],
+        {STATE: None},
+        {STATE: {}},
+        {STATE: {"bytes": "many", "sha256": ""}},
+        {"../x": {"bytes": 1, "sha256": ""}},
+        {"/x": {"bytes": 1, "sha256": ""}},
+        {"a\0": {"bytes": 1, "sha256": ""}},
+    ],
+)
+def test_a_forged_manifest_that_makes_no_sense_is_damaged(run: Path, files: object) -> None:
+    forge(folder_of(run, NEWER), files=files)
+    assert f"{MANIFEST} is damaged" in passed_over(run)
+
+
+def test_a_manifest_of_another_format_is_named(run: Path) -> None:
+    forge(folder_of(run, NEWER), format="abawkit.checkpoint.9")
+    assert "has format 'abawkit.checkpoint.9', expected 'abawkit.checkpoint.1'" in passed_over(run)
+
+
+def test_a_file_with_a_checkpoint_s_name_is_passed_over(run: Path) -> None:
+    (run / CHECKPOINTS / Place(2, 0).name).write_bytes(b"")
+    checkpoint, problems = newest_checkpoint(run)
+    assert checkpoint is not None
+    assert checkpoint.place == NEWER
+    assert len(problems) == 1
+
+
+def test_where_all_are_damaged_the_error_names_each_and_what_to_do(run: Path) -> None:
+    (folder_of(run, NEWER) / MANIFEST).write_bytes(b"")
+    (folder_of(run, OLDER) / "weights.bin").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        newest_checkpoint(run)
+    newer, older, advice = str(caught.value).splitlines()
+    assert newer.startswith(f"{folder_of(run, NEWER)}: {MANIFEST} is damaged")
+    assert older == f"{folder_of(run, OLDER)}: weights.bin has 0 bytes, expected 550"
+    assert "--force" in advice
+
+
+def test_a_checkpoint_asked_for_by_its_place_is_not_replaced_by_another(run: Path) -> None:
+    (folder_of(run, NEWER) / STATE).write_bytes(b"")
+    with pytest.raises(DataError, match="no checkpoint of this run is whole"):
+        newest_checkpoint(run, NEWER)
+    with pytest.raises(DataError, match=f"{STATE} has 0 bytes.*continue from another checkpoint"):
+        check_checkpoint(folder_of(run, NEWER))
+    found, problems = newest_checkpoint(run, OLDER)
+    assert found is not None
+    assert problems == []
+
+
+class RunsCode:
+    """What it is loaded as makes a folder."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.mkdir, (self.proof,)
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["as torch.save writes it", "a plain pickle"])
+def test_a_state_that_would_run_code_is_refused_even_with_a_matching_manifest(
+    run: Path, tmp_path: Path, archive: bool
+) -> None:
+    proof, folder = tmp_path / "proof", folder_of(run, NEWER)
+    if archive:
+        torch.save({"batch": RunsCode(proof)}, folder / STATE)
+    else:
+        (folder / STATE).write_bytes(pickle.dumps(RunsCode(proof)))
+    forge(folder)
+    checkpoint = newest(run)
+    assert checkpoint.place == NEWER
+    with pytest.raises(DataError, match=rf"{STATE}: can't be loaded .*Nothing in it was run"):
+        checkpoint.state()
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"text", b"\x80\x02.", b"\x80\x04N."])
+def test_a_state_that_is_none_is_refused_even_with_a_matching_manifest(run: Path, content: bytes) -> None:
+    folder = folder_of(run, NEWER)
+    (folder / STATE).write_bytes(content)
+    forge(folder)
+    with pytest.raises(DataError, match=STATE):
+        newest(run).state()
+
+
+def test_a_state_that_is_no_dict_is_refused(run: Path) -> None:
+    folder = folder_of(run, NEWER)
+    torch.save([1, 2], folder / STATE)
+    forge(folder)
+    with pytest.raises(DataError, match="holds a list, expected a dict"):
+        newest(run).state()
+
+
+def test_a_damaged_checkpoint_is_replaced_when_the_run_comes_to_its_place_again(run: Path) -> None:
+    (folder_of(run, NEWER) / STATE).write_bytes(b"")
+    write(run, NEWER)
+    assert newest(run).place == NEWER
+    assert places(run) == [OLDER.name, NEWER.name]
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_damaged_newer_checkpoint_does_not_count_as_one_that_is_kept(run: Path, keep: int) -> None:
+    between = Place(0, 700)
+    (folder_of(run, NEWER) / STATE).write_bytes(b"")
+    write(run, between, keep=keep)
+    assert newest(run).place == between
+    assert places(run) == [OLDER.name, between.name][-keep:]
+
+
+def test_a_whole_newer_checkpoint_is_never_removed(run: Path) -> None:
+    write(run, Place(0, 100), keep=1)
+    assert newest(run).place == NEWER
+
+
+def test_a_checkpoint_that_is_there_already_is_left_as_it_is_but_leftovers_go(run: Path) -> None:
+    before = (folder_of(run, NEWER) / STATE).stat()
+    (run / CHECKPOINTS / "0000-000001.gone.partial").mkdir()
+    (run / CHECKPOINTS / "0000-000001.gone.partial" / STATE).write_bytes(b"half")
+    write(run, NEWER, keep=1)
+    assert (folder_of(run, NEWER) / STATE).stat() == before
+    assert places(run) == [NEWER.name]
+
+
+def test_a_file_where_the_folder_should_be_is_an_error_and_stays(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINTS).write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"can't write this checkpoint \(File exists\)"):
+        write(tmp_path, NEWER)
+    assert (tmp_path / CHECKPOINTS).read_bytes() == b"mine"
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path) == (None, [])
+    (tmp_path / CHECKPOINTS / "0000-000001.partial").mkdir(parents=True)
+    (tmp_path / CHECKPOINTS / "notes").mkdir()
+    assert newest_checkpoint(tmp_path) == (None, [])
+    assert not has_checkpoints(tmp_path)

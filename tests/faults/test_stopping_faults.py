@@ -1,0 +1,111 @@
+"""The first signal asks, the second one ends the process at once, and afterwards signals do what they did before."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from abawkit.training.stopping import SIGNALS, stopping
+
+pytestmark = pytest.mark.faults
+
+STOPS = """
+import signal, sys
+from abawkit.training.stopping import stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started with
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+try:
+    with stopping() as stop:
+        print("began", stop.signal, flush=True)
+        sys.stdin.readline()
+        print("went on", stop.signal, stop.name, flush=True)
+        sys.stdin.readline()
+    print("ended", flush=True)
+    sys.stdin.readline()
+finally:
+    print("cleaned up", flush=True)
+"""
+
+signals = pytest.mark.parametrize("number", SIGNALS)
+
+
+@signals
+def test_the_first_signal_is_noted_and_the_block_goes_on(beside: Callable[..., Any], number: int) -> None:
+    program = beside(STOPS)
+    assert program.hear() == "began 0"
+    program.signal(number)
+    program.tell()
+    assert program.hear() == f"went on {number} {signal.Signals(number).name}"
+    program.tell()
+    assert program.hear() == "ended"
+    program.tell()
+    assert program.hear() == "cleaned up"
+    assert program.ends() == 0
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+@pytest.mark.parametrize(("second", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_second_signal_ends_the_process_at_once(
+    beside: Callable[..., Any], first: int, second: int, code: int
+) -> None:
+    program = beside(STOPS)
+    program.hear()
+    program.signal(first)
+    program.tell()
+    assert program.hear().startswith("went on")
+    program.signal(second)
+    assert program.hear() == ""
+    assert program.ends() == code
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "cleaned up"), (signal.SIGTERM, "")])
+def test_after_the_block_a_signal_does_what_it_did_before(beside: Callable[..., Any], number: int, said: str) -> None:
+    program = beside(STOPS, stderr=subprocess.DEVNULL)
+    program.hear()
+    program.signal(number)
+    program.tell()
+    program.hear()
+    program.tell()
+    assert program.hear() == "ended"
+    program.signal(number)
+    assert program.hear() == said
+    assert program.ends() == -number
+
+
+def test_the_second_signal_brings_a_hidden_cursor_back(beside: Callable[..., Any]) -> None:
+    screen, terminal = os.openpty()
+    try:
+        program = beside(STOPS, stderr=terminal)
+        program.hear()
+        program.signal(signal.SIGTERM)
+        program.tell()
+        program.hear()
+        program.signal(signal.SIGTERM)
+        assert program.ends() == 143
+        assert os.read(screen, 100).startswith(b"\x1b[?25h")
+    finally:
+        os.close(screen)
+        os.close(terminal)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError(), KeyboardInterrupt()])
+def test_the_handlers_come_back_however_the_block_ends(error: BaseException | None) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with suppress(RuntimeError, KeyboardInterrupt), stopping():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+        if error:
+            raise error
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_blocks_can_stand_in_each_other() -> None:
+    with stopping() as outer:
+        with stopping() as inner:
+            signal.raise_signal(signal.SIGTERM)
+        assert (inner.signal, outer.signal) == (signal.SIGTERM, 0)
+        signal.raise_signal(signal.SIGINT)
+        assert (inner.signal, outer.signal) == (signal.SIGTERM, signal.SIGINT)
