@@ -6,7 +6,7 @@ DEMO ?= demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NATIVE := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.cpp csrc/*/*/*.cu)
 
-.PHONY: demo test lint check-types kernels pytest bench picture clean
+.PHONY: demo test lint check-types kernels pytest soak fuzz bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
@@ -30,11 +30,20 @@ kernels: $(VENV)/installed-dev  ## The tests of the kernels alone, under sanitiz
 pytest: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope
 
+soak: $(VENV)/installed-dev  ## Kills runs at 100 random moments and at every call that changes a file, and resumes them.
+	$(BIN)/python tests/faults/soak.py --kills 100
+	ABAWKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_resume.py
+
+fuzz: $(VENV)/installed-dev  ## Broken input, more of it than in the tests.
+	ABAWKIT_FUZZ_EXAMPLES=20000 OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests/fuzz
+
 bench: $(VENV)/installed-dev  ## The figures of README.
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/predict_memory.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/checkpoints.py
+	$(BIN)/python benchmarks/processes.py
 
 picture: $(VENV)/installed-dev  ## README's picture of drawn frames.
 	$(BIN)/python -c "from abawkit.synth import contact_sheet; contact_sheet().save('docs/frames.png', optimize=True)"

@@ -20,7 +20,7 @@ LAYERS = (
     ("models",),
     ("training",),
     ("prediction",),
-    ("demo", "doctor"),
+    ("demo", "doctor", "inspection"),
     ("cli",),
     ("__main__",),
 )

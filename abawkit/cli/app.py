@@ -10,6 +10,7 @@ from abawkit.cli.curate import curate
 from abawkit.cli.demo import demo
 from abawkit.cli.doctor import doctor
 from abawkit.cli.import_weights import import_weights
+from abawkit.cli.inspect import inspect
 from abawkit.cli.ops import ops
 from abawkit.cli.predict import predict
 from abawkit.cli.score import score
@@ -41,7 +42,7 @@ def _options(
 
 
 app.command()(demo)
-for command in (synth, curate, train, import_weights, predict, check, score):
+for command in (synth, curate, train, import_weights, predict, check, score, inspect):
     app.command(no_args_is_help=True)(command)
 app.command()(doctor)
 app.add_typer(ops, name="ops")

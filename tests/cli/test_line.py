@@ -55,7 +55,14 @@ def test_curate_leaves_a_ledger_and_the_reason_of_every_dropped_row(curated: Pat
 
 def test_train_leaves_the_run_folder(runs: list[Path]) -> None:
     files = {path.name for path in runs[0].iterdir()}
-    assert files == {"recipe.toml", "manifest.json", "metrics.jsonl", "best.safetensors", "last.safetensors"}
+    assert files == {
+        "recipe.toml",
+        "manifest.json",
+        "metrics.jsonl",
+        "best.safetensors",
+        "last.safetensors",
+        "checkpoints",
+    }
     manifest = json.loads((runs[0] / "manifest.json").read_text())
     assert manifest["checkpoints"].keys() == {"best.safetensors", "last.safetensors"}
     assert manifest["environment"]["torch"]

@@ -1,0 +1,132 @@
+"""Curated sets: policy, rows, frames, and whether table, ledger, frames and sources belong together."""
+
+from pathlib import Path
+from typing import Any
+
+from abawkit.choices import Split
+from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSet, open_curated
+from abawkit.errors import DataError
+from abawkit.files import sha256_of
+from abawkit.frames.store import PackedFrames
+from abawkit.inspection.report import Inspection, Record, is_file, read_json
+
+
+def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
+    """Looks at a curated set.
+
+    Args:
+        folder: Its folder.
+        verify: Whether the packed frames are read through; else only their header and size are looked at.
+    """
+    found = Inspection(folder, "curated set")
+    record, curated = _ledger(found, folder), _table(found, folder)
+    policy = curated.policy if curated else record.get("policy", str) if record else None
+    found.note("policy", policy)
+    if record:
+        found.note("repeats", record.get("repeats", str))
+        found.note("abawkit", record.get("abawkit", str))
+    found.note("splits", {split: _split(found, split, curated, record) for split in SPLITS})
+    if curated:
+        _frames(found, curated, record, verify)
+    if curated and record and (said := record.get("policy", str)) != curated.policy:
+        found.problems.append(f"{folder / LEDGER}: says that the policy is {said}, the table says {curated.policy}")
+    if record:
+        found.note("sources", _sources(found, record))
+    _dropped(found, folder / DROPPED, record)
+    for name in (TABLE, LEDGER, DROPPED):
+        if is_file(folder / name):
+            found.digests[name] = sha256_of(folder / name)
+    kept = [int(curated.splits[split].kept.sum()) for split in SPLITS] if curated else []
+    found.summary = f"a curated set ({policy or 'of an unknown policy'}), " + (
+        f"{kept[0]:,} training and {kept[1]:,} validation rows kept" if curated else "which can't be opened"
+    )
+    return found
+
+
+def _ledger(found: Inspection, folder: Path) -> Record | None:
+    try:
+        return Record(str(folder / LEDGER), read_json(folder / LEDGER), found.problems)
+    except DataError as error:
+        found.problems.append(str(error))
+        return None
+
+
+def _table(found: Inspection, folder: Path) -> CuratedSet | None:
+    try:
+        return open_curated(folder)
+    except DataError as error:
+        found.problems.append(str(error))
+        return None
+
+
+def _split(found: Inspection, name: Split, curated: CuratedSet | None, record: Record | None) -> dict[str, Any]:
+    """Rows of a split: in its source, as the ledger says; annotated, kept and with a frame, as the table does."""
+    content: dict[str, Any] = {"rows": record.get(f"splits.{name}.rows", int) if record else None}
+    if curated is None:
+        return content
+    split = curated.splits[name]
+    counted = {"annotated": len(split.rows), "kept": int(split.kept.sum())}
+    said = {"annotated": f"splits.{name}.valid.any", "kept": f"splits.{name}.kept"}
+    for key, place in said.items():
+        if record and (number := record.get(place, int)) is not None and number != counted[key]:
+            found.problems.append(f"{record.source}: {place} is {number:,}, the table has {counted[key]:,} such rows")
+    return {
+        **content,
+        **counted,
+        "va": int(split.annotations.va_valid.sum()),
+        "expression": int(split.annotations.expression_valid.sum()),
+        "au": int(split.annotations.au_valid.sum()),
+        "with_frame": int((split.frames >= 0).sum()),
+    }
+
+
+def _frames(found: Inspection, curated: CuratedSet, record: Record | None, verify: bool) -> None:
+    """The packed frames: whether they are those of the table, and whole."""
+    folder = curated.folder / FRAMES
+    said = record.get("frames_digest", str, optional=True) if record else None
+    if record and (said or "") != curated.frames_digest:
+        found.problems.append(f"{record.source}: names other packed frames than the table does")
+    if not curated.frames_digest:
+        found.note("frames", "labels only")
+        return
+    found.digests["frames"] = curated.frames_digest
+    try:
+        store = PackedFrames.open(folder)
+        found.note("frames", {"packed": len(store), "bytes": store.pixels.nbytes, "read_through": verify})
+        if store.digest != curated.frames_digest:
+            found.problems.append(f"{folder}: these are not the packed frames that the table was made with")
+        if max(split.frames.max(initial=-1) for split in curated.splits.values()) >= len(store):
+            found.problems.append(f"{folder}: the table names frames that are not packed")
+        if verify:
+            store.verify()
+    except (DataError, OSError) as error:
+        found.problems.append(str(error))
+
+
+def _dropped(found: Inspection, path: Path, record: Record | None) -> None:
+    """A line a dropped row, as the ledger counts them."""
+    if not is_file(path):
+        found.problems.append(f"{path}: is absent")
+        return
+    counts = [
+        (rows, kept)
+        for split in SPLITS
+        if record and (rows := record.get(f"splits.{split}.rows", int)) is not None
+        if (kept := record.get(f"splits.{split}.kept", int)) is not None
+    ]
+    lines = path.read_bytes().count(b"\n") - 1
+    dropped = sum(rows - kept for rows, kept in counts)
+    if len(counts) == len(SPLITS) and lines != dropped:
+        found.problems.append(f"{path}: has {lines:,} rows, the ledger says that {dropped:,} were dropped")
+
+
+def _sources(found: Inspection, record: Record) -> dict[str, Any]:
+    """The annotation files, as far as they still are where they were."""
+    content: dict[str, Any] = {}
+    for split in SPLITS:
+        path, digest = record.get(f"sources.{split}.path", str), record.get(f"sources.{split}.sha256", str)
+        state = found.compare("an annotation file", Path(path), digest) if path else None
+        content[split] = {"path": path, "state": state}
+        if digest:
+            found.digests[f"source, {split}"] = digest
+    return content

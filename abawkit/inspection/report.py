@@ -1,0 +1,215 @@
+"""What an inspection finds, and reading records that nobody vouches for."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from abawkit.errors import DataError
+from abawkit.files import sha256_of
+
+State = Literal["unchanged", "changed", "gone", "not looked at"]
+"""Of a file that a record names with its digest."""
+
+MAX_RECORD: Final = 1 << 26
+"""Bytes: several times the manifest of a submission of which every row was answered from another frame."""
+
+_DEPTH: Final = 20
+_NOUNS: Final = {str: "text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
+
+T = TypeVar("T")
+
+
+@dataclass
+class Inspection:
+    """What was found at a path.
+
+    Attributes:
+        path: What was looked at.
+        kind: ``weights``, ``published weights``, ``checkpoint``, ``run``, ``submission``, ``probabilities`` or
+            ``curated set``.
+        summary: One line.
+        facts: JSON values by name, in the order in which to show them. Epochs count from 0.
+        digests: Digests by what they are of; SHA-256, of a file's bytes or of what its record says.
+        problems: What is damaged, or differs from what a record says, each with the file that it is in.
+    """
+
+    path: Path
+    kind: str
+    summary: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def note(self, name: str, value: Any) -> None:
+        """Adds a fact; None, where a record has nothing to say, is left out."""
+        if value is not None:
+            self.facts[name] = plain(value)
+
+    def compare(
+        self, what: str, path: Path, expected: str | None, digest: Callable[[Path], str] = sha256_of
+    ) -> State | None:
+        """Whether a file that a record names still is what it was; if it is there and is not, that is a problem.
+
+        Args:
+            what: Words for the file.
+            path: Where it was.
+            expected: Its digest then; None, where the record has none, gives None.
+            digest: How it is computed.
+        """
+        if expected is None:
+            return None
+        if not is_file(path):
+            return "gone"
+        try:
+            found = digest(path)
+        except (OSError, DataError) as error:
+            self.problems.append(f"{path}: {what} can't be read ({str(error).splitlines()[0]})")
+            return "changed"
+        if found == expected:
+            return "unchanged"
+        self.problems.append(f"{path}: {what} has digest {found}, expected {expected}: it was changed or replaced")
+        return "changed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "path": str(self.path),
+            "kind": self.kind,
+            "summary": self.summary,
+            "facts": self.facts,
+            "digests": self.digests,
+            "problems": self.problems,
+        }
+
+
+class Record:
+    """What a file says of something: each value is checked as it is asked for, and a wrong one is a problem.
+
+    Args:
+        source: The file, for messages.
+        content: What it holds.
+        problems: Where problems go.
+    """
+
+    def __init__(self, source: str, content: Mapping[str, Any], problems: list[str]) -> None:
+        self.source, self.content, self.problems = source, content, problems
+
+    def get(self, name: str, kind: type[T], *, optional: bool = False) -> T | None:
+        """A value by its name, as ``data.folder``; None where it is absent or of another type.
+
+        Args:
+            name: Names, with dots between those of nested objects.
+            kind: str, int, float (finite; a whole number too), dict or list.
+            optional: Whether it may be absent or null.
+        """
+        value: Any = self.content
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if optional and value is None:
+            return None
+        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+            value = float(value)
+        if isinstance(value, kind) and not isinstance(value, bool) and (kind is not float or math.isfinite(value)):  # type: ignore[arg-type]
+            return value
+        got = "nothing" if value is None else f"{value!r:.60}"
+        self.problems.append(f"{self.source}: {name}: got {got}, expected {_NOUNS[kind]}")
+        return None
+
+    def mapping(self, name: str, *, optional: bool = False) -> dict[str, Any]:
+        """An object by its name; empty where there is none."""
+        found: dict[str, Any] | None = self.get(name, dict, optional=optional)
+        return found or {}
+
+    def entries(self, name: str, *, optional: bool = False) -> list["Record"]:
+        """The objects of a list, each as a record of its own; others are problems."""
+        listed: list[Any] = self.get(name, list, optional=optional) or []
+        self.problems += [
+            f"{self.source}: {name}, number {i}: got {entry!r:.60}, expected an object"
+            for i, entry in enumerate(listed, start=1)
+            if not isinstance(entry, dict)
+        ]
+        return [
+            Record(f"{self.source}: {name}, number {i}", entry, self.problems)
+            for i, entry in enumerate(listed, start=1)
+            if isinstance(entry, dict)
+        ]
+
+
+def read_text(path: Path) -> str:
+    """Reads a record.
+
+    Raises:
+        DataError: If the file is absent, no regular file, too large, or not UTF-8 text.
+    """
+    try:
+        if not is_file(path):
+            raise DataError(f"{path}: no such file")
+        if (size := path.stat().st_size) > MAX_RECORD:
+            raise DataError(f"{path}: has {size:,} bytes, expected a record of at most {MAX_RECORD:,}")
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason})") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a record that is a JSON object.
+
+    Raises:
+        DataError: As `read_text`, or if it holds anything else.
+    """
+    try:
+        content = json.loads(read_text(path), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds JSON, but no object; expected a record that abawkit wrote")
+    return content
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file that this user can see; never raises, whatever a record calls a path."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def present(path: Path) -> bool:
+    """Whether there is anything that this user can see; never raises."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def torch_trouble() -> str:
+    """Why torch can't be used here; empty where it can."""
+    try:
+        import abawkit.models.weights  # noqa: F401 - it needs torch, and so does whoever asks
+    except (ImportError, OSError, RuntimeError) as error:  # what a broken torch raises
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return ""
+
+
+def plain(value: Any, depth: int = _DEPTH) -> Any:
+    """A value as JSON can hold it: infinities as null, unknown types as text, what is nested too deeply as ``...``."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not depth:
+        return "..."
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry, depth - 1) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry, depth - 1) for entry in value]
+    return str(value)
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON number")

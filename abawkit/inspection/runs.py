@@ -1,0 +1,193 @@
+"""Run folders: how far the run has come, what it was made of, and whether its files still are those that it wrote."""
+
+import fcntl
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+from abawkit.errors import ConfigError, DataError
+from abawkit.inspection.checkpoints import NAME, Scan, note_state, read_state, scan_checkpoint
+from abawkit.inspection.makings import epochs_of, note_best, note_data, note_recipe, note_resumed, note_start
+from abawkit.inspection.networks import inspect_weights
+from abawkit.inspection.report import Inspection, Record, is_file, read_json, read_text
+from abawkit.training.checkpoint import CHECKPOINTS
+from abawkit.training.lock import LOCK
+from abawkit.training.recipe import Recipe, parse_recipe
+from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE
+
+_SHOWN: Final = 1000
+
+
+def inspect_run(folder: Path) -> Inspection:
+    """Looks at a run's folder.
+
+    A run that is being written goes on undisturbed; what it replaces at this very moment can look damaged.
+    """
+    found = Inspection(folder, "run")
+    writer, left = _lock(folder)
+    finished = (folder / MANIFEST).exists()
+    state = "being written" if writer else "finished" if finished else "unfinished"
+    found.note("state", state)
+    found.note("written_by", writer)
+    found.note("killed_process", left)
+    scans = {path: scan_checkpoint(path) for path in _generations(folder)}
+    scans = {path: scan for path, scan in scans.items() if path.exists()}  # a run removes the oldest as it goes on
+    newest = _newest(scans)
+    recipe = _recipe(found, folder / RECIPE)
+    lines = _epochs(found, folder / METRICS)  # read after the checkpoints, as a run writes it before them
+    found.note("epochs_done", len(lines))
+    expected = _note_manifest(found, folder / MANIFEST) if finished else {}
+    if newest:
+        _compare(found, folder, newest, recipe, lines)
+        if not finished:  # what a finished run was made of stands in its manifest
+            note_state(found, newest)
+    found.note("checkpoints", {path.name: "damaged" if scan.problems else "whole" for path, scan in scans.items()})
+    found.problems += [problem for scan in scans.values() for problem in scan.problems]
+    _note_weights(found, folder, expected, finished=finished)
+    found.note("next", _next(folder, state, scans))
+    of = f" of {epochs_of(recipe)}" if recipe else ""
+    network = f" of {recipe.network}" if recipe else ""
+    found.summary = f"a run{network}, {state}, {len(lines)}{of} epochs done{_reached(found)}"
+    return found
+
+
+def _lock(folder: Path) -> tuple[str | None, str | None]:
+    """Who is writing to a folder, and who was when it was killed."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None, None
+    try:
+        owner = os.read(descriptor, _SHOWN).decode(errors="replace").strip() or "a process"
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # goes back at once: a run may want to begin
+        except BlockingIOError:
+            return owner, None
+        return None, owner
+    except OSError:
+        return None, None
+    finally:
+        os.close(descriptor)
+
+
+def _generations(folder: Path) -> list[Path]:
+    """Its checkpoints, the newest first."""
+    inside = folder / CHECKPOINTS
+    named = [path for path in inside.iterdir() if NAME.fullmatch(path.name)] if inside.is_dir() else []
+    return sorted(named, key=lambda path: tuple(map(int, path.name.split("-"))), reverse=True)
+
+
+def _recipe(found: Inspection, path: Path) -> Recipe | None:
+    try:
+        return note_recipe(found, read_text(path), str(path))
+    except DataError as error:
+        found.problems.append(str(error))
+        return None
+
+
+def _epochs(found: Inspection, path: Path) -> list[str]:
+    """The lines of epochs that are written down; the first that is not one is a problem and ends them."""
+    if not path.exists():
+        return []
+    try:
+        lines = read_text(path).splitlines()
+    except DataError as error:
+        found.problems.append(str(error))
+        return []
+    for number, line in enumerate(lines, start=1):
+        try:
+            good = isinstance(entry := json.loads(line), dict) and entry.get("epoch") == number - 1
+        except (ValueError, RecursionError):
+            good = False
+        if not good:
+            found.problems.append(f"{path}:{number}: is not the line of epoch {number - 1}")
+            return lines[: number - 1]
+    return lines
+
+
+def _note_manifest(found: Inspection, path: Path) -> dict[str, str]:
+    """What a finished run says of itself; returns the digests that its weights should have."""
+    try:
+        record = Record(str(path), read_json(path), found.problems)
+    except DataError as error:
+        found.problems.append(str(error))
+        return {}
+    found.note("steps", record.get("steps", int))
+    found.note("rows", record.mapping("rows"))
+    found.note("seconds", record.get("seconds", float))
+    note_best(found, record.get("best.epoch", int), record.get("best.figure", float), record.mapping("best"))
+    note_resumed(found, record, "resumed")
+    note_data(found, record)
+    note_start(found, record)
+    found.note("environment", record.mapping("environment"))
+    digests = record.mapping("checkpoints")
+    named = {name: digest for name in (BEST, LAST) if isinstance(digest := digests.get(name), str)}
+    found.problems += [f"{path}: checkpoints: names no digest of {name}" for name in (BEST, LAST) if name not in named]
+    return named
+
+
+def _newest(scans: dict[Path, Scan]) -> Record | None:
+    """What the newest whole checkpoint holds."""
+    states = (read_state(path, scan) for path, scan in scans.items() if not scan.problems)
+    return next((state for state in states if state), None)
+
+
+def _compare(found: Inspection, folder: Path, newest: Record, recipe: Recipe | None, lines: list[str]) -> None:
+    """Whether recipe and metrics are those of the newest checkpoint; how often to save may change on the way."""
+    text = newest.get("recipe", str)
+    try:
+        saved = parse_recipe(text, newest.source) if text is not None else None
+    except ConfigError as error:
+        found.problems.append(str(error))
+        saved = None
+    if recipe and saved and saved.model_copy(update={"checkpoints": recipe.checkpoints}) != recipe:
+        found.problems.append(f"{folder / RECIPE}: is not the recipe that the run's checkpoints were made with")
+    history: list[Any] = newest.get("progress.history", list) or []
+    if lines[: len(history)] != history:  # a run that was killed can have written a line more
+        found.problems.append(f"{folder / METRICS}: does not begin with the lines that the run's checkpoints hold")
+
+
+def _note_weights(found: Inspection, folder: Path, expected: dict[str, str], *, finished: bool) -> None:
+    """The two files of weights; those of a finished run must be the ones that its manifest names."""
+    weights: dict[str, Any] = {}
+    for name in (BEST, LAST):
+        path = folder / name
+        if not is_file(path):
+            if finished:
+                found.problems.append(f"{path}: is absent")
+            continue
+        seen = inspect_weights(path)
+        found.problems += seen.problems
+        digest, wanted = seen.digests.get("weights"), expected.get(name)
+        if digest and wanted and digest != wanted:
+            found.problems.append(f"{path}: its weights have digest {digest}, {MANIFEST} says {wanted}")
+        known = ("unchanged" if digest == wanted else "changed") if wanted else "whole"
+        weights[name] = {
+            "epoch": seen.facts.get("epoch"),
+            "parameters": seen.facts.get("parameters"),
+            "state": known if digest else "damaged",
+        }
+        if digest:
+            found.digests[f"weights of {name}"] = digest
+    found.note("weights", weights)
+
+
+def _next(folder: Path, state: str, scans: dict[Path, Scan]) -> str | None:
+    """The command to type."""
+    place = shlex.quote(str(folder))
+    if state == "being written":
+        return None
+    if state == "finished":
+        return f"abawkit predict {place} --list LIST --frames FRAMES --out predictions.txt"
+    if any(not scan.problems for scan in scans.values()):
+        return f"abawkit train --resume --out {place}"
+    return f"abawkit train RECIPE --data CURATED --out {place} --force"
+
+
+def _reached(found: Inspection) -> str:
+    best = found.facts.get("best")
+    if not best or best["figure"] is None:
+        return ""
+    return f", the best is epoch {best['epoch'] + 1} with {best['figure']:.4f}"

@@ -1,0 +1,156 @@
+"""Submissions, with the manifest and the probabilities that lie beside them."""
+
+from pathlib import Path
+from typing import Any
+
+from abawkit.curation.table import TABLE
+from abawkit.errors import DataError
+from abawkit.files import sha256_of
+from abawkit.inspection.probabilities import note_beside
+from abawkit.inspection.recognition import Recognised, recognise, resemblance
+from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json, torch_trouble
+
+_NOTHING = Recognised(None, [], {}, {})
+
+
+def inspect_submission(path: Path) -> Inspection:
+    """Looks at a submission with what lies beside it.
+
+    Args:
+        path: The official file; it may be absent where its manifest is not.
+
+    Raises:
+        DataError: If it is no submission, and no manifest says that it was one.
+    """
+    found = Inspection(path, "submission")
+    record = _manifest(found, path.with_suffix(".json"))
+    recognised = recognise(path) if is_file(path) else _NOTHING
+    if record is None and not recognised.plugins:
+        _refuse(path, recognised)
+    as_predicted = _note_file(found, path, recognised, record)
+    if record:
+        _note_manifest(found, record, recognised)
+    note_beside(found, path, recognised, as_predicted=as_predicted)
+    rows = found.facts.get("rows")
+    formats = ", ".join(found.facts["formats"]) or "in no format that is installed"
+    members = len(found.facts.get("members", []))
+    found.summary = (
+        f"a submission ({formats})"
+        + (f" of {rows:,} rows" if rows is not None else "")
+        + (f", from {members} network{'s' if members > 1 else ''}" if members else "")
+    )
+    return found
+
+
+def inspect_manifest(path: Path) -> Inspection:
+    """Looks at the submission that a manifest lies beside.
+
+    Raises:
+        DataError: If it is no manifest of a prediction.
+    """
+    digest = read_json(path).get("submission_sha256")
+    if digest is None:
+        raise DataError(f"{path}: is JSON, but no manifest of a prediction")
+    beside = sorted(p for p in path.parent.iterdir() if p.with_suffix(".json") == path and is_file(p))
+    candidates = [p for p in beside if p.suffix not in (".json", ".npz")]
+    same = [p for p in candidates if sha256_of(p) == digest]
+    return inspect_submission([*same, *candidates, path.with_suffix(".txt")][0])
+
+
+def _manifest(found: Inspection, path: Path) -> Record | None:
+    """The manifest beside a submission; a file of that name which is none says nothing."""
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path)
+    except DataError as error:
+        found.problems.append(str(error))
+        return None
+    return Record(str(path), content, found.problems) if "submission_sha256" in content else None
+
+
+def _refuse(path: Path, recognised: Recognised) -> None:
+    """Raises DataError for a file that is no submission, saying what it is; returns where it is a defective one."""
+    if other := resemblance(path):
+        raise DataError(f"{path}: is {other}")
+    if not recognised.defects:
+        reasons = [f"{name}: {reason}" for name, reason in recognised.refusals.items()]
+        raise DataError("\n".join([f"{path}: is no submission in any installed format", *reasons]))
+
+
+def _note_file(found: Inspection, path: Path, recognised: Recognised, record: Record | None) -> bool:
+    """Notes the official file; whether its bytes are those that its manifest says."""
+    found.note("formats", [plugin.name for plugin in recognised.plugins])
+    found.note("manifest", path.with_suffix(".json").name if record else "none")
+    expected = record.get("submission_sha256", str) if record else None
+    if not is_file(path):
+        found.problems.append(f"{path}: is absent, and its manifest is not")
+        return False
+    found.digests["file"] = sha256_of(path)
+    if recognised.submission:
+        found.note("rows", len(recognised.submission))
+        found.digests["list"] = recognised.submission.digest
+    else:
+        for name, error in recognised.defects.items():
+            first = error.problems[0].text(path)
+            found.problems.append(f"{first}\n`abawkit check` lists all {len(error.problems):,} defects as {name}")
+        found.problems += [] if recognised.defects else list(recognised.refusals.values())
+    if expected is not None and expected != found.digests["file"]:
+        found.problems.append(
+            f"{path}: has SHA-256 {found.digests['file']}, its manifest says {expected}: it was changed after it was "
+            "predicted"
+        )
+    return expected == found.digests["file"]
+
+
+def _note_manifest(found: Inspection, record: Record, recognised: Recognised) -> None:
+    found.note("abawkit", record.get("abawkit", str))
+    named = record.get("format", str)
+    if recognised.plugins and named not in found.facts["formats"]:
+        found.problems.append(f"{record.source}: says that the format is {named}")
+    rows, digest = record.get("rows", int), record.get("source.list_digest", str)
+    if recognised.submission and rows != len(recognised.submission):
+        found.problems.append(f"{record.source}: says {rows} rows, the file has {len(recognised.submission):,}")
+    elif recognised.submission and digest != recognised.submission.digest:
+        found.problems.append(f"{record.source}: is about another list than the file answers")
+    found.note("source", _source(found, record))
+    found.note("members", [_member(found, member) for member in record.entries("members")])
+    filled = [
+        {"row": entry.get("row", int), "image": entry.get("image", str), "from": entry.get("from", str)}
+        for entry in record.entries("filled")
+    ]
+    found.note("filled_rows", len(filled))
+    found.note("filled", filled or None)
+    found.note("environment", record.mapping("environment"))
+
+
+def _source(found: Inspection, record: Record) -> dict[str, Any]:
+    """What was predicted: a list, or a curated split; and whether it still is there and as it was."""
+    if data := record.get("source.data", str, optional=True):
+        table = _located(data, found.path) / TABLE
+        digest = record.get("source.table_sha256", str)
+        split = record.get("source.split", str)
+        return {"data": data, "split": split, "table": found.compare("the curated table", table, digest)}
+    listed, digest = record.get("source.list", str), record.get("source.list_sha256", str)
+    state = found.compare("the list that it answers", _located(listed, found.path), digest) if listed else None
+    return {"list": listed, "frames": record.get("source.frames", str), "list_file": state}
+
+
+def _member(found: Inspection, member: Record) -> dict[str, Any]:
+    path, digest = member.get("path", str), member.get("digest", str)
+    content = {"path": path, "digest": digest, "tasks": member.get("tasks", list)}
+    return {**content, "state": _weights_state(found, path, digest) if path and digest else None}
+
+
+def _weights_state(found: Inspection, path: str, digest: str) -> State | None:
+    if torch_trouble():
+        return "not looked at"
+    from abawkit.inspection.networks import weights_digest
+
+    return found.compare("the network that had a say in it", _located(path, found.path), digest, weights_digest)
+
+
+def _located(text: str, submission: Path) -> Path:
+    """A path as it was typed: from where this process is, or else from where the submission lies."""
+    here, there = Path(text), submission.parent / text
+    return there if present(there) and not present(here) else here

@@ -1,0 +1,228 @@
+"""Submissions: what they were made from, and whether file, manifest, probabilities and networks belong together."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from abawkit.errors import DataError
+from abawkit.files import sha256_of
+from abawkit.formats.abaw7 import ABAW7
+from abawkit.inspection import Inspection, inspect
+from abawkit.models.weights import load_weights, save_weights, state_digest
+from abawkit.training.run import Trained
+
+Edit = Callable[[Path, str, Any], None]
+
+
+def only_problem(found: Inspection) -> str:
+    assert len(found.problems) == 1, found.problems
+    return found.problems[0]
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def rewrite_npz(path: Path, **changes: Any) -> None:
+    with np.load(path) as file:
+        content = {name: file[name] for name in file.files} | changes
+    np.savez_compressed(path, **content)
+
+
+def test_a_submission_says_what_it_was_made_from(predicted: Path, release: Path, trained: Trained) -> None:
+    found = inspect(predicted)
+    listed = ABAW7().read_list(release / "test_set_examples/MTL.txt")
+    assert (found.kind, found.problems) == ("submission", [])
+    assert (found.facts["formats"], found.facts["rows"]) == (["abaw7"], len(listed))
+    assert found.facts["source"]["list_file"] == "unchanged"
+    best = trained.out / "best.safetensors"
+    assert found.facts["members"] == [
+        {
+            "path": str(best),
+            "digest": state_digest(load_weights(best).state),
+            "tasks": ["va", "expression", "au"],
+            "state": "unchanged",
+        }
+    ]
+    assert found.facts["filled_rows"] == 0
+    assert found.digests == {
+        "file": sha256_of(predicted),
+        "list": listed.digest,
+        "probabilities": sha256_of(predicted.with_suffix(".npz")),
+    }
+
+
+def test_a_manifest_stands_for_its_submission(predicted: Path) -> None:
+    assert inspect(predicted.with_suffix(".json")).as_dict() == inspect(predicted).as_dict()
+
+
+def test_a_manifest_finds_its_submission_by_its_digest(submission: Path) -> None:
+    named = submission.rename(submission.with_suffix(".csv"))
+    submission.write_text("notes\n")
+    assert inspect(submission.with_suffix(".json")).path == named
+
+
+def test_a_manifest_without_its_submission_says_what_there_was(submission: Path) -> None:
+    submission.unlink()
+    found = inspect(submission.with_suffix(".json"))
+    assert str(submission) in only_problem(found)
+    assert found.facts["members"][0]["state"] == "unchanged"
+
+
+def test_a_submission_alone_is_one_too(submission: Path) -> None:
+    for suffix in (".json", ".npz"):
+        submission.with_suffix(suffix).unlink()
+    found = inspect(submission)
+    assert (found.problems, found.facts["manifest"], found.facts["probabilities"]) == ([], "none", "none")
+
+
+def test_probabilities_say_their_rows_and_columns(predicted: Path) -> None:
+    found = inspect(predicted.with_suffix(".npz"))
+    assert (found.kind, found.problems) == ("probabilities", [])
+    assert found.facts["columns"] == {"va": 2, "expression": 8, "au": 12}
+    assert found.digests["list"] == inspect(predicted).digests["list"]
+
+
+def test_a_file_that_was_edited_is_a_problem(submission: Path) -> None:
+    before = sha256_of(submission)
+    first = submission.read_text().splitlines()[1].split(",")
+    rewrite(submission, ",".join(first), ",".join([first[0], "0.123456", *first[2:]]))
+    problem = only_problem(inspect(submission))
+    assert before in problem
+    assert sha256_of(submission) in problem
+
+
+def test_a_file_that_is_cut_off_is_a_problem_with_its_line(submission: Path) -> None:
+    lines = submission.read_text().splitlines()
+    submission.write_text("\n".join([*lines[:9], lines[9][:20]]))
+    found = inspect(submission)
+    assert found.problems[0].startswith(f"{submission}:10: ")
+    assert found.facts["members"][0]["state"] == "unchanged"
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 90, b"%PDF-1.7", b"notes\n"])
+def test_a_file_that_no_longer_is_a_submission_is_a_problem_beside_its_manifest(
+    submission: Path, content: bytes
+) -> None:
+    submission.write_bytes(content)
+    found = inspect(submission)
+    assert len(found.problems) == 2
+    assert all(str(submission) in problem for problem in found.problems)
+
+
+def test_a_network_that_was_replaced_is_a_problem_and_one_that_is_gone_is_not(
+    submission: Path, trained: Trained, edit: Edit
+) -> None:
+    moved = submission.parent / "moved.safetensors"
+    manifest = submission.with_suffix(".json")
+    digest = inspect(submission).facts["members"][0]["digest"]
+    member = {"path": str(moved), "digest": digest, "tasks": ["va"]}
+    edit(manifest, "members", [member])
+    assert (inspect(submission).facts["members"], inspect(submission).problems) == ([{**member, "state": "gone"}], [])
+    shutil.copy(trained.out / "best.safetensors", moved)
+    assert inspect(submission).facts["members"][0]["state"] == "unchanged"
+    weights = load_weights(moved)
+    weights.state["heads.va.bias"] += 1
+    save_weights(moved, weights.config, weights.state)
+    assert digest in only_problem(inspect(submission))
+
+
+def test_a_network_is_found_from_where_the_submission_lies(submission: Path, trained: Trained, edit: Edit) -> None:
+    shutil.copy(trained.out / "best.safetensors", submission.parent / "mine.safetensors")
+    manifest = submission.with_suffix(".json")
+    digest = inspect(submission).facts["members"][0]["digest"]
+    edit(manifest, "members", [{"path": "mine.safetensors", "digest": digest, "tasks": ["va"]}])
+    assert inspect(submission).facts["members"][0]["state"] == "unchanged"
+
+
+def test_a_list_that_was_changed_is_a_problem(submission: Path, edit: Edit) -> None:
+    listed = submission.parent / "MTL.txt"
+    listed.write_text("image\nv/1.jpg\n")
+    edit(submission.with_suffix(".json"), "source.list", str(listed))
+    assert str(listed) in only_problem(inspect(submission))
+
+
+def test_answers_that_other_frames_gave_are_listed(submission: Path, edit: Edit) -> None:
+    filled = [{"row": 3, "image": "v/3.jpg", "from": "v/2.jpg"}]
+    edit(submission.with_suffix(".json"), "filled", filled)
+    found = inspect(submission)
+    assert (found.facts["filled_rows"], found.facts["filled"]) == (1, filled)
+
+
+def test_probabilities_that_give_another_file_are_a_problem(submission: Path) -> None:
+    path = submission.with_suffix(".npz")
+    with np.load(path) as file:
+        flipped = 1 - file["au"]
+    rewrite_npz(path, au=flipped)
+    assert f"{path}: does not give predictions.txt" in only_problem(inspect(submission))
+
+
+def test_probabilities_of_another_list_are_a_problem(submission: Path) -> None:
+    path = submission.with_suffix(".npz")
+    rewrite_npz(path, list_digest="0" * 64)
+    assert f"{path}: names the list" in only_problem(inspect(path))
+    assert f"{path}: names the list" in only_problem(inspect(submission))
+
+
+@pytest.mark.parametrize("size", [0, 3, 1000, -1])
+def test_truncated_probabilities_are_a_problem(submission: Path, size: int) -> None:
+    path = submission.with_suffix(".npz")
+    path.write_bytes(path.read_bytes()[:size])
+    assert str(path) in only_problem(inspect(path))
+    assert str(path) in only_problem(inspect(submission))
+
+
+def test_objects_in_probabilities_are_not_unpickled(submission: Path) -> None:
+    path = submission.with_suffix(".npz")
+    rewrite_npz(path, va=np.array([{"any": "object"}], dtype=object))
+    assert str(path) in only_problem(inspect(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", 3),
+        ("format", "other"),
+        ("rows", "x"),
+        ("rows", 3),
+        ("members", {}),
+        ("members", [3]),
+        ("members", [{"path": 3, "digest": [], "tasks": "va"}]),
+        ("members", [{"path": "\0", "digest": "x", "tasks": [float("inf")]}]),
+        ("source", None),
+        ("source.list", 3),
+        ("source.list_digest", "x"),
+        ("filled", 3),
+        ("filled", [{"row": "x"}]),
+        ("environment", []),
+        ("submission_sha256", 3),
+    ],
+)
+def test_a_wrong_value_in_a_manifest_is_a_problem_and_no_crash(
+    submission: Path, edit: Edit, name: str, value: Any
+) -> None:
+    edit(submission.with_suffix(".json"), name, value)
+    found = inspect(submission)
+    assert found.problems
+    assert all(str(submission.with_suffix(".json")) in problem for problem in found.problems)
+    assert found.facts["rows"] > 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "3", "[" * 100_000])
+def test_a_manifest_that_is_no_json_object_is_named(submission: Path, text: str) -> None:
+    manifest = submission.with_suffix(".json")
+    manifest.write_text(text)
+    assert str(manifest) in only_problem(inspect(submission))
+    with pytest.raises(DataError, match=r"predictions\.json"):
+        inspect(manifest)
+
+
+def test_json_of_something_else_beside_a_submission_says_nothing_of_it(submission: Path) -> None:
+    submission.with_suffix(".json").write_text('{"my": "notes"}')
+    assert inspect(submission).facts["manifest"] == "none"
