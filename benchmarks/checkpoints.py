@@ -23,7 +23,6 @@ from abawkit.training.loop import Hooks
 from abawkit.training.processes import ALONE
 from abawkit.training.recipe import read_recipe
 from abawkit.training.run import build
-from abawkit.training.stopping import Stop
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     recipe = read_recipe(name, [f"batch_size={batch_size}"])
     out.mkdir()
     inputs = Inputs(curated)
-    loop = build(recipe, inputs, open_curated(curated), out, processes=ALONE, stop=Stop(), hooks=Hooks())
+    loop = build(recipe, inputs, open_curated(curated), out, processes=ALONE, hooks=Hooks())
     scheduled, batch = loop.plan[-1], loop.batches(0)[0]
     loop.learner.begin_epoch(scheduled, fresh=True)
     pixels = loop.rows.pixels(batch)

@@ -155,14 +155,14 @@ def _run(
     from abawkit.training.inputs import Resume
     from abawkit.training.loop import Hooks
     from abawkit.training.processes import joined
+    from abawkit.training.resume import begun_by
     from abawkit.training.run import operator_of, operators_of, train
     from abawkit.training.stopping import stopping
     from abawkit.training.trackers import Trackers
 
     with ExitStack() as stack:
-        stop = stack.enter_context(stopping())
         processes = stack.enter_context(joined(recipe.device))
-        again = resume or processes.restarts > 0
+        again = resume or begun_by(out, processes)
         hooks = Hooks()
         with operator_of(recipe, processes):
             operators_of(recipe)  # ends here if it can't run, before there is a folder
@@ -171,7 +171,7 @@ def _run(
             tracked = stack.enter_context(Trackers(trackers, out, recipe.model_dump(mode="json"), resumed=again))
             hooks = _hooks(stack.enter_context(training_bar()), tracked)
         how = Resume(allow_drift) if again else None
-        result = train(recipe, inputs, out, resume=how, processes=processes, stop=stop, hooks=hooks)
+        result = train(recipe, inputs, out, resume=how, processes=processes, stopping=stopping(), hooks=hooks)
     if processes.first:
         _show(result, as_json)
 

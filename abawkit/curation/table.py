@@ -70,7 +70,9 @@ class CuratedSet:
             DataError: If the set holds labels only, or the frames are absent, damaged or not those of its table.
         """
         if not self.frames_digest:
-            raise DataError(f"{self.folder}: holds labels only; run `abawkit curate` with the frames; train takes --frames too")
+            raise DataError(
+                f"{self.folder}: holds labels only; run `abawkit curate` with the frames; train takes --frames too"
+            )
         store = PackedFrames.open(self.folder / FRAMES)
         if store.digest != self.frames_digest:
             raise DataError(f"{self.folder}: table and packed frames are not of one run of `abawkit curate`; {_AGAIN}")

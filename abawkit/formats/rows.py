@@ -29,8 +29,11 @@ from abawkit.labels import (
 from abawkit.names import image_defect
 from abawkit.tables import Array
 
-REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-"""A number as data formats write it: no nan, no infinity, no hexadecimal, no underscores, ASCII digits only."""
+REAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""A number as data formats write it: no nan, no infinity, no hexadecimal, no underscores, ASCII digits only.
+
+There is one way to match a run of digits, so that a long one costs no more than its length.
+"""
 
 INTEGER = re.compile(r"[+-]?[0-9]+")
 INTEGER_WITH_POINT = re.compile(r"[+-]?[0-9]+(?:\.0*)?")

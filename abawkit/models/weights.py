@@ -65,17 +65,25 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
         DataError: If keys are missing or unexpected, or a tensor has another shape, another kind of numbers, or
             values that are not finite; the message names them.
     """
+    blocks = sum(1 + stage.depth for stage in config.stages)
+    if blocks > len(state):  # to build it would take minutes, if a damaged file has thousands
+        raise DataError(f"{source}: a network of {blocks:,} blocks has more than these {len(state):,} tensors")
     expected = _shapes(config)
     if heads_optional and not any(key.startswith(HEADS) for key in state):
         expected = {key: shape for key, shape in expected.items() if not key.startswith(HEADS)}
     problems = differences(expected, state)
-    problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not value.float().isfinite().all()]
+    problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not _finite(value)]
     if problems:
         raise DataError(
             f"{source}: these are not weights of this network, {len(problems)} differences:\n"
             + listed(problems)
             + "\ngive weights of the same network, or the network's own configuration; nothing was loaded"
         )
+
+
+def _finite(value: Tensor) -> bool:
+    """Whether there is no NaN and no infinity; other types than those of weights are refused before."""
+    return value.dtype not in _TYPES or bool(value.float().isfinite().all())
 
 
 @cache
@@ -179,7 +187,7 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
         found, digest = header["format"], header.pop("digest")
         config = NetworkConfig.from_dict(header["network"])
         metadata = {str(key): str(value) for key, value in header["metadata"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as error:
         raise DataError(f"{path}: its header is damaged ({error}); copy the file again") from error
     if found != FORMAT:
         raise DataError(f"{path}: got format {found!r}, expected {FORMAT!r}; use the abawkit that wrote it")

@@ -1,12 +1,15 @@
 """Checkpoints as folders that are whole or not there: the newest whole one is found again after any crash."""
 
+import errno
 import io
 import json
 import os
 import re
 import shutil
+import stat
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,7 +24,8 @@ FORMAT: Final = "abawkit.checkpoint.1"
 MANIFEST: Final = "manifest.json"
 STATE: Final = "state.pt"
 
-_NAME: Final = re.compile(r"(\d{4,})-(\d{6,})")
+_NAME: Final = re.compile(r"([0-9]{4,})-([0-9]{6,})")
+_LARGEST_MANIFEST: Final = 1 << 20
 _PARTIAL: Final = ".partial"
 _GONE: Final = f".gone{_PARTIAL}"
 
@@ -117,7 +121,8 @@ def write_checkpoint(
             _discard(target)
             partial.rename(target)
             _flush(folder)
-        _thin(run, place, keep)
+        with suppress(OSError):  # old ones that stay do no harm, and the next checkpoint tries again
+            _thin(run, place, keep)
     except (OSError, DataError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, DataError):
@@ -152,7 +157,14 @@ def newest_checkpoint(run: Path, place: Place | None = None) -> tuple[Checkpoint
         files = json.loads((folder / MANIFEST).read_bytes())["files"]
         return Checkpoint(folder, found, {name: entry["sha256"] for name, entry in files.items()}), problems
     if problems:
-        raise DataError("\n".join([*problems, "no checkpoint of this run is whole; start it anew with --force"]))
+        raise DataError(
+            "\n".join(
+                [
+                    *problems,
+                    "no checkpoint of this run is whole; --force starts anew, and replaces its best and last weights",
+                ]
+            )
+        )
     return None, []
 
 
@@ -171,38 +183,52 @@ def check_checkpoint(folder: Path) -> None:
         raise DataError(f"{folder}: {defect}; continue from another checkpoint of its run")
 
 
-def keep_file(source: Path, folder: Path) -> None:
-    """Adds a file to a checkpoint that is being written: as a second name of it, or a copy where that can't be."""
-    try:
-        os.link(source, folder / source.name)
-    except OSError:
-        write_bytes(folder / source.name, source.read_bytes())
+def remove_checkpoints(run: Path) -> None:
+    """Removes all checkpoints of a run, the newest last, and what was left of others; nothing else is touched.
+
+    Raises:
+        OSError: If one can't be removed: a later run would be taken for this one.
+    """
+    folder = run / CHECKPOINTS
+    if not folder.is_dir():
+        return
+    for path in folder.glob(f"*{_PARTIAL}"):
+        shutil.rmtree(path)
+    for _, old in reversed(_generations(run)):
+        _discard(old)
+    with suppress(OSError):  # goes only if it is empty
+        folder.rmdir()
 
 
 def _generations(run: Path) -> list[tuple[Place, Path]]:
     """Checkpoints by name, the newest first."""
     folder = run / CHECKPOINTS
-    found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(((Place(int(m[1]), int(m[2])), path) for m, path in found if m), reverse=True)
+    named = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
+    found = [(Place(int(m[1]), int(m[2])), path) for m, path in named if m]
+    return sorted(((place, path) for place, path in found if path.name == place.name), reverse=True)
 
 
 def _defect(folder: Path) -> str:
     """What is wrong with a checkpoint; empty where nothing is."""
     try:
+        if _size(folder / MANIFEST) > _LARGEST_MANIFEST:
+            return f"{MANIFEST} is damaged (it is larger than any that a run writes)"
         manifest = json.loads((folder / MANIFEST).read_bytes())
         digest = manifest.pop("sha256")
         if manifest["format"] != FORMAT:
-            return f"{MANIFEST} has format {manifest['format']!r}, expected {FORMAT!r}"
+            return f"{MANIFEST} has format {manifest['format']!r:.60}, expected {FORMAT!r}"
         if digest != _digest(manifest):
             return f"{MANIFEST} is damaged: its digest is not the one that it names"
-        entries = [(folder / _plain(name), int(e["bytes"]), e["sha256"]) for name, e in manifest["files"].items()]
+        if _NAME.fullmatch(folder.name) and folder.name != f"{manifest['epoch']:04d}-{manifest['batch']:06d}":
+            return f"{MANIFEST} is that of epoch {manifest['epoch']}, batch {manifest['batch']}: its folder was renamed"
+        entries = [_entry(folder, name, entry) for name, entry in {STATE: None, **manifest["files"]}.items()]
     except OSError as error:
         return f"{MANIFEST} can't be read ({error.strerror})"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{MANIFEST} is damaged ({error})"
     for path, size, expected in entries:
         try:
-            if (found := path.stat().st_size) != size:
+            if (found := _size(path)) != size:
                 return f"{path.name} has {found:,} bytes, expected {size:,}"
             if (got := sha256_of(path)) != expected:
                 return f"{path.name} has SHA-256 {got}, expected {expected}: it is damaged"
@@ -211,10 +237,21 @@ def _defect(folder: Path) -> str:
     return ""
 
 
-def _plain(name: str) -> str:
-    if "\0" in name or Path(name).name != name:
-        raise ValueError(f"names a file {name!r}")
-    return name
+def _entry(folder: Path, name: str, entry: Any) -> tuple[Path, int, str]:
+    """Path, size and digest of a file, as a manifest has them."""
+    if not name or not name.isprintable() or Path(name).name != name:
+        raise ValueError(f"names a file {name!r:.80}")
+    if not isinstance(entry, dict) or type(entry["bytes"]) is not int or not isinstance(entry["sha256"], str):
+        raise TypeError(f"does not say which size and digest {name} has")
+    return folder / name, entry["bytes"], entry["sha256"]
+
+
+def _size(path: Path) -> int:
+    """The size of a file in bytes; what is no file is an error: to read a pipe or a device may never end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return found.st_size
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -1,14 +1,14 @@
 """The folder of a run: made or taken up, and locked while the run writes to it."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from abawkit.choices import TRACKERS
 from abawkit.errors import ConfigError
 from abawkit.files import new_folder
-from abawkit.training.checkpoint import CHECKPOINTS, has_checkpoints
+from abawkit.training.checkpoint import CHECKPOINTS, has_checkpoints, remove_checkpoints
 from abawkit.training.lock import LOCK, locked
 from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE
 
@@ -38,17 +38,17 @@ def run_folder(path: Path, *, resume: bool, force: bool) -> Iterator[None]:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder holds what a run writes, and nothing else where there is no checkpoint yet."""
+    """Whether a folder holds a run that can be continued: with checkpoints, or killed before there was one."""
     if not path.is_dir():
         return False
     if has_checkpoints(path):
         return True
-    names = {*_WRITTEN, LOCK, CHECKPOINTS}
+    names = {RECIPE, LOCK, CHECKPOINTS, *TRACKERS}
     return all(entry.name in names or entry.name.startswith(".") for entry in path.iterdir())
 
 
 def clear_run(path: Path) -> None:
     """Removes what an earlier run left in a folder."""
-    shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
+    remove_checkpoints(path)
     for name in _WRITTEN:
         (path / name).unlink(missing_ok=True)

@@ -13,14 +13,15 @@ from torch.nn.parallel import DistributedDataParallel
 from abawkit.errors import ConfigError
 from abawkit.frames.augment import augment
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import apply_weights, load_weights, save_weights
+from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
 from abawkit.tables import Array
 from abawkit.training.balance import au_weights, expression_weights
-from abawkit.training.checkpoint import Checkpoint
+from abawkit.training.checkpoint import STATE, Checkpoint
 from abawkit.training.data import FramedRows
 from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer
 from abawkit.training.processes import Processes
 from abawkit.training.recipe import Recipe, Schedule, Stage
+from abawkit.training.state import load_optimizer
 from abawkit.training.step import Objective, training_step
 from abawkit.training.synchronised import SynchronisedBatchNorm
 
@@ -80,6 +81,7 @@ class Learner:
         self.validated = copy.deepcopy(network) if recipe.ema else network
         self.means: _Means | None = None
         self.restored: dict[str, Any] | None = None  # the optimiser's state, until there is an optimiser
+        self.source = ""  # where that comes from
 
     def begin_epoch(self, scheduled: Scheduled, *, fresh: bool) -> None:
         """Prepares for an epoch; the optimiser and the schedule start anew in each stage.
@@ -87,9 +89,13 @@ class Learner:
         Args:
             scheduled: The epoch.
             fresh: Whether no batch of its stage has been seen.
+
+        Raises:
+            DataError: If what a checkpoint holds of the optimiser is not of this network.
         """
         if self.means is None or fresh:
-            self.means = self._begin_stage(scheduled, fresh)
+            with enough_memory("an optimiser"):
+                self.means = self._begin_stage(scheduled, fresh)
         # a frozen backbone keeps its batch statistics too
         self.network.train(scheduled.name == "all")
         self.network.heads.train()
@@ -103,13 +109,18 @@ class Learner:
         chosen = self.network.head_parameters() if heads_only else self.network.parameters()
         parameters = [p for p in chosen if p.requires_grad]
         optimizer = make_optimizer(parameters, recipe.optimizer, scheduled.stage.learning_rate)
-        if self.restored and not fresh:
-            optimizer.load_state_dict(self.restored)
+        if not fresh:
+            load_optimizer(optimizer, self.restored, self.source)
         self.restored = None
+        objective = self._objective(attention=not heads_only and recipe.losses.attention > 0)
+        return _Means(objective, optimizer, self._shared() if self.processes.count > 1 else self.network)
+
+    def _shared(self) -> nn.Module:
         gpu = [self.device] if self.device.type == "cuda" else None
-        alone = self.processes.count == 1
-        network = self.network if alone else DistributedDataParallel(self.network, device_ids=gpu)
-        return _Means(self._objective(attention=not heads_only and recipe.losses.attention > 0), optimizer, network)
+        # Looking for unused parameters, of which there are none, keeps the first step's buckets. Without it they are
+        # laid out anew after that step, in a resumed run at another moment, and three processes or more would then
+        # add the same gradients in another order.
+        return DistributedDataParallel(self.network, device_ids=gpu, find_unused_parameters=True)
 
     def _objective(self, *, attention: bool) -> Objective:
         losses, annotations = self.recipe.losses, self.rows.annotations
@@ -146,7 +157,7 @@ class Learner:
         objective, optimizer, network = self.means
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
-        with enough_memory(self.recipe.batch_size), self._statistics():
+        with enough_memory(f"a step of {len(batch)} frames"), self._statistics():
             frames = torch.from_numpy(pixels).to(self.device, non_blocking=True)
             numbers = self.rows.rows[part]
             images = augment(frames, numbers, seed=self.recipe.seed, epoch=epoch, config=self.recipe.augmentation)
@@ -184,19 +195,27 @@ class Learner:
             save_weights(folder / AVERAGE, self.network.config, self.average.state)
 
     def restore(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
-        """Takes up what a checkpoint holds; before the first epoch."""
+        """Takes up what a checkpoint holds; before the first epoch.
+
+        Raises:
+            DataError: If its weights are damaged, or not of this network.
+        """
         apply_weights(self.network, load_weights(checkpoint.folder / NETWORK).state, str(checkpoint.folder / NETWORK))
         if self.average:
             kept = load_weights(checkpoint.folder / AVERAGE).state
+            check_state(self.network.config, kept, str(checkpoint.folder / AVERAGE), heads_optional=False)
             for name, value in self.average.state.items():
                 value.copy_(kept[name])
             self.average.steps = state["average_steps"]
-        self.restored = state["optimizer"]
+        self.restored, self.source = state["optimizer"], str(checkpoint.folder / STATE)
 
 
 @contextmanager
-def enough_memory(batch_size: int) -> Iterator[None]:
+def enough_memory(work: str) -> Iterator[None]:
     """Turns running out of memory into an error that says what helps.
+
+    Args:
+        work: What the memory is for.
 
     Raises:
         ConfigError: If there is not enough memory.
@@ -205,11 +224,12 @@ def enough_memory(batch_size: int) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error)
-        on_gpu = isinstance(error, torch.OutOfMemoryError)
-        if not (on_gpu or isinstance(error, MemoryError) or "can't allocate memory" in text):
+        words = ("out of memory", "alloc_failed", "can't allocate memory")
+        if not (isinstance(error, MemoryError) or any(word in text.lower() for word in words)):
             raise
+        on_gpu = "CUDA" in text or "CUBLAS" in text or "CUDNN" in text
         raise ConfigError(
-            f"out of {'GPU memory' if on_gpu else 'memory'} with a batch of {batch_size} frames "
+            f"out of {'GPU memory' if on_gpu else 'memory'} for {work} "
             f"({text.splitlines()[0] if text else 'allocation failed'})\n"
             "set a smaller batch_size, or a smaller network; a checkpoint that was written before is kept"
         ) from error

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -60,6 +61,7 @@ def _acquire(path: Path) -> int:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 os.close(descriptor)
                 raise
+            _refuse_living(descriptor, path)
             warnings.warn(
                 f"{path.parent}: this file system has no locks; make sure that no other run writes here",
                 DataWarning,
@@ -68,6 +70,19 @@ def _acquire(path: Path) -> int:
         if _is_at(descriptor, path):
             return descriptor
         os.close(descriptor)  # its run ended, and took the file along, between the two calls
+
+
+def _refuse_living(descriptor: int, path: Path) -> None:
+    """Without a lock of the kernel, what the file says has to do: an owner here that lives, or one elsewhere."""
+    owner = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+    found = re.fullmatch(r"process (\d+) on (.*)", owner)
+    if not found or (found[2] == socket.gethostname() and not Path(f"/proc/{found[1]}").exists()):
+        return
+    os.close(descriptor)
+    raise ConfigError(
+        f"{path.parent}: a run may be writing here ({printable(owner)}), and this file system has no locks; "
+        f"if it has ended, remove {path}"
+    )
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

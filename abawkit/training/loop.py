@@ -2,6 +2,8 @@
 
 import json
 import math
+import shlex
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from abawkit.errors import DataError, StoppedError, printable
 from abawkit.files import sha256_of, write_bytes
+from abawkit.models.inference import BATCH
 from abawkit.models.weights import save_weights, state_digest
 from abawkit.tables import Array
-from abawkit.training.checkpoint import Checkpoint, Place, keep_file, write_checkpoint
+from abawkit.training.checkpoint import Checkpoint, Place, write_checkpoint
 from abawkit.training.data import FramedRows, epoch_batches, prefetched
 from abawkit.training.evaluation import brief, evaluate, figure
 from abawkit.training.learner import Learner, Scheduled, enough_memory
@@ -73,11 +76,10 @@ class Loop:
         out: Path,
         *,
         notes: Mapping[str, Any],
-        stop: Stop,
         hooks: Hooks,
     ) -> None:
         self.learner, self.validation, self.out = learner, validation, out
-        self.notes, self.stop, self.hooks = notes, stop, hooks
+        self.notes, self.hooks, self.stop = notes, hooks, Stop()
         self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
         self.progress = Progress()
         self.started = time.monotonic()
@@ -165,7 +167,7 @@ class Loop:
         """Scores what this epoch has led to, writes it down, and keeps the weights."""
         progress, tasks = self.progress, self.recipe.tasks
         network, device = self.learner.prepare_validation(), self.learner.device
-        with enough_memory(self.recipe.batch_size):
+        with enough_memory(f"validation, {BATCH} frames at a time"):
             scores = evaluate(network, self.validation, device, processes=self.processes, between=self.end_if_asked)
         line: dict[str, Any] = {
             "epoch": progress.place.epoch,
@@ -210,10 +212,12 @@ class Loop:
         if save:
             self.save()
         asked = f"stopped by {self.stop.name}" if self.stop.signal else "stopped, as another process was"
+        count = self.processes.count
+        launcher = f"torchrun --nproc-per-node {count} -m " if count > 1 else ""
         raise StoppedError(
             f"{asked} after step {self.progress.steps:,}; everything is kept: "
-            f"continue with `abawkit train --resume --out {self.out}`",
-            self.stop.signal or 15,
+            f"continue with `{launcher}abawkit train --resume --out {shlex.quote(str(self.out))}`",
+            self.stop.signal or signal.SIGTERM,
         )
 
     def save(self) -> None:
@@ -234,8 +238,8 @@ class Loop:
     def write_weights(self, folder: Path) -> None:
         """The weights of a checkpoint, with the best ones so far."""
         self.learner.write_weights(folder)
-        if self.progress.best_epoch >= 0:
-            keep_file(self.out / BEST, folder)
+        if self.progress.best_epoch >= 0:  # a copy: a second name of the same file would share its fate
+            write_bytes(folder / BEST, (self.out / BEST).read_bytes())
 
     def write_metrics(self) -> None:
         """Writes ``metrics.jsonl``: whole, so that it never says more than the run has done."""

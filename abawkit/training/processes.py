@@ -5,6 +5,7 @@ those of the whole batch, so that the number of processes changes nothing but th
 """
 
 import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,11 +38,13 @@ class Processes:
         rank: Its number, from 0; number 0 writes and speaks for all.
         count: How many there are.
         restarts: How often all of them were started again after a failure.
+        launcher: What started them, the same over restarts; empty for one process.
     """
 
     rank: int = 0
     count: int = 1
     restarts: int = 0
+    launcher: str = ""
 
     @property
     def first(self) -> bool:
@@ -118,11 +121,13 @@ def joined(device: str) -> Iterator[Processes]:
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     if count < 2:
-        yield Processes(restarts=restarts)
+        yield ALONE
         return
     gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     if gpu:
-        local, here = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if torch.device(device if device != "auto" else "cuda").index is not None:
+            raise ConfigError(f"device = '{device}' is one GPU for {count} processes; set cuda: each takes its own")
+        local, here = int(os.environ.get("LOCAL_RANK", rank)), torch.cuda.device_count()
         if local >= here:
             raise ConfigError(f"{local + 1} processes or more and {here} GPUs; give torchrun --nproc-per-node {here}")
         torch.cuda.set_device(local)
@@ -132,7 +137,8 @@ def joined(device: str) -> Iterator[Processes]:
         store = PrefixStore(f"restart {restarts}", store)
         backend = "nccl" if gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
-        yield Processes(rank, count, restarts)
+        yield Processes(rank, count, restarts, f"process {os.getppid()} on {socket.gethostname()}")
+        dist.destroy_process_group()
     except (dist.DistError, RuntimeError) as error:
         if not _is_about_processes(error):
             raise
@@ -142,12 +148,13 @@ def joined(device: str) -> Iterator[Processes]:
             "its own message stands above or in its log; continue with --resume"
         ) from error
     finally:
-        if dist.is_initialized():
+        # NCCL's end waits for processes that may be waiting for this one: it is left to the end of the process
+        if dist.is_initialized() and dist.get_backend() == "gloo":
             dist.destroy_process_group()
 
 
 def _is_about_processes(error: Exception) -> bool:
-    words = ("gloo", "nccl", "connection", "process group", "store", "timed out")
+    words = ("[gloo", "gloo ", "nccl", "connection closed", "connection reset", "connection refused", "timed out")
     return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +19,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
+_DEEPEST = 4
+"""Tables and arrays within each other beyond which no key is known; the deepest has two."""
+
 
 class _Section(BaseModel):
     """Unknown keys, wrong types and values out of range are errors; nothing is converted in silence."""
@@ -34,7 +37,7 @@ class Stage(_Section):
         learning_rate: The highest that its schedule reaches.
     """
 
-    epochs: Annotated[int, Field(ge=0)]
+    epochs: Annotated[int, Field(ge=0, le=100_000)]
     learning_rate: Positive = 1e-3
 
 
@@ -192,14 +195,18 @@ def parse_recipe(text: str, source: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: As `read_recipe`.
     """
+    if not _is_unicode(text):
+        raise ConfigError(f"{source}: is not TOML: it is not UTF-8 text")
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: is not TOML: {error}") from error
     for change in changes:
         _apply(content, change)
+    problems = list(_unusable(content))
     try:
-        return Recipe.model_validate_json(json.dumps(content, default=str))  # strict, but a list is a tuple
+        if not problems:
+            return Recipe.model_validate_json(json.dumps(content))  # strict, but a list is a tuple
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {_problem(e)}" for e in error.errors()]
     except ConfigError as error:  # a value that augmentation can't have
@@ -208,6 +215,23 @@ def parse_recipe(text: str, source: str, changes: Sequence[str] = ()) -> Recipe:
     raise ConfigError(
         "\n".join([*lines, "correct these keys; recipe.toml in any run folder lists all with their values"])
     )
+
+
+def _unusable(value: Any, *keys: str) -> Iterator[str]:
+    """Each key whose value JSON can't carry as it is, and no choice can have."""
+    where = ".".join(keys)
+    if isinstance(value, dict | list) and len(keys) > _DEEPEST:
+        yield f"{where}: is nested too deeply"
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unusable(inner, *keys, key)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _unusable(inner, *keys, str(i))
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield f"{where}: got a whole number of more than 64 bits"
+    elif not isinstance(value, str | int | float):
+        yield f"{where}: got a {type(value).__name__} ({value}), expected text, a number, true, false or an array"
 
 
 def _problem(error: ErrorDetails) -> str:
@@ -232,21 +256,29 @@ def _text(source: str) -> str:
         return str((_shipped() / f"{source}.toml").read_text())
     try:
         return Path(source).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte
         names = ", ".join(recipe_names())
         raise ConfigError(f"{source}: can't read this recipe ({error}); give a TOML file, or one of {names}") from error
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether there are no bytes in it that weren't UTF-8, which Python keeps as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _apply(content: dict[str, Any], change: str) -> None:
     """Sets one key of nested tables."""
     key, equals, text = change.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {change}: expected KEY=VALUE, as in --set losses.au=0.5")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        value = text  # text without quotes
     *tables, last = key.strip().split(".")
+    if not equals or not all([*tables, last]):
+        raise ConfigError(f"--set {change}: expected KEY=VALUE, as in --set losses.au=0.5")
+    if not _is_unicode(change):
+        raise ConfigError(f"--set {printable(change)}: is not UTF-8 text")
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        parsed = {}
+    value = parsed["value"] if len(parsed) == 1 else text  # text without quotes
     for name in tables:
         content = content.setdefault(name, {})
         if not isinstance(content, dict):

@@ -3,14 +3,16 @@
 import platform
 import subprocess
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+import abawkit
 from abawkit.curation.table import CuratedSet
-from abawkit.files import write_json
+from abawkit.files import sha256, sha256_of, write_json
 
 RECIPE: Final = "recipe.toml"
 MANIFEST: Final = "manifest.json"
@@ -32,11 +34,20 @@ def environment(device: torch.device, operators: dict[str, str]) -> dict[str, An
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
         "device": f"{device} ({name})",
+        "code": code_digest(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "ops": operators,
         "git": git_commit(Path.cwd()),
     }
+
+
+@cache
+def code_digest() -> str:
+    """Of the package's own files, the native operators among them: a version's number says little between releases."""
+    root = Path(abawkit.__file__).parent
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".so", ".toml"))
+    return sha256("\n".join(f"{path.relative_to(root)} {sha256_of(path)}" for path in files).encode())[:16]
 
 
 def processor_name() -> str:

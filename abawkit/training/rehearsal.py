@@ -14,11 +14,11 @@ import torch
 from abawkit.curation.table import open_curated
 from abawkit.models.inference import BATCH, infer
 from abawkit.training.inputs import Inputs
+from abawkit.training.learner import NETWORK
 from abawkit.training.loop import Hooks, Loop
 from abawkit.training.processes import ALONE
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import build
-from abawkit.training.stopping import Stop
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
     """
     curated = open_curated(inputs.data)
     with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
-        loop = build(recipe, inputs, curated, Path(folder), processes=ALONE, stop=Stop(), hooks=Hooks())
+        loop = build(recipe, inputs, curated, Path(folder), processes=ALONE, hooks=Hooks())
         losses, seconds = _step(loop)
         size = _checkpoint_size(loop, Path(folder))
     rows = np.arange(min(BATCH, len(loop.validation)))
@@ -115,7 +115,9 @@ def _step(loop: Loop) -> tuple[dict[str, float], float]:
 
 def _checkpoint_size(loop: Loop, folder: Path) -> int:
     loop.save()
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    # and the best weights so far, which every checkpoint after the first epoch holds
+    return sum(path.stat().st_size for path in files) + sum(p.stat().st_size for p in files if p.name == NETWORK)
 
 
 def _peak_memory(device: torch.device) -> int:

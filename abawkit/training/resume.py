@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.training.checkpoint import Checkpoint, Place, newest_checkpoint
 from abawkit.training.processes import Processes
+from abawkit.training.state import run_state
 
 _NO_MATTER: Final = ("git", "pandas")
 """What the environment notes and results don't depend on. The code's own version does count."""
@@ -61,22 +62,34 @@ def recorded(run: Path) -> Recorded | None:
     """What a run was begun with; None where there is no checkpoint.
 
     Raises:
-        DataError: If there are checkpoints and none is whole.
+        DataError: If there are checkpoints and none is whole, or the newest holds something else.
     """
     checkpoint, _ = newest_checkpoint(run)
     if checkpoint is None:
         return None
-    state = checkpoint.state()
+    state = run_state(checkpoint)
     frames = state["data"]["frames"]
     data, threads = Path(state["data"]["folder"]), state["environment"]["threads"]
     return Recorded(state["recipe"], data, Path(frames) if frames else None, threads, state["asked_ops"])
+
+
+def begun_by(run: Path, processes: Processes) -> bool:
+    """Whether a run was begun, or continued, by what started these processes; the same answer in all of them.
+
+    Processes that ``torchrun`` starts again were asked to begin a run; they continue it if they had come so far.
+    """
+    mine = False
+    if processes.first and processes.restarts:
+        checkpoint, _ = newest_checkpoint(run)
+        mine = checkpoint is not None and run_state(checkpoint)["launcher"] == processes.launcher
+    return bool(processes.from_first([mine])[0])
 
 
 def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_drift: bool) -> list[str]:
     """Checks that a run would go on as if it had not been interrupted.
 
     Args:
-        state: Of the checkpoint.
+        state: Of the checkpoint, from `run_state`.
         notes: Recipe, data, weights and environment here and now.
         allow_drift: Whether the environment may differ.
 
@@ -105,6 +118,11 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
         raise DataError(
             f"this run was begun on another curated set (digest {state['data']['table_digest'][:12]}, here "
             f"{notes['data']['table_digest'][:12]}); give the --data that it was begun with"
+        )
+    if state["data"]["rows"] != notes["data"]["rows"]:
+        raise DataError(
+            "other frames can be read than when this run was begun, so that its batches would be others; bring the "
+            "frames back, or begin anew"
         )
     environments = [{**made["environment"], "frames": made["data"]["frames"]} for made in (state, notes)]
     drift = _differences(*({k: v for k, v in e.items() if k not in _NO_MATTER} for e in environments))

@@ -1,7 +1,7 @@
 """Training from end to end: two stages, validation after each epoch, the best epoch kept; resumed where it was left."""
 
 import shutil
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +10,8 @@ import torch
 
 from abawkit.choices import Protocol
 from abawkit.curation.table import CuratedSet, open_curated
-from abawkit.errors import ConfigError, DataError
-from abawkit.files import sha256_of, write_bytes
+from abawkit.errors import ConfigError, DataError, OpUnavailableError
+from abawkit.files import sha256, sha256_of, write_bytes
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
@@ -25,12 +25,13 @@ from abawkit.training.data import evaluation_rows, training_rows
 from abawkit.training.evaluation import check_protocol
 from abawkit.training.folder import clear_run
 from abawkit.training.inputs import Inputs, Resume
-from abawkit.training.learner import Learner
+from abawkit.training.learner import Learner, enough_memory
 from abawkit.training.loop import Hooks, Loop
 from abawkit.training.processes import ALONE, Processes
 from abawkit.training.recipe import Recipe
 from abawkit.training.record import MANIFEST, RECIPE, environment, write_manifest
 from abawkit.training.resume import check_same_run, find_checkpoint
+from abawkit.training.state import run_state
 from abawkit.training.stopping import Stop
 
 _SYNCHRONISED: Final = "synchronise = true of the recipe"
@@ -64,7 +65,7 @@ def train(
     *,
     resume: Resume | None = None,
     processes: Processes = ALONE,
-    stop: Stop | None = None,
+    stopping: AbstractContextManager[Stop] | None = None,
     hooks: Hooks = Hooks(),  # noqa: B008 - it is immutable
 ) -> Trained:
     """Trains a network and leaves a run folder.
@@ -79,7 +80,8 @@ def train(
         out: A folder that exists, and that no other run writes to.
         resume: Continues the run that the folder holds, if it holds one; else what it holds of a run is replaced.
         processes: Among which each batch is divided.
-        stop: A flag that is looked at after each step: the run then saves what is needed to continue, and ends.
+        stopping: Gives a flag that is looked at after each step: the run then saves what is needed to continue, and
+            ends. It is entered when all is prepared: before, there is nothing to save.
         hooks: What is called as the run goes on.
 
     Raises:
@@ -88,16 +90,17 @@ def train(
         DataError: If the curated set, the weights or the checkpoints are not what they must be, losses stop being
             finite, or the disk is full.
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
-        StoppedError: If `stop` was set.
+        StoppedError: If the flag was set.
     """
     with operator_of(recipe, processes):
         curated = open_curated(inputs.data)
-        loop = build(recipe, inputs, curated, out, processes=processes, stop=stop or Stop(), hooks=hooks)
+        loop = build(recipe, inputs, curated, out, processes=processes, hooks=hooks)
         finished = False
         checkpoint = find_checkpoint(out, processes) if resume else None
         if checkpoint and resume:
-            state = checkpoint.state()
-            drift = check_same_run(state, loop.notes, resume.allow_drift)
+            state = run_state(checkpoint)
+            # the first process speaks for all: others may have another GPU, and had it before
+            drift = check_same_run(state, loop.notes, resume.allow_drift) if processes.first else []
             loop.restore(checkpoint, state)
             finished = loop.finished
             loop.progress.resumed.append({"from": checkpoint.place.name, "drift": drift})
@@ -106,7 +109,8 @@ def train(
             clear_run(out)
             write_bytes(out / RECIPE, recipe.to_toml().encode())
         loop.save()  # whatever comes, this run can be continued
-        loop.run()
+        with stopping or nullcontext(Stop()) as loop.stop:
+            loop.run()
         trained = _trained(loop, out, checkpoint.folder if checkpoint else None)
         if processes.first and not (finished and (out / MANIFEST).is_file()):
             _finish(loop, trained, curated)
@@ -114,9 +118,18 @@ def train(
 
 
 def operator_of(recipe: Recipe, processes: Processes) -> Any:
-    """A block within which the operator is the one that the recipe needs."""
-    wanted = recipe.synchronise and processes.count > 1
-    return use("reference", said=_SYNCHRONISED) if wanted else nullcontext()
+    """A block within which the operator is the one that the recipe needs.
+
+    Raises:
+        OpUnavailableError: If another one was asked for by name.
+    """
+    if not recipe.synchronise or processes.count == 1:
+        return nullcontext()
+    if wished() not in (None, "reference"):
+        raise OpUnavailableError(
+            f"{wished()}: can't synchronise statistics over processes; leave synchronise out, or use reference"
+        )
+    return use("reference", said=_SYNCHRONISED)
 
 
 def operators_of(recipe: Recipe) -> dict[str, str]:
@@ -144,14 +157,15 @@ def build(
     out: Path,
     *,
     processes: Processes,
-    stop: Stop,
     hooks: Hooks,
 ) -> Loop:
     """Everything that a run needs before its first step; nothing is written."""
     used = operators_of(recipe)
     rows = training_rows(curated, recipe.tasks, inputs.frames)
     validation = evaluation_rows(curated, "validation", inputs.frames)
-    if processes.from_first(mine := [len(rows), len(validation)]) != mine:
+    seen = sha256(rows.rows.tobytes() + validation.rows.tobytes())
+    mine = [int(seen[:15], 16)]
+    if processes.any(processes.from_first(mine) != mine):  # all of them raise, and before anything is replaced
         raise DataError("the processes find different frames; give all of them the same --frames")
     check_protocol(validation, recipe.select)
     smallest = len(rows) // -(-len(rows) // recipe.batch_size) // processes.count
@@ -168,13 +182,14 @@ def build(
     frames = str(inputs.frames.resolve()) if inputs.frames else None
     notes = {
         "recipe": recipe.to_toml(),
-        "data": {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "frames": frames},
+        "data": {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "frames": frames, "rows": seen},
         "weights": start,
         "asked_ops": wished(),
+        "launcher": processes.launcher,
         "environment": {**environment(device, used), "processes": processes.count},
     }
     learner = Learner(recipe, network, rows, device, bfloat16=_bfloat16(recipe, device), processes=processes)
-    return Loop(learner, validation, out, notes=notes, stop=stop, hooks=hooks)
+    return Loop(learner, validation, out, notes=notes, hooks=hooks)
 
 
 def _config(recipe: Recipe) -> NetworkConfig:
@@ -199,7 +214,8 @@ def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAM
         apply_weights(network, state, str(weights), heads_optional=True)
     if recipe.precision == "float64":
         network.double()
-    place(network, device)
+    with enough_memory("the network"):
+        place(network, device)
     return network
 
 
@@ -210,7 +226,7 @@ def check_room(out: Path, learner: Learner) -> None:
         DataError: If there is less room than its checkpoints and weights take.
     """
     size = sum(value.nbytes for value in learner.network.state_dict().values())
-    copies = 3 + bool(learner.average)  # the weights, two moments of the optimiser, the moving average
+    copies = 4 + bool(learner.average)  # the weights, two moments of the optimiser, the best ones, the moving average
     needed = ((learner.recipe.checkpoints.keep + 1) * copies + 3) * size  # best and last, and one being written
     free = shutil.disk_usage(out).free
     if free < needed:

@@ -27,7 +27,6 @@ from abawkit.training.checkpoint import (
     STATE,
     Place,
     check_checkpoint,
-    keep_file,
     newest_checkpoint,
     write_checkpoint,
 )
@@ -100,7 +99,7 @@ def write(run: Path, place: Place) -> None:
     def files(folder: Path) -> None:
         write_bytes(folder / "weights.bin", weights_of(place))
         write_bytes(folder / "average.bin", weights_of(place)[::-1])
-        keep_file(run / "best.bin", folder)
+        write_bytes(folder / "best.bin", (run / "best.bin").read_bytes())
 
     write_checkpoint(run, place, state_of(place), files, keep=KEEP)
 

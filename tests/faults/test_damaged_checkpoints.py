@@ -1,6 +1,7 @@
 """A damaged checkpoint is found, named and passed over; nothing of it is loaded."""
 
 import json
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,26 @@ def test_a_folder_in_place_of_a_file_is_named(run: Path, name: str) -> None:
     assert name in passed_over(run)
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "/dev/null"])
+def test_what_never_ends_in_place_of_a_file_is_named_and_not_read(run: Path, name: str, kind: str) -> None:
+    folder = folder_of(run, NEWER)
+    (folder / name).write_bytes(b"")
+    if name != MANIFEST:
+        forge(folder)
+    (folder / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to(kind)
+    assert f"{name} can't be read (not a regular file)" in passed_over(run)
+
+
+def test_a_manifest_of_a_thousand_gigabytes_is_not_read(run: Path) -> None:
+    os.truncate(folder_of(run, NEWER) / MANIFEST, 1 << 40)
+    assert f"{MANIFEST} is damaged (it is larger than any that a run writes)" in passed_over(run)
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", "null", '"text"', "\ufeff{}", "[" * 100_000, "\0" * 700])
 def test_a_manifest_that_is_none_is_damaged(run: Path, content: str) -> None:
     (folder_of(run, NEWER) / MANIFEST).write_text(content)
@@ -146,6 +167,13 @@ def test_a_manifest_that_is_none_is_damaged(run: Path, content: str) -> None:
         {STATE: None},
         {STATE: {}},
         {STATE: {"bytes": "many", "sha256": ""}},
+        {STATE: {"bytes": float("inf"), "sha256": ""}},
+        {STATE: {"bytes": 1, "sha256": None}},
+        {},
+        {"weights.bin": {"bytes": 550, "sha256": ""}},
+        {"": {"bytes": 1, "sha256": ""}},
+        {"\ud800": {"bytes": 1, "sha256": ""}},
+        {"\x1b[2J": {"bytes": 1, "sha256": ""}},
         {"../x": {"bytes": 1, "sha256": ""}},
         {"/x": {"bytes": 1, "sha256": ""}},
         {"a\0": {"bytes": 1, "sha256": ""}},
@@ -159,6 +187,28 @@ def test_a_forged_manifest_that_makes_no_sense_is_damaged(run: Path, files: obje
 def test_a_manifest_of_another_format_is_named(run: Path) -> None:
     forge(folder_of(run, NEWER), format="abawkit.checkpoint.9")
     assert "has format 'abawkit.checkpoint.9', expected 'abawkit.checkpoint.1'" in passed_over(run)
+
+
+@pytest.mark.parametrize("changes", [{"epoch": 7}, {"batch": 7}, {"epoch": "1"}, {"epoch": None}, {"batch": [0]}])
+def test_a_manifest_of_another_place_is_not_that_of_its_folder(run: Path, changes: dict[str, Any]) -> None:
+    forge(folder_of(run, NEWER), **changes)
+    assert MANIFEST in passed_over(run)
+
+
+def test_a_checkpoint_that_was_renamed_is_not_taken_for_a_newer_one(run: Path) -> None:
+    folder_of(run, OLDER).rename(folder_of(run, Place(7, 0)))
+    checkpoint, problems = newest_checkpoint(run)
+    assert checkpoint is not None
+    assert checkpoint.place == NEWER
+    assert "is that of epoch 0, batch 500: its folder was renamed" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["00001-000000", "0001-0000000", "\u0661\u0661\u0661\u0661-\u0661\u0661\u0661\u0661\u0661\u0661"]
+)
+def test_another_way_to_write_a_place_is_no_checkpoint_s_name(run: Path, name: str) -> None:
+    folder_of(run, NEWER).rename(run / CHECKPOINTS / name)
+    assert newest(run).place == OLDER
 
 
 def test_a_file_with_a_checkpoint_s_name_is_passed_over(run: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,10 +40,10 @@ def arguments(curated: Path, out: Path, *more: str, **changes: str) -> list[str]
 
 
 class Torchrun:
-    """Two processes under ``torchrun``."""
+    """Several processes under ``torchrun``."""
 
-    def __init__(self, command: list[str], *, restarts: int = 0) -> None:
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    def __init__(self, command: list[str], *, restarts: int = 0, count: int = 2) -> None:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
         self.process = subprocess.Popen(
             [sys.executable, *launcher, "--max-restarts", str(restarts), *command],
             stdout=subprocess.PIPE,
@@ -81,8 +82,8 @@ class Torchrun:
 def torchrun() -> Iterator[Any]:
     started: list[Torchrun] = []
 
-    def start(command: list[str], *, restarts: int = 0) -> Torchrun:
-        started.append(Torchrun(command, restarts=restarts))
+    def start(command: list[str], *, restarts: int = 0, count: int = 2) -> Torchrun:
+        started.append(Torchrun(command, restarts=restarts, count=count))
         return started[-1]
 
     yield start
@@ -187,3 +188,31 @@ def test_batches_too_small_for_the_processes_are_refused(torchrun: Any, curated:
     code, _, errors = torchrun(arguments(curated, tmp_path / "run", batch_size="3")).end()
     assert code != 0
     assert "2 processes and batches of 3 rows" in errors
+
+
+@pytest.mark.skipif(not os.environ.get("ABAWKIT_SOAK"), reason="takes a minute more: a part of `make soak`")
+def test_three_processes_whose_sums_depend_on_their_order_resume_to_the_same_weights(
+    torchrun: Any, curated: Path, tmp_path: Path
+) -> None:
+    changes = {"precision": "float32", "synchronise": "false", "heads.epochs": "0", "all.epochs": "2"}
+    whole, run = arguments(curated, tmp_path / "whole", **changes), arguments(curated, tmp_path / "run", **changes)
+    assert torchrun(whole, count=3).end()[0] == 0
+    killed = torchrun(run, count=3)
+    killed.wait_for(tmp_path / "run/checkpoints/0000-000002")
+    os.kill(killed.workers()[2], signal.SIGKILL)
+    assert killed.end()[0] != 0
+    code, _, errors = torchrun([*run, "--resume"], count=3).end()
+    assert code == 0, errors
+    assert digests(tmp_path / "run") == digests(tmp_path / "whole")
+    assert len(json.loads((tmp_path / "run/manifest.json").read_text())["resumed"]) == 1
+
+
+def test_a_restart_does_not_take_up_a_run_that_it_did_not_begin(
+    torchrun: Any, two: Path, curated: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(two, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    code, _, errors = torchrun(arguments(curated, out), restarts=1).end()
+    assert code != 0
+    assert errors.count("holds a run; --resume continues it") >= 2
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -20,22 +20,24 @@ import numpy as np
 import torch
 
 import abawkit.training.run
+from abawkit.curation.table import open_curated
 from abawkit.files import sha256_of
 from abawkit.training import loop
 from abawkit.training.checkpoint import Place
-from abawkit.training.data import FramedRows, training_rows
+from abawkit.training.data import FramedRows, evaluation_rows, training_rows
 from abawkit.training.evaluation import evaluate
 from abawkit.training.folder import run_folder
 from abawkit.training.inputs import Inputs, Resume
 from abawkit.training.loop import Hooks, Loop, Moment
+from abawkit.training.processes import ALONE
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import train
+from abawkit.training.run import build, train
 
-ROWS: Final = 44
+ROWS: Final = 29
 RECIPE: Final = Recipe.model_validate(
     {
         "network": "ddamfn-nano",
-        "batch_size": 16,
+        "batch_size": 10,
         "device": "cpu",
         "ema": 0.9,
         "heads": {"epochs": 1, "learning_rate": 1e-2},
@@ -62,7 +64,14 @@ def patch(where: Any, name: str, value: Any) -> None:
 
 def fewer_rows(*arguments: Any, **options: Any) -> FramedRows:
     """The first training rows alone: a run takes a second then."""
-    rows = training_rows(*arguments, **options)
+    return first_rows(training_rows(*arguments, **options))
+
+
+def fewer_validation_rows(*arguments: Any, **options: Any) -> FramedRows:
+    return first_rows(evaluation_rows(*arguments, **options))
+
+
+def first_rows(rows: FramedRows) -> FramedRows:
     first = np.arange(ROWS)
     return replace(rows, annotations=rows.annotations.select(first), rows=rows.rows[first], frames=rows.frames[first])
 
@@ -199,9 +208,19 @@ def at_the_edge(epoch: int, *, saved: bool) -> Trial:
     return Trial(f"{'after' if saved else 'before'} the checkpoint of epoch {epoch}", arm)
 
 
+def warm_up(curated: Path, folder: Path) -> None:
+    """Imports and finds what each forked process would import and find again."""
+    loop = build(RECIPE, Inputs(curated), open_curated(curated), folder, processes=ALONE, hooks=Hooks())
+    loop.learner.begin_epoch(loop.plan[-1], fresh=True)
+    evaluate(loop.learner.prepare_validation(), loop.validation, loop.learner.device)
+    loop.write_weights(folder)
+
+
 def main(library: Library, curated: Path, folder: Path, stride: int) -> Report:
     torch.set_num_threads(1)
     patch(abawkit.training.run, "training_rows", fewer_rows)
+    patch(abawkit.training.run, "evaluation_rows", fewer_validation_rows)
+    warm_up(curated, folder)
     report, out = Report(), folder / "run"
 
     def begin(trial: Trial | None, *, resume: bool = False) -> int:

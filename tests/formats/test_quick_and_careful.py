@@ -102,6 +102,12 @@ def test_the_two_readers_agree_on_each_odd_cell(column: int, cell: str, missing:
         assert_same(quick, careful)
 
 
+def test_a_cell_of_a_million_digits_is_a_problem_like_any_other() -> None:
+    content = b"image\nv/1.jpg,%bx,0,0" % (b"1" * 1_000_000) + b",0" * 12 + b"\n"
+    _, problems = read_rows(content, skip_lines=1, missing=True)
+    assert [(problem.line, problem.column) for problem in problems] == [(2, "valence")]
+
+
 def test_the_usual_file_takes_the_quick_way() -> None:
     content = b"image,aus\nvideo1_left/00001.jpg,0.123,-1,7" + b",1" * 12 + b"\n"
     assert _quick(content, 1, missing=False) is not None

@@ -33,6 +33,11 @@ def test_what_editors_and_systems_do_differently_makes_no_difference(write: Writ
     assert read_text(write(content), "text") == GOOD
 
 
+def test_blanks_within_a_line_stay_however_many_there_are(write: Write) -> None:
+    content = b"image\n" + b" " * 1_000_000 + b"x" + b"\t " * 1_000_000 + b"\n"
+    assert read_text(write(content), "text") == content.rstrip() + b"\n"
+
+
 def test_a_blank_line_between_rows_stays_so_that_line_numbers_are_those_of_the_file(write: Write) -> None:
     assert read_text(write(b"image\n\nv/1.jpg"), "text") == b"image\n\nv/1.jpg\n"
 

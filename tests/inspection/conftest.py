@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def interrupted(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         stop.signal = 15 if moment.steps == 2 else 0
 
     with pytest.raises(StoppedError):
-        train(read_recipe("demo", SETTINGS), Inputs(curated), out, stop=stop, hooks=Hooks(on_step))
+        train(read_recipe("demo", SETTINGS), Inputs(curated), out, stopping=nullcontext(stop), hooks=Hooks(on_step))
     return out
 
 

@@ -78,6 +78,7 @@ def test_a_file_of_another_writer_is_refused(network: DDAMFN, tmp_path: Path) ->
         load_weights(tmp_path / "other.safetensors")
 
 
+DEEPEST = NANO.to_dict() | {"stages": [NANO.to_dict()["stages"][0] | {"depth": 256}] * 8}  # to build it takes minutes
 HEADER = {"format": "abawkit.network.1", "network": NANO.to_dict(), "digest": "0", "metadata": {}}
 
 
@@ -86,10 +87,12 @@ HEADER = {"format": "abawkit.network.1", "network": NANO.to_dict(), "digest": "0
     [
         ("", "its header is damaged"),
         ("3", "its header is damaged"),
+        ("[" * 100_000, "its header is damaged"),
         (json.dumps(HEADER | {"network": {"stem": 8}}), "its header is damaged(?s:.*)stages: Field required"),
         (json.dumps(HEADER | {"network": "x"}), "its header is damaged"),
         (json.dumps(HEADER | {"metadata": []}), "its header is damaged"),
         (json.dumps(HEADER | {"format": "abawkit.network.9"}), r"got format 'abawkit\.network\.9', expected"),
+        (json.dumps(HEADER | {"network": DEEPEST}), "a network of 2,056 blocks has more than these 212 tensors"),
         (json.dumps(HEADER), r"have digest [0-9a-f]{64}, expected 0: damaged"),
     ],
 )
@@ -123,6 +126,12 @@ def test_one_missing_head_is_an_error_even_where_all_may_be_missing(network: DDA
         ("heads.va.weight", torch.zeros(3, 128), r"heads\.va\.weight: got shape \[3, 128\], expected \[2, 128\]"),
         ("stem.9.conv.weight", torch.zeros(1), r"unexpected: stem\.9\.conv\.weight"),
         ("heads.va.bias", torch.tensor([0.0, torch.inf]), r"heads\.va\.bias: holds NaN or infinity"),
+        (
+            "heads.va.bias",
+            torch.zeros(2, dtype=torch.complex64),
+            r"heads\.va\.bias: got numbers of type torch\.complex64",
+        ),
+        ("x", torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2), r"unexpected: x"),
         ("heads.va.bias", torch.zeros(2, dtype=torch.int64), r"heads\.va\.bias: got numbers of type torch\.int64"),
     ],
 )

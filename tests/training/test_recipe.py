@@ -6,7 +6,7 @@ import pytest
 
 from abawkit.errors import ConfigError
 from abawkit.models.config import NETWORKS
-from abawkit.training.recipe import Recipe, read_recipe, recipe_names
+from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -60,6 +60,15 @@ def test_a_resolved_recipe_reads_back_the_same(name: str, tmp_path: Path) -> Non
         ("losses=3", "losses"),
         ("network=3", "network"),
         ("all.epochs=0", "heads.epochs and all.epochs"),
+        ("all.epochs=100001", "all.epochs"),
+        ("batch_size=9223372036854775808", "batch_size: got a whole number of more than 64 bits"),
+        ("losses.au=0x" + "f" * 5000, "losses.au"),
+        ("augmentation.scale=[1, 99999999999999999999]", "augmentation.scale.1"),
+        ("device=1979-05-27", "device: got a date (1979-05-27)"),
+        ("network=07:30:00", "network: got a time"),
+        ("a" + ".a" * 3000 + "=1", "a.a.a.a.a: is nested too deeply"),
+        ("device=[[[[[[]]]]]]", "device.0.0.0.0: is nested too deeply"),
+        ("seed=1\nbatch_size=2", "seed"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_name(change: str, key: str) -> None:
@@ -73,7 +82,9 @@ def test_every_wrong_key_is_named_at_once() -> None:
         read_recipe("demo", ["losses.au=-1", "nonsense=1"])
 
 
-@pytest.mark.parametrize("change", ["seed", "=1", "batch_size.x=1"])
+@pytest.mark.parametrize(
+    "change", ["seed", "=1", " =1", ".=1", "losses.=1", "a..b=1", "batch_size.x=1", "device=\udcff", "\udcff=1"]
+)
 def test_a_change_that_is_no_key_and_value_is_refused(change: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         read_recipe("demo", [change])
@@ -107,7 +118,13 @@ def test_a_file_that_is_no_toml_is_refused(content: bytes, tmp_path: Path) -> No
         read_recipe(str(path))
 
 
-@pytest.mark.parametrize("source", ["no-such-recipe", "/no/such/recipe.toml", "."])
+@pytest.mark.parametrize("text", ["a" + ".a" * 3000 + " = 1", "a = " + "[" * 3000, "device = '\udcff'"])
+def test_a_text_that_no_recipe_can_have_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^recipe\.toml: "):
+        parse_recipe(text, "recipe.toml")
+
+
+@pytest.mark.parametrize("source", ["no-such-recipe", "/no/such/recipe.toml", ".", "a\0b"])
 def test_an_absent_recipe_is_refused_with_the_names_of_those_that_there_are(source: str) -> None:
     with pytest.raises(ConfigError, match="baseline, demo, paper"):
         read_recipe(source)

@@ -3,10 +3,12 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +17,8 @@ from abawkit.errors import ConfigError, DataError, DataWarning, StoppedError
 from abawkit.files import sha256_of
 from abawkit.models.weights import load_weights
 from abawkit.training.checkpoint import newest_checkpoint
-from abawkit.training.folder import run_folder
+from abawkit.training.data import FramedRows, training_rows
+from abawkit.training.folder import clear_run, run_folder
 from abawkit.training.inputs import Inputs, Resume
 from abawkit.training.loop import Hooks, Moment
 from abawkit.training.progress import generators, set_generators
@@ -32,14 +35,14 @@ def digests(out: Path) -> list[str]:
     return [sha256_of(out / name) for name in WEIGHTS]
 
 
-def stop_at(step: int) -> tuple[Stop, Hooks]:
+def stop_at(step: int) -> tuple[AbstractContextManager[Stop], Hooks]:
     """What asks a run to stop after a step, as a signal would."""
     stop = Stop()
 
     def on_step(moment: Moment) -> None:
         stop.signal = 15 if moment.steps == step else stop.signal
 
-    return stop, Hooks(on_step)
+    return nullcontext(stop), Hooks(on_step)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +60,9 @@ def whole(two_epochs: Recipe, curated: Path, tmp_path_factory: pytest.TempPathFa
 def stopped(two_epochs: Recipe, curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, stopped after its sixth step."""
     out = tmp_path_factory.mktemp("stopped")
-    stop, hooks = stop_at(6)
+    stopping, hooks = stop_at(6)
     with pytest.raises(StoppedError, match="stopped by SIGTERM after step 6") as caught:
-        train(two_epochs, Inputs(curated), out, stop=stop, hooks=hooks)
+        train(two_epochs, Inputs(curated), out, stopping=stopping, hooks=hooks)
     assert caught.value.exit_code == 143
     return out
 
@@ -85,9 +88,9 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 def test_a_run_stopped_in_its_validation_does_not_train_again(
     whole: Trained, two_epochs: Recipe, curated: Path, tmp_path: Path
 ) -> None:
-    stop, hooks = stop_at(4)  # the last step of the first epoch: the flag is looked at again within the validation
+    stopping, hooks = stop_at(4)  # the last step of the first epoch: the flag is looked at again within the validation
     with pytest.raises(StoppedError):
-        train(two_epochs, Inputs(curated), tmp_path, stop=stop, hooks=hooks)
+        train(two_epochs, Inputs(curated), tmp_path, stopping=stopping, hooks=hooks)
     assert (tmp_path / "checkpoints/0000-000004").is_dir()
     steps: list[int] = []
     train(two_epochs, Inputs(curated), tmp_path, resume=Resume(), hooks=Hooks(lambda m: steps.append(m.steps)))
@@ -192,11 +195,11 @@ def test_early_stopping_is_remembered(recipe: Make, curated: Path, tmp_path: Pat
     best = json.loads((out / "manifest.json").read_text())["best"]["epoch"]
     assert epochs == list(range(best + 3))
     assert len(epochs) < 9
-    stop, hooks = stop_at(4 * (best + 1) + 5)  # one epoch without a better score has been
+    stopping, hooks = stop_at(4 * (best + 1) + 5)  # one epoch without a better score has been
     again = tmp_path / "again"
     again.mkdir()
     with pytest.raises(StoppedError):
-        train(patient, Inputs(curated), again, stop=stop, hooks=hooks)
+        train(patient, Inputs(curated), again, stopping=stopping, hooks=hooks)
     train(patient, Inputs(curated), again, resume=Resume())
     assert digests(again) == digests(out)
     assert len((again / "metrics.jsonl").read_text().splitlines()) == len(epochs)
@@ -219,6 +222,57 @@ def test_a_folder_with_other_things_is_not_resumed_into(tmp_path: Path) -> None:
         pass
 
 
+def test_the_results_alone_of_a_run_are_not_resumed_over(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints")
+    kept = {path.name for path in run.iterdir()}
+    with pytest.raises(ConfigError, match="is not empty"), run_folder(run, resume=True, force=False):
+        pass
+    assert {path.name for path in run.iterdir()} == kept
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_taken_up_with_its_trackers(tmp_path: Path) -> None:
+    for name in ("tensorboard", "checkpoints"):
+        (tmp_path / name).mkdir()
+    for name in ("recipe.toml", "lock", ".recipe.toml.x1"):
+        (tmp_path / name).touch()
+    with run_folder(tmp_path, resume=True, force=False):
+        pass
+
+
+def test_a_new_run_removes_checkpoints_and_nothing_else_of_that_folder(run: Path) -> None:
+    (run / "checkpoints/theirs.pt").touch()
+    clear_run(run)
+    assert sorted(path.name for path in run.rglob("*")) == ["checkpoints", "theirs.pt"]
+
+
+def test_checkpoints_share_no_file_with_the_run(run: Path, two_epochs: Recipe, curated: Path, whole: Trained) -> None:
+    with (run / "best.safetensors").open("r+b") as file:
+        file.truncate(10)  # as `cp` over it does
+    train(two_epochs, Inputs(curated), run, resume=Resume())
+    assert digests(run) == digests(whole.out)
+
+
+def test_other_readable_frames_are_refused(
+    run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_less(*arguments: Any, **options: Any) -> FramedRows:
+        rows = training_rows(*arguments, **options)
+        kept = np.arange(1, len(rows))
+        return FramedRows(rows.annotations.select(kept), rows.rows[kept], rows.frames[kept], rows.store)
+
+    monkeypatch.setattr("abawkit.training.run.training_rows", one_less)
+    with pytest.raises(DataError, match="other frames can be read"):
+        train(two_epochs, Inputs(curated), run, resume=Resume(allow_drift=True))
+
+
+def test_another_version_of_the_code_is_drift(
+    run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abawkit.training.record.code_digest", lambda: "0123")
+    with pytest.raises(ConfigError, match=r"code: was [0-9a-f]{16}, is 0123"):
+        train(two_epochs, Inputs(curated), run, resume=Resume())
+
+
 def test_half_written_files_of_a_killed_process_are_removed(run: Path) -> None:
     left = run / ".best.safetensors.abc123"
     left.write_bytes(b"half")
@@ -228,8 +282,6 @@ def test_half_written_files_of_a_killed_process_are_removed(run: Path) -> None:
 
 def test_every_generator_goes_on_where_it_was() -> None:
     import random
-
-    import numpy as np
 
     def draw() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002 - the global one

@@ -121,17 +121,17 @@ def test_out_of_memory_names_the_setting_that_helps() -> None:
     def work() -> None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, -1))
-        with enough_memory(512):
+        with enough_memory("a step of 512 frames"):
             torch.ones(2**30)
 
     code, said = in_a_fork(work)
     assert code == 1, said
-    assert "out of memory with a batch of 512 frames" in said
+    assert "out of memory for a step of 512 frames" in said
     assert "smaller batch_size" in said
 
 
 def test_another_error_in_a_step_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), enough_memory(8):
+    with pytest.raises(RuntimeError, match="shapes"), enough_memory("a step"):
         raise RuntimeError("shapes don't match")
 
 
