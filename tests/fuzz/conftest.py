@@ -38,7 +38,7 @@ from abawkit.training.record import BEST
 EXAMPLES: Final = int(os.environ.get("ABAWKIT_FUZZ_EXAMPLES", "0"))
 PATIENCE: Final = 60
 """Seconds after which an input counts as one that never ends; the slowest takes a thousandth of that."""
-RARE: Final = 0.03
+RARE: Final = 0.01
 """An outcome that fewer of the inputs have is not one that is tried."""
 
 Strategy = st.SearchStrategy[Any]
@@ -57,9 +57,9 @@ class NeverEnds(BaseException):
 
 
 @contextmanager
-def patience(seconds: int) -> Iterator[None]:
+def patience(seconds: int, given: Any) -> Iterator[None]:
     def give_up(*_: Any) -> None:
-        raise NeverEnds
+        raise NeverEnds(f"{given!r:.2000}")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(seconds)
@@ -76,7 +76,7 @@ def fuzz(record_property: Callable[[str, object], None]) -> Fuzz:
         found: Counter[str] = Counter()
 
         def tried(given: Any) -> None:
-            with patience(PATIENCE):
+            with patience(PATIENCE, given):
                 outcome = check(given)
             found[outcome] += 1
 

@@ -15,7 +15,7 @@ import torch
 from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataError, DataWarning
-from abawkit.training.checkpoint import CHECKPOINTS, STATE, Checkpoint, Place
+from abawkit.training.checkpoint import CHECKPOINTS, STATE, Checkpoint, Place, newest_checkpoint
 from abawkit.training.resume import check_same_run
 from abawkit.training.state import run_state
 
@@ -91,7 +91,11 @@ def test_a_forged_state_is_refused_or_a_run_goes_on_with_it(
         loop.learner.means.optimizer.step()
         loop.progress.end_epoch()
         loop.learner.average_in()
+        shutil.rmtree(tmp_path / CHECKPOINTS, ignore_errors=True)
         loop.save()
+        again, _ = newest_checkpoint(tmp_path)
+        assert again
+        assert run_state(again)["progress"]["place"] == [PLACE.epoch + 1, 0]
         return "goes on"
 
     parts = [forged(whole[key], values).map(lambda part, key=key: {**whole, key: part}) for key in whole]

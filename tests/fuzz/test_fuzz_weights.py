@@ -146,5 +146,6 @@ def test_forged_tensors_and_notes_with_a_matching_digest_are_refused_or_make_a_n
         return "refused"
 
     texts = st.sampled_from(["", "[" * 100_000, '{"network": ' * 100_000, "9" * 5000])
-    changed = st.just(notes) | forged(notes, json_values | numbers) | texts
+    good = st.dictionaries(st.text(max_size=5), st.text(max_size=5)).map(lambda found: {**notes, "metadata": found})
+    changed = good | forged(notes, json_values | numbers) | texts
     fuzz(check, st.tuples(states(tensors), changed), outcomes=("loaded", "refused"), examples=150)
