@@ -19,6 +19,8 @@ from abawkit.training.checkpoint import newest_checkpoint
 
 pytestmark = pytest.mark.faults
 
+soak = pytest.mark.skipif(not os.environ.get("ABAWKIT_SOAK"), reason="takes a minute: a part of `make soak`")
+
 BOUND = 90
 """Seconds within which all processes must end when one has; most of it is for a busy machine."""
 
@@ -190,7 +192,7 @@ def test_batches_too_small_for_the_processes_are_refused(torchrun: Any, curated:
     assert "2 processes and batches of 3 rows" in errors
 
 
-@pytest.mark.skipif(not os.environ.get("ABAWKIT_SOAK"), reason="takes a minute more: a part of `make soak`")
+@soak
 def test_three_processes_whose_sums_depend_on_their_order_resume_to_the_same_weights(
     torchrun: Any, curated: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +209,7 @@ def test_three_processes_whose_sums_depend_on_their_order_resume_to_the_same_wei
     assert len(json.loads((tmp_path / "run/manifest.json").read_text())["resumed"]) == 1
 
 
+@soak
 def test_a_restart_does_not_take_up_a_run_that_it_did_not_begin(
     torchrun: Any, two: Path, curated: Path, tmp_path: Path
 ) -> None:

@@ -106,13 +106,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             properties = dict(getattr(report, "user_properties", ()))
             if "fuzz" in properties and report.when == "call":
                 found[report.nodeid] = properties
-    if not found:
-        return
     for name, properties in sorted(found.items()) if EXAMPLES else ():
         words = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(properties["fuzz"].items()))
         terminalreporter.write_line(f"fuzz: {name}: {words}; {properties['fuzz seconds']} s")
-    total = sum(sum(properties["fuzz"].values()) for properties in found.values())
-    terminalreporter.write_line(f"fuzz: {total:,} inputs")
 
 
 TEXTS: Final = [
