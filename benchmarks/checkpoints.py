@@ -22,6 +22,7 @@ from abawkit.training.inputs import Inputs
 from abawkit.training.loop import Hooks
 from abawkit.training.processes import ALONE
 from abawkit.training.recipe import read_recipe
+from abawkit.training.record import BEST
 from abawkit.training.run import build
 
 
@@ -50,6 +51,8 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     scheduled, batch = loop.plan[-1], loop.batches(0)[0]
     loop.learner.begin_epoch(scheduled, fresh=True)
     pixels = loop.rows.pixels(batch)
+    loop.keep([BEST], 0.0)
+    loop.progress.best_epoch = 0  # from the first epoch on a checkpoint holds the best weights too
     steps, writes = [], []
     for k in range(rounds + 1):
         began = time.perf_counter()
