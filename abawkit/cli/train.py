@@ -72,6 +72,8 @@ def train(
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
+    from abawkit.training.inputs import Inputs
+
     if dry_run and (resume or force):
         raise ConfigError("--dry-run writes nothing: give it without --resume and --force")
     if resume and force:
@@ -83,8 +85,6 @@ def train(
     settings = list(changes or [])
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"tasks={tasks}"] if tasks else []
-    from abawkit.training.inputs import Inputs
-
     begun = _begun(out) if out and resume else None
     resolved = _recipe(recipe, settings, begun)
     folder, frames = data or (begun and begun.data), frames or (begun and begun.frames)

@@ -30,7 +30,8 @@ class Progress:
         stale: Epochs of the present stage since the best one.
         history: The lines of ``metrics.jsonl``.
         digests: Digest of the weights of each file that was written, by name.
-        resumed: For each time that the run was continued, from which checkpoint, and what was other than before.
+        resumed: For each time that the run was continued and came to another checkpoint: from which one it went on, and
+            what was other than before.
     """
 
     place: Place = field(default_factory=lambda: Place(0, 0))
