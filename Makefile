@@ -41,6 +41,7 @@ bench: $(VENV)/installed-dev  ## The figures of README.
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/predict_memory.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/smoothing.py
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/processes.py

@@ -1,7 +1,7 @@
 """The exceptions that a user meets, the exit code of each, and how problems in files are written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 SHOWN_PROBLEMS = 20
@@ -67,17 +67,25 @@ class Problem:
         line: Line number, counted from 1; 0 where the defect is the file's as a whole.
         column: Name of the column, or ``""`` where the defect is the row's.
         message: What was found and what was expected, in one line.
+        file: Name of the file where the defect is one of a folder's; ``""`` where the path is the file.
     """
 
     line: int
     column: str
     message: str
+    file: str = ""
 
     def text(self, path: Path) -> str:
         """``path:line: column 'arousal': got 1.7, expected -1..1 or -5``, safe to print."""
-        where = f"{path}:{self.line}: " if self.line else f"{path}: "
+        file = path / self.file if self.file else path
+        where = f"{file}:{self.line}: " if self.line else f"{file}: "
         column = f"column '{self.column}': " if self.column else ""
         return printable(f"{where}{column}{self.message}")
+
+    def as_dict(self) -> dict[str, str | int]:
+        """For JSON; ``file`` only where the problem is in one of a folder."""
+        content = asdict(self)
+        return content if self.file else {name: content[name] for name in ("line", "column", "message")}
 
 
 class ProblemsError(DataError):
@@ -85,12 +93,12 @@ class ProblemsError(DataError):
 
     Attributes:
         path: The file.
-        problems: Every problem found, in the order of lines.
+        problems: Every problem found, in the order of files and lines.
     """
 
     def __init__(self, path: Path, problems: Sequence[Problem], advice: str) -> None:
         self.path = path
-        self.problems = sorted(problems)
+        self.problems = sorted(problems, key=lambda problem: (problem.file, problem))
         shown = [p.text(path) for p in self.problems[:SHOWN_PROBLEMS]]
         if len(self.problems) > len(shown):
             more = len(self.problems) - len(shown)

@@ -8,6 +8,9 @@ from typing import Final, Literal
 
 Task = Literal["va", "expression", "au"]
 
+Answer = Literal["va", "expression", "au", "compound"]
+"""What a submission can hold: a task's decisions, or the compound expressions that are derived from those of one."""
+
 TASKS: Final[tuple[Task, ...]] = ("va", "expression", "au")
 """Valence and arousal, expression, action units: the order in which tasks are always listed."""
 
@@ -19,6 +22,17 @@ EXPRESSIONS: Final = ("Neutral", "Anger", "Disgust", "Fear", "Happiness", "Sadne
 
 ACTION_UNITS: Final = ("AU1", "AU2", "AU4", "AU6", "AU7", "AU10", "AU12", "AU15", "AU23", "AU24", "AU25", "AU26")
 """Action units by column of every AU array."""
+
+COMPOUND_EXPRESSIONS: Final = {
+    "Fearfully_Surprised": ("Fear", "Surprise"),
+    "Happily_Surprised": ("Happiness", "Surprise"),
+    "Sadly_Surprised": ("Sadness", "Surprise"),
+    "Disgustedly_Surprised": ("Disgust", "Surprise"),
+    "Angrily_Surprised": ("Anger", "Surprise"),
+    "Sadly_Fearful": ("Sadness", "Fear"),
+    "Sadly_Angry": ("Sadness", "Anger"),
+}
+"""The compound expressions of ABAW7's second track by class index, and the two expressions that each is made of."""
 
 VA_MIN: Final = -1.0
 VA_MAX: Final = 1.0

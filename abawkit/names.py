@@ -4,7 +4,12 @@ import re
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
+FRAME_NUMBER = r"(?:^|[^0-9])(?P<number>[0-9]{1,18})\.[0-9A-Za-z_]+"
+"""The number of a frame: the 1 to 18 digits before the ending of its name, as a regular expression that both Python and
+RE2 understand, to be matched at the end of a name. More digits would not fit into 64 bits."""
+
 _DRIVE = re.compile(r"[A-Za-z]:")
+_NUMBER = re.compile(FRAME_NUMBER + r"\Z")
 
 
 def image_defect(name: str) -> str | None:
@@ -39,3 +44,16 @@ def image_defect(name: str) -> str | None:
     if not name.lower().endswith(IMAGE_SUFFIXES):
         return f"got a name that ends in none of {', '.join(IMAGE_SUFFIXES)}"
     return None
+
+
+def frame_number(name: str) -> int | None:
+    """The number of a frame within its video: 123 of ``VIDEO/00123.jpg``.
+
+    Args:
+        name: The name as the file has it.
+
+    Returns:
+        The number, or None for a name without one.
+    """
+    found = _NUMBER.search(name)
+    return int(found["number"]) if found else None

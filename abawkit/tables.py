@@ -3,7 +3,7 @@
 A row's identity is its row number. The image name is not: the official files name some frames twice.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abawkit.files import sha256
-from abawkit.labels import ACTION_UNITS, EXPRESSIONS, VA_MAX, VA_MIN
+from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Answer
 
 Array = npt.NDArray[Any]
 
@@ -75,10 +75,9 @@ class _Table:
     images: pa.StringArray
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            column = getattr(self, field.name)
+        for name, column in self._columns().items():
             if len(column) != len(self.images):
-                raise ValueError(f"{field.name} has {len(column)} rows, images has {len(self.images)}")
+                raise ValueError(f"{name} has {len(column)} rows, images has {len(self.images)}")
             if isinstance(column, np.ndarray):
                 column.setflags(write=False)
 
@@ -102,13 +101,16 @@ class _Table:
             rows: Row numbers or a mask of rows.
         """
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(
-            **{
-                name: column.take(pa.array(index)) if name == "images" else column[index]
-                for name, column in columns.items()
-            }
-        )
+        chosen = {
+            name: column.take(pa.array(index)) if name == "images" else column[index]
+            for name, column in self._columns().items()
+        }
+        return replace(self, **chosen)
+
+    def _columns(self) -> dict[str, Any]:
+        """The fields that have a value for each row."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray | pa.StringArray)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,26 +200,61 @@ class Predictions(_Table):
             va=np.round(np.clip(self.va.astype(np.float64), VA_MIN, VA_MAX), DECIMALS) + 0.0,  # + 0.0: no -0.000000
             expression=self.expression.argmax(axis=1).astype(np.int8),
             au=(self.au >= 0.5).astype(np.int8),
+            compound=self._compound(),
         )
+
+    def _compound(self) -> Array:
+        """The compound expression whose two expressions are the likeliest together: the highest product of the two.
+
+        With independent draws from the eight probabilities, the product is half the chance that two draws are the pair.
+        Of equal products the first class is taken.
+
+        Returns:
+            Index into `COMPOUND_EXPRESSIONS`, int8, shape (n,).
+        """
+        p = self.expression.astype(np.float64)
+        pairs = [[EXPRESSIONS.index(name) for name in pair] for pair in COMPOUND_EXPRESSIONS.values()]
+        together = np.stack([p[:, a] * p[:, b] for a, b in pairs], axis=1)
+        return np.asarray(together.argmax(axis=1), dtype=np.int8)
 
 
 @dataclass(frozen=True, eq=False)
 class Submission(_Table):
     """What is handed in: one decision for each row of the list.
 
+    Some editions ask for one task alone. The columns of what a submission does not hold are 0 and mean nothing.
+
     Attributes:
         va: Valence and arousal in [-1, 1], float64, shape (n, 2).
         expression: Class index 0..7, int8, shape (n,).
         au: Action units, 0 or 1, int8, shape (n, 12).
+        compound: Index of a compound expression, 0..6, int8, shape (n,); None where it was neither derived nor read.
+        holds: What is decided here.
     """
 
     va: Array
     expression: Array
     au: Array
+    compound: Array | None = None
+    holds: tuple[Answer, ...] = TASKS
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_decisions(self.va, self.expression, self.au)
+        if self.compound is not None and not ((self.compound >= 0) & (self.compound < len(COMPOUND_EXPRESSIONS))).all():
+            raise ValueError(f"compound holds values outside 0..{len(COMPOUND_EXPRESSIONS) - 1}")
+
+    @classmethod
+    def of(cls, images: pa.StringArray, **columns: Array) -> Self:
+        """A submission that holds these columns alone, as ``Submission.of(images, va=va)``."""
+        n = len(images)
+        nothing: dict[str, Any] = {
+            "va": np.zeros((n, 2)),
+            "expression": np.zeros(n, dtype=np.int8),
+            "au": np.zeros((n, len(ACTION_UNITS)), dtype=np.int8),
+        }
+        held: Any = tuple(columns)
+        return cls(images=images, holds=held, **(nothing | columns))
 
 
 def _check_decisions(va: Array, expression: Array, au: Array) -> None:

@@ -1,5 +1,8 @@
-"""A tiny procedural release and its curated set, drawn once for all tests that need data."""
+"""A tiny procedural release, its curated set and the example plugin, made once for all tests that need them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,8 @@ import torch
 
 from abawkit.curation import curate, locate
 from abawkit.synth import write_release
+
+PLUGIN = Path(__file__).parent / "plugin"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,6 +31,22 @@ def curated(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("curated")
     curate(locate(release), folder, policy="per-task", workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def plugin_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which the plugin is installed: built by pip, without a network, into a folder of its own."""
+    target, copy = tmp_path_factory.mktemp("installed"), tmp_path_factory.mktemp("source") / "plugin"
+    (copy / "src/abawkit_example").mkdir(parents=True)
+    for path in PLUGIN.rglob("*.[pt][yo]*"):  # a copy: building leaves files beside the sources
+        if path.suffix in (".py", ".toml") and "build" not in path.parts:
+            (copy / path.relative_to(PLUGIN)).write_bytes(path.read_bytes())
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    built = subprocess.run([*pip, *options, str(copy)], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    clean = {name: value for name, value in os.environ.items() if name != "ABAWKIT_OPS"}
+    return {**clean, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

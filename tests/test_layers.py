@@ -12,22 +12,27 @@ ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
     ("labels", "choices", "errors"),
-    ("names", "files"),
+    ("names", "files", "provenance"),
     ("tables",),
     ("formats", "metrics", "frames"),
     ("curation", "synth"),
     ("scoring", "ops"),
+    ("postprocessing",),
     ("models",),
     ("training",),
     ("prediction",),
-    ("demo", "doctor", "inspection"),
+    ("steps",),
+    ("submissions", "ablation", "demo", "doctor", "inspection"),
     ("cli",),
     ("__main__",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Stages that must work on a machine where torch is broken or absent.
-WITHOUT_TORCH = ("labels", "errors", "names", "files", "tables", "formats", "metrics", "curation", "scoring", "synth")
+WITHOUT_TORCH = (
+    *("labels", "errors", "names", "files", "tables", "formats", "metrics", "curation", "scoring", "synth"),
+    *("postprocessing", "steps", "submissions"),
+)
 
 
 def stage_of(path: Path) -> str:

@@ -1,21 +1,30 @@
 """The commands, in the order in which they are used."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 import abawkit
+from abawkit.cli.ablate import ablate
+from abawkit.cli.calibrate import calibrate
 from abawkit.cli.check import check
 from abawkit.cli.curate import curate
 from abawkit.cli.demo import demo
+from abawkit.cli.diff import diff
 from abawkit.cli.doctor import doctor
+from abawkit.cli.ensemble import ensemble
 from abawkit.cli.import_weights import import_weights
 from abawkit.cli.inspect import inspect
 from abawkit.cli.ops import ops
 from abawkit.cli.predict import predict
 from abawkit.cli.score import score
+from abawkit.cli.smooth import smooth
+from abawkit.cli.submissions import submissions
+from abawkit.cli.submit import submit
 from abawkit.cli.synth import synth
 from abawkit.cli.train import train
+from abawkit.cli.tune import tune
 
 app = typer.Typer(
     help="From a release of the ABAW challenge to a checked submission and its honest score.",
@@ -41,8 +50,17 @@ def _options(
     del version  # done by its callback
 
 
-app.command()(demo)
-for command in (synth, curate, train, import_weights, predict, check, score, inspect):
-    app.command(no_args_is_help=True)(command)
-app.command()(doctor)
-app.add_typer(ops, name="ops")
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "From a release to a submission": (synth, curate, train, import_weights, predict, check, score),
+    "Out of stored probabilities": (ensemble, smooth, calibrate, tune),
+    "Submissions": (submit, diff),
+    "Insight": (inspect, ablate),
+}
+
+app.command(rich_help_panel="From a release to a submission")(demo)
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(no_args_is_help=_command is not ablate, rich_help_panel=_panel)(_command)
+app.add_typer(submissions, name="submissions", rich_help_panel="Submissions")
+app.command(rich_help_panel="Insight")(doctor)
+app.add_typer(ops, name="ops", rich_help_panel="Insight")

@@ -6,35 +6,52 @@ from typing import Annotated
 import typer
 
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Format, Json, ListFile
+from abawkit.cli.options import Force, Format, Json, ListFile
+from abawkit.errors import ConfigError
 
 
 @command
 def check(
-    submission: Annotated[Path, typer.Argument(help="The file to hand in.")],
+    submission: Annotated[Path, typer.Argument(help="The file, or folder, to hand in.")],
     frames: ListFile,
     format_name: Format = "abaw7",
+    repair: Annotated[
+        Path | None,
+        typer.Option(
+            "--repair", metavar="OUT", help="Write it anew with all put right that has one right answer, and say what."
+        ),
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Say `ok`, or every defect of a submission with its line.
 
-    Exits with 0 for a good file, with 3 for any other.
+    Exits with 0 for a good file, with 3 for any other. With --repair, what has one right answer is put right in a new
+    file and named: line ends, blanks, trailing commas, the header, `3.0` for 3, the order of rows. No value is changed,
+    and nothing is written where any other defect is left: then these are named, and the exit code is 3.
 
     Example: abawkit check predictions.txt --format abaw7 --list MTL.txt
     """
+    from abawkit.cli.repairs import counted, refuse_repair, repair_submission
     from abawkit.formats.base import get_format
 
     plugin = get_format(format_name)
+    if force and not repair:
+        raise ConfigError("--force: replaces what --repair writes; give --repair OUT, or leave it out")
+    if repair:
+        refuse_repair(repair, [submission, frames], plugin, force=force)
     listed = plugin.read_list(frames)
+    if repair:
+        repair_submission(submission, repair, listed, plugin, force=force, as_json=as_json)
+        return
     problems = plugin.check(submission, listed)
     if as_json:
-        found = [{"line": p.line, "column": p.column, "message": p.message} for p in problems]
-        print_json({"ok": not problems, "rows": len(listed), "problems": found})
+        print_json({"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]})
     elif not problems:
         print(f"ok: {len(listed):,} rows, as listed")
     else:
         for problem in problems:
             print(problem.text(submission))
-        say(f"not ready to hand in: {len(problems):,} problem{'s' if len(problems) > 1 else ''} in {submission}")
+        say(f"not ready to hand in: {counted(len(problems), 'problem')} in {submission}")
     if problems:
         raise typer.Exit(3)

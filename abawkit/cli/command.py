@@ -65,7 +65,7 @@ def _as_json(error: AbawkitError) -> dict[str, Any]:
     content: dict[str, Any] = {"error": str(error), "exit_code": error.exit_code}
     if isinstance(error, ProblemsError):
         content["path"] = str(error.path)
-        content["problems"] = [{"line": p.line, "column": p.column, "message": p.message} for p in error.problems]
+        content["problems"] = [problem.as_dict() for problem in error.problems]
     return content
 
 

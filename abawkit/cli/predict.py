@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @command
 def predict(
     checkpoints: Annotated[list[Path], typer.Argument(help="Run folders (their best epoch) or files of weights.")],
-    out: Annotated[Path, typer.Option("--out", help="The official file to write; .npz and .json go beside it.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The official file (or folder) to write; .npz and .json go beside it.")
+    ],
     frame_list: Annotated[
         Path | None, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")
     ] = None,
@@ -26,6 +28,10 @@ def predict(
     split: Annotated[Split | None, typer.Option(help="Predict a split of a curated set instead of a list.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set, with --split.")] = None,
     format_name: Format = "abaw7",
+    rule: Annotated[
+        Path | None,
+        typer.Option(help="A rule, of abawkit tune for one: weights, smoothing, calibration."),
+    ] = None,
     missing: Annotated[
         Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
     ] = "refuse",
@@ -37,18 +43,26 @@ def predict(
 ) -> None:
     """Average the probabilities of several checkpoints and write the official file, row for row.
 
+    With --rule, they are weighed, smoothed and calibrated as it says. A format of one task asks for checkpoints of that
+    task alone.
+
     Beside it go the probabilities (.npz) and a manifest (.json) with the digests of everything that it was made of.
 
     Example: abawkit predict runs/a runs/b --list MTL.txt --frames test_data/cropped_aligned --out predictions.txt
     """
     from abawkit.files import refuse_output
     from abawkit.formats.base import get_format
-    from abawkit.prediction.outputs import outputs
+    from abawkit.formats.output import refuse_submission
+    from abawkit.postprocessing.outputs import outputs
+    from abawkit.postprocessing.rule import read_rule
 
     plugin = get_format(format_name)
-    for path in outputs(out):
-        read = [source for source in (*checkpoints, frame_list, frames, data) if source]
+    read = [source for source in (*checkpoints, frame_list, frames, data, rule) if source]
+    submission, *beside = outputs(out)
+    refuse_submission(submission, plugin.container, force=force, inputs=read)
+    for path in beside:
         refuse_output(path, force=force, inputs=read)
+    applied = read_rule(rule) if rule else None
     source = _source(frame_list, frames, split, data, plugin)
 
     import torch
@@ -60,7 +74,17 @@ def predict(
     if threads:
         torch.set_num_threads(threads)
     with use(ops, said=f"--ops {ops}"), bar("frames") as progress:
-        result = run(checkpoints, source, out, plugin, missing=missing, device=device, progress=progress)
+        result = run(
+            checkpoints,
+            source,
+            out,
+            plugin,
+            rule=applied,
+            missing=missing,
+            device=device,
+            force=force,
+            progress=progress,
+        )
     for row, other in list(result.filled.items())[:10]:
         say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
     if len(result.filled) > 10:

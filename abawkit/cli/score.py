@@ -8,7 +8,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json
 from abawkit.cli.options import Format, Json
-from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
 if TYPE_CHECKING:
     from abawkit.scoring.score import Score
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @command
 def score(
-    submission: Annotated[Path, typer.Argument(help="The file to score.")],
+    submission: Annotated[Path, typer.Argument(help="The file or folder to score.")],
     truth: Annotated[
-        Path, typer.Option("--truth", help="Annotation file, or a curated set, whose validation rows are the truth.")
+        Path, typer.Option("--truth", help="Annotations, or a curated set, whose validation rows are the truth.")
     ],
     protocol: Annotated[
         Protocol,
@@ -29,7 +29,8 @@ def score(
 ) -> None:
     """Score a submission: mean CCC of valence and arousal + mean F1 of 8 expressions + mean F1 of 12 action units.
 
-    Rows are joined by row, repeats included. A submission whose rows are not those of the truth is refused.
+    Of a format of one task, that task alone is scored; compound expressions by their mean F1, against a file of the
+    same form. Rows are joined by row, repeats included. A submission whose rows are not those of the truth is refused.
 
     Example: abawkit score predictions.txt --truth validation_set_annotations.txt
     """
@@ -37,7 +38,7 @@ def score(
 
     result = score_file(submission, truth, protocol=protocol, format_name=format_name)
     if as_json:
-        print_json(result.as_dict())
+        print_json(result.report())
     else:
         _show(result)
 
@@ -46,19 +47,35 @@ def _show(result: "Score") -> None:
     from abawkit.cli.display import number, show_table
     from abawkit.scoring.published import PUBLISHED
 
-    parts = [("CCC valence", result.ccc_valence), ("CCC arousal", result.ccc_arousal)]
-    sums = [("CCC, mean of both", result.ccc_va), ("F1, mean of 8 expressions", result.expression_f1)]
-    sums += [("F1, mean of 12 action units", result.au_f1), ("P", result.score)]
+    parts = {
+        "va": [("CCC valence", result.ccc_valence), ("CCC arousal", result.ccc_arousal)],
+        "compound": [("F1, mean of 7 compound expressions", result.compound_f1)],
+    }
+    sums = {
+        "va": ("CCC, mean of both", result.ccc_va),
+        "expression": ("F1, mean of 8 expressions", result.expression_f1),
+        "au": ("F1, mean of 12 action units", result.au_f1),
+    }
+    shown = [part for task in result.tasks for part in parts.get(task, [])]
+    shown += [sums[task] for task in result.tasks if task in sums]
+    complete = result.tasks == TASKS
+    if complete:
+        shown.append(("P", result.score))
     title = f"Score, {result.protocol} protocol, {number(result.rows)} rows"
-    show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value in parts + sums])
-    for title, names, values in (
-        ("F1 by expression", EXPRESSIONS, result.expression_f1_per_class),
-        ("F1 by action unit", ACTION_UNITS, result.au_f1_per_unit),
+    show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value in shown])
+    for task, title, names, values in (
+        ("expression", "F1 by expression", EXPRESSIONS, result.expression_f1_per_class),
+        ("au", "F1 by action unit", ACTION_UNITS, result.au_f1_per_unit),
+        ("compound", "F1 by compound expression", tuple(COMPOUND_EXPRESSIONS), result.compound_f1_per_class),
     ):
-        show_table(title, ["", "F1"], [(n, f"{v:.4f}") for n, v in zip(names, values, strict=True)])
+        if task in result.tasks:
+            show_table(title, ["", "F1"], [(n, f"{v:.4f}") for n, v in zip(names, values, strict=True)])
+    if not complete:
+        return
     rows = [
         (p.name, *(f"{part:.4f}" for part in p.parts or ()), *([""] * (0 if p.parts else 3)), f"{p.score:.4f}")
         for p in PUBLISHED
     ]
-    mine = (f"this file ({result.protocol})", *(f"{v:.4f}" for _, v in sums))
+    own = (result.ccc_va, result.expression_f1, result.au_f1, result.score)
+    mine = (f"this file ({result.protocol})", *(f"{value:.4f}" for value in own))
     show_table("Published, on the official test set", ["", "CCC", "EXPR", "AU", "P"], [mine, *rows])

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from abawkit.errors import Problem, ProblemsError
+from abawkit.formats.answers import annotations_of, fields_of
 from abawkit.formats.lines import header_lines, read_text
 from abawkit.formats.rows import read_rows
+from abawkit.labels import TASKS
 from abawkit.tables import Annotations
 
 EXPECTED = "an annotation file of 16 fields a row (image,valence,arousal,expression and 12 action units)"
@@ -29,22 +29,11 @@ def read_annotations(path: Path) -> Annotations:
         ProblemsError: If any row is not what it must be; it holds every problem of the file.
     """
     content = read_text(path, EXPECTED)
-    rows, problems = read_rows(content, skip_lines=header_lines(path, content, EXPECTED), missing=True)
+    skip_lines = header_lines(path, content, EXPECTED)
+    rows, problems = read_rows(content, fields_of(TASKS), skip_lines=skip_lines, missing=True)
     if problems:
         raise ProblemsError(path, problems, _advice(problems))
-    va_valid, au_valid = np.all(rows.va_present, axis=1), np.all(rows.au_present, axis=1)
-    return Annotations(
-        images=rows.images,
-        lines=rows.lines,
-        va=np.where(va_valid[:, None], rows.va, 0.0),
-        expression=rows.expression,
-        au=np.where(au_valid[:, None], rows.au, np.int8(0)),
-        va_valid=va_valid,
-        expression_valid=rows.expression_present,
-        au_valid=au_valid,
-        va_partial=np.any(rows.va_present, axis=1) & ~va_valid,
-        au_partial=np.any(rows.au_present, axis=1) & ~au_valid,
-    )
+    return annotations_of(rows.images, rows, TASKS)
 
 
 def _advice(problems: list[Problem]) -> str:

@@ -6,16 +6,38 @@ registered in the same way.
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, NamedTuple, Protocol, get_args
 
 from abawkit.errors import ConfigError, Problem
-from abawkit.tables import FrameList, Submission
+from abawkit.labels import Answer
+from abawkit.tables import Annotations, FrameList, Submission
 
 GROUP = "abawkit.formats"
 
+Container = Literal["file", "folder"]
+"""``file``: one file, one row for each row of the list. ``folder``: a folder of files, one for each video."""
+
+_METHODS: Final = ("read_list", "encode", "check", "read", "read_truth")
+
+
+class Column(NamedTuple):
+    """A column of a format's rows: what it holds decides what is written in it, and what can be put right.
+
+    Attributes:
+        name: Its name in messages.
+        kind: The name of an image, a number, or a whole number.
+    """
+
+    name: str
+    kind: Literal["image", "real", "integer"]
+
 
 class SubmissionFormat(Protocol):
-    """Files of one edition of the challenge, to and from tables."""
+    """Files of one edition of the challenge, to and from tables.
+
+    A format may also have ``header`` (the first line) and ``columns`` (a `Column` for each field of a row):
+    ``abawkit check --repair`` needs them.
+    """
 
     name: str
     """What ``--format`` calls it."""
@@ -23,45 +45,67 @@ class SubmissionFormat(Protocol):
     summary: str
     """One line for listings."""
 
+    holds: tuple[Answer, ...]
+    """What a submission decides; only that is scored."""
+
+    container: Container
+    """What it is made of. A row of a folder is named ``VIDEO/00001.jpg`` by file and line, and a frame has one row."""
+
     def read_list(self, path: Path) -> FrameList:
         """Reads the list of frames that a submission must answer.
 
         Raises:
-            DataError: If the file is not such a list.
+            DataError: If this is not such a list.
         """
         ...
 
-    def encode(self, submission: Submission) -> bytes:
-        """The official file's content, row for row."""
+    def encode(self, submission: Submission) -> bytes | dict[str, bytes]:
+        """The official file's content, row for row; for a folder, the content of each of its files by name.
+
+        Raises:
+            DataError: If the submission does not hold what the format asks for, or if its frames can't be written so.
+        """
         ...
 
     def check(self, path: Path, frames: FrameList) -> list[Problem]:
-        """Every defect of a submission file, in the order of lines; an empty list for a good one.
+        """Every defect of a submission, in the order of files and lines; an empty list for a good one.
 
         Raises:
-            DataError: If the file can't be read as text at all.
+            DataError: If the file can't be read as text at all, or the folder not as a folder.
         """
         ...
 
     def read(self, path: Path) -> Submission:
-        """Reads a submission file.
+        """Reads a submission.
 
         Raises:
             DataError: If any cell is not what it must be.
         """
         ...
 
+    def read_truth(self, path: Path) -> Annotations | Submission:
+        """Reads what a submission is scored against: annotations, or for compound expressions the right answers.
+
+        Raises:
+            DataError: If this is not such truth.
+        """
+        ...
+
+
+def format_names() -> list[str]:
+    """The names of all formats that installed packages offer, sorted."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
 
 def get_format(name: str) -> SubmissionFormat:
     """Finds a format by name.
 
     Raises:
-        ConfigError: If no installed package has it, if two have it, or if it can't be loaded.
+        ConfigError: If no installed package has it, if two have it, or if it can't be loaded or is no format.
     """
-    registered = entry_points(group=GROUP)
-    found = list(registered.select(name=name))
+    found = list(entry_points(group=GROUP).select(name=name))
     if not found:
-        known = ", ".join(sorted({entry.name for entry in registered})) or "none; is abawkit installed?"
+        known = ", ".join(format_names()) or "none; is abawkit installed?"
         raise ConfigError(f"--format {name}: unknown format; installed formats: {known}")
     if len({entry.value for entry in found}) > 1:
         owners = ", ".join(sorted(f"{entry.value} ({entry.dist.name if entry.dist else '?'})" for entry in found))
@@ -70,7 +114,20 @@ def get_format(name: str) -> SubmissionFormat:
         plugin: SubmissionFormat = found[0].load()()
     except Exception as error:
         raise ConfigError(f"--format {name}: {found[0].value} can't be loaded: {error}") from error
-    absent = [part for part in ("read_list", "encode", "check", "read") if not callable(getattr(plugin, part, None))]
-    if absent:
-        raise ConfigError(f"--format {name}: {found[0].value} is not a format, it has no {', '.join(absent)}")
+    if trouble := _trouble(plugin):
+        raise ConfigError(f"--format {name}: {found[0].value} is not a format, {trouble}")
     return plugin
+
+
+def _trouble(plugin: object) -> str:
+    """What keeps an object from being a format; the empty string where nothing does."""
+    absent = [part for part in ("name", "summary", "holds", "container") if not hasattr(plugin, part)]
+    absent += [part for part in _METHODS if not callable(getattr(plugin, part, None))]
+    if absent:
+        return f"it has no {', '.join(absent)}"
+    holds, container = getattr(plugin, "holds", None), getattr(plugin, "container", None)
+    if not (isinstance(holds, tuple) and holds and set(holds) <= set(get_args(Answer))):
+        return f"its holds is {holds!r:.60}, expected some of {', '.join(get_args(Answer))}"
+    if container not in get_args(Container):
+        return f"its container is {container!r:.60}, expected one of {', '.join(get_args(Container))}"
+    return ""

@@ -5,6 +5,7 @@ import io
 import re
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from abawkit.errors import DataError, DataWarning, printable
@@ -73,13 +74,14 @@ def read_text(path: Path, expected: str) -> bytes:
     return content
 
 
-def header_lines(path: Path, content: bytes, expected: str) -> int:
+def header_lines(path: Path, content: bytes, expected: str, firsts: Sequence[str] = IMAGE_HEADERS[:1]) -> int:
     """Finds out whether the first line is a header, by its first field alone: headers are often narrower than rows.
 
     Args:
         path: The file, for messages.
         content: Its text, from `read_text`.
         expected: What the file should be, as in ``an annotation file``.
+        firsts: First fields that give no warning; the first of them is this edition's.
 
     Returns:
         The number of lines before the first row: 1, or 0 for a file without a header, which gives a `DataWarning`, as
@@ -95,9 +97,12 @@ def header_lines(path: Path, content: bytes, expected: str) -> int:
         return 0
     if first not in IMAGE_HEADERS:
         got = printable(line[:80])
-        raise DataError(f"{path}:1: got the header '{got}', expected {expected}, whose header begins with 'image'")
-    if first != IMAGE_HEADERS[0]:
-        warnings.warn(f"{path}: the header's first field is '{first}', read as 'image'", DataWarning, stacklevel=3)
+        begins = f"whose header begins with '{firsts[0]}'"
+        raise DataError(f"{path}:1: got the header '{got}', expected {expected}, {begins}")
+    if first not in firsts:
+        warnings.warn(
+            f"{path}: the header's first field is '{first}', read as '{firsts[0]}'", DataWarning, stacklevel=3
+        )
     if content.index(b"\n") == len(content) - 1:
         raise DataError(f"{path}: holds a header and no rows; expected {expected}")
     return 1

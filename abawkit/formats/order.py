@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 
 from abawkit.errors import Problem
+from abawkit.formats.increasing import longest_increasing
 from abawkit.formats.rows import shortened
-from abawkit.tables import Array, FrameList, occurrences
+from abawkit.tables import FrameList, occurrences
 
 
 def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
@@ -27,7 +28,7 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     listed = {key: row for row, key in enumerate(_keys(frames))}
     position = np.array([listed.get(key, -1) for key in _keys(rows)], dtype=np.int64)
     known = np.flatnonzero(position >= 0)
-    kept = known[_longest_increasing(position[known])]
+    kept = known[longest_increasing(position[known])]
     moved = np.setdiff1d(known, kept)
     missing = np.setdiff1d(np.arange(len(frames)), position[known])
     times = Counter(frames.images.to_pylist())
@@ -55,25 +56,3 @@ def _extra(rows: FrameList, times: Counter[str], row: int) -> Problem:
     often = f"{listed} time{'s' if listed > 1 else ''}"
     reason = f"the list has it {often}, this is one more" if listed else "the list does not have it"
     return Problem(int(rows.lines[row]), "image", f"got '{shortened(name)}', {reason}")
-
-
-def _longest_increasing(values: Array) -> Array:
-    """Indices of a longest strictly increasing subsequence.
-
-    Source: patience sorting, C. Schensted, Longest increasing and decreasing subsequences, 1961; O(n log n).
-    """
-    tops = np.zeros(len(values) + 1, dtype=np.int64)  # tops[k]: index of the smallest end of an increasing run of k
-    ends = np.full(len(values) + 1, np.iinfo(np.int64).max)
-    previous = np.full(len(values), -1, dtype=np.int64)
-    longest = 0
-    for index, value in enumerate(values.tolist()):
-        run = int(np.searchsorted(ends[:longest], value))
-        previous[index] = tops[run - 1] if run else -1
-        tops[run], ends[run] = index, value
-        longest = max(longest, run + 1)
-    chain: list[int] = []
-    index = int(tops[longest - 1]) if longest else -1
-    while index >= 0:
-        chain.append(index)
-        index = int(previous[index])
-    return np.array(chain[::-1], dtype=np.int64)

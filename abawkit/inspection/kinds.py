@@ -11,7 +11,7 @@ from abawkit.errors import ConfigError, DataError, printable
 from abawkit.frames.headers import looks_like
 from abawkit.inspection.curated import inspect_curated
 from abawkit.inspection.probabilities import inspect_probabilities
-from abawkit.inspection.report import Inspection, torch_trouble
+from abawkit.inspection.report import Inspection, present, torch_trouble
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
 
 KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission or a curated set"
@@ -19,6 +19,8 @@ KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission or a
 # Names of files and folders in runs; their own module needs torch, and a release must be told without it.
 _OF_RUN: Final = {"recipe.toml", "metrics.jsonl", "checkpoints", "best.safetensors", "last.safetensors"}
 _OF_CHECKPOINT: Final = {"state.pt", "network.safetensors"}
+_OUTPUTS: Final = "outputs"
+_PREDICTIONS: Final = "predictions"
 _CHECKPOINT: Final = re.compile(r"\d{4,}-\d{6,}(\.partial)?")
 _PARTS: Final = {"manifest.json", "state.pt", "recipe.toml", "metrics.jsonl", LEDGER, TABLE}
 """Files that say something of the folder that they lie in."""
@@ -63,7 +65,27 @@ def _folder(path: Path, verify: bool) -> Inspection:
         from abawkit.inspection.runs import inspect_run
 
         return inspect_run(path)
-    raise DataError(f"{path}: {_likeness({entry.name for entry in path.iterdir()})}; {_expected()}")
+    names = {entry.name for entry in path.iterdir()}
+    if kind == "submission":
+        return inspect_submission(_written(path))
+    if names and not names & {TRAIN, VALIDATION} and all(name.endswith(".txt") for name in names):  # a file a video
+        try:
+            return inspect_submission(path)
+        except DataError as error:
+            raise DataError(f"{error}\n{_expected()}") from error
+    raise DataError(f"{path}: {_likeness(names)}; {_expected()}")
+
+
+def _written(folder: Path) -> Path:
+    """The official file, or folder, of a submission's folder.
+
+    Raises:
+        DataError: If it was not made yet.
+    """
+    for name in (f"{_PREDICTIONS}.txt", _PREDICTIONS):
+        if present(path := folder / _OUTPUTS / name):
+            return path
+    raise DataError(f"{folder}: is the folder of a submission that was not made yet; `abawkit submit` makes it")
 
 
 def _kind(folder: Path) -> str:
@@ -74,6 +96,8 @@ def _kind(folder: Path) -> str:
     of_run = folder.resolve().parent.name == "checkpoints" and _CHECKPOINT.fullmatch(folder.name)
     if names & _OF_CHECKPOINT or of_run:
         return "checkpoint"
+    if "recipe.toml" in names and not names & (_OF_RUN - {"recipe.toml"}) and names & {"README.md", _OUTPUTS}:
+        return "submission"
     return "run" if names & _OF_RUN else ""
 
 

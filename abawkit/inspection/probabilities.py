@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from abawkit.errors import DataError
-from abawkit.files import sha256, sha256_of
+from abawkit.files import sha256_of
+from abawkit.formats.base import SubmissionFormat
+from abawkit.formats.output import submission_digest
 from abawkit.inspection.recognition import Recognised
 from abawkit.inspection.report import Inspection, is_file, read_json
-from abawkit.prediction.outputs import read_probabilities
+from abawkit.postprocessing.columns import COLUMNS
+from abawkit.postprocessing.members import columns_digest
+from abawkit.postprocessing.stored import read_stored
 from abawkit.tables import Predictions
 
 
@@ -46,31 +48,42 @@ def note_beside(found: Inspection, submission: Path, recognised: Recognised, *, 
     found.note("probabilities", {"file": path.name, **inner.facts})
     if predictions is None or recognised.submission is None:
         return
-    if predictions.digest != recognised.submission.digest:
+    plugin = recognised.plugins[0]
+    if plugin.container == "file" and predictions.digest != recognised.submission.digest:
         found.problems.append(f"{path}: is about other rows than {submission.name}")
-    elif as_predicted and sha256(recognised.plugins[0].encode(predictions.decide())) != found.digests["file"]:
+    elif as_predicted and _digest(plugin, predictions) != found.digests["file"]:
         found.problems.append(f"{path}: does not give {submission.name}: they are not of one prediction")
+
+
+def _digest(plugin: SubmissionFormat, predictions: Predictions) -> str:
+    """The digest of the submission that probabilities give; empty where the format can't hold their frames."""
+    try:
+        return submission_digest(plugin.encode(predictions.decide()))
+    except DataError:
+        return ""
 
 
 def note_probabilities(found: Inspection, path: Path) -> Predictions | None:
     """Notes rows, columns and the list; None, and a problem, where the file holds no probabilities."""
     try:
-        predictions = read_probabilities(path)
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            listed = str(file["list_digest"])
+        predictions, tasks, _ = read_stored(path)
     except DataError as error:
         found.problems.append(str(error))
         return None
-    except Exception as error:  # a damaged or hostile archive can end in many ways: compression, encryption, sizes
-        found.problems.append(f"{path}: does not hold probabilities ({type(error).__name__})")
-        return None
-    columns = {name: getattr(predictions, name).shape[1] for name in ("va", "expression", "au")}
     found.note("rows", len(predictions))
-    found.note("columns", columns)
+    found.note("columns", {task: len(COLUMNS[task]) for task in tasks})
     found.digests["list"] = predictions.digest
-    if listed != predictions.digest:
-        found.problems.append(f"{path}: names the list {listed:.64}, its rows are those of {predictions.digest}")
     return predictions
+
+
+def stored_digest(path: Path) -> str:
+    """The digest by which manifests name stored probabilities as a member.
+
+    Raises:
+        DataError: If the file does not hold probabilities.
+    """
+    predictions, tasks, _ = read_stored(path)
+    return columns_digest(predictions, tasks)
 
 
 def compare_list(found: Inspection, path: Path, predictions: Predictions, manifest: Path) -> None:

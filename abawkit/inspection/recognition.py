@@ -1,25 +1,24 @@
-"""Which format a text file is in; where none fits, what the file looks like instead."""
+"""Which format a submission is in; where none fits, what the file looks like instead."""
 
 import warnings
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
 from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
 from abawkit.formats.annotations import read_annotations
-from abawkit.formats.base import GROUP, SubmissionFormat, get_format
+from abawkit.formats.base import SubmissionFormat, format_names, get_format
 from abawkit.formats.lines import read_text
 from abawkit.tables import Submission
 
 
 class Recognised(NamedTuple):
-    """What the installed formats say of a file.
+    """What the installed formats say of a file or folder.
 
     Attributes:
         submission: Its content, where a format reads it.
-        plugins: The formats that do.
-        defects: Of each format that sees a submission with defects: what they are.
-        refusals: Of each format that does not see a submission, or can't be loaded: why.
+        plugins: The formats that do; there can be several of the same form.
+        defects: Where none does, what is wrong, by the names of the formats that have the least to say against it.
+        refusals: Reasons why it is no submission at all, or why a format can't be loaded, by the names of formats.
     """
 
     submission: Submission | None
@@ -28,23 +27,50 @@ class Recognised(NamedTuple):
     refusals: dict[str, str]
 
 
-def recognise(path: Path) -> Recognised:
-    """Reads a file in every installed format."""
-    found = Recognised(None, [], {}, {})
-    for name in sorted({entry.name for entry in entry_points(group=GROUP)}):
+def recognise(path: Path, named: str | None = None) -> Recognised:
+    """Reads a file or a folder in every installed format of that container.
+
+    Args:
+        path: What to read.
+        named: The format that it should be in; where no format reads it, only this one is asked why not.
+    """
+    submission: Submission | None = None
+    plugins: list[SubmissionFormat] = []
+    defects: dict[str, ProblemsError] = {}
+    refusals: dict[str, str] = {}
+    container = "folder" if path.is_dir() else "file"
+    for name in format_names():
         try:
             plugin = get_format(name)
+            if plugin.container != container:
+                continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)  # of a file that may be meant for another format
-                submission = plugin.read(path)
+                read = plugin.read(path)
         except ProblemsError as error:
-            found.defects[name] = error
+            defects[name] = error
         except (DataError, ConfigError) as error:
-            found.refusals[name] = str(error).splitlines()[0]
+            refusals[name] = str(error).splitlines()[0]
         else:
-            found = found._replace(submission=found.submission or submission)
-            found.plugins.append(plugin)
-    return found
+            submission = submission or read
+            plugins.append(plugin)
+    if named in defects or named in refusals:
+        defects = {name: error for name, error in defects.items() if name == named}
+        refusals = {name: reason for name, reason in refusals.items() if name == named}
+    return Recognised(submission, plugins, _least(defects), _grouped(refusals))
+
+
+def _least(defects: dict[str, ProblemsError]) -> dict[str, ProblemsError]:
+    """The shortest list of defects, under the names of all formats that have that one."""
+    if not defects:
+        return {}
+    least = min(defects.values(), key=lambda error: len(error.problems))
+    return {", ".join(name for name, error in defects.items() if error.problems == least.problems): least}
+
+
+def _grouped(reasons: dict[str, str]) -> dict[str, str]:
+    """Each reason once, under the names of all formats that gave it."""
+    return {", ".join(name for name, said in reasons.items() if said == reason): reason for reason in reasons.values()}
 
 
 def resemblance(path: Path) -> str:

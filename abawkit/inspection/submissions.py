@@ -6,7 +6,8 @@ from typing import Any
 from abawkit.curation.table import TABLE
 from abawkit.errors import DataError
 from abawkit.files import sha256_of
-from abawkit.inspection.probabilities import note_beside
+from abawkit.formats.output import stored_submission, submission_digest
+from abawkit.inspection.probabilities import note_beside, stored_digest
 from abawkit.inspection.recognition import Recognised, recognise, resemblance
 from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json, torch_trouble
 
@@ -17,14 +18,15 @@ def inspect_submission(path: Path) -> Inspection:
     """Looks at a submission with what lies beside it.
 
     Args:
-        path: The official file; it may be absent where its manifest is not.
+        path: The official file or folder; it may be absent where its manifest is not.
 
     Raises:
         DataError: If it is no submission, and no manifest says that it was one.
     """
     found = Inspection(path, "submission")
     record = _manifest(found, path.with_suffix(".json"))
-    recognised = recognise(path) if is_file(path) else _NOTHING
+    named = record.content.get("format") if record else None
+    recognised = recognise(path, named if isinstance(named, str) else None) if _is_there(path) else _NOTHING
     if record is None and not recognised.plugins:
         _refuse(path, recognised)
     as_predicted = _note_file(found, path, recognised, record)
@@ -32,12 +34,14 @@ def inspect_submission(path: Path) -> Inspection:
         _note_manifest(found, record, recognised)
     note_beside(found, path, recognised, as_predicted=as_predicted)
     rows = found.facts.get("rows")
-    formats = ", ".join(found.facts["formats"]) or "in no format that is installed"
-    members = len(found.facts.get("members", []))
+    names = found.facts["formats"]
+    formats = named if named in names else ", ".join(names) or "in no format that is installed"
+    members = found.facts.get("members", [])
+    noun = "member" if any("key" in member for member in members) else "network"
     found.summary = (
         f"a submission ({formats})"
         + (f" of {rows:,} rows" if rows is not None else "")
-        + (f", from {members} network{'s' if members > 1 else ''}" if members else "")
+        + (f", from {len(members)} {noun}{'s' if len(members) > 1 else ''}" if members else "")
     )
     return found
 
@@ -51,9 +55,10 @@ def inspect_manifest(path: Path) -> Inspection:
     digest = read_json(path).get("submission_sha256")
     if digest is None:
         raise DataError(f"{path}: is JSON, but no manifest of a prediction")
-    beside = sorted(p for p in path.parent.iterdir() if p.with_suffix(".json") == path and is_file(p))
+    beside = [p for p in path.parent.iterdir() if p.with_suffix(".json") == path and _is_there(p)]
+    beside.sort(key=lambda p: (p.is_dir(), p))
     candidates = [p for p in beside if p.suffix not in (".json", ".npz")]
-    same = [p for p in candidates if sha256_of(p) == digest]
+    same = [p for p in candidates if _digest_of(p) == digest]
     return inspect_submission([*same, *candidates, path.with_suffix(".txt")][0])
 
 
@@ -71,7 +76,7 @@ def _manifest(found: Inspection, path: Path) -> Record | None:
 
 def _refuse(path: Path, recognised: Recognised) -> None:
     """Raises DataError for a file that is no submission, saying what it is; returns where it is a defective one."""
-    if other := resemblance(path):
+    if not path.is_dir() and (other := resemblance(path)):
         raise DataError(f"{path}: is {other}")
     if not recognised.defects:
         reasons = [f"{name}: {reason}" for name, reason in recognised.refusals.items()]
@@ -83,13 +88,14 @@ def _note_file(found: Inspection, path: Path, recognised: Recognised, record: Re
     found.note("formats", [plugin.name for plugin in recognised.plugins])
     found.note("manifest", path.with_suffix(".json").name if record else "none")
     expected = record.get("submission_sha256", str) if record else None
-    if not is_file(path):
+    if not _is_there(path):
         found.problems.append(f"{path}: is absent, and its manifest is not")
         return False
-    found.digests["file"] = sha256_of(path)
+    found.digests["file"] = _digest_of(path)
     if recognised.submission:
         found.note("rows", len(recognised.submission))
-        found.digests["list"] = recognised.submission.digest
+        if not path.is_dir():  # a folder has a line for frames that its list has not
+            found.digests["list"] = recognised.submission.digest
     else:
         for name, error in recognised.defects.items():
             first = error.problems[0].text(path)
@@ -109,12 +115,14 @@ def _note_manifest(found: Inspection, record: Record, recognised: Recognised) ->
     if recognised.plugins and named not in found.facts["formats"]:
         found.problems.append(f"{record.source}: says that the format is {named}")
     rows, digest = record.get("rows", int), record.get("source.list_digest", str)
-    if recognised.submission and rows != len(recognised.submission):
-        found.problems.append(f"{record.source}: says {rows} rows, the file has {len(recognised.submission):,}")
-    elif recognised.submission and digest != recognised.submission.digest:
+    answered = recognised.submission if "list" in found.digests else None
+    if answered and rows != len(answered):
+        found.problems.append(f"{record.source}: says {rows} rows, the file has {len(answered):,}")
+    elif answered and digest != answered.digest:
         found.problems.append(f"{record.source}: is about another list than the file answers")
     found.note("source", _source(found, record))
     found.note("members", [_member(found, member) for member in record.entries("members")])
+    found.note("rule", record.get("rule.digest", str, optional=True))
     filled = [
         {"row": entry.get("row", int), "image": entry.get("image", str), "from": entry.get("from", str)}
         for entry in record.entries("filled")
@@ -131,15 +139,24 @@ def _source(found: Inspection, record: Record) -> dict[str, Any]:
         digest = record.get("source.table_sha256", str)
         split = record.get("source.split", str)
         return {"data": data, "split": split, "table": found.compare("the curated table", table, digest)}
-    listed, digest = record.get("source.list", str), record.get("source.list_sha256", str)
-    state = found.compare("the list that it answers", _located(listed, found.path), digest) if listed else None
+    listed = record.get("source.list", str, optional=True)
+    if listed is None:  # of members of other systems, no more is known than the digest of the rows
+        return {"list": None}
+    digest = record.get("source.list_sha256", str)
+    state = found.compare("the list that it answers", _located(listed, found.path), digest)
     return {"list": listed, "frames": record.get("source.frames", str), "list_file": state}
 
 
 def _member(found: Inspection, member: Record) -> dict[str, Any]:
     path, digest = member.get("path", str), member.get("digest", str)
-    content = {"path": path, "digest": digest, "tasks": member.get("tasks", list)}
-    return {**content, "state": _weights_state(found, path, digest) if path and digest else None}
+    key = member.get("key", str, optional=True)  # of stored probabilities, not of a network
+    content = {"path": path, **({"key": key} if key else {}), "digest": digest, "tasks": member.get("tasks", list)}
+    if not (path and digest):
+        return {**content, "state": None}
+    if key:
+        what = "the probabilities that had a say in it"
+        return {**content, "state": found.compare(what, _located(path, found.path), digest, stored_digest)}
+    return {**content, "state": _weights_state(found, path, digest)}
 
 
 def _weights_state(found: Inspection, path: str, digest: str) -> State | None:
@@ -148,6 +165,21 @@ def _weights_state(found: Inspection, path: str, digest: str) -> State | None:
     from abawkit.inspection.networks import weights_digest
 
     return found.compare("the network that had a say in it", _located(path, found.path), digest, weights_digest)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file or a folder."""
+    return is_file(path) or (present(path) and path.is_dir())
+
+
+def _digest_of(path: Path) -> str:
+    """The digest of a submission on disk; empty for a folder that can't be one."""
+    if not path.is_dir():
+        return sha256_of(path)
+    try:
+        return submission_digest(stored_submission(path))
+    except DataError:
+        return ""
 
 
 def _located(text: str, submission: Path) -> Path:

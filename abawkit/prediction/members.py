@@ -31,16 +31,17 @@ class Member:
     network: DDAMFN
 
 
-def load_members(sources: Sequence[Path], device: torch.device) -> list[Member]:
+def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[Task] = TASKS) -> list[Member]:
     """Loads the networks of an ensemble.
 
     Args:
         sources: Run folders, whose best epoch is taken, or files of weights.
         device: Where the networks will run.
+        tasks: The tasks that must have a member each.
 
     Raises:
         ConfigError: If there is none.
-        DataError: If one can't be loaded or has no heads, two are the same network, or a task has no member.
+        DataError: If one can't be loaded or has no heads, two are the same network, or one of `tasks` has no member.
     """
     if not sources:
         raise ConfigError("no checkpoint was given; give run folders or files of weights")
@@ -53,7 +54,7 @@ def load_members(sources: Sequence[Path], device: torch.device) -> list[Member]:
                 "it would count twice: give each member once"
             )
         by_digest[member.digest] = member.path
-    absent = [task for task in TASKS if not any(task in member.tasks for member in members)]
+    absent = [task for task in tasks if not any(task in member.tasks for member in members)]
     if absent:
         raise DataError(f"no checkpoint was trained for {', '.join(absent)}; add one that was")
     return members

@@ -1,6 +1,5 @@
 """What becomes of listed frames that can't be had: a refusal, or the answer for the nearest frame of the video."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,9 +7,8 @@ import numpy as np
 from abawkit.errors import DataError, printable
 from abawkit.frames.reader import FrameFailure
 from abawkit.models.inference import Probabilities
+from abawkit.names import frame_number
 from abawkit.tables import Array
-
-_NUMBER = re.compile(r"([0-9]{1,18})\.\w+$")
 
 
 def refuse_missing(failures: Sequence[FrameFailure]) -> None:
@@ -66,7 +64,7 @@ def fill_from_neighbours(probabilities: Probabilities, seen: Array, images: Sequ
 
 
 def _frame_number(image: str) -> int:
-    found = _NUMBER.search(image)
-    if not found:
+    number = frame_number(image)
+    if number is None:
         raise DataError(f"{printable(image)}: has no frame number, so its nearest frame is not known")
-    return int(found[1])
+    return number

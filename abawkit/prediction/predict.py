@@ -4,23 +4,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import torch
 
-import abawkit
 from abawkit.choices import Missing
-from abawkit.files import replacing, sha256, write_bytes, write_json
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.reader import FrameFailure
-from abawkit.models.inference import pick_device
+from abawkit.labels import TASKS, Task
+from abawkit.models.inference import Probabilities, pick_device
 from abawkit.models.operators import attention_call, operators
-from abawkit.prediction.ensemble import mean_probabilities
+from abawkit.postprocessing.columns import assembled
+from abawkit.postprocessing.members import KEY_DIGITS, StoredMember, columns_digest
+from abawkit.postprocessing.outputs import needed_tasks, write_outputs
+from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
+from abawkit.postprocessing.timeline import frame_numbers
+from abawkit.prediction.ensemble import each_probabilities, mean_probabilities, zeros
 from abawkit.prediction.members import Member, load_members
 from abawkit.prediction.missing import fill_from_neighbours
-from abawkit.prediction.outputs import outputs
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
-from abawkit.tables import Predictions
+from abawkit.tables import Array
 from abawkit.training.record import environment
 
 
@@ -51,54 +53,85 @@ def predict(
     out: Path,
     plugin: SubmissionFormat,
     *,
+    rule: Rule | None = None,
     missing: Missing = "refuse",
     device: str = "auto",
+    force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
     """Predicts with one network or several and writes the official file, row for row.
 
     Writes `out`, and beside it the probabilities (``.npz``: ``va`` (n, 2), ``expression`` (n, 8), ``au`` (n, 12),
     float32; ``images``; ``list_digest``) and a manifest (``.json``: digests of the list, of every checkpoint and of the
-    file, versions).
+    file, versions). For a format of single tasks, networks of these tasks are enough; the ``.npz`` then lacks the
+    columns of tasks that no network was trained for.
 
     Args:
         sources: Run folders or files of weights.
         frames: What to predict.
         out: The official file.
         plugin: Its format.
+        rule: What is done with the members' probabilities; without one, they are averaged. It weighs networks by the
+            first 12 digits of their digests.
         missing: ``refuse`` frames that can't be read, or answer with the nearest ``neighbour`` of the same video.
         device: Where to run.
+        force: Whether a folder that is at `out` is replaced.
         progress: Called with the rows done and the rows in all.
 
     Raises:
         ConfigError: If the device is not to be had.
-        DataError: If a checkpoint or a frame is not what it must be.
+        DataError: If a checkpoint or a frame is not what it must be, a task that the format asks for has no network, or
+            the rule was made for other networks.
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
     """
-    submission_path, npz_path, manifest_path = outputs(out)
     target = pick_device(device)
-    members = load_members(sources, target)
+    members = load_members(sources, target, needed_tasks(plugin.holds))
     calls = (attention_call(m.network.config, target, torch.float32, training=False) for m in members)
     used = operators(calls)  # before the frames are read: one that was named may be unable to run
     images = frames.images
+    names = pa.array(images, pa.string())
+    tasks = tuple(task for task in TASKS if any(task in member.tasks for member in members))
+    if rule:
+        _refuse_unfit(rule, members, tasks, names)
     failures: list[FrameFailure] = []
     chunks = frames.chunks(missing, failures)
-    probabilities, seen = mean_probabilities(members, chunks, len(images), target, progress)
-    filled = fill_from_neighbours(probabilities, seen, images)
-    predictions = Predictions(pa.array(images, pa.string()), *probabilities)
-    content = plugin.encode(predictions.decide())
-    manifest = {
-        "abawkit": abawkit.__version__,
-        "format": plugin.name,
-        "rows": len(images),
-        "source": {**frames.source(), "list_digest": frames.digest},
-        "members": [{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
-        "submission_sha256": sha256(content),
-        "filled": [{"row": row + 1, "image": images[row], "from": images[other]} for row, other in filled.items()],
-        "environment": environment(target, used),
-    }
-    with replacing(npz_path) as file:
-        np.savez_compressed(file, images=np.array(images), list_digest=frames.digest, **probabilities._asdict())
-    write_json(manifest_path, manifest)
-    write_bytes(submission_path, content)
-    return Predicted(submission_path, npz_path, manifest_path, len(images), members, filled)
+    if rule:
+        each, seen = each_probabilities(members, chunks, len(images), target, progress)
+        for said in each:
+            filled = fill_from_neighbours(said, seen, images)  # from the same rows for each
+        stored = [_stored(member, names, said) for member, said in zip(members, each, strict=True)]
+        predictions = apply_rule(rule, stored, tasks)
+    else:
+        mean, seen = mean_probabilities(members, chunks, len(images), target, progress)
+        filled = fill_from_neighbours(mean, seen, images)
+        predictions = assembled(names, _columns(mean, tasks))
+    written = write_outputs(
+        out,
+        predictions,
+        tasks,
+        plugin,
+        source=frames.source(),
+        members=[{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
+        environment=environment(target, used),
+        rule=rule,
+        filled=[{"row": row + 1, "image": images[row], "from": images[other]} for row, other in filled.items()],
+        force=force,
+    )
+    return Predicted(written.submission, written.probabilities, written.manifest, len(images), members, filled)
+
+
+def _refuse_unfit(rule: Rule, members: Sequence[Member], tasks: Sequence[Task], names: pa.StringArray) -> None:
+    """Refuses a rule that can't be applied before an hour is spent on frames."""
+    refuse_other_members(rule, [_stored(member, names[:0], zeros(0)) for member in members], tasks)
+    if any(smoothing.kind != "none" for smoothing in rule.smoothing.values()):
+        frame_numbers(names)
+
+
+def _stored(member: Member, names: pa.StringArray, said: Probabilities) -> StoredMember:
+    predictions = assembled(names, _columns(said, member.tasks))
+    digest = columns_digest(predictions, member.tasks)
+    return StoredMember(member.path, predictions, member.tasks, digest, member.digest[:KEY_DIGITS])
+
+
+def _columns(said: Probabilities, tasks: Sequence[Task]) -> dict[Task, Array]:
+    return {task: getattr(said, task) for task in tasks}

@@ -1,17 +1,21 @@
 """P = mean CCC of valence and arousal + mean F1 of the 8 expressions + mean F1 of the 12 action units.
 
-Source: https://arxiv.org/abs/2407.03835, section 4. No official scorer is public.
+Of a submission that holds one task alone, P is that task's part, which is the measure of the single-task tracks; that
+of compound expressions is the mean F1 of the 7 classes.
+
+Source: https://arxiv.org/abs/2407.03835, section 4; of the single-task tracks, https://arxiv.org/abs/2303.01498. No
+official scorer is public.
 """
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, get_args
 
 import numpy as np
 
 from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning
-from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, Answer, Task
 from abawkit.metrics import ccc, f1_per_class, f1_per_unit
 from abawkit.tables import Annotations, Array, Submission
 
@@ -26,14 +30,17 @@ class Score:
         protocol: ``official``: each task on the rows where it is annotated. ``strict``: all tasks on the rows where
             every task is, as in the tables of https://arxiv.org/abs/2407.12390.
         rows: Rows on which at least one task was scored.
-        ccc_valence: In [-1, 1].
+        ccc_valence: In [-1, 1]; 0 where it is not scored, as in all that follow.
         ccc_arousal: In [-1, 1].
         ccc_va: Mean of the two.
         expression_f1: Mean over all eight classes, those without truth and prediction counted as 0.
         au_f1: Mean over all twelve units, likewise.
-        score: The sum of the last three, in [-1, 3].
+        score: The sum of the parts that are scored; of all three tasks in [-1, 3].
         expression_f1_per_class: Eight values in [0, 1].
         au_f1_per_unit: Twelve values in [0, 1].
+        tasks: What is scored: what the submission holds.
+        compound_f1: Mean over all seven compound expressions, likewise.
+        compound_f1_per_class: Seven values in [0, 1]; empty where they are not scored.
     """
 
     protocol: Protocol
@@ -46,10 +53,48 @@ class Score:
     score: float
     expression_f1_per_class: list[float]
     au_f1_per_unit: list[float]
+    tasks: tuple[Answer, ...] = TASKS
+    compound_f1: float = 0.0
+    compound_f1_per_class: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """The ten fields of the multi-task score, for the records of runs: `Score(**...)` of it is the score again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)[:10]}
+
+    def report(self) -> dict[str, Any]:
+        """For JSON: all fields, None for what is not scored; the compound expressions only where they are."""
+        content = self.as_dict()
+        for task, names in _FIELDS_OF.items():
+            if task not in self.tasks:
+                content |= dict.fromkeys(names)
+        if "compound" in self.tasks:
+            content |= {"compound_f1": self.compound_f1, "compound_f1_per_class": self.compound_f1_per_class}
+        return {**content, "tasks": list(self.tasks)}
+
+
+_FIELDS_OF: Final[dict[Task, tuple[str, ...]]] = {
+    "va": ("ccc_valence", "ccc_arousal", "ccc_va"),
+    "expression": ("expression_f1", "expression_f1_per_class"),
+    "au": ("au_f1", "au_f1_per_unit"),
+}
+
+
+def scored_rows(truth: Annotations, protocol: Protocol = "official") -> dict[Task, Array]:
+    """The rows on which each task is scored.
+
+    Args:
+        truth: The annotations.
+        protocol: Which rows count.
+
+    Returns:
+        For each task a mask of rows, bool, shape (n,).
+    """
+    everywhere = truth.all_valid if protocol == "strict" else np.ones(len(truth), dtype=bool)
+    return {
+        "va": truth.va_valid & everywhere,
+        "expression": truth.expression_valid & everywhere,
+        "au": truth.au_valid & everywhere,
+    }
 
 
 def score(truth: Annotations, submission: Submission, protocol: Protocol = "official") -> Score:
@@ -57,28 +102,30 @@ def score(truth: Annotations, submission: Submission, protocol: Protocol = "offi
 
     Args:
         truth: The annotations.
-        submission: One row for each row of `truth`, in its order; rows are joined by row, never by image name.
-        protocol: Which rows count.
+        submission: One row for each row of `truth`, in its order; rows are joined by row, never by image name. Only the
+            tasks that it holds are scored.
+        protocol: Which rows count; a submission of one task is scored by ``strict`` on the rows where all three are
+            annotated.
 
     Raises:
-        DataError: If the rows of the two are not the same, or if no row counts.
+        DataError: If the rows of the two are not the same, if no row counts, or if the submission holds no task.
 
     Warns:
         DataWarning: If a task has no annotated row, an expression or a unit no truth, or an answer does not vary.
     """
     if not truth.images.equals(submission.images):
         raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
-    everywhere = truth.all_valid if protocol == "strict" else np.ones(len(truth), dtype=bool)
-    masks = {
-        "va": truth.va_valid & everywhere,
-        "expression": truth.expression_valid & everywhere,
-        "au": truth.au_valid & everywhere,
-    }
+    masks = {task: mask for task, mask in scored_rows(truth, protocol).items() if task in submission.holds}
+    if not masks:
+        raise DataError(
+            "the submission holds no task of the annotations; compound expressions have a truth of their own"
+        )
     rows = int(np.logical_or.reduce(list(masks.values())).sum())
     if not rows:
         raise DataError(f"no row counts under the {protocol} protocol: no annotation is valid; nothing to score")
     _warn(truth, submission, masks)
-    va, expression, au = masks["va"], masks["expression"], masks["au"]
+    nowhere = np.zeros(len(truth), dtype=bool)
+    va, expression, au = (masks.get(task, nowhere) for task in TASKS)
     valence, arousal = (ccc(truth.va[va, i], submission.va[va, i]) for i in range(2))
     per_class = f1_per_class(truth.expression[expression], submission.expression[expression], len(EXPRESSIONS))
     per_unit = f1_per_unit(truth.au[au], submission.au[au])
@@ -94,13 +141,56 @@ def score(truth: Annotations, submission: Submission, protocol: Protocol = "offi
         score=sum(parts),
         expression_f1_per_class=per_class.tolist(),
         au_f1_per_unit=per_unit.tolist(),
+        tasks=tuple(masks),
     )
 
 
-def _warn(truth: Annotations, submission: Submission, masks: dict[str, Array]) -> None:
+def score_compound(truth: Submission, submission: Submission) -> Score:
+    """Scores compound expressions: the mean F1 of the seven classes, 0 for one that neither truth nor submission has.
+
+    Source: the second track of the 7th ABAW competition, https://arxiv.org/abs/2407.03835, section 4.
+
+    Args:
+        truth: The right answers.
+        submission: One row for each row of `truth`, in its order.
+
+    Returns:
+        A score of ``compound`` alone; every row counts under either protocol.
+
+    Raises:
+        DataError: If the rows of the two are not the same, or if one of them holds no compound expressions.
+
+    Warns:
+        DataWarning: If a class is in no row of the truth.
+    """
+    if not truth.images.equals(submission.images):
+        raise DataError("the submission's rows are not those of the truth; abawkit check names each difference")
+    if truth.compound is None or submission.compound is None:
+        raise DataError("no compound expressions to score; give two files of a format that holds them")
+    counts = np.bincount(truth.compound, minlength=len(COMPOUND_EXPRESSIONS))
+    absent = [name for name, count in zip(COMPOUND_EXPRESSIONS, counts, strict=True) if not count]
+    if absent:
+        text = f"no {', '.join(absent)} in the truth; F1 0 each, and the mean is over seven all the same"
+        warnings.warn(text, DataWarning, stacklevel=2)
+    per_class = f1_per_class(truth.compound, submission.compound, len(COMPOUND_EXPRESSIONS))
+    return Score(
+        protocol="official",
+        rows=len(truth),
+        **dict.fromkeys(("ccc_valence", "ccc_arousal", "ccc_va", "expression_f1", "au_f1"), 0.0),
+        score=float(per_class.mean()),
+        expression_f1_per_class=[0.0] * len(EXPRESSIONS),
+        au_f1_per_unit=[0.0] * len(ACTION_UNITS),
+        tasks=("compound",),
+        compound_f1=float(per_class.mean()),
+        compound_f1_per_class=per_class.tolist(),
+    )
+
+
+def _warn(truth: Annotations, submission: Submission, masks: dict[Task, Array]) -> None:
     """Warns of everything that makes a part of the score 0 whatever the networks do."""
     found = [f"no annotated row for {task}; it scores 0" for task, mask in masks.items() if not mask.any()]
-    va, expression, au = masks["va"], masks["expression"], masks["au"]
+    nowhere = np.zeros(len(truth), dtype=bool)
+    va, expression, au = (masks.get(task, nowhere) for task in TASKS)
     for i, name in enumerate(("valence", "arousal")):
         for whose, values in (("annotated", truth.va[va, i]), ("predicted", submission.va[va, i])):
             if values.size and np.ptp(values) == 0:

@@ -1,7 +1,6 @@
 """What a run writes down: what it was made of, a line an epoch, and the digests of its checkpoints."""
 
 import platform
-import subprocess
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -13,6 +12,7 @@ import torch
 import abawkit
 from abawkit.curation.table import CuratedSet
 from abawkit.files import sha256, sha256_of, write_json
+from abawkit.provenance import git_commit
 
 RECIPE: Final = "recipe.toml"
 MANIFEST: Final = "manifest.json"
@@ -57,19 +57,6 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def git_commit(folder: Path) -> str | None:
-    """The commit that is checked out in a folder, with ``+changes`` if files differ from it; None outside of git."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def write_manifest(out: Path, curated: CuratedSet, environment: dict[str, Any], content: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ SCORE_KEYS = {
     "score",
     "expression_f1_per_class",
     "au_f1_per_unit",
+    "tasks",
 }
 
 

@@ -1,16 +1,18 @@
 """Formats are found by name among what installed packages offer; trouble with one is named."""
 
+import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
 from abawkit.errors import ConfigError
-from abawkit.formats import base
+from abawkit.formats import abaw7, base
 from abawkit.formats.abaw7 import ABAW7
-from abawkit.formats.base import GROUP, get_format
+from abawkit.formats.base import GROUP, format_names, get_format
 
 Install = Callable[..., None]
+PARTS = ("name", "summary", "holds", "container", "read_list", "encode", "check", "read", "read_truth")
 OURS = "abawkit.formats.abaw7:ABAW7"
 
 
@@ -36,8 +38,46 @@ def test_a_format_of_another_package_is_found(installed: Install) -> None:
 
 def test_a_class_that_is_no_format_is_refused_before_anything_is_read(installed: Install) -> None:
     installed(("odd", "collections:Counter"))
-    with pytest.raises(ConfigError, match="is not a format, it has no read_list, encode, check, read"):
+    with pytest.raises(ConfigError, match="is not a format, it has no name, summary, holds, container, read_list, enc"):
         get_format("odd")
+
+
+@pytest.mark.parametrize(
+    "part", ["name", "summary", "holds", "container", "read_list", "encode", "check", "read_truth"]
+)
+def test_a_format_of_an_earlier_abawkit_is_refused_and_what_it_lacks_is_named(
+    installed: Install, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    old = type("Old", (), {name: getattr(ABAW7, name) for name in PARTS if name != part})
+    monkeypatch.setattr(abaw7, "Old", old, raising=False)
+    installed(("old", "abawkit.formats.abaw7:Old"))
+    with pytest.raises(
+        ConfigError, match=f"--format old: abawkit.formats.abaw7:Old is not a format, it has no {part}$"
+    ):
+        get_format("old")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("holds", (), "its holds is (), expected some of va, expression, au, compound"),
+        ("holds", "va", "its holds is 'va', expected some of"),
+        ("holds", ("va", "pain"), "its holds is ('va', 'pain'), expected some of"),
+        ("container", "zip", "its container is 'zip', expected one of file, folder"),
+    ],
+)
+def test_a_format_whose_parts_are_not_what_they_must_be_is_refused(
+    installed: Install, monkeypatch: pytest.MonkeyPatch, part: str, value: object, message: str
+) -> None:
+    monkeypatch.setattr(abaw7, "Odd", type("Odd", (ABAW7,), {part: value}), raising=False)
+    installed(("odd", "abawkit.formats.abaw7:Odd"))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        get_format("odd")
+
+
+def test_names_are_listed_once_each_and_sorted(installed: Install) -> None:
+    installed(("zeta", OURS), ("abaw7", OURS), ("zeta", OURS))
+    assert format_names() == ["abaw7", "zeta"]
 
 
 def test_an_unknown_format_is_an_error_that_lists_those_installed(installed: Install) -> None:

@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abawkit.formats.answers import fields_of
 from abawkit.formats.rows import Rows, _careful, _quick, read_rows
+from abawkit.labels import TASKS, Answer
+
+MULTI_TASK = fields_of(TASKS)
 
 REALS = ["0.5", "-1", "1e-5", "1E-5", ".5", "5.", "-.5", "0.", "-0", "-0.0", "+1", "007", " 1", "1_0", "0x1", "00.5"]
 REALS += ["-5", "-5.0", "nan", "inf", "-inf", "1e999", "1e-999", "1.0001", "", "-", ".", "1e", "0.1.2", "\uff11", "1d0"]
@@ -73,9 +77,9 @@ def assert_same(quick: Rows, careful: Rows) -> None:
 @given(texts(), st.booleans())
 def test_the_quick_reader_answers_none_or_what_the_careful_one_answers(content: bytes, missing: bool) -> None:
     skip_lines = int(content.startswith(b"image"))
-    quick = _quick(content, skip_lines, missing=missing)
+    quick = _quick(content, MULTI_TASK, skip_lines, missing=missing, named=True)
     if quick is not None:
-        careful, problems = _careful(content, skip_lines, missing=missing)
+        careful, problems = _careful(content, MULTI_TASK, skip_lines, missing=missing, named=True)
         assert problems == []
         assert_same(quick, careful)
 
@@ -95,8 +99,8 @@ def test_the_two_readers_agree_on_each_odd_cell(column: int, cell: str, missing:
     row = ["v/1.jpg", "0.5", "-0.25", "3", *"100000000001"]
     row[column] = cell
     content = f"image\n{','.join(row)}\n".encode()
-    quick = _quick(content, 1, missing=missing)
-    careful, problems = _careful(content, 1, missing=missing)
+    quick = _quick(content, MULTI_TASK, 1, missing=missing, named=True)
+    careful, problems = _careful(content, MULTI_TASK, 1, missing=missing, named=True)
     if quick is not None:
         assert problems == []
         assert_same(quick, careful)
@@ -104,21 +108,64 @@ def test_the_two_readers_agree_on_each_odd_cell(column: int, cell: str, missing:
 
 def test_a_cell_of_a_million_digits_is_a_problem_like_any_other() -> None:
     content = b"image\nv/1.jpg,%bx,0,0" % (b"1" * 1_000_000) + b",0" * 12 + b"\n"
-    _, problems = read_rows(content, skip_lines=1, missing=True)
+    _, problems = read_rows(content, MULTI_TASK, skip_lines=1, missing=True)
     assert [(problem.line, problem.column) for problem in problems] == [(2, "valence")]
 
 
 def test_the_usual_file_takes_the_quick_way() -> None:
     content = b"image,aus\nvideo1_left/00001.jpg,0.123,-1,7" + b",1" * 12 + b"\n"
-    assert _quick(content, 1, missing=False) is not None
-    assert _quick(content.replace(b"0.123", b"-5").replace(b",7,", b",-1,"), 1, missing=True) is not None
+    assert _quick(content, MULTI_TASK, 1, missing=False, named=True) is not None
+    marked = content.replace(b"0.123", b"-5").replace(b",7,", b",-1,")
+    assert _quick(marked, MULTI_TASK, 1, missing=True, named=True) is not None
+
+
+ODD: dict[Answer, list[str]] = {
+    "va": [f"{cell},0.5" for cell in REALS] + [f"0.5,{cell}" for cell in REALS] + ["0.5", "0.5,0.5,"],
+    "expression": [*INTEGERS, "3,", "3,4"],
+    "au": [",".join([*"01010101010", cell]) for cell in INTEGERS] + ["0,1"],
+    "compound": [*INTEGERS, "6", "6,"],
+}
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("answer", ODD)
+def test_the_two_readers_agree_on_odd_cells_of_every_form(answer: Answer, missing: bool, named: bool) -> None:
+    fields = fields_of([answer])
+    good = ",".join(["0"] * len(fields))
+    answered = 0
+    for cells in ODD[answer]:
+        content = "".join(f"{'v/1.jpg,' * named}{row}\n" for row in ("header", good, cells, good)).encode()
+        quick = _quick(content, fields, 1, missing=missing, named=named)
+        careful, problems = _careful(content, fields, 1, missing=missing, named=named)
+        assert {problem.line for problem in problems} <= {3}
+        if quick is not None:
+            answered += 1
+            assert problems == []
+            assert_same(quick, careful)
+    assert answered > 3
+
+
+@pytest.mark.parametrize("first", [b"0x1", b"0X1"])
+def test_a_hexadecimal_cell_that_begins_the_text_is_none_for_either_reader(first: bytes) -> None:
+    (field,) = fields_of(["expression"])
+    assert _quick(first + b"\n", [field], 0, missing=False, named=False) is None
+    _, problems = read_rows(first + b"\n", [field], skip_lines=0, missing=False, named=False)
+    assert [problem.message[:9] for problem in problems] == [f"got '{first.decode()}'"]
+
+
+@pytest.mark.parametrize("answer", ["va", "expression", "au", "compound"])
+@pytest.mark.parametrize("named", [False, True])
+def test_the_usual_file_of_every_form_takes_the_quick_way(answer: Answer, named: bool) -> None:
+    fields = fields_of([answer])
+    row = b"video1_left/00001.jpg," * named + b",".join([b"1"] * len(fields)) + b"\n"
+    assert _quick(b"header\n" + row * 3, fields, 1, missing=False, named=named) is not None
 
 
 def test_a_value_marked_as_missing_is_read_in_annotations_only() -> None:
     content = b"image\nv/1.jpg,-5,-5,-1" + b",-1" * 12 + b"\n"
-    rows, problems = read_rows(content, skip_lines=1, missing=True)
+    rows, problems = read_rows(content, MULTI_TASK, skip_lines=1, missing=True)
     assert problems == []
-    for present in (rows.va_present, rows.expression_present, rows.au_present):
-        assert not present.any()
-    _, problems = read_rows(content, skip_lines=1, missing=False)
+    assert not rows.present.any()
+    _, problems = read_rows(content, MULTI_TASK, skip_lines=1, missing=False)
     assert len(problems) == 15

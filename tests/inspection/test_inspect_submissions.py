@@ -1,18 +1,23 @@
 """Submissions: what they were made from, and whether file, manifest, probabilities and networks belong together."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from abawkit.errors import DataError
 from abawkit.files import sha256_of
 from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.base import get_format
+from abawkit.formats.output import stored_submission, submission_digest, write_submission
 from abawkit.inspection import Inspection, inspect
+from abawkit.inspection.submissions import inspect_submission
 from abawkit.models.weights import load_weights, save_weights, state_digest
+from abawkit.tables import FrameList, Predictions
 from abawkit.training.run import Trained
 
 Edit = Callable[[Path, str, Any], None]
@@ -39,7 +44,7 @@ def test_a_submission_says_what_it_was_made_from(predicted: Path, release: Path,
     found = inspect(predicted)
     listed = ABAW7().read_list(release / "test_set_examples/MTL.txt")
     assert (found.kind, found.problems) == ("submission", [])
-    assert (found.facts["formats"], found.facts["rows"]) == (["abaw7"], len(listed))
+    assert (found.facts["formats"], found.facts["rows"]) == (["abaw11", "abaw4", "abaw7"], len(listed))
     assert found.facts["source"]["list_file"] == "unchanged"
     best = trained.out / "best.safetensors"
     assert found.facts["members"] == [
@@ -226,3 +231,64 @@ def test_a_manifest_that_is_no_json_object_is_named(submission: Path, text: str)
 def test_json_of_something_else_beside_a_submission_says_nothing_of_it(submission: Path) -> None:
     submission.with_suffix(".json").write_text('{"my": "notes"}')
     assert inspect(submission).facts["manifest"] == "none"
+
+
+def in_format(name: str, submission: Path, edit: Edit) -> Path:
+    """The same prediction in another format, with its manifest and its probabilities beside it."""
+    with np.load(submission.with_suffix(".npz")) as file:
+        images = pa.array(file["images"].tolist(), pa.string())
+        predictions = Predictions(images, file["va"], file["expression"], file["au"])
+    content = get_format(name).encode(predictions.decide())
+    path = submission.with_name(name if isinstance(content, Mapping) else f"{name}.txt")
+    write_submission(path, content)
+    for suffix in (".json", ".npz"):
+        shutil.copy(submission.with_suffix(suffix), path.with_suffix(suffix))
+    edit(path.with_suffix(".json"), "format", name)
+    edit(path.with_suffix(".json"), "submission_sha256", submission_digest(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["abaw5-va", "abaw5-expr", "abaw5-au", "abaw7-ce"])
+def test_a_file_of_one_task_is_known_by_its_form_and_compared_with_its_probabilities(
+    submission: Path, edit: Edit, name: str
+) -> None:
+    path = in_format(name, submission, edit)
+    found = inspect(path)
+    assert (found.problems, found.facts["formats"]) == ([], [name])
+    assert found.summary.startswith(f"a submission ({name}) of ")
+    assert inspect(path.with_suffix(".json")).as_dict() == found.as_dict()
+    path.with_suffix(".json").unlink()
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:4], lines[4] + ",9", *lines[5:]]))
+    assert only_problem(inspect(path)).endswith(f"`abawkit check` lists all 1 defects as {name}")
+
+
+@pytest.mark.parametrize("name", ["abaw3-va", "abaw3-expr", "abaw3-au"])
+def test_a_folder_of_a_file_a_video_is_a_submission_like_any_other(submission: Path, edit: Edit, name: str) -> None:
+    path = in_format(name, submission, edit)
+    found = inspect_submission(path)
+    assert (found.problems, found.facts["formats"]) == ([], [name])
+    assert found.digests["file"] == submission_digest(stored_submission(path))
+    assert inspect(path.with_suffix(".json")).as_dict() == found.as_dict()
+    first = min(path.iterdir())
+    first.write_text(first.read_text() + first.read_text().splitlines()[-1] + "\n")
+    changed = inspect_submission(path)
+    assert changed.digests["file"] != found.digests["file"]
+    assert only_problem(changed).endswith("it was changed after it was predicted")
+    first.write_text(first.read_text() + "x\n")
+    assert inspect_submission(path).problems[0].startswith(f"{first}:")
+
+
+def test_a_folder_that_is_no_submission_is_refused_with_the_reason_of_each_format(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(DataError, match=r"is no submission in any installed format\nabaw3-au: .*is an empty folder"):
+        inspect_submission(tmp_path / "notes")
+
+
+def test_probabilities_whose_frames_a_folder_can_not_hold_do_not_give_it(submission: Path, edit: Edit) -> None:
+    path = in_format("abaw3-va", submission, edit)
+    with np.load(path.with_suffix(".npz")) as file:
+        images = [name.replace(".jpg", "x.jpg") for name in file["images"].tolist()]
+    listed = FrameList(images=pa.array(images, pa.string()), lines=np.arange(len(images)))
+    rewrite_npz(path.with_suffix(".npz"), images=np.array(images), list_digest=listed.digest)
+    assert "does not give abaw3-va: they are not of one prediction" in only_problem(inspect_submission(path))

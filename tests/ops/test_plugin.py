@@ -1,7 +1,6 @@
 """A package of someone else's adds an implementation by its entry point alone: installed in earnest, and run."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,20 +35,9 @@ print("right")
 """
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the plugin is installed: built by pip, without a network, into a folder of its own."""
-    target, copy = tmp_path_factory.mktemp("installed"), tmp_path_factory.mktemp("source") / "plugin"
-    (copy / "src/abawkit_example").mkdir(parents=True)
-    for path in PLUGIN.rglob("*.[pt][yo]*"):  # a copy: building leaves files beside the sources
-        if path.suffix in (".py", ".toml") and "build" not in path.parts:
-            (copy / path.relative_to(PLUGIN)).write_bytes(path.read_bytes())
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(target)]
-    built = subprocess.run([*pip, *options, str(copy)], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    clean = {name: value for name, value in os.environ.items() if name != "ABAWKIT_OPS"}
-    return {**clean, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+@pytest.fixture
+def environment(plugin_environment: dict[str, str]) -> dict[str, str]:
+    return plugin_environment
 
 
 def run(environment: dict[str, str], *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,8 @@ import pytest
 from abawkit.errors import DataError
 from abawkit.formats.abaw7 import ABAW7
 from abawkit.models.inference import Probabilities
+from abawkit.postprocessing.members import read_probabilities
 from abawkit.prediction.missing import fill_from_neighbours
-from abawkit.prediction.outputs import read_probabilities
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import ListedFrames
 

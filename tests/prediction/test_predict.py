@@ -19,7 +19,7 @@ from abawkit.frames.reader import read_frames
 from abawkit.models.inference import infer, place
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights, state_digest
-from abawkit.prediction.outputs import read_probabilities
+from abawkit.postprocessing.members import read_probabilities
 from abawkit.prediction.predict import Predicted, predict
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
 from abawkit.tables import Array, Predictions

@@ -1,0 +1,94 @@
+"""``abawkit ablate``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abawkit.choices import Protocol
+from abawkit.cli.command import command, print_json, say
+from abawkit.cli.options import Json, Threads
+from abawkit.errors import printable
+
+if TYPE_CHECKING:
+    from abawkit.ablation.report import Report
+
+
+class _Size(StrEnum):
+    TINY = "tiny"
+    DEMO = "demo"
+
+
+@command
+def ablate(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything; one begun before goes on.")],
+    release: Annotated[Path | None, typer.Argument(help="Folder of a release; without it one is drawn.")] = None,
+    size: Annotated[
+        _Size, typer.Option(help="Size of what is drawn; tiny shows the way, its figures mean nothing.")
+    ] = _Size.DEMO,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe of the base: a name or a TOML file.")] = "demo",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe for all rows; repeatable."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights that all start from; without, a stand-in is trained.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Networks of each row.")] = 3,
+    protocol: Annotated[
+        Protocol, typer.Option(help="Of the main figures, and what knobs are fitted for; the other is shown too.")
+    ] = "official",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, max=1024, help="Runs at a time; one a processor, or one a GPU.")
+    ] = None,
+    threads: Threads = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train anew what the folder holds of other recipes, data or weights.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure what each choice is worth: one table, every row under the same conditions, with deviation and interval.
+
+    Rows: strict against per-task curation, the attention losses, a frozen backbone, a network for each task,
+    thresholds, calibration, smoothing, ensembles. A second call redoes only what is missing. About an hour for
+    --size demo on two cores.
+
+    Example: abawkit ablate --size demo --out ablation
+    """
+    from abawkit.ablation.networks import Choices
+    from abawkit.ablation.run import ablate as run
+    from abawkit.ablation.runs import Means
+    from abawkit.files import processors
+
+    at_once = jobs or _jobs(recipe, changes or [])
+    means = Means(at_once, threads or max(1, processors() // at_once), force, say)
+    numbers = tuple(range(1, seeds + 1))
+    choices = Choices(release, size.value, recipe, tuple(changes or []), weights, numbers)
+    result = run(choices, out, means, protocol=protocol)
+    if as_json:
+        print_json(result.content)
+    else:
+        _show(result, out)
+
+
+def _jobs(recipe: str, changes: list[str]) -> int:
+    """Runs at a time: a processor trains one, and a GPU has memory for one."""
+    from abawkit.files import processors
+    from abawkit.models.inference import pick_device
+    from abawkit.training.recipe import read_recipe
+
+    return processors() if pick_device(read_recipe(recipe, changes).device).type == "cpu" else 1
+
+
+def _show(result: "Report", out: Path) -> None:
+    from abawkit.ablation.report import JSON_NAME, MARKDOWN_NAME
+    from abawkit.ablation.table import COLUMNS, narrow_cells
+    from abawkit.cli.display import show_table, stdout
+
+    others = [protocol for protocol in result.rows[0].figures if protocol != result.protocol]
+    for protocol in (result.protocol, *others):
+        show_table(f"Ablation, {protocol} protocol", COLUMNS, [narrow_cells(row, protocol) for row in result.rows])
+    console = stdout()
+    console.print("n: seeds; diff.: mean difference to the base; ~: within noise, 95 % of other draws hold 0")
+    console.print(printable(f"written: {out / JSON_NAME}, {out / MARKDOWN_NAME}"))

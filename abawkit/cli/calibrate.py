@@ -1,0 +1,90 @@
+"""``abawkit calibrate``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abawkit.cli.command import command, say
+from abawkit.cli.options import Force, Json, Seed
+from abawkit.cli.tuning_options import CalibratedTasks, Folds, RuleOut, ScoredRows, Truth, calibrated_tasks
+from abawkit.errors import ConfigError
+from abawkit.labels import Task
+
+if TYPE_CHECKING:
+    from abawkit.postprocessing.rule import Rule
+
+_HOW = "gaussian:RADIUS:SCALE, median:RADIUS or none (the default): smooth before calibration."
+
+
+@command
+def calibrate(
+    members: Annotated[
+        list[Path],
+        typer.Argument(help="Stored probabilities of the annotated rows, usually one file; else their mean."),
+    ],
+    truth: Truth,
+    out: RuleOut,
+    tasks: CalibratedTasks = None,
+    smooth_va: Annotated[str | None, typer.Option(metavar="HOW", help=_HOW)] = None,
+    smooth_expression: Annotated[str | None, typer.Option(metavar="HOW", help="Likewise.")] = None,
+    smooth_au: Annotated[str | None, typer.Option(metavar="HOW", help="Likewise.")] = None,
+    rule: Annotated[Path | None, typer.Option(help="Take weights and smoothing from this rule instead.")] = None,
+    folds: Folds = 5,
+    protocol: ScoredRows = "official",
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Fit thresholds, biases, scales and shifts to annotations; the figure on other videos comes first.
+
+    A threshold for each action unit, a bias for each expression, a scale and a shift for valence and arousal. What too
+    few annotated rows and videos speak for is left alone, and said.
+
+    Example: abawkit calibrate runs/a/validation.npz --truth curated --out rule.json --smooth-va gaussian:10:100000
+    """
+    from abawkit.cli.display import bar
+    from abawkit.cli.tuning_tables import show
+    from abawkit.files import refuse_output
+    from abawkit.postprocessing.members import read_members
+    from abawkit.postprocessing.rule import read_evidence, write_rule
+    from abawkit.postprocessing.search import calibrate as fit
+    from abawkit.scoring.files import read_truth
+
+    refuse_output(out, force=force, inputs=[*members, truth, *([rule] if rule else [])])
+    chosen = calibrated_tasks(tasks)
+    base = _base(rule, {"va": smooth_va, "expression": smooth_expression, "au": smooth_au})
+    found, annotations = read_members(members), read_truth(truth)
+    with bar("fits") as progress:
+        tuning = fit(
+            found,
+            annotations,
+            base=base,
+            calibration=chosen,
+            protocol=protocol,
+            folds=folds,
+            seed=seed,
+            progress=progress,
+        )
+    write_rule(out, tuning.rule, tuning.evidence())
+    if rule and read_evidence(rule).get("list_digest") == annotations.digest:
+        say(f"warning: {rule} was fitted on these rows: all figures below are too high; abawkit tune finds honest ones")
+    show(tuning, found, out, "uncalibrated", as_json=as_json)
+
+
+def _base(rule: Path | None, texts: dict[Task, str | None]) -> "Rule":
+    from abawkit.postprocessing.rule import Rule, read_rule
+    from abawkit.postprocessing.smoothing import parse_smoothing
+
+    given = {task: text for task, text in texts.items() if text is not None}
+    if rule and given:
+        raise ConfigError(f"--smooth-{next(iter(given))} and --rule: a rule has its own smoothing; give one of the two")
+    if rule:
+        return read_rule(rule)
+    smoothing = {}
+    for task, text in given.items():
+        try:
+            smoothing[task] = parse_smoothing(text)
+        except ConfigError as error:
+            raise ConfigError(f"--smooth-{task}: {error}") from error
+    return Rule(smoothing=smoothing)

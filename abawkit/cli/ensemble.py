@@ -1,0 +1,229 @@
+"""``abawkit ensemble``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from abawkit.choices import Protocol
+from abawkit.cli.command import command, print_json, say
+from abawkit.cli.options import Force, Format, Json, Seed
+from abawkit.cli.tuning_options import Folds, ScoredRows
+from abawkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from abawkit.formats.base import SubmissionFormat
+    from abawkit.postprocessing.analysis import Analysis
+    from abawkit.postprocessing.members import StoredMember
+    from abawkit.postprocessing.outputs import Written
+    from abawkit.postprocessing.result import Tuning
+    from abawkit.postprocessing.rule import Rule
+    from abawkit.scoring.videos import Interval
+    from abawkit.tables import Annotations
+
+
+@command
+def ensemble(
+    members: Annotated[
+        list[Path], typer.Argument(help="Stored probabilities: the .npz of predict, or .npz or .csv of other systems.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The official file (or folder) to write; .npz and .json go beside it."),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="Annotation file or curated set, to say what each member is worth."),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOW", help="mean, fitted (on --truth), or a task's numbers, as va=2,1; can be repeated."),
+    ] = None,
+    rule: Annotated[Path | None, typer.Option(help="A rule to apply: its weights, smoothing and calibration.")] = None,
+    save_rule: Annotated[Path | None, typer.Option(help="Where to keep the weights, to use them on test.")] = None,
+    format_name: Format = "abaw7",
+    protocol: ScoredRows = "official",
+    folds: Folds = 5,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Combine stored probabilities, and say what each member is worth.
+
+    With --truth: what members score alone, what each adds to the others, how far their errors are alike. Fitted weights
+    are judged on videos that they were not fitted on.
+
+    Members of other systems: .npz with images and any of va (n, 2), expression (n, 8), au (n, 12), or .csv with the
+    header image,valence,arousal,Neutral,...,Other,AU1,...,AU26. Rules tell members apart by their networks, or where no
+    manifest lies beside them by their files' names.
+
+    Example: abawkit ensemble a/test.npz b/test.npz --out predictions.txt
+    """
+    from abawkit.formats.base import get_format
+    from abawkit.postprocessing.members import read_members
+    from abawkit.scoring.files import read_truth
+
+    plugin = get_format(format_name)
+    hows = weights or []
+    _refuse_options(out, truth, hows, rule, save_rule)
+    _refuse_outputs(out, save_rule, plugin, [path for path in (*members, truth, rule) if path], force)
+    found = read_members(members)
+    annotations = read_truth(truth) if truth else None
+    applied, tuning = _rule(hows, rule, found, annotations, protocol, folds, seed)
+    judged = _judge(found, annotations, protocol, applied, tuning, seed)
+    if rule and annotations:
+        _warn_of_known_rows(rule, annotations)
+    if tuning:
+        for note in tuning.notes:
+            say(f"note: {note}")
+    if save_rule and applied:
+        from abawkit.postprocessing.rule import write_rule
+
+        write_rule(save_rule, applied, tuning.evidence() if tuning else {})
+    written = _write(out, found, applied, plugin, force) if out else None
+    if as_json:
+        print_json(_as_json(found, applied, judged, tuning, written, save_rule))
+        return
+    from abawkit.cli.ensemble_tables import show_correlations, show_members, show_scores, show_weights
+
+    if judged:
+        show_members(judged[0], protocol, "the mean" if tuning else "the others")
+        show_correlations(judged[0])
+    if applied and applied.weights:
+        from abawkit.postprocessing.rule import grouped
+
+        show_weights(grouped(applied, found), applied)
+    if judged:
+        show_scores(judged[1], tuning, protocol)
+    if written:
+        print(f"{written.submission}: {len(found[0].predictions):,} rows from {_count(len(found))}")
+        print(f"beside it: {written.probabilities.name}, {written.manifest.name}")
+    if save_rule:
+        print(f"{save_rule}: these weights; apply them with --rule")
+
+
+def _refuse_options(
+    out: Path | None, truth: Path | None, hows: Sequence[str], rule: Path | None, save_rule: Path | None
+) -> None:
+    if not (out or truth):
+        raise ConfigError("nothing to do: give --out to write, --truth to score, or both")
+    if rule and hows:
+        raise ConfigError("--weights and --rule: a rule has its own weights; give one of the two")
+    if len(hows) > 1 and {"mean", "fitted"} & set(hows):
+        raise ConfigError("--weights: mean and fitted are for all tasks; give one of them alone, or numbers for tasks")
+    if "fitted" in hows and not truth:
+        raise ConfigError("--weights fitted: needs annotations to fit to; give --truth")
+    if save_rule and (not hows or "mean" in hows):
+        raise ConfigError("--save-rule: the mean needs no rule; give --weights fitted, or numbers")
+
+
+def _refuse_outputs(
+    out: Path | None, save_rule: Path | None, plugin: "SubmissionFormat", inputs: list[Path], force: bool
+) -> None:
+    from abawkit.files import refuse_output
+    from abawkit.formats.output import refuse_submission
+    from abawkit.postprocessing.outputs import outputs
+
+    beside = [save_rule] if save_rule else []
+    if out:
+        submission, *others = outputs(out)
+        refuse_submission(submission, plugin.container, force=force, inputs=inputs)
+        if save_rule and save_rule.resolve() in [path.resolve() for path in (submission, *others)]:
+            raise ConfigError(f"{save_rule}: would be written twice; give --save-rule another path")
+        beside += others
+    for path in beside:
+        refuse_output(path, force=force, inputs=inputs)
+
+
+def _rule(
+    hows: Sequence[str],
+    rule: Path | None,
+    members: "Sequence[StoredMember]",
+    truth: "Annotations | None",
+    protocol: Protocol,
+    folds: int,
+    seed: int,
+) -> "tuple[Rule | None, Tuning | None]":
+    """What is done with the members, None for the mean; and how it was fitted, where it was."""
+    from abawkit.postprocessing.ensembling import fitted_ensemble, given_weights
+    from abawkit.postprocessing.rule import Rule, read_rule
+
+    if rule:
+        return read_rule(rule), None
+    if "fitted" in hows and truth:
+        tuning = fitted_ensemble(members, truth, protocol=protocol, folds=folds, seed=seed)
+        return tuning.rule, tuning
+    given = given_weights([how for how in hows if how != "mean"], members)
+    return (Rule(weights=given) if given else None), None
+
+
+def _judge(
+    members: "Sequence[StoredMember]",
+    truth: "Annotations | None",
+    protocol: Protocol,
+    rule: "Rule | None",
+    tuning: "Tuning | None",
+    seed: int,
+) -> "tuple[Analysis, Mapping[str, Interval]] | None":
+    """The ensemble taken apart, and its score; fitted weights have no part in what members are said to be worth."""
+    from abawkit.postprocessing.analysis import analyse
+    from abawkit.postprocessing.combination import known_tasks
+    from abawkit.postprocessing.outputs import decided
+    from abawkit.postprocessing.rule import Rule, apply_rule
+    from abawkit.scoring.videos import score_intervals
+
+    if truth is None:
+        return None
+    used = Rule() if tuning or not rule else rule
+    tasks = known_tasks(members)
+    analysis = analyse(members, truth, protocol, used)
+    if tuning:
+        return analysis, tuning.cross_fitted
+    predictions = apply_rule(used, members, tasks)
+    return analysis, score_intervals(truth, decided(predictions, tasks), protocol, seed=seed)
+
+
+def _warn_of_known_rows(rule: Path, truth: "Annotations") -> None:
+    from abawkit.postprocessing.rule import read_evidence
+
+    if read_evidence(rule).get("list_digest") == truth.digest:
+        say(f"warning: {rule} was fitted on these rows: the scores below are too high; its cross_fitted ones are not")
+
+
+def _write(
+    out: Path, members: "Sequence[StoredMember]", rule: "Rule | None", plugin: "SubmissionFormat", force: bool
+) -> "Written":
+    from abawkit.postprocessing.ensembling import write_ensemble
+
+    return write_ensemble(out, members, rule, plugin, force=force)
+
+
+def _as_json(
+    members: "Sequence[StoredMember]",
+    rule: "Rule | None",
+    judged: "tuple[Analysis, Mapping[str, Interval]] | None",
+    tuning: "Tuning | None",
+    written: "Written | None",
+    save_rule: Path | None,
+) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "rows": len(members[0].predictions),
+        "members": [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members],
+        "weights": {task: dict(given) for task, given in rule.weights.items()} if rule else {},
+    }
+    if judged:
+        content["score"] = {part: interval.as_dict() for part, interval in judged[1].items()}
+        content["analysis"] = judged[0].as_dict()
+    if tuning:
+        content["fitted"] = tuning.evidence()
+    if written:
+        content |= {name: str(getattr(written, name)) for name in ("submission", "probabilities", "manifest")}
+        content["submission_sha256"] = written.digest
+    if save_rule:
+        content["rule"] = str(save_rule)
+    return content
+
+
+def _count(members: int) -> str:
+    return f"{members} member{'s' if members > 1 else ''}"

@@ -1,0 +1,89 @@
+"""The tables of ``abawkit ensemble``."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from abawkit.choices import Protocol
+from abawkit.cli.display import show_table
+from abawkit.labels import TASKS, Task
+
+if TYPE_CHECKING:
+    from abawkit.postprocessing.analysis import Analysis
+    from abawkit.postprocessing.members import StoredMember
+    from abawkit.postprocessing.result import Tuning
+    from abawkit.postprocessing.rule import Rule
+    from abawkit.scoring.videos import Interval
+
+_PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
+
+
+def show_members(analysis: "Analysis", protocol: Protocol, what: str) -> None:
+    """What each member scores alone, and what it adds to `what`."""
+    names = _names([standing.member for standing in analysis.standings])
+    rows = [
+        (name, *(_figure(standing, part) for part in _PARTS), f"{standing.adds['score']:+.4f}")
+        for name, standing in zip(names, analysis.standings, strict=True)
+    ]
+    together = ("together", *(f"{analysis.together[part]:.4f}" for part in _PARTS), "")
+    show_table(
+        f"Members, {protocol} protocol; what each adds to {what}", ["", *_PARTS.values(), "adds"], [*rows, together]
+    )
+
+
+def _figure(standing: Any, part: str) -> str:
+    of_task: dict[str, Task] = dict(zip(_PARTS, TASKS, strict=False))
+    unknown = part in of_task and of_task[part] not in standing.member.tasks
+    return "-" if unknown else f"{standing.alone[part]:.4f}"
+
+
+def show_correlations(analysis: "Analysis") -> None:
+    """How far members err alike, task by task."""
+    names = _names([standing.member for standing in analysis.standings])
+    for task, matrix in analysis.correlations.items():
+        rows = [(name, *map(_correlation, row)) for name, row in zip(names, matrix.tolist(), strict=True)]
+        columns = ["", *(str(i) for i in range(1, len(names) + 1))]
+        show_table(f"Correlation of errors, {task}", columns, rows)
+
+
+def _correlation(value: float) -> str:
+    return "-" if value != value else f"{value:.2f}"
+
+
+def show_weights(members: "Sequence[StoredMember]", rule: "Rule") -> None:
+    """The weight of each member, as the rule has it."""
+    tasks = [task for task in TASKS if task in rule.weights]
+    rows = [
+        (name, *(f"{w:.4f}" if (w := rule.weights[task].get(member.key)) is not None else "-" for task in tasks))
+        for name, member in zip(_names(members), members, strict=True)
+    ]
+    show_table("Weights; the mean in other tasks" if len(tasks) < len(TASKS) else "Weights", ["", *tasks], rows)
+
+
+def show_scores(score: "Mapping[str, Interval]", tuning: "Tuning | None", protocol: Protocol) -> None:
+    """What members score together; where weights were fitted, on videos that they were not fitted on first."""
+
+    def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:
+        return (name, *(f"{found[part].value:{sign}.4f}" for part in _PARTS), _interval(found["score"], sign))
+
+    columns = ["", *_PARTS.values(), "P, 95 %"]
+    if not tuning:
+        show_table(f"Ensemble, {protocol} protocol", columns, [row("together", score)])
+        return
+    in_sample = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in _PARTS), "")
+    rows = [row("cross-fitted", score), in_sample, row("mean", tuning.untuned)]
+    rows.append(row("difference", tuning.difference, "+"))
+    title = f"Fitted weights, {protocol} protocol. Cross-fitted: each video by weights of others. In-sample: too high."
+    show_table(title, columns, rows)
+    if tuning.difference["score"].within_noise:
+        print("The difference in P is within noise: the mean is as good a choice.\n")
+
+
+def _interval(interval: "Interval", sign: str) -> str:
+    return f"{interval.low:{sign}.4f}..{interval.high:{sign}.4f}"
+
+
+def _names(members: "Sequence[StoredMember]") -> list[str]:
+    """Numbered names, with the folder where the file's name alone would not tell."""
+    names = [member.path.name for member in members]
+    full = [m.path.name if names.count(m.path.name) == 1 else f"{m.path.parent.name}/{m.path.name}" for m in members]
+    return [f"{i} {name}" for i, name in enumerate(full, start=1)]

@@ -1,0 +1,166 @@
+"""``abawkit submissions``, ``abawkit submissions sent`` and ``abawkit submissions returned``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from abawkit.cli.command import command, print_json, say
+from abawkit.cli.options import Json
+from abawkit.errors import printable
+
+if TYPE_CHECKING:
+    from abawkit.submissions.ledger import Slot
+    from abawkit.submissions.listing import Entry
+    from abawkit.submissions.slots import Nearness
+
+Folder = Annotated[Path, typer.Option("--folder", help="Folder that holds the submissions' folders and the ledger.")]
+Name = Annotated[str, typer.Argument(help="Name of the submission's folder.")]
+
+HERE = Path("submissions")
+
+submissions = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@submissions.callback(invoke_without_command=True)
+@command
+def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False) -> None:
+    """List what was written, with its score on validation, and what was sent.
+
+    For what was not sent yet it says how its file differs from those that were.
+
+    Example: abawkit submissions
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from abawkit.submissions.listing import list_submissions
+    from abawkit.submissions.slots import nearness
+
+    entries, slots = list_submissions(folder)
+    near = {
+        entry.name: list(nearness(folder, entry.name, entry.manifest, slots))
+        for entry in entries
+        if entry.manifest and entry.state == "as written" and not entry.slots
+    }
+    if as_json:
+        print_json({"submissions": [_entry(e, near) for e in entries], "slots": [_slot(s) for s in slots]})
+    else:
+        _show(entries, slots, near)
+
+
+@submissions.command(no_args_is_help=True)
+@command
+def sent(
+    name: Name,
+    note: Annotated[str, typer.Option("--note", help="Anything to remember with it.")] = "",
+    slots: Annotated[
+        int | None, typer.Option("--slots", min=1, max=10_000, help="How many slots there are; default: 5.")
+    ] = None,
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Note that a submission was sent: the next slot is used, and a copy of the file kept.
+
+    Example: abawkit submissions sent baseline --note "first try"
+    """
+    from abawkit.submissions.ledger import SLOTS
+    from abawkit.submissions.slots import send
+
+    slots = slots or SLOTS
+    line, near = send(folder, name, slots=slots, note=note)
+    for other in near:
+        if other.near:
+            say(f"warning: nearly the same as slot {other.slot}: {other.text()}")
+    if as_json:
+        print_json({**line.model_dump(mode="json"), "differs": [other.as_dict() for other in near]})
+        return
+    print(printable(f"slot {line.slot} of {slots}: {name}, SHA-256 {line.sha256[:12]}"))
+    for other in near:
+        print(f"  differs from slot {other.slot}: {other.text()}")
+
+
+@submissions.command(no_args_is_help=True)
+@command
+def returned(
+    name: Name,
+    score: Annotated[float, typer.Argument(help="P, as the organisers returned it.")],
+    slot: Annotated[
+        int | None, typer.Option("--slot", min=1, help="The slot, where the submission was sent more than once.")
+    ] = None,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="The slot has a score already, which was wrong; the line stays.")
+    ] = False,
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Note the score that came back.
+
+    Example: abawkit submissions returned baseline 1.0412
+    """
+    from abawkit.submissions.slots import note_score
+
+    number = note_score(folder, name, score, slot=slot, correct=correct)
+    if as_json:
+        print_json({"slot": number, "name": name, "score": score})
+    else:
+        print(printable(f"slot {number}: {name} scored {score}"))
+
+
+def _entry(entry: "Entry", near: "dict[str, list[Nearness]]") -> dict[str, Any]:
+    manifest = entry.manifest.model_dump(mode="json") if entry.manifest else None
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "state": entry.state,
+        "slots": entry.slots,
+        "recipe_changed": entry.recipe_changed,
+        "problem": entry.problem or None,
+        "differs": [other.as_dict() for other in near.get(entry.name, [])],
+        "manifest": manifest,
+    }
+
+
+def _slot(slot: "Slot") -> dict[str, Any]:
+    score = slot.returned.score if slot.returned else None
+    return {**slot.sent.model_dump(mode="json"), "score": score}
+
+
+def _show(entries: "list[Entry]", slots: "list[Slot]", near: "dict[str, list[Nearness]]") -> None:
+    from abawkit.cli.display import show_table, stdout
+
+    columns = ["name", "written", "SHA-256", "P", "low", "high", "slot"]
+    show_table("Submissions, P on validation, cross-fitted", columns, [_row(entry) for entry in entries])
+    if slots:
+        rows = [
+            (
+                str(slot.sent.slot),
+                slot.sent.name,
+                slot.sent.when[:10],
+                slot.sent.sha256[:12],
+                f"{slot.sent.validation.value:.4f}",
+                f"{slot.returned.score:.4f}" if slot.returned else "",
+            )
+            for slot in slots
+        ]
+        show_table("Sent", ["slot", "name", "when", "SHA-256", "P expected", "P returned"], rows, text_columns=3)
+    console = stdout()
+    for entry in entries:
+        for line in _notes(entry, near.get(entry.name, [])):
+            console.print(printable(f"{entry.name}: {line}"))
+
+
+def _row(entry: "Entry") -> tuple[str, ...]:
+    if entry.manifest is None:
+        return (entry.name, "no", *([""] * 5))
+    interval, sent_as = entry.manifest.validation.interval, ", ".join(map(str, entry.slots))
+    figures = (f"{value:.4f}" for value in (interval.value, interval.low, interval.high))
+    return (entry.name, entry.manifest.written[:10], entry.manifest.submission.sha256[:12], *figures, sent_as)
+
+
+def _notes(entry: "Entry", near: "list[Nearness]") -> list[str]:
+    notes = [f"can't be listed: {entry.problem}"] if entry.problem else []
+    if entry.manifest and entry.state != "as written":
+        notes.append(f"its file, {entry.manifest.submission.file}, is {entry.state}; `abawkit submit` makes it again")
+    notes += ["its recipe has changed since it was run"] if entry.recipe_changed else []
+    notes += [f"differs from slot {other.slot}: {other.text()}" for other in near]
+    return notes

@@ -1,0 +1,122 @@
+"""``abawkit submit``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abawkit.choices import Missing
+from abawkit.cli.command import command, print_json, say
+from abawkit.cli.options import Json, ListFile, Ops, Threads
+from abawkit.errors import printable
+
+if TYPE_CHECKING:
+    from abawkit.submissions.inputs import Inputs
+    from abawkit.submissions.manifest import Figures, Range, Validation
+    from abawkit.submissions.submit import Submitted
+
+
+@command
+def submit(
+    folder: Annotated[Path, typer.Argument(help="Folder of the submission, which holds its recipe.toml.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder of the curated set.")],
+    frame_list: ListFile,
+    frames: Annotated[Path, typer.Option("--frames", help="Folder of the list's frames.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights to start from, where the recipe says so.")
+    ] = None,
+    missing: Annotated[
+        Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
+    ] = "refuse",
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, max=64, help="Networks at the same time; default: one a processor, at most 4."),
+    ] = None,
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="Go on with a run under other versions, threads or hardware too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained and predicted; write nothing.")
+    ] = False,
+    ops: Ops = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Make a submission from its folder: train what is missing, predict, decide, write, check.
+
+    What is there already, of the same recipe, data and weights, is not made again, so that the same command goes on
+    after an interruption. Everything goes to outputs/ in the folder; manifest.json says what it was made of and what
+    it scores on validation.
+
+    Example: abawkit submit submissions/demo --data curated --list MTL.txt --frames test_data/cropped_aligned
+    """
+    from abawkit.submissions.inputs import Inputs, Means
+    from abawkit.submissions.submit import submit as run
+
+    inputs = Inputs(data, frame_list, frames, weights, missing)
+    if dry_run:
+        _outlook(folder, inputs, as_json)
+        return
+    result = run(folder, inputs, Means(jobs, threads, ops, allow_drift, say=say if as_json else _print))
+    if as_json:
+        manifest = result.manifest.model_dump(mode="json")
+        print_json({"folder": str(folder), "official": str(result.official), "done": result.done, **manifest})
+    else:
+        _show(result)
+
+
+def _print(text: str) -> None:
+    print("\n".join(printable(line) for line in text.split("\n")), flush=True)
+
+
+def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
+    from abawkit.cli.display import show_table
+    from abawkit.submissions.submit import outlook
+
+    steps = outlook(folder, inputs)
+    if as_json:
+        print_json({"steps": [{"name": name, "due": reason or None} for name, reason in steps]})
+        return
+    show_table(f"{folder}", ["step", "due"], [(name, reason or "no") for name, reason in steps], text_columns=2)
+
+
+def _show(result: "Submitted") -> None:
+    from abawkit.cli.display import number, show_table, stdout
+
+    manifest, validation = result.manifest, result.manifest.validation
+    fitted = [("cross-fitted", validation.crossfitted), ("in-sample (too good)", validation.in_sample)]
+    rows = [_row(name, figures) for name, figures in fitted if validation.fitted]
+    rows += [_row("mean, nothing fitted", validation.untuned)]
+    rows += [_row(member.name, member.validation) for member in validation.members]
+    console = stdout()
+    console.print()
+    show_table(f"Validation, {validation.protocol} protocol", ["", "CCC", "EXPR", "AU", "P"], rows)
+    for line in _lines(validation):
+        console.print(printable(line))
+    count = len(result.done)
+    done = f"{count} step{'s' if count > 1 else ''} done" if count else "everything was there"
+    # Not by the console, which breaks lines: these are copied.
+    _print(f"{result.official}: {number(manifest.submission.rows)} rows, checked; {done}")
+    _print(f"SHA-256 {manifest.submission.sha256}")
+
+
+def _lines(validation: "Validation") -> list[str]:
+    interval = validation.interval
+    how = f"cross-fitted over {validation.folds} folds of videos, " if validation.fitted else ""
+    against = [(f"{validation.best_member}, the best single member", validation.difference)]
+    against += [("the mean with nothing fitted", validation.gain)] if validation.fitted else []
+    return [
+        f"P {interval.value:.4f}, {how}{100 * interval.level:g} % interval {interval.low:.4f} to {interval.high:.4f}",
+        *(_difference(name, found) for name, found in against),
+        *(f"note: {note}" for note in validation.notes),
+    ]
+
+
+def _difference(name: str, found: "Range") -> str:
+    noise = "; within noise" if found.within_noise else ""
+    return f"{found.value:+.4f} against {name}, interval {found.low:+.4f} to {found.high:+.4f}{noise}"
+
+
+def _row(name: str, figures: "Figures") -> tuple[str, ...]:
+    parts = (figures.ccc_va, figures.expression_f1, figures.au_f1, figures.score)
+    return (name, *(f"{value:.4f}" for value in parts))

@@ -1,0 +1,64 @@
+"""``abawkit tune``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from abawkit.cli.command import command
+from abawkit.cli.options import Force, Json, Seed
+from abawkit.cli.tuning_options import CalibratedTasks, Folds, RuleOut, ScoredRows, Truth, calibrated_tasks
+from abawkit.errors import ConfigError
+
+
+@command
+def tune(
+    members: Annotated[list[Path], typer.Argument(help="Stored probabilities of the annotated rows, a file a member.")],
+    truth: Truth,
+    out: RuleOut,
+    smoothing: Annotated[bool, typer.Option(help="Whether to try smoothings.")] = True,
+    calibration: Annotated[bool, typer.Option(help="Whether to try thresholds, biases, scales and shifts.")] = True,
+    tasks: CalibratedTasks = None,
+    weights: Annotated[bool, typer.Option(help="Whether to try other weights of the members than equal ones.")] = True,
+    folds: Folds = 5,
+    protocol: ScoredRows = "official",
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Search smoothing, calibration and members' weights for each task, and say what of the gain is noise.
+
+    The search is repeated without the videos of each fold, and decides them: that figure comes first. The rule that is
+    written comes from all videos. What gains nothing on videos that it was not fitted on is left as it was.
+
+    Example: abawkit tune runs/a/validation.npz runs/b/validation.npz --truth curated --out rule.json
+    """
+    from abawkit.cli.display import bar
+    from abawkit.cli.tuning_tables import show
+    from abawkit.files import refuse_output
+    from abawkit.postprocessing.members import read_members
+    from abawkit.postprocessing.rule import write_rule
+    from abawkit.postprocessing.search import tune as search
+    from abawkit.scoring.files import read_truth
+
+    chosen = calibrated_tasks(tasks)
+    if chosen and not calibration:
+        raise ConfigError(
+            "--tasks names what is calibrated, and --no-calibration says that nothing is; give one of them"
+        )
+    refuse_output(out, force=force, inputs=[*members, truth])
+    found, annotations = read_members(members), read_truth(truth)
+    with bar("searches") as progress:
+        tuning = search(
+            found,
+            annotations,
+            calibration=chosen if calibration else (),
+            smoothing=smoothing,
+            weights=weights,
+            protocol=protocol,
+            folds=folds,
+            seed=seed,
+            progress=progress,
+        )
+    write_rule(out, tuning.rule, tuning.evidence())
+    show(tuning, found, out, "untuned", as_json=as_json)

@@ -1,0 +1,131 @@
+"""What every answer looks like in files: the names in its header, its columns, and its values to and from tables."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from abawkit.errors import DataError
+from abawkit.formats.base import Column
+from abawkit.formats.rows import Field, Rows
+from abawkit.labels import (
+    ACTION_UNITS,
+    COMPOUND_EXPRESSIONS,
+    DIMENSIONS,
+    EXPRESSIONS,
+    MISSING_AU,
+    MISSING_EXPRESSION,
+    MISSING_VA,
+    Answer,
+)
+from abawkit.tables import DECIMALS, Annotations, Array, Submission
+
+NAMES: Final[dict[Answer, tuple[str, ...]]] = {
+    "va": DIMENSIONS,
+    "expression": EXPRESSIONS,
+    "au": ACTION_UNITS,
+    "compound": tuple(COMPOUND_EXPRESSIONS),
+}
+"""The names that the header of a single-task file has. Where they are those of classes, a row has one index."""
+
+FIELDS: Final[dict[Answer, tuple[Field, ...]]] = {
+    "va": tuple(Field(name, MISSING_VA) for name in DIMENSIONS),
+    "expression": (Field("expression", MISSING_EXPRESSION, len(EXPRESSIONS) - 1),),
+    "au": tuple(Field(name, MISSING_AU, 1) for name in ACTION_UNITS),
+    "compound": (Field("compound", MISSING_EXPRESSION, len(COMPOUND_EXPRESSIONS) - 1),),
+}
+"""The columns of values of each answer."""
+
+
+def fields_of(holds: Sequence[Answer]) -> list[Field]:
+    """The columns of rows that hold these answers, one after the other."""
+    return [field for answer in holds for field in FIELDS[answer]]
+
+
+def columns_of(holds: Sequence[Answer]) -> list[Column]:
+    """The same, by name and kind alone."""
+    return [Column(field.name, "real" if field.top is None else "integer") for field in fields_of(holds)]
+
+
+def texts_of(submission: Submission, holds: Sequence[Answer], name: str) -> list[str]:
+    """The cells of each row: valence and arousal with six decimals, integers for all else, commas between.
+
+    Args:
+        submission: The decisions.
+        holds: What to write.
+        name: The format, for messages.
+
+    Raises:
+        DataError: If the submission does not hold these answers.
+    """
+    held = {*submission.holds, *(["compound"] if submission.compound is not None else [])}
+    absent = [answer for answer in holds if answer not in held]
+    if absent:
+        raise DataError(
+            f"{name}: needs {', '.join(absent)}, and these decisions are of {', '.join(sorted(held))} alone; write them"
+            " in the format that they were read in, or give probabilities of all tasks"
+        )
+    parts = [_cells(submission, answer) for answer in holds]
+    return parts[0] if len(parts) == 1 else [",".join(cells) for cells in zip(*parts, strict=True)]
+
+
+def _cells(submission: Submission, answer: Answer) -> list[str]:
+    if answer == "va":
+        return [f"{v:.{DECIMALS}f},{a:.{DECIMALS}f}" for v, a in submission.va.tolist()]
+    if answer == "au":
+        return [",".join(row) for row in np.where(submission.au == 1, "1", "0").tolist()]
+    indices: Array = getattr(submission, answer)
+    return [str(index) for index in indices.tolist()]
+
+
+def submission_of(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Submission:
+    """The submission that rows of these answers make.
+
+    Args:
+        images: Name of each row's image.
+        rows: The rows.
+        holds: The answers whose columns they have, in order.
+    """
+    values = _by_answer(rows.values, holds)
+    columns = {
+        answer: cells if answer == "va" else (cells if answer == "au" else cells[:, 0]).astype(np.int8)
+        for answer, cells in values.items()
+    }
+    return Submission.of(images, **columns)
+
+
+def annotations_of(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Annotations:
+    """The annotations that rows of these tasks make; no other task is annotated.
+
+    A pair of valence and arousal of which one is missing is missing; so is a row of action units of which some are.
+
+    Args:
+        images: Name of each row's image.
+        rows: The rows, with what is missing in them.
+        holds: The tasks whose columns they have, in order.
+    """
+    given = _by_answer(rows.present, holds)
+    nothing = np.zeros(len(images), dtype=bool)
+    valid: dict[Answer, Any] = {task: cells.all(axis=1) for task, cells in given.items()}
+    some: dict[Answer, Any] = {task: cells.any(axis=1) for task, cells in given.items()}
+    answers = submission_of(images, rows, holds)
+    va, expression, au = (valid.get(task, nothing) for task in ("va", "expression", "au"))
+    return Annotations(
+        images=images,
+        lines=rows.lines,
+        va=np.where(va[:, None], answers.va, 0.0),
+        expression=answers.expression,
+        au=np.where(au[:, None], answers.au, np.int8(0)),
+        va_valid=va,
+        expression_valid=expression,
+        au_valid=au,
+        va_partial=some.get("va", nothing) & ~va,
+        au_partial=some.get("au", nothing) & ~au,
+    )
+
+
+def _by_answer(cells: Array, holds: Sequence[Answer]) -> dict[Answer, Array]:
+    """The cells of each answer, shape (n, c) each."""
+    ends = np.cumsum([len(FIELDS[answer]) for answer in holds])[:-1]
+    return dict(zip(holds, np.split(cells, ends, axis=1), strict=True))

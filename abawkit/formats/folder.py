@@ -1,0 +1,226 @@
+"""A folder with a text file for each video, whose line k + 1 is frame k: the container of the third edition.
+
+The file of a video is named ``VIDEO.txt``, has a header in line 1 and a line for every frame, from 1 to the last. Lists
+are sparse, so a frame between those listed is answered as its neighbours are: see
+`abawkit.formats.timeline.answering_rows`.
+"""
+
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from abawkit.errors import DataError, Problem, ProblemsError
+from abawkit.formats.annotations import read_annotations
+from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
+from abawkit.formats.base import Column, Container
+from abawkit.formats.flat import advice
+from abawkit.formats.lines import read_text
+from abawkit.formats.lists import read_list
+from abawkit.formats.rows import Rows, read_rows, shortened
+from abawkit.formats.timeline import answering_rows, frame_name, frame_problems, listed_frames
+from abawkit.labels import Answer
+from abawkit.names import image_defect
+from abawkit.tables import Annotations, FrameList, Submission
+
+SUFFIX: Final = ".txt"
+_READ_AS: Final = re.compile(r"[+-]?\.?[0-9]")  # a first line that begins like a value is a row
+
+
+class _Video(NamedTuple):
+    """The file of one video."""
+
+    name: str
+    rows: Rows
+    lines: int  # how many frames it answers, those with defects too
+
+
+class FolderOfVideos:
+    """A folder of files with a header over lines that hold one task's answers and no name.
+
+    Attributes:
+        name: What ``--format`` calls it.
+        summary: One line for listings.
+        holds: The one answer of a line.
+        container: A folder.
+    """
+
+    name: str
+    summary: str
+    holds: tuple[Answer, ...]
+    container: Container = "folder"
+
+    @property
+    def header(self) -> str:
+        """The first line of each file."""
+        return ",".join(NAMES[self.holds[0]])
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of a line."""
+        return tuple(columns_of(self.holds))
+
+    def read_list(self, path: Path) -> FrameList:
+        """Reads the frames to answer.
+
+        Args:
+            path: A flat list (MTL.txt), or a folder of files in this format's form, as annotations are released: then
+                each of their lines is a frame, annotated or not.
+
+        Raises:
+            DataError: If it is neither.
+            ProblemsError: If a name has no frame number, or its video lies in a folder of another.
+        """
+        if not path.is_dir():
+            frames = read_list(path, ("image", "image_location"))
+            if problems := frame_problems(frames):
+                raise ProblemsError(path, problems, f"{self.name} can't answer such frames; give another list")
+            return frames
+        videos, problems = self._videos(path, missing=True)
+        if problems:
+            raise ProblemsError(path, problems, "give a list, or the folder of annotations as it was released")
+        lines = [np.arange(video.lines, dtype=np.int64) + 2 for video in videos]
+        return FrameList(images=_images(videos), lines=np.concatenate(lines))
+
+    def encode(self, submission: Submission) -> dict[str, bytes]:
+        """The file of each video, by name: a line for each frame from 1 to the last one listed.
+
+        Raises:
+            DataError: If the submission does not hold this task, or if a name is not ``VIDEO/00001.jpg``.
+        """
+        cells = np.array(texts_of(submission, self.holds, self.name), dtype=object)
+        rows = FrameList(images=submission.images, lines=np.arange(len(submission), dtype=np.int64) + 1)
+        if problems := frame_problems(rows):
+            raise DataError(f"{self.name}: row {problems[0].line:,}: {problems[0].message}; nothing was written")
+        return {
+            f"{video}{SUFFIX}": "\n".join([self.header, *cells[answers], ""]).encode()
+            for video, answers in answering_rows(submission.images).items()
+        }
+
+    def check(self, path: Path, frames: FrameList) -> list[Problem]:
+        """Every way in which the folder differs from what the organisers' script reads.
+
+        A video needs a line for each frame up to the last one listed. More lines are a defect only where the list names
+        every frame of the video: a sparse list does not say where a video ends.
+
+        Raises:
+            DataError: If `path` is no folder, or the list has a name that is not ``VIDEO/00001.jpg``.
+        """
+        videos, problems = self._videos(path, missing=False)
+        answered = {video.name: video.lines for video in videos}
+        unread = {problem.file for problem in problems} - {f"{video}{SUFFIX}" for video in answered}
+        for video, listed in listed_frames(frames).items():
+            last, file = int(listed[-1]), f"{video}{SUFFIX}"
+            if video not in answered:
+                if file not in unread:
+                    problems.append(Problem(0, "", f"file missing: its video is listed up to frame {last:,}", file))
+                continue
+            lines = answered.pop(video)
+            if 0 < lines < last:
+                what = f"got lines for {lines:,} frames, expected {last:,}: line k + 1 is frame k"
+                problems.append(Problem(lines + 2, "", what, file))
+            elif lines > last == len(listed):
+                what = f"got lines for {lines:,} frames, the list has {last:,} of this video"
+                problems.append(Problem(last + 2, "", what, file))
+        problems += [Problem(0, "", "the list has no frame of this video", f"{video}{SUFFIX}") for video in answered]
+        return sorted(problems, key=lambda problem: (problem.file, problem))
+
+    def read(self, path: Path) -> Submission:
+        """Reads a submission; its rows are named by file and line, with five digits, in the order of file names.
+
+        Raises:
+            ProblemsError: If a file is not one of a video, or if a header or any cell is not what it must be.
+        """
+        videos, problems = self._videos(path, missing=False)
+        if problems:
+            raise ProblemsError(path, problems, advice(path, self.name))
+        return submission_of(_images(videos), _rows(videos), self.holds)
+
+    def read_truth(self, path: Path) -> Annotations:
+        """Reads what a submission is scored against.
+
+        Args:
+            path: A folder of files in this format's form, as annotations are released, in which -5 (valence, arousal)
+                and -1 mark what is not annotated; or an annotation file of sixteen columns.
+
+        Raises:
+            DataError: If it is neither.
+            ProblemsError: If a header or any cell is not what it must be.
+        """
+        if not path.is_dir():
+            return read_annotations(path)
+        videos, problems = self._videos(path, missing=True)
+        if problems:
+            raise ProblemsError(path, problems, "give the annotations as they were released")
+        return annotations_of(_images(videos), _rows(videos), self.holds)
+
+    def _videos(self, path: Path, *, missing: bool) -> tuple[list[_Video], list[Problem]]:
+        """The files of a folder that can be read, in the order of their names, and every problem of the folder."""
+        expected = f"a folder with a text file for each video, whose header is '{self.header}'"
+        if not path.is_dir():
+            raise DataError(f"{path}: {'is a file' if path.exists() else 'no such folder'}; expected {expected}")
+        videos: list[_Video] = []
+        problems: list[Problem] = []
+        for file in sorted(path.iterdir()):
+            line, defect = 0, _file_defect(file)
+            if not defect:
+                try:
+                    video, found = self._video(file, missing)
+                except DataError as error:
+                    line, defect = _parted(str(error), file)
+                else:
+                    videos.append(video)
+                    problems += found
+                    continue
+            problems.append(Problem(line, "", defect, file.name))
+        if not videos and not problems:
+            raise DataError(f"{path}: is an empty folder; expected {expected}")
+        return videos, problems
+
+    def _video(self, file: Path, missing: bool) -> tuple[_Video, list[Problem]]:
+        content = read_text(file, f"text with the header '{self.header}'")
+        first = content[: content.index(b"\n")].decode()
+        headed = not _READ_AS.match(first)
+        problems: list[Problem] = []
+        if re.sub(", +", ",", first) != self.header:
+            got = f"got the header '{shortened(first)}'" if headed else "got no header"
+            problems.append(Problem(1, "", f"{got}, expected '{self.header}'", file.name))
+        rows, found = read_rows(content, fields_of(self.holds), skip_lines=headed, missing=missing, named=False)
+        problems += [Problem(p.line, p.column, p.message, file.name) for p in found]
+        lines = content.count(b"\n") - headed
+        if not lines:
+            problems.append(Problem(2, "", "holds a header and no lines", file.name))
+        return _Video(file.name.removesuffix(SUFFIX), rows, lines), problems
+
+
+def _file_defect(file: Path) -> str | None:
+    """Says why an entry of the folder can be no video's file."""
+    name = file.name
+    if not name.endswith(SUFFIX) or not file.is_file():
+        return f"is no video's file, expected files named VIDEO{SUFFIX} and nothing else"
+    if name != name.encode(errors="replace").decode():
+        return "has a name that is not UTF-8"
+    defect = image_defect(frame_name(name.removesuffix(SUFFIX), 1))
+    return defect and "has a name that no video can have"
+
+
+def _parted(message: str, file: Path) -> tuple[int, str]:
+    """The line, 0 without one, and the text of a message that begins with the file."""
+    _, line, text = re.split(r"^(?::([0-9]+))?: ", message.removeprefix(str(file)), maxsplit=1)
+    return int(line or 0), text
+
+
+def _images(videos: list[_Video]) -> pa.StringArray:
+    return pa.array([frame_name(v.name, k) for v in videos for k in range(1, v.lines + 1)], pa.string())
+
+
+def _rows(videos: list[_Video]) -> Rows:
+    """The lines of all files, one after the other."""
+    return Rows(
+        images=pa.array([], pa.string()),
+        lines=np.concatenate([video.rows.lines for video in videos]),
+        values=np.concatenate([video.rows.values for video in videos]),
+        present=np.concatenate([video.rows.present for video in videos]),
+    )

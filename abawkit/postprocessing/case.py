@@ -1,0 +1,137 @@
+"""What is fitted on, and what it is judged by: members, the truth of their rows, folds of videos."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from abawkit.choices import Protocol
+from abawkit.errors import ConfigError, DataError
+from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.combination import known_tasks
+from abawkit.postprocessing.crossfit import cross_fitted, video_folds
+from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS
+from abawkit.postprocessing.members import StoredMember
+from abawkit.postprocessing.outputs import decided
+from abawkit.postprocessing.result import Found, Tuning
+from abawkit.scoring.score import scored_rows
+from abawkit.scoring.videos import PARTS, intervals, statistics_by_video, video_numbers, with_draws
+from abawkit.tables import Annotations, Array, Predictions
+
+Progress = Callable[[int, int], None]
+"""Called with the fits that are done, and with those that there are."""
+
+
+class Case:
+    """Members, the truth of their rows, and the rows that count.
+
+    Attributes:
+        tasks: The tasks that are scored.
+        scored: For each of them the mask of its rows, shape (n,).
+        videos: Number of each row's video, int64, shape (n,).
+    """
+
+    def __init__(
+        self, members: Sequence[StoredMember], truth: Annotations, tasks: Sequence[Task] | None, protocol: Protocol
+    ) -> None:
+        for member in members:
+            if not member.predictions.images.equals(truth.images):
+                raise DataError(
+                    f"{member.path}: its {len(member.predictions):,} rows are not the {len(truth):,} of the "
+                    "annotations, in their order; give what `abawkit predict --split validation` wrote for them"
+                )
+        known = known_tasks(members)
+        if unknown := [task for task in tasks or () if task not in known]:
+            raise ConfigError(f"no member knows {', '.join(unknown)}; these are known: {', '.join(known)}")
+        self.tasks = tuple(task for task in known if tasks is None or task in tasks)
+        masks = scored_rows(truth, protocol)
+        self.scored: Mapping[Task, Array] = {task: masks[task] for task in self.tasks}
+        self.videos = video_numbers(truth.videos)[1]
+        self._members, self._truth, self._protocol = members, truth, protocol
+
+    def among(self, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
+        """These of the scored tasks, or all of them."""
+        if unknown := [task for task in tasks or () if task not in self.tasks]:
+            raise ConfigError(f"{', '.join(unknown)} can't be calibrated, scored are: {', '.join(self.tasks)}")
+        return tuple(task for task in self.tasks if tasks is None or task in tasks)
+
+    def rows_of(self, rows: Array) -> dict[Task, Array]:
+        """For each task the scored ones among these rows."""
+        return {task: mask & rows for task, mask in self.scored.items()}
+
+    def judged(
+        self,
+        fit: Callable[[Array], Found],
+        untuned: Predictions,
+        folds: int,
+        seed: int,
+        draws: int,
+        progress: Progress | None,
+    ) -> Tuning:
+        """Fits on all videos, and for each fold on the others; and says what the difference is worth.
+
+        Args:
+            fit: Fits on the rows of a mask, shape (n,), and on nothing else, and predicts all n.
+            untuned: What nothing was fitted for.
+            folds: Folds of videos.
+            seed: Of the folds and of the bootstrap.
+            draws: Of the bootstrap.
+            progress: See `Progress`.
+
+        Raises:
+            DataError: If too few videos are annotated.
+        """
+        images, counted = self._truth.images, np.logical_or.reduce(list(self.scored.values()))
+        fold_of = video_folds(images, folds, seed, scored=counted)
+        steps = int(fold_of.max()) + 2
+        done = 0
+
+        def step(rows: Array) -> Found:
+            nonlocal done
+            found = fit(rows)
+            done += 1
+            if progress:
+                progress(done, steps)
+            return found
+
+        held_out = cross_fitted(images, fold_of, lambda rows: step(rows).predictions)
+        found = step(np.ones(len(images), dtype=bool))
+        honest, before, seen = (
+            statistics_by_video(self._truth, decided(predictions, self.tasks), self._protocol)
+            for predictions in (held_out, untuned, found.predictions)
+        )
+        counts = with_draws(len(seen.names), draws, seed)
+        scores, scores_before = honest.scores(counts), before.scores(counts)
+        return Tuning(
+            found=found,
+            held_out=held_out,
+            untuned_predictions=untuned,
+            cross_fitted=intervals(scores),
+            in_sample=dict(zip(PARTS, seen.scores(counts[:1])[0].tolist(), strict=True)),
+            untuned=intervals(scores_before),
+            difference=intervals(scores - scores_before),
+            tasks=self.tasks,
+            about={
+                "protocol": self._protocol,
+                "rows": int(seen.rows.sum()),
+                "videos": len(seen.names),
+                "folds": steps - 1,
+                "seed": seed,
+                "draws": draws,
+                "least_rows": MIN_POSITIVES,
+                "least_videos": MIN_VIDEOS,
+                "list_digest": self._truth.digest,
+                "truth_digest": truth_digest(self._truth),
+                "members": [{"key": m.key, "digest": m.digest, "file": m.path.name} for m in self._members],
+            },
+        )
+
+
+def truth_digest(truth: Annotations) -> str:
+    """SHA-256 over the rows' names and all that is annotated: equal for the same truth, whatever file it came from."""
+    digest = hashlib.sha256(truth.digest.encode())
+    for task in TASKS:
+        valid = getattr(truth, f"{task}_valid")
+        digest.update(np.packbits(valid).tobytes())
+        digest.update(np.ascontiguousarray(getattr(truth, task)[valid], dtype="<f8").tobytes())
+    return digest.hexdigest()

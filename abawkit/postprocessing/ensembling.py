@@ -1,0 +1,163 @@
+"""Ensembles of stored probabilities from end to end: weights given, fitted or of a rule, and the files of it."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import abawkit
+from abawkit.choices import Protocol
+from abawkit.errors import ConfigError, printable
+from abawkit.formats.base import SubmissionFormat
+from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.case import Case
+from abawkit.postprocessing.combination import combined, known_tasks
+from abawkit.postprocessing.crossfit import FOLDS
+from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
+from abawkit.postprocessing.members import StoredMember, manifest_beside
+from abawkit.postprocessing.outputs import Written, needed_tasks, write_outputs
+from abawkit.postprocessing.result import Found, Tuning
+from abawkit.postprocessing.rule import Rule, apply_rule
+from abawkit.postprocessing.weights import Pool
+from abawkit.provenance import git_commit
+from abawkit.scoring.videos import DRAWS
+from abawkit.tables import Annotations, Array
+
+
+def given_weights(texts: Sequence[str], members: Sequence[StoredMember]) -> dict[Task, dict[str, float]]:
+    """Reads weights as they are typed: ``va=2,1``, a number for each member in their order.
+
+    Args:
+        texts: One for each task, at most.
+        members: The members.
+
+    Returns:
+        For each task that is named the weight of each member that knows it, by its key.
+
+    Raises:
+        ConfigError: If a text is not of this form, or a member gets weight in a task that it does not know.
+    """
+    found: dict[Task, dict[str, float]] = {}
+    for text in texts:
+        name, _, numbers = text.partition("=")
+        task = next((task for task in TASKS if task == name), None)
+        if task is None or task in found:
+            fault = "is weighed twice" if task else f"is no task; give one of {', '.join(TASKS)}"
+            raise ConfigError(f"--weights {printable(text)}: '{printable(name)}' {fault}, as va=2,1")
+        weights = [_number(text, number) for number in numbers.split(",")]
+        if len(weights) != len(members):
+            raise ConfigError(
+                f"--weights {printable(text)}: got {len(weights)} numbers for {len(members)} members; give one for "
+                "each, in their order"
+            )
+        for member, weight in zip(members, weights, strict=True):
+            if weight and task not in member.tasks:
+                raise ConfigError(f"--weights {text}: {member.path} does not know {task}; its weight must be 0")
+        if not any(weights):
+            raise ConfigError(f"--weights {text}: got no weight above 0, expected at least one")
+        found[task] = {m.key: w for m, w in zip(members, weights, strict=True) if task in m.tasks}
+    return found
+
+
+def fitted_ensemble(
+    members: Sequence[StoredMember],
+    truth: Annotations,
+    *,
+    protocol: Protocol = "official",
+    folds: int = FOLDS,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Tuning:
+    """Fits the weights of each task on all videos; and for each fold on the others, to say what they are worth.
+
+    Args:
+        members: Stored probabilities of the rows of `truth`.
+        truth: The annotations.
+        protocol: The rows that count.
+        folds: Folds of videos.
+        seed: Of the folds and of the bootstrap.
+        draws: Of the bootstrap.
+
+    Returns:
+        The rule and its figures; `Tuning.untuned` are those of the mean.
+
+    Raises:
+        DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
+    """
+    case = Case(members, truth, known_tasks(members), protocol)
+    pool = Pool(members, truth)
+
+    def fit(rows: Array) -> Found:
+        weights = pool.fit(case.rows_of(rows))
+        rule = Rule(weights=weights)
+        left = tuple(LeftAlone(f"weights of {task}", _why(pool, task)) for task in case.tasks if task not in weights)
+        return Found(rule, apply_rule(rule, members, case.tasks), {}, left)
+
+    return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, None)
+
+
+def write_ensemble(
+    out: Path,
+    members: Sequence[StoredMember],
+    rule: Rule | None,
+    plugin: SubmissionFormat,
+    *,
+    force: bool = False,
+) -> Written:
+    """Writes what members say together, as `abawkit.prediction.predict.predict` does what networks say.
+
+    Args:
+        out: The official file or folder.
+        members: The members.
+        rule: What is done with them; the mean where it is None.
+        plugin: The format; the tasks that it asks for must be known, others that are known are stored too.
+        force: Whether a folder that is at `out` is replaced.
+
+    Raises:
+        DataError: If no member knows a task that the format asks for, or the rule is for other members.
+    """
+    asked = {*needed_tasks(plugin.holds), *known_tasks(members)}
+    tasks = tuple(task for task in TASKS if task in asked)
+    made = [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members]
+    return write_outputs(
+        out,
+        apply_rule(rule or Rule(), members, tasks),
+        tasks,
+        plugin,
+        source=_source(members),
+        members=made,
+        environment={
+            "python": platform.python_version(),
+            "abawkit": abawkit.__version__,
+            "numpy": version("numpy"),
+            "git": git_commit(Path.cwd()),
+        },
+        rule=rule,
+        force=force,
+    )
+
+
+def _number(text: str, number: str) -> float:
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ConfigError(
+            f"--weights {printable(text)}: got '{printable(number)}', expected numbers from 0 up, as va=2,1"
+        )
+    return value
+
+
+def _why(pool: Pool, task: Task) -> str:
+    if len(pool.keys[task]) < 2:
+        return "one member knows it"
+    return f"annotated in fewer than {MIN_POSITIVES} rows or {MIN_VIDEOS} videos"
+
+
+def _source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
+    """What was predicted, as the first manifest beside a member says; nothing where there is none."""
+    manifests = [manifest_beside(member.path) for member in members]
+    sources = [manifest["source"] for manifest in manifests if manifest and isinstance(manifest.get("source"), dict)]
+    return sources[0] if sources else {}

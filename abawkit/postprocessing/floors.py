@@ -1,0 +1,89 @@
+"""How much must be annotated before a knob is turned, and what is said of those that are not."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from abawkit.tables import Array
+
+MIN_POSITIVES: Final = 25
+"""Annotated rows that an expression or an action unit must be in before anything is fitted for it; for valence and
+arousal, annotated rows."""
+
+MIN_VIDEOS: Final = 3
+"""Videos that these rows must come from: the frames of one video are alike, and say little of other videos."""
+
+
+@dataclass(frozen=True)
+class LeftAlone:
+    """A knob that was not turned.
+
+    Attributes:
+        knob: ``threshold of AU15``.
+        reason: Why, in one line.
+    """
+
+    knob: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.knob}: left alone, {self.reason}"
+
+
+def rows_by_video(positive: Array, videos: Array) -> Array:
+    """Counts rows by video.
+
+    Args:
+        positive: Masks of rows, shape (n, k).
+        videos: A number for each row's video, integers from 0, shape (n,).
+
+    Returns:
+        int64, shape (videos, k).
+    """
+    count, columns = int(videos.max(initial=-1)) + 1, positive.shape[1]
+    cells = (videos[:, None] * columns + np.arange(columns))[positive]
+    return np.bincount(cells, minlength=count * columns).reshape(count, columns)
+
+
+def enough(rows: Array) -> Array:
+    """Which columns reach both floors.
+
+    Args:
+        rows: Rows by video, shape (videos, k).
+
+    Returns:
+        Mask, shape (k,).
+    """
+    return np.asarray((rows.sum(axis=0) >= MIN_POSITIVES) & ((rows > 0).sum(axis=0) >= MIN_VIDEOS))
+
+
+def scarcity(rows: Array, what: str) -> str:
+    """Why a column below a floor is left alone.
+
+    Args:
+        rows: Its rows by video, shape (videos,).
+        what: ``active`` or the like, of a row.
+    """
+    found, videos = int(rows.sum()), int((rows > 0).sum())
+    return f"{what} in {found} rows of {videos} videos, fewer than {MIN_POSITIVES} rows of {MIN_VIDEOS} videos"
+
+
+def preferred(gain: Array, distance: Array) -> Array:
+    """Where a gain is greatest; of equal ones, where the distance is least; of these, the first.
+
+    Args:
+        gain: Shape (..., g); what differs by less than 1e-12 is equal, as rounding differs by as much.
+        distance: Shape (g,).
+
+    Returns:
+        Index, int64, shape (...).
+    """
+    best = gain >= gain.max(axis=-1, keepdims=True) - 1e-12
+    return np.asarray(np.where(best, distance, np.inf).argmin(axis=-1))
+
+
+def f1(hits: Array, predicted: Array, annotated: Array) -> Array:
+    """F1, 2 TP / (2 TP + FP + FN), from counts of one shape or of shapes that broadcast; 0 where there are none."""
+    total = np.asarray(predicted + annotated, dtype=np.float64)
+    return np.divide(2.0 * hits, total, out=np.zeros(total.shape), where=total > 0)

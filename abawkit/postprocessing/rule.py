@@ -1,0 +1,207 @@
+"""A rule: all that is done with stored probabilities before decisions are made; kept as a small JSON file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import numpy as np
+
+import abawkit
+from abawkit.errors import DataError
+from abawkit.files import sha256, write_json
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.postprocessing.calibration import LOWEST, Calibration, calibrated
+from abawkit.postprocessing.combination import combined, known_tasks
+from abawkit.postprocessing.members import StoredMember, columns_digest
+from abawkit.postprocessing.smoothing import RADIUS_MAX, SCALE_MAX, Smoothing, SmoothingKind, smooth_predictions
+from abawkit.postprocessing.strict import StrictObject, load_strictly
+from abawkit.tables import Predictions
+
+VERSION: Final = 1
+"""Of the file's form."""
+
+MAX_WEIGHT: Final = 1e6
+MAX_STRETCH: Final = 100.0
+"""Largest scale of valence and arousal, and largest shift."""
+
+MAX_BIAS: Final = 50.0
+"""Largest bias of an expression, in nats: beyond it a class would never, or always, be chosen."""
+
+MAX_BYTES: Final = 1 << 24
+"""Of a rule with its evidence."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How probabilities become those that decisions are made of: weigh and add up, smooth, calibrate, in this order.
+
+    Attributes:
+        weights: For each task the weight of each member by its key; a task without an entry takes the mean of the
+            members that know it.
+        smoothing: For each task how it is smoothed; a task without an entry is not.
+        calibration: What is done then.
+    """
+
+    weights: Mapping[Task, Mapping[str, float]] = field(default_factory=dict)
+    smoothing: Mapping[Task, Smoothing] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+def apply_rule(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task] = TASKS) -> Predictions:
+    """Makes of what members say what decisions are made of.
+
+    Where the rule weighs ``A+B``, the mean of two networks, and these are members of their own, their mean is taken
+    first.
+
+    Args:
+        rule: The rule.
+        members: Members of one list; for each task that has weights, those that the rule has weights for.
+        tasks: The tasks that are asked for; others are neutral.
+
+    Raises:
+        DataError: If no member knows a task that is asked for, the rule weighs other members, or frames that are to be
+            smoothed have no number.
+    """
+    predictions = combined(grouped(rule, members), rule.weights, tasks)
+    smoothing = {task: rule.smoothing[task] for task in tasks if task in rule.smoothing}
+    if smoothing:
+        predictions = smooth_predictions(predictions, smoothing)
+    return predictions if is_neutral(rule.calibration) else calibrated(predictions, rule.calibration)
+
+
+def refuse_other_members(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> None:
+    """Refuses members that a rule was not made for; they may still have no rows.
+
+    Raises:
+        DataError: If a task has no member, or the rule weighs other members.
+    """
+    combined(grouped(rule, members), rule.weights, tasks)
+
+
+def grouped(rule: Rule, members: Sequence[StoredMember]) -> list[StoredMember]:
+    """The members that a rule weighs: those whose mean it knows as one member, as that one."""
+    apart = {member.key: member for member in members}
+    for key in sorted({key for weights in rule.weights.values() for key in weights} - set(apart)):
+        parts = [apart[part] for part in key.split("+") if part in apart]
+        if len(parts) > 1 and len(parts) == key.count("+") + 1:
+            tasks = known_tasks(parts)
+            mean = combined(parts, tasks=tasks)
+            apart = {name: member for name, member in apart.items() if member not in parts}
+            apart[key] = StoredMember(parts[0].path, mean, tasks, columns_digest(mean, tasks), key)
+    return list(apart.values())
+
+
+def is_neutral(calibration: Calibration) -> bool:
+    """Whether a calibration changes nothing."""
+    neutral = Calibration()
+    return all(np.array_equal(value, getattr(neutral, name)) for name, value in vars(calibration).items())
+
+
+def rule_content(rule: Rule) -> dict[str, Any]:
+    """What a rule does, as JSON: the part of its file that decides."""
+    calibration = rule.calibration
+    scaled = zip(DIMENSIONS, calibration.scale.tolist(), calibration.shift.tolist(), strict=True)
+    return {
+        "weights": {task: dict(rule.weights[task]) for task in TASKS if task in rule.weights},
+        "smoothing": {
+            task: {"kind": smoothing.kind, "radius": smoothing.radius, "scale": smoothing.scale}
+            for task, smoothing in sorted(rule.smoothing.items(), key=lambda entry: TASKS.index(entry[0]))
+        },
+        "calibration": {
+            **{name: {"scale": scale, "shift": shift} for name, scale, shift in scaled},
+            "bias": dict(zip(EXPRESSIONS, calibration.bias.tolist(), strict=True)),
+            "thresholds": dict(zip(ACTION_UNITS, calibration.threshold.tolist(), strict=True)),
+        },
+    }
+
+
+def rule_digest(rule: Rule) -> str:
+    """SHA-256 of what a rule does, whatever its file looks like and says besides."""
+    return sha256(json.dumps(rule_content(rule), sort_keys=True).encode())
+
+
+def write_rule(path: Path, rule: Rule, evidence: Mapping[str, Any]) -> None:
+    """Writes a rule.
+
+    Args:
+        path: The file.
+        rule: The rule.
+        evidence: What it was fitted on and what it gains; free JSON.
+    """
+    write_json(path, {"abawkit": abawkit.__version__, "rule": VERSION, **rule_content(rule), "evidence": evidence})
+
+
+def read_rule(path: Path) -> Rule:
+    """Reads a rule, of abawkit or written by hand: what it does not name is left as it is.
+
+    Raises:
+        DataError: If the file is not a rule; the message names the key.
+    """
+    given = _load(path)
+    if (version := given.take("rule")) is True or version != VERSION:
+        raise given.wrong("rule", version, f"{VERSION}: is it a rule?")
+    given.take("abawkit"), given.take("evidence")
+    weights = given.mapping("weights")
+    smoothing = given.mapping("smoothing")
+    calibration = given.mapping("calibration")
+    given.finish()
+    rule = Rule(
+        weights={task: _weights(weights.mapping(task)) for task in TASKS if weights.has(task)},
+        smoothing={task: _smoothing(smoothing.mapping(task)) for task in TASKS if smoothing.has(task)},
+        calibration=_calibration(calibration),
+    )
+    for part in (weights, smoothing, calibration):
+        part.finish()
+    return rule
+
+
+def read_evidence(path: Path) -> dict[str, Any]:
+    """What a rule's file says that it was fitted on; empty where it says nothing.
+
+    Raises:
+        DataError: If the file is not a JSON object.
+    """
+    evidence = _load(path).take("evidence")
+    return evidence if isinstance(evidence, dict) else {}
+
+
+def _load(path: Path) -> StrictObject:
+    return load_strictly(path, "a rule, as `abawkit tune` writes it", MAX_BYTES)
+
+
+def _weights(given: StrictObject) -> dict[str, float]:
+    found = {key: given.number(key, 0, MAX_WEIGHT) for key in given.content}
+    if not any(found.values()):
+        raise DataError(f"{given.path}: {given.name[:-1]}: got no weight above 0, expected at least one")
+    return found
+
+
+def _smoothing(given: StrictObject) -> Smoothing:
+    kind = given.take("kind")
+    if kind not in get_args(SmoothingKind):
+        raise given.wrong("kind", kind, f"one of {', '.join(get_args(SmoothingKind))}")
+    gaussian = kind == "gaussian"
+    radius = given.number("radius", 0, *((0, 0) if kind == "none" else (RADIUS_MAX,)))
+    if radius != int(radius):
+        raise given.wrong("radius", radius, "a whole number of rows")
+    scale = given.number("scale", 0, *((SCALE_MAX,) if gaussian else (0, 0)))
+    if gaussian and not scale:
+        raise given.wrong("scale", scale, "a number above 0")
+    given.finish()
+    return Smoothing(kind, int(radius), scale)
+
+
+def _calibration(given: StrictObject) -> Calibration:
+    dimensions = [given.mapping(name) for name in DIMENSIONS]
+    bias, thresholds = given.mapping("bias"), given.mapping("thresholds")
+    found = Calibration(
+        scale=np.array([dimension.number("scale", 0, MAX_STRETCH, 1.0) for dimension in dimensions]),
+        shift=np.array([dimension.number("shift", -MAX_STRETCH, MAX_STRETCH, 0.0) for dimension in dimensions]),
+        bias=np.array([bias.number(name, -MAX_BIAS, MAX_BIAS, 0.0) for name in EXPRESSIONS]),
+        threshold=np.array([thresholds.number(name, LOWEST, 1 - LOWEST, 0.5) for name in ACTION_UNITS]),
+    )
+    for part in (*dimensions, bias, thresholds):
+        part.finish()
+    return found

@@ -1,0 +1,133 @@
+"""Fitting calibrations and searching rules, with honest figures.
+
+Everything that is fitted is fitted twice over: on all videos, which gives the rule, and for each fold of videos on the
+others, which gives decisions for the videos of the fold. The search is part of what is fitted: its choice of smoothing
+is made anew in each fold, across folds within it. So the first figure is what the rule can be expected to score on
+videos that nobody has seen, and the in-sample one shows how much of the rest is self-deception.
+
+The difference to nothing fitted comes with a bootstrap over videos. It holds the rules of the folds fixed: it says how
+the videos vary, not what another fit would have given.
+"""
+
+from collections.abc import Sequence
+
+from abawkit.choices import Protocol
+from abawkit.labels import Task
+from abawkit.postprocessing.calibration import calibrated
+from abawkit.postprocessing.case import Case, Progress
+from abawkit.postprocessing.combination import combined
+from abawkit.postprocessing.crossfit import FOLDS
+from abawkit.postprocessing.fitting import fit_calibration
+from abawkit.postprocessing.members import StoredMember
+from abawkit.postprocessing.result import Found, Tuning
+from abawkit.postprocessing.rule import Rule, apply_rule
+from abawkit.postprocessing.smoothing import smooth_predictions
+from abawkit.postprocessing.task_search import Allowed, TaskSearch
+from abawkit.postprocessing.timeline import Timeline
+from abawkit.scoring.videos import DRAWS
+from abawkit.tables import Annotations, Array
+
+
+def calibrate(
+    members: Sequence[StoredMember],
+    truth: Annotations,
+    *,
+    base: Rule | None = None,
+    tasks: Sequence[Task] | None = None,
+    calibration: Sequence[Task] | None = None,
+    protocol: Protocol = "official",
+    folds: int = FOLDS,
+    seed: int = 0,
+    draws: int = DRAWS,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Fits scales and shifts, biases and thresholds; weights and smoothing are given.
+
+    Args:
+        members: Stored probabilities of the rows of `truth`; usually one.
+        truth: The annotations.
+        base: Its weights and smoothing are kept; by default the mean, without smoothing.
+        tasks: What is scored; by default all that a member knows.
+        calibration: The tasks that are calibrated; by default all that are scored.
+        protocol: The rows that count.
+        folds: Folds of videos; fewer are made of few videos.
+        seed: Of the folds and of the bootstrap.
+        draws: Of the bootstrap.
+        progress: See `Progress`.
+
+    Returns:
+        The rule and its figures; `Tuning.untuned` are those of weights and smoothing alone.
+
+    Raises:
+        ConfigError: If a task is asked for that no member knows, or fewer than two folds.
+        DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
+    """
+    case = Case(members, truth, tasks, protocol)
+    fitted = case.among(calibration)
+    base = base or Rule()
+    given = Rule(base.weights, base.smoothing)
+    untuned = apply_rule(given, members, case.tasks)
+
+    def fit(rows: Array) -> Found:
+        found = fit_calibration(untuned, truth, case.rows_of(rows), case.videos, fitted)
+        rule = Rule(given.weights, given.smoothing, found.calibration)
+        return Found(rule, calibrated(untuned, found.calibration), {}, found.left)
+
+    return case.judged(fit, untuned, folds, seed, draws, progress)
+
+
+def tune(
+    members: Sequence[StoredMember],
+    truth: Annotations,
+    *,
+    tasks: Sequence[Task] | None = None,
+    calibration: Sequence[Task] | None = None,
+    smoothing: bool = True,
+    weights: bool = True,
+    protocol: Protocol = "official",
+    folds: int = FOLDS,
+    seed: int = 0,
+    draws: int = DRAWS,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Searches smoothing, calibration and weights of each task; see `abawkit.postprocessing.task_search`.
+
+    Args:
+        members: Stored probabilities of the rows of `truth`.
+        truth: The annotations.
+        tasks: What is scored; by default all that a member knows.
+        calibration: The tasks that may be calibrated; by default all that are scored.
+        smoothing: Whether smoothings are tried.
+        weights: Whether fitted weights of the members are tried.
+        protocol: The rows that count.
+        folds: Folds of videos; fewer are made of few videos.
+        seed: Of the folds and of the bootstrap.
+        draws: Of the bootstrap.
+        progress: See `Progress`.
+
+    Returns:
+        The rule and its figures; `Tuning.untuned` are those of the mean of the members.
+
+    Raises:
+        ConfigError: If a task is asked for that no member knows, or fewer than two folds.
+        DataError: If the rows of a member are not those of the truth, too few videos are annotated, or frames that
+            are to be smoothed have no number.
+    """
+    case = Case(members, truth, tasks, protocol)
+    allowed = Allowed(smoothing, weights, case.among(calibration))
+    timeline = Timeline.of(truth.images) if smoothing else None
+    searches = {
+        task: TaskSearch(task, members, truth, case.scored[task], timeline, allowed, seed) for task in case.tasks
+    }
+
+    def fit(rows: Array) -> Found:
+        chosen = {task: search.search(rows) for task, search in searches.items()}
+        weighed = {task: one.weights for task, one in chosen.items() if one.weights is not None}
+        how = {task: one.candidate.smoothing for task, one in chosen.items() if one.candidate.smoothing.kind != "none"}
+        predictions = smooth_predictions(combined(members, weighed, case.tasks), how, timeline)
+        taken = [task for task, one in chosen.items() if one.candidate.calibrated]
+        found = fit_calibration(predictions, truth, case.rows_of(rows), case.videos, taken)
+        left = (*(knob for task, one in chosen.items() for knob in one.left(task)), *found.left)
+        return Found(Rule(weighed, how, found.calibration), calibrated(predictions, found.calibration), chosen, left)
+
+    return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, progress)

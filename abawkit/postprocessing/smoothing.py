@@ -1,0 +1,154 @@
+"""Smoothing of what networks say of a video's frames, over the distance between frames.
+
+Source: a Gaussian over frame distance within a video, exp(-d^2 / 100000) over 10 rows on either side for valence and
+arousal and over 50 for expressions, is what participants published; no window of theirs for action units was found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from abawkit.errors import ConfigError, printable
+from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.timeline import Timeline
+from abawkit.postprocessing.windows import gaussian, median
+from abawkit.tables import Array, Predictions
+
+SmoothingKind = Literal["none", "gaussian", "median"]
+
+RADIUS_MAX: Final = 10_000
+"""Rows of a video that can be looked at on either side; the longest videos of the challenge have about as many."""
+
+SCALE_MAX: Final = 1e10
+"""Greatest scale, in squared frames: the weight falls to 1/e within an hour at 30 frames a second; over a video, more
+would be a plain mean."""
+
+_FORMS = "none, gaussian:RADIUS:SCALE as gaussian:10:100000, or median:RADIUS as median:5"
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How the values of one task are smoothed.
+
+    Attributes:
+        kind: ``gaussian``: a mean with weights exp(-d^2 / scale), where d is the distance of the frames' numbers;
+            ``median``: of the rows within `radius`; ``none``.
+        radius: Rows of the same video that are looked at on either side, 0 to `RADIUS_MAX`; 0 for ``none``.
+        scale: In squared frames, above 0 and up to `SCALE_MAX`; of ``gaussian`` alone, else 0.
+
+    Raises:
+        ConfigError: If a value is none of these.
+    """
+
+    kind: SmoothingKind = "none"
+    radius: int = 0
+    scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(SmoothingKind):
+            raise ConfigError(f"smoothing {printable(str(self.kind))!r}: no such kind; give {_FORMS}")
+        top = 0 if self.kind == "none" else RADIUS_MAX
+        if type(self.radius) is not int or not 0 <= self.radius <= top:
+            raise ConfigError(f"smoothing {self.kind}: got radius {self.radius}, expected an integer 0..{top}")
+        if self.kind != "gaussian" and self.scale != 0:
+            raise ConfigError(
+                f"smoothing {self.kind}: got scale {self.scale}, but only gaussian has one; give {_FORMS}"
+            )
+        if self.kind == "gaussian" and not 0 < self.scale <= SCALE_MAX:  # false for NaN too
+            raise ConfigError(
+                f"smoothing gaussian: got scale {self.scale}, expected more than 0 and up to {SCALE_MAX:g}"
+            )
+
+    def __str__(self) -> str:
+        """The text that `parse_smoothing` reads."""
+        if self.kind == "gaussian":
+            return f"gaussian:{self.radius}:{self.scale!r}".removesuffix(".0")
+        return f"median:{self.radius}" if self.kind == "median" else "none"
+
+
+PUBLISHED: Final[Mapping[Task, Smoothing]] = {
+    "va": Smoothing("gaussian", 10, 100_000.0),
+    "expression": Smoothing("gaussian", 50, 100_000.0),
+    "au": Smoothing(),
+}
+"""What participants published; see the top of this file."""
+
+
+def parse_smoothing(text: str) -> Smoothing:
+    """Reads ``none``, ``gaussian:RADIUS:SCALE`` or ``median:RADIUS``.
+
+    Raises:
+        ConfigError: If the text is none of these, or a number is out of range.
+    """
+    try:
+        match text.split(":"):
+            case ["none"]:
+                return Smoothing()
+            case ["median", radius]:
+                return Smoothing("median", int(radius))
+            case ["gaussian", radius, scale]:
+                return Smoothing("gaussian", int(radius), float(scale))
+    except ValueError as error:
+        raise ConfigError(f"smoothing {printable(text)!r}: holds what is no number; expected {_FORMS}") from error
+    raise ConfigError(f"smoothing {printable(text)!r}: expected {_FORMS}")
+
+
+def smoothed(values: Array, timeline: Timeline, smoothing: Smoothing, *, shares: bool = False) -> Array:
+    """Smooths over the frames of each video; the rows of other videos have no part in it.
+
+    A row is looked at together with the `radius` frames before and after it that the list has of its video, fewer at
+    the ends. How far they are apart counts by their numbers, not by their places in the list. Rows that repeat a frame
+    are one frame, whose value is their mean, and get one value.
+
+    Args:
+        values: Finite values, a row for each row of the list, shape (n, c).
+        timeline: Of the list.
+        smoothing: What to do; ``none`` gives back `values` as they are.
+        shares: Whether the values of a row are shares of one whole, as probabilities of classes are: medians are then
+            brought to the sum that the frame had; where all of them are 0, the frame keeps what it had. A mean keeps
+            the sum by itself.
+
+    Returns:
+        Sums are taken in float64; float32, shape (n, c). Values stay between the least and the greatest of their
+        window, but for shares of medians.
+    """
+    if smoothing.kind == "none":
+        return np.asarray(values, dtype=np.float32)
+    before = timeline.collect(values)
+    if smoothing.kind == "gaussian":
+        after = gaussian(before, timeline, smoothing.radius, smoothing.scale)
+    else:
+        after = median(before, timeline, smoothing.radius)
+        if shares:
+            after = _with_sums_of(before, after)
+    return timeline.distribute(after.astype(np.float32))
+
+
+def smooth_predictions(
+    predictions: Predictions, smoothing: Mapping[Task, Smoothing], timeline: Timeline | None = None
+) -> Predictions:
+    """Smooths the probabilities of each task.
+
+    Args:
+        predictions: Of a list of frames.
+        smoothing: For each task how; a task without an entry stays as it is.
+        timeline: Of the list, where it has been made already.
+
+    Raises:
+        DataError: If something is to be smoothed and a name has no frame number.
+    """
+    wanted = {task: smoothing[task] for task in TASKS if task in smoothing and smoothing[task].kind != "none"}
+    columns: dict[str, Array] = {task: getattr(predictions, task) for task in TASKS}
+    if wanted:
+        timeline = timeline or Timeline.of(predictions.images)
+        for task, how in wanted.items():
+            columns[task] = smoothed(columns[task], timeline, how, shares=task == "expression")
+    return Predictions(predictions.images, **columns)
+
+
+def _with_sums_of(before: Array, after: Array) -> Array:
+    sums, wanted = after.sum(axis=1, keepdims=True), before.sum(axis=1, keepdims=True)
+    factors = np.divide(wanted, sums, out=np.ones_like(sums), where=sums > 0)
+    return np.where(sums > 0, after * factors, before)

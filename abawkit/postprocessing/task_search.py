@@ -1,0 +1,165 @@
+"""The search for what is best done for one task: weights, smoothing, calibration.
+
+P is a sum of three parts, one a task, and no knob of one task touches another: the best for all three together is the
+best for each.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.candidates import CALIBRATED_SMOOTHINGS, NO_SMOOTHING, SMOOTHINGS, Candidate, Tried
+from abawkit.postprocessing.combination import combined, knowing_members
+from abawkit.postprocessing.crossfit import FOLDS, video_folds
+from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
+from abawkit.postprocessing.knobs import decide, fit_knobs, part_score, tunable
+from abawkit.postprocessing.members import StoredMember
+from abawkit.postprocessing.smoothing import Smoothing, smoothed
+from abawkit.postprocessing.timeline import Timeline
+from abawkit.postprocessing.weights import Pool
+from abawkit.scoring.videos import video_numbers
+from abawkit.tables import Annotations, Array
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The knobs that a search may turn.
+
+    Attributes:
+        smoothing: Of all tasks.
+        weights: Of all tasks.
+        calibration: The tasks that may be calibrated.
+    """
+
+    smoothing: bool = True
+    weights: bool = True
+    calibration: Sequence[Task] = TASKS
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was found best for a task on some rows.
+
+    Attributes:
+        candidate: The best of `tried`; of equals the simplest.
+        weights: Fitted weights of the members by key; None for the mean.
+        tried: All that was tried, in order; empty where too little is annotated to try anything.
+    """
+
+    candidate: Candidate
+    weights: Mapping[str, float] | None = None
+    tried: tuple[Tried, ...] = ()
+
+    def left(self, task: Task) -> list[LeftAlone]:
+        """The knobs of the task as a whole that were not turned, and why."""
+        if not self.tried:
+            what = {"va": "valence and arousal are", "expression": "no expression is", "au": "no action unit is active"}
+            few = f"{what[task]} annotated in {MIN_POSITIVES} rows of {MIN_VIDEOS} videos"
+            return [LeftAlone(f"all of {task}", few)]
+        offered = {
+            f"smoothing of {task}": [one.candidate.smoothing != NO_SMOOTHING for one in self.tried],
+            f"calibration of {task}": [one.candidate.calibrated for one in self.tried],
+            f"weights of {task}": [one.candidate.weighted for one in self.tried],
+        }
+        best = self.candidate
+        taken = (best.smoothing != NO_SMOOTHING, best.calibrated, best.weighted)
+        return [
+            LeftAlone(knob, "it gains nothing on videos that it was not fitted on")
+            for (knob, tried), turned in zip(offered.items(), taken, strict=True)
+            if any(tried) and not turned
+        ]
+
+
+class TaskSearch:
+    """Searches one task on any set of rows; what does not depend on the rows is worked out once.
+
+    Args:
+        task: The task.
+        members: Stored probabilities; at least one knows the task.
+        truth: The annotations of their rows.
+        scored: Mask of the rows on which the task is scored, shape (n,).
+        timeline: Of the rows; None where nothing is to be smoothed.
+        allowed: The knobs.
+        seed: Of the folds.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        members: Sequence[StoredMember],
+        truth: Annotations,
+        scored: Array,
+        timeline: Timeline | None,
+        allowed: Allowed,
+        seed: int,
+    ) -> None:
+        self._task, self._scored, self._timeline, self._allowed, self._seed = task, scored, timeline, allowed, seed
+        self._images = truth.images
+        self._truth: Array = getattr(truth, task)
+        self._videos = video_numbers(truth.videos)[1]
+        self._members = knowing_members(members, task)
+        self._pool = Pool(self._members, truth)
+        self._means: dict[Smoothing, Array] = {}
+
+    def search(self, rows: Array) -> Chosen:
+        """Finds the best for the task, looking at the truth of some rows alone.
+
+        What is fitted is judged across folds of these rows. The best figure is taken, and of equal ones the simplest:
+        whatever is turned has gained something on videos that it had not seen.
+
+        Args:
+            rows: Mask, shape (n,).
+        """
+        rows = rows & self._scored
+        if not tunable(self._task, self._truth[rows], self._videos[rows]):
+            return Chosen(Candidate())
+        folds = np.where(rows, video_folds(self._images, FOLDS, self._seed, scored=rows, least=1), -1)
+        tried: list[Tried] = []
+
+        def attempt(candidates: Iterable[Candidate]) -> Candidate:
+            tried.extend(Tried(candidate, self._figure(candidate, rows, folds)) for candidate in candidates)
+            return max(tried, key=lambda one: one.figure).candidate  # the first of equals
+
+        best = attempt(map(Candidate, SMOOTHINGS if self._allowed.smoothing else (NO_SMOOTHING,)))
+        if self._task in self._allowed.calibration:
+            ranked = sorted(tried[1:], key=lambda one: -one.figure)[:CALIBRATED_SMOOTHINGS]
+            best = attempt([replace(one.candidate, calibrated=True) for one in (tried[0], *ranked)])
+        if self._allowed.weights and len(self._members) > 1:
+            best = attempt([replace(best, weighted=True)])
+        return Chosen(best, self._weights(best, rows), tuple(tried))
+
+    def _figure(self, candidate: Candidate, rows: Array, folds: Array) -> float:
+        """The task's part of the score on `rows`, each of their folds decided by what the others gave."""
+        if not candidate.calibrated and not candidate.weighted:
+            return part_score(self._task, self._truth[rows], decide(self._task, self._columns(candidate)[rows]))
+        decisions = np.zeros(self._truth.shape, dtype=np.float64 if self._task == "va" else np.int8)
+        for fold in range(int(folds.max()) + 1):
+            decided = folds == fold
+            fitted_on = rows & ~decided
+            columns = self._columns(candidate, self._weights(candidate, fitted_on))
+            knobs: Any = None
+            if candidate.calibrated:
+                knobs = fit_knobs(self._task, self._truth[fitted_on], columns[fitted_on], self._videos[fitted_on])
+            decisions[decided] = decide(self._task, columns[decided], knobs)
+        return part_score(self._task, self._truth[rows], decisions[rows])
+
+    def _weights(self, candidate: Candidate, rows: Array) -> Mapping[str, float] | None:
+        return self._pool.fit({self._task: rows}).get(self._task) if candidate.weighted else None
+
+    def _columns(self, candidate: Candidate, weights: Mapping[str, float] | None = None) -> Array:
+        """What the members say together, smoothed; shape (n, 2), (n, 8) or (n, 12)."""
+        if weights is not None:
+            return self._smoothed(candidate.smoothing, weights)
+        if candidate.smoothing not in self._means:
+            self._means[candidate.smoothing] = self._smoothed(candidate.smoothing, None)
+        return self._means[candidate.smoothing]
+
+    def _smoothed(self, smoothing: Smoothing, weights: Mapping[str, float] | None) -> Array:
+        mixed = combined(self._members, {self._task: weights} if weights else {}, (self._task,))
+        columns: Array = getattr(mixed, self._task)
+        if smoothing.kind == "none" or self._timeline is None:
+            return columns
+        return smoothed(columns, self._timeline, smoothing, shares=self._task == "expression")

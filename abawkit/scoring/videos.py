@@ -1,0 +1,298 @@
+"""The score as a sum over videos, and intervals for it: what another draw of videos could have given.
+
+Frames of one video are alike, so rows are no independent draws; videos are. A bootstrap over videos draws whole videos
+with replacement and scores what was drawn. Everything that the score needs of a video fits in a few sums, so that
+thousands of draws are one product of matrices.
+
+Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile interval); the cluster
+bootstrap: A. Davison, D. Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from abawkit.choices import Protocol
+from abawkit.errors import DataError
+from abawkit.labels import TASKS, Task
+from abawkit.scoring.score import scored_rows
+from abawkit.scoring.sums import confusion_counts, unit_counts, va_sums
+from abawkit.tables import Annotations, Array, Submission
+
+PARTS: Final = ("ccc_va", "expression_f1", "au_f1", "score")
+"""The parts of a score and their sum P, as `abawkit.scoring.score.Score` calls them: the three tasks', in their order,
+and ``score``."""
+
+DRAWS = 2000
+"""Draws of a bootstrap: the ends of an interval of 95 % then rest on fifty draws each."""
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the range that another draw of videos could have given it.
+
+    Attributes:
+        value: On the videos as they are.
+        low: Lower end.
+        high: Upper end.
+        level: Share of the draws that lie within.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = LEVEL
+
+    @property
+    def within_noise(self) -> bool:
+        """Of a difference: whether no difference at all is among what another draw of videos could have given."""
+        return self.low <= 0 <= self.high
+
+    def as_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoStatistics:
+    """All that the score needs of each video.
+
+    Attributes:
+        names: The videos with at least one scored row, in the order of their names, length V.
+        rows: Rows of each on which at least one task is scored, int64, shape (V,).
+        tasks: The tasks that are scored; the others' parts are 0.
+        moments: For valence and arousal the number of rows n, the sums of x, y, x^2, y^2 and xy, where x are the
+            annotated and y the given values, each less the mean in `centre`; float64, shape (V, 2, 6).
+        centre: Means over all rows of x and y, float64, shape (2, 2): dimension, then x and y. Sums of squares of what
+            lies around 0 lose no digits when means are taken off.
+        extremes: Lowest and highest x, lowest and highest y, shape (V, 2, 4); +inf and -inf where there is no row.
+        confusion: Rows of each annotated expression (first) and given one (second), shape (V, 8, 8).
+        units: For each action unit the rows where it is active in both, as annotated, as given, shape (V, 12, 3).
+    """
+
+    names: tuple[str, ...]
+    rows: Array
+    tasks: tuple[Task, ...]
+    moments: Array
+    centre: Array
+    extremes: Array
+    confusion: Array
+    units: Array
+
+    def scores(self, counts: Array) -> Array:
+        """The score of each collection of videos.
+
+        Args:
+            counts: How often each video is in each collection, at least 0, shape (b, V).
+
+        Returns:
+            float64, shape (b, 4): the parts of `PARTS`. With every count 1, they are those of
+            `abawkit.scoring.score.score`.
+        """
+        counts = np.asarray(counts, dtype=np.float64)
+        parts = {
+            "va": self._ccc(counts).mean(axis=1),
+            "expression": _f1(*self._expression_counts(counts)).mean(axis=1),
+            "au": _f1(*np.moveaxis(_weighted(counts, self.units), 2, 0)).mean(axis=1),
+        }
+        columns = [parts[task] if task in self.tasks else np.zeros(len(counts)) for task in TASKS]
+        return np.stack([*columns, np.sum(columns, axis=0)], axis=1)
+
+    def _ccc(self, counts: Array) -> Array:
+        """CCC of valence and arousal, shape (b, 2); see `abawkit.metrics.ccc`."""
+        n, x, y, xx, yy, xy = np.moveaxis(_weighted(counts, self.moments), 2, 0)
+        n = np.maximum(n, 1)
+        x, y = x / n, y / n
+        apart = x + self.centre[:, 0] - y - self.centre[:, 1]
+        scale = xx / n - x * x + yy / n - y * y + apart**2
+        present = (counts > 0)[:, :, None]
+        spread = [
+            np.where(present, self.extremes[None, :, :, i + 1], -np.inf).max(axis=1)
+            - np.where(present, self.extremes[None, :, :, i], np.inf).min(axis=1)
+            for i in (0, 2)
+        ]
+        varies = (spread[0] > 0) & (spread[1] > 0) & (scale > 0)
+        ccc: Array = np.divide(2 * (xy / n - x * y), scale, out=np.zeros_like(scale), where=varies)
+        return np.clip(ccc, -1.0, 1.0)
+
+    def _expression_counts(self, counts: Array) -> tuple[Array, Array, Array]:
+        confusion = _weighted(counts, self.confusion)
+        return np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
+
+
+def statistics_by_video(truth: Annotations, submission: Submission, protocol: Protocol = "official") -> VideoStatistics:
+    """Sums up each video.
+
+    Args:
+        truth: The annotations.
+        submission: One row for each row of `truth`, in its order; only the tasks that it holds are scored.
+        protocol: Which rows count.
+
+    Raises:
+        DataError: If the rows of the two are not the same, or if no row counts.
+    """
+    if not truth.images.equals(submission.images):
+        raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
+    tasks = tuple(task for task in TASKS if task in submission.holds)
+    masks = scored_rows(truth, protocol)
+    scored = np.zeros(len(truth), dtype=bool)
+    for task in tasks:
+        scored |= masks[task]
+    if not scored.any():
+        raise DataError(f"no row counts under the {protocol} protocol: no annotation is valid; nothing to score")
+    names, videos = video_numbers(truth.videos.filter(pa.array(scored)))
+    codes = np.full(len(truth), -1)
+    codes[scored] = videos
+    chosen = {task: masks[task] if task in tasks else np.zeros(len(truth), dtype=bool) for task in TASKS}
+    va, expression, au = (chosen[task] for task in TASKS)
+    moments, centre, extremes = va_sums(codes[va], truth.va[va], submission.va[va], len(names))
+    return VideoStatistics(
+        names=names,
+        rows=np.bincount(videos, minlength=len(names)),
+        tasks=tasks,
+        moments=moments,
+        centre=centre,
+        extremes=extremes,
+        confusion=confusion_counts(
+            codes[expression], truth.expression[expression], submission.expression[expression], len(names)
+        ),
+        units=unit_counts(codes[au], truth.au[au], submission.au[au], len(names)),
+    )
+
+
+def video_numbers(videos: pa.StringArray) -> tuple[tuple[str, ...], Array]:
+    """Numbers videos in the order of their names, so that no figure depends on the order of rows.
+
+    Args:
+        videos: The video of each row, length n.
+
+    Returns:
+        The names; the number of each row's video, int64, shape (n,).
+    """
+    encoded = videos.dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    ranks = np.empty(len(names), dtype=np.int64)
+    ranks[order] = np.arange(len(names))
+    return tuple(names[i] for i in order), ranks[encoded.indices.to_numpy()]
+
+
+def draw_counts(videos: int, draws: int, seed: int) -> Array:
+    """How often each video comes up when as many as there are get drawn with replacement.
+
+    Returns:
+        int64, shape (draws, videos); each row sums to `videos`. The same seed gives the same draws, which is what
+        pairs two submissions.
+
+    Raises:
+        DataError: If there are fewer than two videos.
+    """
+    if videos < 2:
+        raise DataError(f"found {videos} video with scored rows; an interval needs at least 2, as videos are what vary")
+    return np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), size=draws)
+
+
+def with_draws(videos: int, draws: int, seed: int) -> Array:
+    """Each video once, and below that the rows of `draw_counts`: what `intervals` is made for; (1 + draws, videos)."""
+    return np.concatenate([np.ones((1, videos), dtype=np.int64), draw_counts(videos, draws, seed)])
+
+
+def intervals(scores: Array) -> dict[str, Interval]:
+    """The intervals of figures, or of differences of two.
+
+    Args:
+        scores: What `VideoStatistics.scores` makes of `with_draws`, shape (1 + draws, 4).
+
+    Returns:
+        For each of `PARTS` its interval.
+    """
+    low, high = np.quantile(scores[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return {part: Interval(float(scores[0, i]), float(low[i]), float(high[i])) for i, part in enumerate(PARTS)}
+
+
+def score_intervals(
+    truth: Annotations, submission: Submission, protocol: Protocol = "official", *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Interval]:
+    """The score and its parts with an interval each.
+
+    Where a drawn collection lacks a class altogether, its F1 is 0 there too: that is the challenge's measure.
+
+    Args:
+        truth: The annotations.
+        submission: One row for each row of `truth`, in its order.
+        protocol: Which rows count.
+        draws: Draws of the bootstrap.
+        seed: Of the draws.
+
+    Returns:
+        For each of `PARTS` its interval.
+
+    Raises:
+        DataError: As `statistics_by_video`, or if only one video has scored rows.
+    """
+    statistics = statistics_by_video(truth, submission, protocol)
+    return intervals(statistics.scores(with_draws(len(statistics.names), draws, seed)))
+
+
+def difference_intervals(
+    truth: Annotations,
+    first: Submission,
+    second: Submission,
+    protocol: Protocol = "official",
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """How much more `first` scores than `second`, with an interval from the same draws of videos for both.
+
+    Only the tasks that both hold are compared; the others' differences are 0.
+
+    Raises:
+        DataError: As `score_intervals`.
+    """
+    held = [task for task in TASKS if task in first.holds and task in second.holds]
+    a, b = (statistics_by_video(truth, _holding(one, held), protocol) for one in (first, second))
+    counts = with_draws(len(a.names), draws, seed)
+    return intervals(a.scores(counts) - b.scores(counts))
+
+
+def score_interval(
+    truth: Annotations, submission: Submission, protocol: Protocol = "official", *, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """P with its interval; see `score_intervals`."""
+    return score_intervals(truth, submission, protocol, draws=draws, seed=seed)["score"]
+
+
+def difference_interval(
+    truth: Annotations,
+    first: Submission,
+    second: Submission,
+    protocol: Protocol = "official",
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """P of `first` less P of `second`, with its interval; see `difference_intervals`."""
+    return difference_intervals(truth, first, second, protocol, draws=draws, seed=seed)["score"]
+
+
+def _holding(submission: Submission, tasks: list[Task]) -> Submission:
+    columns: dict[str, Any] = {task: getattr(submission, task) for task in tasks}
+    return Submission.of(submission.images, **columns)
+
+
+def _weighted(counts: Array, sums: Array) -> Array:
+    """The sums of each collection: (b, V) by (V, ...) to (b, ...)."""
+    total: Array = counts @ sums.reshape(len(sums), -1)
+    return total.reshape(len(counts), *sums.shape[1:])
+
+
+def _f1(both: Array, annotated: Array, given: Array) -> Array:
+    """F1 of each class, shape (b, classes); see `abawkit.metrics.f1_per_class`."""
+    total = annotated + given
+    f1: Array = np.divide(2.0 * both, total, out=np.zeros(total.shape), where=total > 0)
+    return f1

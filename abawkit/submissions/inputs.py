@@ -1,0 +1,146 @@
+"""What a submission is made of, beside its recipe: opened, checked and digested before anything is spent on it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from abawkit.choices import Missing
+from abawkit.curation.table import CuratedSet, open_curated
+from abawkit.errors import ConfigError, DataError
+from abawkit.files import processors, sha256, sha256_of
+from abawkit.formats.base import SubmissionFormat, get_format
+from abawkit.steps import run_together
+from abawkit.submissions.recipe import SubmissionRecipe
+from abawkit.tables import FrameList
+
+MOST_JOBS = 4
+"""Networks trained at the same time unless more are asked for: each holds a torch of its own in memory."""
+
+Run = Callable[[list[list[str]], Callable[[str], None]], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a submission is made of, beside its recipe.
+
+    Attributes:
+        data: Folder of the curated set.
+        listed: The list of frames to answer.
+        frames: Folder of the list's frames.
+        weights: File of weights that training starts from.
+        missing: What becomes of frames that can't be read.
+    """
+
+    data: Path
+    listed: Path
+    frames: Path
+    weights: Path | None = None
+    missing: Missing = "refuse"
+
+
+@dataclass(frozen=True)
+class Means:
+    """How steps are run; none of this belongs to what they are made of.
+
+    Attributes:
+        jobs: Processes at the same time; by default one a processor, at most `MOST_JOBS`.
+        threads: CPU threads of each; by default an equal share of the processors.
+        ops: Implementation of the operator, by name.
+        allow_drift: Whether a run that was interrupted may go on under other conditions.
+        run: Runs commands at the same time.
+        say: Called with lines for a person.
+    """
+
+    jobs: int | None = None
+    threads: int | None = None
+    ops: str | None = None
+    allow_drift: bool = False
+    run: Run = run_together
+    say: Callable[[str], None] = lambda _: None
+
+    def share(self, wanted: int) -> tuple[int, int]:
+        """Processes at the same time, and threads of each.
+
+        Args:
+            wanted: Processes that there is work for in all, also where some of it is done already: the threads of a
+                run, which its bits depend on, are then the same whatever was done before.
+        """
+        jobs = max(1, min(self.jobs or min(processors(), MOST_JOBS), wanted))
+        return jobs, self.threads or max(1, processors() // jobs)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Inputs that were found to be what the recipe needs.
+
+    Attributes:
+        inputs: As they were given.
+        curated: The curated set.
+        plugin: The format.
+        frame_list: The list.
+        frames_digest: Of the list's frames, see `frames_digest`.
+        weights_sha256: Of the file of weights, or None.
+    """
+
+    inputs: Inputs
+    curated: CuratedSet
+    plugin: SubmissionFormat
+    frame_list: FrameList
+    frames_digest: str
+    weights_sha256: str | None
+
+
+def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
+    """Opens what a submission is made of.
+
+    Raises:
+        ConfigError: If weights are absent that the recipe starts from, or given where it starts from none; if the
+            format is unknown.
+        DataError: If the curated set was made with another policy, holds no frames or no validation rows, or something
+            is not what it must be.
+    """
+    if recipe.weights == "published" and inputs.weights is None:
+        raise ConfigError(
+            'this submission starts from published weights (weights = "published"): give the file with --weights, a '
+            ".pth as published or what `abawkit import-weights` made of it"
+        )
+    if recipe.weights == "none" and inputs.weights is not None:
+        raise ConfigError('this submission starts from no weights (weights = "none"); leave --weights out')
+    plugin = get_format(recipe.format)
+    curated = open_curated(inputs.data)
+    if curated.policy != recipe.policy:
+        raise DataError(
+            f"{inputs.data}: was curated with --policy {curated.policy}, and this submission is trained on "
+            f"{recipe.policy}; make it with `abawkit curate RELEASE --out FOLDER --policy {recipe.policy}`"
+        )
+    if not curated.frames_digest:
+        raise DataError(f"{inputs.data}: holds labels only; run `abawkit curate` with the frames")
+    if not len(curated.splits["validation"].annotations):
+        raise DataError(f"{inputs.data}: has no validation rows, which the figures and all fitting rest on")
+    frame_list = plugin.read_list(inputs.listed)
+    if not inputs.frames.is_dir():
+        raise DataError(f"{inputs.frames}: no such folder; give the folder of the list's frames with --frames")
+    weights = sha256_of(inputs.weights) if inputs.weights else None
+    digest = frames_digest(inputs.frames, frame_list.images.to_pylist())
+    return Opened(inputs, curated, plugin, frame_list, digest, weights)
+
+
+def frames_digest(root: Path, images: list[str]) -> str:
+    """A digest of listed frames that opens none of them: names, sizes, times of their last change.
+
+    The contents of 51,159 frames would take longer to read than all else that a submission with nothing to do takes.
+
+    Args:
+        root: Folder that the names start from.
+        images: Image names, in order.
+    """
+    lines = []
+    for image in images:
+        try:
+            found = os.stat(f"{root}/{image}")  # noqa: PTH116 - a Path for each of 51,159 names takes longer
+            lines.append(f"{image} {found.st_size} {found.st_mtime_ns}")
+        except (OSError, ValueError):
+            lines.append(f"{image} absent")
+    return sha256("\n".join(lines).encode("utf-8", "surrogatepass"))

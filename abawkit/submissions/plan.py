@@ -1,0 +1,119 @@
+"""From the recipe of a submission to what has to be trained, and to the members that its networks make."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from abawkit.errors import ConfigError
+from abawkit.labels import TASKS, Task
+from abawkit.submissions.recipe import Network, SubmissionRecipe
+from abawkit.training.recipe import Recipe, read_recipe, recipe_names
+
+OUTPUTS: Final = "outputs"
+"""Folder within a submission's that holds all that is made; ignored by git."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One network with one seed.
+
+    Attributes:
+        name: Of its run folder.
+        network: As the submission's recipe has it.
+        seed: Its seed.
+        source: Its training recipe, as ``abawkit train`` takes it.
+        recipe: That recipe, resolved.
+    """
+
+    name: str
+    network: Network
+    seed: int
+    source: str
+    recipe: Recipe
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Tasks that it is trained for."""
+        return self.recipe.tasks
+
+    def resolved(self) -> dict[str, Any]:
+        """All choices that its weights depend on."""
+        return self.recipe.model_dump(mode="json", exclude={"checkpoints"})
+
+
+@dataclass(frozen=True)
+class PlannedMember:
+    """What counts as one in the ensemble: a network for all tasks, or the restricted ones of one seed together.
+
+    Attributes:
+        name: Of its files.
+        runs: Its networks.
+    """
+
+    name: str
+    runs: tuple[PlannedRun, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a submission is made of.
+
+    Attributes:
+        runs: Everything to train.
+        members: Everything to predict with.
+    """
+
+    runs: tuple[PlannedRun, ...]
+    members: tuple[PlannedMember, ...]
+
+
+def make_plan(folder: Path, recipe: SubmissionRecipe) -> Plan:
+    """Says what a submission is made of.
+
+    A network that is trained for every task is a member with each seed. Networks that are trained for some tasks only
+    are, of one seed, one member together: each answers the tasks that it was trained for.
+
+    Args:
+        folder: Of the submission.
+        recipe: Its recipe.
+
+    Raises:
+        ConfigError: If a training recipe is not to be had or not what it must be, or the restricted networks leave a
+            task without an answer.
+    """
+    runs = [_run(folder, network, seed) for seed in recipe.seeds for network in recipe.networks]
+    whole = [run for run in runs if set(run.tasks) == set(TASKS)]
+    members = [PlannedMember(run.name, (run,)) for run in whole]
+    for seed in recipe.seeds:
+        parts = tuple(run for run in runs if run.seed == seed and run not in whole)
+        if not parts:
+            break
+        _refuse_gaps(parts)
+        names = "+".join(run.network.name for run in parts)
+        members.append(PlannedMember(f"{names}-seed{seed}", parts))
+    return Plan(tuple(runs), tuple(members))
+
+
+def _run(folder: Path, network: Network, seed: int) -> PlannedRun:
+    source = network.recipe
+    if source not in recipe_names():
+        path = folder / source
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+            raise ConfigError(
+                f"network {network.name}: no recipe '{source}'; give a TOML file of {folder}, or one of "
+                f"{', '.join(recipe_names())}"
+            )
+        source = str(path)
+    changes = [*network.changes, f"seed={seed}"]
+    changes += [f"tasks={network.tasks}"] if network.tasks else []
+    return PlannedRun(f"{network.name}-seed{seed}", network, seed, source, read_recipe(source, changes))
+
+
+def _refuse_gaps(parts: tuple[PlannedRun, ...]) -> None:
+    absent = [task for task in TASKS if not any(task in run.tasks for run in parts)]
+    if absent:
+        names = ", ".join(run.network.name for run in parts)
+        raise ConfigError(
+            f"networks {names}: are predicted together, as each is trained for some tasks only, and none is for "
+            f"{', '.join(absent)}; add one that is"
+        )

@@ -1,0 +1,193 @@
+"""Spending a slot: what is sent is noted, a copy of it kept, and compared with what was sent before."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from abawkit.errors import ConfigError, DataError
+from abawkit.formats.base import get_format
+from abawkit.scoring.changes import changes
+from abawkit.submissions.decide import official_digest
+from abawkit.submissions.ledger import ScoreReturned, Sent, Slot, append, free_slot, now, read_ledger, slot_of
+from abawkit.submissions.listing import state_of
+from abawkit.submissions.manifest import Manifest, read_manifest
+from abawkit.submissions.plan import OUTPUTS
+from abawkit.submissions.recipe import RECIPE
+from abawkit.training.lock import locked
+
+SENT = "sent"
+"""Folder within a submission's outputs that holds copies of what was sent."""
+
+NEAR = 0.01
+"""Share of a task's decisions below which another file is called nearly the same, and of the range of valence and
+arousal below which their mean difference lies. A judgement, not a measurement."""
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How a file differs from one that was sent.
+
+    Attributes:
+        slot: The slot of that.
+        va: Mean absolute difference of valence and arousal, or None where neither is held.
+        expression: Share of rows whose expression, or compound expression, differs, likewise.
+        au: Share of decisions on action units that differ, likewise.
+    """
+
+    slot: int
+    va: float | None
+    expression: float | None
+    au: float | None
+
+    @property
+    def near(self) -> bool:
+        """Whether a slot would be spent on next to nothing."""
+        range_of_va = 2.0
+        parts = [self.va / range_of_va if self.va is not None else None, self.expression, self.au]
+        return all(part < NEAR for part in parts if part is not None)
+
+    def text(self) -> str:
+        """``V and A by 0.012 on average, expressions in 3.1 % of rows, 2.0 % of action units``."""
+        parts = [
+            f"V and A by {self.va:.3f} on average" if self.va is not None else "",
+            f"expressions in {self.expression:.1%} of rows" if self.expression is not None else "",
+            f"{self.au:.1%} of action units" if self.au is not None else "",
+        ]
+        return ", ".join(filter(None, parts)).replace("%", " %")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"slot": self.slot, "va": self.va, "expression": self.expression, "au": self.au, "near": self.near}
+
+
+def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, list[Nearness]]:
+    """Notes that a submission was sent, and keeps a copy of its file.
+
+    Args:
+        folder: That holds the submissions' folders and the ledger.
+        name: Of the submission.
+        slots: How many slots there are.
+        note: Free text.
+
+    Returns:
+        The line of the ledger; how the file differs from each file of its format that was sent before, as far as
+        copies are here.
+
+    Raises:
+        ConfigError: If there is no such submission, it was never run, this very file was sent, or no slot is left.
+        DataError: If its file is absent or not the one that was checked; if the ledger is damaged.
+    """
+    path = folder / name
+    if Path(name).name != name or not (path / RECIPE).is_file():
+        raise ConfigError(f"{path}: no submission of this name; `abawkit submissions` lists them")
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise ConfigError(f"{name}: was never run; `abawkit submit {path} ...` makes its file")
+    if (state := state_of(path, manifest)) != "as written":
+        raise DataError(
+            f"{path / manifest.submission.file}: is {state}, so that it is not the file that was checked; "
+            f"run `abawkit submit {path} ...` again"
+        )
+    with locked(folder):
+        before = read_ledger(folder)
+        line = Sent(
+            slot=free_slot(before, manifest.submission.sha256, slots),
+            when=now(),
+            name=name,
+            sha256=manifest.submission.sha256,
+            format=manifest.format,
+            rows=manifest.submission.rows,
+            validation=manifest.validation.interval,
+            git=manifest.git,
+            note=note,
+        )
+        near = list(nearness(folder, name, manifest, before))
+        _copy(path / manifest.submission.file, sent_copy(folder, line))
+        append(folder, line)
+    return line, near
+
+
+def note_score(folder: Path, name: str, score: float, *, slot: int | None = None, correct: bool = False) -> int:
+    """Notes the score that came back.
+
+    Args:
+        folder: That holds the ledger.
+        name: Of the submission.
+        score: P, in [-1, 3].
+        slot: The slot, where the submission was sent more than once.
+        correct: Whether the slot may have a score already, which then no longer counts.
+
+    Returns:
+        The slot.
+
+    Raises:
+        ConfigError: If the score is none, or there is no slot that it could belong to.
+        DataError: If the ledger is damaged.
+    """
+    if not -1 <= score <= 3:  # NaN too
+        raise ConfigError(f"{score}: is no score; P lies in -1..3")
+    with locked(folder):
+        number = slot_of(read_ledger(folder), name, slot, correct=correct)
+        append(folder, ScoreReturned(slot=number, when=now(), score=score))
+    return number
+
+
+def nearness(folder: Path, name: str, manifest: Manifest, slots: list[Slot]) -> Iterator[Nearness]:
+    """How a submission's file differs from what was sent before, as far as copies of that are here.
+
+    Args:
+        folder: That holds the submissions' folders.
+        name: Of the submission.
+        manifest: Of the submission.
+        slots: Those that were used.
+
+    Yields:
+        One for each slot of the same format whose copy is here and as it was sent.
+
+    Raises:
+        ConfigError: If the format is not to be had here.
+        DataError: If the submission's file is not one of its format.
+    """
+    kept = [slot.sent for slot in slots if slot.sent.format == manifest.format and _is_kept(folder, slot.sent)]
+    if not kept:
+        return
+    plugin = get_format(manifest.format)
+    mine = plugin.read(folder / name / manifest.submission.file)
+    for sent in kept:
+        other = plugin.read(sent_copy(folder, sent))
+        if not other.images.equals(mine.images):
+            continue  # sent for another list
+        found = changes(other, mine)
+        values = [change.mean for change in found.values.values()]
+        units = [change.on + change.off for change in found.units.values()]
+        rows = max((change.rows for change in found.classes.values()), default=None)
+        yield Nearness(
+            sent.slot,
+            va=sum(values) / len(values) if values else None,
+            expression=rows / found.rows if rows is not None else None,
+            au=sum(units) / (len(units) * found.rows) if units else None,
+        )
+
+
+def sent_copy(folder: Path, sent: Sent) -> Path:
+    """Where the copy of a file that was sent lies."""
+    return folder / sent.name / OUTPUTS / SENT / f"slot-{sent.slot}"
+
+
+def _is_kept(folder: Path, sent: Sent) -> bool:
+    try:
+        return official_digest(sent_copy(folder, sent)) == sent.sha256
+    except (DataError, ValueError):  # a name with a NUL byte is no path
+        return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file or a folder of files; what a kill left of an earlier copy is replaced."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)

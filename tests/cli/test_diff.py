@@ -1,0 +1,117 @@
+"""`abawkit diff` as a user meets it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from abawkit.cli.app import app
+
+HEADER = "image,valence,arousal,expression,aus"
+COUNT = 24
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    """Runs a command in this process, and checks its exit code."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "100"})
+    assert result.exit_code == code, f"{arguments}\n{result.stdout}\n{result.stderr}\n{result.exception!r}"
+    return result
+
+
+def text(header: str = HEADER, **rows: str) -> str:
+    """A file of 24 rows of four videos, of which these, by number as ``row3``, end otherwise."""
+    usual = [
+        f"{k / 24:.3f},{-k / 24:.3f},{k % 8},{','.join(str((k + unit) % 2) for unit in range(12))}"
+        for k in range(COUNT)
+    ]
+    ends = [rows.get(f"row{k}", end) for k, end in enumerate(usual)]
+    return "\n".join([header, *(f"v{k % 4}/{k:05}.jpg,{end}" for k, end in enumerate(ends)), ""])
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Two submissions of which the second has other answers in two rows of one video."""
+    paths = tmp_path / "a.txt", tmp_path / "b.txt"
+    paths[0].write_text(text())
+    paths[1].write_text(text(row2=f"0.583,-0.083,7,{'1,' * 11}1", row6=f"0.250,-0.250,7,{'0,1,' * 5}0,1"))
+    return paths
+
+
+def test_what_changed_is_counted_by_row_video_class_and_unit(files: tuple[Path, Path]) -> None:
+    shown = [" ".join(line.split()) for line in run("diff", *files).stdout.splitlines()]
+    for line in (
+        "rows 2 24 8.3 %",
+        "videos 1 4 25.0 %",
+        "rows: VA 1 24 4.2 %",
+        "rows: expressions 2 24 8.3 %",
+        "rows: AUs 1 24 4.2 %",
+        "valence 0.020833 0.500000 0.9383",
+        "arousal 0.000000 0.000000 1.0000",
+        "Disgust Other 1",
+        "Surprise Other 1",
+        "AU1 1 0 4.2 %",
+        "AU2 0 0 0.0 %",
+        "v2 2 6",
+    ):
+        assert line in shown, "\n".join(shown)
+
+
+def test_json_has_the_same_counts(files: tuple[Path, Path]) -> None:
+    out = json.loads(run("diff", *files, "--json").stdout)
+    assert (out["rows"], out["rows_changed"], out["videos"]) == (24, 2, 4)
+    assert out["videos_changed"] == [{"video": "v2", "rows_changed": 2, "rows": 6}]
+    assert out["rows_by_answer"] == {"va": 1, "expression": 2, "au": 1}
+    assert out["units"]["AU1"] == {"on": 1, "off": 0}
+    assert out["scores"] is None
+
+
+def test_identical_submissions_are_said_to_be(files: tuple[Path, Path]) -> None:
+    assert run("diff", files[0], files[0]).stdout == "identical: all 24 rows say the same\n"
+
+
+def test_with_truth_both_are_scored_and_noise_is_called_noise(files: tuple[Path, Path], tmp_path: Path) -> None:
+    truth = tmp_path / "truth.txt"
+    truth.write_text(text("image"))
+    shown = run("diff", *files, "--truth", truth).stdout
+    assert "Score, official protocol" in shown
+    assert "within noise: the interval of the gain" in shown
+    out = json.loads(run("diff", *files, "--truth", truth, "--json").stdout)["scores"]
+    assert out["score"]["first"]["value"] == pytest.approx(3.0)
+    gain = out["score"]["difference"]
+    assert gain["value"] == pytest.approx(out["score"]["second"]["value"] - 3)
+    assert gain["low"] < 0 <= gain["high"]
+    assert out["within_noise"]
+
+
+def test_a_real_difference_is_said_to_be_one(files: tuple[Path, Path], tmp_path: Path) -> None:
+    truth = tmp_path / "truth.txt"
+    truth.write_text(text("image"))
+    files[1].write_text(text(**{f"row{k}": f"{-k / 24:.3f},0,{(k + 1) % 8},{'0,' * 11}0" for k in range(COUNT)}))
+    assert "the first is better: the interval of the gain" in run("diff", *files, "--truth", truth).stdout
+
+
+def test_submissions_for_two_lists_are_refused(files: tuple[Path, Path]) -> None:
+    files[1].write_text(files[1].read_text().replace("v3/00003.jpg", "v3/00004.jpg"))
+    shown = run("diff", *files, code=3).stderr
+    assert "row 4 is 'v3/00003.jpg' in the first and 'v3/00004.jpg' in the second" in shown
+
+
+def test_a_folder_with_a_recipe_stands_for_what_it_wrote(files: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "outputs").mkdir(parents=True)
+    (folder / "recipe.toml").touch()
+    assert f"`abawkit submit {folder}` writes it" in run("diff", files[0], folder, code=3).stderr
+    files[1].rename(folder / "outputs/predictions.txt")
+    out = json.loads(run("diff", files[0], folder, "--json").stdout)
+    assert (out["second"], out["rows_changed"]) == (str(folder / "outputs/predictions.txt"), 2)
+
+
+def test_compound_expressions_are_compared_but_not_with_truth(tmp_path: Path) -> None:
+    for name, index in (("a", 0), ("b", 6)):
+        header = "image_location,Fearfully_Surprised,Happily_Surprised,Sadly_Surprised,Disgustedly_Surprised"
+        header += ",Angrily_Surprised,Sadly_Fearful,Sadly_Angry"
+        (tmp_path / name).write_text(f"{header}\nv/1.jpg,{index}\nw/1.jpg,3\n")
+    given = [tmp_path / "a", tmp_path / "b", "--format", "abaw7-ce"]
+    assert "Fearfully_Surprised" in run("diff", *given).stdout
+    assert "no interval for compound" in run("diff", *given, "--truth", tmp_path / "a", code=2).stderr

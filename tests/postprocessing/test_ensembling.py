@@ -1,0 +1,122 @@
+"""Weights as they are typed, and weights that are fitted: what they gain on videos that they were not fitted on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from abawkit.errors import ConfigError, DataError
+from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.columns import assembled
+from abawkit.postprocessing.ensembling import fitted_ensemble, given_weights
+from abawkit.postprocessing.members import StoredMember, columns_digest
+from abawkit.postprocessing.weights import fit_weights
+from abawkit.scoring.score import scored_rows
+from abawkit.tables import Annotations
+
+VIDEOS, LENGTH = 10, 30
+N = VIDEOS * LENGTH
+IMAGES = pa.array([f"v{row // LENGTH}/{row % LENGTH:05d}.jpg" for row in range(N)])
+
+
+def truth(seed: int = 0) -> Annotations:
+    rng = np.random.default_rng(seed)
+    everywhere, nowhere = np.ones(N, dtype=bool), np.zeros(N, dtype=bool)
+    return Annotations(
+        images=IMAGES,
+        lines=np.arange(2, N + 2),
+        va=rng.uniform(-1, 1, (N, 2)),
+        expression=rng.integers(0, 8, N).astype(np.int8),
+        au=rng.integers(0, 2, (N, 12)).astype(np.int8),
+        va_valid=everywhere,
+        expression_valid=everywhere,
+        au_valid=everywhere,
+        va_partial=nowhere,
+        au_partial=nowhere,
+    )
+
+
+def member(key: str, seed: int, skill: float = 0.0) -> StoredMember:
+    rng, annotated = np.random.default_rng(seed), truth()
+    va = np.clip(2 * skill * annotated.va + rng.normal(0, 0.4, (N, 2)), -1, 1)
+    expression = skill * np.eye(8)[annotated.expression] + (1 - skill) * rng.dirichlet(np.ones(8), N)
+    au = skill * annotated.au + (1 - skill) * rng.uniform(0, 1, (N, 12))
+    columns: dict[Task, np.ndarray] = {"va": va, "expression": expression, "au": au}
+    said = assembled(IMAGES, {task: column.astype(np.float32) for task, column in columns.items()})
+    return StoredMember(Path(f"{key}.npz"), said, TASKS, columns_digest(said, TASKS), key)
+
+
+MEMBERS = [member("good", 1, 0.3), member("fair", 2, 0.2), member("noise", 3)]
+
+
+def test_fitted_weights_are_those_of_all_videos_and_each_video_is_judged_by_weights_of_others() -> None:
+    found = fitted_ensemble(MEMBERS, truth(), draws=200)
+    assert found.rule.weights == fit_weights(MEMBERS, truth(), scored_rows(truth()))
+    assert found.cross_fitted["score"].value <= found.in_sample["score"] + 0.01
+    assert found.difference["score"].low > 0
+    assert found.notes == ()
+
+
+def test_weights_of_members_that_know_nothing_gain_nothing_on_average() -> None:
+    gains = []
+    for seed in range(12):
+        annotated = truth(100 + seed)
+        noise = [member("a", 2 * seed + 10), member("b", 2 * seed + 11)]
+        gains.append(fitted_ensemble(noise, annotated, draws=20).difference["score"].value)
+    assert np.mean(gains) < 2 * np.std(gains) / np.sqrt(len(gains))
+
+
+def test_tasks_below_the_floor_or_of_one_member_keep_the_mean_and_it_is_said_why() -> None:
+    annotated = truth()
+    few = replace(annotated, expression_valid=np.arange(N) % LENGTH < 2)
+    only_va = [MEMBERS[0], replace(MEMBERS[1], tasks=("va", "expression"))]
+    found = fitted_ensemble(only_va, few, draws=20)
+    assert set(found.rule.weights) == {"va"}
+    assert found.notes == (
+        "weights of expression: left alone, annotated in fewer than 25 rows or 3 videos",
+        "weights of au: left alone, one member knows it",
+    )
+
+
+def test_members_of_other_rows_are_refused() -> None:
+    with pytest.raises(DataError, match=r"good\.npz: its 300 rows are not the 299 of the annotations"):
+        fitted_ensemble(MEMBERS, truth().select(np.arange(N - 1)))
+
+
+# weights as they are typed
+
+
+def test_a_number_for_each_member_in_their_order() -> None:
+    assert given_weights(["au=2,1,0", "va=0.5,1e-1,.25"], MEMBERS) == {
+        "au": {"good": 2, "fair": 1, "noise": 0},
+        "va": {"good": 0.5, "fair": 0.1, "noise": 0.25},
+    }
+    assert given_weights([], MEMBERS) == {}
+
+
+def test_a_member_that_does_not_know_a_task_has_no_weight_in_it() -> None:
+    va = replace(MEMBERS[1], tasks=("va",))
+    assert given_weights(["au=2,0,1"], [MEMBERS[0], va, MEMBERS[2]]) == {"au": {"good": 2, "noise": 1}}
+    with pytest.raises(ConfigError, match=r"fair\.npz does not know au; its weight must be 0"):
+        given_weights(["au=2,1,1"], [MEMBERS[0], va, MEMBERS[2]])
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["va=1,1"], "got 2 numbers for 3 members"),
+        (["va"], "got '', expected numbers from 0 up"),
+        (["va=1,x,1"], "got 'x', expected numbers from 0 up"),
+        (["va=1,nan,1"], "got 'nan', expected numbers from 0 up"),
+        (["va=1,inf,1"], "got 'inf', expected numbers from 0 up"),
+        (["va=1,-1,1"], "got '-1', expected numbers from 0 up"),
+        (["va=0,0,0"], "got no weight above 0"),
+        (["valence=1,1,1"], "'valence' is no task; give one of va, expression, au"),
+        (["va=1,1,1", "va=1,1,1"], "'va' is weighed twice"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        given_weights(texts, MEMBERS)

@@ -1,0 +1,49 @@
+"""What goes in beside the recipe, and how work is shared out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from abawkit.submissions import inputs
+from abawkit.submissions.inputs import Means, frames_digest
+
+
+def test_the_digest_of_frames_is_of_names_sizes_and_times(tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for name in ("1.jpg", "2.jpg"):
+        (folder / name).write_bytes(b"abc")
+        os.utime(folder / name, (1, 1))
+    images = ["v/1.jpg", "v/2.jpg", "v/absent.jpg"]
+    whole = frames_digest(tmp_path, images)
+    assert frames_digest(tmp_path, images) == whole
+    assert frames_digest(tmp_path, images[::-1]) != whole
+    os.utime(folder / "1.jpg", (1, 2))
+    assert frames_digest(tmp_path, images) != whole
+    (folder / "1.jpg").write_bytes(b"abcd")
+    os.utime(folder / "1.jpg", (1, 1))
+    assert frames_digest(tmp_path, images) != whole
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    (moved / "v/1.jpg").write_bytes(b"abc")
+    os.utime(moved / "v/1.jpg", (1, 1))
+    assert frames_digest(moved, images) == whole
+
+
+@pytest.mark.parametrize(
+    ("processors", "wanted", "means", "expected"),
+    [
+        (2, 3, Means(), (2, 1)),
+        (16, 3, Means(), (3, 5)),
+        (64, 5, Means(), (4, 16)),
+        (64, 5, Means(jobs=8), (5, 12)),
+        (1, 5, Means(), (1, 1)),
+        (4, 2, Means(jobs=1), (1, 4)),
+        (4, 2, Means(threads=7), (2, 7)),
+    ],
+)
+def test_processors_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, means: Means, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(inputs, "processors", lambda: processors)
+    assert means.share(wanted) == expected
