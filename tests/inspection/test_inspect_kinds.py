@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError
+from abawkit.formats.base import get_format
+from abawkit.formats.output import write_submission
 from abawkit.inspection import inspect
 from abawkit.inspection.report import Inspection, Record, plain
 from abawkit.training.run import Trained
@@ -120,3 +122,22 @@ def test_a_pipe_or_another_encoding_in_a_run_is_a_problem(trained: Trained, tmp_
     (run / name).unlink()
     os.mkfifo(run / name)
     assert any(name in problem for problem in inspect(run).problems)
+
+
+def test_the_folder_of_a_submission_stands_for_what_it_wrote(predicted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "outputs").mkdir(parents=True)
+    (folder / "recipe.toml").write_text('summary = "mine"\n')
+    with pytest.raises(DataError, match=r"was not made yet; `abawkit submit` makes it"):
+        inspect(folder)
+    for path in predicted.parent.iterdir():
+        shutil.copy(path, folder / "outputs")
+    found = inspect(folder)
+    assert (found.kind, found.problems) == ("submission", [])
+    assert found.path == folder / "outputs/predictions.txt"
+
+
+def test_a_folder_with_a_file_a_video_is_a_submission(submission: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    write_submission(folder, get_format("abaw3-va").encode(get_format("abaw7").read(submission)))
+    assert inspect(folder).facts["formats"] == ["abaw3-va"]
