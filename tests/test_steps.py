@@ -60,9 +60,10 @@ def test_a_signal_asks_each_command_once_and_waits_for_all(tmp_path: Path, numbe
     program.chmod(0o755)
     names = [tmp_path / "first", tmp_path / "second"]
     text = f"""
-import sys
+import signal, sys
 from abawkit.errors import StoppedError
 from abawkit.steps import run_together
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without it
 sys.executable = {str(program)!r}
 try:
     run_together([["train", {str(names[0])!r}], ["train", {str(names[1])!r}]], print)
@@ -76,7 +77,11 @@ except KeyboardInterrupt:
     # Ctrl-C in a terminal goes to every process of the foreground group, which is that of the caller alone.
     assert all(os.getpgid(pid) != os.getpgid(caller.pid) for pid in pids)
     caller.send_signal(number)
-    caller.wait(timeout=20)
+    try:
+        caller.wait(timeout=20)
+    finally:
+        caller.kill()
+        caller.wait()
     assert [name.with_suffix(".ended").read_text() for name in names] == ["saved\n", "saved\n"]
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     assert caller.returncode == 128 + number
