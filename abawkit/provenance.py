@@ -1,7 +1,11 @@
-"""Where results come from: the commit that is checked out."""
+"""Where results come from: the commit that is checked out, and the package's own code."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
+
+import abawkit
+from abawkit.files import sha256, sha256_of
 
 
 def git_commit(folder: Path) -> str | None:
@@ -15,3 +19,11 @@ def git_commit(folder: Path) -> str | None:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+@cache
+def code_digest() -> str:
+    """Of the package's own files, the native operators among them: a version's number says little between releases."""
+    root = Path(abawkit.__file__).parent
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".so", ".toml"))
+    return sha256("\n".join(f"{path.relative_to(root)} {sha256_of(path)}" for path in files).encode())[:16]

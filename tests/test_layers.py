@@ -12,7 +12,8 @@ ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
     ("labels", "choices", "errors"),
-    ("names", "files", "provenance"),
+    ("names", "files"),
+    ("provenance",),
     ("tables",),
     ("formats", "metrics", "frames"),
     ("curation", "synth"),

@@ -13,8 +13,8 @@ from abawkit.postprocessing.case import truth_digest
 from abawkit.postprocessing.members import StoredMember, read_probabilities, write_probabilities
 from abawkit.postprocessing.result import Tuning
 from abawkit.postprocessing.search import calibrate, tune
+from abawkit.provenance import code_digest
 from abawkit.tables import Annotations, Predictions
-from abawkit.training.record import code_digest
 
 Fit = Callable[[Sequence[StoredMember], Annotations, Protocol], Tuning]
 

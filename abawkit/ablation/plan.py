@@ -7,12 +7,12 @@ Strict against per-task curation is the comparison that was never published, and
 - both start from the same weights, take the same recipe, and are judged after their last epoch: to take the best epoch
   would fit each to the validation rows, and the one with more epochs more;
 - strict curation is trained twice. It keeps fewer rows, so that as many epochs are fewer steps: a difference could come
-  from the rows or from the length of training. The second row has as many steps as the base, its learning rate the same
-  function of the step, and so sees each of its rows more often. What is left is what the dropped rows are worth: in as
-  many steps of as many rows strict curation even sees more labels, as none of its rows lacks one, but fewer faces.
+  from the rows or from the length of training. The second row has as many steps as the base, and the same learning rate
+  at each, but for rounding up to whole epochs; it so sees each of its rows more often. What is left is what the dropped
+  rows are worth: in as many steps of as many rows strict curation even sees more labels, as none of its rows lacks one,
+  but fewer faces.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -149,19 +149,20 @@ def variants(base: Recipe, rows: int, strict_rows: int) -> list[Variant]:
 
 
 def same_steps(base: Recipe, rows: int, fewer: int) -> tuple[str, ...]:
-    """Changes that give training on fewer rows as many steps, rounded up to whole epochs, and the same learning rates.
+    """Changes that give training on fewer rows as many steps, and the same learning rate at each.
+
+    Steps are rounded up to whole epochs; where that adds some, a cosine falls as much later.
 
     Args:
         base: The recipe.
         rows: Rows that it is trained on.
         fewer: Rows of the training that the changes are for.
     """
-    ratio = _steps(rows, base.batch_size) / _steps(fewer, base.batch_size)
+    steps, fewer_steps = _steps(rows, base.batch_size), _steps(fewer, base.batch_size)
     return (
-        f"heads.epochs={math.ceil(base.heads.epochs * ratio)}",
-        f"all.epochs={math.ceil(base.all.epochs * ratio)}",
-        f"schedule.warmup_epochs={base.schedule.warmup_epochs * ratio!r}",
-        f"schedule.decay={base.schedule.decay ** (1 / ratio)!r}",
+        f"heads.epochs={-(-base.heads.epochs * steps // fewer_steps)}",
+        f"all.epochs={-(-base.all.epochs * steps // fewer_steps)}",
+        f"schedule.warmup_epochs={base.schedule.warmup_epochs * steps / fewer_steps!r}",
     )
 
 
@@ -179,6 +180,11 @@ def _checked(base: Recipe, source: str) -> Recipe:
     if not base.losses.attention or base.losses.attention_kind != "diversity":
         kind = base.losses.attention_kind if base.losses.attention else "none"
         problems.append(f"losses: the attention loss is {kind}, expected diversity; its other kinds are variants")
+    if base.schedule.name == "exponential":
+        problems.append(
+            "schedule.name: got exponential, which falls once an epoch; with fewer rows an epoch has fewer steps, and "
+            "strict curation in as many steps would not have the base's learning rates. Expected cosine or constant"
+        )
     if problems:
         raise ConfigError("\n".join([*(f"{source}: {p}" for p in problems), "give an ablation another recipe"]))
     return base

@@ -103,6 +103,7 @@ def notes(networks: Networks, choices: Choices, protocol: Protocol, videos: int)
     base, strict = (next(run for run in networks.plan if run.variant == name) for name in ("base", "strict"))
     longer = next(run for run in networks.plan if run.variant == "strict-steps")
     apart = [f"{run.steps:,}" for run in networks.plan if run.variant == "single-tasks" and run.seed == base.seed]
+    rounding = "" if longer.steps == base.steps else " but for rounding up to whole epochs"
     start = "the given weights" if choices.weights else _STAND_IN
     count = len(choices.seeds)
     several = f"; the deviation is that of a sample of {count}" if count > 1 else ""
@@ -113,8 +114,8 @@ def notes(networks: Networks, choices: Choices, protocol: Protocol, videos: int)
         "epoch: no epoch was chosen by its score. Where knobs are fitted, the figures are cross-fitted: each video is "
         "decided by a rule that was fitted on others.",
         f"Strict curation keeps {strict.rows:,} training rows: {strict.steps:,} optimiser steps in the same epochs, "
-        f"where the base takes {base.steps:,}; the other row takes {longer.steps:,}, with the base's learning rates. A "
-        f"network a task takes the base's epochs over the rows of its task, {', '.join(apart)} steps.",
+        f"where the base takes {base.steps:,}; the other row takes {longer.steps:,}, with the base's learning rates"
+        f"{rounding}. A network a task takes the base's epochs over the rows of its task, {', '.join(apart)} steps.",
         f"All start from {start}. Seeds ({', '.join(map(str, choices.seeds))}) vary the heads' first weights, the "
         f"order of rows and augmentation{several}.",
         "To the base: the mean difference by seed; the interval holds 95 % of what other draws of videos and seeds "

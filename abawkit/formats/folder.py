@@ -35,6 +35,7 @@ class _Video(NamedTuple):
     name: str
     rows: Rows
     lines: int  # how many frames it answers, those with defects too
+    first: int  # line of frame 1: 2, or 1 in a file without a header
 
 
 class FolderOfVideos:
@@ -109,7 +110,7 @@ class FolderOfVideos:
             DataError: If `path` is no folder, or the list has a name that is not ``VIDEO/00001.jpg``.
         """
         videos, problems = self._videos(path, missing=False)
-        answered = {video.name: video.lines for video in videos}
+        answered = {video.name: video for video in videos}
         unread = {problem.file for problem in problems} - {f"{video}{SUFFIX}" for video in answered}
         for video, listed in listed_frames(frames).items():
             last, file = int(listed[-1]), f"{video}{SUFFIX}"
@@ -117,13 +118,13 @@ class FolderOfVideos:
                 if file not in unread:
                     problems.append(Problem(0, "", f"file missing: its video is listed up to frame {last:,}", file))
                 continue
-            lines = answered.pop(video)
+            _, _, lines, first = answered.pop(video)
             if 0 < lines < last:
                 what = f"got lines for {lines:,} frames, expected {last:,}: line k + 1 is frame k"
-                problems.append(Problem(lines + 2, "", what, file))
+                problems.append(Problem(lines + first, "", what, file))
             elif lines > last == len(listed):
                 what = f"got lines for {lines:,} frames, the list has {last:,} of this video"
-                problems.append(Problem(last + 2, "", what, file))
+                problems.append(Problem(last + first, "", what, file))
         problems += [Problem(0, "", "the list has no frame of this video", f"{video}{SUFFIX}") for video in answered]
         return sorted(problems, key=lambda problem: (problem.file, problem))
 
@@ -192,7 +193,7 @@ class FolderOfVideos:
         lines = content.count(b"\n") - headed
         if not lines:
             problems.append(Problem(2, "", "holds a header and no lines", file.name))
-        return _Video(file.name.removesuffix(SUFFIX), rows, lines), problems
+        return _Video(file.name.removesuffix(SUFFIX), rows, lines, 1 + headed), problems
 
 
 def _file_defect(file: Path) -> str | None:

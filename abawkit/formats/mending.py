@@ -11,6 +11,9 @@ from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, shortened
 from abawkit.names import IMAGE_SUFFIXES
 
 _CANONICAL = {"image": r'[^,\s"](?:[^,"]*[^,\s"])?', "real": r'[^,\s"]+', "integer": "(?:0|[1-9][0-9]*)"}
+_SHORT = {"v": "valence", "a": "arousal", "e": "expression", "au": "aus"} | {
+    name.lower(): "image" for name in IMAGE_HEADERS
+}
 
 
 @dataclass(frozen=True)
@@ -148,28 +151,35 @@ def _is_row(line: str, columns: Sequence[Column]) -> bool:
 def _meant(line: str, header: str, columns: Sequence[Column]) -> tuple[bool, str]:
     """Whether a header can only be meant as the official one; if not, why, where that needs saying.
 
-    A header that names a column in another's place says that columns were swapped. Whether they were can't be told.
+    It can where its names are those of the official header, or those of the columns, each in its place. Names at the
+    end may be absent, names may be short, and commas may follow. A name in another's place says that columns were
+    swapped, and any other word that they hold something else: the cells don't tell.
     """
-    places: dict[str, set[int]] = {}
-    for names in (header.split(","), [column.name for column in columns]):
-        for place, name in enumerate(names):
-            places.setdefault(_key(name), set()).add(place)
-    fields = [_bare(cell) for cell in line.split(",")]
-    for place, name in enumerate(fields):
-        key = _key(name)
-        # What no column is called may be short for one: V, A and E are.
-        meant = places.get(key) or set().union(*(at for full, at in places.items() if key and full.startswith(key)))
-        if meant and place not in meant:
+    forms = [header.split(","), [column.name for column in columns]]
+    names = [_bare(cell) for cell in line.rstrip(", \t").split(",")]
+    for place, name in enumerate(names):
+        places = {at for form in forms for at, official in enumerate(form) if _key(official) == _key(name)}
+        if places and place not in places:
             reason = f"the header has '{shortened(name)}' in another place than the official one"
             return False, f"{reason}; whether the columns are in another order too can't be told"
-    if columns[0].kind == "image":
-        return fields[0].lower() in {name.lower() for name in IMAGE_HEADERS}, ""
-    return any(_key(name) in places for name in fields), ""
+    agreed, form = max(((_agreed(names, form), form) for form in forms), key=lambda pair: pair[0])
+    if agreed in {0, len(names)}:
+        return agreed > 0, ""  # where none agrees, the format says that it is no header of its own
+    got = f"'{shortened(names[agreed])}'" if names[agreed] else "nothing"
+    wanted = f"'{form[agreed]}'" if agreed < len(form) else "no name"
+    return False, f"the header has {got} where the official one has {wanted}; what the column holds can't be told"
+
+
+def _agreed(names: list[str], form: list[str]) -> int:
+    """How many names, from the first, are those of a form."""
+    pairs = enumerate(zip(names, form, strict=False))
+    return next((at for at, (name, official) in pairs if _key(name) != _key(official)), min(len(names), len(form)))
 
 
 def _key(name: str) -> str:
-    """A column's name without what differs between systems: ``AU01`` and ``au1`` are one."""
-    return re.sub(r"(?<=au)0+(?=[0-9])", "", _bare(name).lower())
+    """A column's name without what differs between systems: ``AU01`` and ``au 1`` are one, so are all of images."""
+    key = re.sub(r"(?<=au)0+(?=[0-9])", "", re.sub(r"\s", "", _bare(name)).lower())
+    return _SHORT.get(key, key)
 
 
 def _bare(cell: str) -> str:

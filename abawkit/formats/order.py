@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 
 from abawkit.errors import Problem
 from abawkit.formats.increasing import longest_increasing
@@ -25,8 +26,8 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     """
     if rows.images.equals(frames.images):
         return []
-    listed = {key: row for row, key in enumerate(_keys(frames))}
-    position = np.array([listed.get(key, -1) for key in _keys(rows)], dtype=np.int64)
+    listed = {key: row for row, key in enumerate(keys_of(frames.images))}
+    position = np.array([listed.get(key, -1) for key in keys_of(rows.images)], dtype=np.int64)
     known = np.flatnonzero(position >= 0)
     kept = known[longest_increasing(position[known])]
     moved = np.setdiff1d(known, kept)
@@ -46,8 +47,9 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     return problems
 
 
-def _keys(rows: FrameList) -> list[tuple[str, int]]:
-    return list(zip(rows.images.to_pylist(), occurrences(rows.images).tolist(), strict=True))
+def keys_of(images: pa.StringArray) -> list[tuple[str, int]]:
+    """What tells rows apart: the image, and how many rows before named it, from 0."""
+    return list(zip(images.to_pylist(), occurrences(images).tolist(), strict=True))
 
 
 def _extra(rows: FrameList, times: Counter[str], row: int) -> Problem:

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from abawkit.errors import Problem
 from abawkit.formats.increasing import always_increasing, longest_increasing
+from abawkit.formats.order import keys_of
 from abawkit.formats.rows import REAL, shortened
-from abawkit.tables import Array, occurrences, videos_of
+from abawkit.tables import Array, videos_of
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,10 @@ def order_of(rows: list[str], listed: pa.StringArray) -> Order | None:
     images = pa.array(names, pa.string())
     if images.equals(listed) or Counter(names) != Counter(listed.to_pylist()):
         return None
-    place = {key: row for row, key in enumerate(_keys(listed))}
-    places = np.array([place[key] for key in _keys(images)], dtype=np.int64)
+    place = {key: row for row, key in enumerate(keys_of(listed))}
+    places = np.array([place[key] for key in keys_of(images)], dtype=np.int64)
     moved = np.setdiff1d(np.arange(len(rows)), longest_increasing(places))
     return Order(np.argsort(places), moved, _doubts(rows, names, places))
-
-
-def _keys(images: pa.StringArray) -> list[tuple[str, int]]:
-    return list(zip(images.to_pylist(), occurrences(images).tolist(), strict=True))
 
 
 def _doubts(rows: list[str], names: list[str], places: Array) -> list[Problem]:

@@ -17,8 +17,9 @@ from abawkit.labels import TASKS
 from abawkit.postprocessing.members import StoredMember, read_members, write_probabilities
 from abawkit.postprocessing.outputs import decided, outputs, write_outputs
 from abawkit.postprocessing.rule import apply_rule, read_rule, write_rule
+from abawkit.provenance import code_digest
 from abawkit.submissions.evaluation import evaluate
-from abawkit.submissions.fitting import command, fit
+from abawkit.submissions.fitting import command, fit, fits
 from abawkit.submissions.manifest import Validation
 from abawkit.submissions.networks import Predicted, prediction_manifest
 from abawkit.submissions.prepared import Place, Prepared
@@ -60,6 +61,7 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided
     files += [crossfitted] if made.tasks == TASKS else []
     made_of = {
         "abawkit": abawkit.__version__,
+        "code": code_digest(),
         "decisions": made.recipe.decisions.model_dump(mode="json"),
         "epoch": made.recipe.epoch,
         "members": _digests(predicted.validation, place),
@@ -77,7 +79,7 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided
 
 def _fit(made: Prepared, paths: list[Path], place: Place) -> Validation:
     out, decisions = place.outputs, made.recipe.decisions
-    if decisions.fitted:
+    if fits(decisions, made.tasks):
         place.means.say(f"$ abawkit {shlex.join(command(made, paths, out / RULE))}")
     members = read_members(paths)
     truth = made.opened.curated.splits["validation"].annotations
@@ -107,6 +109,7 @@ def write_official(made: Prepared, predicted: Predicted, decisions: Decided, pla
     path = place.outputs / (f"{OFFICIAL}.txt" if plugin.container == "file" else OFFICIAL)
     made_of = {
         "abawkit": abawkit.__version__,
+        "code": code_digest(),
         "rule": decisions.digest,
         "members": _digests(predicted.test, place),
         "list": made.opened.frame_list.digest,

@@ -52,7 +52,7 @@ def evaluate(
     return Validation(
         protocol=protocol,
         tasks=list(tasks),
-        fitted=recipe.decisions.fitted,
+        fitted=fitted.folds > 0,
         folds=fitted.folds,
         crossfitted=_score(truth, mine, protocol),
         interval=_range(score_interval(truth, mine, protocol)),

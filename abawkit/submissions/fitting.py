@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from abawkit.labels import TASKS, Task
+from abawkit.labels import Task
 from abawkit.postprocessing.members import StoredMember
 from abawkit.postprocessing.rule import Rule, apply_rule
 from abawkit.submissions.prepared import Prepared
@@ -34,6 +34,16 @@ class Fitted:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
+def calibrated(decisions: Decisions, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """The scored tasks that are calibrated; a recipe may name others, which its format does not hold."""
+    return tuple(task for task in tasks if task in decisions.calibration)
+
+
+def fits(decisions: Decisions, tasks: Sequence[Task]) -> bool:
+    """Whether anything is fitted on validation, for these scored tasks."""
+    return decisions.searched or bool(calibrated(decisions, tasks))
+
+
 def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decisions, tasks: Sequence[Task]) -> Fitted:
     """Fits what a recipe asks for.
 
@@ -46,15 +56,14 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
     Raises:
         DataError: If the members' rows are not those of the truth, or there are too few videos for two folds.
     """
-    calibration = tuple(task for task in tasks if task in decisions.calibration)
-    if not (decisions.searched or calibration):
+    if not fits(decisions, tasks):
         plain = apply_rule(Rule(), members, tasks)
         return Fitted(Rule(), plain, plain)
     from abawkit.postprocessing.search import calibrate, tune
 
     shared: dict[str, Any] = {
         "tasks": tuple(tasks),
-        "calibration": calibration,
+        "calibration": calibrated(decisions, tasks),
         "protocol": decisions.protocol,
         "folds": decisions.folds,
     }
@@ -70,13 +79,14 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
 def command(made: Prepared, probabilities: Sequence[Path], rule: Path) -> list[str]:
     """The command that fits the same rule by hand."""
     decisions = made.recipe.decisions
+    chosen = calibrated(decisions, made.tasks)
     options = []
     if decisions.searched:
         options += ["--no-smoothing"] if decisions.smoothing == "none" else []
         options += ["--no-weights"] if decisions.weights == "mean" else []
-        options += ["--no-calibration"] if not decisions.calibration else []
-    if set(decisions.calibration) != set(TASKS):
-        options += [part for task in decisions.calibration for part in ("--tasks", task)]
+        options += ["--no-calibration"] if not chosen else []
+    if chosen != made.tasks:
+        options += [part for task in chosen for part in ("--tasks", task)]
     options += ["--folds", str(decisions.folds), "--protocol", decisions.protocol]
     name = "tune" if decisions.searched else "calibrate"
     truth = str(made.opened.inputs.data)

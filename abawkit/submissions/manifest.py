@@ -17,7 +17,8 @@ _MAX_BYTES: Final = 1 << 24
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Text = Annotated[str, Field(max_length=10_000)]
+MOST_CHARACTERS: Final = 10_000
+Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 
 
 class _Part(BaseModel):
@@ -96,11 +97,21 @@ class Validation(_Part):
 
 
 class TrainedNetwork(_Part):
-    """One network: its run, its seed, and the SHA-256 of the file of weights that was used."""
+    """One network.
+
+    Attributes:
+        name: Of its run.
+        seed: Its seed.
+        sha256: Of the file of weights that was used.
+        code: Digest of the code that trained it, as its run says; None where that says nothing.
+        git: Commit that it was trained at, likewise.
+    """
 
     name: Text
     seed: Count
     sha256: Digest
+    code: Text | None = None
+    git: Text | None = None
 
 
 class Written(_Part):

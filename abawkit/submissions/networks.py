@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
+from abawkit.provenance import code_digest
 from abawkit.submissions.inputs import Means
 from abawkit.submissions.plan import PlannedMember, PlannedRun
 from abawkit.submissions.prepared import Place, Prepared
@@ -41,7 +42,10 @@ def weights_file(run: PlannedRun, epoch: Epoch, place: Place) -> Path:
 
 
 def training_step(run: PlannedRun, made: Prepared, place: Place) -> Step:
-    """What training one network depends on, and leaves."""
+    """What training one network depends on, and leaves.
+
+    Its code is left out: hours are not spent again on every change of it. The manifest says which code it was.
+    """
     made_of = {
         "abawkit": abawkit.__version__,
         "recipe": run.resolved(),
@@ -121,6 +125,7 @@ def prediction_step(member: PlannedMember, split: Split | None, made: Prepared, 
         rows = {"list": opened.frame_list.digest, "frames": opened.frames_digest, "format": opened.plugin.name}
     made_of = {
         "abawkit": abawkit.__version__,
+        "code": code_digest(),
         "networks": [network_digest(run, made, place) for run in member.runs],
         "missing": opened.inputs.missing,
         **rows,

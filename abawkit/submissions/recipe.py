@@ -74,11 +74,6 @@ class Decisions(_Section):
         """Whether `abawkit tune` decides."""
         return self.weights == "fitted" or self.smoothing == "tuned"
 
-    @property
-    def fitted(self) -> bool:
-        """Whether anything is fitted on validation."""
-        return self.searched or bool(self.calibration)
-
 
 class SubmissionRecipe(_Section):
     """Every choice of a submission.

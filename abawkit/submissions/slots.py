@@ -12,7 +12,7 @@ from abawkit.scoring.changes import changes
 from abawkit.submissions.decide import official_digest
 from abawkit.submissions.ledger import ScoreReturned, Sent, Slot, append, free_slot, now, read_ledger, slot_of
 from abawkit.submissions.listing import state_of
-from abawkit.submissions.manifest import Manifest, read_manifest
+from abawkit.submissions.manifest import MOST_CHARACTERS, Manifest, read_manifest
 from abawkit.submissions.plan import OUTPUTS
 from abawkit.submissions.recipe import RECIPE
 from abawkit.training.lock import locked
@@ -76,21 +76,16 @@ def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, 
         copies are here.
 
     Raises:
-        ConfigError: If there is no such submission, it was never run, this very file was sent, or no slot is left.
-        DataError: If its file is absent or not the one that was checked; if the ledger is damaged.
+        ConfigError: If there is no such submission, it was never run, this very file was sent, no slot is left, or the
+            note is too long.
+        DataError: If its file is absent, not the one that was checked, or changes meanwhile; if the ledger is damaged.
     """
     path = folder / name
     if Path(name).name != name or not (path / RECIPE).is_file():
         raise ConfigError(f"{path}: no submission of this name; `abawkit submissions` lists them")
-    manifest = read_manifest(path)
-    if manifest is None:
-        raise ConfigError(f"{name}: was never run; `abawkit submit {path} ...` makes its file")
-    if (state := state_of(path, manifest)) != "as written":
-        raise DataError(
-            f"{path / manifest.submission.file}: is {state}, so that it is not the file that was checked; "
-            f"run `abawkit submit {path} ...` again"
-        )
+    _check_note(note)
     with locked(folder):
+        manifest = _checked(path)
         before = read_ledger(folder)
         line = Sent(
             slot=free_slot(before, manifest.submission.sha256, slots),
@@ -104,7 +99,7 @@ def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, 
             note=note,
         )
         near = list(nearness(folder, name, manifest, before))
-        _copy(path / manifest.submission.file, sent_copy(folder, line))
+        _keep(path / manifest.submission.file, folder, line)
         append(folder, line)
     return line, near
 
@@ -183,11 +178,56 @@ def _is_kept(folder: Path, sent: Sent) -> bool:
         return False
 
 
+def _check_note(note: str) -> None:
+    if len(note) > MOST_CHARACTERS:
+        raise ConfigError(f"--note: has {len(note):,} characters, expected at most {MOST_CHARACTERS:,}")
+    try:
+        note.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError("--note: is not UTF-8") from error
+
+
+def _checked(path: Path) -> Manifest:
+    """The manifest of a submission whose file is still the one that was checked."""
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise ConfigError(f"{path.name}: was never run; `abawkit submit {path} ...` makes its file")
+    if (state := state_of(path, manifest)) != "as written":
+        raise DataError(
+            f"{path / manifest.submission.file}: is {state}, so that it is not the file that was checked; "
+            f"run `abawkit submit {path} ...` again"
+        )
+    return manifest
+
+
+def _keep(source: Path, folder: Path, line: Sent) -> None:
+    """Copies the file that is sent; a copy of anything else is removed, and refused."""
+    copy = sent_copy(folder, line)
+    try:
+        _copy(source, copy)
+    except OSError as error:
+        _remove(copy)
+        raise DataError(f"{source}: can't be copied to {copy} ({error}); nothing was noted") from error
+    if not _is_kept(folder, line):
+        _remove(copy)
+        raise DataError(
+            f"{source}: changed while it was copied, so that the copy is not the file that was checked; nothing was "
+            "noted. Wait for `abawkit submit` to end, or run it again"
+        )
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copies a file or a folder of files; what a kill left of an earlier copy is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove(target)
     if source.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)
     else:
         shutil.copyfile(source, target)
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        target.unlink(missing_ok=True)

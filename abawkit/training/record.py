@@ -2,17 +2,15 @@
 
 import platform
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-import abawkit
 from abawkit.curation.table import CuratedSet
-from abawkit.files import sha256, sha256_of, write_json
-from abawkit.provenance import git_commit
+from abawkit.files import write_json
+from abawkit.provenance import code_digest, git_commit
 
 RECIPE: Final = "recipe.toml"
 MANIFEST: Final = "manifest.json"
@@ -40,14 +38,6 @@ def environment(device: torch.device, operators: dict[str, str]) -> dict[str, An
         "ops": operators,
         "git": git_commit(Path.cwd()),
     }
-
-
-@cache
-def code_digest() -> str:
-    """Of the package's own files, the native operators among them: a version's number says little between releases."""
-    root = Path(abawkit.__file__).parent
-    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".so", ".toml"))
-    return sha256("\n".join(f"{path.relative_to(root)} {sha256_of(path)}" for path in files).encode())[:16]
 
 
 def processor_name() -> str:

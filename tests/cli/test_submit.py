@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from abawkit.provenance import code_digest
 from abawkit.scoring.files import score_file
 from abawkit.submissions.inputs import Inputs, Means
 from abawkit.submissions.submit import submit
@@ -128,12 +129,18 @@ def test_a_recipe_that_is_none_is_a_usage_error(run: Run, copy: Path, asked: lis
     assert out["exit_code"] == 2
 
 
+def test_the_manifest_says_which_code_trained_each_network(copy: Path) -> None:
+    networks = json.loads((copy / "manifest.json").read_text())["networks"]
+    assert [network["code"] for network in networks] == [code_digest()] * 2
+
+
 def test_slots_from_the_list_to_the_score(run: Run, copy: Path) -> None:
     here = ["--folder", copy.parent]
     before = answer(run("submissions", *here, "--json"))
     assert [(entry["name"], entry["state"], entry["slots"]) for entry in before["submissions"]] == [
         ("small", "as written", [])
     ]
+    assert "10,001 characters" in run("submissions", "sent", "small", "--note", "n" * 10_001, *here, code=2).stderr
     sent = answer(run("submissions", "sent", "small", "--note", "one", *here, "--json"))
     assert (sent["slot"], sent["note"]) == (1, "one")
     assert "this very file was sent" in run("submissions", "sent", "small", *here, code=2).stderr

@@ -20,6 +20,7 @@ Rows = Callable[..., list[str]]
 Write = Callable[..., Path]
 
 HEADER = "image,valence,arousal,expression,aus"
+NAMED = "image,valence,arousal,expression,AU1,AU2,AU4,AU6,AU7,AU10,AU12,AU15,AU23,AU24,AU25,AU26"
 ROWS = [
     "video1/00001.jpg,0.5,-2.5e-1,3,1,0,0,0,1,0,0,0,0,0,1,0",
     "video1/00008.jpg,-1,0.123456789,7,0,1,0,0,0,0,0,0,0,1,0,1",
@@ -98,15 +99,15 @@ def test_what_has_one_right_answer_is_put_right_and_named_with_its_lines(
     "header",
     [
         "image",
-        "Image,x",
+        "Image,Valence",
         "image_location,valence,arousal,expression,aus",
         "image, valence, arousal, expression, aus",
         '"image","valence","arousal","expression","aus"',
-        "image,valence,arousal,expression,AU1,AU2,AU4,AU6,AU7,AU10,AU12,AU15,AU23,AU24,AU25,AU26",
+        NAMED,
         "image,valence,arousal,expression,au01,au02,au04,au06,au07,au10,au12,au15,au23,au24,au25,au26",
         "image,valence,arousal,expression,aus,,,,,,,,,,,",
         "image,V,A,E,AU",
-        "image,x,y",
+        "image_name,valence,",
     ],
 )
 def test_a_header_of_another_width_or_name_becomes_the_official_one(mend: Mend, header: str) -> None:
@@ -132,6 +133,49 @@ def test_a_header_with_columns_in_another_order_is_refused_as_the_cells_may_be_i
     assert not result.repairs
     assert [problem.line for problem in result.problems] == [1, 1]
     assert any("in another order too can't be told" in problem.message for problem in result.problems)
+
+
+@pytest.mark.parametrize(
+    ("header", "got", "official"),
+    [
+        ("image,x,y", "'x'", "'valence'"),
+        ("image,valence,dominance,expression,aus", "'dominance'", "'arousal'"),
+        ("image,valence,,expression,aus", "nothing", "'arousal'"),
+        ("image,val", "'val'", "'valence'"),
+        ("image,valence,arousal,expression,aus,confidence", "'confidence'", "no name"),
+        ("image,valence,arousal,expression,aus,,x", "nothing", "no name"),
+        (f"{NAMED},AU28", "'AU28'", "no name"),
+    ],
+)
+def test_a_header_with_any_other_word_is_refused_as_its_column_may_hold_something_else(
+    mend: Mend, header: str, got: str, official: str
+) -> None:
+    result = mend(GOOD.replace(HEADER, header))
+    assert not result.repairs
+    assert {problem.line for problem in result.problems} == {1}
+    reason = f"the header has {got} where the official one has {official}; what the column holds can't be told"
+    assert reason in [problem.message for problem in result.problems]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "header", "got", "official"),
+    [
+        (ABAW5Expression(), ABAW7Compound.header, "Fearfully_Surprised", "Neutral"),
+        (ABAW7Compound(), ABAW5Expression.header, "Neutral", "Fearfully_Surprised"),
+        (ABAW5ActionUnits(), ABAW5ActionUnits.header.replace("AU4,AU6", "AU5,AU9"), "AU5", "AU4"),
+        (ABAW5Expression(), ABAW5Expression.header.replace("Other", "Contempt"), "Contempt", "Other"),
+        (ABAW5VA(), "image_location,Neutral,Other", "Neutral", "valence"),
+    ],
+)
+def test_a_header_of_another_track_is_refused_though_the_cells_would_do(
+    mend: Mend, plugin: FlatFile, header: str, got: str, official: str
+) -> None:
+    row = ",".join("1" for _ in plugin.columns[1:])
+    result = mend(f"{header}\nv/1.jpg,{row}\n", ["v/1.jpg"], plugin)
+    assert not result.repairs
+    assert {problem.line for problem in result.problems} == {1}
+    reason = f"the header has '{got}' where the official one has '{official}'"
+    assert any(problem.message.startswith(reason) for problem in result.problems)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.formats.abaw3 import ABAW3VA, ABAW3ActionUnits
+from abawkit.formats.abaw3 import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
 from abawkit.formats.repair import Repaired, repaired
 
 Mend = Callable[..., Repaired]
@@ -67,6 +67,32 @@ def test_a_line_that_may_stand_for_a_frame_is_left(mend: Mend, content: bytes, l
     result = mend(v=content)
     assert {problem.file for problem in result.problems} == {"v.txt"}
     assert result.problems[0].line == line
+
+
+def test_a_header_with_any_other_word_is_left_as_its_column_may_hold_something_else(mend: Mend) -> None:
+    result = mend(v=b"valence,dominance\n0.5,-1\n0,0\n0.25,1e-3\n")
+    assert not result.repairs
+    assert [(problem.file, problem.line) for problem in result.problems] == [("v.txt", 1)] * 2
+    reason = "the header has 'dominance' where the official one has 'arousal'; what the column holds can't be told"
+    assert reason in [problem.message for problem in result.problems]
+
+
+@pytest.mark.parametrize(
+    ("header", "good"),
+    [("expression", True), ("Neutral,anger", True), ("Contempt", False), ("…,Contempt", False), ("image", False)],
+)
+def test_a_header_of_expressions_is_put_right_only_if_they_are_the_official_ones(
+    tmp_path: Path, header: str, good: bool
+) -> None:
+    plugin = ABAW3Expression()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    text = header.replace("…", plugin.header.removesuffix(",Other"))
+    (folder / "v.txt").write_text(f"{text}\n7\n")
+    (tmp_path / "list.txt").write_text("image\nv/00001.jpg\n")
+    result = repaired(folder, plugin.read_list(tmp_path / "list.txt"), plugin)
+    assert ({(problem.file, problem.line) for problem in result.problems} == set()) == good
+    assert result.content == {"v.txt": f"{plugin.header if good else text}\n7\n".encode()}
 
 
 def test_what_is_no_video_and_a_video_without_a_file_are_left(mend: Mend, tmp_path: Path) -> None:

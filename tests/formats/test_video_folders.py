@@ -115,6 +115,13 @@ def test_a_file_without_a_header_is_that_one_defect_and_its_first_line_is_still_
     assert defects(a=b"0\n1\n2\n") == [("a.txt", 1, "", f"got no header, expected '{HEADER}'")]
 
 
+def test_without_a_header_the_lines_of_a_file_are_counted_from_its_first_frame(defects: Defects) -> None:
+    short = defects("a/00003.jpg", a=b"0\n1\n")
+    assert short[1:] == [("a.txt", 3, "", "got lines for 2 frames, expected 3: line k + 1 is frame k")]
+    long = defects("a/00001.jpg", "a/00002.jpg", a=b"0\n1\n2\n")
+    assert long[1:] == [("a.txt", 3, "", "got lines for 3 frames, the list has 2 of this video")]
+
+
 @pytest.mark.parametrize(
     ("content", "line", "message"),
     [

@@ -8,9 +8,10 @@ import pytest
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.submissions.ledger import append, read_ledger
-from abawkit.submissions.listing import list_submissions
-from abawkit.submissions.manifest import read_manifest
+from abawkit.submissions.listing import State, list_submissions, state_of
+from abawkit.submissions.manifest import Manifest, read_manifest
 from abawkit.submissions.slots import nearness, note_score, send, sent_copy
+from abawkit.training.lock import LOCK
 from tests.submissions.conftest import RECIPE, Bench
 
 
@@ -108,6 +109,56 @@ def test_only_the_file_that_was_checked_is_sent(written: Bench) -> None:
     with pytest.raises(DataError, match="is absent"):
         send(written.root, "first", slots=5)
     assert read_ledger(written.root) == []
+
+
+def test_a_file_that_changes_while_it_is_copied_is_not_noted(written: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rewritten(source: Path, target: Path) -> None:
+        source.write_text("abawkit submit at work")
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr("abawkit.submissions.slots.shutil.copyfile", rewritten)
+    with pytest.raises(DataError, match="changed while it was copied"):
+        send(written.root, "first", slots=5)
+    assert read_ledger(written.root) == []
+    assert not list((written.folder / "outputs/sent").iterdir())
+
+
+def test_a_file_that_goes_before_it_is_copied_is_not_noted(written: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(source: Path, _: Path) -> None:
+        raise FileNotFoundError(source)
+
+    monkeypatch.setattr("abawkit.submissions.slots.shutil.copyfile", gone)
+    with pytest.raises(DataError, match="can't be copied"):
+        send(written.root, "first", slots=5)
+    assert read_ledger(written.root) == []
+
+
+def test_what_is_sent_is_looked_at_under_the_lock(written: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks = []
+
+    def looking(path: Path, manifest: Manifest) -> State:
+        locks.append((written.root / LOCK).exists())
+        return state_of(path, manifest)
+
+    monkeypatch.setattr("abawkit.submissions.slots.state_of", looking)
+    send(written.root, "first", slots=5)
+    assert locks == [True]
+
+
+def test_what_was_left_of_another_copy_is_replaced(written: Bench) -> None:
+    (written.folder / "outputs/sent/slot-1").mkdir(parents=True)
+    line, _ = send(written.root, "first", slots=5)
+    assert sent_copy(written.root, line).is_file()
+
+
+@pytest.mark.parametrize(
+    ("note", "message"), [("n" * 10_001, "10,001 characters, expected at most"), ("\udcff", "UTF-8")]
+)
+def test_a_note_that_the_ledger_cannot_hold_is_refused(written: Bench, note: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        send(written.root, "first", slots=5, note=note)
+    assert read_ledger(written.root) == []
+    assert send(written.root, "first", slots=5, note="n" * 10_000)[0].slot == 1
 
 
 @pytest.mark.parametrize("name", ["nothing", "../first", "first/outputs", ".", ""])

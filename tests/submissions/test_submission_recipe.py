@@ -23,7 +23,7 @@ def test_what_is_left_out_has_the_documented_default(tmp_path: Path) -> None:
     decisions = recipe.decisions
     assert (decisions.weights, decisions.smoothing, decisions.calibration) == ("mean", "none", [])
     assert (decisions.folds, decisions.protocol) == (5, "official")
-    assert not decisions.fitted
+    assert not decisions.searched
 
 
 @pytest.mark.parametrize(
