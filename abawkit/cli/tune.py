@@ -29,7 +29,7 @@ def tune(
     """Search smoothing, calibration and members' weights for each task, and say what of the gain is noise.
 
     The search is repeated without the videos of each fold, and decides them: that figure comes first. The rule that is
-    written comes from all videos. What gains nothing on videos that it was not fitted on is left as it was.
+    written comes from all videos. What the search gains nothing by is left as it was.
 
     Example: abawkit tune runs/a/validation.npz runs/b/validation.npz --truth curated --out rule.json
     """

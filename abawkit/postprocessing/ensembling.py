@@ -153,7 +153,8 @@ def _number(text: str, number: str) -> float:
 def _why(pool: Pool, task: Task) -> str:
     if len(pool.keys[task]) < 2:
         return "one member knows it"
-    return f"annotated in fewer than {MIN_POSITIVES} rows or {MIN_VIDEOS} videos"
+    what = {"va": "rows are annotated", "expression": "rows have one expression", "au": "rows have one action unit"}
+    return f"fewer than {MIN_POSITIVES} {what[task]}, or they are of fewer than {MIN_VIDEOS} videos"
 
 
 def _source(members: Sequence[StoredMember]) -> Mapping[str, Any]:

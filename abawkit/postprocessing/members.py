@@ -153,7 +153,8 @@ def _key(path: Path, predictions: Predictions) -> str:
     if not isinstance(source, dict) or source.get("list_digest") != predictions.digest:
         raise DataError(f"{_beside(path)}: is about other rows than {path}; predict again, or keep the two apart")
     keys = [entry.get("key") or entry["digest"][:KEY_DIGITS] for entry in manifest["members"]]
-    keys = [f"({key})" if "+" in key and len(keys) > 1 else key for key in keys]  # a mean of means is not one of all
+    # a mean of means is not one of all, and what a rule made of one member is not what it makes of all
+    keys = [f"({key})" if len(keys) > 1 and ("+" in key or "@" in key) else key for key in keys]
     rule = manifest.get("rule")
     digest = rule.get("digest") if isinstance(rule, dict) else None
     applied = f"@{digest[:KEY_DIGITS]}" if isinstance(digest, str) else ""

@@ -67,7 +67,7 @@ class Chosen:
         best = self.candidate
         taken = (best.smoothing != NO_SMOOTHING, best.calibrated, best.weighted)
         return [
-            LeftAlone(knob, "it gains nothing on videos that it was not fitted on")
+            LeftAlone(knob, "the search gained nothing by it")
             for (knob, tried), turned in zip(offered.items(), taken, strict=True)
             if any(tried) and not turned
         ]
@@ -107,8 +107,9 @@ class TaskSearch:
     def search(self, rows: Array) -> Chosen:
         """Finds the best for the task, looking at the truth of some rows alone.
 
-        What is fitted is judged across folds of these rows. The best figure is taken, and of equal ones the simplest:
-        whatever is turned has gained something on videos that it had not seen.
+        What is fitted is judged across folds of these rows; smoothing by itself, for which nothing is fitted, on the
+        rows as they are. The best figure is taken, and of equal ones the simplest. The choice has seen all of these
+        rows: what it is worth, only other videos can say.
 
         Args:
             rows: Mask, shape (n,).

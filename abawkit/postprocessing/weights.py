@@ -23,9 +23,9 @@ from typing import Final
 import numpy as np
 
 from abawkit.errors import DataError
-from abawkit.labels import TASKS, Task
+from abawkit.labels import EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.combination import knowing_members
-from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS
+from abawkit.postprocessing.floors import enough, rows_by_video
 from abawkit.postprocessing.members import StoredMember
 from abawkit.tables import Annotations, Array, codes_of
 
@@ -68,22 +68,36 @@ class Pool:
 
         Returns:
             For each task the weight of each member by its key, with six decimals, summing to 1 but for rounding. A task
-            is absent, and takes the mean, where fewer than two members know it, or where its rows are fewer than
-            `MIN_POSITIVES` or of fewer than `MIN_VIDEOS` videos.
+            is absent, and takes the mean, where fewer than two members know it, or where too little is annotated: for
+            VA fewer than `MIN_POSITIVES` rows or `MIN_VIDEOS` videos, else no expression or action unit that is in as
+            many. Action units that are in fewer have no say.
         """
         found: dict[Task, dict[str, float]] = {}
         for task, mask in rows.items():
             chosen = np.flatnonzero(mask)
-            enough = len(chosen) >= MIN_POSITIVES and len(np.unique(self.videos[chosen])) >= MIN_VIDEOS
-            if len(self.keys[task]) < 2 or not enough:
+            often = self._often(task, chosen)
+            if len(self.keys[task]) < 2 or not often.any():
                 continue
-            columns = self._columns[task][:, chosen].reshape(len(self.keys[task]), -1)
+            columns = self._columns[task][:, chosen]
+            if task == "au":
+                columns = columns[:, :, often]
+            columns = columns.reshape(len(self.keys[task]), -1)
             if task == "va":
                 weights = _least_squares(columns, self._truth.va[chosen].ravel())
             else:
                 weights = mixture_weights(columns)
             found[task] = dict(zip(self.keys[task], np.round(weights, _DECIMALS).tolist(), strict=True))
         return found
+
+    def _often(self, task: Task, chosen: Array) -> Array:
+        """Which labels of a task are in enough of the chosen rows, and of enough videos; for VA, whether rows are."""
+        if task == "va":
+            positive = np.ones((len(chosen), 1), dtype=bool)
+        elif task == "expression":
+            positive = self._truth.expression[chosen, None] == np.arange(len(EXPRESSIONS))
+        else:
+            positive = self._truth.au[chosen] == 1
+        return enough(rows_by_video(positive, self.videos[chosen]))
 
 
 def fit_weights(

@@ -81,7 +81,7 @@ def predict(
     Raises:
         ConfigError: If the device is not to be had.
         DataError: If a checkpoint or a frame is not what it must be, a task that the format asks for has no network, or
-            the rule was made for other networks.
+            the rule weighs other networks.
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
     """
     target = pick_device(device)

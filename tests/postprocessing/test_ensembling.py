@@ -75,7 +75,7 @@ def test_tasks_below_the_floor_or_of_one_member_keep_the_mean_and_it_is_said_why
     found = fitted_ensemble(only_va, few, draws=20)
     assert set(found.rule.weights) == {"va"}
     assert found.notes == (
-        "weights of expression: left alone, annotated in fewer than 25 rows or 3 videos",
+        "weights of expression: left alone, fewer than 25 rows have one expression, or they are of fewer than 3 videos",
         "weights of au: left alone, one member knows it",
     )
 

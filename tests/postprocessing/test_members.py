@@ -86,7 +86,7 @@ def test_an_ensemble_is_called_by_its_members_and_one_of_ensembles_shows_which_w
     tmp_path: Path,
 ) -> None:
     path = stored(tmp_path / "p.npz")
-    for keys, expected in ((["b", "a"], "a+b"), (["a+b"], "a+b"), (["c", "a+b"], "(a+b)+c")):
+    for keys, expected in ((["b", "a"], "a+b"), (["a+b"], "a+b"), (["c", "a+b"], "(a+b)+c"), (["c", "a@r"], "(a@r)+c")):
         members = [{"path": "x", "key": key, "digest": "0" * 64, "tasks": list(TASKS)} for key in keys]
         manifest(path, [], predictions().digest, members=members)
         assert read_member(path).key == expected

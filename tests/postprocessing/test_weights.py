@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,8 +166,8 @@ def test_only_the_rows_of_the_mask_have_a_say() -> None:
     ],
 )
 def test_below_the_floor_of_rows_and_videos_the_members_keep_equal_weights(rows: Array, enough: bool) -> None:
-    masks = dict.fromkeys(TASKS, rows)
-    found = fit_weights(MEMBERS, TRUTH, masks)
+    same = replace(TRUTH, expression=np.zeros_like(TRUTH.expression), au=np.ones_like(TRUTH.au))
+    found = fit_weights(MEMBERS, same, dict.fromkeys(TASKS, rows))
     assert set(found) == (set(TASKS) if enough else set())
 
 
@@ -195,3 +196,36 @@ def test_members_are_weighed_without_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[1.0, 0.0]\n"
+
+
+def test_action_units_that_are_hardly_ever_active_have_no_say() -> None:
+    """One active cell in all: nothing is fitted. With another unit often active, the weights are those of that one."""
+    rng = np.random.default_rng(5)
+    images = pa.array([f"v{row // 20}/{row:05d}.jpg" for row in range(120)])
+    au = np.zeros((120, 12), dtype=np.int8)
+    au[7, 3] = 1
+    everywhere, nowhere = np.ones(120, dtype=bool), np.zeros(120, dtype=bool)
+    truth = Annotations(
+        images=images,
+        lines=np.arange(2, 122),
+        va=np.zeros((120, 2)),
+        expression=np.zeros(120, dtype=np.int8),
+        au=au,
+        **dict.fromkeys(("va_valid", "expression_valid", "au_valid"), everywhere),
+        **dict.fromkeys(("va_partial", "au_partial"), nowhere),
+    )
+    said = [rng.uniform(0.1, 0.9, (120, 12)).astype(np.float32) for _ in range(2)]
+
+    def fitted(truth: Annotations, columns: list[Array]) -> dict[Task, dict[str, float]]:
+        members = [
+            StoredMember(Path(key), p := assembled(images, {"au": column}), ("au",), columns_digest(p, ("au",)), key)
+            for key, column in zip("ab", columns, strict=True)
+        ]
+        return fit_weights(members, truth, {"au": everywhere})
+
+    assert fitted(truth, said) == {}
+    often = au.copy()
+    often[::2, 0] = 1
+    others = [column.copy() for column in said]
+    others[0][:, 1:] = 0.5  # the first says other things of the units that are hardly ever active
+    assert fitted(replace(truth, au=often), said) == fitted(replace(truth, au=often), others) != {}
