@@ -7,7 +7,7 @@ import typer
 
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Json
-from abawkit.errors import printable
+from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from abawkit.submissions.ledger import Slot
@@ -32,6 +32,10 @@ def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False
     Example: abawkit submissions
     """
     if context.invoked_subcommand is not None:
+        if folder != HERE:  # it would be another ledger that a slot is taken from
+            raise ConfigError(
+                f"--folder {folder}: give it behind `{context.invoked_subcommand}`, which has one of its own"
+            )
         return
     from abawkit.submissions.listing import list_submissions
     from abawkit.submissions.slots import nearness

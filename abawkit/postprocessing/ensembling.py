@@ -18,7 +18,7 @@ from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
 from abawkit.postprocessing.members import StoredMember, manifest_beside
 from abawkit.postprocessing.outputs import Written, needed_tasks, write_outputs
 from abawkit.postprocessing.result import Found, Tuning
-from abawkit.postprocessing.rule import Rule, apply_rule
+from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule
 from abawkit.postprocessing.weights import Pool
 from abawkit.provenance import git_commit
 from abawkit.scoring.videos import DRAWS
@@ -143,9 +143,10 @@ def _number(text: str, number: str) -> float:
         value = float(number)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
+    if not 0 <= value <= MAX_WEIGHT:
         raise ConfigError(
-            f"--weights {printable(text)}: got '{printable(number)}', expected numbers from 0 up, as va=2,1"
+            f"--weights {printable(text)}: got '{printable(number)}', expected numbers from 0 to {MAX_WEIGHT:g}, "
+            "as va=2,1"
         )
     return value
 

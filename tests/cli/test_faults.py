@@ -174,3 +174,8 @@ def test_doctor_says_what_it_found(run: Run, tmp_path: Path) -> None:
     assert findings["JPEG decoder"]["ok"]
     assert findings["torch"]["found"]
     assert result.returncode == (0 if all(f["ok"] for f in findings.values()) else 4)
+
+
+def test_the_folder_of_submissions_is_given_to_what_uses_a_slot(run: Run, tmp_path: Path) -> None:
+    shown = run("submissions", "--folder", tmp_path, "sent", "mine", code=2).stderr
+    assert "give it behind `sent`" in shown
