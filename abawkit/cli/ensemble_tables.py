@@ -50,8 +50,10 @@ def _correlation(value: float) -> str:
 
 
 def show_weights(members: "Sequence[StoredMember]", rule: "Rule") -> None:
-    """The weight of each member, as the rule has it."""
-    tasks = [task for task in TASKS if task in rule.weights]
+    """The weight of each member, as the rule has it; nothing where all weights are equal, which is the mean."""
+    tasks = [task for task in TASKS if len(set(rule.weights.get(task, {}).values())) > 1]
+    if not tasks:
+        return
     rows = [
         (name, *(f"{w:.4f}" if (w := rule.weights[task].get(member.key)) is not None else "-" for task in tasks))
         for name, member in zip(_names(members), members, strict=True)

@@ -96,8 +96,7 @@ def _show_choice(tuning: "Tuning", members: "Sequence[StoredMember]") -> None:
         for task, one in chosen.items()
     ]
     show_table("The rule", ["", "smoothing", "calibration", "weights"], rows, text_columns=4)
-    if tuning.rule.weights:
-        show_weights(members, tuning.rule)
+    show_weights(members, tuning.rule)
 
 
 def _show_knobs(tuning: "Tuning") -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from abawkit.choices import Protocol
-from abawkit.errors import ConfigError, DataError
+from abawkit.errors import ConfigError
 from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.analysis import refuse_other_rows
 from abawkit.postprocessing.combination import known_tasks
 from abawkit.postprocessing.crossfit import cross_fitted, video_folds
 from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS
@@ -35,11 +36,7 @@ class Case:
         self, members: Sequence[StoredMember], truth: Annotations, tasks: Sequence[Task] | None, protocol: Protocol
     ) -> None:
         for member in members:
-            if not member.predictions.images.equals(truth.images):
-                raise DataError(
-                    f"{member.path}: its {len(member.predictions):,} rows are not the {len(truth):,} of the "
-                    "annotations, in their order; give what `abawkit predict --split validation` wrote for them"
-                )
+            refuse_other_rows(member, truth)
         known = known_tasks(members)
         if unknown := [task for task in tasks or () if task not in known]:
             raise ConfigError(f"no member knows {', '.join(unknown)}; these are known: {', '.join(known)}")

@@ -59,9 +59,10 @@ def known_tasks(members: Sequence[StoredMember]) -> tuple[Task, ...]:
 
 
 def _weights(knowing: Sequence[StoredMember], task: Task, given: Mapping[str, float]) -> Array:
-    keys = {member.key for member in knowing}
-    parts = {"has no weight for": keys - set(given), "weighs what is no member:": set(given) - keys}
-    wrong = [f"{words} {', '.join(map(printable, sorted(found)))}" for words, found in parts.items() if found]
+    paths = {member.key: str(member.path) for member in knowing}
+    missing = [f"{key} ({paths[key]})" for key in sorted(set(paths) - set(given))]
+    parts = {"has no weight for": missing, "weighs what is no member:": sorted(set(given) - set(paths))}
+    wrong = [f"{words} {', '.join(map(printable, found))}" for words, found in parts.items() if found]
     if wrong:
         raise DataError(
             f"the rule for {task} {' and '.join(wrong)}; a rule fits the members that it was made for: the same "

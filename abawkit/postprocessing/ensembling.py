@@ -18,7 +18,7 @@ from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
 from abawkit.postprocessing.members import StoredMember, manifest_beside
 from abawkit.postprocessing.outputs import Written, needed_tasks, write_outputs
 from abawkit.postprocessing.result import Found, Tuning
-from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule
+from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule, made_for
 from abawkit.postprocessing.weights import Pool
 from abawkit.provenance import git_commit
 from abawkit.scoring.videos import DRAWS
@@ -90,7 +90,7 @@ def fitted_ensemble(
 
     def fit(rows: Array) -> Found:
         weights = pool.fit(case.rows_of(rows))
-        rule = Rule(weights=weights)
+        rule = made_for(Rule(weights=weights), members, case.tasks)
         left = tuple(LeftAlone(f"weights of {task}", _why(pool, task)) for task in case.tasks if task not in weights)
         return Found(rule, apply_rule(rule, members, case.tasks), {}, left)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -13,7 +13,7 @@ from abawkit.errors import DataError
 from abawkit.files import sha256, write_json
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.calibration import LOWEST, Calibration, calibrated
-from abawkit.postprocessing.combination import combined, known_tasks
+from abawkit.postprocessing.combination import combined, knowing_members, known_tasks
 from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.smoothing import RADIUS_MAX, SCALE_MAX, Smoothing, SmoothingKind, smooth_predictions
 from abawkit.postprocessing.strict import StrictObject, load_strictly
@@ -39,7 +39,7 @@ class Rule:
 
     Attributes:
         weights: For each task the weight of each member by its key; a task without an entry takes the mean of the
-            members that know it.
+            members that know it, whatever members these are.
         smoothing: For each task how it is smoothed; a task without an entry is not.
         calibration: What is done then.
     """
@@ -74,10 +74,28 @@ def apply_rule(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task
 def refuse_other_members(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> None:
     """Refuses members that a rule was not made for; they may still have no rows.
 
+    What is fitted has weights for all its tasks, see `made_for`; a rule without weights is for any members.
+
     Raises:
         DataError: If a task has no member, or the rule weighs other members.
     """
     combined(grouped(rule, members), rule.weights, tasks)
+
+
+def made_for(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> Rule:
+    """Binds a rule to members, so that it is refused for others.
+
+    Args:
+        rule: The rule.
+        members: The members that it is for.
+        tasks: The tasks that it is for, all known.
+
+    Returns:
+        The rule with equal weights in those of the tasks that it had none for: bit for bit the mean that it took.
+    """
+    weighed = grouped(rule, members)
+    equal = {task: {member.key: 1.0 for member in knowing_members(weighed, task)} for task in tasks}
+    return replace(rule, weights={**equal, **rule.weights})
 
 
 def grouped(rule: Rule, members: Sequence[StoredMember]) -> list[StoredMember]:

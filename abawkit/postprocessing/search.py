@@ -20,7 +20,7 @@ from abawkit.postprocessing.crossfit import FOLDS
 from abawkit.postprocessing.fitting import fit_calibration
 from abawkit.postprocessing.members import StoredMember
 from abawkit.postprocessing.result import Found, Tuning
-from abawkit.postprocessing.rule import Rule, apply_rule
+from abawkit.postprocessing.rule import Rule, apply_rule, made_for
 from abawkit.postprocessing.smoothing import smooth_predictions
 from abawkit.postprocessing.task_search import Allowed, TaskSearch
 from abawkit.postprocessing.timeline import Timeline
@@ -56,7 +56,7 @@ def calibrate(
         progress: See `Progress`.
 
     Returns:
-        The rule and its figures; `Tuning.untuned` are those of weights and smoothing alone.
+        The rule, for these members alone, and its figures; `Tuning.untuned` are those of weights and smoothing alone.
 
     Raises:
         ConfigError: If a task is asked for that no member knows, or fewer than two folds.
@@ -65,7 +65,7 @@ def calibrate(
     case = Case(members, truth, tasks, protocol)
     fitted = case.among(calibration)
     base = base or Rule()
-    given = Rule(base.weights, base.smoothing)
+    given = made_for(Rule(base.weights, base.smoothing), members, case.tasks)
     untuned = apply_rule(given, members, case.tasks)
 
     def fit(rows: Array) -> Found:
@@ -106,7 +106,7 @@ def tune(
         progress: See `Progress`.
 
     Returns:
-        The rule and its figures; `Tuning.untuned` are those of the mean of the members.
+        The rule, for these members alone, and its figures; `Tuning.untuned` are those of the mean of the members.
 
     Raises:
         ConfigError: If a task is asked for that no member knows, or fewer than two folds.
@@ -128,6 +128,7 @@ def tune(
         taken = [task for task, one in chosen.items() if one.candidate.calibrated]
         found = fit_calibration(predictions, truth, case.rows_of(rows), case.videos, taken)
         left = (*(knob for task, one in chosen.items() for knob in one.left(task)), *found.left)
-        return Found(Rule(weighed, how, found.calibration), calibrated(predictions, found.calibration), chosen, left)
+        rule = made_for(Rule(weighed, how, found.calibration), members, case.tasks)
+        return Found(rule, calibrated(predictions, found.calibration), chosen, left)
 
     return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, progress)

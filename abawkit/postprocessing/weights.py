@@ -22,8 +22,8 @@ from typing import Final
 
 import numpy as np
 
-from abawkit.errors import DataError
 from abawkit.labels import EXPRESSIONS, TASKS, Task
+from abawkit.postprocessing.analysis import refuse_other_rows
 from abawkit.postprocessing.combination import knowing_members
 from abawkit.postprocessing.floors import enough, rows_by_video
 from abawkit.postprocessing.members import StoredMember
@@ -53,8 +53,8 @@ class Pool:
     """
 
     def __init__(self, members: Sequence[StoredMember], truth: Annotations) -> None:
-        if any(not member.predictions.images.equals(truth.images) for member in members):
-            raise DataError("the members' rows are not those of the annotations; weights can't be fitted")
+        for member in members:
+            refuse_other_rows(member, truth)
         self.videos, _ = codes_of(truth.videos)
         self.keys = {task: [member.key for member in knowing_members(members, task)] for task in TASKS}
         self._truth = truth

@@ -72,7 +72,7 @@ def predict(
         out: The official file.
         plugin: Its format.
         rule: What is done with the members' probabilities; without one, they are averaged. It weighs networks by the
-            first 12 digits of their digests.
+            first 12 digits of their digests, as all that is fitted does; one without weights is for any networks.
         missing: ``refuse`` frames that can't be read, or answer with the nearest ``neighbour`` of the same video.
         device: Where to run.
         force: Whether a folder that is at `out` is replaced.

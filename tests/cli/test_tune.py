@@ -103,6 +103,19 @@ def test_the_figure_on_unseen_videos_is_printed_first(run: Run, folder: Path, tm
     assert not rule.calibration.bias.any()
 
 
+def test_where_the_mean_is_kept_the_tables_say_so_and_the_rule_is_still_for_these_members(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    members, truth = (folder / "a.npz", folder / "b.npz"), ("--truth", folder / "truth.txt")
+    done = run("tune", *members, *truth, "--out", tmp_path / "rule.json", "--no-weights", "--no-smoothing")
+    assert [line.split()[-1] for line in done.stdout.splitlines() if line.startswith(("va ", "au "))] == ["mean"] * 2
+    assert "Weights" not in done.stdout
+    used = run("ensemble", *members, *truth, "--rule", tmp_path / "rule.json")
+    assert "Weights" not in used.stdout
+    other = run("ensemble", members[0], *truth, "--rule", tmp_path / "rule.json", code=3)
+    assert "the rule for va weighs what is no member: b" in other.stderr
+
+
 def test_tuning_noise_is_said_to_be_within_noise(run: Run, folder: Path, tmp_path: Path) -> None:
     done = run("tune", folder / "noise.npz", "--truth", folder / "truth.txt", "--out", tmp_path / "rule.json")
     assert "The difference in P is within noise" in done.stdout

@@ -109,7 +109,7 @@ def test_a_task_that_no_member_knows_is_refused_unless_nobody_asks_for_it() -> N
     [
         ({"a": 1.0}, "the rule for va has no weight for b"),
         ({"a": 1.0, "b": 1.0, "x": 1.0}, "the rule for va weighs what is no member: x"),
-        ({"x": 1.0}, "has no weight for a, b and weighs what is no member: x"),
+        ({"x": 1.0}, r"has no weight for a \(a\.npz\), b \(b\.npz\) and weighs what is no member: x"),
         ({"a": 0.0, "b": 0.0}, "expected none negative and one above 0"),
         ({"a": -1.0, "b": 2.0}, "expected none negative"),
         ({"a": float("nan"), "b": 2.0}, "expected none negative"),

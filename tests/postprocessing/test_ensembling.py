@@ -73,7 +73,7 @@ def test_tasks_below_the_floor_or_of_one_member_keep_the_mean_and_it_is_said_why
     few = replace(annotated, expression_valid=np.arange(N) % LENGTH < 2)
     only_va = [MEMBERS[0], replace(MEMBERS[1], tasks=("va", "expression"))]
     found = fitted_ensemble(only_va, few, draws=20)
-    assert set(found.rule.weights) == {"va"}
+    assert [task for task in TASKS if set(found.rule.weights[task].values()) != {1.0}] == ["va"]
     assert found.notes == (
         "weights of expression: left alone, fewer than 25 rows have one expression, or they are of fewer than 3 videos",
         "weights of au: left alone, one member knows it",

@@ -18,6 +18,7 @@ from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.rule import (
     Rule,
     apply_rule,
+    made_for,
     read_rule,
     refuse_other_members,
     rule_content,
@@ -75,8 +76,28 @@ def test_the_order_of_members_is_irrelevant_bit_for_bit() -> None:
 def test_a_rule_for_other_members_is_refused_before_and_when_it_is_applied() -> None:
     empty = [StoredMember(m.path, m.predictions.select(np.arange(0)), TASKS, m.digest, m.key) for m in (A, C)]
     for apply in (apply_rule, refuse_other_members):
-        with pytest.raises(DataError, match="rule for va has no weight for cccc and weighs what is no member: bbbb"):
+        with pytest.raises(
+            DataError, match=r"rule for va has no weight for cccc \(cccc\.npz\) and weighs what is no member: bbbb"
+        ):
             apply(FULL, empty if apply is refuse_other_members else [A, C], TASKS)
+
+
+def test_a_rule_without_weights_is_for_any_members_until_it_is_bound_to_some() -> None:
+    rule = Rule(smoothing=FULL.smoothing, calibration=FULL.calibration)
+    bound = made_for(rule, [A, B], TASKS)
+    assert bound.weights == {task: {"aaaa": 1.0, "bbbb": 1.0} for task in TASKS}
+    assert same(apply_rule(bound, [A, B]), apply_rule(rule, [A, B]))
+    refuse_other_members(rule, [A, C], TASKS)
+    with pytest.raises(DataError, match=r"has no weight for cccc \(cccc\.npz\) and weighs what is no member: bbbb"):
+        refuse_other_members(bound, [A, C], TASKS)
+
+
+def test_a_rule_that_is_bound_keeps_its_weights_and_weighs_each_task_by_the_members_that_know_it() -> None:
+    va = member("vava", 5, ("va",))
+    bound = made_for(Rule({"va": {"aaaa+bbbb": 0.5, "vava": 2.0}}), [A, B, va], TASKS)
+    both = {"aaaa+bbbb": 1.0}
+    assert bound.weights == {"va": {"aaaa+bbbb": 0.5, "vava": 2.0}, "expression": both, "au": both}
+    assert bound == made_for(bound, [A, B, va], TASKS)
 
 
 def test_a_rule_for_the_mean_of_networks_fits_these_networks_one_by_one() -> None:
@@ -85,7 +106,9 @@ def test_a_rule_for_the_mean_of_networks_fits_these_networks_one_by_one() -> Non
     together = StoredMember(Path("ab.npz"), mean, TASKS, columns_digest(mean, TASKS), "aaaa+bbbb")
     rule = Rule(weights=dict.fromkeys(TASKS, both))
     assert same(apply_rule(rule, [C, B, A]), apply_rule(rule, [together, C]))
-    with pytest.raises(DataError, match=r"has no weight for aaaa and weighs what is no member: aaaa\+bbbb"):
+    with pytest.raises(
+        DataError, match=r"has no weight for aaaa \(aaaa\.npz\) and weighs what is no member: aaaa\+bbbb"
+    ):
         apply_rule(rule, [A, C])
 
 

@@ -14,11 +14,12 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.calibration import Calibration, calibrated
 from abawkit.postprocessing.case import truth_digest
+from abawkit.postprocessing.combination import combined
 from abawkit.postprocessing.crossfit import video_folds
 from abawkit.postprocessing.knobs import decide, fit_knobs, part_score
 from abawkit.postprocessing.members import StoredMember
 from abawkit.postprocessing.result import Tuning
-from abawkit.postprocessing.rule import Rule, apply_rule
+from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
 from abawkit.postprocessing.search import calibrate, tune
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.scoring.score import score
@@ -111,7 +112,7 @@ def test_smoothing_that_helps_is_found_and_said_to_be_beyond_noise() -> None:
     for part in PARTS:
         assert found.difference[part].value > 0.03
         assert not found.difference[part].within_noise
-    assert found.rule.weights == {}
+    assert found.rule.weights == {task: {one.key: 1.0} for task in TASKS}
     assert np.array_equal(found.rule.calibration.threshold, Calibration().threshold)
 
 
@@ -157,7 +158,8 @@ def test_a_task_with_too_few_annotations_is_left_alone_altogether() -> None:
     truth, one = drawn(noise=1.5)
     few = replace(truth, expression_valid=truth.expression_valid & (np.arange(len(truth)) < 2 * ROWS))
     found = tune([one, unrelated(truth.images)], few, tasks=("va", "expression"), calibration=(), draws=50)
-    assert set(found.rule.smoothing) == set(found.rule.weights) == {"va"}
+    assert set(found.rule.smoothing) == {"va"}
+    assert set(found.rule.weights["expression"].values()) == {1.0} != set(found.rule.weights["va"].values())
     assert found.notes == ("all of expression: left alone, no expression is annotated in 25 rows of 3 videos",)
 
 
@@ -253,8 +255,33 @@ def test_weights_and_smoothing_of_the_base_are_kept_and_count_as_untuned() -> No
     other = unrelated(truth.images)
     base = Rule({"va": {one.key: 3.0, other.key: 1.0}}, {"va": Smoothing("gaussian", 5, 100.0)})
     found = calibrate([one, other], truth, base=base, draws=20)
-    assert (found.rule.weights, found.rule.smoothing) == (base.weights, base.smoothing)
+    equal = {one.key: 1.0, other.key: 1.0}
+    assert found.rule.weights == {**base.weights, "expression": equal, "au": equal}
+    assert found.rule.smoothing == base.smoothing
     assert [found.untuned[part].value for part in PARTS] == pytest.approx(parts(truth, apply_rule(base, [one, other])))
+
+
+@FITS
+def test_a_rule_is_for_the_members_that_it_was_fitted_on_and_refused_for_others(fit: Fit) -> None:
+    truth, one = drawn()
+    rule = fit([one], truth, draws=20).rule
+    refuse_other_members(rule, [one], TASKS)
+    for others in ([unrelated(truth.images)], [one, unrelated(truth.images)]):
+        with pytest.raises(DataError, match="the rule for va has no weight for unrelated"):
+            refuse_other_members(rule, others, TASKS)
+
+
+def test_a_rule_for_the_mean_of_networks_fits_these_networks_apart() -> None:
+    truth, one = drawn()
+    members = [one, unrelated(truth.images)]
+    mean = replace(one, predictions=combined(members), key=f"{one.key}+unrelated")
+    rule = calibrate([mean], truth, draws=20).rule
+    everywhere = np.ones(len(truth), bool)
+    assert same(apply_rule(rule, members), apply_rule(rule, [mean]), everywhere)
+    again = calibrate(members, truth, base=rule, draws=20).rule
+    assert again.weights == rule.weights == {task: {mean.key: 1.0} for task in TASKS}
+    with pytest.raises(DataError, match="has no weight for seen0 "):
+        apply_rule(rule, [one])
 
 
 def test_members_of_one_task_are_scored_for_it_alone() -> None:

@@ -15,7 +15,7 @@ from abawkit.labels import TASKS
 from abawkit.models.weights import load_weights, state_digest
 from abawkit.postprocessing.calibration import Calibration
 from abawkit.postprocessing.members import read_member, read_members
-from abawkit.postprocessing.rule import Rule, apply_rule, rule_content, rule_digest
+from abawkit.postprocessing.rule import Rule, apply_rule, made_for, rule_content, rule_digest
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.prediction.predict import Predicted, predict
 from abawkit.prediction.sources import ListedFrames
@@ -89,6 +89,18 @@ def test_a_rule_that_was_fitted_on_the_mean_of_networks_fits_them(
     result = predict(members[:2], few, tmp_path / "p.txt", PLUGIN, rule=rule, device="cpu")
     for a, b in zip(columns(result), columns(mean), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+
+
+def test_a_rule_that_was_fitted_for_a_network_is_refused_for_another(
+    members: list[Path], few: ListedFrames, each: list[Predicted], tmp_path: Path
+) -> None:
+    own = read_member(each[0].probabilities)
+    rule = made_for(Rule(calibration=CALIBRATION), [own], TASKS)  # as `calibrate` and `tune` do
+    result = predict(members[:1], few, tmp_path / "p.txt", PLUGIN, rule=rule, device="cpu")
+    for column, task in zip(columns(result), TASKS, strict=True):
+        np.testing.assert_allclose(column, getattr(apply_rule(rule, [own]), task), rtol=0, atol=1e-5)
+    with pytest.raises(DataError, match=f"weighs what is no member: {own.key}"):
+        predict(members[1:2], few, tmp_path / "q.txt", PLUGIN, rule=rule, device="cpu")
 
 
 @pytest.mark.parametrize("fault", ["members", "names"])
