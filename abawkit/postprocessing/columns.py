@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, Task
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, VA_MAX, VA_MIN, Task
 from abawkit.tables import Array, Predictions
 
 COLUMNS: Final[Mapping[Task, tuple[str, ...]]] = {"va": DIMENSIONS, "expression": EXPRESSIONS, "au": ACTION_UNITS}
@@ -14,6 +14,9 @@ COLUMNS: Final[Mapping[Task, tuple[str, ...]]] = {"va": DIMENSIONS, "expression"
 
 NEUTRAL: Final[Mapping[Task, float]] = {"va": 0.0, "expression": 1 / len(EXPRESSIONS), "au": 0.5}
 """What fills the columns of a task of which nothing is known."""
+
+RANGES: Final[Mapping[Task, tuple[float, float]]] = {"va": (VA_MIN, VA_MAX), "expression": (0.0, 1.0), "au": (0.0, 1.0)}
+"""The least and the greatest value of each task's columns."""
 
 
 class Cells(NamedTuple):

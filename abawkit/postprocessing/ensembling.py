@@ -107,6 +107,8 @@ def write_ensemble(
 ) -> Written:
     """Writes what members say together, as `abawkit.prediction.predict.predict` does what networks say.
 
+    The manifest names each row that a member answered from another frame, as far as manifests beside members say so.
+
     Args:
         out: The official file or folder.
         members: The members.
@@ -134,6 +136,7 @@ def write_ensemble(
             "git": git_commit(Path.cwd()),
         },
         rule=rule,
+        filled=_filled(members),
         force=force,
     )
 
@@ -163,3 +166,22 @@ def _source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
     manifests = [manifest_beside(member.path) for member in members]
     sources = [manifest["source"] for manifest in manifests if manifest and isinstance(manifest.get("source"), dict)]
     return sources[0] if sources else {}
+
+
+def _filled(members: Sequence[StoredMember]) -> list[dict[str, Any]]:
+    """The rows that any member answered from another frame, in order; of several for a row, the first member's."""
+    found: dict[int, dict[str, Any]] = {}
+    for member in members:
+        entries = (manifest_beside(member.path) or {}).get("filled")
+        for entry in entries if isinstance(entries, list) else []:
+            if _is_filled(entry, member):
+                found.setdefault(entry["row"], {name: entry[name] for name in ("row", "image", "from")})
+    return [found[row] for row in sorted(found)]
+
+
+def _is_filled(entry: Any, member: StoredMember) -> bool:
+    """Whether an entry of a manifest names a row of the member, and the frame that answered it."""
+    if not isinstance(entry, dict) or type(entry.get("row")) is not int or not isinstance(entry.get("from"), str):
+        return False
+    images, row = member.predictions.images, entry["row"]
+    return 1 <= row <= len(images) and bool(entry.get("image") == images[row - 1].as_py())

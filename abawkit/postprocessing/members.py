@@ -13,6 +13,7 @@ import numpy as np
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.files import replacing
 from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.columns import RANGES
 from abawkit.postprocessing.stored import read_stored
 from abawkit.tables import Predictions
 
@@ -54,11 +55,13 @@ def read_member(path: Path) -> StoredMember:
     two folders.
 
     Raises:
-        DataError: If the file does not hold probabilities, or the manifest beside it is about another list.
+        DataError: If the file does not hold probabilities, or the manifest beside it is about another list, or about
+            other probabilities of this one.
     """
     stored = read_stored(path)
     predictions, tasks = stored.predictions, stored.tasks
-    return StoredMember(path, predictions, tasks, columns_digest(predictions, tasks), _key(path, predictions))
+    digest = columns_digest(predictions, tasks)
+    return StoredMember(path, predictions, tasks, digest, _key(path, predictions, digest))
 
 
 def read_members(paths: Sequence[Path]) -> list[StoredMember]:
@@ -113,12 +116,15 @@ def read_probabilities(path: Path) -> Predictions:
 
 
 def columns_digest(predictions: Predictions, tasks: Sequence[Task]) -> str:
-    """SHA-256 over the rows' names and the columns of these tasks, as little-endian float32."""
+    """SHA-256 over the rows' names and the columns of these tasks, as little-endian float32.
+
+    Values are cut to their range, as reading cuts them: what is written has the digest of what is read back.
+    """
     digest = hashlib.sha256(predictions.digest.encode())
     for task in TASKS:
         if task in tasks:
             digest.update(task.encode())
-            digest.update(np.ascontiguousarray(getattr(predictions, task), dtype="<f4").tobytes())
+            digest.update(np.clip(getattr(predictions, task), *RANGES[task]).astype("<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -145,20 +151,26 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
-def _key(path: Path, predictions: Predictions) -> str:
+def _key(path: Path, predictions: Predictions, digest: str) -> str:
     manifest = manifest_beside(path)
     if manifest is None:
         return _stem(path)
     source = manifest.get("source")
     if not isinstance(source, dict) or source.get("list_digest") != predictions.digest:
         raise DataError(f"{_beside(path)}: is about other rows than {path}; predict again, or keep the two apart")
+    described = manifest.get("probabilities_digest", digest)  # older manifests have none
+    if described != digest:
+        raise DataError(
+            f"{path}: is not what {_beside(path)} describes: it has digest {digest[:KEY_DIGITS]}, not "
+            f"{printable(str(described)[:KEY_DIGITS])}; predict again, or remove the manifest"
+        )
     keys = [entry.get("key") or entry["digest"][:KEY_DIGITS] for entry in manifest["members"]]
     # a mean of means is not one of all, and what a rule made of one member is not what it makes of all
     keys = [f"({key})" if len(keys) > 1 and ("+" in key or "@" in key) else key for key in keys]
     rule = manifest.get("rule")
-    digest = rule.get("digest") if isinstance(rule, dict) else None
-    applied = f"@{digest[:KEY_DIGITS]}" if isinstance(digest, str) else ""
-    return "+".join(sorted(keys)) + applied
+    applied = rule.get("digest") if isinstance(rule, dict) else None
+    suffix = f"@{applied[:KEY_DIGITS]}" if isinstance(applied, str) else ""
+    return "+".join(sorted(keys)) + suffix
 
 
 def _is_entry(entry: Any) -> bool:

@@ -11,7 +11,7 @@ from abawkit.files import write_json
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.output import submission_digest, write_submission
 from abawkit.labels import TASKS, Answer, Task
-from abawkit.postprocessing.members import write_probabilities
+from abawkit.postprocessing.members import columns_digest, write_probabilities
 from abawkit.postprocessing.rule import Rule, rule_content, rule_digest
 from abawkit.tables import Predictions, Submission
 
@@ -103,6 +103,7 @@ def write_outputs(
         "members": list(members),
         **({"rule": {"digest": rule_digest(rule), **rule_content(rule)}} if rule else {}),
         "submission_sha256": digest,
+        "probabilities_digest": columns_digest(predictions, tasks),
         "filled": list(filled),
         "environment": environment,
     }

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.errors import DataError, printable
-from abawkit.labels import TASKS, VA_MAX, VA_MIN, Task
+from abawkit.labels import TASKS, Task
 from abawkit.names import image_defect
 from abawkit.postprocessing.archive import read_archive
-from abawkit.postprocessing.columns import COLUMNS, Cells, assembled
+from abawkit.postprocessing.columns import COLUMNS, RANGES, Cells, assembled
 from abawkit.postprocessing.text_table import read_table
 from abawkit.tables import Array, Predictions
 
@@ -29,10 +29,10 @@ SUM_TOLERANCE: Final = 1e-3
 SLACK: Final = 1e-6
 """How far a value may lie outside its range, as rounding brings it about; it is cut to the range then."""
 
-_RANGES: Final[Mapping[Task, tuple[float, float, str]]] = {
-    "va": (VA_MIN, VA_MAX, ""),
-    "expression": (0.0, 1.0, "; these look like logits: store their softmax"),
-    "au": (0.0, 1.0, "; these look like logits: store their sigmoid"),
+_HINTS: Final[Mapping[Task, str]] = {
+    "va": "",
+    "expression": "; these look like logits: store their softmax",
+    "au": "; these look like logits: store their sigmoid",
 }
 
 
@@ -74,11 +74,11 @@ def read_stored(path: Path) -> Stored:
 
 def _checked(path: Path, cells: Cells, task: Task) -> Array:
     """A task's values as float32, all of them in range."""
-    values, (low, high, hint) = cells.columns[task], _RANGES[task]
+    values, (low, high) = cells.columns[task], RANGES[task]
     bad = ~((values >= low - SLACK) & (values <= high + SLACK))  # true for NaN too
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()
-        more = f" ({int(bad.any(axis=1).sum()):,} such rows)" + (hint if np.isfinite(values).all() else "")
+        more = f" ({int(bad.any(axis=1).sum()):,} such rows)" + (_HINTS[task] if np.isfinite(values).all() else "")
         got = f"column '{COLUMNS[task][column]}': got {values[row, column]:.6g}, expected {low:g}..{high:g}"
         raise DataError(f"{_at(path, cells, row)}{got}{more}")
     found: Array = np.ascontiguousarray(np.clip(values, low, high), dtype=np.float32)

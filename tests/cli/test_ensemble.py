@@ -82,6 +82,16 @@ def test_a_member_that_was_changed_since_is_found_by_inspection(run: Run, member
     assert [member["state"] for member in found["facts"]["members"]] == ["changed", "unchanged", "unchanged"]
 
 
+def test_probabilities_that_took_the_place_of_those_of_a_manifest_are_no_member(
+    run: Run, members: list[Path], tmp_path: Path
+) -> None:
+    run("ensemble", *members[:2], "--out", tmp_path / "p.txt")
+    shutil.copy(members[2], tmp_path / "p.npz")
+    refused = run("ensemble", members[0], tmp_path / "p.npz", "--out", tmp_path / "q.txt", code=3).stderr
+    assert "p.npz: is not what" in refused
+    assert not (tmp_path / "q.txt").exists()
+
+
 def test_with_annotations_alone_it_says_what_each_member_is_worth_and_writes_nothing(
     run: Run, members: list[Path], annotated: Path
 ) -> None:

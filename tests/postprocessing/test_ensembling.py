@@ -1,16 +1,19 @@
 """Weights as they are typed, and weights that are fitted: what they gain on videos that they were not fitted on."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from abawkit.errors import ConfigError, DataError
+from abawkit.formats.base import get_format
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import assembled
-from abawkit.postprocessing.ensembling import fitted_ensemble, given_weights
+from abawkit.postprocessing.ensembling import fitted_ensemble, given_weights, write_ensemble
 from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.weights import fit_weights
 from abawkit.scoring.score import scored_rows
@@ -121,3 +124,52 @@ def test_a_member_that_does_not_know_a_task_has_no_weight_in_it() -> None:
 def test_weights_that_make_no_sense_are_refused(texts: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         given_weights(texts, MEMBERS)
+
+
+# rows that were answered from another frame
+
+
+def filled(row: int, source: int) -> dict[str, Any]:
+    return {"row": row, "image": IMAGES[row - 1].as_py(), "from": IMAGES[source - 1].as_py()}
+
+
+def written_filled(tmp_path: Path, *lists: Any) -> Any:
+    """What the manifest of an ensemble says was filled, when those of its members say this."""
+    members = [replace(member, path=tmp_path / member.path) for member in MEMBERS]
+    for one, entries in zip(members, lists, strict=False):
+        source, made = {"list_digest": one.predictions.digest}, [{"path": "x", "digest": "a" * 64}]
+        content = {"submission_sha256": "", "source": source, "members": made, "filled": entries}
+        one.path.with_suffix(".json").write_text(json.dumps(content))
+    return json.loads(write_ensemble(tmp_path / "p.txt", members, None, get_format("abaw7")).manifest.read_text())[
+        "filled"
+    ]
+
+
+def test_an_ensemble_says_which_rows_any_member_answered_from_another_frame(tmp_path: Path) -> None:
+    found = written_filled(tmp_path, [filled(7, 8), filled(3, 2)], [filled(3, 4), filled(5, 6)])
+    assert found == [filled(3, 2), filled(5, 6), filled(7, 8)]
+
+
+def test_an_ensemble_of_members_without_manifests_says_of_no_row_that_it_was_filled(tmp_path: Path) -> None:
+    assert written_filled(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        None,
+        3,
+        {"row": 1},
+        [3],
+        [{}],
+        [filled(1, 2) | {"row": True}],
+        [filled(1, 2) | {"row": "1"}],
+        [filled(1, 2) | {"row": 0}],
+        [filled(1, 2) | {"row": N + 1}],
+        [filled(1, 2) | {"row": 2}],
+        [filled(1, 2) | {"from": None}],
+        [filled(1, 2) | {"image": ["v0/00000.jpg"]}],
+    ],
+)
+def test_what_names_no_row_and_its_frame_is_not_taken_over(tmp_path: Path, entries: Any) -> None:
+    assert written_filled(tmp_path, entries, [filled(9, 8)]) == [filled(9, 8)]

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ import pytest
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.members import read_member, read_members, read_probabilities, write_probabilities
+from abawkit.postprocessing.members import (
+    columns_digest,
+    read_member,
+    read_members,
+    read_probabilities,
+    write_probabilities,
+)
 from abawkit.tables import Array, Predictions
 
 NAMES = ["v/00001.jpg", "v/00001.jpg", "é/00002.jpg", "w/00009.jpg"]
@@ -72,6 +79,15 @@ def test_tasks_that_were_not_written_are_not_known(tmp_path: Path) -> None:
     assert (member.predictions.expression == np.float32(1 / 8)).all()
 
 
+def test_the_digest_of_what_is_read_is_known_when_it_is_written_though_rounding_is_cut(tmp_path: Path) -> None:
+    va, au = predictions().va.copy(), predictions().au.copy()
+    va[0], au[1], au[2] = np.nextafter(np.float32(1), np.float32(2)), -1e-9, -0.0
+    said = replace(predictions(), va=va, au=au)
+    tasks: tuple[Task, ...] = ("va", "au")
+    write_probabilities(tmp_path / "p.npz", said, tasks)
+    assert read_member(tmp_path / "p.npz").digest == columns_digest(said, tasks)
+
+
 # keys
 
 
@@ -111,6 +127,21 @@ def test_a_manifest_of_other_rows_is_refused(tmp_path: Path) -> None:
     manifest(path, ["a" * 64], "0" * 64)
     with pytest.raises(DataError, match=r"p\.json: is about other rows than .*p\.npz"):
         read_member(path)
+
+
+@pytest.mark.parametrize("described", ["0" * 64, None, 3, ["\x1b"]])
+def test_a_manifest_of_other_probabilities_of_these_rows_is_refused(tmp_path: Path, described: Any) -> None:
+    path = stored(tmp_path / "p.npz")
+    manifest(path, ["a" * 64], predictions().digest, probabilities_digest=described)
+    with pytest.raises(DataError, match=r"p\.npz: is not what .*p\.json describes: .*or remove the manifest"):
+        read_member(path)
+
+
+def test_a_manifest_of_these_probabilities_names_them(tmp_path: Path) -> None:
+    path = stored(tmp_path / "p.npz", va=None)
+    digest = columns_digest(predictions(), ("expression", "au"))
+    manifest(path, ["a" * 64], predictions().digest, probabilities_digest=digest)
+    assert read_member(path).key == "a" * 12
 
 
 # other systems

@@ -1,6 +1,7 @@
 """The files of a prediction: three names, one manifest, and probabilities that decide to the submission."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.files import sha256_of
 from abawkit.formats.base import get_format
 from abawkit.labels import COMPOUND_EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.members import read_member
+from abawkit.postprocessing.members import read_member, write_probabilities
 from abawkit.postprocessing.outputs import decided, needed_tasks, outputs, write_outputs
 from abawkit.postprocessing.rule import Rule, rule_content, rule_digest
 from abawkit.tables import Predictions
@@ -49,6 +50,21 @@ def test_the_probabilities_decide_to_the_submission_and_the_manifest_says_what_i
     assert content["source"] == {"list": "L", "list_digest": predictions().digest}
     assert (content["members"], content["format"], content["rows"]) == (made, "abaw7", 6)
     assert content["rule"] == {"digest": rule_digest(rule), **rule_content(rule)}
+
+
+@pytest.mark.parametrize("tasks", [TASKS, ("va",)])
+def test_the_manifest_names_the_probabilities_that_are_stored_and_no_others_take_their_place(
+    tmp_path: Path, tasks: tuple[Task, ...]
+) -> None:
+    plugin = get_format("abaw5-va")
+    made = [{"path": "a.npz", "key": "a", "digest": "0" * 64, "tasks": list(tasks)}]
+    written = write_outputs(tmp_path / "p.txt", predictions(), tasks, plugin, source={}, members=made, environment={})
+    member = read_member(written.probabilities)
+    assert member.key == "a"
+    assert json.loads(written.manifest.read_text())["probabilities_digest"] == member.digest
+    write_probabilities(written.probabilities, replace(predictions(), va=-predictions().va), tasks)
+    with pytest.raises(DataError, match=r"p\.npz: is not what .*p\.json describes"):
+        read_member(written.probabilities)
 
 
 def test_what_is_not_known_is_neither_stored_nor_written(tmp_path: Path) -> None:

@@ -106,9 +106,7 @@ def test_a_rule_for_the_mean_of_networks_fits_these_networks_one_by_one() -> Non
     together = StoredMember(Path("ab.npz"), mean, TASKS, columns_digest(mean, TASKS), "aaaa+bbbb")
     rule = Rule(weights=dict.fromkeys(TASKS, both))
     assert same(apply_rule(rule, [C, B, A]), apply_rule(rule, [together, C]))
-    with pytest.raises(
-        DataError, match=r"has no weight for aaaa \(aaaa\.npz\) and weighs what is no member: aaaa\+bbbb"
-    ):
+    with pytest.raises(DataError, match=r"no weight for aaaa \(aaaa\.npz\) and weighs what is no member: aaaa\+bbbb"):
         apply_rule(rule, [A, C])
 
 
