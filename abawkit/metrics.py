@@ -49,7 +49,7 @@ def f1_per_class(truth: Array, prediction: Array, classes: int) -> Array:
     if truth.shape != prediction.shape or truth.ndim != 1:
         raise ValueError(f"got shapes {truth.shape} and {prediction.shape}, expected two equal shapes (n,)")
     confusion = np.bincount(truth * classes + prediction, minlength=classes * classes).reshape(classes, classes)
-    return _f1(np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+    return f1_of_counts(np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
 
 
 def f1_per_unit(truth: Array, prediction: Array) -> Array:
@@ -65,10 +65,19 @@ def f1_per_unit(truth: Array, prediction: Array) -> Array:
     truth, prediction = np.asarray(truth, dtype=bool), np.asarray(prediction, dtype=bool)
     if truth.shape != prediction.shape or truth.ndim != 2:
         raise ValueError(f"got shapes {truth.shape} and {prediction.shape}, expected two equal shapes (n, units)")
-    return _f1((truth & prediction).sum(axis=0), truth.sum(axis=0), prediction.sum(axis=0))
+    return f1_of_counts((truth & prediction).sum(axis=0), truth.sum(axis=0), prediction.sum(axis=0))
 
 
-def _f1(both: Array, in_truth: Array, in_prediction: Array) -> Array:
-    total = in_truth + in_prediction
-    f1: Array = np.divide(2.0 * both, total, out=np.zeros(len(total)), where=total > 0)
-    return f1
+def f1_of_counts(both: Array, in_truth: Array, in_prediction: Array) -> Array:
+    """F1 from counts of rows, 2 TP / (2 TP + FP + FN).
+
+    Args:
+        both: Rows that truth and prediction agree to be of the class: TP.
+        in_truth: Rows of the class as annotated: TP + FN.
+        in_prediction: Rows of the class as predicted: TP + FP. All three of one shape, or of shapes that broadcast.
+
+    Returns:
+        float64; 0 where neither truth nor prediction has a row.
+    """
+    total = np.asarray(in_truth + in_prediction, dtype=np.float64)
+    return np.divide(2.0 * both, total, out=np.zeros(total.shape), where=total > 0)

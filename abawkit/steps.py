@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from abawkit.errors import AbawkitError, StoppedError
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 """What ends a command besides Ctrl-C, which is an exception already."""
+
+_Work = TypeVar("_Work")
 
 
 class StepError(AbawkitError):
@@ -27,7 +29,7 @@ class StepError(AbawkitError):
         self.exit_code = code
 
 
-def run_together(commands: list[list[str]], say: Callable[[str], None]) -> list[dict[str, Any]]:
+def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Runs commands of abawkit at the same time, each in a process of its own.
 
     Ctrl-C, SIGTERM and SIGHUP end them all: each is asked once, so that a run in training can save what it has done.
@@ -67,6 +69,12 @@ def run_together(commands: list[list[str]], say: Callable[[str], None]) -> list[
                 raise StepError(arguments, process.returncode)
         say(f"  done in {time.monotonic() - began:.0f} s")
         return [json.loads(_text(file)) for file in outputs]
+
+
+def waves(work: Sequence[_Work], size: int) -> Iterator[Sequence[_Work]]:
+    """Work in its order, `size` pieces at a time: what runs together."""
+    for start in range(0, len(work), size):
+        yield work[start : start + size]
 
 
 def _start(arguments: list[str], out: IO[str], errors: IO[str] | None) -> subprocess.Popen[str]:

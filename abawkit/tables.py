@@ -64,6 +64,14 @@ def occurrences(images: pa.StringArray) -> Array:
     return result
 
 
+def first_difference(images: pa.StringArray, others: pa.StringArray) -> int | None:
+    """The first row in which two lists differ, one of them perhaps by having no such row; None where they are equal."""
+    if images.equals(others):
+        return None
+    pairs = zip(images.to_pylist(), others.to_pylist(), strict=False)
+    return next((row for row, (a, b) in enumerate(pairs) if a != b), min(len(images), len(others)))
+
+
 @dataclass(frozen=True, eq=False)
 class _Table:
     """Columns of equal length, of which the first is the image name.

@@ -8,9 +8,9 @@ from typing import Any
 
 from abawkit.ablation.folder import Folder
 from abawkit.ablation.plan import Training
-from abawkit.ablation.runs import Making, Means, batches
+from abawkit.ablation.runs import Making, Means
 from abawkit.curation import open_curated
-from abawkit.steps import run_together
+from abawkit.steps import run_together, waves
 from abawkit.training.record import LAST
 
 Place = tuple[int, str]
@@ -44,7 +44,7 @@ def predict_all(plan: Sequence[Training], runs: Sequence[Making], folder: Folder
             source = ["--split", "validation", "--data", str(data), "--missing", "neighbour"]
             last = [str(run.out / LAST) for run in networks]
             commands.append(["predict", *last, *source, "--out", str(out), "--threads", str(means.threads), "--force"])
-    for together in batches(commands, means.jobs):
+    for together in waves(commands, means.jobs):
         run_together(together, means.say)
     return found
 

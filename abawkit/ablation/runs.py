@@ -1,7 +1,7 @@
 """Training the runs of a plan; one that was finished before is not redone, one that was killed goes on."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.files import sha256_of
 from abawkit.labels import TASKS
-from abawkit.steps import run_together
+from abawkit.steps import run_together, waves
 from abawkit.training.recipe import Recipe
 from abawkit.training.record import LAST, MANIFEST, RECIPE
 
@@ -144,14 +144,8 @@ def train_all(runs: Sequence[Making], means: Means) -> None:
         run.out.parent.mkdir(parents=True, exist_ok=True)
         how = "--force" if run.out in others else "--resume"
         commands.append([*run.arguments, "--threads", str(means.threads), how])
-    for together in batches(commands, means.jobs):
+    for together in waves(commands, means.jobs):
         run_together(together, means.say)
     for run in missing:
         if run.manifest is None or (difference := run.difference()):
             raise RuntimeError(f"{run.out}: its command trained {difference or 'nothing'}")
-
-
-def batches(commands: Sequence[list[str]], size: int) -> Iterator[list[list[str]]]:
-    """Commands in their order, `size` at a time."""
-    for start in range(0, len(commands), size):
-        yield list(commands[start : start + size])

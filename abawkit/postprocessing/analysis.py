@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from abawkit.choices import Protocol
-from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.combination import known_tasks
-from abawkit.postprocessing.members import StoredMember
+from abawkit.postprocessing.members import StoredMember, refuse_other_rows
 from abawkit.postprocessing.outputs import decided
 from abawkit.postprocessing.rule import Rule, apply_rule, grouped
 from abawkit.scoring.score import scored_rows
@@ -102,19 +101,6 @@ def analyse(
         if sum(task in member.tasks for member in members) > 1
     }
     return Analysis(standings, together, correlations)
-
-
-def refuse_other_rows(member: StoredMember, truth: Annotations) -> None:
-    """Refuses a member whose rows are not those of the annotations.
-
-    Raises:
-        DataError: If they are not.
-    """
-    if not member.predictions.images.equals(truth.images):
-        raise DataError(
-            f"{member.path}: its {len(member.predictions):,} rows are not the {len(truth):,} of the annotations, in "
-            "their order; predict the annotated split, or give the annotations of this list"
-        )
 
 
 def _figures(

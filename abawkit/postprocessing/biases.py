@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 
 from abawkit.labels import EXPRESSIONS
-from abawkit.postprocessing.floors import enough, f1, preferred, rows_by_video
+from abawkit.metrics import f1_of_counts
+from abawkit.postprocessing.floors import enough, preferred, rows_by_video
 from abawkit.tables import Array
 
 _STEP: Final = 0.05
@@ -91,7 +92,7 @@ def f1_by_bias(truth: Array, logs: Array, bias: Array, c: int) -> Array:
     kept = table.sum(axis=0) - turned
     predicted, hits = kept.sum(axis=2), np.diagonal(kept, axis1=1, axis2=2).copy()
     predicted[:, c], hits[:, c] = turned.sum(axis=(1, 2)), turned[:, :, c].sum(axis=1)
-    return f1(hits, predicted, np.bincount(truth, minlength=_CLASSES))
+    return f1_of_counts(hits, np.bincount(truth, minlength=_CLASSES), predicted)
 
 
 def _without(logs: Array, bias: Array, c: int) -> tuple[Array, Array]:

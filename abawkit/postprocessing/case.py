@@ -8,11 +8,10 @@ import numpy as np
 from abawkit.choices import Protocol
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.analysis import refuse_other_rows
 from abawkit.postprocessing.combination import known_tasks
 from abawkit.postprocessing.crossfit import cross_fitted, video_folds
 from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS
-from abawkit.postprocessing.members import StoredMember
+from abawkit.postprocessing.members import StoredMember, refuse_other_rows
 from abawkit.postprocessing.outputs import decided
 from abawkit.postprocessing.result import Found, Tuning
 from abawkit.scoring.score import scored_rows

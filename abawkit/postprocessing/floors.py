@@ -81,9 +81,3 @@ def preferred(gain: Array, distance: Array) -> Array:
     """
     best = gain >= gain.max(axis=-1, keepdims=True) - 1e-12
     return np.asarray(np.where(best, distance, np.inf).argmin(axis=-1))
-
-
-def f1(hits: Array, predicted: Array, annotated: Array) -> Array:
-    """F1, 2 TP / (2 TP + FP + FN), from counts of one shape or of shapes that broadcast; 0 where there are none."""
-    total = np.asarray(predicted + annotated, dtype=np.float64)
-    return np.divide(2.0 * hits, total, out=np.zeros(total.shape), where=total > 0)

@@ -15,7 +15,7 @@ from abawkit.files import replacing
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import RANGES
 from abawkit.postprocessing.stored import read_stored
-from abawkit.tables import Predictions
+from abawkit.tables import Annotations, Predictions, first_difference
 
 MAX_MANIFEST: Final = 1 << 26
 """Bytes of a manifest: several times that of a submission of which every row was answered from another frame."""
@@ -91,6 +91,19 @@ def read_members(paths: Sequence[Path]) -> list[StoredMember]:
                 )
         members.append(member)
     return members
+
+
+def refuse_other_rows(member: StoredMember, truth: Annotations) -> None:
+    """Refuses a member whose rows are not those of the annotations.
+
+    Raises:
+        DataError: If they are not.
+    """
+    if not member.predictions.images.equals(truth.images):
+        raise DataError(
+            f"{member.path}: its {len(member.predictions):,} rows are not the {len(truth):,} of the annotations, in "
+            "their order; predict the annotated split, or give the annotations of this list"
+        )
 
 
 def write_probabilities(path: Path, predictions: Predictions, tasks: Sequence[Task] = TASKS) -> None:
@@ -182,14 +195,13 @@ def _is_entry(entry: Any) -> bool:
 
 def _refuse_other_rows(first: StoredMember, other: StoredMember) -> None:
     a, b = first.predictions.images, other.predictions.images
-    if a.equals(b):
-        return
-    names, others = a.to_pylist(), b.to_pylist()
-    at = next((i for i, pair in enumerate(zip(names, others, strict=False)) if pair[0] != pair[1]), None)
+    at = first_difference(a, b)
     if at is None:
-        difference = f"it has {len(others):,} rows, not {len(names):,}"
+        return
+    if at >= min(len(a), len(b)):
+        difference = f"it has {len(b):,} rows, not {len(a):,}"
     else:
-        difference = f"row {at + 1:,} is '{printable(others[at][:80])}', not '{printable(names[at][:80])}'"
+        difference = f"row {at + 1:,} is '{printable(b[at].as_py()[:80])}', not '{printable(a[at].as_py()[:80])}'"
     raise DataError(
         f"{other.path}: has other rows than {first.path}: {difference}; members must answer one list, in its order"
     )

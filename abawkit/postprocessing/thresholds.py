@@ -5,8 +5,9 @@ from typing import Final
 import numpy as np
 
 from abawkit.labels import ACTION_UNITS
+from abawkit.metrics import f1_of_counts
 from abawkit.postprocessing.calibration import HALF, LOWEST
-from abawkit.postprocessing.floors import enough, f1, preferred
+from abawkit.postprocessing.floors import enough, preferred
 from abawkit.tables import Array
 
 GRID: Final = np.round(np.arange(LOWEST, 1 - LOWEST / 2, 0.01), 2)
@@ -53,7 +54,7 @@ def best_thresholds(counts: Array) -> Array:
         `MIN_VIDEOS` of `abawkit.postprocessing.floors` say.
     """
     hits, wrong, missed = np.moveaxis(counts.sum(axis=0), -1, 0)
-    curve = f1(hits, hits + wrong, hits + missed)
+    curve = f1_of_counts(hits, hits + missed, hits + wrong)
     sums = np.pad(curve, ((0, 0), (NEIGHBOURS, NEIGHBOURS)))
     ones = np.pad(np.ones(len(GRID)), NEIGHBOURS)
     window = np.ones(2 * NEIGHBOURS + 1)

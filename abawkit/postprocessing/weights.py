@@ -23,10 +23,9 @@ from typing import Final
 import numpy as np
 
 from abawkit.labels import EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.analysis import refuse_other_rows
 from abawkit.postprocessing.combination import knowing_members
 from abawkit.postprocessing.floors import enough, rows_by_video
-from abawkit.postprocessing.members import StoredMember
+from abawkit.postprocessing.members import StoredMember, refuse_other_rows
 from abawkit.tables import Annotations, Array, codes_of
 
 FLOOR: Final = 1e-6
@@ -98,13 +97,6 @@ class Pool:
         else:
             positive = self._truth.au[chosen] == 1
         return enough(rows_by_video(positive, self.videos[chosen]))
-
-
-def fit_weights(
-    members: Sequence[StoredMember], truth: Annotations, rows: Mapping[Task, Array]
-) -> dict[Task, dict[str, float]]:
-    """Fits weights once: see `Pool`."""
-    return Pool(members, truth).fit(rows)
 
 
 def mixture_weights(probabilities: Array) -> Array:

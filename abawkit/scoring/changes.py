@@ -8,7 +8,7 @@ import numpy as np
 from abawkit.errors import DataError, printable
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, DIMENSIONS, EXPRESSIONS, TASKS, Answer
 from abawkit.scoring.videos import video_numbers
-from abawkit.tables import Array, Submission
+from abawkit.tables import Array, Submission, first_difference
 
 ANSWERS: tuple[Answer, ...] = (*TASKS, "compound")
 
@@ -136,10 +136,9 @@ def changes(first: Submission, second: Submission) -> Changes:
 
 
 def _refuse_other_rows(first: Submission, second: Submission) -> None:
-    if first.images.equals(second.images):
+    row = first_difference(first.images, second.images)
+    if row is None:
         return
-    pairs = zip(first.images.to_pylist(), second.images.to_pylist(), strict=False)
-    row = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
     found = [f"'{printable(one.images[row].as_py())}'" if row < len(one) else "no row" for one in (first, second)]
     raise DataError(
         f"the two answer different lists: row {row + 1:,} is {found[0]} in the first and {found[1]} in the second; "

@@ -59,7 +59,8 @@ class Score:
 
     def as_dict(self) -> dict[str, Any]:
         """The ten fields of the multi-task score, for the records of runs: `Score(**...)` of it is the score again."""
-        return {field.name: getattr(self, field.name) for field in fields(self)[:10]}
+        later = ("tasks", "compound_f1", "compound_f1_per_class")
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in later}
 
     def report(self) -> dict[str, Any]:
         """For JSON: all fields, None for what is not scored; the compound expressions only where they are."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from abawkit.choices import Protocol
 from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
+from abawkit.metrics import f1_of_counts
 from abawkit.scoring.score import scored_rows
 from abawkit.scoring.sums import confusion_counts, unit_counts, va_sums
 from abawkit.tables import Annotations, Array, Submission
@@ -96,8 +97,8 @@ class VideoStatistics:
         counts = np.asarray(counts, dtype=np.float64)
         parts = {
             "va": self._ccc(counts).mean(axis=1),
-            "expression": _f1(*self._expression_counts(counts)).mean(axis=1),
-            "au": _f1(*np.moveaxis(_weighted(counts, self.units), 2, 0)).mean(axis=1),
+            "expression": f1_of_counts(*self._expression_counts(counts)).mean(axis=1),
+            "au": f1_of_counts(*np.moveaxis(_weighted(counts, self.units), 2, 0)).mean(axis=1),
         }
         columns = [parts[task] if task in self.tasks else np.zeros(len(counts)) for task in TASKS]
         return np.stack([*columns, np.sum(columns, axis=0)], axis=1)
@@ -289,10 +290,3 @@ def _weighted(counts: Array, sums: Array) -> Array:
     """The sums of each collection: (b, V) by (V, ...) to (b, ...)."""
     total: Array = counts @ sums.reshape(len(sums), -1)
     return total.reshape(len(counts), *sums.shape[1:])
-
-
-def _f1(both: Array, annotated: Array, given: Array) -> Array:
-    """F1 of each class, shape (b, classes); see `abawkit.metrics.f1_per_class`."""
-    total = annotated + given
-    f1: Array = np.divide(2.0 * both, total, out=np.zeros(total.shape), where=total > 0)
-    return f1

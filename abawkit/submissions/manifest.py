@@ -9,6 +9,7 @@ from abawkit.choices import Policy, Protocol
 from abawkit.errors import DataError, printable
 from abawkit.files import write_json
 from abawkit.labels import Task
+from abawkit.scoring.videos import Interval
 from abawkit.submissions.recipe import Epoch
 
 MANIFEST: Final = "manifest.json"
@@ -44,8 +45,8 @@ class Range(_Part):
 
     @property
     def within_noise(self) -> bool:
-        """Of a difference: whether there could be none."""
-        return self.low <= 0 <= self.high
+        """As of `abawkit.scoring.videos.Interval`."""
+        return Interval(**self.model_dump()).within_noise
 
 
 class MemberFigures(_Part):

@@ -1,14 +1,14 @@
 """Training what is missing and predicting with it: commands in processes of their own, as many as there is room for."""
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
 from abawkit.provenance import code_digest
+from abawkit.steps import waves
 from abawkit.submissions.inputs import Means
 from abawkit.submissions.plan import PlannedMember, PlannedRun
 from abawkit.submissions.prepared import Place, Prepared
@@ -20,8 +20,6 @@ VALIDATION: Final = "validation"
 TEST: Final = "test"
 
 _EPOCHS: Final[tuple[Epoch, ...]] = ("best", "last")
-
-_Work = TypeVar("_Work")
 
 
 class Predicted(NamedTuple):
@@ -74,7 +72,7 @@ def train_networks(made: Prepared, place: Place) -> None:
     steps = [training_step(run, made, place) for run in runs]
     due = [(run, step) for run, step in zip(runs, steps, strict=True) if place.due(step)]
     (place.outputs / RUNS).mkdir(exist_ok=True)
-    for wave in _waves(due, jobs):
+    for wave in waves(due, jobs):
         commands = [_training(run, step, made, place, threads) for run, step in wave]
         if len(wave) > 1:  # which keeps their bars from the terminal
             place.means.say(f"to look in on one: abawkit inspect {place.outputs / RUNS / wave[0][0].name}")
@@ -153,7 +151,7 @@ def predict_members(made: Prepared, place: Place) -> Predicted:
         work += [(member, split, step) for member, step in zip(members, steps, strict=True)]
     due = [(member, split, step) for member, split, step in work if place.due(step)]
     jobs, threads = place.means.share(len(work))
-    for wave in _waves(due, jobs):
+    for wave in waves(due, jobs):
         commands = [_prediction(member, split, step, made, place, threads) for member, split, step in wave]
         place.means.run(commands, place.means.say)
         place.finish([step for _, _, step in wave])
@@ -192,8 +190,3 @@ def prediction_manifest(probabilities: Path) -> dict[str, Any]:
 
 def _shared(means: Means, threads: int) -> list[str]:
     return ["--threads", str(threads), *(["--ops", means.ops] if means.ops else [])]
-
-
-def _waves(work: Sequence[_Work], size: int) -> Iterator[Sequence[_Work]]:
-    for start in range(0, len(work), size):
-        yield work[start : start + size]

@@ -15,7 +15,7 @@ from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import assembled
 from abawkit.postprocessing.ensembling import fitted_ensemble, given_weights, write_ensemble
 from abawkit.postprocessing.members import StoredMember, columns_digest
-from abawkit.postprocessing.weights import fit_weights
+from abawkit.postprocessing.weights import Pool
 from abawkit.scoring.score import scored_rows
 from abawkit.tables import Annotations
 
@@ -56,7 +56,7 @@ MEMBERS = [member("good", 1, 0.3), member("fair", 2, 0.2), member("noise", 3)]
 
 def test_fitted_weights_are_those_of_all_videos_and_each_video_is_judged_by_weights_of_others() -> None:
     found = fitted_ensemble(MEMBERS, truth(), draws=200)
-    assert found.rule.weights == fit_weights(MEMBERS, truth(), scored_rows(truth()))
+    assert found.rule.weights == Pool(MEMBERS, truth()).fit(scored_rows(truth()))
     assert found.cross_fitted["score"].value <= found.in_sample["score"] + 0.01
     assert found.difference["score"].low > 0
     assert found.notes == ()

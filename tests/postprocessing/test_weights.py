@@ -14,7 +14,7 @@ from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import assembled
 from abawkit.postprocessing.members import StoredMember, columns_digest
-from abawkit.postprocessing.weights import FLOOR, Pool, fit_weights, mixture_weights, simplex_minimum
+from abawkit.postprocessing.weights import FLOOR, Pool, mixture_weights, simplex_minimum
 from abawkit.scoring.score import scored_rows
 from abawkit.tables import Annotations, Array
 
@@ -130,7 +130,7 @@ TRUTH, MEMBERS = material()
 
 
 def test_a_member_that_knows_nothing_gets_next_to_no_weight() -> None:
-    found = fit_weights(MEMBERS, TRUTH, scored_rows(TRUTH))
+    found = Pool(MEMBERS, TRUTH).fit(scored_rows(TRUTH))
     for task in TASKS:
         assert found[task]["noise"] < 0.05
         assert found[task]["good"] > found[task]["fair"] > 0
@@ -139,7 +139,7 @@ def test_a_member_that_knows_nothing_gets_next_to_no_weight() -> None:
 
 def test_the_order_of_members_changes_no_weight() -> None:
     rows = scored_rows(TRUTH)
-    assert fit_weights(MEMBERS[::-1], TRUTH, rows) == fit_weights(MEMBERS, TRUTH, rows)
+    assert Pool(MEMBERS[::-1], TRUTH).fit(rows) == Pool(MEMBERS, TRUTH).fit(rows)
 
 
 def test_only_the_rows_of_the_mask_have_a_say() -> None:
@@ -152,7 +152,7 @@ def test_only_the_rows_of_the_mask_have_a_say() -> None:
         for m in MEMBERS
     ]
     alone = TRUTH.select(first)
-    found, expected = Pool(MEMBERS, TRUTH).fit(rows), fit_weights(cut, alone, scored_rows(alone))
+    found, expected = Pool(MEMBERS, TRUTH).fit(rows), Pool(cut, alone).fit(scored_rows(alone))
     assert all(found[task] == pytest.approx(expected[task]) for task in TASKS)
 
 
@@ -167,12 +167,12 @@ def test_only_the_rows_of_the_mask_have_a_say() -> None:
 )
 def test_below_the_floor_of_rows_and_videos_the_members_keep_equal_weights(rows: Array, enough: bool) -> None:
     same = replace(TRUTH, expression=np.zeros_like(TRUTH.expression), au=np.ones_like(TRUTH.au))
-    found = fit_weights(MEMBERS, same, dict.fromkeys(TASKS, rows))
+    found = Pool(MEMBERS, same).fit(dict.fromkeys(TASKS, rows))
     assert set(found) == (set(TASKS) if enough else set())
 
 
 def test_a_single_member_has_no_weights_to_fit() -> None:
-    assert fit_weights(MEMBERS[:1], TRUTH, scored_rows(TRUTH)) == {}
+    assert Pool(MEMBERS[:1], TRUTH).fit(scored_rows(TRUTH)) == {}
 
 
 def test_what_a_member_thinks_impossible_does_not_decide_alone() -> None:
@@ -183,7 +183,7 @@ def test_what_a_member_thinks_impossible_does_not_decide_alone() -> None:
 
 def test_members_of_other_rows_are_refused() -> None:
     with pytest.raises(DataError, match=r"good\.npz: its 300 rows are not the 10 of the annotations, in their order"):
-        fit_weights(MEMBERS, TRUTH.select(np.arange(10)), {})
+        Pool(MEMBERS, TRUTH.select(np.arange(10)))
 
 
 def test_members_are_weighed_without_torch() -> None:
@@ -221,7 +221,7 @@ def test_action_units_that_are_hardly_ever_active_have_no_say() -> None:
             StoredMember(Path(key), p := assembled(images, {"au": column}), ("au",), columns_digest(p, ("au",)), key)
             for key, column in zip("ab", columns, strict=True)
         ]
-        return fit_weights(members, truth, {"au": everywhere})
+        return Pool(members, truth).fit({"au": everywhere})
 
     assert fitted(truth, said) == {}
     often = au.copy()
