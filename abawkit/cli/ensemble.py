@@ -72,8 +72,7 @@ def ensemble(
     annotations = read_truth(truth) if truth else None
     applied, tuning = _rule(hows, rule, found, annotations, protocol, folds, seed)
     judged = _judge(found, annotations, protocol, applied, tuning, seed)
-    if rule and annotations:
-        _warn_of_known_rows(rule, annotations)
+    in_sample = bool(rule and annotations and _warn_of_known_rows(rule, annotations))
     if tuning:
         for note in tuning.notes:
             say(f"note: {note}")
@@ -95,7 +94,7 @@ def ensemble(
 
         show_weights(grouped(applied, found), applied)
     if judged:
-        show_scores(judged[1], tuning, protocol)
+        show_scores(judged[1], tuning, protocol, in_sample=in_sample)
     if written:
         print(f"{written.submission}: {len(found[0].predictions):,} rows from {_count(len(found))}")
         print(f"beside it: {written.probabilities.name}, {written.manifest.name}")
@@ -184,11 +183,14 @@ def _judge(
     return analysis, score_intervals(truth, decided(predictions, tasks), protocol, seed=seed)
 
 
-def _warn_of_known_rows(rule: Path, truth: "Annotations") -> None:
+def _warn_of_known_rows(rule: Path, truth: "Annotations") -> bool:
+    """Whether a rule was fitted on these rows; says so."""
     from abawkit.postprocessing.rule import read_evidence
 
-    if read_evidence(rule).get("list_digest") == truth.digest:
+    known = bool(read_evidence(rule).get("list_digest") == truth.digest)
+    if known:
         say(f"warning: {rule} was fitted on these rows: the scores below are too high; its cross_fitted ones are not")
+    return known
 
 
 def _write(

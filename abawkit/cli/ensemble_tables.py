@@ -61,18 +61,28 @@ def show_weights(members: "Sequence[StoredMember]", rule: "Rule") -> None:
     show_table("Weights; the mean in other tasks" if len(tasks) < len(TASKS) else "Weights", ["", *tasks], rows)
 
 
-def show_scores(score: "Mapping[str, Interval]", tuning: "Tuning | None", protocol: Protocol) -> None:
-    """What members score together; where weights were fitted, on videos that they were not fitted on first."""
+def show_scores(
+    score: "Mapping[str, Interval]", tuning: "Tuning | None", protocol: Protocol, *, in_sample: bool = False
+) -> None:
+    """What members score together; where weights were fitted, on videos that they were not fitted on first.
+
+    Args:
+        score: Of the ensemble; where weights were fitted, cross-fitted.
+        tuning: How they were fitted.
+        protocol: Of the score.
+        in_sample: Whether the ensemble's rule was fitted on these rows.
+    """
 
     def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:
         return (name, *(f"{found[part].value:{sign}.4f}" for part in _PARTS), _interval(found["score"], sign))
 
     columns = ["", *_PARTS.values(), "P, 95 %"]
     if not tuning:
-        show_table(f"Ensemble, {protocol} protocol", columns, [row("together", score)])
+        title = f"Ensemble, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
+        show_table(title, columns, [row("together", score)])
         return
-    in_sample = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in _PARTS), "")
-    rows = [row("cross-fitted", score), in_sample, row("mean", tuning.untuned)]
+    seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in _PARTS), "")
+    rows = [row("cross-fitted", score), seen, row("mean", tuning.untuned)]
     rows.append(row("difference", tuning.difference, "+"))
     title = f"Fitted weights, {protocol} protocol. Cross-fitted: each video by weights of others. In-sample: too high."
     show_table(title, columns, rows)

@@ -46,6 +46,8 @@ def tune(
         raise ConfigError(
             "--tasks names what is calibrated, and --no-calibration says that nothing is; give one of them"
         )
+    if not (smoothing or calibration or weights):
+        raise ConfigError("--no-smoothing, --no-calibration, --no-weights: nothing is left to search; leave one out")
     refuse_output(out, force=force, inputs=[*members, truth])
     found, annotations = read_members(members), read_truth(truth)
     with bar("searches") as progress:

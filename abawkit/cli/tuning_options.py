@@ -15,7 +15,9 @@ Truth = Annotated[
 RuleOut = Annotated[Path, typer.Option("--out", help="The rule to write (.json), for predict --rule and others.")]
 CalibratedTasks = Annotated[
     list[str] | None,
-    typer.Option("--tasks", metavar="va|expression|au", help="Calibrate this task alone; repeat for two of them."),
+    typer.Option(
+        "--tasks", metavar="va|expression|au", help="The only task that may be calibrated; repeat for two of them."
+    ),
 ]
 Folds = Annotated[
     int, typer.Option(min=2, max=100, help="Folds of videos that figures come from; fewer of few videos.")

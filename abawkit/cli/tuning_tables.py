@@ -58,6 +58,10 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
         text_columns=2,
     )
     print(_sentence(tuning.difference["score"], before))
+    for part, name in parts.items():
+        gain = tuning.difference[part]
+        if part in _TASKS and not gain.within_noise and gain.value < 0:
+            print(f"{name} falls, beyond noise: for this task, {before} is the better choice.")
     print()
     _show_choice(tuning, members)
     _show_knobs(tuning)

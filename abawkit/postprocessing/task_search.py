@@ -56,9 +56,12 @@ class Chosen:
     def left(self, task: Task) -> list[LeftAlone]:
         """The knobs of the task as a whole that were not turned, and why."""
         if not self.tried:
-            what = {"va": "valence and arousal are", "expression": "no expression is", "au": "no action unit is active"}
-            few = f"{what[task]} annotated in {MIN_POSITIVES} rows of {MIN_VIDEOS} videos"
-            return [LeftAlone(f"all of {task}", few)]
+            what = {
+                "va": "valence and arousal are not annotated",
+                "expression": "no expression is annotated",
+                "au": "no action unit is active",
+            }
+            return [LeftAlone(f"all of {task}", f"{what[task]} in {MIN_POSITIVES} rows of {MIN_VIDEOS} videos")]
         offered = {
             f"smoothing of {task}": [one.candidate.smoothing != NO_SMOOTHING for one in self.tried],
             f"calibration of {task}": [one.candidate.calibrated for one in self.tried],

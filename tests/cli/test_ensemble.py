@@ -138,8 +138,9 @@ def test_fitted_weights_are_judged_on_held_out_videos_and_kept_for_test(
     assert json.loads((test / "p.json").read_text())["rule"] == json.loads((tmp_path / "q.json").read_text())["rule"]
     assert read_member(test / "p.npz").key.startswith("fair+good+noise@")
 
-    warned = run("ensemble", *members, "--rule", tmp_path / "rule.json", "--truth", annotated).stderr
-    assert "was fitted on these rows: the scores below are too high" in warned
+    again = run("ensemble", *members, "--rule", tmp_path / "rule.json", "--truth", annotated)
+    assert "was fitted on these rows: the scores below are too high" in again.stderr
+    assert "Ensemble, official protocol; in-sample: too high" in again.stdout
     refused = run("ensemble", *members[:2], "--rule", tmp_path / "rule.json", "--out", tmp_path / "r.txt", code=3)
     assert "weighs what is no member: noise" in refused.stderr
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +72,35 @@ def test_works_without_torch(name: str, release: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     if name == "score":
         assert json.loads(result.stdout)["ccc_va"] == pytest.approx(1.0)
+
+
+def test_all_that_works_on_stored_probabilities_works_without_torch(
+    submission: Path, truth: Path, tmp_path: Path
+) -> None:
+    """In one process, one command after the other, as Python and its libraries take longer to start than they do."""
+    members = [Path(shutil.copy(submission.with_suffix(".npz"), tmp_path / "a.npz")), tmp_path / "smoothed.npz"]
+    (tmp_path / "submissions").mkdir()
+    commands = [
+        ["smooth", members[0], "--out", members[1]],
+        ["ensemble", *members, "--truth", truth, "--out", tmp_path / "both.txt"],
+        ["calibrate", members[0], "--truth", truth, "--out", tmp_path / "calibrated.json"],
+        ["tune", *members, "--truth", truth, "--out", tmp_path / "tuned.json"],
+        ["ensemble", *members, "--rule", tmp_path / "tuned.json", "--out", tmp_path / "ruled.txt"],
+        ["check", tmp_path / "ruled.txt", "--list", tmp_path / "both.txt", "--repair", tmp_path / "repaired.txt"],
+        ["diff", tmp_path / "both.txt", tmp_path / "ruled.txt", "--truth", truth],
+        ["submissions", "--folder", tmp_path / "submissions"],
+    ]
+    code = (
+        "import sys, json; sys.modules['torch'] = None\n"
+        "from abawkit.cli.app import app\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    try: app(command)\n"
+        "    except SystemExit as end: print('ended:', command[0], end.code, file=sys.stderr)\n"
+    )
+    typed = json.dumps([[str(argument) for argument in command] for command in commands])
+    result = subprocess.run([sys.executable, "-c", code, typed], capture_output=True, text=True, check=False)
+    ended = [line for line in result.stderr.splitlines() if line.startswith("ended: ")]
+    assert ended == [f"ended: {command[0]} 0" for command in commands], result.stderr
 
 
 def test_a_recipe_with_an_unknown_key_is_a_usage_error(run: Run, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`abawkit calibrate` and `abawkit tune`: from stored probabilities to a rule, the honest figure first."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from abawkit.cli.tuning_tables import show
 from abawkit.labels import FIELDS
 from abawkit.postprocessing.members import read_members, write_probabilities
 from abawkit.postprocessing.rule import apply_rule, read_rule, rule_content
+from abawkit.postprocessing.search import calibrate
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.scoring.files import read_truth
 from abawkit.scoring.score import score
-from abawkit.scoring.videos import PARTS
+from abawkit.scoring.videos import PARTS, Interval
 from abawkit.tables import Array, Predictions
 from tests.cli.conftest import Run, answer
 
@@ -187,3 +190,21 @@ def test_tasks_to_calibrate_and_no_calibration_are_refused_together(run: Run, tm
     given = ("tune", tmp_path / "a.npz", "--truth", tmp_path, "--out", tmp_path / "rule.json", "--tasks", "au")
     assert "give one of them" in run(*given, "--no-calibration", code=2).stderr
     assert "no such task" in run(*given, "--tasks", "happy", code=2).stderr
+
+
+def test_a_search_of_nothing_is_refused(run: Run, tmp_path: Path) -> None:
+    given = ("tune", tmp_path / "a.npz", "--truth", tmp_path, "--out", tmp_path / "rule.json")
+    refused = run(*given, "--no-smoothing", "--no-calibration", "--no-weights", code=2).stderr
+    assert "nothing is left to search" in refused
+
+
+def test_a_task_that_falls_beyond_noise_is_named_even_where_the_sum_does_not(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = read_members([folder / "a.npz"])
+    tuning = calibrate(members, read_truth(folder / "truth.txt"), draws=50)
+    parts = {"ccc_va": (-0.2, -0.3, -0.1), "expression_f1": (-0.1, -0.2, 0.1), "au_f1": (0.4, 0.3, 0.5)}
+    difference = {part: Interval(*values) for part, values in {**parts, "score": (0.1, -0.1, 0.3)}.items()}
+    show(replace(tuning, difference=difference), members, folder / "rule.json", "untuned", as_json=False)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "for this task" in line]
+    assert lines == ["CCC falls, beyond noise: for this task, untuned is the better choice."]
