@@ -25,7 +25,7 @@ def inspect_probabilities(path: Path) -> Inspection:
     found.summary = f"probabilities of {len(predictions):,} rows"
     manifest = path.with_suffix(".json")
     if manifest.exists():
-        compare_list(found, path, predictions, manifest)
+        compare_manifest(found, path, predictions, manifest)
     return found
 
 
@@ -86,13 +86,16 @@ def stored_digest(path: Path) -> str:
     return columns_digest(predictions, tasks)
 
 
-def compare_list(found: Inspection, path: Path, predictions: Predictions, manifest: Path) -> None:
-    """Compares the rows with the list that a manifest names."""
+def compare_manifest(found: Inspection, path: Path, predictions: Predictions, manifest: Path) -> None:
+    """Compares the rows with the list that a manifest names, and the values with the digest that it has of them."""
     try:
-        source = read_json(manifest).get("source")
+        content = read_json(manifest)
     except DataError as error:
         found.problems.append(str(error))
         return
+    source, described = content.get("source"), content.get("probabilities_digest")
     listed = source.get("list_digest") if isinstance(source, dict) else None
     if listed != predictions.digest:
         found.problems.append(f"{path}: its rows are not those of the list that {manifest.name} names")
+    elif described is not None and described != stored_digest(path):
+        found.problems.append(f"{path}: its values are not those that {manifest.name} describes")
