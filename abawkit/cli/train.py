@@ -10,7 +10,6 @@ import typer
 from abawkit.choices import TRACKERS, TrackerName
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json, Ops, Threads
-from abawkit.cli.rehearsal import rehearse
 from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def train(
     asked = ops or (begun and begun.ops)
     with use(asked, said=f"--ops {asked}"):
         if out is None or dry_run:
+            from abawkit.cli.rehearsal import rehearse
+
             rehearse(resolved, inputs, as_json)
         else:
             options = {"resume": resume, "allow_drift": allow_drift, "force": force, "as_json": as_json}

@@ -116,15 +116,18 @@ def _quick(content: bytes, fields: Sequence[Field], skip_lines: int, *, missing:
     images = table.column("image").combine_chunks() if named else pa.array([], pa.string())
     if named and not plain_names(images):
         return None
-    values = np.stack([table.column(field.name).to_numpy().astype(np.float64) for field in fields], axis=1)
-    low, high = np.array([field.bounds for field in fields], dtype=np.float64).T
-    present = (values >= low) & (values <= high)  # false for NaN and infinities too
-    marked = missing & (values == np.array([field.missing for field in fields]))
-    if not (present | marked).all():
-        return None
-    lines = np.arange(len(values), dtype=np.int64) + skip_lines + 1
-    values = values if present.all() else np.where(present, values, 0.0)
-    return Rows(images=images, lines=lines, values=values, present=present)
+    columns = [table.column(field.name).to_numpy() for field in fields]
+    present = np.empty((len(fields), len(table)), dtype=bool)  # a column after the other: as it is read and compared
+    for field, column, good in zip(fields, columns, present, strict=True):
+        low, high = field.bounds
+        good[:] = (column >= low) & (column <= high)  # false for NaN and infinities too
+        if not good.all() and not (missing and (good | (column == field.missing)).all()):
+            return None
+    values = np.stack(columns, dtype=np.float64)
+    if not present.all():
+        values[~present] = 0.0
+    lines = np.arange(len(table), dtype=np.int64) + skip_lines + 1
+    return Rows(images=images, lines=lines, values=values.T, present=present.T)
 
 
 def _careful(

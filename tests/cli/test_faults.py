@@ -47,7 +47,7 @@ def test_help_imports_nothing_that_is_slow() -> None:
         "import sys; from abawkit.cli import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('numpy', 'pandas', 'pyarrow', 'torch', 'pydantic', 'PIL') if m in sys.modules])"
+        "print([m for m in ('numpy', 'pandas', 'pyarrow', 'torch', 'pydantic', 'PIL', 'rich.progress') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
