@@ -22,7 +22,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def install(*offers: tuple[str, str]) -> None:
         entries = EntryPoints(EntryPoint(name, value, GROUP) for name, value in offers)
-        monkeypatch.setattr(base, "entry_points", lambda group: entries.select(group=group))
+        monkeypatch.setattr(base, "offers", lambda: entries)
 
     return install
 
