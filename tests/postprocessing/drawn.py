@@ -1,8 +1,27 @@
 """Annotations and probabilities that are drawn for tests of fits."""
 
 import numpy as np
+import pyarrow as pa
 
-from abawkit.tables import Array
+from abawkit.tables import Annotations, Array
+
+
+def annotations(images: pa.StringArray, seed: int) -> Annotations:
+    """Every row annotated for every task, by chance."""
+    rng, n = np.random.default_rng(seed), len(images)
+    everywhere, nowhere = np.ones(n, dtype=bool), np.zeros(n, dtype=bool)
+    return Annotations(
+        images=images,
+        lines=np.arange(2, n + 2),
+        va=rng.uniform(-1, 1, (n, 2)),
+        expression=rng.integers(0, 8, n).astype(np.int8),
+        au=rng.integers(0, 2, (n, 12)).astype(np.int8),
+        va_valid=everywhere,
+        expression_valid=everywhere,
+        au_valid=everywhere,
+        va_partial=nowhere,
+        au_partial=nowhere,
+    )
 
 
 def videos_of_rows(rows: int, count: int = 6) -> Array:

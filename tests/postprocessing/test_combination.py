@@ -19,6 +19,7 @@ from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.rule import Rule
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Array, Predictions
+from tests.postprocessing.drawn import annotations
 
 VIDEOS, LENGTH = 6, 20
 IMAGES = pa.array([f"v{video}/{frame:05d}.jpg" for video in range(VIDEOS) for frame in range(1, LENGTH + 1)])
@@ -26,20 +27,7 @@ N = len(IMAGES)
 
 
 def truth() -> Annotations:
-    rng = np.random.default_rng(99)
-    everywhere, nowhere = np.ones(N, dtype=bool), np.zeros(N, dtype=bool)
-    return Annotations(
-        images=IMAGES,
-        lines=np.arange(2, N + 2),
-        va=rng.uniform(-1, 1, (N, 2)),
-        expression=rng.integers(0, 8, N).astype(np.int8),
-        au=rng.integers(0, 2, (N, 12)).astype(np.int8),
-        va_valid=everywhere,
-        expression_valid=everywhere,
-        au_valid=everywhere,
-        va_partial=nowhere,
-        au_partial=nowhere,
-    )
+    return annotations(IMAGES, 99)
 
 
 def member(key: str, seed: int, skill: float = 0.0, tasks: tuple[Task, ...] = TASKS) -> StoredMember:

@@ -18,6 +18,7 @@ from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.weights import Pool
 from abawkit.scoring.score import scored_rows
 from abawkit.tables import Annotations
+from tests.postprocessing.drawn import annotations
 
 VIDEOS, LENGTH = 10, 30
 N = VIDEOS * LENGTH
@@ -25,20 +26,7 @@ IMAGES = pa.array([f"v{row // LENGTH}/{row % LENGTH:05d}.jpg" for row in range(N
 
 
 def truth(seed: int = 0) -> Annotations:
-    rng = np.random.default_rng(seed)
-    everywhere, nowhere = np.ones(N, dtype=bool), np.zeros(N, dtype=bool)
-    return Annotations(
-        images=IMAGES,
-        lines=np.arange(2, N + 2),
-        va=rng.uniform(-1, 1, (N, 2)),
-        expression=rng.integers(0, 8, N).astype(np.int8),
-        au=rng.integers(0, 2, (N, 12)).astype(np.int8),
-        va_valid=everywhere,
-        expression_valid=everywhere,
-        au_valid=everywhere,
-        va_partial=nowhere,
-        au_partial=nowhere,
-    )
+    return annotations(IMAGES, seed)
 
 
 def member(key: str, seed: int, skill: float = 0.0) -> StoredMember:
