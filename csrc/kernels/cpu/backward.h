@@ -118,9 +118,10 @@ class BackwardPass {
     std::memset(t.pool_gradient, 0, group_tiles * s_.area * tile_width * sizeof(A));
     A* partial = w_.partial + group * z_.images * per_image();
     std::memset(partial, 0, z_.images * per_image() * sizeof(A));
-    image_by_image(s_, x_, range.from, range.to, 0, z_.images, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
-      tile_to_hidden(n, tile, ahead, tile - range.from, t, partial + n * per_image());
-    });
+    image_by_image(s_, x_, range.from, range.to, 0, z_.images,
+                   [&](std::int64_t n, std::int64_t tile, TileAhead& ahead) {
+                     tile_to_hidden(n, tile, ahead, tile - range.from, t, partial + n * per_image());
+                   });
     for (std::int64_t tile = range.from; tile < range.to; ++tile) {
       const std::int64_t i = tile - range.from, at = i * gate_size();
       unpack(z_, s_.heads, s_.squeezed, t.row_gate_gradient + at, s_.padded, tile, gradient(row_gate_weight));
@@ -161,7 +162,7 @@ class BackwardPass {
     }
   }
 
-  void tile_to_hidden(std::int64_t n, std::int64_t tile, Ahead& ahead, std::int64_t i, BackwardScratch<A>& t,
+  void tile_to_hidden(std::int64_t n, std::int64_t tile, TileAhead& ahead, std::int64_t i, BackwardScratch<A>& t,
                       A* partial) {
     const std::int64_t at = i * gate_size();
     const GateWeights<A> weights{t.row_gate + at, t.row_gate_bias + i * side_size(), t.column_gate + at,
@@ -169,7 +170,7 @@ class BackwardPass {
     const A* hidden = w_.hidden + n * per_image();
     A* gates = t.gates + (n * group_tiles + i) * gates_size();
     load_tile(s_, x_, n, tile, t.tile, t.rows);
-    make_gates(s_, hidden, weights, gates, ahead);
+    make_gates(s_, hidden, weights, gates);
     const std::int64_t map = i * s_.area * tile_width;
     attend_backward(s_, t.tile, gates, t.pool + map, t.dz + (n * group_tiles + i) * tile_width, t.pool_gradient + map,
                     t.gradients);
@@ -266,9 +267,9 @@ class BackwardPass {
       pack_squeeze(z_, parameter(squeeze_weight), tile, t.squeeze + i * gate_size(), false);
       t.norms.read(z_, call_.parameters, statistics_, call_.eps, tile);
       const auto each_image = [&](auto f) { tile_by_tile(s_, x_, tile, tile + 1, 0, z_.images, f); };
-      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) { moments(n, tile, ahead, i, t, rows, columns); });
+      each_image([&](std::int64_t n, std::int64_t, TileAhead& ahead) { moments(n, tile, ahead, i, t, rows, columns); });
       sum_norms(tile, i, t);
-      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) {
+      each_image([&](std::int64_t n, std::int64_t, TileAhead& ahead) {
         const A* dz = t.dz + (n * group_tiles + i) * tile_width;
         A* sums = t.sums + (n * group_tiles + i) * gates_size();
         sums_gradient(n, i, t, sums);
@@ -287,8 +288,8 @@ class BackwardPass {
   }
 
   // Normalised sums of one image and tile, and their moments with the squeeze's gradient: sum over positions of ds x^.
-  void moments(std::int64_t n, std::int64_t tile, Ahead& ahead, std::int64_t i, BackwardScratch<A>& t, const A* rows,
-               const A* columns) {
+  void moments(std::int64_t n, std::int64_t tile, TileAhead& ahead, std::int64_t i, BackwardScratch<A>& t,
+               const A* rows, const A* columns) {
     A* sums = t.sums + (n * group_tiles + i) * gates_size();
     load_tile(s_, x_, n, tile, t.tile, t.rows);
     ahead();

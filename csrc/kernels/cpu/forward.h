@@ -95,16 +95,17 @@ class ForwardPass {
     }
     std::memset(t.total, 0, group_tiles * sides * sizeof(double));
     std::memset(t.squares, 0, group_tiles * sides * sizeof(double));
-    image_by_image(s_, x_, range.from, range.to, 0, z_.images, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
-      const std::int64_t i = tile - range.from;
-      A* sums = t.sums + (n * group_tiles + i) * per_tile;
-      load_tile(s_, x_, n, tile, t.tile, t.rows);
-      ahead();
-      directional_sums(s_, t.tile, t.row_weight + i * row_size, t.column_weight + i * column_size, sums);
-      for (int i = 0; i < 3; ++i) ahead();
-      if (call_.given == nullptr)
-        accumulate(sums, n == 0, t.origin + i * sides, t.total + i * sides, t.squares + i * sides);
-    });
+    image_by_image(s_, x_, range.from, range.to, 0, z_.images,
+                   [&](std::int64_t n, std::int64_t tile, TileAhead& ahead) {
+                     const std::int64_t i = tile - range.from;
+                     A* sums = t.sums + (n * group_tiles + i) * per_tile;
+                     load_tile(s_, x_, n, tile, t.tile, t.rows);
+                     ahead();
+                     directional_sums(s_, t.tile, t.row_weight + i * row_size, t.column_weight + i * column_size, sums);
+                     for (int i = 0; i < 3; ++i) ahead();
+                     if (call_.given == nullptr)
+                       accumulate(sums, n == 0, t.origin + i * sides, t.total + i * sides, t.squares + i * sides);
+                   });
     A* partial = w_.partial + group * z_.images * s_.gates * s_.padded;
     std::memset(partial, 0, z_.images * s_.gates * s_.padded * sizeof(A));
     for (std::int64_t tile = range.from; tile < range.to; ++tile) {
@@ -218,20 +219,21 @@ class ForwardPass {
       pack(z_, 1, s_.area, p[pool_weight], tile, t.pool + i * s_.area * tile_width, s_.area);
     }
     A* pooled = static_cast<A*>(call_.pooled);
-    image_by_image(s_, x_, range.from, range.to, 0, z_.images, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
-      const std::int64_t i = tile - range.from;
-      const GateWeights<A> weights{t.row_gate + i * gate_size, t.row_gate_bias + i * bias_size,
-                                   t.column_gate + i * gate_size, t.column_gate_bias + i * bias_size};
-      load_tile(s_, x_, n, tile, t.tile, t.rows);
-      make_gates(s_, w_.hidden + n * s_.gates * s_.padded, weights, t.gates, ahead);
-      A out[tile_width] = {};
-      for (int k = 0; k < 3; ++k) ahead();
-      pool(s_, t.tile, t.gates, t.pool + i * s_.area * tile_width, out);
-      for (int c = 0; c < channels_in_tile(z_.channels, tile); ++c)
-        pooled[n * z_.channels + tile * tile_width + c] = out[c];
-      if (call_.rows != nullptr)
-        store_gates(s_, z_.channels, n, tile, t.gates, static_cast<X*>(call_.rows), static_cast<X*>(call_.columns));
-    });
+    image_by_image(
+        s_, x_, range.from, range.to, 0, z_.images, [&](std::int64_t n, std::int64_t tile, TileAhead& ahead) {
+          const std::int64_t i = tile - range.from;
+          const GateWeights<A> weights{t.row_gate + i * gate_size, t.row_gate_bias + i * bias_size,
+                                       t.column_gate + i * gate_size, t.column_gate_bias + i * bias_size};
+          load_tile(s_, x_, n, tile, t.tile, t.rows);
+          make_gates(s_, w_.hidden + n * s_.gates * s_.padded, weights, t.gates);
+          A out[tile_width] = {};
+          for (int k = 0; k < 3; ++k) ahead();
+          pool(s_, t.tile, t.gates, t.pool + i * s_.area * tile_width, out);
+          for (int c = 0; c < channels_in_tile(z_.channels, tile); ++c)
+            pooled[n * z_.channels + tile * tile_width + c] = out[c];
+          if (call_.rows != nullptr)
+            store_gates(s_, z_.channels, n, tile, t.gates, static_cast<X*>(call_.rows), static_cast<X*>(call_.columns));
+        });
     for (std::int64_t tile = range.from; tile < range.to; ++tile)
       for (int c = 0; c < channels_in_tile(z_.channels, tile); ++c) embed(tile * tile_width + c);
   }

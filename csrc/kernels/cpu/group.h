@@ -7,6 +7,63 @@
 
 namespace abawkit::ABAWKIT_ISA {
 
+// Asks for the next tile while this one is worked on, a few lines at a time: a tile's rows are too short for the
+// processor to see where they lead, and more lines at once than it can wait for would hold it up.
+class TileAhead {
+ public:
+  TileAhead() = default;
+  template <class S, class X>
+  TileAhead(const S& s, const Images<const X>& x, std::int64_t n, std::int64_t tile) {
+    constexpr std::int64_t line = 64;
+    const X* image = x.image(n);
+    if (x.channels_last) {
+      at_ = reinterpret_cast<const char*>(image + tile * tile_width);
+      distance_ = x.channels * static_cast<std::int64_t>(sizeof(X));
+      left_ = s.area;
+    } else {
+      at_ = reinterpret_cast<const char*>(image + tile * tile_width * s.area);
+      distance_ = line;
+      left_ = channels_in_tile(x.channels, tile) * s.area * static_cast<std::int64_t>(sizeof(X)) / line;
+    }
+    share_ = left_ / 6 + 1;
+  }
+  void operator()() {
+    for (std::int64_t i = 0; i < share_ && left_ > 0; ++i, --left_, at_ += distance_) __builtin_prefetch(at_);
+  }
+
+ private:
+  const char* at_ = nullptr;
+  std::int64_t distance_ = 0, left_ = 0, share_ = 0;
+};
+
+// Calls f(n, tile, ahead) for every image and tile, one tile after another, or one image after another.
+template <class S, class X, class F>
+inline void tile_by_tile(const S& s, const Images<const X>& x, std::int64_t tile_from, std::int64_t tile_to,
+                         std::int64_t image_from, std::int64_t image_to, F f) {
+  for (std::int64_t tile = tile_from; tile < tile_to; ++tile)
+    for (std::int64_t n = image_from; n < image_to; ++n) {
+      TileAhead ahead;
+      if (n + 1 < image_to)
+        ahead = TileAhead(s, x, n + 1, tile);
+      else if (tile + 1 < tile_to)
+        ahead = TileAhead(s, x, image_from, tile + 1);
+      f(n, tile, ahead);
+    }
+}
+template <class S, class X, class F>
+inline void image_by_image(const S& s, const Images<const X>& x, std::int64_t tile_from, std::int64_t tile_to,
+                           std::int64_t image_from, std::int64_t image_to, F f) {
+  for (std::int64_t n = image_from; n < image_to; ++n)
+    for (std::int64_t tile = tile_from; tile < tile_to; ++tile) {
+      TileAhead ahead;
+      if (tile + 1 < tile_to)
+        ahead = TileAhead(s, x, n, tile + 1);
+      else if (n + 1 < image_to)
+        ahead = TileAhead(s, x, n + 1, tile_from);
+      f(n, tile, ahead);
+    }
+}
+
 inline constexpr std::int64_t group_tiles = 4;
 
 inline std::int64_t groups(const Sizes& s) { return (tiles(s) + group_tiles - 1) / group_tiles; }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "sizes.h"
-#include "vector.h"
+#include "transpose.h"
 
 namespace abawkit::ABAWKIT_ISA {
 
@@ -24,62 +24,22 @@ inline int channels_in_tile(std::int64_t channels, std::int64_t tile) {
   return left < tile_width ? static_cast<int>(left) : tile_width;
 }
 
-// Asks for the next tile while this one is worked on, a few lines at a time: a tile's rows are too short for the
-// processor to see where they lead, and more lines at once than it can wait for would hold it up.
+// Asks for what is read next, contiguous memory, into the second-level cache, a share at each step of what is done
+// before: more lines at once than the processor can wait for would hold it up.
 class Ahead {
  public:
-  Ahead() = default;
-  template <class S, class X>
-  Ahead(const S& s, const Images<const X>& x, std::int64_t n, std::int64_t tile) {
-    constexpr std::int64_t line = 64;
-    const X* image = x.image(n);
-    if (x.channels_last) {
-      at_ = reinterpret_cast<const char*>(image + tile * tile_width);
-      distance_ = x.channels * static_cast<std::int64_t>(sizeof(X));
-      left_ = s.area;
-    } else {
-      at_ = reinterpret_cast<const char*>(image + tile * tile_width * s.area);
-      distance_ = line;
-      left_ = channels_in_tile(x.channels, tile) * s.area * static_cast<std::int64_t>(sizeof(X)) / line;
-    }
-    share_ = left_ / 6 + 1;
-  }
+  Ahead(const void* from, std::int64_t bytes, std::int64_t steps)
+      : at_(static_cast<const char*>(from)), end_(at_ + bytes), share_((bytes / steps + line) / line * line) {}
   void operator()() {
-    for (std::int64_t i = 0; i < share_ && left_ > 0; ++i, --left_, at_ += distance_) __builtin_prefetch(at_);
+    const char* const stop = at_ + share_ < end_ ? at_ + share_ : end_;
+    for (; at_ < stop; at_ += line) __builtin_prefetch(at_, 0, 2);
   }
 
  private:
-  const char* at_ = nullptr;
-  std::int64_t distance_ = 0, left_ = 0, share_ = 0;
+  static constexpr std::int64_t line = 64;
+  const char *at_, *end_;
+  std::int64_t share_;
 };
-
-// Calls f(n, tile, ahead) for every image and tile, one tile after another, or one image after another.
-template <class S, class X, class F>
-inline void tile_by_tile(const S& s, const Images<const X>& x, std::int64_t tile_from, std::int64_t tile_to,
-                         std::int64_t image_from, std::int64_t image_to, F f) {
-  for (std::int64_t tile = tile_from; tile < tile_to; ++tile)
-    for (std::int64_t n = image_from; n < image_to; ++n) {
-      Ahead ahead;
-      if (n + 1 < image_to)
-        ahead = Ahead(s, x, n + 1, tile);
-      else if (tile + 1 < tile_to)
-        ahead = Ahead(s, x, image_from, tile + 1);
-      f(n, tile, ahead);
-    }
-}
-template <class S, class X, class F>
-inline void image_by_image(const S& s, const Images<const X>& x, std::int64_t tile_from, std::int64_t tile_to,
-                           std::int64_t image_from, std::int64_t image_to, F f) {
-  for (std::int64_t n = image_from; n < image_to; ++n)
-    for (std::int64_t tile = tile_from; tile < tile_to; ++tile) {
-      Ahead ahead;
-      if (tile + 1 < tile_to)
-        ahead = Ahead(s, x, n, tile + 1);
-      else if (n + 1 < image_to)
-        ahead = Ahead(s, x, n + 1, tile_from);
-      f(n, tile, ahead);
-    }
-}
 
 // (area, 16) of one image and tile; channels that there are not are zero. `rows` has room for 16 rows of an image.
 template <class S, class A, class X>
@@ -99,23 +59,33 @@ inline void load_tile(const S& s, const Images<const X>& x, std::int64_t n, std:
     return;
   }
   const X* from = image + tile * tile_width * s.area;
-  std::int64_t done = 0;
   if constexpr (sizeof(A) == sizeof(float)) {
-    if (count == tile_width) {
-      const float* source;
+    if (count == tile_width && s.area >= quad) {
       if constexpr (sizeof(X) == sizeof(A)) {
-        source = from;
+        rows_to_tile(from, s.area, s.area, to);
       } else {
         for (std::int64_t i = 0; i < tile_width * s.area; ++i) rows[i] = widen(from[i]);
-        source = rows;
+        rows_to_tile(rows, s.area, s.area, to);
       }
-      for (; done + block <= s.area; done += block)
-        for (int c = 0; c < tile_width; c += block)
-          transpose(source + c * s.area + done, s.area, to + done * tile_width + c, tile_width);
+      return;
     }
   }
-  for (; done < s.area; ++done)
-    for (int c = 0; c < count; ++c) to[done * tile_width + c] = widen(from[c * s.area + done]);
+  for (std::int64_t i = 0; i < s.area; ++i)
+    for (int c = 0; c < count; ++c) to[i * tile_width + c] = widen(from[c * s.area + i]);
+}
+
+// All tiles of an image that lies channels last, read in the order of memory: (tiles, area, 16).
+template <class S, class A, class X>
+inline void load_image(const S& s, const Images<const X>& x, std::int64_t n, A* to) {
+  const std::int64_t whole = x.channels / tile_width, left = x.channels % tile_width;
+  if (left > 0) std::memset(to + whole * s.area * tile_width, 0, s.area * tile_width * sizeof(A));
+  for (std::int64_t i = 0; i < s.area; ++i) {
+    const X* from = x.image(n) + i * x.channels;
+    A* at = to + i * tile_width;
+    for (std::int64_t tile = 0; tile < whole; ++tile, from += tile_width, at += s.area * tile_width)
+      for (int c = 0; c < tile_width; ++c) at[c] = widen(from[c]);
+    for (std::int64_t c = 0; c < left; ++c) at[c] = widen(from[c]);
+  }
 }
 
 // The inverse of `load_tile`.
@@ -130,24 +100,19 @@ inline void store_tile(const S& s, const Images<X>& x, std::int64_t n, std::int6
     return;
   }
   X* to = image + tile * tile_width * s.area;
-  std::int64_t done = 0;
   if constexpr (sizeof(A) == sizeof(float)) {
-    if (count == tile_width) {
-      float* target;
-      if constexpr (sizeof(X) == sizeof(A))
-        target = to;
-      else
-        target = rows;
-      for (; done + block <= s.area; done += block)
-        for (int c = 0; c < tile_width; c += block)
-          transpose(from + done * tile_width + c, tile_width, target + c * s.area + done, s.area);
-      if constexpr (sizeof(X) != sizeof(A))
-        for (int c = 0; c < tile_width; ++c)
-          for (std::int64_t i = 0; i < done; ++i) to[c * s.area + i] = narrow<X>(rows[c * s.area + i]);
+    if (count == tile_width && s.area >= quad) {
+      if constexpr (sizeof(X) == sizeof(A)) {
+        tile_to_rows(from, s.area, to, s.area);
+      } else {
+        tile_to_rows(from, s.area, rows, s.area);
+        for (std::int64_t i = 0; i < tile_width * s.area; ++i) to[i] = narrow<X>(rows[i]);
+      }
+      return;
     }
   }
-  for (; done < s.area; ++done)
-    for (int c = 0; c < count; ++c) to[c * s.area + done] = narrow<X>(from[done * tile_width + c]);
+  for (std::int64_t i = 0; i < s.area; ++i)
+    for (int c = 0; c < count; ++c) to[c * s.area + i] = narrow<X>(from[i * tile_width + c]);
 }
 
 // A product a b with a (rows, depth) at any strides and b (depth, 16) at a stride.
@@ -214,15 +179,25 @@ inline void multiply(std::int64_t rows, A* c, std::int64_t ldc, const Product<A>
   }
 }
 
+// Where directional sums start: (K, 16) each, or null for zeros.
+template <class A>
+struct Starts {
+  const A *row = nullptr, *column = nullptr;
+};
+
 // Directional sums of columns w..w + B: adds to `rows` (H, 16), sets `columns` (W, 16).
 template <int B, class S, class A>
-inline void sum_columns(const S& s, const A* x, const A* row_weight, const A* column_weight, A* rows, A* columns,
-                        std::int64_t w, int j) {
-  Vector<A> column[B] = {};
+inline void sum_columns(const S& s, const A* x, const A* row_weight, const A* column_weight, Starts<A> starts, A* rows,
+                        A* columns, std::int64_t w, int j) {
+  const Vector<A> row_start = starts.row != nullptr ? load(starts.row + j) : Vector<A>{};
+  const Vector<A> column_start = starts.column != nullptr ? load(starts.column + j) : Vector<A>{};
+  Vector<A> column[B];
+#pragma GCC unroll 8
+  for (int i = 0; i < B; ++i) column[i] = column_start;
 #pragma GCC unroll 8
   for (std::int64_t h = 0; h < s.height; ++h) {
     const Vector<A> weight = load(column_weight + h * tile_width + j);
-    Vector<A> row = w == 0 ? Vector<A>{} : load(rows + h * tile_width + j);
+    Vector<A> row = w == 0 ? row_start : load(rows + h * tile_width + j);
 #pragma GCC unroll 8
     for (int i = 0; i < B; ++i) {
       const Vector<A> value = load(x + (h * s.width + w + i) * tile_width + j);
@@ -237,16 +212,19 @@ inline void sum_columns(const S& s, const A* x, const A* row_weight, const A* co
 
 // Sums of every head over a tile x (H, W, 16): `sums` (K, H + W, 16). Weights: (K, W, 16) and (K, H, 16).
 template <class S, class A>
-inline void directional_sums(const S& s, const A* x, const A* row_weight, const A* column_weight, A* sums) {
+inline void directional_sums(const S& s, const A* x, const A* row_weight, const A* column_weight, A* sums,
+                             Starts<A> starts = {}) {
   for (std::int64_t k = 0; k < s.heads; ++k) {
     const A* row = row_weight + k * s.width * tile_width;
     const A* column = column_weight + k * s.height * tile_width;
     A* rows = sums + k * s.positions * tile_width;
     A* columns = rows + s.height * tile_width;
+    const std::int64_t at = k * tile_width;
+    const Starts<A> start = starts.row == nullptr ? starts : Starts<A>{starts.row + at, starts.column + at};
     for (int j = 0; j < tile_width; j += lanes<A>) {
       std::int64_t w = 0;
-      for (; w + 7 <= s.width; w += 7) sum_columns<7>(s, x, row, column, rows, columns, w, j);
-      for (; w < s.width; ++w) sum_columns<1>(s, x, row, column, rows, columns, w, j);
+      for (; w + 7 <= s.width; w += 7) sum_columns<7>(s, x, row, column, start, rows, columns, w, j);
+      for (; w < s.width; ++w) sum_columns<1>(s, x, row, column, start, rows, columns, w, j);
     }
   }
 }
@@ -262,9 +240,8 @@ struct GateWeights {
 
 // Gates (K, H + W, 16) of one tile from the hidden values (K, H + W, Mp) of one image.
 template <class S, class A>
-inline void make_gates(const S& s, const A* hidden, const GateWeights<A>& weights, A* gates, Ahead& ahead) {
+inline void make_gates(const S& s, const A* hidden, const GateWeights<A>& weights, A* gates) {
   for (std::int64_t k = 0; k < s.heads; ++k) {
-    ahead();
     for (int side = 0; side < 2; ++side) {
       const std::int64_t count = side == 0 ? s.height : s.width;
       const std::int64_t first = k * s.positions + (side == 0 ? 0 : s.height);
@@ -274,7 +251,6 @@ inline void make_gates(const S& s, const A* hidden, const GateWeights<A>& weight
       multiply(count, out, tile_width, {hidden + first * s.padded, s.padded, 1, weight, tile_width, s.squeezed}, bias);
     }
   }
-  ahead();
   sigmoid(gates, s.gates * tile_width);
 }
 
@@ -295,15 +271,16 @@ inline Vector<A> strongest(const S& s, const A* gates, std::int64_t h, std::int6
 template <class S, class A>
 inline void pool(const S& s, const A* x, const A* gates, const A* weight, A* out) {
   for (int j = 0; j < tile_width; j += lanes<A>) {
-    Vector<A> sum = load(out + j);
+    // One sum would wait for itself at each position.
+    Vector<A> even = load(out + j), odd = {};
 #pragma GCC unroll 8
     for (std::int64_t h = 0; h < s.height; ++h)
 #pragma GCC unroll 8
       for (std::int64_t w = 0; w < s.width; ++w) {
         const std::int64_t at = (h * s.width + w) * tile_width + j;
-        sum += load(x + at) * strongest(s, gates, h, w, j) * load(weight + at);
+        ((h + w) % 2 == 0 ? even : odd) += load(x + at) * load(weight + at) * strongest(s, gates, h, w, j);
       }
-    store(out + j, sum);
+    store(out + j, even + odd);
   }
 }
 

@@ -4,6 +4,10 @@
 // the linker would else merge functions of different instruction sets into one.
 #pragma once
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 
@@ -76,35 +80,60 @@ inline X narrow(A value) {
   }
 }
 
-// 1 / (1 + exp(-x)) of `U` vectors, step by step for all of them: one vector's chain of steps would leave the processor
-// waiting. The exponential is within 1 unit in the last place, and clamped where float ends.
-// Source: Cody and Waite's reduction; coefficients of Cephes (Moshier), expf; the polynomial as Estrin orders it.
+// 1 / d within a unit in the last place, for normal numbers.
+inline Vector<float> reciprocal(Vector<float> d) {
+#if defined(__AVX512F__)
+  // Dividing 16 lanes takes as long as a third of the sigmoid; an estimate of 14 bits and a step of Newton's don't.
+  const auto estimate = reinterpret_cast<Vector<float>>(_mm512_rcp14_ps(reinterpret_cast<__m512>(d)));
+  return estimate + estimate * (1.0f - d * estimate);
+#else
+  return 1.0f / d;
+#endif
+}
+
+// Between two limits; a NaN stays one. Compilers know these instructions, but not that it doesn't matter here in which
+// of two ways a NaN is treated, and would compare and choose.
+inline Vector<float> clamp(Vector<float> x, float least, float most) {
+  const Vector<float> low = Vector<float>{} + least, high = Vector<float>{} + most;
+#if defined(__AVX512F__)
+  const auto below = _mm512_min_ps(reinterpret_cast<__m512>(high), reinterpret_cast<__m512>(x));
+  return reinterpret_cast<Vector<float>>(_mm512_max_ps(reinterpret_cast<__m512>(low), below));
+#elif defined(__AVX2__)
+  const auto below = _mm256_min_ps(reinterpret_cast<__m256>(high), reinterpret_cast<__m256>(x));
+  return reinterpret_cast<Vector<float>>(_mm256_max_ps(reinterpret_cast<__m256>(low), below));
+#else
+  x = high < x ? high : x;
+  return low > x ? low : x;
+#endif
+}
+
+// 1 / (1 + 2^y), y = -x log2(e), of `U` vectors, step by step for all of them: one vector's chain of steps would leave
+// the processor waiting. y is split into a whole number n and f in -1/2..1/2; what the constant's rounding adds to y,
+// 1.3e-8 x, is less than what that of x itself does. 2^f is a polynomial of degree 6 with the least greatest relative
+// error, 2.0e-9, as Remez's exchange gives it, ordered as Estrin does. x is clamped where float ends.
 #define ABAWKIT_EACH _Pragma("GCC unroll 8") for (int i = 0; i < U; ++i)
 template <int U>
 inline void sigmoids(float* values) {
   using V = Vector<float>;
   using I = Lanes<float>::integer;
+  const float log2e = 1.44269504088896341f;
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which stands in the last bits
-  V x[U], n[U], square[U], high[U], p[U];
+  V x[U], n[U], square[U], middle[U], high[U];
   I power[U];
-  ABAWKIT_EACH x[i] = -load(values + i * lanes<float>);
-  ABAWKIT_EACH x[i] = x[i] < -87.0f ? V{} - 87.0f : x[i];
-  ABAWKIT_EACH x[i] = x[i] > 88.0f ? V{} + 88.0f : x[i];
-  ABAWKIT_EACH n[i] = x[i] * 1.44269504088896341f + magic;
+  ABAWKIT_EACH x[i] = clamp(load(values + i * lanes<float>), -87.0f, 87.0f);
+  ABAWKIT_EACH n[i] = magic - x[i] * log2e;
   ABAWKIT_EACH power[i] = reinterpret_cast<I>(n[i]) << 23;
   ABAWKIT_EACH n[i] = n[i] - magic;
-  ABAWKIT_EACH x[i] = x[i] - n[i] * 0.693359375f;
-  ABAWKIT_EACH x[i] = x[i] + n[i] * 2.12194440e-4f;
+  ABAWKIT_EACH x[i] = -(x[i] * log2e) - n[i];
   ABAWKIT_EACH square[i] = x[i] * x[i];
-  ABAWKIT_EACH p[i] = x[i] * 1.9875691500e-4f + 1.3981999507e-3f;
-  ABAWKIT_EACH high[i] = x[i] * 8.3334519073e-3f + 4.1665795894e-2f;
-  ABAWKIT_EACH p[i] = p[i] * square[i] + high[i];
-  ABAWKIT_EACH high[i] = x[i] * 1.6666665459e-1f + 5.0000001201e-1f;
-  ABAWKIT_EACH p[i] = p[i] * square[i] + high[i];
-  ABAWKIT_EACH p[i] = p[i] * square[i] + x[i];
-  ABAWKIT_EACH p[i] = p[i] + 1.0f;
-  ABAWKIT_EACH p[i] = 1.0f + reinterpret_cast<V>(reinterpret_cast<I>(p[i]) + power[i]);
-  ABAWKIT_EACH store(values + i * lanes<float>, 1.0f / p[i]);
+  ABAWKIT_EACH high[i] = x[i] * 1.3398874403e-3f + 9.6184373575e-3f;
+  ABAWKIT_EACH middle[i] = x[i] * 5.5503324712e-2f + 2.4022647914e-1f;
+  ABAWKIT_EACH x[i] = x[i] * 6.9314720286e-1f + 1.0f;
+  ABAWKIT_EACH high[i] = square[i] * 1.5353361934e-4f + high[i];
+  ABAWKIT_EACH high[i] = high[i] * square[i] + middle[i];
+  ABAWKIT_EACH x[i] = high[i] * square[i] + x[i];
+  ABAWKIT_EACH x[i] = 1.0f + reinterpret_cast<V>(reinterpret_cast<I>(x[i]) + power[i]);
+  ABAWKIT_EACH store(values + i * lanes<float>, reciprocal(x[i]));
 }
 #undef ABAWKIT_EACH
 template <int U>
@@ -115,7 +144,7 @@ inline void sigmoids(double* values) {
 // The sigmoid of `count` values, a multiple of a vector's lanes, in place.
 template <class A>
 inline void sigmoid(A* values, std::int64_t count) {
-  constexpr int U = 4;
+  constexpr int U = vector_bytes == 64 ? 7 : 4;  // as many as the registers hold
   std::int64_t i = 0;
   for (; i + U * lanes<A> <= count; i += U * lanes<A>) sigmoids<U>(values + i);
   for (; i < count; i += lanes<A>) sigmoids<1>(values + i);
@@ -129,55 +158,6 @@ inline A hardswish(A x) {
 template <class A>
 inline A hardswish_slope(A x) {
   return x <= -3 ? A(0) : x >= 3 ? A(1) : x / 3 + A(0.5);
-}
-
-// Transposes blocks of floats: `block` rows at a distance become `block` rows of a tile.
-#if defined(__AVX2__)
-inline constexpr int block = 8;
-#else
-inline constexpr int block = 4;
-#endif
-typedef float Block __attribute__((vector_size(4 * block)));
-typedef float LooseBlock __attribute__((vector_size(4 * block), aligned(4), may_alias));
-
-#if defined(__clang__) || __GNUC__ >= 12
-#define ABAWKIT_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#error "GCC 12 or later, or clang, is needed for __builtin_shufflevector"
-#endif
-
-inline void transpose(const float* from, std::int64_t from_stride, float* to, std::int64_t to_stride) {
-  Block r[block], s[block];
-#pragma GCC unroll 8
-  for (int i = 0; i < block; ++i) r[i] = *reinterpret_cast<const LooseBlock*>(from + i * from_stride);
-#if defined(__AVX2__)
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {  // pairs within halves of a vector
-    s[2 * i] = ABAWKIT_SHUFFLE(r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-    s[2 * i + 1] = ABAWKIT_SHUFFLE(r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = ABAWKIT_SHUFFLE(s[i], s[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-    r[i + 1] = ABAWKIT_SHUFFLE(s[i], s[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-    r[i + 2] = ABAWKIT_SHUFFLE(s[i + 1], s[i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
-    r[i + 3] = ABAWKIT_SHUFFLE(s[i + 1], s[i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {  // halves
-    s[i] = ABAWKIT_SHUFFLE(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-    s[i + 4] = ABAWKIT_SHUFFLE(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-  }
-#else
-  const Block a = ABAWKIT_SHUFFLE(r[0], r[1], 0, 4, 1, 5), b = ABAWKIT_SHUFFLE(r[0], r[1], 2, 6, 3, 7);
-  const Block c = ABAWKIT_SHUFFLE(r[2], r[3], 0, 4, 1, 5), d = ABAWKIT_SHUFFLE(r[2], r[3], 2, 6, 3, 7);
-  s[0] = ABAWKIT_SHUFFLE(a, c, 0, 1, 4, 5);
-  s[1] = ABAWKIT_SHUFFLE(a, c, 2, 3, 6, 7);
-  s[2] = ABAWKIT_SHUFFLE(b, d, 0, 1, 4, 5);
-  s[3] = ABAWKIT_SHUFFLE(b, d, 2, 3, 6, 7);
-#endif
-#pragma GCC unroll 8
-  for (int i = 0; i < block; ++i) *reinterpret_cast<LooseBlock*>(to + i * to_stride) = s[i];
 }
 
 }  // namespace abawkit::ABAWKIT_ISA
