@@ -152,10 +152,10 @@ struct OnCpu {
     return abawkit::cpu::inference_workspace(c.sizes, c.features.type, pool.threads);
   }
   std::size_t bytes(const abawkit::Forward& c) const {
-    return abawkit::cpu::forward_workspace(c.sizes, c.features.type);
+    return abawkit::cpu::forward_workspace(c.sizes, c.features.type, pool.threads);
   }
   std::size_t bytes(const abawkit::Backward& c) const {
-    return abawkit::cpu::backward_workspace(c.sizes, c.features.type);
+    return abawkit::cpu::backward_workspace(c.sizes, c.features.type, pool.threads);
   }
   void operator()(const abawkit::Inference& c) const { abawkit::cpu::inference(c, pool); }
   void operator()(const abawkit::Forward& c) const { abawkit::cpu::forward(c, pool); }

@@ -137,8 +137,8 @@ struct Pool {
 // Bytes of workspace that a call needs, with 64 bytes to align it.
 namespace cpu {
 std::size_t inference_workspace(const Sizes&, Type, int threads);
-std::size_t forward_workspace(const Sizes&, Type);
-std::size_t backward_workspace(const Sizes&, Type);
+std::size_t forward_workspace(const Sizes&, Type, int threads);
+std::size_t backward_workspace(const Sizes&, Type, int threads);
 void inference(const Inference&, const Pool&);
 void forward(const Forward&, const Pool&);
 void backward(const Backward&, const Pool&);

@@ -75,24 +75,6 @@ inline void attend_backward(const S& s, const A* x, const A* gates, const A* poo
   }
 }
 
-// Adds gradients (N, K, C, H) and (N, K, C, W) of one image and tile that came from outside; either may be null.
-template <class S, class A, class X>
-inline void add_gate_gradients(const S& s, std::int64_t channels, std::int64_t n, std::int64_t tile, const X* rows,
-                               const X* columns, A* gradients) {
-  const int count = channels_in_tile(channels, tile);
-  for (std::int64_t k = 0; k < s.heads; ++k) {
-    const std::int64_t channel = (n * s.heads + k) * channels + tile * tile_width;
-    A* to = gradients + k * s.positions * tile_width;
-    for (int c = 0; c < count; ++c) {
-      if (rows != nullptr)
-        for (std::int64_t h = 0; h < s.height; ++h) to[h * tile_width + c] += widen(rows[(channel + c) * s.height + h]);
-      if (columns != nullptr)
-        for (std::int64_t w = 0; w < s.width; ++w)
-          to[(s.height + w) * tile_width + c] += widen(columns[(channel + c) * s.width + w]);
-    }
-  }
-}
-
 // From gradients of the gates to those of what the sigmoid was taken of.
 template <class S, class A>
 inline void sigmoid_backward(const S& s, const A* gates, A* gradients) {

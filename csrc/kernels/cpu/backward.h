@@ -4,67 +4,9 @@
 #pragma once
 
 #include "attend_backward.h"
-#include "group.h"
+#include "backward_workspace.h"
 
 namespace abawkit::ABAWKIT_ISA {
-
-// Scratch memory of one group; sizes that begin with "tiles" are group_tiles.
-template <class A>
-struct BackwardScratch {
-  A *tile, *rows, *out, *gradients;
-  A *row_weight, *column_weight;                                    // (tiles, K, W | H, 16)
-  A* squeeze;                                                       // (tiles, K, Mp, 16)
-  A *row_gate, *row_gate_bias, *column_gate, *column_gate_bias;     // (tiles, K, Mp | 1, 16)
-  A *row_gate_turned, *column_gate_turned;                          // (tiles, K, 16, Mp)
-  A* pool;                                                          // (tiles, H W, 16)
-  A *row_weight_gradient, *column_weight_gradient, *pool_gradient;  // like the weights
-  A *row_gate_gradient, *column_gate_gradient, *bias_gradient;      // (tiles, K, Mp, 16), and (tiles, K, 2, 16)
-  A *row_moment, *column_moment;                                    // (tiles, K, Mp, 16)
-  A *mean, *product;                                                // (tiles, K, 2, 16)
-  A* dz;                                                            // (N, tiles, 16)
-  A *gates, *sums;                                                  // (N, tiles, K, H + W, 16)
-  TileNorms<A> norms;
-
-  template <class S>
-  BackwardScratch(const Sizes& z, const S& s, Arena& a) : norms(s, a) {
-    const std::int64_t t = group_tiles * tile_width, gate = t * s.heads * s.padded, side = t * s.heads * 2;
-    tile = a.take<A>(s.area * tile_width);
-    rows = a.take<A>(s.area * tile_width);
-    out = a.take<A>(s.area * tile_width);
-    gradients = a.take<A>(s.gates * tile_width);
-    for (A** p : {&row_weight, &row_weight_gradient}) *p = a.take<A>(t * s.heads * s.width);
-    for (A** p : {&column_weight, &column_weight_gradient}) *p = a.take<A>(t * s.heads * s.height);
-    for (A** p : {&squeeze, &row_gate, &column_gate, &row_gate_turned, &column_gate_turned, &row_gate_gradient,
-                  &column_gate_gradient, &row_moment, &column_moment})
-      *p = a.take<A>(gate);
-    for (A** p : {&row_gate_bias, &column_gate_bias, &bias_gradient, &mean, &product}) *p = a.take<A>(side);
-    for (A** p : {&pool, &pool_gradient}) *p = a.take<A>(t * s.area);
-    dz = a.take<A>(z.images * t);
-    gates = a.take<A>(z.images * group_tiles * s.gates * tile_width);
-    sums = a.take<A>(z.images * group_tiles * s.gates * tile_width);
-  }
-};
-
-template <class A>
-struct BackwardWorkspace {
-  A* partial;    // (groups, N, K, H + W, Mp): shares of the hidden values' gradient
-  A* hidden;     // (N, K, H + W, Mp): the hidden values, then the gradient of what comes before the squeeze's norm
-  double* sums;  // (K, 2, M): of that gradient, over rows and over columns
-  SqueezeNorm<A> norm;
-  BackwardScratch<A>* scratch;
-  template <class S>
-  BackwardWorkspace(const Sizes& z, const S& s, Arena& a)
-      : partial(a.take<A>(groups(z) * z.images * s.gates * s.padded)),
-        hidden(a.take<A>(z.images * s.gates * s.padded)),
-        sums(a.take<double>(s.heads * 2 * s.squeezed)),
-        norm(z, a),
-        scratch(a.take<BackwardScratch<A>>(groups(z))) {
-    for (std::int64_t g = 0; g < groups(z); ++g) {
-      const BackwardScratch<A> one(z, s, a);
-      if (scratch != nullptr) scratch[g] = one;
-    }
-  }
-};
 
 template <class A, class X, class S>
 class BackwardPass {
@@ -74,21 +16,23 @@ class BackwardPass {
         z_(call.sizes),
         s_(z_),
         pool_(pool),
-        w_(z_, s_, arena),
+        w_(z_, s_, pool.threads, arena),
         x_(call.features.data, z_, s_, call.features.channels_last),
         dx_(call.grad_features, z_, s_, call.features.channels_last),
         statistics_(static_cast<const A*>(call.statistics)) {}
 
   void run() {
     w_.norm.read(z_, call_.parameters, statistics_, call_.eps);
-    const A* squeezed = static_cast<const A*>(call_.squeezed);
+    const A* saved = static_cast<const A*>(call_.squeezed);
     parallel_images(pool_, z_.images, [&](std::int64_t n) {
-      w_.norm.hidden(s_, squeezed + n * s_.gates * s_.squeezed, w_.hidden + n * per_image());
+      fill_up(s_, s_.gates, saved + n * s_.gates * s_.squeezed, w_.squeezed + n * per_image());
+      std::memcpy(w_.hidden + n * per_image(), w_.squeezed + n * per_image(), per_image() * sizeof(A));
+      w_.norm.hidden(s_, w_.hidden + n * per_image());
     });
-    parallel(pool_, groups(z_), [this](std::int64_t g) { to_hidden(g, w_.scratch[g]); });
+    parallel_groups(pool_, z_, w_.scratch, [this](std::int64_t g, BackwardScratch<A>& t) { to_hidden(g, t); });
     parallel_images(pool_, z_.images, [this](std::int64_t n) { join(n); });
     squeeze_norm();
-    parallel(pool_, groups(z_), [this](std::int64_t g) { to_features(g, w_.scratch[g]); });
+    parallel_groups(pool_, z_, w_.scratch, [this](std::int64_t g, BackwardScratch<A>& t) { to_features(g, t); });
   }
 
  private:
@@ -96,6 +40,13 @@ class BackwardPass {
   std::int64_t gate_size() const { return s_.heads * s_.padded * tile_width; }
   std::int64_t side_size() const { return s_.heads * 2 * tile_width; }
   std::int64_t gates_size() const { return s_.gates * tile_width; }
+  // Of one image and one tile of a group.
+  A* gates(std::int64_t group, std::int64_t n, std::int64_t i) const {
+    return w_.gates + ((group * z_.images + n) * group_tiles + i) * gates_size();
+  }
+  A* dz(std::int64_t group, std::int64_t n, std::int64_t i) const {
+    return w_.dz + ((group * z_.images + n) * group_tiles + i) * tile_width;
+  }
   const void* parameter(Parameter p) const { return call_.parameters[p]; }
   void* gradient(Parameter p) const { return call_.gradients[p]; }
 
@@ -107,21 +58,20 @@ class BackwardPass {
       pack(z_, s_.heads, s_.squeezed, parameter(column_gate_weight), tile, t.column_gate + at, s_.padded);
       pack(z_, s_.heads, 1, parameter(row_gate_bias), tile, t.row_gate_bias + bias, 1);
       pack(z_, s_.heads, 1, parameter(column_gate_bias), tile, t.column_gate_bias + bias, 1);
-      pack_transposed(z_, parameter(row_gate_weight), tile, t.row_gate_turned + at);
-      pack_transposed(z_, parameter(column_gate_weight), tile, t.column_gate_turned + at);
+      pack_rows(z_, parameter(row_gate_weight), tile, t.row_gate_turned + at);
+      pack_rows(z_, parameter(column_gate_weight), tile, t.column_gate_turned + at);
       pack(z_, 1, s_.area, parameter(pool_weight), tile, t.pool + i * s_.area * tile_width, s_.area);
-      for (int c = 0; c < tile_width; ++c) pool_norm(tile, c, t.dz + i * tile_width + c);
+      pool_norm(tile, dz(group, 0, i));
     }
     std::memset(t.row_gate_gradient, 0, group_tiles * gate_size() * sizeof(A));
     std::memset(t.column_gate_gradient, 0, group_tiles * gate_size() * sizeof(A));
     std::memset(t.bias_gradient, 0, group_tiles * side_size() * sizeof(A));
     std::memset(t.pool_gradient, 0, group_tiles * s_.area * tile_width * sizeof(A));
-    A* partial = w_.partial + group * z_.images * per_image();
-    std::memset(partial, 0, z_.images * per_image() * sizeof(A));
-    image_by_image(s_, x_, range.from, range.to, 0, z_.images,
-                   [&](std::int64_t n, std::int64_t tile, TileAhead& ahead) {
-                     tile_to_hidden(n, tile, ahead, tile - range.from, t, partial + n * per_image());
-                   });
+    for_each_tile(s_, x_, range.from, range.to, z_.images, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
+      A* partial = w_.partial + (group * z_.images + n) * per_image();
+      if (tile == range.from) std::memset(partial, 0, per_image() * sizeof(A));
+      tile_to_hidden(group, n, tile, ahead, t, partial);
+    });
     for (std::int64_t tile = range.from; tile < range.to; ++tile) {
       const std::int64_t i = tile - range.from, at = i * gate_size();
       unpack(z_, s_.heads, s_.squeezed, t.row_gate_gradient + at, s_.padded, tile, gradient(row_gate_weight));
@@ -132,52 +82,63 @@ class BackwardPass {
     }
   }
 
-  // The gradient of the pooled values of one channel, from that of the embedding: `to` at a distance of a group's
-  // width.
-  void pool_norm(std::int64_t tile, int c, A* to) {
-    const std::int64_t distance = group_tiles * tile_width, channel = tile * tile_width + c;
-    if (channel >= z_.channels) {
-      for (std::int64_t n = 0; n < z_.images; ++n) to[n * distance] = 0;
-      return;
-    }
-    const X* from = static_cast<const X*>(call_.grad_embedding) + channel;
-    const A* pooled = static_cast<const A*>(call_.pooled) + channel;
-    const A* at = statistics_ + NormOffsets(z_).pool + channel;
-    const A mean = at[0], reciprocal = static_cast<A>(1 / __builtin_sqrt(double(at[z_.norms()]) + call_.eps));
-    double total = 0, product = 0;
+  // The gradient of the pooled values of one tile, from that of the embedding: `to` (N, 16) at a distance of a group's
+  // width, where the normalised pooled values stand in between.
+  void pool_norm(std::int64_t tile, A* to) {
+    constexpr std::int64_t distance = group_tiles * tile_width;
+    const int count = channels_in_tile(z_.channels, tile);
+    const std::int64_t first = tile * tile_width;
+    const A* at = statistics_ + NormOffsets(z_).pool + first;
+    A reciprocal[tile_width] = {};
+    for (int c = 0; c < count; ++c) reciprocal[c] = reciprocal_deviation(at[z_.norms() + c], call_.eps);
+    double totals[tile_width] = {}, products[tile_width] = {};
+    const X* gradients = static_cast<const X*>(call_.grad_embedding) + first;
     for (std::int64_t n = 0; n < z_.images; ++n) {
-      const double g = widen(from[n * z_.channels]);
-      total += g;
-      product += g * double((pooled[n * z_.channels] - mean) * reciprocal);
+      A* normal = to + n * distance;
+      const A* pooled = static_cast<const A*>(call_.pooled) + n * z_.channels + first;
+      for (int c = 0; c < count; ++c) {
+        normal[c] = (pooled[c] - at[c]) * reciprocal[c];
+        const A value = widen(gradients[n * z_.channels + c]);
+        totals[c] += value;
+        products[c] += double(value) * double(normal[c]);
+      }
     }
-    static_cast<A*>(gradient(pool_scale))[channel] = static_cast<A>(product);
-    static_cast<A*>(gradient(pool_shift))[channel] = static_cast<A>(total);
-    const bool batch = call_.batch_statistics;
-    const double count = double(z_.images);
-    const A a = batch ? static_cast<A>(total / count) : 0, b = batch ? static_cast<A>(product / count) : 0;
-    const A factor = static_cast<const A*>(parameter(pool_scale))[channel] * reciprocal;
+    const A* scale = static_cast<const A*>(parameter(pool_scale)) + first;
+    A a[tile_width] = {}, b[tile_width] = {}, factor[tile_width] = {};
+    for (int c = 0; c < count; ++c) {
+      static_cast<A*>(gradient(pool_scale))[first + c] = static_cast<A>(products[c]);
+      static_cast<A*>(gradient(pool_shift))[first + c] = static_cast<A>(totals[c]);
+      factor[c] = scale[c] * reciprocal[c];
+      if (!call_.batch_statistics) continue;
+      a[c] = static_cast<A>(totals[c] / double(z_.images));
+      b[c] = static_cast<A>(products[c] / double(z_.images));
+    }
     for (std::int64_t n = 0; n < z_.images; ++n) {
-      const A normal = (pooled[n * z_.channels] - mean) * reciprocal;
-      to[n * distance] = factor * (widen(from[n * z_.channels]) - a - normal * b);
+      A* normal = to + n * distance;
+      for (int c = 0; c < count; ++c)
+        normal[c] = factor[c] * (widen(gradients[n * z_.channels + c]) - a[c] - normal[c] * b[c]);
+      for (int c = count; c < tile_width; ++c) normal[c] = 0;
     }
   }
 
-  void tile_to_hidden(std::int64_t n, std::int64_t tile, TileAhead& ahead, std::int64_t i, BackwardScratch<A>& t,
+  void tile_to_hidden(std::int64_t group, std::int64_t n, std::int64_t tile, Ahead& ahead, BackwardScratch<A>& t,
                       A* partial) {
-    const std::int64_t at = i * gate_size();
+    const std::int64_t i = tile - group * group_tiles, at = i * gate_size();
     const GateWeights<A> weights{t.row_gate + at, t.row_gate_bias + i * side_size(), t.column_gate + at,
                                  t.column_gate_bias + i * side_size()};
     const A* hidden = w_.hidden + n * per_image();
-    A* gates = t.gates + (n * group_tiles + i) * gates_size();
+    A* gates = this->gates(group, n, i);
     load_tile(s_, x_, n, tile, t.tile, t.rows);
+    ahead();
     make_gates(s_, hidden, weights, gates);
+    ahead();
     const std::int64_t map = i * s_.area * tile_width;
-    attend_backward(s_, t.tile, gates, t.pool + map, t.dz + (n * group_tiles + i) * tile_width, t.pool_gradient + map,
-                    t.gradients);
+    attend_backward(s_, t.tile, gates, t.pool + map, dz(group, n, i), t.pool_gradient + map, t.gradients);
+    ahead();
     add_gate_gradients(s_, z_.channels, n, tile, static_cast<const X*>(call_.grad_rows),
-                       static_cast<const X*>(call_.grad_columns), t.gradients);
-    for (int k = 0; k < 3; ++k) ahead();
+                       static_cast<const X*>(call_.grad_columns), t.gradients, t.spare);
     sigmoid_backward(s_, gates, t.gradients);
+    ahead();
     for (std::int64_t k = 0; k < s_.heads; ++k)
       for (int side = 0; side < 2; ++side) {
         const std::int64_t count = side == 0 ? s_.height : s_.width;
@@ -198,58 +159,71 @@ class BackwardPass {
       }
   }
 
-  // Through the hardswish of one image: the gradient of what the squeeze's norm returns, in place of the first share.
+  // Through the hardswish of one image: the gradient of what the squeeze's norm returns, in place of the first share;
+  // and normalised values in place of those before the norm.
   void join(std::int64_t n) {
-    const A* squeezed = static_cast<const A*>(call_.squeezed) + n * s_.gates * s_.squeezed;
-    const std::int64_t distance = z_.images * per_image();
-    A* to = w_.partial + n * per_image();
+    A *to = w_.partial + n * per_image(), *squeezed = w_.squeezed + n * per_image();
     for (std::int64_t i = 0; i < s_.gates; ++i)
-      for (std::int64_t m = 0; m < s_.squeezed; ++m) {
-        const std::int64_t km = i / s_.positions * s_.squeezed + m, at = i * s_.padded + m;
-        A sum = to[at];
-        for (std::int64_t g = 1; g < groups(z_); ++g) sum += to[g * distance + at];
-        const A normal = (squeezed[i * s_.squeezed + m] - w_.norm.mean[km]) * w_.norm.reciprocal[km];
-        to[at] = sum * hardswish_slope(normal * w_.norm.scale[km] + w_.norm.shift[km]);
+      for (std::int64_t m = 0; m < s_.padded; m += lanes<A>) {
+        const std::int64_t km = i / s_.positions * s_.padded + m, at = i * s_.padded + m;
+        const Vector<A> normal = (load(squeezed + at) - load(w_.norm.mean + km)) * load(w_.norm.reciprocal + km);
+        const Vector<A> value = normal * load(w_.norm.scale + km) + load(w_.norm.shift + km);
+        store(squeezed + at, normal);
+        store(to + at, sum_of_groups(z_, to + at, z_.images * per_image()) * hardswish_slope(value));
       }
   }
 
   // Through the squeeze's norm; leaves the gradient of its input in `hidden`, whose values are no longer needed.
   void squeeze_norm() {
-    const A* squeezed = static_cast<const A*>(call_.squeezed);
-    const double count = double(z_.images) * double(s_.positions);
+    const std::int64_t size = s_.heads * s_.padded;
+    std::memset(w_.totals, 0, size * sizeof(double));
+    std::memset(w_.products, 0, size * sizeof(double));
+    std::memset(w_.sums, 0, 2 * size * sizeof(double));
+    for_each_hidden([&](std::int64_t from, std::int64_t at, std::int64_t, std::int64_t count) {
+      Vector<A> total = {}, product = {};
+      for (std::int64_t i = from; i < from + count * s_.padded; i += s_.padded) {
+        total += load(w_.partial + i);
+        product += load(w_.partial + i) * load(w_.squeezed + i);
+      }
+      add_to(w_.totals + at, total);
+      add_to(w_.products + at, product);
+    });
+    const double images = call_.batch_statistics ? double(z_.images) * double(s_.positions) : 0;
+    for_each_hidden([&](std::int64_t from, std::int64_t at, std::int64_t side, std::int64_t count) {
+      Vector<A> a = {}, b = {}, sum = {};
+      for (int j = 0; images > 0 && j < lanes<A>; ++j) {
+        a[j] = static_cast<A>(w_.totals[at + j] / images);
+        b[j] = static_cast<A>(w_.products[at + j] / images);
+      }
+      const Vector<A> factor = load(w_.norm.reciprocal + at) * load(w_.norm.scale + at);
+      for (std::int64_t i = from; i < from + count * s_.padded; i += s_.padded) {
+        const Vector<A> value = factor * (load(w_.partial + i) - a - load(w_.squeezed + i) * b);
+        store(w_.hidden + i, value);
+        sum += value;
+      }
+      add_to(w_.sums + at + (at / s_.padded + side) * s_.padded, sum);
+    });
     for (std::int64_t k = 0; k < s_.heads; ++k)
       for (std::int64_t m = 0; m < s_.squeezed; ++m) {
-        const std::int64_t km = k * s_.squeezed + m;
-        const A mean = w_.norm.mean[km], reciprocal = w_.norm.reciprocal[km];
-        double total = 0, product = 0;
-        for_each_position(k, m, [&](std::int64_t from, std::int64_t at, std::int64_t) {
-          total += w_.partial[at];
-          product += double(w_.partial[at]) * double((squeezed[from] - mean) * reciprocal);
-        });
-        static_cast<A*>(gradient(squeeze_scale))[km] = static_cast<A>(product);
-        static_cast<A*>(gradient(squeeze_shift))[km] = static_cast<A>(total);
-        const bool batch = call_.batch_statistics;
-        const A a = batch ? static_cast<A>(total / count) : 0, b = batch ? static_cast<A>(product / count) : 0;
-        const A factor = reciprocal * w_.norm.scale[km];
-        double sums[2] = {0, 0};
-        for_each_position(k, m, [&](std::int64_t from, std::int64_t at, std::int64_t i) {
-          const A value = factor * (w_.partial[at] - a - (squeezed[from] - mean) * reciprocal * b);
-          w_.hidden[at] = value;
-          sums[i >= s_.height] += value;
-        });
-        w_.sums[(k * 2) * s_.squeezed + m] = sums[0];
-        w_.sums[(k * 2 + 1) * s_.squeezed + m] = sums[1];
-        static_cast<A*>(gradient(squeeze_bias))[km] = static_cast<A>(sums[0] + sums[1]);
+        const std::int64_t km = k * s_.squeezed + m, at = k * s_.padded + m;
+        const double* sums = w_.sums + k * 2 * s_.padded + m;
+        static_cast<A*>(gradient(squeeze_scale))[km] = static_cast<A>(w_.products[at]);
+        static_cast<A*>(gradient(squeeze_shift))[km] = static_cast<A>(w_.totals[at]);
+        static_cast<A*>(gradient(squeeze_bias))[km] = static_cast<A>(sums[0] + sums[s_.padded]);
       }
   }
 
+  // Calls f(from, at, side, count) for the rows (side 0) and columns of every image and head, vector by vector: `count`
+  // of them, Mp apart, the first one at `from`; `at` is its place in (K, Mp).
   template <class F>
-  void for_each_position(std::int64_t k, std::int64_t m, F f) {
+  void for_each_hidden(F f) {
     for (std::int64_t n = 0; n < z_.images; ++n)
-      for (std::int64_t i = 0; i < s_.positions; ++i) {
-        const std::int64_t row = (n * s_.heads + k) * s_.positions + i;
-        f(row * s_.squeezed + m, row * s_.padded + m, i);
-      }
+      for (std::int64_t k = 0; k < s_.heads; ++k)
+        for (int side = 0; side < 2; ++side)
+          for (std::int64_t m = 0; m < s_.padded; m += lanes<A>) {
+            const std::int64_t first = (n * s_.heads + k) * s_.positions + (side == 0 ? 0 : s_.height);
+            f(first * s_.padded + m, k * s_.padded + m, side, side == 0 ? s_.height : s_.width);
+          }
   }
 
   void to_features(std::int64_t group, BackwardScratch<A>& t) {
@@ -264,21 +238,25 @@ class BackwardPass {
       A *rows = t.row_weight + i * row_size, *columns = t.column_weight + i * column_size;
       pack(z_, s_.heads, s_.width, parameter(row_weight), tile, rows, s_.width);
       pack(z_, s_.heads, s_.height, parameter(column_weight), tile, columns, s_.height);
-      pack_squeeze(z_, parameter(squeeze_weight), tile, t.squeeze + i * gate_size(), false);
+      pack_squeeze(z_, parameter(squeeze_weight), tile, t.squeeze + i * gate_size());
+      pack(z_, 1, s_.area, parameter(pool_weight), tile, t.pool + i * s_.area * tile_width, s_.area);
       t.norms.read(z_, call_.parameters, statistics_, call_.eps, tile);
-      const auto each_image = [&](auto f) { tile_by_tile(s_, x_, tile, tile + 1, 0, z_.images, f); };
-      each_image([&](std::int64_t n, std::int64_t, TileAhead& ahead) { moments(n, tile, ahead, i, t, rows, columns); });
+      const auto each_image = [&](auto f) { for_each_tile(s_, x_, tile, tile + 1, z_.images, f); };
+      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) { moments(n, tile, ahead, i, t, rows, columns); });
       sum_norms(tile, i, t);
-      each_image([&](std::int64_t n, std::int64_t, TileAhead& ahead) {
-        const A* dz = t.dz + (n * group_tiles + i) * tile_width;
-        A* sums = t.sums + (n * group_tiles + i) * gates_size();
-        sums_gradient(n, i, t, sums);
+      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) {
+        auto written = ahead_of<true>(s_, dx_, n, tile, tile + 1, 2);
+        written();
+        ahead();
+        sums_gradient(n, i, t, t.sums + n * gates_size());
+        ahead();
         load_tile(s_, x_, n, tile, t.tile, t.rows);
-        for (int k = 0; k < 3; ++k) ahead();
-        sums_backward(s_, t.tile, t.gradients, rows, columns, t.gates + (n * group_tiles + i) * gates_size(),
-                      t.pool + i * s_.area * tile_width, dz, t.row_weight_gradient + i * row_size,
-                      t.column_weight_gradient + i * column_size, t.out);
-        for (int k = 0; k < 3; ++k) ahead();
+        ahead();
+        written();
+        sums_backward(s_, t.tile, t.gradients, rows, columns, gates(group, n, i), t.pool + i * s_.area * tile_width,
+                      dz(group, n, i), t.row_weight_gradient + i * row_size, t.column_weight_gradient + i * column_size,
+                      t.out);
+        ahead();
         store_tile(s_, dx_, n, tile, t.out, t.rows);
       });
       unpack(z_, s_.heads, s_.width, t.row_weight_gradient + i * row_size, s_.width, tile, gradient(row_weight));
@@ -288,9 +266,9 @@ class BackwardPass {
   }
 
   // Normalised sums of one image and tile, and their moments with the squeeze's gradient: sum over positions of ds x^.
-  void moments(std::int64_t n, std::int64_t tile, TileAhead& ahead, std::int64_t i, BackwardScratch<A>& t,
-               const A* rows, const A* columns) {
-    A* sums = t.sums + (n * group_tiles + i) * gates_size();
+  void moments(std::int64_t n, std::int64_t tile, Ahead& ahead, std::int64_t i, BackwardScratch<A>& t, const A* rows,
+               const A* columns) {
+    A* sums = t.sums + n * gates_size();
     load_tile(s_, x_, n, tile, t.tile, t.rows);
     ahead();
     directional_sums(s_, t.tile, rows, columns, sums);
@@ -304,7 +282,7 @@ class BackwardPass {
     for (std::int64_t k = 0; k < s_.heads; ++k)
       for (int side = 0; side < 2; ++side) {
         const std::int64_t first = k * s_.positions + (side == 0 ? 0 : s_.height);
-        ahead();
+        if (side == 0) ahead();
         A* moment = (side == 0 ? t.row_moment : t.column_moment) + i * gate_size() + k * s_.padded * tile_width;
         multiply(s_.squeezed, moment, tile_width,
                  {w_.hidden + n * per_image() + first * s_.padded, 1, s_.padded, sums + first * tile_width, tile_width,
@@ -325,7 +303,7 @@ class BackwardPass {
           for (std::int64_t m = 0; m < s_.squeezed; ++m) {
             const std::int64_t at = (k * s_.padded + m) * tile_width + c;
             const double weight = t.squeeze[i * gate_size() + at];
-            total += weight * w_.sums[(k * 2 + side) * s_.squeezed + m];
+            total += weight * w_.sums[(k * 2 + side) * s_.padded + m];
             product += weight * double(moment[at]);
           }
           const std::int64_t to = i * side_size() + (k * 2 + side) * tile_width + c;
@@ -342,10 +320,10 @@ class BackwardPass {
         for (std::int64_t m = 0; m < s_.squeezed; ++m) {
           const std::int64_t at = i * gate_size() + (k * s_.padded + m) * tile_width + c, norm = k * 2 * tile_width + c;
           const A *scale = t.norms.scale + norm, *shift = t.norms.shift + norm;
-          const double* sums = w_.sums + k * 2 * s_.squeezed + m;
+          const double* sums = w_.sums + k * 2 * s_.padded + m;
           static_cast<A*>(gradient(squeeze_weight))[(k * s_.squeezed + m) * z_.channels + tile * tile_width + c] =
               static_cast<A>(double(scale[0]) * t.row_moment[at] + shift[0] * sums[0] +
-                             double(scale[tile_width]) * t.column_moment[at] + shift[tile_width] * sums[s_.squeezed]);
+                             double(scale[tile_width]) * t.column_moment[at] + shift[tile_width] * sums[s_.padded]);
         }
       }
   }
@@ -385,9 +363,9 @@ void run_backward(const Backward& call, const Pool& pool) {
 }
 
 template <class A>
-std::size_t count_backward(const Sizes& sizes) {
+std::size_t count_backward(const Sizes& sizes, int threads) {
   Arena arena(nullptr);
-  BackwardWorkspace<A>(sizes, Any(sizes), arena);
+  BackwardWorkspace<A>(sizes, Any(sizes), threads, arena);
   return arena.bytes();
 }
 

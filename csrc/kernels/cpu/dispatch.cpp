@@ -40,7 +40,11 @@ void backward(const Backward& call, const Pool& pool) { table().backward(call, p
 std::size_t inference_workspace(const Sizes& sizes, Type type, int threads) {
   return table().inference_workspace(sizes, type, threads);
 }
-std::size_t forward_workspace(const Sizes& sizes, Type type) { return table().forward_workspace(sizes, type); }
-std::size_t backward_workspace(const Sizes& sizes, Type type) { return table().backward_workspace(sizes, type); }
+std::size_t forward_workspace(const Sizes& sizes, Type type, int threads) {
+  return table().forward_workspace(sizes, type, threads);
+}
+std::size_t backward_workspace(const Sizes& sizes, Type type, int threads) {
+  return table().backward_workspace(sizes, type, threads);
+}
 
 }  // namespace abawkit::cpu

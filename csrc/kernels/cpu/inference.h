@@ -2,6 +2,7 @@
 // the second takes the tiles that it left in the second-level cache. Folded weights are read once for the few images.
 #pragma once
 
+#include "images.h"
 #include "tile.h"
 
 namespace abawkit::ABAWKIT_ISA {
@@ -51,7 +52,7 @@ struct InferenceBody {
       if (x.channels_last) load_image(s, x, n, t.tiles + (n - from) * count * per_tile);
     }
     const std::int64_t image_bytes = s.area * sizes.channels * static_cast<std::int64_t>(sizeof(X));
-    Ahead ahead(x.image(to), (next - to) * image_bytes, 2 * count * (to - from));
+    Ahead ahead(x.image(to), 1, (next - to) * image_bytes, 0, 2 * count * (to - from));
     for (std::int64_t tile = 0; tile < count; ++tile)
       for (std::int64_t n = from; n < to; ++n) {
         A* at = t.tiles + ((n - from) * count + tile) * per_tile;
@@ -59,7 +60,8 @@ struct InferenceBody {
         ahead();
         squeeze(at, folded + tile * first, t, t.squeezed + (n - from) * per_image);
       }
-    for (std::int64_t i = 0; i < (to - from) * per_image; ++i) t.squeezed[i] = hardswish(t.squeezed[i]);
+    for (std::int64_t i = 0; i < (to - from) * per_image; i += lanes<A>)
+      store(t.squeezed + i, hardswish(load(t.squeezed + i)));
     for (std::int64_t tile = 0; tile < count; ++tile)
       for (std::int64_t n = from; n < to; ++n) {
         ahead();

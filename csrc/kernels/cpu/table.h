@@ -11,8 +11,8 @@ struct Table {
   void (*forward)(const Forward&, const Pool&);
   void (*backward)(const Backward&, const Pool&);
   std::size_t (*inference_workspace)(const Sizes&, Type, int threads);
-  std::size_t (*forward_workspace)(const Sizes&, Type);
-  std::size_t (*backward_workspace)(const Sizes&, Type);
+  std::size_t (*forward_workspace)(const Sizes&, Type, int threads);
+  std::size_t (*backward_workspace)(const Sizes&, Type, int threads);
 };
 
 extern const Table baseline_table;

@@ -2,118 +2,9 @@
 #pragma once
 
 #include "sizes.h"
-#include "transpose.h"
+#include "vector.h"
 
 namespace abawkit::ABAWKIT_ISA {
-
-// Where features, or their gradients, lie.
-template <class X>
-struct Images {
-  X* data;
-  std::int64_t channels;
-  std::int64_t area;
-  bool channels_last;
-  template <class S>
-  Images(const void* at, const Sizes& sizes, const S& s, bool last)
-      : data(static_cast<X*>(const_cast<void*>(at))), channels(sizes.channels), area(s.area), channels_last(last) {}
-  X* image(std::int64_t n) const { return data + n * channels * area; }
-};
-
-inline int channels_in_tile(std::int64_t channels, std::int64_t tile) {
-  const std::int64_t left = channels - tile * tile_width;
-  return left < tile_width ? static_cast<int>(left) : tile_width;
-}
-
-// Asks for what is read next, contiguous memory, into the second-level cache, a share at each step of what is done
-// before: more lines at once than the processor can wait for would hold it up.
-class Ahead {
- public:
-  Ahead(const void* from, std::int64_t bytes, std::int64_t steps)
-      : at_(static_cast<const char*>(from)), end_(at_ + bytes), share_((bytes / steps + line) / line * line) {}
-  void operator()() {
-    const char* const stop = at_ + share_ < end_ ? at_ + share_ : end_;
-    for (; at_ < stop; at_ += line) __builtin_prefetch(at_, 0, 2);
-  }
-
- private:
-  static constexpr std::int64_t line = 64;
-  const char *at_, *end_;
-  std::int64_t share_;
-};
-
-// (area, 16) of one image and tile; channels that there are not are zero. `rows` has room for 16 rows of an image.
-template <class S, class A, class X>
-inline void load_tile(const S& s, const Images<const X>& x, std::int64_t n, std::int64_t tile, A* to, A* rows) {
-  const int count = channels_in_tile(x.channels, tile);
-  const X* image = x.image(n);
-  if (count < tile_width)
-    for (std::int64_t i = 0; i < s.area * tile_width; ++i) to[i] = 0;
-  if (x.channels_last) {
-    const X* from = image + tile * tile_width;
-    for (std::int64_t i = 0; i < s.area; ++i) {
-      if (count == tile_width)
-        for (int c = 0; c < tile_width; ++c) to[i * tile_width + c] = widen(from[i * x.channels + c]);
-      else
-        for (int c = 0; c < count; ++c) to[i * tile_width + c] = widen(from[i * x.channels + c]);
-    }
-    return;
-  }
-  const X* from = image + tile * tile_width * s.area;
-  if constexpr (sizeof(A) == sizeof(float)) {
-    if (count == tile_width && s.area >= quad) {
-      if constexpr (sizeof(X) == sizeof(A)) {
-        rows_to_tile(from, s.area, s.area, to);
-      } else {
-        for (std::int64_t i = 0; i < tile_width * s.area; ++i) rows[i] = widen(from[i]);
-        rows_to_tile(rows, s.area, s.area, to);
-      }
-      return;
-    }
-  }
-  for (std::int64_t i = 0; i < s.area; ++i)
-    for (int c = 0; c < count; ++c) to[i * tile_width + c] = widen(from[c * s.area + i]);
-}
-
-// All tiles of an image that lies channels last, read in the order of memory: (tiles, area, 16).
-template <class S, class A, class X>
-inline void load_image(const S& s, const Images<const X>& x, std::int64_t n, A* to) {
-  const std::int64_t whole = x.channels / tile_width, left = x.channels % tile_width;
-  if (left > 0) std::memset(to + whole * s.area * tile_width, 0, s.area * tile_width * sizeof(A));
-  for (std::int64_t i = 0; i < s.area; ++i) {
-    const X* from = x.image(n) + i * x.channels;
-    A* at = to + i * tile_width;
-    for (std::int64_t tile = 0; tile < whole; ++tile, from += tile_width, at += s.area * tile_width)
-      for (int c = 0; c < tile_width; ++c) at[c] = widen(from[c]);
-    for (std::int64_t c = 0; c < left; ++c) at[c] = widen(from[c]);
-  }
-}
-
-// The inverse of `load_tile`.
-template <class S, class A, class X>
-inline void store_tile(const S& s, const Images<X>& x, std::int64_t n, std::int64_t tile, const A* from, A* rows) {
-  const int count = channels_in_tile(x.channels, tile);
-  X* image = x.image(n);
-  if (x.channels_last) {
-    X* to = image + tile * tile_width;
-    for (std::int64_t i = 0; i < s.area; ++i)
-      for (int c = 0; c < count; ++c) to[i * x.channels + c] = narrow<X>(from[i * tile_width + c]);
-    return;
-  }
-  X* to = image + tile * tile_width * s.area;
-  if constexpr (sizeof(A) == sizeof(float)) {
-    if (count == tile_width && s.area >= quad) {
-      if constexpr (sizeof(X) == sizeof(A)) {
-        tile_to_rows(from, s.area, to, s.area);
-      } else {
-        tile_to_rows(from, s.area, rows, s.area);
-        for (std::int64_t i = 0; i < tile_width * s.area; ++i) to[i] = narrow<X>(rows[i]);
-      }
-      return;
-    }
-  }
-  for (std::int64_t i = 0; i < s.area; ++i)
-    for (int c = 0; c < count; ++c) to[c * s.area + i] = narrow<X>(from[i * tile_width + c]);
-}
 
 // A product a b with a (rows, depth) at any strides and b (depth, 16) at a stride.
 template <class A>
@@ -281,23 +172,6 @@ inline void pool(const S& s, const A* x, const A* gates, const A* weight, A* out
         ((h + w) % 2 == 0 ? even : odd) += load(x + at) * load(weight + at) * strongest(s, gates, h, w, j);
       }
     store(out + j, even + odd);
-  }
-}
-
-// Writes the gates of one image and tile as (N, K, C, H) and (N, K, C, W).
-template <class S, class A, class X>
-inline void store_gates(const S& s, std::int64_t channels, std::int64_t n, std::int64_t tile, const A* gates, X* rows,
-                        X* columns) {
-  const int count = channels_in_tile(channels, tile);
-  for (std::int64_t k = 0; k < s.heads; ++k) {
-    const std::int64_t channel = (n * s.heads + k) * channels + tile * tile_width;
-    const A* from = gates + k * s.positions * tile_width;
-    for (int c = 0; c < count; ++c) {
-      for (std::int64_t h = 0; h < s.height; ++h)
-        rows[(channel + c) * s.height + h] = narrow<X>(from[h * tile_width + c]);
-      for (std::int64_t w = 0; w < s.width; ++w)
-        columns[(channel + c) * s.width + w] = narrow<X>(from[(s.height + w) * tile_width + c]);
-    }
   }
 }
 

@@ -150,14 +150,32 @@ inline void sigmoid(A* values, std::int64_t count) {
   for (; i < count; i += lanes<A>) sigmoids<1>(values + i);
 }
 
-// x * clamp(x + 3, 0, 6) / 6 and its derivative, where the clamp is torch's.
-template <class A>
-inline A hardswish(A x) {
-  return x <= -3 ? A(0) : x >= 3 ? x : x * (x + 3) / 6;
+// Adds what a vector holds to numbers in double.
+inline void add_to(double* to, Vector<double> value) { store(to, load(to) + value); }
+inline void add_to(double* to, Vector<float> value) {
+#if defined(__AVX512F__)
+  const __m512 all = reinterpret_cast<__m512>(value);
+  add_to(to, reinterpret_cast<Vector<double>>(_mm512_cvtps_pd(_mm512_castps512_ps256(all))));
+  add_to(to + 8, reinterpret_cast<Vector<double>>(_mm512_cvtps_pd(_mm512_extractf32x8_ps(all, 1))));
+#elif defined(__AVX2__)
+  const __m256 all = reinterpret_cast<__m256>(value);
+  add_to(to, reinterpret_cast<Vector<double>>(_mm256_cvtps_pd(_mm256_castps256_ps128(all))));
+  add_to(to + 4, reinterpret_cast<Vector<double>>(_mm256_cvtps_pd(_mm256_extractf128_ps(all, 1))));
+#else
+  for (int c = 0; c < lanes<float>; ++c) to[c] += double(value[c]);
+#endif
 }
-template <class A>
-inline A hardswish_slope(A x) {
-  return x <= -3 ? A(0) : x >= 3 ? A(1) : x / 3 + A(0.5);
+
+// x * clamp(x + 3, 0, 6) / 6 and its derivative, where the clamp is torch's.
+template <class V>
+inline V hardswish(V x) {
+  const V none = {};
+  return x <= -3 ? none : x >= 3 ? x : x * (x + 3) / 6;
+}
+template <class V>
+inline V hardswish_slope(V x) {
+  const V none = {}, all = none + 1;
+  return x <= -3 ? none : x >= 3 ? all : x / 3 + all / 2;
 }
 
 }  // namespace abawkit::ABAWKIT_ISA

@@ -27,8 +27,8 @@ Implementation cpu_kernels(Run run, int threads) {
   const Pool pool{run, threads};
   Implementation it;
   it.inference_workspace = [=](const Sizes& s, Type type) { return cpu::inference_workspace(s, type, threads); };
-  it.forward_workspace = [](const Sizes& s, Type type) { return cpu::forward_workspace(s, type); };
-  it.backward_workspace = [](const Sizes& s, Type type) { return cpu::backward_workspace(s, type); };
+  it.forward_workspace = [=](const Sizes& s, Type type) { return cpu::forward_workspace(s, type, threads); };
+  it.backward_workspace = [=](const Sizes& s, Type type) { return cpu::backward_workspace(s, type, threads); };
   it.inference = [=](const Inference& call) { cpu::inference(call, pool); };
   it.forward = [=](const Forward& call) { cpu::forward(call, pool); };
   it.backward = [=](const Backward& call) { cpu::backward(call, pool); };
