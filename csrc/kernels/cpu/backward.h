@@ -128,15 +128,16 @@ class BackwardPass {
                                  t.column_gate_bias + i * side_size()};
     const A* hidden = w_.hidden + n * per_image();
     A* gates = this->gates(group, n, i);
+    const X *rows = static_cast<const X*>(call_.grad_rows), *columns = static_cast<const X*>(call_.grad_columns);
     load_tile(s_, x_, n, tile, t.tile, t.rows);
+    ask_for_gates<false>(s_, z_.channels, n, tile, rows, columns);
     ahead();
     make_gates(s_, hidden, weights, gates);
     ahead();
     const std::int64_t map = i * s_.area * tile_width;
     attend_backward(s_, t.tile, gates, t.pool + map, dz(group, n, i), t.pool_gradient + map, t.gradients);
     ahead();
-    add_gate_gradients(s_, z_.channels, n, tile, static_cast<const X*>(call_.grad_rows),
-                       static_cast<const X*>(call_.grad_columns), t.gradients, t.spare);
+    add_gate_gradients(s_, z_.channels, n, tile, rows, columns, t.gradients, t.spare);
     sigmoid_backward(s_, gates, t.gradients);
     ahead();
     for (std::int64_t k = 0; k < s_.heads; ++k)

@@ -202,7 +202,9 @@ class ForwardPass {
       const std::int64_t i = tile - range.from;
       const GateWeights<A> weights{t.row_gate + i * gate_size, t.row_gate_bias + i * bias_size,
                                    t.column_gate + i * gate_size, t.column_gate_bias + i * bias_size};
+      X *rows = static_cast<X*>(call_.rows), *columns = static_cast<X*>(call_.columns);
       load_tile(s_, x_, n, tile, t.tile, t.rows);
+      ask_for_gates<true>(s_, z_.channels, n, tile, rows, columns);
       ahead();
       make_gates(s_, w_.hidden + n * per_image(), weights, t.gates);
       ahead();
@@ -211,8 +213,7 @@ class ForwardPass {
       ahead();
       std::memcpy(static_cast<A*>(call_.pooled) + n * z_.channels + tile * tile_width, pooled,
                   channels_in_tile(z_.channels, tile) * sizeof(A));
-      if (call_.rows != nullptr)
-        store_gates(s_, z_.channels, n, tile, t.gates, static_cast<X*>(call_.rows), static_cast<X*>(call_.columns));
+      if (rows != nullptr) store_gates(s_, z_.channels, n, tile, t.gates, rows, columns);
       ahead();
     });
     for (std::int64_t tile = range.from; tile < range.to; ++tile) embed(tile, (tile - range.from) * tile_width, t);

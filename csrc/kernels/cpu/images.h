@@ -24,6 +24,8 @@ inline int channels_in_tile(std::int64_t channels, std::int64_t tile) {
   return left < tile_width ? static_cast<int>(left) : tile_width;
 }
 
+inline constexpr std::int64_t cache_line = 64;
+
 // Asks for what is read next, rows of bytes, into the second-level cache, a share at each step of what is done before:
 // more lines at once than the processor can wait for would hold it up. `Write` asks for lines that will be written.
 template <bool Write = false>
@@ -35,11 +37,11 @@ class Asking {
         rows_(rows),
         bytes_(bytes),
         stride_(stride),
-        share_(rows * ((bytes + line - 1) / line) / steps + 1) {}
+        share_(rows * ((bytes + cache_line - 1) / cache_line) / steps + 1) {}
   void operator()() {
     for (std::int64_t left = share_; left > 0 && rows_ > 0;) {
-      const std::int64_t end = offset_ + left * line < bytes_ ? offset_ + left * line : bytes_;
-      for (; offset_ < end; offset_ += line, --left) __builtin_prefetch(row_ + offset_, Write, Write ? 3 : 2);
+      const std::int64_t end = offset_ + left * cache_line < bytes_ ? offset_ + left * cache_line : bytes_;
+      for (; offset_ < end; offset_ += cache_line, --left) __builtin_prefetch(row_ + offset_, Write, Write ? 3 : 2);
       if (offset_ < bytes_) return;
       offset_ = 0;
       row_ += stride_;
@@ -48,7 +50,6 @@ class Asking {
   }
 
  private:
-  static constexpr std::int64_t line = 64;
   const char* row_ = nullptr;
   std::int64_t rows_ = 0, bytes_ = 0, stride_ = 0, share_ = 0, offset_ = 0;
 };
@@ -158,6 +159,21 @@ inline void add_rows(const X* from, std::int64_t rows, int count, A* to, A* scra
     }
   for (int c = 0; c < count; ++c)
     for (std::int64_t i = 0; i < rows; ++i) to[i * tile_width + c] += widen(from[c * rows + i]);
+}
+
+// Asks for the lines of the gates of one image and tile; either array may be null. Inlined, as compilers leave out
+// calls of functions that do nothing but ask.
+template <bool Write, class S, class X>
+[[gnu::always_inline]] inline void ask_for_gates(const S& s, std::int64_t channels, std::int64_t n, std::int64_t tile,
+                                                 const X* rows, const X* columns) {
+  const std::int64_t count = channels_in_tile(channels, tile), size = count * static_cast<std::int64_t>(sizeof(X));
+  for (std::int64_t k = 0; k < s.heads; ++k) {
+    const std::int64_t channel = (n * s.heads + k) * channels + tile * tile_width;
+    for (std::int64_t i = 0; rows != nullptr && i < size * s.height; i += cache_line)
+      __builtin_prefetch(reinterpret_cast<const char*>(rows + channel * s.height) + i, Write, 3);
+    for (std::int64_t i = 0; columns != nullptr && i < size * s.width; i += cache_line)
+      __builtin_prefetch(reinterpret_cast<const char*>(columns + channel * s.width) + i, Write, 3);
+  }
 }
 
 // Writes the gates of one image and tile as (N, K, C, H) and (N, K, C, W).

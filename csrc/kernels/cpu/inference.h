@@ -92,15 +92,16 @@ struct InferenceBody {
     gate.column_bias = gate.column + s.heads * s.padded * tile_width;
     const A* pool_weight = gate.column_bias + s.heads * tile_width;
     const A* pool_shift = pool_weight + s.area * tile_width;
+    const std::int64_t channels = call.sizes.channels;
+    X *rows = static_cast<X*>(call.rows), *columns = static_cast<X*>(call.columns);
+    ask_for_gates<true>(s, channels, n, tile, rows, columns);
     make_gates(s, hidden, gate, t.gates);
     A out[tile_width];
     std::memcpy(out, pool_shift, sizeof out);
     pool(s, x, t.gates, pool_weight, out);
-    const std::int64_t channels = call.sizes.channels;
     X* embedding = static_cast<X*>(call.embedding) + n * channels + tile * tile_width;
     for (int c = 0; c < channels_in_tile(channels, tile); ++c) embedding[c] = narrow<X>(out[c]);
-    if (call.rows != nullptr)
-      store_gates(s, channels, n, tile, t.gates, static_cast<X*>(call.rows), static_cast<X*>(call.columns));
+    if (rows != nullptr) store_gates(s, channels, n, tile, t.gates, rows, columns);
   }
 
   void piece(std::int64_t i) const {
