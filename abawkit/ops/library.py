@@ -3,11 +3,13 @@
 `csrc/binding/operators.cpp` has the kernels; `csrc/kernels/dda.h` says what each tensor holds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+
+from abawkit.ops.parameters import Sizes
 
 LIBRARY: Final = torch.library.Library("abawkit", "DEF")  # type: ignore[no-untyped-call]
 _define: Callable[[str], object] = LIBRARY.define
@@ -25,6 +27,7 @@ _define(
     " Tensor[] parameters, Tensor squeezed, Tensor pooled, Tensor statistics, bool batch_statistics, float eps)"
     " -> Tensor[]"
 )
+_define("dda_update(Tensor(a!)[] running, Tensor statistics, int images, int height, int width, float momentum) -> ()")
 
 _OPS = torch.ops.abawkit
 
@@ -86,7 +89,18 @@ def _fake_backward(
     return [own, *(p.new_empty(p.shape) for p in parameters)]
 
 
-for _name, _fake in (("inference", _fake_inference), ("forward", _fake_forward), ("backward", _fake_backward)):
+def _fake_update(
+    running: list[Tensor], statistics: Tensor, images: int, height: int, width: int, momentum: float
+) -> None:
+    del running, statistics, images, height, width, momentum
+
+
+for _name, _fake in (
+    ("inference", _fake_inference),
+    ("forward", _fake_forward),
+    ("backward", _fake_backward),
+    ("update", _fake_update),
+):
     torch.library.register_fake(f"abawkit::dda_{_name}", _fake, lib=LIBRARY)
 
 
@@ -154,8 +168,10 @@ def _backward(*arguments: Any) -> list[Tensor]:
 
 _FORWARD: Final = _OPS.dda_forward.default
 _BACKWARD: Final = _OPS.dda_backward.default
+_UPDATE: Final = _OPS.dda_update.default
 _implement("dda_forward", _forward, "Autograd")
 _implement("dda_backward", _backward, "Autograd")
+_implement("dda_update", torch.library.fallthrough_kernel, "Autograd")
 
 
 def _autocast(name: str, device: str) -> None:
@@ -175,3 +191,17 @@ def _autocast(name: str, device: str) -> None:
 for _name in ("dda_inference", "dda_forward"):
     for _device in ("cpu", "cuda"):
         _autocast(_name, _device)
+
+
+def update(running: Sequence[Tensor], statistics: Tensor, images: int, sizes: Sizes, momentum: float) -> None:
+    """`abawkit.ops.parameters.update_statistics` on CPUs, as one operator.
+
+    Args:
+        running: As `abawkit.ops.parameters.Statistics`; changed in place.
+        statistics: Of the batch, the last that `dda_forward` returns.
+        images: Of the batch, at least 2.
+        sizes: Of the operator.
+        momentum: Share of the batch in the result.
+    """
+    _UPDATE(list(running), statistics, images, sizes.height, sizes.width, momentum)
+    torch.autograd.graph.increment_version(running)  # a kernel on the stable ABI can't

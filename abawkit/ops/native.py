@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from abawkit.ops import binary
+from abawkit.ops import binary, library
 from abawkit.ops.base import Call, Implementation
 from abawkit.ops.binary import build_facts
 from abawkit.ops.gates import Gates
@@ -73,7 +73,10 @@ class Native(Implementation):
             features, [p if p.dtype == wide else p.to(wide) for p in parameters], given, eps, gates
         )
         if training and statistics is not None:
-            update_statistics(statistics, batch, momentum, parameters.sizes, features.shape[0])
+            if features.is_cpu:
+                library.update(statistics, batch, features.shape[0], parameters.sizes, momentum)
+            else:
+                update_statistics(statistics, batch, momentum, parameters.sizes, features.shape[0])
         return embedding, Gates(rows, columns) if gates else None
 
     def fold(self, parameters: Parameters, statistics: Statistics, *, eps: float) -> Folded:

@@ -5,11 +5,14 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
 
 #include <initializer_list>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "dda.h"
@@ -303,12 +306,75 @@ std::vector<Tensor> backward(const Tensor& grad_embedding, const std::optional<T
   return gradients;
 }
 
+// Shares of what is there and of the batch. The sum is taken in the wider of both types.
+template <class Running, class Batch>
+void move(Running* running, int64_t stride, const Batch* batch, int64_t entries, double keep, double take) {
+  using Wide = std::common_type_t<std::conditional_t<std::is_same_v<Running, double>, double, float>, Batch>;
+  const Wide kept = static_cast<Wide>(keep), taken = static_cast<Wide>(take);
+  for (int64_t i = 0; i < entries; ++i) {
+    Running& r = running[i * stride];
+    r = static_cast<Running>(kept * static_cast<Wide>(r) + taken * static_cast<Wide>(batch[i]));
+  }
+}
+
+bool moves(ScalarType type) {
+  return type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::BFloat16 ||
+         type == ScalarType::Half;
+}
+
+template <class Batch>
+void move(const Tensor& running, const Batch* batch, double keep, double take) {
+  const auto as = [&](auto* data) { move(data, running.stride(0), batch, running.numel(), keep, take); };
+  void* data = running.data_ptr();
+  switch (running.scalar_type()) {
+    case ScalarType::Float:
+      return as(static_cast<float*>(data));
+    case ScalarType::Double:
+      return as(static_cast<double*>(data));
+    case ScalarType::BFloat16:
+      return as(static_cast<torch::headeronly::BFloat16*>(data));
+    default:
+      return as(static_cast<torch::headeronly::Half*>(data));
+  }
+}
+
+// Moves running statistics in place towards those of a batch, as torch's batch norms do: variances unbiased.
+void update(const std::vector<Tensor>& running, const Tensor& statistics, int64_t images, int64_t height, int64_t width,
+            double momentum) {
+  const int64_t counts[] = {images * height, images * width, images * (height + width), images};
+  STD_TORCH_CHECK(running.size() == 8, "abawkit: expected 8 running statistics");
+  STD_TORCH_CHECK(images > 1, "abawkit: statistics of a batch need at least 2 images");
+  int64_t norms = 0;
+  for (int i = 0; i < 8; ++i) {
+    STD_TORCH_CHECK(running[i].is_cpu() && running[i].dim() == 1 && running[i].numel() == running[i / 2 * 2].numel(),
+                    "abawkit: running statistics must be pairs of one dimension, on the CPU");
+    STD_TORCH_CHECK(moves(running[i].scalar_type()),
+                    "abawkit: running statistics must be float32, float64, bfloat16 or float16");
+    if (i % 2 == 0) norms += running[i].numel();
+  }
+  const ScalarType type = statistics.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+  const Tensor batch = operand(statistics, type, 2 * norms, running[0], "the statistics");
+  const auto all = [&](const auto* mean) {
+    for (int i = 0; i < 4; ++i) {
+      const double n = static_cast<double>(counts[i]);
+      move(running[2 * i], mean, 1 - momentum, momentum);
+      move(running[2 * i + 1], mean + norms, 1 - momentum, momentum * n / (n - 1));
+      mean += running[2 * i].numel();
+    }
+  };
+  if (type == ScalarType::Double)
+    all(static_cast<const double*>(batch.data_ptr()));
+  else
+    all(static_cast<const float*>(batch.data_ptr()));
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(abawkit, CPU, m) {
   m.impl("dda_inference", TORCH_BOX(&inference<OnCpu>));
   m.impl("dda_forward", TORCH_BOX(&forward<OnCpu>));
   m.impl("dda_backward", TORCH_BOX(&backward<OnCpu>));
+  m.impl("dda_update", TORCH_BOX(&update));
 }
 
 #ifdef ABAWKIT_WITH_CUDA
