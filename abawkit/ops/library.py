@@ -128,12 +128,14 @@ class _Forward(torch.autograd.Function):
             embedding = features.new_zeros(features.shape[:2])
         rows, columns = (rows, columns) if ctx.gates else (None, None)
         saved = (squeezed, pooled, statistics)
-        own, *others = _BACKWARD(embedding, rows, columns, features, parameters, *saved, ctx.batch_statistics, ctx.eps)
+        # As in `forward` below: compiled autograd traces operators, not what is in them.
+        compute = _BACKWARD if torch.compiler.is_compiling() else _backward
+        own, *others = compute(embedding, rows, columns, features, parameters, *saved, ctx.batch_statistics, ctx.eps)
         return own, None, None, None, *others
 
 
 def _forward(
-    features: Tensor, parameters: list[Tensor], given: Tensor | None, eps: float, gates: bool
+    features: Tensor, parameters: Sequence[Tensor], given: Tensor | None, eps: float, gates: bool
 ) -> tuple[Tensor, ...]:
     apply: Callable[..., tuple[Tensor, ...]] = _Forward.apply
     return apply(features, given, eps, gates, *parameters)
@@ -166,6 +168,7 @@ def _backward(*arguments: Any) -> list[Tensor]:
     return list(_Backward.apply(arguments, *flat))  # type: ignore[no-untyped-call]
 
 
+INFERENCE: Final = _OPS.dda_inference.default
 _FORWARD: Final = _OPS.dda_forward.default
 _BACKWARD: Final = _OPS.dda_backward.default
 _UPDATE: Final = _OPS.dda_update.default
@@ -193,12 +196,33 @@ for _name in ("dda_inference", "dda_forward"):
         _autocast(_name, _device)
 
 
+def forward(
+    features: Tensor, parameters: Sequence[Tensor], given: Tensor | None, eps: float, gates: bool
+) -> tuple[Tensor, ...]:
+    """`dda_forward`, without a round trip through the dispatcher where it would do nothing but call `_forward`.
+
+    Args:
+        features: (N, C, H, W).
+        parameters: As `abawkit.ops.parameters.Parameters`, of the type in which sums are taken.
+        given: As `abawkit.ops.parameters.Statistics.flat` gives them, or None for those of the batch.
+        eps: Added to variances.
+        gates: Whether gates are wanted.
+
+    Returns:
+        Embedding, gates of rows, gates of columns, two tensors for the backward pass, and the statistics.
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(features.device.type):
+        found: tuple[Tensor, ...] = _FORWARD(features, list(parameters), given, eps, gates)
+        return found
+    return _forward(features, parameters, given, eps, gates)
+
+
 def update(running: Sequence[Tensor], statistics: Tensor, images: int, sizes: Sizes, momentum: float) -> None:
     """`abawkit.ops.parameters.update_statistics` on CPUs, as one operator.
 
     Args:
         running: As `abawkit.ops.parameters.Statistics`; changed in place.
-        statistics: Of the batch, the last that `dda_forward` returns.
+        statistics: Of the batch, the last that `forward` returns.
         images: Of the batch, at least 2.
         sizes: Of the operator.
         momentum: Share of the batch in the result.

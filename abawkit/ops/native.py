@@ -69,9 +69,9 @@ class Native(Implementation):
         """See `Implementation.forward`."""
         wide = torch.float64 if features.dtype == torch.float64 else torch.float32
         given = None if training or statistics is None else statistics.flat().to(wide)
-        embedding, rows, columns, _, _, batch = torch.ops.abawkit.dda_forward(
-            features, [p if p.dtype == wide else p.to(wide) for p in parameters], given, eps, gates
-        )
+        # Most often there is nothing to convert; a look at each, and a new list, would take twice the time.
+        weights = parameters if {p.dtype for p in parameters} == {wide} else [p.to(wide) for p in parameters]
+        embedding, rows, columns, _, _, batch = library.forward(features, weights, given, eps, gates)
         if training and statistics is not None:
             if features.is_cpu:
                 library.update(statistics, batch, features.shape[0], parameters.sizes, momentum)
@@ -87,5 +87,5 @@ class Native(Implementation):
 
     def infer(self, features: Tensor, folded: Folded, *, gates: bool) -> tuple[Tensor, Gates | None]:
         """See `Implementation.infer`."""
-        embedding, rows, columns = torch.ops.abawkit.dda_inference(features, *folded, gates)
+        embedding, rows, columns = library.INFERENCE(features, *folded, gates)
         return embedding, Gates(rows, columns) if gates else None

@@ -1,11 +1,14 @@
 """The native operators as torch sees them: schemas, fake tensors, gradients, autocast, tracing, and wrong operands."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo import compiled_autograd
 
 from abawkit.models.attention import DualDirectionAttention
 from abawkit.ops import Parameters, attention_mse, use
@@ -98,6 +101,20 @@ def test_compiles_as_one_graph_and_gives_the_same_gradients(training: bool) -> N
         torch.testing.assert_close(found.grad, expected.grad)
     for buffers in zip(eager.buffers(), traced.buffers(), strict=True):
         torch.testing.assert_close(*buffers)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch looks at it, not we
+def test_compiled_autograd_takes_the_backward_pass_as_one_graph() -> None:
+    torch.compiler.reset()
+    eager, traced = network(), network()
+    one_graph = partial(torch.compile, backend="aot_eager", fullgraph=True)
+    with use("native"):
+        for module, context in ((eager, nullcontext()), (traced, compiled_autograd._enable(one_graph))):
+            embedding, distance = module(images(4))
+            with context:
+                (embedding.square().sum() + distance).backward()
+    for expected, found in zip(eager.parameters(), traced.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
 
 
 @pytest.mark.parametrize("strict", [False, True])
