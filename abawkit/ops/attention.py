@@ -12,9 +12,9 @@ from abawkit.ops.registry import select
 
 def _computed_type(features: Tensor) -> torch.dtype:
     """The type of the features, or autocast's where that is on: it leaves float64 alone."""
-    kind = features.device.type
-    available = torch.amp.is_autocast_available(kind)
-    if available and features.dtype != torch.float64 and torch.is_autocast_enabled(kind):
+    kind = "cpu" if features.is_cpu else features.device.type  # the latter makes a text anew each time
+    available = kind == "cpu" or torch.amp.is_autocast_available(kind)
+    if available and torch.is_autocast_enabled(kind) and features.dtype != torch.float64:
         return torch.get_autocast_dtype(kind)
     return features.dtype
 
@@ -60,7 +60,7 @@ def dual_direction_attention(
     Source: Zhang et al., Electronics 12(17) 3595 (2023), and its published code.
     """
     sizes = parameters.sizes
-    if features.dim() != 4 or features.shape[1:] != sizes[:3]:
+    if features.shape[1:] != sizes[:3]:
         c, h, w = sizes[:3]
         raise ValueError(f"got features {tuple(features.shape)}, expected (N, {c}, {h}, {w}) as the parameters are for")
     if training and features.shape[0] < 2:

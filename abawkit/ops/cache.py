@@ -27,9 +27,9 @@ class FoldCache:
 
     def get(self, implementation: Implementation, parameters: Parameters, statistics: Statistics, eps: float) -> Any:
         """What `implementation.fold` returns for these weights."""
-        tensors = (*parameters, *statistics)
+        tensors = parameters + statistics
         try:
-            key = (implementation.name, eps, *[t._version for t in tensors], *[t.data_ptr() for t in tensors])
+            key = (implementation.name, eps, [t._version for t in tensors], [*map(Tensor.data_ptr, tensors)])
         except RuntimeError:  # a tensor of inference mode
             return implementation.fold(parameters, statistics, eps=eps)
         if key != self._key:
