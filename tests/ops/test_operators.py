@@ -1,5 +1,6 @@
 """The native operators as torch sees them: schemas, fake tensors, gradients, autocast, tracing, and wrong operands."""
 
+import io
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -127,6 +128,21 @@ def test_exports_with_any_number_of_images(strict: bool) -> None:
         assert any("abawkit" in str(node.target) for node in exported.graph.nodes)
         for found, expected in zip(exported.module()(images(6)), module(images(6)), strict=True):
             torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_training_is_exported_saved_and_loaded_with_its_running_statistics(strict: bool) -> None:
+    eager, file = network(), io.BytesIO()
+    with use("native"):
+        torch.export.save(torch.export.export(network(), (images(4),), strict=strict), file)
+        file.seek(0)
+        loaded = torch.export.load(file).module()
+        for found, expected in zip(loaded(images(4)), eager(images(4)), strict=True):
+            torch.testing.assert_close(found, expected)
+    buffers = dict(loaded.named_buffers())
+    for name, expected in eager.named_buffers():
+        torch.testing.assert_close(buffers[name], expected)
 
 
 @pytest.mark.parametrize("training", [False, True])
