@@ -293,40 +293,47 @@ class BackwardPass {
 
   // What follows from the moments: gradients of the squeeze's weights and of the norms of the directional sums.
   void sum_norms(std::int64_t tile, std::int64_t i, BackwardScratch<A>& t) {
-    const bool batch = call_.batch_statistics;
-    for (std::int64_t k = 0; k < s_.heads; ++k)
-      for (int c = 0; c < tile_width; ++c) {
-        const bool real = c < channels_in_tile(z_.channels, tile);
-        const std::int64_t channel = k * z_.channels + tile * tile_width + c;
-        for (int side = 0; side < 2; ++side) {
-          const A* moment = (side == 0 ? t.row_moment : t.column_moment) + i * gate_size();
-          double total = 0, product = 0;
+    const std::size_t bytes = channels_in_tile(z_.channels, tile) * sizeof(A);
+    for (std::int64_t k = 0; k < s_.heads; ++k) {
+      const std::int64_t first = i * gate_size() + k * s_.padded * tile_width,
+                         channel = k * z_.channels + tile * tile_width;
+      for (int side = 0; side < 2; ++side) {
+        const A* moment = (side == 0 ? t.row_moment : t.column_moment) + first;
+        const double* sums = w_.sums + (k * 2 + side) * s_.padded;
+        const double count = double(z_.images) * double(side == 0 ? s_.height : s_.width);
+        const A share = call_.batch_statistics ? static_cast<A>(1 / count) : 0;
+        A totals[tile_width], products[tile_width];
+        for (int j = 0; j < tile_width; j += lanes<A>) {
+          Vector<A> total = {}, product = {};
           for (std::int64_t m = 0; m < s_.squeezed; ++m) {
-            const std::int64_t at = (k * s_.padded + m) * tile_width + c;
-            const double weight = t.squeeze[i * gate_size() + at];
-            total += weight * w_.sums[(k * 2 + side) * s_.padded + m];
-            product += weight * double(moment[at]);
+            const Vector<A> weight = load(t.squeeze + first + m * tile_width + j);
+            total += weight * static_cast<A>(sums[m]);
+            product += weight * load(moment + m * tile_width + j);
           }
-          const std::int64_t to = i * side_size() + (k * 2 + side) * tile_width + c;
-          const std::int64_t norm = (k * 2 + side) * tile_width + c;
-          const double count = double(z_.images) * double(side == 0 ? s_.height : s_.width);
-          const double scale = t.norms.scale[norm];
-          t.mean[to] = batch ? static_cast<A>(scale * total / count) : 0;
-          t.product[to] = batch ? static_cast<A>(scale * product / count) : 0;
-          if (!real) continue;
-          static_cast<A*>(gradient(side == 0 ? row_scale : column_scale))[channel] = static_cast<A>(product);
-          static_cast<A*>(gradient(side == 0 ? row_shift : column_shift))[channel] = static_cast<A>(total);
+          const std::int64_t norm = (k * 2 + side) * tile_width + j, to = i * side_size() + norm;
+          const Vector<A> factor = load(t.norms.scale + norm) * share;
+          store(t.mean + to, factor * total);
+          store(t.product + to, factor * product);
+          store(totals + j, total);
+          store(products + j, product);
         }
-        if (!real) continue;
-        for (std::int64_t m = 0; m < s_.squeezed; ++m) {
-          const std::int64_t at = i * gate_size() + (k * s_.padded + m) * tile_width + c, norm = k * 2 * tile_width + c;
-          const A *scale = t.norms.scale + norm, *shift = t.norms.shift + norm;
-          const double* sums = w_.sums + k * 2 * s_.padded + m;
-          static_cast<A*>(gradient(squeeze_weight))[(k * s_.squeezed + m) * z_.channels + tile * tile_width + c] =
-              static_cast<A>(double(scale[0]) * t.row_moment[at] + shift[0] * sums[0] +
-                             double(scale[tile_width]) * t.column_moment[at] + shift[tile_width] * sums[s_.padded]);
-        }
+        std::memcpy(static_cast<A*>(gradient(side == 0 ? row_shift : column_shift)) + channel, totals, bytes);
+        std::memcpy(static_cast<A*>(gradient(side == 0 ? row_scale : column_scale)) + channel, products, bytes);
       }
+      for (std::int64_t m = 0; m < s_.squeezed; ++m) {
+        const double* sums = w_.sums + k * 2 * s_.padded + m;
+        const A of_rows = static_cast<A>(sums[0]), of_columns = static_cast<A>(sums[s_.padded]);
+        A values[tile_width];
+        for (int j = 0; j < tile_width; j += lanes<A>) {
+          const std::int64_t at = first + m * tile_width + j, row = k * 2 * tile_width + j, column = row + tile_width;
+          store(values + j, load(t.norms.scale + row) * load(t.row_moment + at) + load(t.norms.shift + row) * of_rows +
+                                load(t.norms.scale + column) * load(t.column_moment + at) +
+                                load(t.norms.shift + column) * of_columns);
+        }
+        std::memcpy(static_cast<A*>(gradient(squeeze_weight)) + (k * s_.squeezed + m) * z_.channels + tile * tile_width,
+                    values, bytes);
+      }
+    }
   }
 
   // The gradient of the directional sums of one image and tile, in `gradients`; `sums` are normalised.

@@ -142,8 +142,8 @@ class ForwardPass {
       for (int side = 0; side < 2; ++side) {
         const double count = double(z_.images) * double(side == 0 ? s_.height : s_.width);
         A* to = statistics_ + (side == 0 ? offsets.row : offsets.column) + k * z_.channels + tile * tile_width;
-        for (int c = 0; c < channels_in_tile(z_.channels, tile); ++c)
-          moments.write(from + (k * 2 + side) * tile_width + c, count, to[c], to[z_.norms() + c]);
+        moments.write(from + (k * 2 + side) * tile_width, channels_in_tile(z_.channels, tile), count, to,
+                      to + z_.norms());
       }
   }
 
@@ -180,9 +180,8 @@ class ForwardPass {
           w_.moments.add(k * s_.padded + m, w_.hidden + n * per_image() + k * s_.positions * s_.padded + m,
                          s_.positions, s_.padded, n == 0);
     A* to = statistics_ + NormOffsets(z_).squeeze;
-    for (std::int64_t k = 0; k < s_.heads; ++k)
-      for (std::int64_t m = 0; m < s_.squeezed; ++m, ++to)
-        w_.moments.write(k * s_.padded + m, double(z_.images) * double(s_.positions), to[0], to[z_.norms()]);
+    for (std::int64_t k = 0; k < s_.heads; ++k, to += s_.squeezed)
+      w_.moments.write(k * s_.padded, s_.squeezed, double(z_.images) * double(s_.positions), to, to + z_.norms());
   }
 
   // Gates, their strongest map, pooling, and the norm after it, of a group's channels.
@@ -228,7 +227,7 @@ class ForwardPass {
     if (batch()) {
       t.moments.clear(tile_width);
       for (int j = 0; j < tile_width; j += lanes<A>) t.moments.add(j, t.pooled + i + j, z_.images, distance, true);
-      for (int c = 0; c < count; ++c) t.moments.write(c, double(z_.images), statistics[c], statistics[z_.norms() + c]);
+      t.moments.write(0, count, double(z_.images), statistics, statistics + z_.norms());
     }
     const A *scale = static_cast<const A*>(parameter(pool_scale)) + first,
             *shift = static_cast<const A*>(parameter(pool_shift)) + first;

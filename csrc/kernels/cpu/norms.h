@@ -47,11 +47,13 @@ struct Moments {
       add_to(squares + at, square);
     }
   }
-  // Writes mean and variance of `count` values.
-  void write(std::int64_t at, double count, A& mean, A& variance) const {
-    const double shift = total[at] / count, found = squares[at] / count - shift * shift;
-    mean = static_cast<A>(double(origin[at]) + shift);
-    variance = static_cast<A>(found > 0 ? found : found == found ? 0 : found);
+  // Writes means and variances, of `entries` numbers, of `count` values each.
+  void write(std::int64_t at, std::int64_t entries, double count, A* means, A* variances) const {
+    for (std::int64_t i = 0; i < entries; ++i) {
+      const double shift = total[at + i] / count, found = squares[at + i] / count - shift * shift;
+      means[i] = static_cast<A>(double(origin[at + i]) + shift);
+      variances[i] = static_cast<A>(found > 0 ? found : found == found ? 0 : found);
+    }
   }
 };
 
@@ -90,8 +92,9 @@ struct TileNorms {
                     bytes);
         std::memcpy(shift + to, static_cast<const A*>(parameters[side == 0 ? row_shift : column_shift]) + channel,
                     bytes);
-        for (int c = 0; c < tile_width; ++c) reciprocal[to + c] = reciprocal_deviation(reciprocal[to + c], eps);
       }
+    for (std::int64_t i = 0; i < s.heads * 2 * tile_width; ++i)
+      reciprocal[i] = reciprocal_deviation(reciprocal[i], eps);
   }
 };
 
