@@ -5,17 +5,17 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
 
+#include <cstddef>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
-#include <type_traits>
 #include <vector>
 
 #include "dda.h"
+#include "moving.h"
 
 #ifdef ABAWKIT_WITH_CUDA
 // Torch declares this for its CUDA builds only, and only they define it; a CPU build loads this binary all the same.
@@ -141,10 +141,6 @@ struct Operands {
   }
 };
 
-Tensor workspace(const Tensor& like, std::size_t bytes) {
-  return empty(like, ScalarType::Byte, {static_cast<int64_t>(bytes)});
-}
-
 // Where kernels run: torch's own threads, or the current stream of the features' GPU.
 struct OnCpu {
   explicit OnCpu(const Tensor&) : pool{run, static_cast<int>(torch::stable::get_num_threads())} {}
@@ -159,6 +155,18 @@ struct OnCpu {
   }
   std::size_t bytes(const abawkit::Backward& c) const {
     return abawkit::cpu::backward_workspace(c.sizes, c.features.type, pool.threads);
+  }
+  // A thread keeps what is small: to give it back and ask anew would cost a page fault for every 4 KB.
+  static std::shared_ptr<std::byte[]> memory(const Tensor&, std::size_t bytes) {
+    constexpr std::size_t small = 4 << 20;
+    if (bytes > small) return std::shared_ptr<std::byte[]>(new std::byte[bytes]);
+    thread_local std::shared_ptr<std::byte[]> kept;
+    thread_local std::size_t size = 0;
+    if (size < bytes) {
+      kept.reset(new std::byte[bytes]);
+      size = bytes;
+    }
+    return kept;
   }
   void operator()(const abawkit::Inference& c) const { abawkit::cpu::inference(c, pool); }
   void operator()(const abawkit::Forward& c) const { abawkit::cpu::forward(c, pool); }
@@ -180,6 +188,14 @@ struct OnCuda {
   }
   std::size_t bytes(const abawkit::Backward& c) const {
     return abawkit::cuda::backward_workspace(c.sizes, c.features.type);
+  }
+  // Torch's allocator keeps it until the stream is done with it.
+  struct Memory {
+    Tensor tensor;
+    void* get() const { return tensor.data_ptr(); }
+  };
+  static Memory memory(const Tensor& features, std::size_t bytes) {
+    return {empty(features, ScalarType::Byte, {static_cast<int64_t>(bytes)})};
   }
   static void check(int code) { STD_TORCH_CHECK(code == 0, "abawkit: CUDA error: ", abawkit::cuda::error_text(code)); }
   void operator()(const abawkit::Inference& c) const { check(abawkit::cuda::inference(c, stream)); }
@@ -210,8 +226,8 @@ std::tuple<Tensor, Tensor, Tensor> inference(const Tensor& features, const Tenso
   call.embedding = embedding.data_ptr();
   call.rows = gates ? rows.data_ptr() : nullptr;
   call.columns = gates ? columns.data_ptr() : nullptr;
-  const Tensor memory = workspace(features, where.bytes(call));
-  call.workspace = memory.data_ptr();
+  const auto memory = where.memory(features, where.bytes(call));
+  call.workspace = memory.get();
   if (s.images > 0) where(call);
   return {embedding, rows, columns};
 }
@@ -250,8 +266,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor&
   call.squeezed = squeezed.data_ptr();
   call.pooled = pooled.data_ptr();
   call.statistics = statistics.data_ptr();
-  const Tensor memory = workspace(features, where.bytes(call));
-  call.workspace = memory.data_ptr();
+  const auto memory = where.memory(features, where.bytes(call));
+  call.workspace = memory.get();
   where(call);
   return {embedding, rows, columns, squeezed, pooled, statistics};
 }
@@ -300,42 +316,10 @@ std::vector<Tensor> backward(const Tensor& grad_embedding, const std::optional<T
     gradients.push_back(empty(features, compute, shape.data(), strides, static_cast<int64_t>(shape.size())));
     call.gradients[i] = gradients.back().data_ptr();
   }
-  const Tensor memory = workspace(features, where.bytes(call));
-  call.workspace = memory.data_ptr();
+  const auto memory = where.memory(features, where.bytes(call));
+  call.workspace = memory.get();
   where(call);
   return gradients;
-}
-
-// Shares of what is there and of the batch. The sum is taken in the wider of both types.
-template <class Running, class Batch>
-void move(Running* running, int64_t stride, const Batch* batch, int64_t entries, double keep, double take) {
-  using Wide = std::common_type_t<std::conditional_t<std::is_same_v<Running, double>, double, float>, Batch>;
-  const Wide kept = static_cast<Wide>(keep), taken = static_cast<Wide>(take);
-  for (int64_t i = 0; i < entries; ++i) {
-    Running& r = running[i * stride];
-    r = static_cast<Running>(kept * static_cast<Wide>(r) + taken * static_cast<Wide>(batch[i]));
-  }
-}
-
-bool moves(ScalarType type) {
-  return type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::BFloat16 ||
-         type == ScalarType::Half;
-}
-
-template <class Batch>
-void move(const Tensor& running, const Batch* batch, double keep, double take) {
-  const auto as = [&](auto* data) { move(data, running.stride(0), batch, running.numel(), keep, take); };
-  void* data = running.data_ptr();
-  switch (running.scalar_type()) {
-    case ScalarType::Float:
-      return as(static_cast<float*>(data));
-    case ScalarType::Double:
-      return as(static_cast<double*>(data));
-    case ScalarType::BFloat16:
-      return as(static_cast<torch::headeronly::BFloat16*>(data));
-    default:
-      return as(static_cast<torch::headeronly::Half*>(data));
-  }
 }
 
 // Moves running statistics in place towards those of a batch, as torch's batch norms do: variances unbiased.
@@ -348,7 +332,7 @@ void update(const std::vector<Tensor>& running, const Tensor& statistics, int64_
   for (int i = 0; i < 8; ++i) {
     STD_TORCH_CHECK(running[i].is_cpu() && running[i].dim() == 1 && running[i].numel() == running[i / 2 * 2].numel(),
                     "abawkit: running statistics must be pairs of one dimension, on the CPU");
-    STD_TORCH_CHECK(moves(running[i].scalar_type()),
+    STD_TORCH_CHECK(abawkit::moves(running[i].scalar_type()),
                     "abawkit: running statistics must be float32, float64, bfloat16 or float16");
     if (i % 2 == 0) norms += running[i].numel();
   }
@@ -357,8 +341,8 @@ void update(const std::vector<Tensor>& running, const Tensor& statistics, int64_
   const auto all = [&](const auto* mean) {
     for (int i = 0; i < 4; ++i) {
       const double n = static_cast<double>(counts[i]);
-      move(running[2 * i], mean, 1 - momentum, momentum);
-      move(running[2 * i + 1], mean + norms, 1 - momentum, momentum * n / (n - 1));
+      abawkit::move(running[2 * i], mean, 1 - momentum, momentum);
+      abawkit::move(running[2 * i + 1], mean + norms, 1 - momentum, momentum * n / (n - 1));
       mean += running[2 * i].numel();
     }
   };

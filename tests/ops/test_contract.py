@@ -1,6 +1,7 @@
 """What every implementation does alike, whatever the sizes: values, gradients, statistics, and their precision."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -248,6 +249,23 @@ def test_two_runs_give_the_same_bits_with_any_number_of_threads(size: str, train
         for part in Run._fields:
             for key, value in getattr(runs[0], part).items():
                 assert torch.equal(getattr(other, part)[key], value), f"{part} {key}"
+
+
+def test_memory_that_threads_keep_between_calls_changes_nothing() -> None:
+    many = [random_inputs(images, SIZES["published"], seed=images) for images in (2, 9, 64, 2, 9)]
+
+    def found(inputs: Inputs) -> Run:
+        return run(inputs, "native", training=True)
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(3) as three:
+        runs = list(zip(one.map(found, many), three.map(found, many), strict=True))
+    for inputs, others in zip(many, runs, strict=True):
+        with ThreadPoolExecutor(1) as fresh:
+            alone = fresh.submit(found, inputs).result()
+        for other in others:
+            for part in Run._fields:
+                for key, value in getattr(alone, part).items():
+                    assert torch.equal(getattr(other, part)[key], value), f"{part} {key}"
 
 
 def test_gates_are_left_out_where_they_are_not_wanted() -> None:
