@@ -8,7 +8,7 @@
 namespace abawkit::ABAWKIT_ISA {
 
 // Images of a block: as many as leave the cache room for the folded weights.
-inline constexpr std::int64_t most_images = 4, cached_bytes = 512 * 1024;
+inline constexpr std::int64_t most_images = 2, cached_bytes = 512 * 1024;
 
 // Scratch memory of one thread.
 template <class A>
