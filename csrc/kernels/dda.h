@@ -127,7 +127,7 @@ struct Backward {
   void* workspace;
 };
 
-// Work is cut into pieces that don't depend on the number of threads, so results don't either.
+// Results depend neither on the number of threads nor on which of them does what: no sum is cut by it.
 struct Pool {
   // Calls body(begin, end, context) until all of 0..pieces is done, from any number of threads.
   void (*run)(std::int64_t pieces, void (*body)(std::int64_t begin, std::int64_t end, void* context), void* context);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "norms.h"
+#include "pool.h"
 #include "tile.h"
 
 namespace abawkit::ABAWKIT_ISA {
@@ -29,18 +30,6 @@ inline void for_each_tile(const S& s, const Images<const X>& x, std::int64_t fro
     if (n + 1 < images) ahead = ahead_of(s, x, n + 1, from, to, shares * (to - from));
     for (std::int64_t tile = from; tile < to; ++tile) f(n, tile, ahead);
   }
-}
-
-// Runs f(i) for 0..pieces on the pool.
-template <class F>
-inline void parallel(const Pool& pool, std::int64_t pieces, const F& f) {
-  if (pieces == 0) return;
-  pool.run(
-      pieces,
-      [](std::int64_t begin, std::int64_t end, void* context) {
-        for (std::int64_t i = begin; i < end; ++i) (*static_cast<const F*>(context))(i);
-      },
-      const_cast<F*>(&f));
 }
 
 // Images are handed out in pieces that are worth a thread's while.

@@ -2,42 +2,68 @@
 // the second takes the tiles that it left in the second-level cache. Folded weights are read once for the few images.
 #pragma once
 
+#include <new>
+
 #include "images.h"
+#include "pool.h"
 #include "tile.h"
 
 namespace abawkit::ABAWKIT_ISA {
 
-// Images of a block: as many as leave the cache room for the folded weights.
-inline constexpr std::int64_t most_images = 2, cached_bytes = 512 * 1024;
-
-// Scratch memory of one thread.
-template <class A>
-struct InferenceScratch {
-  std::int64_t block;                         // images
-  A *tiles, *rows, *sums, *squeezed, *gates;  // (block, tiles, H W, 16), ..., (block, K, H + W, Mp), ...
-  template <class S>
-  InferenceScratch(const Sizes& z, const S& s, Arena& arena) {
-    const std::int64_t image = abawkit::tiles(z) * s.area * tile_width, fitting = cached_bytes / (image * sizeof(A));
-    block = fitting < 1 ? 1 : fitting < most_images ? fitting : most_images;
-    tiles = arena.take<A>(block * image);
-    rows = arena.take<A>(s.area * tile_width);
-    sums = arena.take<A>(s.gates * tile_width);
-    squeezed = arena.take<A>(block * s.gates * s.padded);
-    gates = arena.take<A>(s.gates * tile_width);
+// The images in blocks, as many in one as leave the cache room for the folded weights, but one for each thread.
+struct Blocks {
+  static constexpr std::int64_t most_images = 2, cached_bytes = 512 * 1024;
+  std::int64_t images, pieces, size, count;
+  std::uint8_t* taken;  // by a thread
+  Blocks(const Sizes& s, int threads, std::int64_t image_bytes, Arena& arena)
+      : images(s.images), pieces(images < threads ? images : threads), size(1) {
+    while (size < most_images && size * pieces < images && (size + 1) * image_bytes <= cached_bytes) ++size;
+    count = (images + size - 1) / size;
+    taken = arena.take<std::uint8_t>(count);
   }
+  std::int64_t from(std::int64_t block) const { return block * size; }
+  std::int64_t to(std::int64_t block) const { return (block + 1) * size < images ? (block + 1) * size : images; }
+  bool take(std::int64_t block) const { return __atomic_exchange_n(taken + block, 1, __ATOMIC_RELAXED) == 0; }
 };
 
-inline std::int64_t inference_pieces(const Sizes& s, int threads) { return s.images < threads ? s.images : threads; }
+// Scratch memory of one thread: (block, tiles, H W, 16) and so on.
+template <class A>
+struct InferenceScratch {
+  A *tiles, *rows, *sums, *squeezed, *gates;
+  template <class S>
+  InferenceScratch(const Sizes& z, const S& s, std::int64_t block, Arena& arena)
+      : tiles(arena.take<A>(block * abawkit::tiles(z) * s.area * tile_width)),
+        rows(arena.take<A>(s.area * tile_width)),
+        sums(arena.take<A>(s.gates * tile_width)),
+        squeezed(arena.take<A>(block * s.gates * s.padded)),
+        gates(arena.take<A>(s.gates * tile_width)) {}
+};
+
+template <class A>
+struct InferenceWorkspace {
+  Blocks blocks;
+  InferenceScratch<A>* scratch;
+  template <class S>
+  InferenceWorkspace(const Sizes& z, const S& s, int threads, Arena& arena)
+      : blocks(z, threads, abawkit::tiles(z) * s.area * tile_width * static_cast<std::int64_t>(sizeof(A)), arena),
+        scratch(arena.take<InferenceScratch<A>>(blocks.pieces)) {
+    for (std::int64_t i = 0; i < blocks.pieces; ++i) {
+      const InferenceScratch<A> one(z, s, blocks.size, arena);
+      if (scratch != nullptr) new (scratch + i) InferenceScratch<A>(one);
+    }
+  }
+};
 
 template <class A, class X, class S>
 struct InferenceBody {
   const Inference& call;
   const S s;
-  std::int64_t pieces;
-  InferenceScratch<A>* scratch;
+  const InferenceWorkspace<A>& workspace;
 
-  // Images from..to; those up to `next` come after them.
-  void images(std::int64_t from, std::int64_t to, std::int64_t next, InferenceScratch<A>& t) const {
+  // One block; `next` most likely comes after it, unless it is out of range.
+  void block(std::int64_t index, std::int64_t next, InferenceScratch<A>& t) const {
+    const Blocks& blocks = workspace.blocks;
+    const std::int64_t from = blocks.from(index), to = blocks.to(index);
     const Sizes& sizes = call.sizes;
     const Images<const X> x(call.features.data, sizes, s, call.features.channels_last);
     const A* folded = static_cast<const A*>(call.folded);
@@ -51,8 +77,12 @@ struct InferenceBody {
                       squeeze_shift + k * s.padded, s.padded * sizeof(A));
       if (x.channels_last) load_image(s, x, n, t.tiles + (n - from) * count * per_tile);
     }
-    const std::int64_t image_bytes = s.area * sizes.channels * static_cast<std::int64_t>(sizeof(X));
-    Ahead ahead(x.image(to), 1, (next - to) * image_bytes, 0, 2 * count * (to - from));
+    Ahead ahead;
+    if (next >= 0 && next < blocks.count) {
+      const std::int64_t bytes = s.area * sizes.channels * static_cast<std::int64_t>(sizeof(X));
+      const std::int64_t images = blocks.to(next) - blocks.from(next);
+      ahead = Ahead(x.image(blocks.from(next)), 1, images * bytes, 0, 2 * count * (to - from));
+    }
     for (std::int64_t tile = 0; tile < count; ++tile)
       for (std::int64_t n = from; n < to; ++n) {
         A* at = t.tiles + ((n - from) * count + tile) * per_tile;
@@ -104,38 +134,34 @@ struct InferenceBody {
     if (rows != nullptr) store_gates(s, channels, n, tile, t.gates, rows, columns);
   }
 
+  // A thread's share of the blocks, then, from the end on, what other threads haven't come to: processors of one
+  // machine may differ in speed.
   void piece(std::int64_t i) const {
-    const std::int64_t last = call.sizes.images * (i + 1) / pieces, block = scratch[i].block;
-    const auto end = [=](std::int64_t n) { return n + block < last ? n + block : last; };
-    for (std::int64_t n = call.sizes.images * i / pieces; n < last; n += block)
-      images(n, end(n), end(end(n)), scratch[i]);
+    const Blocks& blocks = workspace.blocks;
+    const std::int64_t end = blocks.count * (i + 1) / blocks.pieces;
+    for (std::int64_t b = blocks.count * i / blocks.pieces; b < end; ++b)
+      if (blocks.take(b)) block(b, b + 1 < end ? b + 1 : blocks.count, workspace.scratch[i]);
+    for (std::int64_t b = blocks.count - 1; b >= 0; --b)
+      if (blocks.take(b)) block(b, b - 1, workspace.scratch[i]);
   }
 };
 
 template <class A, class X, class S>
 void run_inference(const Inference& call, const Pool& pool) {
+  if (call.sizes.images == 0) return;
   const S s(call.sizes);
-  const std::int64_t pieces = inference_pieces(call.sizes, pool.threads);
-  if (pieces == 0) return;
   Arena arena(call.workspace);
-  auto* scratch = arena.take<InferenceScratch<A>>(pieces);
-  for (std::int64_t i = 0; i < pieces; ++i) scratch[i] = InferenceScratch<A>(call.sizes, s, arena);
-  InferenceBody<A, X, S> body{call, s, pieces, scratch};
-  pool.run(
-      pieces,
-      [](std::int64_t begin, std::int64_t end, void* context) {
-        for (std::int64_t i = begin; i < end; ++i) static_cast<const InferenceBody<A, X, S>*>(context)->piece(i);
-      },
-      &body);
+  const InferenceWorkspace<A> workspace(call.sizes, s, pool.threads, arena);
+  std::memset(workspace.blocks.taken, 0, workspace.blocks.count);
+  const InferenceBody<A, X, S> body{call, s, workspace};
+  parallel(pool, workspace.blocks.pieces, [&](std::int64_t i) { body.piece(i); });
 }
 
 template <class A>
 std::size_t count_inference(const Sizes& sizes, int threads) {
+  if (sizes.images == 0) return 0;
   Arena arena(nullptr);
-  const Any s(sizes);
-  const std::int64_t pieces = inference_pieces(sizes, threads);
-  arena.take<InferenceScratch<A>>(pieces);
-  for (std::int64_t i = 0; i < pieces; ++i) InferenceScratch<A>(sizes, s, arena);
+  InferenceWorkspace<A>(sizes, Any(sizes), threads, arena);
   return arena.bytes();
 }
 
