@@ -65,6 +65,15 @@ inline Asking<Write> ahead_of(const S& s, const Images<X>& x, std::int64_t n, st
   return {x.image(n) + first * s.area, 1, (end - first) * s.area * size, 0, steps};
 }
 
+// 16 channels that lie next to each other.
+template <class A, class X>
+inline void copy_channels(const X* from, A* to) {
+  if constexpr (sizeof(X) == sizeof(A))
+    for (int j = 0; j < tile_width; j += lanes<A>) store(to + j, load(from + j));
+  else
+    for (int c = 0; c < tile_width; ++c) to[c] = widen(from[c]);
+}
+
 // (area, 16) of one image and tile; channels that there are not are zero. `rows` has room for 16 rows of an image.
 template <class S, class A, class X>
 inline void load_tile(const S& s, const Images<const X>& x, std::int64_t n, std::int64_t tile, A* to, A* rows) {
@@ -74,12 +83,11 @@ inline void load_tile(const S& s, const Images<const X>& x, std::int64_t n, std:
     for (std::int64_t i = 0; i < s.area * tile_width; ++i) to[i] = 0;
   if (x.channels_last) {
     const X* from = image + tile * tile_width;
-    for (std::int64_t i = 0; i < s.area; ++i) {
-      if (count == tile_width)
-        for (int c = 0; c < tile_width; ++c) to[i * tile_width + c] = widen(from[i * x.channels + c]);
-      else
+    if (count == tile_width)
+      for (std::int64_t i = 0; i < s.area; ++i) copy_channels(from + i * x.channels, to + i * tile_width);
+    else
+      for (std::int64_t i = 0; i < s.area; ++i)
         for (int c = 0; c < count; ++c) to[i * tile_width + c] = widen(from[i * x.channels + c]);
-    }
     return;
   }
   const X* from = image + tile * tile_width * s.area;
@@ -107,7 +115,7 @@ inline void load_image(const S& s, const Images<const X>& x, std::int64_t n, A* 
     const X* from = x.image(n) + i * x.channels;
     A* at = to + i * tile_width;
     for (std::int64_t tile = 0; tile < whole; ++tile, from += tile_width, at += s.area * tile_width)
-      for (int c = 0; c < tile_width; ++c) at[c] = widen(from[c]);
+      copy_channels(from, at);
     for (std::int64_t c = 0; c < left; ++c) at[c] = widen(from[c]);
   }
 }
@@ -119,8 +127,14 @@ inline void store_tile(const S& s, const Images<X>& x, std::int64_t n, std::int6
   X* image = x.image(n);
   if (x.channels_last) {
     X* to = image + tile * tile_width;
-    for (std::int64_t i = 0; i < s.area; ++i)
-      for (int c = 0; c < count; ++c) to[i * x.channels + c] = narrow<X>(from[i * tile_width + c]);
+    for (std::int64_t i = 0; i < s.area; ++i, to += x.channels, from += tile_width)
+      if constexpr (sizeof(X) == sizeof(A))
+        if (count == tile_width)
+          copy_channels(from, to);
+        else
+          for (int c = 0; c < count; ++c) to[c] = from[c];
+      else
+        for (int c = 0; c < count; ++c) to[c] = narrow<X>(from[c]);
     return;
   }
   X* to = image + tile * tile_width * s.area;
