@@ -1,8 +1,6 @@
 // Memory of training's backward pass.
 #pragma once
 
-#include <new>
-
 #include "group.h"
 
 namespace abawkit::ABAWKIT_ISA {
@@ -60,12 +58,7 @@ struct BackwardWorkspace {
         products(a.take<double>(s.heads * s.padded)),
         sums(a.take<double>(s.heads * 2 * s.padded)),
         norm(s, a),
-        scratch(a.take<BackwardScratch<A>>(group_pieces(z, threads))) {
-    for (std::int64_t i = 0; i < group_pieces(z, threads); ++i) {
-      const BackwardScratch<A> one(z, s, a);
-      if (scratch != nullptr) new (scratch + i) BackwardScratch<A>(one);
-    }
-  }
+        scratch(a.make<BackwardScratch<A>>(group_pieces(z, threads), z, s)) {}
 };
 
 }  // namespace abawkit::ABAWKIT_ISA

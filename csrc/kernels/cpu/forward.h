@@ -2,8 +2,6 @@
 // and those of the squeeze before the gates.
 #pragma once
 
-#include <new>
-
 #include "group.h"
 
 namespace abawkit::ABAWKIT_ISA {
@@ -52,12 +50,7 @@ struct ForwardWorkspace {
         bias(a.take<A>(s.heads * s.padded)),
         moments(s.heads * s.padded, a),
         norm(s, a),
-        scratch(a.take<ForwardScratch<A>>(group_pieces(z, threads))) {
-    for (std::int64_t i = 0; i < group_pieces(z, threads); ++i) {
-      const ForwardScratch<A> one(z, s, a);
-      if (scratch != nullptr) new (scratch + i) ForwardScratch<A>(one);
-    }
-  }
+        scratch(a.make<ForwardScratch<A>>(group_pieces(z, threads), z, s)) {}
 };
 
 template <class A, class X, class S>

@@ -2,8 +2,6 @@
 // the second takes the tiles that it left in the second-level cache. Folded weights are read once for the few images.
 #pragma once
 
-#include <new>
-
 #include "images.h"
 #include "pool.h"
 #include "tile.h"
@@ -46,12 +44,7 @@ struct InferenceWorkspace {
   template <class S>
   InferenceWorkspace(const Sizes& z, const S& s, int threads, Arena& arena)
       : blocks(z, threads, abawkit::tiles(z) * s.area * tile_width * static_cast<std::int64_t>(sizeof(A)), arena),
-        scratch(arena.take<InferenceScratch<A>>(blocks.pieces)) {
-    for (std::int64_t i = 0; i < blocks.pieces; ++i) {
-      const InferenceScratch<A> one(z, s, blocks.size, arena);
-      if (scratch != nullptr) new (scratch + i) InferenceScratch<A>(one);
-    }
-  }
+        scratch(arena.make<InferenceScratch<A>>(blocks.pieces, z, s, blocks.size)) {}
 };
 
 template <class A, class X, class S>

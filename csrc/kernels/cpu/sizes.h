@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <new>
 
 #include "dda.h"
 
@@ -39,6 +40,16 @@ class Arena {
     T* result = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
     used_ += (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64;
     return result;
+  }
+  // `count` objects T(arguments..., *this), each with what it takes.
+  template <class T, class... Arguments>
+  T* make(std::int64_t count, const Arguments&... arguments) {
+    T* all = take<T>(count);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const T one(arguments..., *this);
+      if (all != nullptr) new (all + i) T(one);
+    }
+    return all;
   }
   std::size_t bytes() const { return used_ + 64; }
 
