@@ -104,9 +104,13 @@ def _quick(content: bytes, fields: Sequence[Field], skip_lines: int, *, missing:
         return None
     types = {"image": pa.string()} if named else {}
     types |= {field.name: pa.float64() if field.top is None else pa.int8() for field in fields}
+    # A copy that is Arrow's own: a thread of its that lets go of Python's bytes last needs the interpreter for it, and
+    # aborts the process where it is just ending.
+    own = pa.BufferOutputStream()
+    own.write(content)
     try:
         table = csv.read_csv(
-            pa.BufferReader(content),
+            pa.BufferReader(own.getvalue()),
             csv.ReadOptions(skip_rows=skip_lines, column_names=list(types)),
             csv.ParseOptions(quote_char=False, double_quote=False, escape_char=False, ignore_empty_lines=False),
             csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),

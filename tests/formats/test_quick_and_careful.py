@@ -1,11 +1,15 @@
 """The quick reader answers nothing, or what the careful one answers: never more, never something else."""
 
+import sys
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 
 from abawkit.formats.answers import fields_of
 from abawkit.formats.rows import Rows, _careful, _quick, read_rows
@@ -169,3 +173,20 @@ def test_a_value_marked_as_missing_is_read_in_annotations_only() -> None:
     assert not rows.present.any()
     _, problems = read_rows(content, MULTI_TASK, skip_lines=1, missing=False)
     assert len(problems) == 15
+
+
+def test_arrow_is_given_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its threads would else need the interpreter to let go of it, and abort a process that is just ending."""
+    content = b"v/1.jpg," + b",".join([b"0.5", b"0", b"1", *[b"1"] * 12]) + b"\n"
+    held = []
+
+    def read(*arguments: object) -> pa.Table:
+        held.append(sys.getrefcount(content))
+        table: pa.Table = csv.read_csv(*arguments)
+        return table
+
+    monkeypatch.setattr("abawkit.formats.rows.csv", SimpleNamespace(**{**vars(csv), "read_csv": read}))
+    before = sys.getrefcount(content)
+    assert _quick(content, MULTI_TASK, 0, missing=True, named=True) is not None
+    assert held
+    assert held[0] <= before + 1  # the argument's own
