@@ -78,8 +78,8 @@ def check_precision(device: str, inputs: Inputs, *, training: bool, layout: str 
     eager, native = (run_on(device, inputs, name, training=training, layout=layout) for name in IMPLEMENTATIONS)
     low = dtype in (torch.bfloat16, torch.float16)  # rounding of running statistics is that of their type, twice over
     for part in ("outputs", "gradients") if low else Run._fields:
-        expected = errors(getattr(eager, part), getattr(exact, part))
-        for key, error in errors(getattr(native, part), getattr(exact, part)).items():
+        expected, found = (errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native))
+        for key, error in found.items():
             if not (training and key == VANISHES):
                 assert error <= 2 * expected[key] + FLOORS[dtype], f"{part} {key}"
 
