@@ -6,7 +6,7 @@ DEMO ?= demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NATIVE := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.cpp csrc/*/*/*.cu)
 
-.PHONY: demo test lint check-types kernels pytest soak fuzz bench picture clean
+.PHONY: demo test lint check-types kernels pytest floor-headers soak fuzz bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
@@ -27,8 +27,20 @@ kernels: $(VENV)/installed-dev  ## The tests of the kernels alone, under sanitiz
 	$(BIN)/cmake --build build/kernels
 	$(BIN)/ctest --test-dir build/kernels --output-on-failure
 
-pytest: $(VENV)/installed-dev
+pytest: $(VENV)/installed-dev floor-headers
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope
+
+# The binding is compiled against the headers of the oldest torch that is promised. Every wheel of it has the same ones;
+# that for Linux on ARM is a small one.
+FLOOR := build/torch-2.10
+floor-headers: $(FLOOR)/torch/include  ## Headers of the oldest torch that is promised.
+$(FLOOR)/torch/include: | $(VENV)/bin/python
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+	  --python-version 3.11 --platform manylinux_2_28_aarch64 --dest $(FLOOR)/wheel torch==2.10.0
+	$(BIN)/python -c "import pathlib, zipfile; \
+	  wheel = zipfile.ZipFile(*pathlib.Path('$(FLOOR)/wheel').glob('*.whl')); \
+	  wheel.extractall('$(FLOOR)', [name for name in wheel.namelist() if name.startswith('torch/include/')])"
+	rm -r $(FLOOR)/wheel
 
 soak: $(VENV)/installed-dev  ## Kills runs at 100 random moments and at every call that changes a file, and resumes them.
 	$(BIN)/python tests/faults/soak.py --kills 100

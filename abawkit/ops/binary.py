@@ -73,6 +73,48 @@ def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
 
 
 @functools.cache
+def probe_gpu(index: int) -> str:
+    """Asks the binary, which `load` has loaded, whether its CUDA code can run on a GPU.
+
+    Args:
+        index: Of the GPU, as torch counts them.
+
+    Returns:
+        Why it can't, with the versions that have to fit each other; empty where it can.
+    """
+    function = ctypes.CDLL(str(_path())).abawkit_cuda_refusal
+    function.argtypes = [ctypes.c_int32, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int)]
+    function.restype = ctypes.c_char_p
+    driver, runtime = ctypes.c_int(), ctypes.c_int()
+    reason = bytes(function(index, ctypes.byref(driver), ctypes.byref(runtime))).decode(errors="replace")
+    if not reason:
+        return ""
+    return describe_cuda_failure(reason, driver.value, runtime.value, torch.version.cuda)
+
+
+def describe_cuda_failure(reason: str, driver: int, runtime: int, torch_cuda: str | None) -> str:
+    """Puts what the CUDA runtime says into a sentence that says what to do.
+
+    Args:
+        reason: In the words of the runtime.
+        driver: The newest CUDA that the driver serves, 13020 for 13.2; 0 where unknown.
+        runtime: The CUDA that the binary was built with, in the same way.
+        torch_cuda: The CUDA that torch was built with, or None.
+    """
+
+    def version(number: int) -> str:
+        return f"CUDA {number // 1000}.{number % 1000 // 10}" if number else "unknown"
+
+    remedy = f"rebuild: {REBUILD}"
+    if 0 < driver < runtime:
+        remedy = f"update the NVIDIA driver, or, with the nvcc of {version(driver)}, {remedy}"
+    return (
+        f"its CUDA kernels can't be started: {reason} (driver: {version(driver)}, "
+        f"torch: {f'CUDA {torch_cuda}' if torch_cuda else 'a build for CPUs'}, binary: {version(runtime)}); {remedy}"
+    )
+
+
+@functools.cache
 def load() -> str:
     """Loads the operators, once. Returns why they can't be had, or an empty text."""
     facts = build_facts()

@@ -49,11 +49,15 @@ class Native(Implementation):
         found = []
         if call.dtype not in _TYPES[kind]:
             found.append(f"there is no kernel for {str(call.dtype).removeprefix('torch.')} on {kind}")
-        if kind == "cuda" and (
-            reason := binary.gpu_refusal(build_facts(), torch.cuda.get_device_capability(call.device))
-        ):
+        if kind == "cuda" and (reason := self._gpu_reason(call.device)):
             found.append(reason)
         return found
+
+    @staticmethod
+    def _gpu_reason(device: torch.device) -> str:
+        if reason := binary.gpu_refusal(build_facts(), torch.cuda.get_device_capability(device)):
+            return reason
+        return binary.probe_gpu(device.index)
 
     def forward(
         self,

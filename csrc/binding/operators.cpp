@@ -18,8 +18,9 @@
 #include "moving.h"
 
 #ifdef ABAWKIT_WITH_CUDA
-// Torch declares this for its CUDA builds only, and only they define it; a CPU build loads this binary all the same.
-extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device, void** stream);
+#include <dlfcn.h>
+
+#include <exception>
 #endif
 
 namespace {
@@ -50,11 +51,10 @@ ScalarType compute_of(Type type) { return type == Type::float64 ? ScalarType::Do
 
 Tensor empty(const Tensor& like, ScalarType type, const int64_t* sizes, const int64_t* strides, int64_t dim) {
   int32_t device = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
   AtenTensorHandle result = nullptr;
   const auto code = torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
-  STABLE_TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(dim, sizes, strides, code, device, like.get_device_index(), &result));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dim, sizes, strides, code, device, like.get_device_index(), &result));
   return Tensor(result);
 }
 
@@ -145,7 +145,7 @@ struct Operands {
 struct OnCpu {
   explicit OnCpu(const Tensor&) : pool{run, static_cast<int>(torch::stable::get_num_threads())} {}
   static void run(int64_t pieces, void (*body)(int64_t, int64_t, void*), void* context) {
-    STABLE_TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, pieces, 1, body, context));
+    TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, pieces, 1, body, context));
   }
   std::size_t bytes(const abawkit::Inference& c) const {
     return abawkit::cpu::inference_workspace(c.sizes, c.features.type, pool.threads);
@@ -175,10 +175,24 @@ struct OnCpu {
 };
 
 #ifdef ABAWKIT_WITH_CUDA
+using GetCurrentStream = AOTITorchError (*)(int32_t device, void** stream);
+
+// Only libtorch_cuda.so defines this function, and torch keeps the names of that library out of the global scope. So
+// neither the loader nor a weak symbol finds it: it is looked up in the library itself, which a build of torch for CPUs
+// has not loaded.
+GetCurrentStream find_current_stream() {
+  static const auto function = []() -> GetCurrentStream {
+    void* const library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+    if (library == nullptr) return nullptr;
+    return reinterpret_cast<GetCurrentStream>(dlsym(library, "aoti_torch_get_current_cuda_stream"));
+  }();
+  return function;
+}
+
 struct OnCuda {
-  explicit OnCuda(const Tensor& features) : guard(features.get_device_index()) {
-    STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "abawkit: this torch is a build for CPUs");
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(features.get_device_index(), &stream));
+  explicit OnCuda(const Tensor& features) : OnCuda(features.get_device_index()) {}
+  explicit OnCuda(int32_t device) : get_stream(find_current_stream()), guard(checked(device)) {
+    TORCH_ERROR_CODE_CHECK(get_stream(device, &stream));
   }
   std::size_t bytes(const abawkit::Inference& c) const {
     return abawkit::cuda::inference_workspace(c.sizes, c.features.type);
@@ -201,6 +215,12 @@ struct OnCuda {
   void operator()(const abawkit::Inference& c) const { check(abawkit::cuda::inference(c, stream)); }
   void operator()(const abawkit::Forward& c) const { check(abawkit::cuda::forward(c, stream)); }
   void operator()(const abawkit::Backward& c) const { check(abawkit::cuda::backward(c, stream)); }
+  // Before the guard is made: its own message for a build for CPUs is of no help.
+  int32_t checked(int32_t device) const {
+    STD_TORCH_CHECK(get_stream != nullptr, "abawkit: this torch has no CUDA stream: it is a build for CPUs");
+    return device;
+  }
+  GetCurrentStream get_stream;
   torch::stable::accelerator::DeviceGuard guard;
   void* stream = nullptr;
 };
@@ -373,3 +393,25 @@ STABLE_TORCH_LIBRARY_IMPL(abawkit, CUDA, m) {
 extern "C" __attribute__((visibility("default"))) const char* abawkit_instruction_set() {
   return abawkit::cpu::instruction_set();
 }
+
+#ifdef ABAWKIT_WITH_CUDA
+// Asked by Python through ctypes: why the CUDA kernels can't run on a device, or an empty text. `driver` and `runtime`
+// become the newest CUDA that the driver serves and the CUDA of this binary, 13020 for 13.2; 0 where unknown.
+extern "C" __attribute__((visibility("default"))) const char* abawkit_cuda_refusal(int32_t device, int* driver,
+                                                                                   int* runtime) {
+  thread_local std::string text;
+  text.clear();
+  *driver = *runtime = 0;
+  if (find_current_stream() == nullptr) return "this torch is a build for CPUs";
+  try {
+    const OnCuda where(device);
+    const abawkit::cuda::Probe found = abawkit::cuda::probe();
+    *driver = found.driver;
+    *runtime = found.runtime;
+    if (found.error != 0) text = abawkit::cuda::error_text(found.error);
+  } catch (const std::exception& error) {
+    text = error.what();
+  }
+  return text.c_str();
+}
+#endif

@@ -155,6 +155,14 @@ int inference(const Inference&, void* stream);
 int forward(const Forward&, void* stream);
 int backward(const Backward&, void* stream);
 const char* error_text(int code);
+
+// Whether the current device can run the kernels at all.
+struct Probe {
+  int driver;   // the newest CUDA that the driver serves, 13020 for 13.2; 0 where there is no driver
+  int runtime;  // the CUDA that this was built with
+  int error;    // cudaError_t of asking for a kernel's attributes, which loads its code onto the device
+};
+Probe probe();
 }  // namespace cuda
 
 }  // namespace abawkit
