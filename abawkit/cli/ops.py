@@ -1,4 +1,4 @@
-"""``abawkit ops`` and ``abawkit ops bench``."""
+"""``abawkit ops``; `bench` and `check` are its commands."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import typer
 
 from abawkit.cli.command import command, print_json
 from abawkit.cli.ops_bench import bench
+from abawkit.cli.ops_check import check
 from abawkit.cli.options import Json
 from abawkit.errors import printable
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 ops = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 ops.command(no_args_is_help=False)(bench)
+ops.command(no_args_is_help=False)(check)
 
 
 @ops.callback(invoke_without_command=True)

@@ -4,7 +4,10 @@ An implementation is a subclass of `Implementation` that is named in the entry-p
 installed package; ``csrc/README.md`` has the steps.
 """
 
+import hashlib
+import inspect
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 import torch
@@ -51,6 +54,15 @@ class Implementation(ABC):
         """Why it can't serve a call, a phrase each; empty where it can."""
         del call
         return []
+
+    def fingerprint(self, device: torch.device) -> str:
+        """Identifies the code that serves a device: where it changes, the self-check is made again.
+
+        The default is a digest of the file that defines the class. An implementation with a compiled part adds that of
+        the part.
+        """
+        del device
+        return hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest()
 
     @abstractmethod
     def forward(

@@ -10,6 +10,7 @@ from typing import Final
 import torch
 
 import abawkit
+from abawkit.files import sha256_of
 
 FOLDER: Final = Path(__file__).parent
 LEAST_TORCH: Final = (2, 10)
@@ -131,6 +132,12 @@ def load() -> str:
     except OSError as error:
         return f"can't be loaded ({error.__cause__ or error}); rebuild: {REBUILD}"
     return ""
+
+
+@functools.cache
+def digest() -> str:
+    """SHA-256 of the compiled operators."""
+    return sha256_of(_path())
 
 
 def _path() -> Path:

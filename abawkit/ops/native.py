@@ -59,6 +59,11 @@ class Native(Implementation):
             return reason
         return binary.probe_gpu(device.index)
 
+    def fingerprint(self, device: torch.device) -> str:
+        """See `Implementation.fingerprint`."""
+        instructions = binary.instruction_set() if device.type == "cpu" else ""
+        return f"{super().fingerprint(device)} {binary.digest()} {instructions}"
+
     def forward(
         self,
         features: Tensor,

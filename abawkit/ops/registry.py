@@ -19,6 +19,8 @@ import torch
 from abawkit.errors import OpUnavailableError, OpWarning, printable
 from abawkit.ops.base import GROUP, Call, Implementation
 from abawkit.ops.parameters import Sizes
+from abawkit.ops.reference import Reference
+from abawkit.ops.self_check import find_difference
 
 VARIABLE: Final = "ABAWKIT_OPS"
 """The variable of the environment that names an implementation; empty is the same as absent."""
@@ -53,13 +55,22 @@ class Offer:
     conflict: bool = False
 
     def reasons_for(self, call: Call) -> list[str]:
-        """Why it can't serve a call, a phrase each; empty where it can."""
+        """Why it can't serve a call, a phrase each; empty where it can.
+
+        What says that it can is put to its self-check, once for each kind of call, device and build.
+        """
         if self.implementation is None:
             return [self.error]
         try:
-            return [printable(str(reason)) for reason in self.implementation.reasons(call)]
+            reasons = [printable(str(reason)) for reason in self.implementation.reasons(call)]
         except Exception as error:  # another's code raises anything; it must not end the automatic choice
             return [f"it fails to say whether it can: {_brief(error)}"]
+        if reasons or self.name == Reference.name or call.device.type == "meta":
+            return reasons
+        key = self.name, call
+        if key not in _differences:
+            _differences[key] = printable(find_difference(self.implementation, call, self.package))
+        return [_differences[key]] if _differences[key] else []
 
 
 class Best(NamedTuple):
@@ -83,6 +94,7 @@ _wished: ContextVar[_Wish | None] = ContextVar("abawkit.ops", default=None)
 _choices: dict[tuple[Call, str | None], Implementation] = {}
 _loaded: dict[str, Implementation] = {}
 _warned: set[tuple[str, tuple[str, ...]]] = set()
+_differences: dict[tuple[str, Call], str] = {}
 
 
 def select(call: Call, name: str | None = None) -> Implementation:
@@ -184,6 +196,7 @@ def refresh() -> None:
     _choices.clear()
     _loaded.clear()
     _warned.clear()
+    _differences.clear()
 
 
 def describe(call: Call) -> str:

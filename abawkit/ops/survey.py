@@ -1,15 +1,17 @@
-"""What every implementation can serve on this machine, and why not the rest."""
+"""What every implementation can serve on this machine, why not the rest, and whether what is served is right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 
-from abawkit.ops.base import Call
+from abawkit.ops.base import Call, Implementation
 from abawkit.ops.examples import DDAMFN_SIZES
 from abawkit.ops.parameters import Sizes
+from abawkit.ops.reference import Reference
 from abawkit.ops.registry import OPERATOR, Offer, best, implementations, wished
+from abawkit.ops.self_check import Comparison, check, describe_differences
 
 DTYPES: Final = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """The types that are asked for, the most usual first."""
@@ -104,6 +106,92 @@ def survey(sizes: Sizes = DDAMFN_SIZES) -> Survey:
     }
     automatic = {_kind(call): offer.name if (offer := best(call).chosen) else None for call in calls}
     return Survey(sizes, wished(), offers, servings, automatic, native_facts())
+
+
+CHECKED_SIZES: Final = (
+    DDAMFN_SIZES,
+    Sizes(channels=37, height=7, width=7, heads=2, squeezed=16),
+    Sizes(channels=24, height=3, width=5, heads=2, squeezed=4),
+    Sizes(channels=9, height=5, width=1, heads=3, squeezed=8),
+)
+"""The published sizes, the same with channels that no tile divides, and sizes that nothing is specialised for."""
+
+CHECKED_IMAGES: Final = (5, 16, 33)
+"""Not 2: a batch norm over two images has gradients that vanish, so that their relative error is rounding alone."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How the results of one implementation compare with the reference's, for one kind of call.
+
+    Attributes:
+        name: Of the implementation.
+        device: ``cpu`` or ``cuda:0``.
+        dtype: ``float32``.
+        training: Whether in training, with gradients, or in evaluation, without.
+        compared: Tensors that were compared.
+        worst: The comparison that came nearest to its bound, or went furthest beyond it.
+        reason: What is wrong; empty where everything is right.
+    """
+
+    name: str
+    device: str
+    dtype: str
+    training: bool
+    compared: int
+    worst: Comparison | None
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        worst = self.worst._asdict() if self.worst else None
+        if worst and worst["error"] != worst["error"]:
+            worst["error"] = None  # JSON has no NaN
+        return {
+            "name": self.name,
+            "device": self.device,
+            "dtype": self.dtype,
+            "mode": mode_of(training=self.training),
+            "compared": self.compared,
+            "worst": worst,
+            "reason": self.reason,
+        }
+
+
+def check_all(on: Sequence[torch.device], name: str | None = None) -> Iterator[Checked]:
+    """Compares every implementation with the reference at length, whatever earlier checks found.
+
+    Args:
+        on: The devices.
+        name: Of the implementation that alone is checked, or None for all.
+
+    Yields:
+        A result for each kind of call that an implementation says that it can serve.
+    """
+    for offer in implementations():
+        implementation = offer.implementation
+        if implementation is None or offer.name == Reference.name or name not in (None, offer.name):
+            continue
+        for device in on:
+            for training in (False, True):
+                for dtype in DTYPES:
+                    kinds = [Call(device, dtype, sizes, training, gradients=training) for sizes in CHECKED_SIZES]
+                    served = [call for call in kinds if not implementation.reasons(call)]
+                    if served:
+                        yield _check_one(implementation, served)
+
+
+def _check_one(implementation: Implementation, calls: Sequence[Call]) -> Checked:
+    device, dtype, training = _kind(calls[0])
+    comparisons: list[Comparison] = []
+    try:
+        for call in calls:
+            comparisons += check(implementation, call, images=CHECKED_IMAGES)
+        reason = describe_differences(comparisons, calls[0].device)
+    except Exception as error:  # another's code raises anything
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    worst = max(comparisons, key=lambda c: c.excess, default=None)
+    return Checked(implementation.name, device, dtype, training, len(comparisons), worst, reason)
 
 
 def devices() -> list[torch.device]:

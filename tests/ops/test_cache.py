@@ -16,6 +16,8 @@ def folds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each folding."""
     found: list[int] = []
     fold = Native.fold
+    with use("native"), torch.no_grad():
+        attention()(X)  # the self-check of this kind of call folds too
 
     def counted(self: Native, *args: object, **kwargs: object) -> object:
         found.append(1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from abawkit.ops import Gates, Parameters, Statistics, attention_mse, dual_direction_attention
 from abawkit.ops.examples import Inputs, random_inputs
 from abawkit.ops.parameters import Sizes
+from abawkit.ops.self_check import VANISHING, relative_errors
 
 IMPLEMENTATIONS = ["reference", "native"]
 SIZES = {
@@ -69,32 +70,6 @@ def as_type(inputs: Inputs, dtype: torch.dtype, weights: torch.dtype | None = No
     )
 
 
-def errors(found: dict[str, Tensor], exact: dict[str, Tensor], *, vanishing: bool = False) -> dict[str, float]:
-    """The largest error of each tensor, relative to its largest magnitude.
-
-    In training, where one number alone comes into a batch norm's value, the norm takes its weight away again, up to
-    eps, and leaves next to nothing of the gradient that its own scale has: with `vanishing`, the error of such a weight
-    is relative to that where it is larger.
-    """
-    assert found.keys() == exact.keys()
-
-    def magnitude(key: str, value: Tensor) -> Tensor:
-        alone = {"row_weight": value.shape[-1] == 1, "column_weight": value.shape[-1] == 1}
-        alone["squeeze_weight"] = value.shape[1:] == (1, 1)
-        scale = exact[key.replace("_weight", "_scale")] if vanishing and alone.get(key) else value
-        return torch.maximum(value.abs().max(), scale.abs().max()).clamp(min=1e-30)
-
-    return {
-        key: ((found[key].double() - value).abs().max() / magnitude(key, value)).item()
-        for key, value in exact.items()
-        if value.numel()
-    }
-
-
-VANISHES = "squeeze_bias"
-"""In training a batch norm takes this bias away again: its gradient is zero, and what is found is rounding alone."""
-
-
 @by_size
 @pytest.mark.parametrize("training", [False, True])
 def test_float32_is_as_precise_as_eager_pytorch(sizes: Sizes, training: bool) -> None:
@@ -104,9 +79,11 @@ def test_float32_is_as_precise_as_eager_pytorch(sizes: Sizes, training: bool) ->
     inputs = as_type(exact_inputs, torch.float32)
     eager, native = (run(inputs, name, training=training) for name in IMPLEMENTATIONS)
     for part in Run._fields:
-        expected, found = (errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native))
+        expected, found = (
+            relative_errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native)
+        )
         for key, error in found.items():
-            if not (training and key == VANISHES):
+            if not (training and key == VANISHING):
                 assert error <= 2 * expected[key] + 4e-6, f"{part} {key}"
 
 
@@ -117,9 +94,9 @@ def test_bfloat16_is_as_precise_as_eager_pytorch(sizes: Sizes, training: bool) -
     exact = run(as_type(inputs, torch.float64), "reference", training=training)
     eager, native = (run(inputs, name, training=training) for name in IMPLEMENTATIONS)
     for part in ("outputs", "gradients"):
-        expected = errors(getattr(eager, part), getattr(exact, part))
-        for key, error in errors(getattr(native, part), getattr(exact, part)).items():
-            if not (training and key == VANISHES):
+        expected = relative_errors(getattr(eager, part), getattr(exact, part))
+        for key, error in relative_errors(getattr(native, part), getattr(exact, part)).items():
+            if not (training and key == VANISHING):
                 assert error <= 2 * expected[key] + 2**-8, f"{part} {key}"
 
 
@@ -129,8 +106,8 @@ def test_float64_gives_the_same_numbers(sizes: Sizes, training: bool) -> None:
     inputs = random_inputs(5, sizes, dtype=torch.float64)
     exact, native = (run(inputs, name, training=training) for name in IMPLEMENTATIONS)
     for part in Run._fields:
-        for key, error in errors(getattr(native, part), getattr(exact, part)).items():
-            if not (training and key == VANISHES):
+        for key, error in relative_errors(getattr(native, part), getattr(exact, part)).items():
+            if not (training and key == VANISHING):
                 assert error < 1e-10, f"{part} {key}"
 
 
@@ -220,8 +197,8 @@ def test_strides_change_nothing_but_rounding(size: str, layout: Callable[[Tensor
         for features in (inputs.features, layout(inputs.features))
     )
     for part in Run._fields:
-        for key, error in errors(getattr(other, part), getattr(plain, part)).items():
-            assert error < 1e-6 or (training and key == VANISHES), f"{part} {key}"
+        for key, error in relative_errors(getattr(other, part), getattr(plain, part)).items():
+            assert error < 1e-6 or (training and key == VANISHING), f"{part} {key}"
 
 
 def test_gradients_of_channels_last_features_are_channels_last() -> None:
@@ -239,9 +216,9 @@ def test_constant_channels_are_normalised_without_cancellation() -> None:
     exact = run(as_type(inputs, torch.float64), "reference", training=True)
     eager, native = (run(inputs, name, training=True) for name in IMPLEMENTATIONS)
     for part in Run._fields:
-        expected = errors(getattr(eager, part), getattr(exact, part))
-        for key, error in errors(getattr(native, part), getattr(exact, part)).items():
-            assert error <= 2 * expected[key] + 4e-6 or key == VANISHES, f"{part} {key}"
+        expected = relative_errors(getattr(eager, part), getattr(exact, part))
+        for key, error in relative_errors(getattr(native, part), getattr(exact, part)).items():
+            assert error <= 2 * expected[key] + 4e-6 or key == VANISHING, f"{part} {key}"
 
 
 def test_equal_heads_share_the_gradient_as_torch_maximum_does() -> None:
@@ -256,8 +233,8 @@ def test_equal_heads_share_the_gradient_as_torch_maximum_does() -> None:
     exact, native = (
         run(inputs._replace(parameters=parameters), name, training=True, gates=False) for name in IMPLEMENTATIONS
     )
-    for key, error in errors(native.gradients, exact.gradients).items():
-        assert error < 1e-9 or key == VANISHES, key
+    for key, error in relative_errors(native.gradients, exact.gradients).items():
+        assert error < 1e-9 or key == VANISHING, key
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -18,15 +18,14 @@ from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
 from abawkit.ops.packing import pack
 from abawkit.ops.parameters import Sizes
 from abawkit.ops.registry import select
-from tests.ops.test_contract import IMPLEMENTATIONS, LAYOUTS, SIZES, VANISHES, Run, as_type, errors, run
+from abawkit.ops.self_check import TOLERANCES, VANISHING, relative_errors
+from tests.ops.test_contract import IMPLEMENTATIONS, LAYOUTS, SIZES, Run, as_type, run
 from tests.ops.test_operators import OPS, checked, images, network
 
 Step = Callable[[], list[Tensor]]
 
 ALL = {"contiguous": lambda x: x, **LAYOUTS}
 DENSE = ("contiguous", "channels last")
-FLOORS = {torch.float32: 4e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11, torch.float64: 1e-10}
-"""What is forgiven beside twice the error of eager PyTorch; the first two as in test_contract.py."""
 
 by_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 by_training = pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
@@ -39,7 +38,7 @@ def types(*dtypes: torch.dtype) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("device", "dtype"), cases)
 
 
-by_type = types(*FLOORS)
+by_type = types(*TOLERANCES)
 
 
 @pytest.fixture(autouse=True)
@@ -78,10 +77,12 @@ def check_precision(device: str, inputs: Inputs, *, training: bool, layout: str 
     eager, native = (run_on(device, inputs, name, training=training, layout=layout) for name in IMPLEMENTATIONS)
     low = dtype in (torch.bfloat16, torch.float16)  # rounding of running statistics is that of their type, twice over
     for part in ("outputs", "gradients") if low else Run._fields:
-        expected, found = (errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native))
+        expected, found = (
+            relative_errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native)
+        )
         for key, error in found.items():
-            if not (training and key == VANISHES):
-                assert error <= 2 * expected[key] + FLOORS[dtype], f"{part} {key}"
+            if not (training and key == VANISHING):
+                assert error <= 2 * expected[key] + TOLERANCES[dtype], f"{part} {key}"
 
 
 # --- numbers
@@ -90,7 +91,7 @@ def check_precision(device: str, inputs: Inputs, *, training: bool, layout: str 
 @by_training
 @pytest.mark.parametrize("layout", DENSE)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", FLOORS, ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.gpu
 def test_every_type_is_as_precise_as_eager_pytorch(size: str, dtype: torch.dtype, layout: str, training: bool) -> None:
     check_precision("cuda", as_type(random_inputs(6, SIZES[size]), dtype), training=training, layout=layout)
@@ -123,9 +124,9 @@ def test_images_of_the_published_size_in_evaluation_without_gradients(
         for layout in DENSE:
             given = on(device, inputs, layout)
             eager, native = (named([t.cpu() for t in attend(*given, name)]) for name in IMPLEMENTATIONS)
-            expected = errors(eager, exact)
-            for key, error in errors(native, exact).items():
-                assert error <= 2 * expected[key] + FLOORS[dtype], f"{key} {layout}"
+            expected = relative_errors(eager, exact)
+            for key, error in relative_errors(native, exact).items():
+                assert error <= 2 * expected[key] + TOLERANCES[dtype], f"{key} {layout}"
 
 
 def attend(

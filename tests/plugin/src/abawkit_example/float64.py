@@ -33,7 +33,8 @@ class Float64(Implementation):
         gates: bool,
     ) -> tuple[Tensor, Gates | None]:
         """See `Implementation.forward`."""
-        exact = Statistics(*(t.double() for t in statistics)) if statistics else None
+        # copies, even of float64: the backward pass needs them as they are
+        exact = Statistics(*(t.to(torch.float64, copy=True) for t in statistics)) if statistics else None
         embedding, found = Reference().forward(
             features.double(),
             Parameters(*(p.double() for p in parameters)),

@@ -1,0 +1,336 @@
+"""Whether an implementation computes what the reference defines, on the device where it is to serve.
+
+The first call of a kind asks `find_difference`, which compares a few small calls and keeps the answer on disk, so that
+later processes don't compute it again. `abawkit ops check` calls `check` for much more.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+import abawkit
+from abawkit.files import write_bytes
+from abawkit.ops.base import Call, Implementation
+from abawkit.ops.examples import Inputs, random_inputs
+from abawkit.ops.gates import Gates
+from abawkit.ops.parameters import Parameters, Statistics
+from abawkit.ops.reference import Reference
+
+TOLERANCES: Final = {torch.float32: 4e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11, torch.float64: 1e-10}
+"""Relative error that is allowed beside twice that of the reference in the same type."""
+
+VANISHING: Final = "squeeze_bias"
+"""In training a batch norm takes this bias away again: its gradient is zero, and what is found is rounding alone."""
+
+FORMATS: Final = (torch.contiguous_format, torch.channels_last)
+EPS: Final = 1e-5
+MOMENTUM: Final = 0.1
+
+
+class Comparison(NamedTuple):
+    """One tensor of one call, compared with the reference in float64.
+
+    Attributes:
+        tensor: Which, and of which call: ``embedding of 5 images, contiguous``.
+        error: Largest difference, relative to the tensor's largest magnitude; NaN where a number is missing.
+        bound: The error that is allowed.
+    """
+
+    tensor: str
+    error: float
+    bound: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the error is within the bound; a NaN is not."""
+        return self.error <= self.bound
+
+    @property
+    def excess(self) -> float:
+        """The error in bounds; infinite where a number is missing."""
+        return self.error / self.bound if self.error == self.error else float("inf")
+
+
+class Results(NamedTuple):
+    """What a call computes.
+
+    Attributes:
+        outputs: ``embedding``, ``rows`` and ``columns``.
+        statistics: Running statistics after the call; empty where the call leaves them alone.
+        gradients: Of the features and of each parameter; empty where none were asked for.
+    """
+
+    outputs: Mapping[str, Tensor]
+    statistics: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+
+
+def check(implementation: Implementation, call: Call, *, images: Sequence[int] = (5,)) -> list[Comparison]:
+    """Compares an implementation with the reference for one kind of call, in both memory formats.
+
+    Inputs are random with a fixed seed. The reference runs on the CPU, in float64 for the values and in the call's type
+    for the error that is allowed: twice its own, and `TOLERANCES`. Evaluation without gradients is asked for one image
+    and, with the same images again and again, for so many that implementations which treat large batches differently
+    do so.
+
+    Args:
+        implementation: What to check; its `reasons` have been asked, and nothing stands against the call.
+        call: The kind of call.
+        images: Numbers of images, each at least 2.
+
+    Returns:
+        A comparison for each tensor of each call.
+    """
+    # A thread of its own has neither autocast nor inference mode nor whatever mode else the caller is in.
+    with ThreadPoolExecutor(1, "abawkit-self-check") as executor:
+        return executor.submit(lambda: list(_compare_all(implementation, call, images))).result()
+
+
+def find_difference(implementation: Implementation, call: Call, package: str) -> str:
+    """Says why an implementation must not serve a kind of call; empty where its results are right.
+
+    Args:
+        implementation: Any but the reference.
+        call: The kind of call, which the implementation says that it can serve.
+        package: The package that it comes from, with its version.
+    """
+    kept = _kept_results() / f"{_key(implementation, call, package)}.json"
+    try:
+        reason = json.loads(kept.read_text(encoding="utf-8"))["reason"]
+        if isinstance(reason, str):
+            return reason
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not checked yet, or not readable: it is checked again
+    try:
+        comparisons = check(implementation, call)
+    except Exception as error:  # another's code raises anything; and memory that is short now may be there later
+        text = str(error).splitlines()
+        return (
+            f"its self-check on {describe_device(call.device)} ended with {type(error).__name__}: {(text or [''])[0]}"
+        )
+    reason = describe_differences(comparisons, call.device)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(kept, json.dumps({"reason": reason, "call": repr(call)}).encode())
+    except Exception:  # a folder that can't be written to costs a check in each process, and nothing else
+        return reason
+    return reason
+
+
+def describe_differences(comparisons: Iterable[Comparison], device: torch.device) -> str:
+    """Puts what does not hold into a phrase, with the largest error; empty where everything holds."""
+    compared = list(comparisons)
+    wrong = [c for c in compared if not c.holds]
+    if not wrong:
+        return ""
+    worst = max(wrong, key=lambda c: c.excess)
+    return (
+        f"its self-check on {describe_device(device)} failed: {len(wrong)} of {len(compared)} tensors differ from the "
+        f"reference's, most of all the {worst.tensor}: relative error {worst.error:.2g}, allowed {worst.bound:.2g}"
+    )
+
+
+def describe_device(device: torch.device) -> str:
+    """The name of a processor or GPU, as far as this machine tells it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        try:
+            text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""
+        names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+        return (names or [platform.machine()])[0]
+    return str(device)
+
+
+def compute(
+    implementation: Implementation, inputs: Inputs, *, training: bool, gradients: bool, gates: bool = True
+) -> Results:
+    """Runs one call on the inputs' device and brings the results to the CPU."""
+    statistics = Statistics(*(s.clone() for s in inputs.statistics))
+    if not (training or gradients):
+        with torch.no_grad():
+            folded = implementation.fold(inputs.parameters, statistics, eps=EPS)
+            return Results(_name(*implementation.infer(inputs.features, folded, gates=gates)), {}, {})
+    leaves = [t.detach().requires_grad_(gradients) for t in (inputs.features, *inputs.parameters)]
+    embedding, found = implementation.forward(
+        leaves[0],
+        Parameters(*leaves[1:]),
+        statistics,
+        training=training,
+        momentum=MOMENTUM,
+        eps=EPS,
+        gates=gates,
+    )
+    outputs = [embedding, *(found or ())]
+    names = ("features", *Parameters._fields)
+    computed = torch.autograd.grad(outputs, leaves, _directions(outputs)) if gradients else ()
+    return Results(
+        _name(embedding, found),
+        {key: s.cpu() for key, s in statistics._asdict().items()} if training else {},
+        {key: g.cpu() for key, g in zip(names, computed, strict=False)},
+    )
+
+
+def relative_errors(
+    found: Mapping[str, Tensor], exact: Mapping[str, Tensor], *, vanishing: bool = False
+) -> dict[str, float]:
+    """The largest error of each tensor, relative to its largest magnitude.
+
+    Args:
+        found: Tensors by name, on the CPU.
+        exact: The same names and shapes, in float64.
+        vanishing: Set for gradients in training. Where one number alone comes into a batch norm's value, the norm takes
+            its weight away again, up to eps, and leaves next to nothing of the gradient that its own scale has: the
+            error of such a weight is relative to that where it is larger.
+    """
+    if found.keys() != exact.keys():
+        raise ValueError(f"got {sorted(found)}, expected {sorted(exact)}")
+
+    def magnitude(key: str, value: Tensor) -> Tensor:
+        alone = {"row_weight": value.shape[-1] == 1, "column_weight": value.shape[-1] == 1}
+        alone["squeeze_weight"] = value.shape[1:] == (1, 1)
+        scale = exact[key.replace("_weight", "_scale")] if vanishing and alone.get(key) else value
+        return torch.maximum(value.abs().max(), scale.abs().max()).clamp(min=1e-30)
+
+    return {
+        key: ((found[key].double() - value).abs().max() / magnitude(key, value)).item()
+        for key, value in exact.items()
+        if value.numel()
+    }
+
+
+def _compare_all(implementation: Implementation, call: Call, images: Sequence[int]) -> Iterator[Comparison]:
+    for count in images:
+        inputs = random_inputs(count, call.sizes, dtype=call.dtype)
+        options = {"training": call.training, "gradients": call.gradients}
+        exact = compute(Reference(), _convert(inputs, torch.float64), **options)
+        # Both formats, as their sums have other orders: the larger error of the two is what rounding does here.
+        rounded = [compute(Reference(), _move(inputs, torch.device("cpu"), form), **options) for form in FORMATS]
+        for form in FORMATS:
+            words = f"{count} images, {str(form).removeprefix('torch.').replace('_format', '')}"
+            moved = _move(inputs, call.device, form)
+            yield from _compare(compute(implementation, moved, **options), exact, rounded, call, words)
+            if not (call.training or call.gradients):
+                yield from _compare_batches(implementation, moved, exact, rounded, call, words)
+
+
+def _compare_batches(
+    implementation: Implementation, inputs: Inputs, exact: Results, rounded: Sequence[Results], call: Call, words: str
+) -> Iterator[Comparison]:
+    """One image alone, and the same images so many times that a GPU is full several times over."""
+    processors = (
+        torch.cuda.get_device_properties(call.device).multi_processor_count if call.device.type == "cuda" else 4
+    )
+    times = -(-(8 * processors + 1) // len(inputs.features))
+    for picked, name in ((slice(0, 1), f"the first of {words}"), (None, f"{times} times {words}")):
+        features = inputs.features.repeat(times, 1, 1, 1) if picked is None else inputs.features[picked]
+        if inputs.features.is_contiguous(memory_format=torch.channels_last):
+            features = features.contiguous(memory_format=torch.channels_last)
+        given = inputs._replace(features=features)
+        for gates in (True, False):
+            expected, *allowed = (
+                {
+                    key: t.repeat(times, *[1] * (t.dim() - 1)) if picked is None else t[picked]
+                    for key, t in results.outputs.items()
+                    if gates or key == "embedding"
+                }
+                for results in (exact, *rounded)
+            )
+            found = compute(implementation, given, training=False, gradients=False, gates=gates)
+            which = name if gates else f"{name}, without gates"
+            yield from _compare(
+                found, Results(expected, {}, {}), [Results(one, {}, {}) for one in allowed], call, which
+            )
+
+
+def _compare(
+    found: Results, exact: Results, rounded: Sequence[Results], call: Call, words: str
+) -> Iterator[Comparison]:
+    kinds = ("", "running ", "gradient of ")
+    for kind, ours, true, *references in zip(kinds, found, exact, *rounded, strict=True):
+        if kind == "running " and call.dtype in (torch.bfloat16, torch.float16):
+            continue  # they are rounded to that type twice over, by the reference as well
+        vanishing = call.training and kind == "gradient of "
+        errors, *own = (relative_errors(r, true, vanishing=vanishing) for r in (ours, *references))
+        for key, error in errors.items():
+            if not (vanishing and key == VANISHING):
+                bound = 2 * max(o[key] for o in own) + TOLERANCES[call.dtype]
+                yield Comparison(f"{kind}{key} of {words}", error, bound)
+
+
+def _convert(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    features, parameters, statistics = inputs
+    return Inputs(
+        features.to(dtype),
+        Parameters(*(p.to(dtype) for p in parameters)),
+        Statistics(*(s.to(dtype) for s in statistics)),
+    )
+
+
+def _move(inputs: Inputs, device: torch.device, form: torch.memory_format) -> Inputs:
+    features, parameters, statistics = inputs
+    return Inputs(
+        features.contiguous(memory_format=form).to(device),
+        Parameters(*(p.to(device) for p in parameters)),
+        Statistics(*(s.to(device) for s in statistics)),
+    )
+
+
+def _name(embedding: Tensor, gates: Gates | None) -> dict[str, Tensor]:
+    outputs = {"embedding": embedding} | (gates._asdict() if gates else {})
+    return {key: t.detach().cpu() for key, t in outputs.items()}
+
+
+def _directions(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Gradients of the outputs: the same for every device, rounded to the outputs' type."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in outputs]
+    return [d.to(t.dtype).to(t.device) for d, t in zip(drawn, outputs, strict=True)]
+
+
+def _key(implementation: Implementation, call: Call, package: str) -> str:
+    """Digest of everything that the answer depends on."""
+    parts = [
+        abawkit.__version__,
+        torch.__version__,
+        package,
+        implementation.name,
+        implementation.fingerprint(call.device),
+        describe_device(call.device),
+        _driver(call.device),
+        str(call.dtype),
+        *map(str, call.sizes),
+        str(call.training),
+        str(call.gradients),
+        _own_digest(),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _own_digest() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def _driver(device: torch.device) -> str:
+    if device.type != "cuda":
+        return ""
+    try:
+        return Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        return "unknown"
+
+
+def _kept_results() -> Path:
+    """Where results are kept: in the user's folder for what can be computed again."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # `Path` raises without a home
+    return Path(base) / "abawkit" / "operator-checks"
