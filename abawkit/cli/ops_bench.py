@@ -48,7 +48,8 @@ def bench(
 
     Each figure is a ratio of medians from interleaved rounds in this process: how many times faster. "x read" is the
     rate at which features are read, against the rate at which the same threads sum them (on a GPU: copy them);
-    "kept" is what is kept for backward beside features and parameters, as a share of the reference's.
+    "kept" is what is kept for backward beside features and parameters, as a share of the reference's. On a GPU no
+    features are left in its cache from call to call, and "kernel ms" is the time of the kernels alone, by the profiler.
 
     Example: abawkit ops bench --images 1 --images 64 --mode evaluation
     """
@@ -96,9 +97,11 @@ def _show(result: "Bench") -> None:
             "N": [f"{m.images:,}" for m in here for _ in names],
             "": [name for _ in here for name in names],
             "ms": [f"{m.milliseconds[name]:.3f}" for m in here for name in names],
+            "kernel ms": [_text(m.kernels.get(name), ".3f") for m in here for name in names],
             "x eager": [f"{m.to_eager(name):.1f}" for m in here for name in names],
             "x compile": [_text(m.to_compiled(name), ".1f") for m in here for name in names],
             "x read": [_text(m.of_stream(name, copied=result.device != "cpu"), ".2g") for m in here for name in names],
+            "kernel x read": [_text(m.kernels_of_stream(name), ".2g") for m in here for name in names],
             "kept": [_text(m.of_saved(name), ".2f") for m in here for name in names],
         }
         shown = {head: cells for head, cells in columns.items() if any(cells)}

@@ -1,10 +1,8 @@
 """How long implementations take, beside the reference and `torch.compile` of it: medians of interleaved rounds."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from time import perf_counter
 from typing import Any, Final, Literal
 
 import torch
@@ -17,14 +15,14 @@ from abawkit.ops.compiled import COMPILED, Variant, evaluation_variants, trainin
 from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
 from abawkit.ops.parameters import Sizes
 from abawkit.ops.registry import implementations
+from abawkit.ops.timing import Rotation, cache_bytes, kernel_milliseconds, wall_milliseconds
 
 Mode = Literal["evaluation", "training"]
 Work = Literal["evaluation", "training forward", "training forward and backward"]
 
 MODES: Final[tuple[Mode, ...]] = ("evaluation", "training")
 REFERENCE: Final = "reference"
-SHORTEST: Final = 1e-3
-"""Seconds that one reading of the clock covers at least, by repeating what is shorter."""
+STREAM: Final = "stream"
 
 _Run = Callable[[], object]
 
@@ -40,6 +38,10 @@ class Measured:
         stream: In evaluation, milliseconds in which the same threads sum the features; on a GPU, copy them.
         saved: In training, bytes kept for backward by implementation, features and parameters aside.
         differences: Greatest difference from the reference's embedding, as a share of its greatest value.
+        kernels: On a GPU, milliseconds of the kernels alone by contestant: the wall time of `milliseconds` is at least
+            what Python takes to launch them.
+        kernel_stream: `stream` in the same way.
+        copies: How many copies of the features were used in turn, so that none was in a GPU's cache; 1 on a CPU.
     """
 
     work: Work
@@ -48,6 +50,9 @@ class Measured:
     stream: float | None = None
     saved: dict[str, int] = field(default_factory=dict)
     differences: dict[str, float] = field(default_factory=dict)
+    kernels: dict[str, float] = field(default_factory=dict)
+    kernel_stream: float | None = None
+    copies: int = 1
 
     @property
     def compiled(self) -> float | None:
@@ -71,6 +76,14 @@ class Measured:
         """The rate at which the features are read, as a share of that of the sum, or of the copy's traffic."""
         return self.stream / self.milliseconds[name] / (2 if copied else 1) if self.stream else None
 
+    def kernels_to_eager(self, name: str) -> float | None:
+        """How many times less time its kernels take than those of the reference, where they were measured."""
+        return self.kernels[REFERENCE] / self.kernels[name] if {REFERENCE, name} <= self.kernels.keys() else None
+
+    def kernels_of_stream(self, name: str) -> float | None:
+        """`of_stream` of kernels alone, against the copy's traffic, where they were measured."""
+        return self.kernel_stream / self.kernels[name] / 2 if self.kernel_stream and name in self.kernels else None
+
     def of_saved(self, name: str) -> float | None:
         """Bytes kept for backward as a share of the reference's."""
         return self.saved[name] / self.saved[REFERENCE] if self.saved.get(REFERENCE) else None
@@ -85,6 +98,7 @@ class Bench:
         dtype: Of features and parameters.
         device: Where.
         threads: Of the CPU.
+        cache: Bytes of a GPU's second-level cache, that features are kept out of; 0 on a CPU.
         channels_last: Whether features were in that memory format.
         torch: Its version.
         rounds: Interleaved rounds.
@@ -96,6 +110,7 @@ class Bench:
     dtype: str
     device: str
     threads: int
+    cache: int
     channels_last: bool
     torch: str
     rounds: int
@@ -113,6 +128,8 @@ class Bench:
                     "to_compiled": m.to_compiled(name),
                     "of_stream": m.of_stream(name, copied=copied),
                     "of_saved": m.of_saved(name),
+                    "kernels_to_eager": m.kernels_to_eager(name),
+                    "kernels_of_stream": m.kernels_of_stream(name),
                 }
                 for name in m.names
             }
@@ -134,7 +151,8 @@ def bench(
 ) -> Bench:
     """Measures every implementation that can serve, in evaluation and in training.
 
-    Training goes forward with gates and backward from embedding and gates, as the attention loss asks for.
+    Training goes forward with gates and backward from embedding and gates, as the attention loss asks for. On a GPU
+    features are read from memory, not from its cache (`Rotation`); weights are few and stay in the cache, as in use.
 
     Args:
         images: Values of N; training needs at least 2 and leaves smaller ones out.
@@ -171,7 +189,8 @@ def bench(
             found += measure(inputs, names, rounds, compiled=compiled)
     kind = str(dtype).removeprefix("torch.")
     threads = torch.get_num_threads()
-    return Bench(sizes, kind, str(device), threads, channels_last, str(torch.__version__), rounds, found, left_out)
+    version, cache = str(torch.__version__), cache_bytes(device)
+    return Bench(sizes, kind, str(device), threads, cache, channels_last, version, rounds, found, left_out)
 
 
 def _is_compiled(name: str) -> bool:
@@ -181,34 +200,44 @@ def _is_compiled(name: str) -> bool:
 @torch.inference_mode()
 def _evaluation(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
     x, parameters, statistics = inputs
+    features = Rotation(x, cache_bytes(x.device))
     work: dict[str, Callable[[], Tensor]] = {}
     for name in names:
         cache = FoldCache()
 
         def attend(name: str = name, cache: FoldCache = cache) -> Tensor:
             return dual_direction_attention(
-                x, parameters, statistics, training=False, gates=False, implementation=name, cache=cache
+                features(), parameters, statistics, training=False, gates=False, implementation=name, cache=cache
             )[0]
 
         work[name] = attend
     if compiled:
         torch.compiler.reset()  # or variants of earlier sizes would use up its limit, and run without being compiled
-        work |= {name: partial(f, x) for name, f in evaluation_variants(inputs).items()}
+        work |= evaluation_variants(inputs, features)
     expected = work[REFERENCE]().double()
     scale = expected.abs().max().clamp_min(1e-30) if expected.numel() else 1.0
     differences = {
         n: float(((f().double() - expected).abs() / scale).max()) if len(x) else 0.0 for n, f in work.items()
     }
-    target = torch.empty_like(x)
-    stream: _Run = (lambda: target.copy_(x)) if x.is_cuda else x.sum
-    times = _interleaved({**work, "stream": stream}, rounds, x.device)
-    alone = times.pop("stream")
-    return [Measured("evaluation", len(x), times, alone, {}, differences)]
+    everything: dict[str, _Run] = {**work, STREAM: _stream(features)}
+    times, kernels = (time(everything, rounds, x.device) for time in (wall_milliseconds, kernel_milliseconds))
+    alone, alone_kernels = times.pop(STREAM), kernels.pop(STREAM, None)
+    copies = len(features.tensors)
+    return [Measured("evaluation", len(x), times, alone, {}, differences, kernels, alone_kernels, copies)]
+
+
+def _stream(features: Rotation) -> _Run:
+    """Sums the features, or on a GPU, copies them."""
+    x = features.tensors[0]
+    if not x.is_cuda:
+        return x.sum
+    targets = Rotation(torch.empty_like(x), cache_bytes(x.device))
+    return lambda: targets().copy_(features())
 
 
 def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
     x, parameters, statistics = inputs
-    leaves = (x, *parameters)
+    features, leaves = Rotation(x, cache_bytes(x.device)), (x, *parameters)
     work: dict[str, Variant] = {}
     for name in names:
 
@@ -225,17 +254,21 @@ def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bo
     ends = [torch.randn_like(part) for part in work[REFERENCE](x)]
 
     def both(f: Variant) -> object:
-        return torch.autograd.grad(f(x), leaves, ends)
+        own = features()
+        return torch.autograd.grad(f(own), (own, *parameters), ends)
 
     expected = work[REFERENCE](x)[0].detach().double()
     scale = expected.abs().max()
     differences = {n: float((f(x)[0].detach().double() - expected).abs().max() / scale) for n, f in work.items()}
-    forward = _interleaved({n: partial(f, x) for n, f in work.items()}, rounds, x.device)
-    whole = _interleaved({n: partial(both, f) for n, f in work.items()}, rounds, x.device)
-    return [
-        Measured("training forward", len(x), forward, None, saved, differences),
-        Measured("training forward and backward", len(x), whole, None, saved, differences),
-    ]
+    forward: dict[str, _Run] = {name: (lambda f=f: f(features())) for name, f in work.items()}  # type: ignore[misc]
+    whole: dict[str, _Run] = {name: partial(both, f) for name, f in work.items()}
+    copies = len(features.tensors)
+
+    def measured(kind: Work, runs: dict[str, _Run]) -> Measured:
+        times, kernels = (time(runs, rounds, x.device) for time in (wall_milliseconds, kernel_milliseconds))
+        return Measured(kind, len(x), times, None, saved, differences, kernels, None, copies)
+
+    return [measured("training forward", forward), measured("training forward and backward", whole)]
 
 
 def saved_bytes(run: _Run, known: Sequence[Tensor]) -> int:
@@ -253,30 +286,6 @@ def saved_bytes(run: _Run, known: Sequence[Tensor]) -> int:
         result = run()
     del result
     return sum(storage.nbytes() for storage in kept.values())
-
-
-def _interleaved(work: dict[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median milliseconds of each piece of work, in rounds that do them one after another."""
-    times: dict[str, list[float]] = {name: [] for name in work}
-    repeats = {}
-    for name, f in work.items():
-        f()  # the first time is no measure: it folds, compiles, or asks for memory
-        repeats[name] = max(1, int(SHORTEST / _seconds(f, 1, device)))
-    for _ in range(rounds):
-        for name, f in work.items():
-            times[name].append(1000 * _seconds(f, repeats[name], device) / repeats[name])
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def _seconds(f: _Run, repeats: int, device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = perf_counter()
-    for _ in range(repeats):
-        f()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return max(perf_counter() - start, 1e-9)
 
 
 def _no_compiler(device: torch.device, say: Callable[[str], None]) -> str:

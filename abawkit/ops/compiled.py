@@ -11,6 +11,7 @@ from torch import Tensor
 from abawkit.ops.examples import Inputs
 from abawkit.ops.parameters import Parameters, Statistics
 from abawkit.ops.reference import Reference
+from abawkit.ops.timing import Rotation, cache_bytes
 
 COMPILED: Final = "torch.compile"
 """What the names of the variants begin with."""
@@ -18,11 +19,16 @@ COMPILED: Final = "torch.compile"
 Variant = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def evaluation_variants(inputs: Inputs, eps: float = 1e-5) -> dict[str, Callable[[Tensor], Tensor]]:
+def evaluation_variants(inputs: Inputs, given: Rotation, eps: float = 1e-5) -> dict[str, Callable[[], Tensor]]:
     """Compiled evaluation, for features of one size: batch norms as they are or folded, either memory format.
 
-    Each takes features in the format that it was made for: those of `inputs`, or a copy in channels_last that is made
-    here, so that no time is spent on the change.
+    Each takes features in the format that it was made for: those that are given, or copies in channels_last that are
+    made here, so that no time is spent on the change.
+
+    Args:
+        inputs: Parameters and statistics, and the features that are copied.
+        given: The features, in turn.
+        eps: Of the batch norms.
     """
     features, parameters, statistics = inputs
     reference = Reference()
@@ -37,17 +43,17 @@ def evaluation_variants(inputs: Inputs, eps: float = 1e-5) -> dict[str, Callable
     def summed(x: Tensor) -> Tensor:
         return folded_attention(x, folded, sums=True)
 
-    last = features.contiguous(memory_format=torch.channels_last)
-    result: dict[str, Callable[[Tensor], Tensor]] = {}
+    last = Rotation(features.contiguous(memory_format=torch.channels_last), cache_bytes(features.device))
+    result: dict[str, Callable[[], Tensor]] = {}
     for name, function in (("", plain), (", folded", convolved), (", folded, sums", summed)):
         traced = torch.compile(function, fullgraph=True, dynamic=False)
-        result[f"{COMPILED}{name}"] = traced
+        result[f"{COMPILED}{name}"] = _on(traced, given)
         result[f"{COMPILED}{name}, channels_last"] = _on(traced, last)
     return result
 
 
-def _on(function: Callable[[Tensor], Tensor], features: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda _: function(features)
+def _on(function: Callable[[Tensor], Tensor], features: Rotation) -> Callable[[], Tensor]:
+    return lambda: function(features())
 
 
 def training_variants(inputs: Inputs, eps: float = 1e-5, momentum: float = 0.1) -> dict[str, Variant]:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from abawkit.ops import bench as module
-from abawkit.ops import dual_direction_attention, registry
+from abawkit.ops import dual_direction_attention, registry, timing
 from abawkit.ops.base import Call
 from abawkit.ops.bench import Measured, bench, saved_bytes
 from abawkit.ops.compiled import evaluation_variants, fold, folded_attention, training_variants
 from abawkit.ops.examples import Inputs
 from abawkit.ops.parameters import Sizes
 from abawkit.ops.reference import Reference
+from abawkit.ops.timing import Rotation
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
 
@@ -38,7 +39,7 @@ def offers(fresh_registry: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock by which everything takes two seconds, so that nothing is repeated and every ratio is known."""
     ticks = iter(range(0, 10**6, 2))
-    monkeypatch.setattr(module, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(ticks))
 
 
 @pytest.mark.usefixtures("offers", "clock")
@@ -65,18 +66,25 @@ def test_the_ratios_are_those_of_the_times(sizes: Sizes) -> None:
     evaluation = bench([3], ["evaluation"], sizes=sizes, rounds=1, compiled=False)
     (row,) = evaluation.as_dict()["measured"]
     assert row["milliseconds"] == {"reference": 2000.0, "vendor/quick": 2000.0}
-    assert row["ratios"] == {"vendor/quick": {"to_eager": 1.0, "to_compiled": None, "of_stream": 1.0, "of_saved": None}}
+    ratios = {"to_eager": 1.0, "to_compiled": None, "of_stream": 1.0, "of_saved": None}
+    assert row["ratios"] == {"vendor/quick": {**ratios, "kernels_to_eager": None, "kernels_of_stream": None}}
     assert row["differences"] == {"reference": 0.0, "vendor/quick": 0.0}
+    assert (row["kernels"], row["kernel_stream"], row["copies"]) == ({}, None, 1)  # there are none on a CPU
+    assert evaluation.cache == 0
 
 
 def test_the_best_variant_of_the_compiler_is_the_opponent() -> None:
     times = {"reference": 12.0, "vendor/quick": 2.0, "torch.compile": 8.0, "torch.compile, folded": 6.0}
-    measured = Measured("evaluation", 4, times, 1.0, {"reference": 100, "vendor/quick": 8})
+    kernels = {"reference": 8.0, "vendor/quick": 0.5}
+    measured = Measured("evaluation", 4, times, 1.0, {"reference": 100, "vendor/quick": 8}, {}, kernels, 0.5)
     assert measured.names == ["vendor/quick"]
     assert (measured.to_eager("vendor/quick"), measured.to_compiled("vendor/quick")) == (6.0, 3.0)
     assert measured.of_stream("vendor/quick", copied=False) == 0.5
     assert measured.of_stream("vendor/quick", copied=True) == 0.25  # a copy moves each byte twice
     assert measured.of_saved("vendor/quick") == 0.08
+    assert measured.kernels_to_eager("vendor/quick") == 16.0
+    assert measured.kernels_of_stream("vendor/quick") == 0.5
+    assert measured.kernels_to_eager("vendor/other") is measured.kernels_of_stream("vendor/other") is None
 
 
 @pytest.mark.usefixtures("offers", "clock")
@@ -154,8 +162,8 @@ def test_variants_are_made_for_both_memory_formats(inputs: Inputs, monkeypatch: 
         return run
 
     monkeypatch.setattr(torch, "compile", fake)
-    for variant in evaluation_variants(inputs).values():
-        variant(inputs.features)
+    for variant in evaluation_variants(inputs, Rotation(inputs.features, 0)).values():
+        variant()
     assert seen == [(True, False), (False, True)] * 3
     assert len(training_variants(inputs)["torch.compile"](inputs.features)) == 3
 
