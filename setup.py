@@ -123,7 +123,10 @@ def run(*command: str) -> None:
         text = result.stdout + result.stderr
         print(text, file=sys.stderr)  # noqa: T201
         telling = re.compile(r"\berror\b|FAILED:|The C\+\+ compiler", re.IGNORECASE)
-        lines = [line.strip() for line in text.splitlines() if telling.search(line)]
+        joined = re.sub(
+            r"\(message\):\s+", "", text
+        )  # what CMakeLists.txt says is a line after the one that says where
+        lines = [line.strip() for line in joined.splitlines() if telling.search(line)]
         raise NotBuiltError(f"`{command[0]} {command[1]}` failed: {(lines or ['see above'])[0][:200]}")
 
 

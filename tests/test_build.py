@@ -267,3 +267,51 @@ def test_a_torch_that_is_too_old_is_named(build: Any, site: Path) -> None:
     torch_in(site, "2.9.1+cpu")
     with pytest.raises(build.NotBuiltError, match=r"^torch 2\.9\.1\+cpu is older than 2\.10, whose stable interface"):
         build.build(site, "0.1", site)
+
+
+# --- nvcc that refuses
+
+REFUSAL = """In file included from /usr/include/cuda_runtime.h:83,
+                 from <command-line>:
+/usr/include/crt/host_config.h:132:2: error: #error -- unsupported GNU version! gcc later than 12; "too" new \\o/
+  132 | #error -- unsupported GNU version!
+"""
+LINE = next(line for line in REFUSAL.splitlines() if "error" in line)
+
+
+@pytest.fixture
+def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An nvcc that takes no host compiler, as the one that is found, and the real commands beside it."""
+    path = commands(tmp_path / "bin", "cmake", "ninja", "c++", "sh", "cat")
+    (tmp_path / "refusal").write_text(REFUSAL)
+    (path / "nvcc").write_text(f"#!/bin/sh\ncat '{tmp_path / 'refusal'}' >&2\nexit 1\n")
+    (path / "nvcc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
+    for name in ("CXX", "CUDACXX", "CUDAHOSTCXX", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return path
+
+
+def configure(build: Any, folder: Path, *more: str) -> None:
+    import pybind11
+
+    torch, version = build.find_torch()
+    options = [f"-DABAWKIT_TORCH={torch}", f"-DABAWKIT_TORCH_VERSION={version}", "-DABAWKIT_EXTENSION=ON"]
+    options += [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
+    options += ["-DPYBIND11_FINDPYTHON=ON", "-DCMAKE_BUILD_TYPE=Debug"]
+    build.run("cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *options, *more)
+
+
+def test_the_line_with_which_nvcc_refused_becomes_a_fact_of_the_build(
+    build: Any, refusing: Path, tmp_path: Path
+) -> None:
+    configure(build, tmp_path / "build")
+    literal = (tmp_path / "build/cuda_refusal.h").read_text()  # of C++, what build_facts.cpp includes
+    assert literal.removeprefix('R"line(').removesuffix(')line"') == f"nvcc can't be used: {LINE}"
+
+
+def test_where_cuda_is_required_the_same_line_is_the_error(build: Any, refusing: Path, tmp_path: Path) -> None:
+    with pytest.raises(build.NotBuiltError) as error:
+        configure(build, tmp_path / "build", "-DABAWKIT_CUDA=require")
+    assert "ABAWKIT_CUDA=require, but nvcc can't be used: " in str(error.value)
+    assert "host_config.h:132:2: error: #error -- unsupported GNU version!" in str(error.value)

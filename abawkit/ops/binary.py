@@ -18,6 +18,10 @@ LEAST_TORCH: Final = (2, 10)
 
 REBUILD: Final = "pip install --force-reinstall --no-deps --no-cache-dir . (in a clone of abawkit)"
 
+_NO_NVCC: Final = "nvcc was not found"
+_REMEDIES: Final = {_NO_NVCC: "install the CUDA toolkit", "ABAWKIT_CUDA=skip was set": "leave it unset"}
+"""What helps against the causes that CMakeLists.txt gives; another one is a line of nvcc's own."""
+
 
 def _numbers(version: str) -> tuple[int, int]:
     major, minor = version.split("+")[0].split(".")[:2]
@@ -28,8 +32,8 @@ def _numbers(version: str) -> tuple[int, int]:
 def build_facts() -> dict[str, str]:
     """How the binary was built; empty where there is none. Needs no torch that fits.
 
-    Keys: ``abawkit``, ``compiler``, ``instruction_sets``, ``cuda`` (its version, or empty), ``cuda_architectures``,
-    ``cuda_ptx``, ``torch``.
+    Keys: ``abawkit``, ``compiler``, ``instruction_sets``, ``cuda`` (its version, or empty), ``cuda_refusal`` (why it is
+    empty), ``cuda_architectures``, ``cuda_ptx``, ``torch``.
     """
     try:
         module = importlib.import_module("abawkit.ops._build")
@@ -58,7 +62,9 @@ def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
     on 9.0 alone. Source: CUDA C++ Programming Guide, sections on binary and PTX compatibility.
     """
     if not facts["cuda"]:
-        return f"the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit and {REBUILD}"
+        cause = facts.get("cuda_refusal") or _NO_NVCC
+        remedy = _REMEDIES.get(cause, "correct that (CUDAHOSTCXX names another host compiler)")
+        return f"the binary was built without CUDA, as {cause}; {remedy} and {REBUILD}"
     for name in facts["cuda_architectures"].split():
         major, minor = divmod(int(name.rstrip("af")), 10)
         later = name.isdigit() and capability[0] == major and capability[1] > minor

@@ -7,6 +7,9 @@ PYBIND11_MODULE(_build, m) {
   m.attr("compiler") = ABAWKIT_COMPILER;
   m.attr("instruction_sets") = ABAWKIT_INSTRUCTION_SETS;
   m.attr("cuda") = ABAWKIT_CUDA_VERSION;
+  m.attr("cuda_refusal") =
+#include "cuda_refusal.h"
+      ;
   m.attr("cuda_architectures") = ABAWKIT_CUDA_ARCHITECTURES;
   m.attr("cuda_ptx") = ABAWKIT_CUDA_PTX;
   m.attr("torch") = ABAWKIT_TORCH_VERSION;

@@ -31,6 +31,7 @@ FACTS = {
     "compiler": "GNU 12.2.0",
     "instruction_sets": "baseline avx2",
     "cuda": "12.8.93",
+    "cuda_refusal": "",
     "cuda_architectures": "80 86 90",
     "cuda_ptx": "90",
     "torch": "2.13.0+cpu",
@@ -138,6 +139,24 @@ def test_a_build_without_cuda_serves_no_gpu_and_says_what_to_install() -> None:
     facts = FACTS | {"cuda": "", "cuda_architectures": "", "cuda_ptx": ""}
     assert binary.gpu_refusal(facts, (9, 0)) == (
         f"the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit and {binary.REBUILD}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cause", "remedy"),
+    [
+        ("nvcc was not found", "install the CUDA toolkit"),
+        ("ABAWKIT_CUDA=skip was set", "leave it unset"),
+        (
+            "nvcc can't be used: host_config.h:132:2: error: #error -- unsupported GNU version!",
+            "correct that (CUDAHOSTCXX names another host compiler)",
+        ),
+    ],
+)
+def test_a_build_without_cuda_says_what_kept_it_from_cuda(cause: str, remedy: str) -> None:
+    facts = FACTS | {"cuda": "", "cuda_architectures": "", "cuda_ptx": "", "cuda_refusal": cause}
+    assert binary.gpu_refusal(facts, (9, 0)) == (
+        f"the binary was built without CUDA, as {cause}; {remedy} and {binary.REBUILD}"
     )
 
 
@@ -254,6 +273,14 @@ def test_facts_are_what_the_built_module_holds_and_none_without_it(
     binary.build_facts.cache_clear()
     built(monkeypatch)
     assert binary.build_facts() == FACTS
+
+
+def test_the_binary_that_is_here_has_every_fact(fresh_binary: None) -> None:
+    facts = binary.build_facts()
+    if not facts:
+        pytest.skip("nothing was built")
+    assert facts.keys() == FACTS.keys()
+    assert bool(facts["cuda"]) is not bool(facts["cuda_refusal"])
 
 
 def test_what_was_not_built_says_the_note_of_the_build(folder: Path) -> None:
