@@ -6,7 +6,11 @@ DEMO ?= demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NATIVE := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.cpp csrc/*/*/*.cu)
 
-.PHONY: demo test lint check-types kernels pytest floor-headers soak fuzz bench picture clean
+# The interpreter that has torch for this GPU; the check makes an environment of its own from it.
+GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
+OUT ?= build/gpu
+
+.PHONY: demo test lint check-types kernels pytest floor-headers gpu soak fuzz bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
@@ -41,6 +45,10 @@ $(FLOOR)/torch/include: | $(VENV)/bin/python
 	  wheel = zipfile.ZipFile(*pathlib.Path('$(FLOOR)/wheel').glob('*.whl')); \
 	  wheel.extractall('$(FLOOR)', [name for name in wheel.namelist() if name.startswith('torch/include/')])"
 	rm -r $(FLOOR)/wheel
+
+gpu:  ## What a machine with a GPU must show, in eight minutes; DRY=1 runs it on a CPU. WHEELS=folder, ONLY="build tests".
+	$(GPU_PYTHON) -m benchmarks.gpu.check --out $(OUT) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(DRY),--dry) \
+	  $(if $(ONLY),--only $(ONLY))
 
 soak: $(VENV)/installed-dev  ## Kills runs at 100 random moments and at every call that changes a file, and resumes them.
 	$(BIN)/python tests/faults/soak.py --kills 100
