@@ -1,18 +1,53 @@
-"""A tiny procedural release, its curated set and the example plugin, made once for all tests that need them."""
+"""A tiny procedural release, its curated set and the example plugin, made once for all tests that need them.
+
+Tests under the `gpu` marker are skipped or fail where there is no GPU to run them.
+"""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from abawkit.curation import curate, locate
+from abawkit.ops.base import Call
+from abawkit.ops.examples import DDAMFN_SIZES
+from abawkit.ops.native import Native
 from abawkit.synth import write_release
 
 PLUGIN = Path(__file__).parent / "plugin"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips tests for GPUs where none can run them, or fails them where one was promised."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    if torch.cuda.is_available():
+        call = Call(torch.device("cuda", 0), torch.float32, DDAMFN_SIZES, training=True, gradients=True)
+        reason = "; ".join(Native().reasons(call))
+    else:
+        reason = "torch.cuda.is_available() is False"
+    if reason and os.environ.get("ABAWKIT_REQUIRE_GPU") == "1":
+        pytest.fail(f"no GPU to test on, and ABAWKIT_REQUIRE_GPU=1: {reason}", pytrace=False)
+    if reason:
+        pytest.skip(f"no GPU to test on: {reason}")
+
+
+@pytest.fixture
+def plain_float32() -> Iterator[None]:
+    """Float32 is float32 on a GPU too: by default its convolutions round to TF32, 11 bits."""
+    cudnn: Any = torch.backends.cudnn
+    settings = [cudnn.conv, torch.backends.cuda.matmul]
+    before = [setting.fp32_precision for setting in settings]
+    for setting in settings:
+        setting.fp32_precision = "ieee"
+    yield
+    for setting, precision in zip(settings, before, strict=True):
+        setting.fp32_precision = precision
 
 
 @pytest.fixture(scope="session", autouse=True)

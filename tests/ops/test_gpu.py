@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ Step = Callable[[], list[Tensor]]
 ALL = {"contiguous": lambda x: x, **LAYOUTS}
 DENSE = ("contiguous", "channels last")
 
+pytestmark = pytest.mark.usefixtures("plain_float32")
 by_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 by_training = pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 
@@ -39,19 +40,6 @@ def types(*dtypes: torch.dtype) -> pytest.MarkDecorator:
 
 
 by_type = types(*TOLERANCES)
-
-
-@pytest.fixture(autouse=True)
-def plain_float32() -> Iterator[None]:
-    """Eager PyTorch computes in float32 in earnest: by default its convolutions round to 10 bits on a GPU."""
-    cudnn: Any = torch.backends.cudnn
-    settings = [cudnn.conv, torch.backends.cuda.matmul]
-    before = [setting.fp32_precision for setting in settings]
-    for setting in settings:
-        setting.fp32_precision = "ieee"
-    yield
-    for setting, precision in zip(settings, before, strict=True):
-        setting.fp32_precision = precision
 
 
 def on(device: str | torch.device, inputs: Inputs, layout: str = "contiguous") -> Inputs:
