@@ -56,8 +56,7 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     steps, writes = [], []
     for k in range(rounds + 1):
         began = time.perf_counter()
-        loop.learner.step(1e-4, 0, batch, batch, pixels)
-        loop.learner.average_in()
+        loop.learner.step(1e-4, 0, batch, batch, pixels).read()
         steps.append(time.perf_counter() - began)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         loop.progress.place = loop.progress.place._replace(batch=k)

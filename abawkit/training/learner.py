@@ -22,7 +22,7 @@ from abawkit.training.optimizers import MovingAverage, learning_rate_factor, mak
 from abawkit.training.processes import Processes
 from abawkit.training.recipe import Recipe, Schedule, Stage
 from abawkit.training.state import load_optimizer
-from abawkit.training.step import Objective, training_step
+from abawkit.training.step import Objective, StepLosses, TrainingStep
 from abawkit.training.synchronised import SynchronisedBatchNorm
 
 NETWORK: Final = "network.safetensors"
@@ -48,12 +48,11 @@ class Scheduled(NamedTuple):
         return self.stage.learning_rate * learning_rate_factor(schedule, moment, self.stage.epochs)
 
 
-class _Means(NamedTuple):
+class StageState(NamedTuple):
     """What a stage trains with."""
 
-    objective: Objective
     optimizer: torch.optim.Optimizer
-    network: nn.Module  # what steps call: the network, or what stands for it among several processes
+    step: TrainingStep
 
 
 class Learner:
@@ -79,7 +78,7 @@ class Learner:
         self.bfloat16, self.processes = bfloat16, processes
         self.average = MovingAverage(network, recipe.ema) if recipe.ema else None
         self.validated = copy.deepcopy(network) if recipe.ema else network
-        self.means: _Means | None = None
+        self.stage: StageState | None = None
         self.restored: dict[str, Any] | None = None  # the optimiser's state, until there is an optimiser
         self.source = ""  # where that comes from
 
@@ -93,14 +92,14 @@ class Learner:
         Raises:
             DataError: If what a checkpoint holds of the optimiser is not of this network.
         """
-        if self.means is None or fresh:
+        if self.stage is None or fresh:
             with enough_memory("an optimiser"):
-                self.means = self._begin_stage(scheduled, fresh)
+                self.stage = self._begin_stage(scheduled, fresh)
         # a frozen backbone keeps its batch statistics too
         self.network.train(scheduled.name == "all")
         self.network.heads.train()
 
-    def _begin_stage(self, scheduled: Scheduled, fresh: bool) -> _Means:
+    def _begin_stage(self, scheduled: Scheduled, fresh: bool) -> StageState:
         recipe, heads_only = self.recipe, scheduled.name == "heads"
         for parameter in self.network.backbone_parameters():
             parameter.requires_grad_(not heads_only)
@@ -113,7 +112,9 @@ class Learner:
             load_optimizer(optimizer, self.restored, self.source)
         self.restored = None
         objective = self._objective(attention=not heads_only and recipe.losses.attention > 0)
-        return _Means(objective, optimizer, self._shared() if self.processes.count > 1 else self.network)
+        network = self._shared() if self.processes.count > 1 else self.network
+        step = TrainingStep(network, objective, optimizer, recipe, bfloat16=self.bfloat16, average=self.average)
+        return StageState(optimizer, step)
 
     def _shared(self) -> nn.Module:
         gpu = [self.device] if self.device.type == "cuda" else None
@@ -138,8 +139,8 @@ class Learner:
             self.processes,
         )
 
-    def step(self, learning_rate: float, epoch: int, batch: Array, part: Array, pixels: Array) -> dict[str, float]:
-        """One step; see `training_step` for what it returns.
+    def step(self, learning_rate: float, epoch: int, batch: Array, part: Array, pixels: Array) -> StepLosses:
+        """One step, and the moving average's where it counts; see `TrainingStep`.
 
         Args:
             learning_rate: Of this step.
@@ -152,9 +153,9 @@ class Learner:
             ConfigError: If there is not enough memory.
             RuntimeError: Before `begin_epoch`.
         """
-        if self.means is None:
+        if self.stage is None:
             raise RuntimeError("begin_epoch comes first")
-        objective, optimizer, network = self.means
+        optimizer, step = self.stage
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         with enough_memory(f"a step of {len(batch)} frames"), self._statistics():
@@ -163,16 +164,11 @@ class Learner:
             images = augment(frames, numbers, seed=self.recipe.seed, epoch=epoch, config=self.recipe.augmentation)
             images = images.to(next(self.network.parameters()).dtype)
             targets = self.rows.targets(batch, self.device)
-            return training_step(network, objective, optimizer, images, targets, self.recipe, bfloat16=self.bfloat16)
+            return step(images, targets)
 
     def _statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.synchronise and self.processes.count > 1
         return SynchronisedBatchNorm() if wanted else nullcontext()
-
-    def average_in(self) -> None:
-        """Takes the weights of a step that counted into the moving average."""
-        if self.average:
-            self.average.update(self.network)
 
     def prepare_validation(self) -> DDAMFN:
         """The network to validate, the same in all processes."""
@@ -184,7 +180,7 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """What a checkpoint's ``state.pt`` holds of this; the weights lie beside it."""
         return {
-            "optimizer": self.means.optimizer.state_dict() if self.means else self.restored,
+            "optimizer": self.stage.optimizer.state_dict() if self.stage else self.restored,
             "average_steps": self.average.steps if self.average else 0,
         }
 
@@ -204,9 +200,7 @@ class Learner:
         if self.average:
             kept = load_weights(checkpoint.folder / AVERAGE).state
             check_state(self.network.config, kept, str(checkpoint.folder / AVERAGE), heads_optional=False)
-            for name, value in self.average.state.items():
-                value.copy_(kept[name])
-            self.average.steps = state["average_steps"]
+            self.average.load(kept, state["average_steps"])
         self.restored, self.source = state["optimizer"], str(checkpoint.folder / STATE)
 
 

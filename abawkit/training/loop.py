@@ -127,7 +127,7 @@ class Loop:
         parts = [self.processes.part(batch) for batch in batches]
         for i, (part, pixels) in enumerate(prefetched(self.rows, parts, start), start):
             rate = scheduled.learning_rate(self.recipe.schedule, i, len(batches))
-            losses = self.learner.step(rate, epoch, batches[i], part, pixels)
+            losses = self.learner.step(rate, epoch, batches[i], part, pixels).read()
             rows = len(batches[i])
             progress.place = Place(epoch, i + 1)
             progress.steps, progress.done, seen = progress.steps + 1, progress.done + rows, seen + rows
@@ -139,7 +139,6 @@ class Loop:
                 progress.bad, progress.counted = 0, progress.counted + rows
                 for key, value in losses.items():
                     progress.sums[key] = progress.sums.get(key, 0.0) + value * rows
-                self.learner.average_in()
                 self.tell(scheduled, seen / max(time.monotonic() - began, 1e-9), rate, losses)
             if progress.steps % self.recipe.checkpoints.every == 0 and i + 1 < len(batches):
                 self.save()

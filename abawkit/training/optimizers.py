@@ -1,7 +1,7 @@
 """Optimisers, the learning rate's schedule, and the moving average of weights."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -80,21 +80,39 @@ class MovingAverage:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
+        """Starts from the network's present weights; its tensors must stay the same ones from now on.
+
+        Args:
+            network: The network whose weights are averaged.
+            decay: Share of the average that a step keeps, below 1.
+        """
         self.decay = decay
         self.steps = 0
-        self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self._network = network.state_dict()
+        averaged = {name: value for name, value in self._network.items() if value.is_floating_point()}
+        self._values = list(averaged.values())
+        self._averages = {name: value.clone() for name, value in averaged.items()}
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The averages and the network's own counts of batches by name; tensors that the next step changes."""
+        return {name: self._averages.get(name, value) for name, value in self._network.items()}
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
+    def update(self) -> None:
         """Takes in the network's present weights."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        averages: list[Tensor] = []
-        values: list[Tensor] = []
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                averages.append(self.state[name])
-                values.append(value)
-            else:
-                self.state[name].copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        torch._foreach_lerp_(list(self._averages.values()), self._values, 1 - decay)
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Takes up averages.
+
+        Args:
+            state: As `state`; counts of batches are not taken: they are the network's.
+            steps: Steps that are averaged.
+        """
+        for name, average in self._averages.items():
+            average.copy_(state[name])
+        self.steps = steps

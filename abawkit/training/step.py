@@ -1,7 +1,7 @@
 """One step: forward, losses, backward, and the optimiser's move."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +12,10 @@ from abawkit.models.inference import model_input
 from abawkit.models.network import OUTPUTS, Outputs
 from abawkit.ops import attention_mse
 from abawkit.training.losses import ATTENTION_LOSSES, Targets, au_loss, expression_loss, va_loss
-from abawkit.training.optimizers import ascend
+from abawkit.training.optimizers import MovingAverage, ascend
 from abawkit.training.processes import ALONE, Processes
 from abawkit.training.recipe import Losses, Recipe
+from abawkit.training.running_statistics import RunningStatistics, kept_statistics
 
 
 @dataclass(frozen=True)
@@ -81,74 +82,88 @@ class Objective:
         return Outputs(va, expression, au, own.gates)
 
 
-def training_step(
-    network: nn.Module,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    targets: Targets,
-    recipe: Recipe,
-    *,
-    bfloat16: bool,
-) -> dict[str, float]:
-    """Takes one step.
+@dataclass(frozen=True)
+class StepLosses:
+    """What a step returns.
 
-    Args:
-        network: A `DDAMFN`, or what stands for it among several processes; in training mode. Parameters that are not
-            to change have `requires_grad` false.
-        objective: What is minimised.
-        optimizer: Over the parameters that change.
-        images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch.
-        targets: Annotations of the whole batch.
-        recipe: For SAM and gradient clipping.
-        bfloat16: Whether the forward pass runs under bfloat16 autocast.
-
-    Returns:
-        Every loss by name, and their weighted sum as ``total``. Where loss or gradient is not finite, the parameters
-        and the running statistics are what they were and ``total`` is NaN.
+    Attributes:
+        names: ``total``, and each loss that was computed.
+        values: Their values, (len(names),) float32 or float64.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    images = model_input(images)
-    statistics = [(buffer, buffer.clone()) for buffer in network.buffers()]
 
-    def backward() -> tuple[Tensor, dict[str, Tensor]]:
-        optimizer.zero_grad(set_to_none=True)
-        cast = torch.autocast(images.device.type, dtype=torch.bfloat16) if bfloat16 else nullcontext()
+    names: tuple[str, ...]
+    values: Tensor
+
+    def read(self) -> dict[str, float]:
+        """The losses by name; ``total`` is NaN where loss or gradient was not finite, and the step did not count."""
+        return dict(zip(self.names, self.values.tolist(), strict=True))
+
+
+class TrainingStep:
+    """One step of a stage, with everything that its steps have in common."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        recipe: Recipe,
+        *,
+        bfloat16: bool,
+        average: MovingAverage | None = None,
+    ) -> None:
+        """Looks up the tensors that a step changes; they must stay the same ones from now on.
+
+        Args:
+            network: A `DDAMFN`, or what stands for it among several processes; in training mode when a step is taken.
+                Parameters that are not to change have `requires_grad` false.
+            objective: What is minimised.
+            optimizer: Over the parameters that change.
+            recipe: For SAM and gradient clipping.
+            bfloat16: Whether the forward pass runs under bfloat16 autocast.
+            average: Takes in the weights of each step that counts.
+        """
+        self.network, self.objective, self.optimizer, self.recipe = network, objective, optimizer, recipe
+        self.bfloat16, self.average = bfloat16, average
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.statistics = RunningStatistics(network)
+
+    def __call__(self, images: Tensor, targets: Targets) -> StepLosses:
+        """Takes one step. Where loss or gradient is not finite, it changes neither weights nor running statistics.
+
+        Args:
+            images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch.
+            targets: Annotations of the whole batch.
+        """
+        images = model_input(images)
+        self.statistics.keep()
+        total, parts = self._backward(images, targets)
+        if self.recipe.optimizer.name == "sam":
+            back = ascend(self.parameters, self.recipe.optimizer.sam_rho)
+            with kept_statistics(self.network):
+                self._backward(images, targets)
+            back()
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        finite = torch.isfinite(norm) & torch.isfinite(total)
+        values = torch.stack([torch.where(finite, total, torch.nan), *parts.values()])
+        self._update(norm, finite)
+        return StepLosses(("total", *parts), values)
+
+    def _backward(self, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+        self.optimizer.zero_grad(set_to_none=True)
+        cast = torch.autocast(images.device.type, dtype=torch.bfloat16) if self.bfloat16 else nullcontext()
         with cast:
-            total, parts = objective(network, images, targets)
+            total, parts = self.objective(self.network, images, targets)
         # DistributedDataParallel takes the mean over processes; the gradient of the whole batch is the sum
-        (total * objective.processes.count).backward()  # type: ignore[no-untyped-call]
+        (total * self.objective.processes.count).backward()  # type: ignore[no-untyped-call]
         return total.detach(), parts
 
-    total, parts = backward()
-    if recipe.optimizer.name == "sam":
-        back = ascend(parameters, recipe.optimizer.sam_rho)
-        with kept_statistics(network):
-            backward()
-        back()
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    finite = torch.isfinite(norm) & torch.isfinite(total)
-    losses = torch.stack([torch.where(finite, total, torch.nan), *parts.values()]).tolist()
-    if losses[0] == losses[0]:
-        if recipe.optimizer.clip:
-            nn.utils.clip_grads_with_norm_(parameters, recipe.optimizer.clip, norm)
-        optimizer.step()
-    else:
-        for buffer, before in statistics:
-            buffer.copy_(before)
-    return dict(zip(("total", *parts), losses, strict=True))
-
-
-@contextmanager
-def kept_statistics(network: nn.Module) -> Iterator[None]:
-    """Running statistics of batch norms stay as they are within the block: SAM's second pass must not count twice."""
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    tracked = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, track in zip(norms, tracked, strict=True):
-            norm.track_running_stats = track
+    def _update(self, norm: Tensor, finite: Tensor) -> None:
+        if not finite:
+            self.statistics.put_back()
+            return
+        if self.recipe.optimizer.clip:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.recipe.optimizer.clip, norm)
+        self.optimizer.step()
+        if self.average:
+            self.average.update()

@@ -246,11 +246,12 @@ def learn(loop: Loop, epoch: int, batch: int) -> None:
     """Brings a run to a moment of an epoch, as steps would, and saves it."""
     scheduled = loop.plan[epoch]
     loop.learner.begin_epoch(scheduled, fresh=scheduled.within == 0)
-    assert loop.learner.means is not None
+    assert loop.learner.stage is not None
+    assert loop.learner.average
     for parameter in loop.learner.network.parameters():
         parameter.grad = torch.full_like(parameter, 0.1) if parameter.requires_grad else None
-    loop.learner.means.optimizer.step()
-    loop.learner.average_in()
+    loop.learner.stage.optimizer.step()
+    loop.learner.average.update()
     progress = loop.progress
     progress.place, progress.steps, progress.done = Place(epoch, batch), progress.steps + batch, progress.done + 9
     progress.sums, progress.counted, progress.bad = {"total": 1.5, "va": 1.0}, 9, 0

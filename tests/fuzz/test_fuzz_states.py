@@ -88,9 +88,9 @@ def test_a_forged_state_is_refused_or_a_run_goes_on_with_it(
             return "not this run"
         for parameter in loop.learner.network.parameters():
             parameter.grad = torch.zeros_like(parameter)
-        loop.learner.means.optimizer.step()
+        loop.learner.stage.optimizer.step()
         loop.progress.end_epoch()
-        loop.learner.average_in()
+        loop.learner.average.update()
         shutil.rmtree(tmp_path / CHECKPOINTS, ignore_errors=True)
         loop.save()
         again, _ = newest_checkpoint(tmp_path)

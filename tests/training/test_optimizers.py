@@ -86,9 +86,11 @@ def test_the_moving_average_by_hand_with_counts_copied() -> None:
     def set_to(value: float, batches: int) -> None:
         with torch.no_grad():
             norm.weight.fill_(value)
-        norm.running_mean = torch.tensor([value])
-        norm.num_batches_tracked = torch.tensor(batches)
-        average.update(norm)
+        assert norm.running_mean is not None
+        norm.running_mean.fill_(value)
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.fill_(batches)
+        average.update()
 
     set_to(11.0, 1)  # decay min(0.15, 1/10): 1 * 0.1 + 11 * 0.9 = 10; mean 0 * 0.1 + 11 * 0.9 = 9.9
     assert average.state["weight"].item() == pytest.approx(10.0)
@@ -105,5 +107,20 @@ def test_the_moving_average_is_apart_from_the_network() -> None:
     before = average.state["weight"].clone()
     nn.init.constant_(layer.weight, 99.0)
     assert torch.equal(average.state["weight"], before)
-    average.update(layer)
+    average.update()
     assert layer.weight.item() == 99.0
+
+
+def test_a_moving_average_goes_on_from_what_another_one_held() -> None:
+    norm = nn.BatchNorm1d(2)
+    average = MovingAverage(norm, 0.9)
+    nn.init.constant_(norm.weight, 7.0)
+    average.update()
+    held = {name: value.clone() for name, value in average.state.items()}
+    other = MovingAverage(norm, 0.9)
+    other.load(held, average.steps)
+    for each in (average, other):
+        nn.init.constant_(norm.weight, 3.0)
+        each.update()
+    assert other.steps == 2
+    assert all(torch.equal(value, other.state[name]) for name, value in average.state.items())

@@ -20,6 +20,7 @@ from abawkit.training.evaluation import evaluate
 from abawkit.training.inputs import Inputs
 from abawkit.training.recipe import Recipe, Stage, read_recipe
 from abawkit.training.run import Trained, train
+from abawkit.training.step import StepLosses
 
 Make = Callable[..., Recipe]
 NOTHING = Stage(epochs=0)
@@ -112,7 +113,8 @@ def test_the_best_epoch_is_that_of_the_recipes_protocol_and_of_the_sum_of_its_ta
                 for name, (v, e, a) in parts.items()}  # fmt: skip
 
     monkeypatch.setattr("abawkit.training.loop.evaluate", scripted)
-    monkeypatch.setattr("abawkit.training.learner.training_step", lambda *_, **__: {"total": 1.0})
+    losses = StepLosses(("total",), torch.ones(1))
+    monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", lambda *_: losses)
     trained = train(recipe(heads=NOTHING, all=Stage(epochs=4), **changes), Inputs(curated), tmp_path)
     assert trained.best_epoch == epoch
     assert trained.figure == pytest.approx(total)
@@ -182,11 +184,11 @@ def test_losses_that_stay_bad_end_a_run_naming_frames_however_short_its_epochs(
 ) -> None:
     seen: list[int] = []
 
-    def bad(*_: object, **__: object) -> dict[str, float]:
+    def bad(*_: object) -> StepLosses:
         seen.append(1)
-        return {"total": float("nan")}
+        return StepLosses(("total",), torch.tensor([torch.nan]))
 
-    monkeypatch.setattr("abawkit.training.learner.training_step", bad)
+    monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", bad)
     with pytest.raises(DataError, match=r"not finite in 3 steps in a row, the last with \S+/\d+\.jpg"):
         train(recipe(batch_size=64, heads=Stage(epochs=5)), Inputs(curated), tmp_path)  # three steps an epoch
     assert len(seen) == 3

@@ -1,6 +1,7 @@
 """One step: what moves, what does not, and what happens to a batch whose loss is not finite."""
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,9 @@ from abawkit.labels import TASKS, Task
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.training.losses import Targets
-from abawkit.training.optimizers import make_optimizer
+from abawkit.training.optimizers import MovingAverage, make_optimizer
 from abawkit.training.recipe import Losses, Recipe
-from abawkit.training.step import Objective, training_step
+from abawkit.training.step import Objective, TrainingStep
 
 State = dict[str, Tensor]
 
@@ -57,7 +58,7 @@ def step(
     network: DDAMFN, recipe: Recipe, images: Tensor, targets: Targets, goal: Objective, *, bfloat16: bool = False
 ) -> dict[str, float]:
     optimizer = make_optimizer(network.parameters(), recipe.optimizer, 1e-3)
-    return training_step(network, goal, optimizer, images, targets, recipe, bfloat16=bfloat16)
+    return TrainingStep(network, goal, optimizer, recipe, bfloat16=bfloat16)(images, targets).read()
 
 
 def test_the_total_is_the_weighted_sum_of_the_parts(network: DDAMFN, images: Tensor, targets: Targets) -> None:
@@ -96,7 +97,24 @@ def test_a_loss_that_is_not_finite_moves_no_parameter(
     recipe = Recipe.model_validate({"optimizer": {"name": name}})
     losses = step(network, recipe, images, targets._replace(va=torch.full((6, 2), bad)), objective())
     assert losses["total"] != losses["total"]
-    assert all(torch.equal(p, before[key]) for key, p in network.named_parameters())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_frame_that_is_not_finite_reaches_neither_running_statistics_nor_the_moving_average(
+    network: DDAMFN, images: Tensor, targets: Targets
+) -> None:
+    average = MovingAverage(network, 0.5)
+    optimizer = make_optimizer(network.parameters(), Recipe().optimizer, 1e-3)
+    take = TrainingStep(network, objective(), optimizer, Recipe(), bfloat16=False, average=average)
+    images[2, 1, 50, 50] = torch.nan
+    before = snapshot(network)
+    assert math.isnan(take(images, targets).read()["total"])
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in average.state.items())
+    assert average.steps == 0
+    assert math.isfinite(take(images.nan_to_num(), targets).read()["total"])
+    assert average.steps == 1
+    assert not torch.equal(average.state["stem.0.norm.running_mean"], before["stem.0.norm.running_mean"])
 
 
 @pytest.mark.parametrize("bfloat16", [False, True], ids=["float32", "bfloat16"])
@@ -129,7 +147,7 @@ def test_sam_steps_with_the_gradient_at_the_place_it_ascended_to(
         moving = copy.deepcopy(network)
         recipe = Recipe.model_validate({"optimizer": {"name": name, "sam_rho": rho}})
         optimizer = torch.optim.SGD(moving.parameters(), lr=0.0)
-        training_step(moving, objective(), optimizer, images, targets, recipe, bfloat16=False)
+        TrainingStep(moving, objective(), optimizer, recipe, bfloat16=False)(images, targets)
         return torch.cat([p.grad.flatten() for p in moving.parameters() if p.grad is not None])
 
     there, here = gradient("sam"), gradient("adamw")
@@ -145,7 +163,7 @@ def test_clipping_limits_the_norm_of_the_gradient(network: DDAMFN, images: Tenso
         moving = copy.deepcopy(network)
         optimizer = torch.optim.SGD(moving.parameters(), lr=1.0)
         recipe = Recipe.model_validate({"optimizer": {"clip": clip}})
-        training_step(moving, objective(), optimizer, images, targets, recipe, bfloat16=False)
+        TrainingStep(moving, objective(), optimizer, recipe, bfloat16=False)(images, targets)
         return moved_by(moving, snapshot(network))
 
     free = distance(0.0)
