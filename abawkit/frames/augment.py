@@ -1,7 +1,8 @@
 """Packed uint8 frames to the networks' float input, with augmentation of the whole batch on its device."""
 
 import math
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +35,25 @@ def normalise(pixels: Tensor) -> Tensor:
     return _normalise_(_planes(pixels))
 
 
-@torch.no_grad()
+class Variation(NamedTuple):
+    """How each row of a batch is varied: all that `apply_variation` needs of the host; float32, on one device.
+
+    Attributes:
+        maps: For each row the map from output to input, both in -1..1 from edge to edge with y downwards, (n, 2, 3).
+        colours: Factors of a pixel's own colour, of its grey, and of the frame's mean grey, (3, n).
+        rectangles: Top, bottom, left and right of what is erased, in pixels, the ends excluded, (n, 4); empty where
+            nothing is.
+    """
+
+    maps: Tensor
+    colours: Tensor
+    rectangles: Tensor
+
+    def to(self, device: torch.device) -> "Variation":
+        """The same numbers on a device."""
+        return Variation(*(part.to(device) for part in self))
+
+
 def augment(pixels: Tensor, rows: NDArray[np.integer[Any]], *, seed: int, epoch: int, config: Augmentation) -> Tensor:
     """Varies and normalises a batch.
 
@@ -62,13 +81,43 @@ def augment(pixels: Tensor, rows: NDArray[np.integer[Any]], *, seed: int, epoch:
     """
     if pixels.ndim != 4 or pixels.shape[1] != pixels.shape[2] or len(rows) != len(pixels):
         raise ValueError(f"expected n square frames and n rows, got {tuple(pixels.shape)} and {len(rows)} rows")
+    variation = plan_variation(rows, pixels.shape[1], seed=seed, epoch=epoch, config=config)
+    return apply_variation(pixels, variation.to(pixels.device), config)
+
+
+def plan_variation(
+    rows: NDArray[np.integer[Any]], side: int, *, seed: int, epoch: int, config: Augmentation
+) -> Variation:
+    """The host's part of `augment`: its random numbers, and what follows from them for each row.
+
+    Args:
+        rows: As of `augment`.
+        side: Of the square frames, in pixels.
+        seed: As of `augment`.
+        epoch: As of `augment`.
+        config: As of `augment`.
+    """
     draw = _Draw(seed, epoch, rows)
+    parts = (_inverse_maps(draw, config), _colour_factors(draw, config), _rectangles(draw, side, config))
+    return Variation(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
+
+
+@torch.no_grad()
+def apply_variation(pixels: Tensor, variation: Variation, config: Augmentation) -> Tensor:
+    """The device's part of `augment`: no copy from the host, and no operation that depends on a value.
+
+    Args:
+        pixels: As of `augment`.
+        variation: How each row is varied, on the device of `pixels`.
+        config: What `variation` was planned with.
+    """
     # Not row by row: leaving out the rows that stay as they are costs more in copies than it saves in sampling.
     moves = config.flip or config.affine
-    images = _sample(pixels, _inverse_maps(draw, config)) if moves else _planes(pixels)
+    images = _sample(pixels, variation.maps) if moves else _planes(pixels)
     if config.brightness or config.contrast or config.saturation:
-        images = _jitter_(images, pixels, draw, config)
-    return _erase_(_normalise_(images), draw, config)
+        images = _jitter_(images, pixels, variation.colours, config)
+    images = _normalise_(images)
+    return _erase_(images, variation.rectangles) if config.erase else images
 
 
 class _Draw:
@@ -87,13 +136,18 @@ def _planes(pixels: Tensor) -> Tensor:
 
 
 def _normalise_(images: Tensor) -> Tensor:
-    deviation = torch.tensor(STD, device=images.device).view(3, 1, 1)
-    mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
-    return images.mul_(1 / (255 * deviation)).sub_(mean / deviation)
+    scale, offset = _scale_and_offset(images.device)
+    return images.mul_(scale).sub_(offset)
+
+
+@cache  # on a GPU, to make them anew would be copies that the host waits for
+@torch.inference_mode(False)
+def _scale_and_offset(device: torch.device) -> tuple[Tensor, Tensor]:
+    deviation, mean = (torch.tensor(values).view(3, 1, 1) for values in (STD, MEAN))
+    return (1 / (255 * deviation)).to(device), (mean / deviation).to(device)
 
 
 def _inverse_maps(draw: _Draw, config: Augmentation) -> NDArray[np.float64]:
-    """For each row the 2 x 3 map from output to input, both in -1..1 from edge to edge with y downwards."""
     maps = np.tile(np.eye(2, 3), (len(draw.rows), 1, 1))
     if config.affine:
         angle = np.radians(draw.between(-config.angle, config.angle, Purpose.ANGLE))
@@ -113,10 +167,30 @@ def _inverse_maps(draw: _Draw, config: Augmentation) -> NDArray[np.float64]:
     return maps
 
 
-def _sample(pixels: Tensor, maps: NDArray[np.float64]) -> Tensor:
-    device, side = pixels.device, pixels.shape[1]
-    matrix = torch.from_numpy(maps.astype(np.float32)).to(device)[:, :, :, None]
-    centres = (2 * torch.arange(side, device=device, dtype=torch.float32) + 1) / side - 1
+def _colour_factors(draw: _Draw, config: Augmentation) -> NDArray[np.float64]:
+    """Brightness b, contrast c and saturation s in one: s c b x + (1 - s) c b grey(x) + (1 - c) b mean grey."""
+    b = draw.between(1 - config.brightness, 1 + config.brightness, Purpose.BRIGHTNESS)
+    c = draw.between(1 - config.contrast, 1 + config.contrast, Purpose.CONTRAST)
+    s = draw.between(1 - config.saturation, 1 + config.saturation, Purpose.SATURATION)
+    return np.stack([s * c * b, (1 - s) * c * b, (1 - c) * b])
+
+
+def _rectangles(draw: _Draw, side: int, config: Augmentation) -> NDArray[np.float64]:
+    area = draw.between(*config.erase_area, Purpose.ERASE_AREA) * side * side
+    low, high = config.erase_aspect
+    aspect = np.exp(draw.between(math.log(low), math.log(high), Purpose.ERASE_ASPECT))
+    height = np.clip(np.rint(np.sqrt(area * aspect)), 1, side)
+    width = np.clip(np.rint(np.sqrt(area / aspect)), 1, side)
+    top = np.floor(draw.between(0, 1, Purpose.ERASE_Y) * (side - height + 1))
+    left = np.floor(draw.between(0, 1, Purpose.ERASE_X) * (side - width + 1))
+    edges = np.stack([top, top + height, left, left + width], axis=1)
+    return np.where(draw.happens(config.erase, Purpose.ERASE)[:, None], edges, 0.0)
+
+
+def _sample(pixels: Tensor, maps: Tensor) -> Tensor:
+    side = pixels.shape[1]
+    matrix = maps[:, :, :, None]
+    centres = (2 * torch.arange(side, device=pixels.device, dtype=torch.float32) + 1) / side - 1
     along_x = (matrix[:, :, 0] * centres + matrix[:, :, 2])[:, :, None, :]
     along_y = (matrix[:, :, 1] * centres)[:, :, :, None]
     grid = (along_x + along_y).permute(0, 2, 3, 1)
@@ -124,15 +198,8 @@ def _sample(pixels: Tensor, maps: NDArray[np.float64]) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False).contiguous()
 
 
-def _jitter_(images: Tensor, pixels: Tensor, draw: _Draw, config: Augmentation) -> Tensor:
-    """Brightness b, contrast c and saturation s in one: s c b x + (1 - s) c b grey(x) + (1 - c) b mean grey."""
-    b = draw.between(1 - config.brightness, 1 + config.brightness, Purpose.BRIGHTNESS)
-    c = draw.between(1 - config.contrast, 1 + config.contrast, Purpose.CONTRAST)
-    s = draw.between(1 - config.saturation, 1 + config.saturation, Purpose.SATURATION)
-    own, grey, constant = (
-        torch.from_numpy(part.astype(np.float32)).to(images.device).view(-1, 1, 1, 1)
-        for part in (s * c * b, (1 - s) * c * b, (1 - c) * b)
-    )
+def _jitter_(images: Tensor, pixels: Tensor, colours: Tensor, config: Augmentation) -> Tensor:
+    own, grey, constant = (part.view(-1, 1, 1, 1) for part in colours)
     offset = constant * _mean_grey(pixels) if config.contrast else None
     if config.saturation:
         red, green, blue = (weight * images[:, k : k + 1] for k, weight in enumerate(_LUMA))
@@ -147,23 +214,23 @@ def _jitter_(images: Tensor, pixels: Tensor, draw: _Draw, config: Augmentation) 
 def _mean_grey(pixels: Tensor) -> Tensor:
     # sums of integers: exact, so that neither the batch nor the number of threads changes a bit
     sums = pixels.flatten(1, 2).sum(1, dtype=torch.int32)
-    luma = torch.tensor(_LUMA, device=pixels.device) / (pixels.shape[1] * pixels.shape[2])
-    red, green, blue = (sums[:, k] * luma[k] for k in range(3))
+    luma: list[float] = (torch.tensor(_LUMA) / (pixels.shape[1] * pixels.shape[2])).tolist()
+    red, green, blue = (sums[:, k] * weight for k, weight in enumerate(luma))
     return (red + green + blue).view(-1, 1, 1, 1)
 
 
-def _erase_(images: Tensor, draw: _Draw, config: Augmentation) -> Tensor:
-    chosen = np.flatnonzero(draw.happens(config.erase, Purpose.ERASE))
-    if not len(chosen):
-        return images
-    side = images.shape[-1]
-    area = draw.between(*config.erase_area, Purpose.ERASE_AREA) * side * side
-    low, high = config.erase_aspect
-    aspect = np.exp(draw.between(math.log(low), math.log(high), Purpose.ERASE_ASPECT))
-    height = np.clip(np.rint(np.sqrt(area * aspect)), 1, side).astype(int)
-    width = np.clip(np.rint(np.sqrt(area / aspect)), 1, side).astype(int)
-    top = np.floor(draw.between(0, 1, Purpose.ERASE_Y) * (side - height + 1)).astype(int)
-    left = np.floor(draw.between(0, 1, Purpose.ERASE_X) * (side - width + 1)).astype(int)
-    for i in chosen:  # a mask over the whole batch costs ten times as much on a CPU
-        images[i, :, top[i] : top[i] + height[i], left[i] : left[i] + width[i]] = 0
+def _erase_(images: Tensor, rectangles: Tensor) -> Tensor:
+    if not images.is_cpu:
+        return _erase_by_mask_(images, rectangles)
+    edges: list[list[int]] = rectangles.int().tolist()
+    for image, (top, bottom, left, right) in zip(images, edges, strict=True):  # a mask costs ten times as much here
+        image[:, top:bottom, left:right] = 0
     return images
+
+
+def _erase_by_mask_(images: Tensor, rectangles: Tensor) -> Tensor:
+    """The same for all rows at once, in as many launches for any number of them."""
+    places = torch.arange(images.shape[-1], device=images.device)
+    top, bottom, left, right = rectangles.unsqueeze(-1).unbind(1)
+    down, across = (places >= top) & (places < bottom), (places >= left) & (places < right)
+    return images.masked_fill_((down.unsqueeze(2) & across.unsqueeze(1)).unsqueeze(1), 0.0)

@@ -8,8 +8,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from abawkit.errors import ConfigError
-from abawkit.frames.augment import MEAN, STD, augment, normalise
+from abawkit.frames.augment import (
+    MEAN,
+    STD,
+    _erase_by_mask_,
+    apply_variation,
+    augment,
+    normalise,
+    plan_variation,
+)
 from abawkit.frames.augmentation import PUBLISHED, Augmentation
+from tests.host_traffic import HostTraffic
 
 EVERYTHING = Augmentation(
     flip=0.5,
@@ -297,3 +306,23 @@ def test_rows_of_another_number_than_frames_are_an_error(pixels: Tensor) -> None
 def test_a_value_out_of_range_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"augmentation: {next(iter(wrong))} is .*expected"):
         Augmentation(**wrong)
+
+
+@pytest.mark.parametrize("erase", [0.0, 0.5, 1.0])
+def test_a_mask_erases_what_a_loop_over_rows_does(pixels: Tensor, erase: float) -> None:
+    config = Augmentation(erase=erase, erase_area=(0.01, 0.9), erase_aspect=(0.2, 5.0))
+    rectangles = plan_variation(ROWS, 112, seed=1, epoch=2, config=config).rectangles
+    by_loop = augment(pixels, ROWS, seed=1, epoch=2, config=config)
+    assert torch.equal(_erase_by_mask_(normalise(pixels), rectangles), by_loop)
+    assert int((by_loop == 0).all(1).flatten(1).any(1).sum()) == int((rectangles[:, 1] > 0).sum())
+
+
+def test_off_the_cpu_no_value_and_no_constant_goes_between_host_and_device() -> None:
+    pixels = torch.empty(16, 112, 112, 3, dtype=torch.uint8, device="meta")
+    variation = plan_variation(ROWS, 112, seed=1, epoch=0, config=EVERYTHING).to(pixels.device)
+    apply_variation(pixels, variation, EVERYTHING)  # makes what is kept for a device
+    with HostTraffic() as traffic:
+        images = apply_variation(pixels, variation, EVERYTHING)
+    assert traffic.counts() == {}
+    assert traffic.operations["aten::masked_fill_"] == 1
+    assert images.shape == (16, 3, 112, 112)
