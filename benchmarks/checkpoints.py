@@ -50,13 +50,13 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     loop = build(recipe, inputs, open_curated(curated), out, processes=ALONE, hooks=Hooks())
     scheduled, batch = loop.plan[-1], loop.batches(0)[0]
     loop.learner.begin_epoch(scheduled, fresh=True)
-    pixels = loop.rows.pixels(batch)
+    collected = loop.learner.collect(0, batch, batch)
     loop.keep([BEST], 0.0)
     loop.progress.best_epoch = 0  # from the first epoch on a checkpoint holds the best weights too
     steps, writes = [], []
     for k in range(rounds + 1):
         began = time.perf_counter()
-        loop.learner.step(1e-4, 0, batch, batch, pixels).read()
+        loop.learner.step(1e-4, collected).read()
         steps.append(time.perf_counter() - began)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
         loop.progress.place = loop.progress.place._replace(batch=k)

@@ -2,12 +2,12 @@
 
 import warnings
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from abawkit.frames.reader import read_frames
 from abawkit.labels import Task
 from abawkit.tables import Annotations, Array
 from abawkit.training.losses import Targets
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class FrameSource(Protocol):
@@ -62,12 +65,12 @@ class FramedRows:
         """Frames of these rows, (len(which), 112, 112, 3) uint8."""
         return self.store.take(self.frames[which])
 
-    def targets(self, which: Array, device: torch.device) -> Targets:
-        """Annotations of these rows as tensors."""
+    def targets(self, which: Array) -> Targets:
+        """Annotations of these rows as tensors on the CPU."""
         a = self.annotations
 
         def tensor(column: Array, dtype: torch.dtype) -> Tensor:
-            return torch.from_numpy(column[which]).to(device=device, dtype=dtype)
+            return torch.from_numpy(column[which]).to(dtype)
 
         return Targets(
             va=tensor(a.va, torch.float32),
@@ -134,15 +137,13 @@ def epoch_batches(rows: int, batch_size: int, *, seed: int, epoch: int) -> list[
     return np.array_split(order, max(1, -(-rows // batch_size)))
 
 
-def prefetched(
-    rows: FramedRows, batches: Sequence[Array], start: int = 0
-) -> Generator[tuple[Array, Array], None, None]:
-    """Batches with their pixels; the next one is read while the present one is worked on.
+def prefetched(read: Callable[[K], V], keys: Sequence[K], start: int = 0) -> Generator[tuple[K, V], None, None]:
+    """Keys with what is read for them; the next one is read, in a thread, while the present one is worked on.
 
     Args:
-        rows: Where the batches' rows are.
-        batches: Row positions of each batch.
-        start: Number of the first batch to give, from 0; with ``len(batches)`` there is none.
+        read: Reads what belongs to a key.
+        keys: For example batches.
+        start: Number of the first key, from 0; with ``len(keys)`` there is none.
 
     Returns:
         A generator. Closing it early waits for the one read that may be under way, and leaves no thread.
@@ -150,22 +151,22 @@ def prefetched(
     Raises:
         ValueError: If `start` is no such number.
     """
-    if not 0 <= start <= len(batches):
-        raise ValueError(f"start is {start}, expected 0..{len(batches)}")
-    return _prefetched(rows, batches[start:])
+    if not 0 <= start <= len(keys):
+        raise ValueError(f"start is {start}, expected 0..{len(keys)}")
+    return _prefetched(read, keys[start:])
 
 
-def _prefetched(rows: FramedRows, batches: Sequence[Array]) -> Generator[tuple[Array, Array], None, None]:
+def _prefetched(read: Callable[[K], V], keys: Sequence[K]) -> Generator[tuple[K, V], None, None]:
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-    pending: deque[tuple[Array, Future[Array]]] = deque()
+    pending: deque[tuple[K, Future[V]]] = deque()
     try:
-        for following in batches:
-            pending.append((following, pool.submit(rows.pixels, following)))
+        for following in keys:
+            pending.append((following, pool.submit(read, following)))
             if len(pending) > 1:
-                batch, pixels = pending.popleft()
-                yield batch, pixels.result()
-        for batch, pixels in pending:
-            yield batch, pixels.result()
+                key, value = pending.popleft()
+                yield key, value.result()
+        for key, value in pending:
+            yield key, value.result()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -11,11 +11,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from abawkit.errors import ConfigError
-from abawkit.frames.augment import augment
+from abawkit.frames.augment import apply_variation
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
 from abawkit.tables import Array
 from abawkit.training.balance import au_weights, expression_weights
+from abawkit.training.batches import HostBatch, collect, unpack
 from abawkit.training.checkpoint import STATE, Checkpoint
 from abawkit.training.data import FramedRows
 from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer
@@ -24,6 +25,7 @@ from abawkit.training.recipe import Recipe, Schedule, Stage
 from abawkit.training.state import load_optimizer
 from abawkit.training.step import Objective, StepLosses, TrainingStep
 from abawkit.training.synchronised import SynchronisedBatchNorm
+from abawkit.training.transfer import upload
 
 NETWORK: Final = "network.safetensors"
 AVERAGE: Final = "average.safetensors"
@@ -139,15 +141,25 @@ class Learner:
             self.processes,
         )
 
-    def step(self, learning_rate: float, epoch: int, batch: Array, part: Array, pixels: Array) -> StepLosses:
+    def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:
+        """Reads and packs what a step on a batch needs; may run in a thread of its own.
+
+        Args:
+            epoch: Of the run, for augmentation.
+            batch: Rows of the batch.
+            part: Those that this process takes.
+
+        Raises:
+            DataError: If a frame can't be had.
+        """
+        return collect(self.rows, batch, part, epoch, self.recipe, self.device)
+
+    def step(self, learning_rate: float, batch: HostBatch) -> StepLosses:
         """One step, and the moving average's where it counts; see `TrainingStep`.
 
         Args:
             learning_rate: Of this step.
-            epoch: Of the run, for augmentation.
-            batch: Rows of the batch.
-            part: Those that this process takes.
-            pixels: Their frames, uint8 (n, 112, 112, 3).
+            batch: From `collect`.
 
         Raises:
             ConfigError: If there is not enough memory.
@@ -158,13 +170,11 @@ class Learner:
         optimizer, step = self.stage
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
-        with enough_memory(f"a step of {len(batch)} frames"), self._statistics():
-            frames = torch.from_numpy(pixels).to(self.device, non_blocking=True)
-            numbers = self.rows.rows[part]
-            images = augment(frames, numbers, seed=self.recipe.seed, epoch=epoch, config=self.recipe.augmentation)
-            images = images.to(next(self.network.parameters()).dtype)
-            targets = self.rows.targets(batch, self.device)
-            return step(images, targets)
+        with enough_memory(f"a step of {len(batch.rows)} frames"), self._statistics():
+            frames, numbers = upload(batch.frames, self.device), upload(batch.numbers, self.device)
+            targets, variation = unpack(numbers, len(batch.rows), len(batch.part))
+            images = apply_variation(frames, variation, self.recipe.augmentation)
+            return step(images.to(next(self.network.parameters()).dtype), targets)
 
     def _statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.synchronise and self.processes.count > 1

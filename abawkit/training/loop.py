@@ -15,6 +15,7 @@ from abawkit.files import sha256_of, write_bytes
 from abawkit.models.inference import BATCH
 from abawkit.models.weights import save_weights, state_digest
 from abawkit.tables import Array
+from abawkit.training.batches import HostBatch
 from abawkit.training.checkpoint import Checkpoint, Place, write_checkpoint
 from abawkit.training.data import FramedRows, epoch_batches, prefetched
 from abawkit.training.evaluation import brief, evaluate, figure
@@ -124,10 +125,13 @@ class Loop:
         progress = self.progress
         epoch, start = progress.place
         began, before, seen = time.monotonic(), progress.epoch_seconds, 0
-        parts = [self.processes.part(batch) for batch in batches]
-        for i, (part, pixels) in enumerate(prefetched(self.rows, parts, start), start):
+
+        def read(batch: Array) -> HostBatch:
+            return self.learner.collect(epoch, batch, self.processes.part(batch))
+
+        for i, (_, batch) in enumerate(prefetched(read, batches, start), start):
             rate = scheduled.learning_rate(self.recipe.schedule, i, len(batches))
-            losses = self.learner.step(rate, epoch, batches[i], part, pixels).read()
+            losses = self.learner.step(rate, batch).read()
             rows = len(batches[i])
             progress.place = Place(epoch, i + 1)
             progress.steps, progress.done, seen = progress.steps + 1, progress.done + rows, seen + rows

@@ -107,7 +107,7 @@ def _step(loop: Loop) -> tuple[dict[str, float], float]:
     seconds = 0.0
     for _ in range(2):
         began = time.perf_counter()
-        found = loop.learner.step(scheduled.stage.learning_rate, 0, batch, batch, loop.rows.pixels(batch)).read()
+        found = loop.learner.step(scheduled.stage.learning_rate, loop.learner.collect(0, batch, batch)).read()
         seconds = time.perf_counter() - began
         losses = losses or found
     return losses, seconds

@@ -155,8 +155,8 @@ class Poisoned(FramedRows):
 
     poisoned: frozenset[int] = frozenset()
 
-    def targets(self, which: Any, device: torch.device) -> Targets:
-        targets = super().targets(which, device)
+    def targets(self, which: Any) -> Targets:
+        targets = super().targets(which)
         if not self.poisoned.isdisjoint(which.tolist()):
             targets.va[0, 0] = torch.nan
             targets.va_valid[0] = True

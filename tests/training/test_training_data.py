@@ -46,7 +46,7 @@ def test_another_seed_or_epoch_is_another_order(other: dict[str, int]) -> None:
 def test_prefetched_batches_come_with_their_own_frames(curated: Path) -> None:
     rows = training_rows(open_curated(curated), TASKS)
     batches = epoch_batches(len(rows), 40, seed=3, epoch=0)
-    got = list(prefetched(rows, batches))
+    got = list(prefetched(rows.pixels, batches))
     assert [batch.tolist() for batch, _ in got] == [batch.tolist() for batch in batches]
     for batch, pixels in got:
         for row, frame in zip(batch.tolist(), pixels, strict=True):
@@ -57,19 +57,19 @@ def test_prefetched_batches_come_with_their_own_frames(curated: Path) -> None:
 def test_prefetching_goes_on_from_a_batch(curated: Path, start: int) -> None:
     rows = evaluation_rows(open_curated(curated), "validation")
     batches = np.array_split(np.arange(len(rows)), 4)
-    got = list(prefetched(rows, batches, start))
+    got = list(prefetched(rows.pixels, batches, start))
     assert [batch.tolist() for batch, _ in got] == [batch.tolist() for batch in batches[start:]]
     assert all(np.array_equal(pixels, rows.pixels(batch)) for batch, pixels in got)
 
 
 def test_no_batches_are_none(curated: Path) -> None:
-    assert list(prefetched(evaluation_rows(open_curated(curated), "validation"), [])) == []
+    assert list(prefetched(evaluation_rows(open_curated(curated), "validation").pixels, [])) == []
 
 
 @pytest.mark.parametrize("start", [-1, 3])
 def test_a_batch_that_is_not_there_is_no_start(curated: Path, start: int) -> None:
     with pytest.raises(ValueError, match=r"expected 0\.\.2"):
-        prefetched(evaluation_rows(open_curated(curated), "validation"), [np.arange(2)] * 2, start)
+        prefetched(evaluation_rows(open_curated(curated), "validation").pixels, [np.arange(2)] * 2, start)
 
 
 def test_prefetching_reads_one_batch_ahead_and_ends_with_its_generator(curated: Path) -> None:
@@ -85,7 +85,7 @@ def test_prefetching_reads_one_batch_ahead_and_ends_with_its_generator(curated: 
             return len(rows.store)
 
     counted = FramedRows(rows.annotations, rows.rows, rows.frames, Counted())
-    batches = prefetched(counted, [np.arange(5)] * 20)
+    batches = prefetched(counted.pixels, [np.arange(5)] * 20)
     next(batches)
     next(batches)
     batches.close()
@@ -110,7 +110,7 @@ def test_every_validation_row_is_evaluated(curated: Path) -> None:
 def test_targets_keep_a_mask_a_task_and_a_row(curated: Path) -> None:
     rows = training_rows(open_curated(curated), TASKS)
     which = np.arange(len(rows))[::-1].copy()
-    targets = rows.targets(which, torch.device("cpu"))
+    targets = rows.targets(which)
     table = rows.annotations.select(which)
     assert np.array_equal(targets.au_valid.numpy(), table.au_valid)
     assert np.array_equal(targets.va_valid.numpy(), table.va_valid)

@@ -1,0 +1,57 @@
+"""Batches: what is packed for one copy comes out of it again, for one process and for a part of several."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from abawkit.curation.table import open_curated
+from abawkit.frames.augment import apply_variation, augment, normalise, plan_variation
+from abawkit.frames.augmentation import PUBLISHED
+from abawkit.labels import TASKS
+from abawkit.training.batches import collect, unpack
+from abawkit.training.data import training_rows
+from abawkit.training.recipe import Recipe
+from abawkit.training.transfer import Download, stage, upload
+from tests.host_traffic import HostTraffic
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(seed=5, augmentation=PUBLISHED)
+BATCH = np.array([7, 3, 40, 11, 2])
+
+
+@pytest.mark.parametrize("part", [BATCH, BATCH[2:4]], ids=["alone", "a part"])
+def test_a_batch_comes_out_as_it_went_in(curated: Path, part: np.ndarray) -> None:
+    rows = training_rows(open_curated(curated), TASKS)
+    batch = collect(rows, BATCH, part, 2, RECIPE, CPU)
+    targets, variation = unpack(batch.numbers, len(BATCH), len(part))
+    for name, expected in rows.targets(BATCH)._asdict().items():
+        found = getattr(targets, name)
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+        assert found.is_contiguous()
+    expected_variation = plan_variation(rows.rows[part], 112, seed=5, epoch=2, config=PUBLISHED)
+    assert all(torch.equal(a, b) for a, b in zip(variation, expected_variation, strict=True))
+    pixels = torch.from_numpy(rows.pixels(part))
+    assert torch.equal(batch.frames, pixels)
+    whole = augment(pixels, rows.rows[part], seed=5, epoch=2, config=PUBLISHED)
+    assert torch.equal(apply_variation(batch.frames, variation, PUBLISHED), whole)
+
+
+def test_a_batch_goes_to_its_device_in_two_copies_and_is_taken_apart_there_without_any(curated: Path) -> None:
+    batch = collect(training_rows(open_curated(curated), TASKS), BATCH, BATCH, 0, RECIPE, CPU)
+    normalise(torch.empty(1, 2, 2, 3, dtype=torch.uint8, device="meta"))  # makes what is kept for a device
+    with HostTraffic() as traffic:
+        frames, numbers = (upload(part, torch.device("meta")) for part in (batch.frames, batch.numbers))
+        targets, variation = unpack(numbers, len(BATCH), len(BATCH))
+        apply_variation(frames, variation, PUBLISHED)
+    assert traffic.counts() == {"aten::_to_copy": 2}
+    assert {part.device.type for part in (*targets, *variation)} == {"meta"}
+
+
+def test_on_a_cpu_nothing_is_copied() -> None:
+    values = torch.arange(3.0)
+    assert stage(values, CPU) is values
+    assert upload(values, CPU) is values
+    assert Download(values).wait() is values
