@@ -152,6 +152,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from abawkit.cli.training_bar import training_bar
+    from abawkit.models.precision import repeatable
     from abawkit.training.folder import run_folder
     from abawkit.training.inputs import Resume
     from abawkit.training.loop import Hooks
@@ -162,6 +163,7 @@ def _run(
     from abawkit.training.trackers import Trackers
 
     with ExitStack() as stack:
+        stack.enter_context(repeatable(recipe.device))  # before anything is computed
         processes = stack.enter_context(joined(recipe.device))
         again = resume or begun_by(out, processes)
         hooks = Hooks()

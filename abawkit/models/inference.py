@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from abawkit.errors import ConfigError
 from abawkit.frames.augment import normalise
 from abawkit.models.network import DDAMFN, Outputs
+from abawkit.models.precision import exact_float32
 from abawkit.tables import Array
 
 BATCH = 256
@@ -61,7 +62,7 @@ def model_input(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities:
-    """Runs a network over frames.
+    """Runs a network over frames; where its weights are float32, so is all that is computed, on any device.
 
     Args:
         network: On `device`; is put into evaluation mode.
@@ -69,7 +70,8 @@ def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities
         device: Where to run.
     """
     network.eval()
-    parts = [_probabilities(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
+    with exact_float32():
+        parts = [_probabilities(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
     if not parts:
         return Probabilities(*(np.zeros((0, width), np.float32) for width in (2, 8, 12)))
     return Probabilities(*(np.concatenate(column) for column in zip(*parts, strict=True)))

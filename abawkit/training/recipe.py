@@ -124,7 +124,9 @@ class Recipe(_Section):
         select: The protocol whose score chooses the best epoch.
         patience: Epochs of the second stage without a better score after which the run ends; 0 for never.
         ema: Decay of the moving average of weights that is validated and kept; 0 for none.
-        precision: ``auto`` takes bfloat16 autocast on GPUs that have it; ``float64`` is for comparisons.
+        precision: What steps compute with. ``float32`` is float32 on any device, never TF32; ``auto`` is bfloat16
+            autocast on GPUs that compute in it, else float32; ``float64`` is for comparisons. Validation and
+            predictions are in float32. Manifests say what it was.
         synchronise: Whether batch norms take the statistics of all processes' rows. The operator is then the reference.
         device: ``auto`` takes a GPU where there is one.
         optimizer: How gradients become steps.

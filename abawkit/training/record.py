@@ -10,6 +10,7 @@ import torch
 
 from abawkit.curation.table import CuratedSet
 from abawkit.files import write_json
+from abawkit.models.precision import Precision, describe_precision
 from abawkit.provenance import code_digest, git_commit
 
 RECIPE: Final = "recipe.toml"
@@ -19,12 +20,13 @@ BEST: Final = "best.safetensors"
 LAST: Final = "last.safetensors"
 
 
-def environment(device: torch.device, operators: dict[str, str]) -> dict[str, Any]:
+def environment(device: torch.device, operators: dict[str, str], training: Precision | None = None) -> dict[str, Any]:
     """Versions and hardware that results depend on.
 
     Args:
         device: Where it ran.
         operators: Names of the implementations that it ran on, by operator.
+        training: What steps computed with, where there were any.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     packages = ("abawkit", "torch", "numpy", "pandas", "pillow", "simplejpeg")
@@ -36,6 +38,7 @@ def environment(device: torch.device, operators: dict[str, str]) -> dict[str, An
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "ops": operators,
+        "precision": describe_precision(training),
         "git": git_commit(Path.cwd()),
     }
 

@@ -13,6 +13,7 @@ import torch
 
 from abawkit.curation.table import open_curated
 from abawkit.models.inference import BATCH, infer
+from abawkit.models.precision import exact_float32, repeatable
 from abawkit.training.inputs import Inputs
 from abawkit.training.learner import NETWORK
 from abawkit.training.loop import Hooks, Loop
@@ -67,6 +68,11 @@ def rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
     Raises:
         AbawkitError: Whatever `train` would raise up to its first step.
     """
+    with repeatable(recipe.device), exact_float32():
+        return _rehearse(recipe, inputs)
+
+
+def _rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
     curated = open_curated(inputs.data)
     with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
         loop = build(recipe, inputs, curated, Path(folder), processes=ALONE, hooks=Hooks())

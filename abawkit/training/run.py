@@ -16,6 +16,7 @@ from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
 from abawkit.models.operators import attention_call, operators
+from abawkit.models.precision import exact_float32, repeatable, training_precision
 from abawkit.models.published import import_published
 from abawkit.models.weights import apply_weights, load_weights
 from abawkit.ops import use
@@ -72,7 +73,8 @@ def train(
 
     The folder holds ``recipe.toml`` (resolved), ``manifest.json``, ``metrics.jsonl`` (a line an epoch),
     ``best.safetensors``, ``last.safetensors`` and ``checkpoints/``. The same recipe, inputs, versions, threads and
-    implementation of the operator give the same weights on the same machine, interrupted and resumed or not.
+    implementation of the operator give the same weights on the same machine, interrupted and resumed or not. On GPUs
+    this holds by `repeatable`.
 
     Args:
         recipe: Every choice.
@@ -92,7 +94,7 @@ def train(
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
         StoppedError: If the flag was set.
     """
-    with operator_of(recipe, processes):
+    with repeatable(recipe.device), exact_float32(), operator_of(recipe, processes):
         curated = open_curated(inputs.data)
         loop = build(recipe, inputs, curated, out, processes=processes, hooks=hooks)
         finished = False
@@ -140,8 +142,8 @@ def operators_of(recipe: Recipe) -> dict[str, str]:
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
     """
     device, config = pick_device(recipe.device), _config(recipe)
-    wide = torch.float64 if recipe.precision == "float64" else torch.float32
-    dtype = torch.bfloat16 if _bfloat16(recipe, device) else wide
+    dtype: torch.dtype = getattr(torch, training_precision(recipe.precision, device))
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
     calls = [attention_call(config, device, wide, training=False)]  # validation
     if recipe.heads.epochs:
         calls.append(attention_call(config, device, dtype, training=False))  # its backbone is frozen
@@ -175,8 +177,7 @@ def build(
             "expected at least 2; set a larger batch_size, which counts the rows of all processes"
         )
     device = pick_device(recipe.device)
-    if device.type == "cuda":
-        torch.backends.cudnn.deterministic = True
+    precision = training_precision(recipe.precision, device)
     network = _network(recipe, inputs.weights, device)
     start = {"path": str(inputs.weights), "sha256": sha256_of(inputs.weights)} if inputs.weights else None
     frames = str(inputs.frames.resolve()) if inputs.frames else None
@@ -186,9 +187,9 @@ def build(
         "weights": start,
         "asked_ops": wished(),
         "launcher": processes.launcher,
-        "environment": {**environment(device, used), "processes": processes.count},
+        "environment": {**environment(device, used, precision), "processes": processes.count},
     }
-    learner = Learner(recipe, network, rows, device, bfloat16=_bfloat16(recipe, device), processes=processes)
+    learner = Learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
     return Loop(learner, validation, out, notes=notes, hooks=hooks)
 
 
@@ -196,11 +197,6 @@ def _config(recipe: Recipe) -> NetworkConfig:
     if recipe.network not in NETWORKS:
         raise ConfigError(f"network: got '{recipe.network}', expected one of {', '.join(NETWORKS)}")
     return NETWORKS[recipe.network]
-
-
-def _bfloat16(recipe: Recipe, device: torch.device) -> bool:
-    supported = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return recipe.precision == "bfloat16" or (recipe.precision == "auto" and supported)
 
 
 def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
@@ -245,7 +241,6 @@ def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
     content: dict[str, Any] = {
         "rows": {"train": len(loop.rows), "validation": len(loop.validation)},
         "weights": loop.notes["weights"],
-        "bfloat16": loop.learner.bfloat16,
         "best": {
             "epoch": trained.best_epoch,
             "figure": trained.figure,
