@@ -41,12 +41,9 @@ class DeviceLauncher {
 
   int error() const { return static_cast<int>(error_); }
 
-  int processors() {
-    int device = 0, count = 1;
-    check(cudaGetDevice(&device));
-    check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-    return count;
-  }
+  int processors() { return attribute(cudaDevAttrMultiProcessorCount, 1); }
+  // Bytes of shared memory that a block may have.
+  int shared_memory() { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, default_shared_bytes); }
 
   template <class Program>
   void launch(std::int64_t blocks, int threads, int shared_bytes, const typename Program::Arguments& arguments) {
@@ -65,6 +62,12 @@ class DeviceLauncher {
   static constexpr int default_shared_bytes = 48 * 1024;
   static constexpr std::int64_t most_blocks = 0x7fffffff;
 
+  int attribute(cudaDeviceAttr which, int otherwise) {
+    int device = 0, value = otherwise;
+    check(cudaGetDevice(&device));
+    check(cudaDeviceGetAttribute(&value, which, device));
+    return value;
+  }
   // Keeps the first error; the runtime's memory of it is cleared, as it is returned.
   void check(cudaError_t error) {
     if (error == cudaSuccess) return;

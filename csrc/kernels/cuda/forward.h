@@ -1,5 +1,5 @@
 // The programs of the forward pass, in order. A Launcher has launch<Program>(blocks, threads, bytes of shared memory,
-// arguments).
+// arguments), processors() and shared_memory(), the bytes that a block may have; no bit of a result follows from these.
 #pragma once
 
 #include "attend.h"

@@ -1,126 +1,220 @@
 // Evaluation in one kernel, for fixed sizes and folded weights.
 //
-// A block takes `images` images and goes over their channels twice: first for the sums of rows and columns and their
-// product with the squeeze's weights, then for gates, maximum and pooling. The features come from memory once; the
-// second time they are in the second-level cache. Several images share what is read of the weights.
+// A block takes `images` images and goes over their channels twice, in chunks: first for the sums of rows and columns
+// and their product with the squeeze's weights, then, backwards, for gates, maximum and pooling. The features stay in
+// shared memory in between, as many chunks of them as fit; those that don't are copied once more. Both products are
+// done by tensor cores, several images sharing what is read of the weights. What is computed for an image depends
+// neither on `images` nor on what fits: the same bits on all cards, for any number of images.
 #pragma once
 
+#include "copies.h"
 #include "gates.h"
+#include "mma.h"
 
 namespace abawkit::cuda {
 
 template <class Size, class T, int images>
 struct Fused {
   using A = Compute<T>;
-  static constexpr int before = 0, during = 4, after = 2, last = 3, most_threads = 256, least_blocks = 2;
-  static constexpr int across = most_threads / images;  // channels at once
+  using Split = std::conditional_t<std::is_same_v<T, float>, SplitTF32, SplitBF16>;
+  static constexpr int before = 0, during = 3, after = 3, last = 3, most_threads = 256,
+                       least_blocks = images == 1 ? 2 : 1;
+  static constexpr int across = most_threads / images;  // channels of a chunk
   static constexpr int H = Size::height(), W = Size::width(), K = Size::heads(), M = Size::squeezed(), P = H + W;
-  static constexpr int width = Vector<A>::size, area = H * W, outputs = K * P * M;
+  static constexpr int area = H * W, outputs = K * P * M;
+  static constexpr int ahead = 3;  // chunks that are copied before their turn
 
-  // The product: a thread has one head, direction and 4 of the M, and every splits-th 4 channels.
-  static constexpr int gates_entries = K * (M + 1) * 16;  // of one direction's folded weights
-  static_assert(H == W && M % width == 0 && M % 16 == 0 && width == 4, "the product's tiles");
-  static constexpr int tiles_count = K * 2 * M / 4, splits = across / tiles_count, tile = H * 4;
-  static_assert(splits > 0 && splits * tiles_count == across && across % (splits * 4) == 0, "the product's tiles");
-  static constexpr int sums_stride = across + 16;  // rows and columns in different banks
+  static constexpr int parts = 4, warps = most_threads / 32;
+  static constexpr int steps = 16 / Fragment::inner;  // of 16 channels, and of the M
+  static constexpr int m_tiles = M / Fragment::columns;
+  static_assert(tile_channels == 16 && M == 16 && K * parts == warps && K * 2 * 2 == warps, "what a warp does");
+  static_assert(H == W && P <= Fragment::rows && H <= Fragment::columns, "the products' tiles");
 
-  static constexpr int tiles_bytes = most_threads * area * static_cast<int>(sizeof(A));
-  static constexpr int sums_bytes = images * K * P * sums_stride * static_cast<int>(sizeof(A));
-  static constexpr int parts_bytes = images * outputs * (splits + 1) * static_cast<int>(sizeof(A));
-  static_assert(sums_bytes <= tiles_bytes && parts_bytes <= tiles_bytes, "they take the tiles' place");
-  static constexpr int shared_bytes = tiles_bytes + images * outputs * static_cast<int>(sizeof(A));
+  // Of a channel's sums, then of its gates, then of the next channel's: 4g + t and 8t + g are in different banks.
+  static constexpr int stride = across + 4;
+  static constexpr int sums_bytes = images * K * P * stride * static_cast<int>(sizeof(A));
+  static constexpr int chunk_entries = images * across * area;
+  static constexpr int chunk_bytes = chunk_entries * static_cast<int>(sizeof(T));
+  static_assert(parts * images * outputs * static_cast<int>(sizeof(A)) <= sums_bytes, "parts take the sums' space");
+  static_assert(sums_bytes % 16 == 0 && chunk_bytes % (16 * images) == 0, "vectors are aligned");
+  static constexpr int chunks_of(int channels) { return (channels + across - 1) / across; }
+  static int shared_bytes(int buffers) { return sums_bytes + buffers * chunk_bytes; }
 
   struct Arguments {
     Size size;
     View<const T> features;
     const A* folded;
-    bool aligned;                                                 // whether `folded` is
     std::int64_t first_block, second_block, second_at, shift_at;  // where dda.h puts what, in entries
     T *embedding, *rows, *columns;
+    int chunks, buffers;
   };
   struct Thread {
-    A sums[K * P];
-    A products[H][4];
+    A products[images][m_tiles][Fragment::c_count];
+    RightMatrix<Split> squeezed[images][steps];
   };
 
-  ABAWKIT_DEVICE static int chunks(const Arguments& a) { return (a.size.channels + across - 1) / across; }
-  ABAWKIT_DEVICE static std::int64_t rounds(const Arguments& a, const Where&) { return chunks(a); }
+  ABAWKIT_DEVICE static std::int64_t rounds(const Arguments& a, const Where&) { return a.chunks; }
 
   ABAWKIT_DEVICE static void phase(Phase<0>, const Arguments& a, const Where& at, Thread&) {
-    stage<across>(a.features, a.size, spot(a, at), tiles(at));
+    const int round = static_cast<int>(at.round);
+    ABAWKIT_LOOP
+    for (int chunk = round ? round + ahead : 0; chunk <= round + ahead; ++chunk) {
+      if (chunk < a.buffers) copy(a, at, chunk);
+      close_copies();
+    }
+    if (round < a.buffers) {
+      wait_copies<ahead>();
+    } else {
+      copy(a, at, round);
+      close_copies();
+      wait_copies<0>();
+    }
   }
-  ABAWKIT_DEVICE static void phase(Phase<1>, const Arguments& a, const Where& at, Thread& thread) {
-    const Spot here = spot(a, at);
+  ABAWKIT_DEVICE static void phase(Phase<1>, const Arguments& a, const Where& at, Thread&) {
+    const Spot here = spot(a, at, static_cast<int>(at.round));
+    A sums[K * P] = {};
+    if (here.valid) with_features(a, at, here, [&](const auto& x) { sum(a, here, x, sums); });
+    A* const to = sums_of(at) + here.slot * K * P * stride + here.lane;
     ABAWKIT_UNROLL
-    for (int i = 0; i < K * P; ++i) thread.sums[i] = A(0);
-    if (here.valid)
-      with_tile<across>(a.features, a.size, here, tiles(at), [&](const auto& x) { sum(a, here, x, thread); });
+    for (int i = 0; i < K * P; ++i) to[i * stride] = sums[i];
   }
+  // A warp has one head and every fourth 16 channels, of all images.
   ABAWKIT_DEVICE static void phase(Phase<2>, const Arguments& a, const Where& at, Thread& thread) {
-    const Spot here = spot(a, at);
-    A* const to = tiles(at) + here.slot * K * P * sums_stride + here.lane;
-    ABAWKIT_UNROLL
-    for (int i = 0; i < K * P; ++i) to[i * sums_stride] = thread.sums[i];
-  }
-  ABAWKIT_DEVICE static void phase(Phase<3>, const Arguments& a, const Where& at, Thread& thread) {
     if (at.round == 0) {
       ABAWKIT_UNROLL
-      for (int i = 0; i < tile; ++i) thread.products[i / 4][i % 4] = A(0);
+      for (int i = 0; i < images * m_tiles * Fragment::c_count; ++i)
+        thread.products[i / Fragment::c_count / m_tiles][i / Fragment::c_count % m_tiles][i % Fragment::c_count] = A(0);
     }
-    multiply(a, at, thread);
-  }
-
-  ABAWKIT_DEVICE static void phase(Phase<4>, const Arguments&, const Where& at, Thread& thread) {
-    A* const to = tiles(at) + at.thread / splits * tile * (splits + 1) + at.thread % splits;
-    ABAWKIT_UNROLL
-    for (int i = 0; i < tile; ++i) to[i * (splits + 1)] = thread.products[i / 4][i % 4];
-  }
-  ABAWKIT_DEVICE static void phase(Phase<5>, const Arguments& a, const Where& at, Thread&) {
-    for (int i = at.thread; i < images * outputs; i += most_threads) {
-      const A* const parts = tiles(at) + i * (splits + 1);
-      A sum = A(0);
+    const int lane = at.thread % 32, head = at.thread / 32 / parts, part = at.thread / 32 % parts;
+    ABAWKIT_LOOP
+    for (int tile = part; tile < across / 16; tile += parts) {
+      const int channel = static_cast<int>(at.round) * across + tile * 16;
+      if (channel >= a.size.channels) break;
+      const A* const weights = a.folded + channel / 16 * a.first_block + K * 16 * (P + 2) + head * 16 * M;
+      RightMatrix<Split> right[steps][m_tiles];
       ABAWKIT_UNROLL
-      for (int split = 0; split < splits; ++split) sum += parts[split];
-      const int tile_number = i / tile % tiles_count, m = tile_number % (M / 4) * 4 + i % 4;
-      const int k = tile_number / (M / 4) / 2, direction = tile_number / (M / 4) % 2;
-      const int position = k * P + direction * H + i % tile / 4;
-      squeezed(at)[i / outputs * outputs + position * M + m] = hardswish(sum + a.folded[a.shift_at + k * M + m]);
+      for (int i = 0; i < steps * m_tiles; ++i)
+        right[i / m_tiles][i % m_tiles].load(lane, [&](int inner, int column) {
+          return weights[(i / m_tiles * Fragment::inner + inner) * M + i % m_tiles * Fragment::columns + column];
+        });
+      ABAWKIT_UNROLL
+      for (int image = 0; image < images; ++image) {
+        const A* const from = sums_of(at) + (image * K + head) * P * stride + tile * 16;
+        ABAWKIT_UNROLL
+        for (int step = 0; step < steps; ++step) {
+          LeftMatrix<Split> left;
+          left.load(lane, [&](int row, int inner) {
+            return row < P ? from[row * stride + step * Fragment::inner + inner] : A(0);
+          });
+          ABAWKIT_UNROLL
+          for (int m = 0; m < m_tiles; ++m) multiply_add(lane, thread.products[image][m], left, right[step][m]);
+        }
+      }
     }
   }
 
-  ABAWKIT_DEVICE static void phase(Phase<6>, const Arguments& a, const Where& at, Thread&) {
-    stage<across>(a.features, a.size, spot(a, at), tiles(at));
+  ABAWKIT_DEVICE static void phase(Phase<3>, const Arguments&, const Where& at, Thread& thread) {
+    const int lane = at.thread % 32, head = at.thread / 32 / parts, part = at.thread / 32 % parts;
+    A* const to = sums_of(at) + part * images * outputs + head * P * M;
+    ABAWKIT_UNROLL
+    for (int i = 0; i < images * m_tiles * Fragment::c_count; ++i) {
+      const int c = i % Fragment::c_count, m = i / Fragment::c_count % m_tiles, image = i / Fragment::c_count / m_tiles;
+      const int row = Fragment::c_row(lane, c), column = m * Fragment::columns + Fragment::c_column(lane, c);
+      if (row < P) to[image * outputs + row * M + column] = thread.products[image][m][c];
+    }
+  }
+  // Scaled, so that a gate is the reciprocal of 1 and a power of 2.
+  ABAWKIT_DEVICE static void phase(Phase<4>, const Arguments& a, const Where& at, Thread&) {
+    A* const all = sums_of(at);
+    ABAWKIT_LOOP
+    for (int i = at.thread; i < images * outputs; i += most_threads) {
+      A sum = all[i];
+      ABAWKIT_UNROLL
+      for (int part = 1; part < parts; ++part) sum += all[part * images * outputs + i];
+      all[i] = hardswish(sum + a.folded[a.shift_at + i / (P * M) % K * M + i % M]) * scale;
+    }
+  }
+  // A warp makes the gates of one head and direction, of all images.
+  ABAWKIT_DEVICE static void phase(Phase<5>, const Arguments&, const Where& at, Thread& thread) {
+    const A* const from = sums_of(at) + at.thread / 32 % (K * 2) * H * M;
+    ABAWKIT_UNROLL
+    for (int i = 0; i < images * steps; ++i)
+      thread.squeezed[i / steps][i % steps].load(at.thread % 32, [&](int inner, int column) {
+        return column < H ? from[i / steps * outputs + column * M + i % steps * Fragment::inner + inner] : A(0);
+      });
+  }
+
+  ABAWKIT_DEVICE static void phase(Phase<6>, const Arguments& a, const Where& at, Thread& thread) {
+    const int chunk = a.chunks - 1 - static_cast<int>(at.round);
+    if (at.round && chunk >= a.buffers - 1) copy(a, at, chunk);
+    close_copies();
+    const int lane = at.thread % 32, vector = at.thread / 32 % (K * 2), half = at.thread / 32 / (K * 2);
+    ABAWKIT_LOOP
+    for (int tile = half; tile < across / 16; tile += 2) {
+      const int channel = chunk * across + tile * 16;
+      if (channel >= a.size.channels) break;
+      const A* const weights =
+          a.folded + a.second_at + channel / 16 * a.second_block + vector % 2 * gates_entries + vector / 2 * M * 16;
+      LeftMatrix<Split> left[steps];
+      ABAWKIT_UNROLL
+      for (int step = 0; step < steps; ++step)
+        left[step].load(lane, [&](int row, int inner) { return weights[(step * Fragment::inner + inner) * 16 + row]; });
+      ABAWKIT_UNROLL
+      for (int image = 0; image < images; ++image) {
+        A gates[Fragment::c_count] = {};
+        ABAWKIT_UNROLL
+        for (int step = 0; step < steps; ++step) multiply_add(lane, gates, left[step], thread.squeezed[image][step]);
+        A* const to = sums_of(at) + (image * K * 2 + vector) * H * stride + tile * 16;
+        ABAWKIT_UNROLL
+        for (int i = 0; i < Fragment::c_count; ++i)
+          if (Fragment::c_column(lane, i) < H)
+            to[Fragment::c_column(lane, i) * stride + Fragment::c_row(lane, i)] = gates[i];
+      }
+    }
+    wait_copies<0>();
   }
   ABAWKIT_DEVICE static void phase(Phase<7>, const Arguments& a, const Where& at, Thread&) {
-    const Spot here = spot(a, at);
+    const Spot here = spot(a, at, a.chunks - 1 - static_cast<int>(at.round));
     if (!here.valid) return;
     const A* const weights = a.folded + a.second_at + here.channel / 16 * a.second_block + here.channel % 16;
+    A* const from = sums_of(at) + here.slot * K * P * stride + here.lane;
     Registers<A, K * P> gates;
-    make_gates(a.size,
-               GateWeights<A>{{weights, weights + gates_entries},
-                              {weights + K * M * 16, weights + gates_entries + K * M * 16},
-                              M * 16,
-                              16,
-                              16},
-               static_cast<const A*>(squeezed(at) + here.slot * outputs), gates);
-    with_tile<across>(a.features, a.size, here, tiles(at),
-                      [&](const auto& x) { attend(a, here, weights + 2 * gates_entries, gates, x); });
+    ABAWKIT_UNROLL
+    for (int i = 0; i < K * 2; ++i) {
+      const A bias = weights[i % 2 * gates_entries + (K * M + i / 2) * 16] * scale;
+      ABAWKIT_UNROLL
+      for (int p = i * H; p < i * H + H; ++p) gates[p] = reciprocal_of_power(from[p * stride] + bias);
+    }
+    with_features(a, at, here, [&](const auto& x) { pool(a, here, weights + 2 * gates_entries, gates, x); });
+    if (!a.rows) return;
+    ABAWKIT_UNROLL
+    for (int p = 0; p < K * P; ++p) from[p * stride] = gates[p];
   }
   ABAWKIT_DEVICE static void phase(Phase<8>, const Arguments& a, const Where& at, Thread&) {
-    const Spot here = spot(a, at);
-    if (a.rows && here.has_image)
-      emit_gates<across>(a.size, a.features.channels_last, tiles(at), here, a.rows, a.columns);
+    const Spot here = spot(a, at, a.chunks - 1 - static_cast<int>(at.round));
+    if (!a.rows || !here.has_image) return;
+    const int channels = static_cast<int>(smaller(across, a.size.channels - here.first_channel));
+    for (int i = 0; i < K * 2; ++i) {
+      const std::int64_t vector = (here.image * K + i / 2) * a.size.channels + here.first_channel;
+      copy_gates<across, H>(sums_of(at) + (here.slot * K * P + i * H) * stride, 1, stride,
+                            (i % 2 ? a.columns : a.rows) + vector * H, here.lane, channels);
+    }
   }
 
  private:
-  ABAWKIT_DEVICE static A* tiles(const Where& at) { return reinterpret_cast<A*>(at.shared); }
-  ABAWKIT_DEVICE static A* squeezed(const Where& at) { return reinterpret_cast<A*>(at.shared + tiles_bytes); }
-  ABAWKIT_DEVICE static Spot spot(const Arguments& a, const Where& at) {
+  static constexpr int gates_entries = K * (M + 1) * 16;  // of one direction's folded weights
+  static constexpr A scale = A(-1.4426950408889634);      // of 2^(scale x) = e^-x
+
+  ABAWKIT_DEVICE static A* sums_of(const Where& at) { return reinterpret_cast<A*>(at.shared); }
+  ABAWKIT_DEVICE static T* chunk_of(const Arguments& a, const Where& at, int chunk) {
+    return reinterpret_cast<T*>(at.shared + sums_bytes) + smaller(chunk, a.buffers - 1) * chunk_entries;
+  }
+  ABAWKIT_DEVICE static Spot spot(const Arguments& a, const Where& at, int chunk) {
     Spot here;
     const int thread = opaque(at.thread);
     here.lane = thread % across;
     here.slot = thread / across;
-    here.first_channel = static_cast<int>(at.round) * across;
+    here.first_channel = chunk * across;
     here.channel = here.first_channel + here.lane;
     here.row = 0;
     here.image = at.block * images + here.slot;
@@ -128,16 +222,31 @@ struct Fused {
     here.valid = here.has_image && here.channel < a.size.channels;
     return here;
   }
+  ABAWKIT_DEVICE static void copy(const Arguments& a, const Where& at, int chunk) {
+    const Spot here = spot(a, at, chunk);
+    if (!here.has_image) return;
+    T* const to = chunk_of(a, at, chunk) + here.slot * across * area;
+    each_entry<across>(
+        a.features, a.size, here, [&](std::int64_t from, int i) { to[i] = a.features.data[from]; },
+        [&](std::int64_t from, int i) { start_copy(a.features.data + from, to + i); });
+  }
+  // Calls body(features of the thread's channel). The two layouts are two instances, so that addresses are constants.
+  template <class Body>
+  ABAWKIT_DEVICE static void with_features(const Arguments& a, const Where& at, const Spot& here, const Body& body) {
+    const T* const image = chunk_of(a, at, here.first_channel / across) + here.slot * across * area;
+    if (a.features.channels_last) {
+      body(Tile<const T, Constant<across>>{image + here.lane, {}});
+    } else {
+      body(Tile<const T, Constant<1>>{image + here.lane * area, {}});
+    }
+  }
 
-  template <class Tile>
-  ABAWKIT_DEVICE static void sum(const Arguments& a, const Spot& here, const Tile& x, Thread& thread) {
+  template <class X>
+  ABAWKIT_DEVICE static void sum(const Arguments& a, const Spot& here, const X& x, A (&sums)[K * P]) {
     const A* const weights = a.folded + here.channel / 16 * a.first_block + here.channel % 16;
     constexpr int columns_at = K * W * 16, shifts_at = columns_at + K * H * 16;
     ABAWKIT_UNROLL
-    for (int k = 0; k < K; ++k) {
-      ABAWKIT_UNROLL
-      for (int p = 0; p < P; ++p) thread.sums[k * P + p] = weights[shifts_at + (p < H ? k : K + k) * 16];
-    }
+    for (int i = 0; i < K * P; ++i) sums[i] = weights[shifts_at + (i % P < H ? i / P : K + i / P) * 16];
     const Kept<A, K * W> row_weights(weights, 16);
     ABAWKIT_UNROLL
     for (int h = 0; h < H; ++h) {
@@ -147,46 +256,17 @@ struct Fused {
         const A value = x(h * W + w);
         ABAWKIT_UNROLL
         for (int k = 0; k < K; ++k) {
-          thread.sums[k * P + h] += value * row_weights[k * W + w];
-          thread.sums[k * P + H + w] += value * weights[columns_at + (k * H + h) * 16];
-        }
-      }
-    }
-  }
-
-  ABAWKIT_DEVICE static Vector<A> load_weights(const A* from, bool aligned) {
-    return aligned ? load_vector(from) : Vector<A>{{from[0], from[1], from[2], from[3]}};
-  }
-  ABAWKIT_DEVICE static void multiply(const Arguments& a, const Where& at, Thread& thread) {
-    const int split = at.thread % splits, number = at.thread / splits % tiles_count;
-    const int m = number % (M / 4) * 4, row = number / (M / 4) * H, k = number / (M / 4) / 2;
-    const int slot = at.thread / across, first_channel = static_cast<int>(at.round) * across;
-    constexpr int weights_at = K * 16 * (P + 2);
-    const A* const sums = tiles(at) + (slot * K * P + row) * sums_stride;
-    ABAWKIT_LOOP
-    for (int c = split * 4; c < across; c += splits * 4) {
-      const int channel = first_channel + c;
-      if (channel >= a.size.channels) break;  // the last tile is filled up with zeros
-      const A* const weights = a.folded + channel / 16 * a.first_block + weights_at + (k * 16 + channel % 16) * M + m;
-      Vector<A> w[4];
-      ABAWKIT_UNROLL
-      for (int i = 0; i < 4; ++i) w[i] = load_weights(weights + i * M, a.aligned);
-      ABAWKIT_UNROLL
-      for (int p = 0; p < H; ++p) {
-        const Vector<A> values = load_vector(sums + p * sums_stride + c);
-        ABAWKIT_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          ABAWKIT_UNROLL
-          for (int j = 0; j < 4; ++j) thread.products[p][j] += values.values[i] * w[i].values[j];
+          sums[k * P + h] += value * row_weights[k * W + w];
+          sums[k * P + H + w] += value * weights[columns_at + (k * H + h) * 16];
         }
       }
     }
   }
 
   // `weights` are those of the pooling, at the channel.
-  template <class Tile>
-  ABAWKIT_DEVICE static void attend(const Arguments& a, const Spot& here, const A* weights, Registers<A, K * P>& gates,
-                                    const Tile& x) {
+  template <class X>
+  ABAWKIT_DEVICE static void pool(const Arguments& a, const Spot& here, const A* weights, Registers<A, K * P>& gates,
+                                  const X& x) {
     A pooled = weights[area * 16];
     ABAWKIT_UNROLL
     for (int h = 0; h < H; ++h) {
@@ -198,9 +278,6 @@ struct Fused {
       }
     }
     a.embedding[here.image * a.size.channels + here.channel] = narrow<T>(pooled);
-    if (!a.rows) return;
-    ABAWKIT_UNROLL
-    for (int i = 0; i < K * P; ++i) x.base[i * x.stride] = gates[i];
   }
 };
 

@@ -103,10 +103,7 @@ template <class Size, class Gates>
 ABAWKIT_DEVICE auto strongest_at(const Size& size, Gates& gates, int h, int w) {
   auto strongest = map_at(size, gates, 0, h, w);
   ABAWKIT_UNROLL
-  for (int k = 1; k < size.heads(); ++k) {
-    const auto other = map_at(size, gates, k, h, w);
-    strongest = other > strongest ? other : strongest;
-  }
+  for (int k = 1; k < size.heads(); ++k) strongest = larger(strongest, map_at(size, gates, k, h, w));
   return strongest;
 }
 

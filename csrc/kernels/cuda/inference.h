@@ -107,23 +107,27 @@ void fused_inference(const Inference& f, Launcher& launcher) {
   using Program = Fused<Size, T, images>;
   const Sizes& s = f.sizes;
   const std::int64_t second_at = tiles(s) * first_block(s);
+  const int chunks = Program::chunks_of(static_cast<int>(s.channels));
+  const int fitting = (launcher.shared_memory() - Program::sums_bytes) / Program::chunk_bytes;
+  const int buffers = fitting < 1 ? 1 : fitting < chunks ? fitting : chunks;
   launcher.template launch<Program>(
-      ceil_divide(s.images, images), Program::most_threads, Program::shared_bytes,
+      ceil_divide(s.images, images), Program::most_threads, Program::shared_bytes(buffers),
       typename Program::Arguments{Size(s), view_of<T>(f.features), static_cast<const Compute<T>*>(f.folded),
-                                  is_aligned(f.folded), first_block(s), second_block(s), second_at,
-                                  second_at + tiles(s) * second_block(s), static_cast<T*>(f.embedding),
-                                  static_cast<T*>(f.rows), static_cast<T*>(f.columns)});
+                                  first_block(s), second_block(s), second_at, second_at + tiles(s) * second_block(s),
+                                  static_cast<T*>(f.embedding), static_cast<T*>(f.rows), static_cast<T*>(f.columns),
+                                  chunks, buffers});
 }
 
+// More images to a block read less of the weights, where there are enough of them to occupy the device; as many as the
+// memory of an SM holds the features of. Which it is changes no bit.
 template <class Size, class T, class Launcher>
 void inference(const Inference& f, Launcher& launcher) {
   if constexpr (Size::fixed) {
-    constexpr int most = 4;  // images of a block, where there are enough of them to occupy the device
-    if (f.sizes.images >= most * launcher.processors()) {
-      fused_inference<Size, T, most>(f, launcher);
-    } else {
-      fused_inference<Size, T, 1>(f, launcher);
-    }
+    const std::int64_t each = f.sizes.images / launcher.processors();
+    if constexpr (sizeof(T) == 2)
+      if (each >= 4) return fused_inference<Size, T, 4>(f, launcher);
+    if (each >= 2) return fused_inference<Size, T, 2>(f, launcher);
+    fused_inference<Size, T, 1>(f, launcher);
   } else {
     general_inference<T>(f, launcher);
   }

@@ -4,6 +4,11 @@
 //   static void phase(Phase<i>, const Arguments&, const Where&, Thread&)
 // with a barrier after each. The first `before` of them run once, the next `during` of them rounds(arguments, where)
 // times (the same number in all threads of a block), the next `after` once, the `last` as often as those `during`.
+//
+// Two things that threads do together have a form for one thread at a time: products of a warp (mma.h), where a thread
+// of the host reads all of both matrices, and copies that run beside the computation (copies.h), which on the host are
+// done at once: a phase that starts copies writes to shared memory that nobody else touches until the phase that waits
+// for them has ended.
 #pragma once
 
 #include <cstdint>

@@ -124,25 +124,29 @@ template <int across, class T, class Size, class One, class Many>
 ABAWKIT_DEVICE void each_entry(const View<T>& view, const Size& size, const Spot& spot, const One& one,
                                const Many& many) {
   constexpr int width = Vector<std::remove_const_t<T>>::size, area = Size::area();
+  constexpr int turns = (area + width - 1) / width;  // in which a thread has a vector
   const int channels = static_cast<int>(smaller(across, size.channels - spot.first_channel));
   if (view.channels_last) {
     const std::int64_t first = spot.image * area * size.channels + spot.first_channel;
     if (is_aligned(view.data) && size.channels % width == 0) {
-      ABAWKIT_UNROLL_4
-      for (int v = spot.lane; v < area * (across / width); v += across) {
-        const int i = v / (across / width), c = v % (across / width) * width;
-        if (c < channels) many(first + static_cast<std::int64_t>(i) * size.channels + c, i * across + c);
+      ABAWKIT_UNROLL
+      for (int turn = 0; turn < turns; ++turn) {
+        const int v = spot.lane + turn * across, i = v / (across / width), c = v % (across / width) * width;
+        if (i < area && c < channels) many(first + static_cast<std::int64_t>(i) * size.channels + c, i * across + c);
       }
     } else if (spot.lane < channels) {
-      ABAWKIT_UNROLL_4
+      ABAWKIT_LOOP
       for (int i = 0; i < area; ++i)
         one(first + static_cast<std::int64_t>(i) * size.channels + spot.lane, i * across + spot.lane);
     }
   } else {
     const std::int64_t first = (spot.image * size.channels + spot.first_channel) * area;
     const int count = channels * area, whole = is_aligned(view.data + first) ? count / width * width : 0;
-    ABAWKIT_UNROLL_4
-    for (int i = spot.lane * width; i < whole; i += across * width) many(first + i, i);
+    ABAWKIT_UNROLL
+    for (int turn = 0; turn < turns; ++turn) {
+      const int i = (spot.lane + turn * across) * width;
+      if (i < whole) many(first + i, i);
+    }
     ABAWKIT_LOOP
     for (int i = whole + spot.lane; i < count; i += across) one(first + i, i);
   }

@@ -12,13 +12,13 @@ namespace {
 
 using cuda::Order;
 
-Implementation host(Order order, bool general) {
+Implementation host(Order order, bool general, int processors = 4, int shared_memory = 227 * 1024) {
   Implementation it;
   it.inference_workspace = [=](const Sizes& s, Type type) { return cuda::inference_bytes(s, type, general); };
   it.forward_workspace = [](const Sizes& s, Type type) { return cuda::forward_bytes(s, type); };
   it.backward_workspace = [=](const Sizes& s, Type type) { return cuda::backward_bytes(s, type, general); };
   it.inference = [=](const Inference& call) {
-    cuda::HostLauncher launcher(order);
+    cuda::HostLauncher launcher(order, processors, shared_memory);
     cuda::run_inference(call, launcher, general);
   };
   it.forward = [=](const Forward& call) {
@@ -51,6 +51,23 @@ void test(const std::string& name, const Case& config, bool orders = true, bool 
         std::printf("%s: %s: differs with the order of threads\n", name.c_str(), what.c_str());
       }
   }
+}
+
+// An image's results in evaluation have the same bits however many images a block takes, which the number of processors
+// decides, and however much of the features shared memory holds.
+void test_devices(const std::string& name, Case config) {
+  const Inputs in = make_inputs(config);
+  const Outputs outputs = run(config, in, host(Order::ascending, false, 1 << 20));
+  for (const int processors : {1, 4, 8, 1 << 20})
+    for (const int kibibytes : {99, 163, 227}) {
+      const Outputs other = run(config, in, host(Order::shuffled, false, processors, kibibytes * 1024));
+      ++comparisons;
+      for (const std::string what : {"inference embedding", "inference rows", "inference columns"})
+        if (other.at(what) != outputs.at(what)) {
+          ++failures;
+          std::printf("%s: %s: differs with the device\n", name.c_str(), what.c_str());
+        }
+    }
 }
 
 const char* name_of(Type type) {
@@ -112,6 +129,14 @@ int main() {
   test_sizes("wide", {3, 2, 3, 300, 2, 18}, false);
   test_special("7x7", {5, 24, 7, 7, 2, 16});
   test_special("3x4", {5, 6, 3, 4, 3, 8});
+  for (const Type type : {Type::float32, Type::bfloat16, Type::float16})
+    for (const bool channels_last : {false, true}) {
+      Case config;
+      config.sizes = {17, channels_last ? 264 : 267, 7, 7, 2, 16};
+      config.type = type;
+      config.channels_last = channels_last;
+      test_devices(std::string("devices ") + name_of(type), config);
+    }
   Case large;
   large.sizes = {3, 512, 7, 7, 2, 16};
   test("512x7x7", large);
