@@ -49,7 +49,7 @@ struct Fused {
     int chunks, buffers;
   };
   struct Thread {
-    A products[images][m_tiles][Fragment::c_count];
+    A products[images][m_tiles][Fragment::c_count] = {};
     RightMatrix<Split> squeezed[images][steps];
   };
 
@@ -80,11 +80,6 @@ struct Fused {
   }
   // A warp has one head and every fourth 16 channels, of all images.
   ABAWKIT_DEVICE static void phase(Phase<2>, const Arguments& a, const Where& at, Thread& thread) {
-    if (at.round == 0) {
-      ABAWKIT_UNROLL
-      for (int i = 0; i < images * m_tiles * Fragment::c_count; ++i)
-        thread.products[i / Fragment::c_count / m_tiles][i / Fragment::c_count % m_tiles][i % Fragment::c_count] = A(0);
-    }
     const int lane = at.thread % 32, head = at.thread / 32 / parts, part = at.thread / 32 % parts;
     ABAWKIT_LOOP
     for (int tile = part; tile < across / 16; tile += parts) {
@@ -94,8 +89,8 @@ struct Fused {
       RightMatrix<Split> right[steps][m_tiles];
       ABAWKIT_UNROLL
       for (int i = 0; i < steps * m_tiles; ++i)
-        right[i / m_tiles][i % m_tiles].load(lane, [&](int inner, int column) {
-          return weights[(i / m_tiles * Fragment::inner + inner) * M + i % m_tiles * Fragment::columns + column];
+        right[i / m_tiles][i % m_tiles].load(lane, [&](std::int64_t inner, std::int64_t column) {
+          return weights[i / m_tiles * Fragment::inner * M + i % m_tiles * Fragment::columns + inner * M + column];
         });
       ABAWKIT_UNROLL
       for (int image = 0; image < images; ++image) {
@@ -103,7 +98,7 @@ struct Fused {
         ABAWKIT_UNROLL
         for (int step = 0; step < steps; ++step) {
           LeftMatrix<Split> left;
-          left.load(lane, [&](int row, int inner) {
+          left.load(lane, [&](std::int64_t row, std::int64_t inner) {
             return row < P ? from[row * stride + step * Fragment::inner + inner] : A(0);
           });
           ABAWKIT_UNROLL
@@ -119,7 +114,7 @@ struct Fused {
     ABAWKIT_UNROLL
     for (int i = 0; i < images * m_tiles * Fragment::c_count; ++i) {
       const int c = i % Fragment::c_count, m = i / Fragment::c_count % m_tiles, image = i / Fragment::c_count / m_tiles;
-      const int row = Fragment::c_row(lane, c), column = m * Fragment::columns + Fragment::c_column(lane, c);
+      const std::int64_t row = Fragment::c_row(lane, c), column = m * Fragment::columns + Fragment::c_column(lane, c);
       if (row < P) to[image * outputs + row * M + column] = thread.products[image][m][c];
     }
   }
@@ -139,7 +134,7 @@ struct Fused {
     const A* const from = sums_of(at) + at.thread / 32 % (K * 2) * H * M;
     ABAWKIT_UNROLL
     for (int i = 0; i < images * steps; ++i)
-      thread.squeezed[i / steps][i % steps].load(at.thread % 32, [&](int inner, int column) {
+      thread.squeezed[i / steps][i % steps].load(at.thread % 32, [&](std::int64_t inner, std::int64_t column) {
         return column < H ? from[i / steps * outputs + column * M + i % steps * Fragment::inner + inner] : A(0);
       });
   }
@@ -158,7 +153,9 @@ struct Fused {
       LeftMatrix<Split> left[steps];
       ABAWKIT_UNROLL
       for (int step = 0; step < steps; ++step)
-        left[step].load(lane, [&](int row, int inner) { return weights[(step * Fragment::inner + inner) * 16 + row]; });
+        left[step].load(lane, [&](std::int64_t row, std::int64_t inner) {
+          return weights[step * Fragment::inner * 16 + inner * 16 + row];
+        });
       ABAWKIT_UNROLL
       for (int image = 0; image < images; ++image) {
         A gates[Fragment::c_count] = {};
@@ -194,10 +191,11 @@ struct Fused {
     const Spot here = spot(a, at, a.chunks - 1 - static_cast<int>(at.round));
     if (!a.rows || !here.has_image) return;
     const int channels = static_cast<int>(smaller(across, a.size.channels - here.first_channel));
-    for (int i = 0; i < K * 2; ++i) {
-      const std::int64_t vector = (here.image * K + i / 2) * a.size.channels + here.first_channel;
-      copy_gates<across, H>(sums_of(at) + (here.slot * K * P + i * H) * stride, 1, stride,
-                            (i % 2 ? a.columns : a.rows) + vector * H, here.lane, channels);
+    ABAWKIT_LOOP
+    for (int vector = 0; vector < K * 2; ++vector) {
+      const std::int64_t first = (here.image * K + vector / 2) * a.size.channels + here.first_channel;
+      copy_gates<across, H>(sums_of(at) + (here.slot * K * P + vector * H) * stride, 1, stride,
+                            (vector % 2 ? a.columns : a.rows) + first * H, here.lane, channels);
     }
   }
 
@@ -207,7 +205,7 @@ struct Fused {
 
   ABAWKIT_DEVICE static A* sums_of(const Where& at) { return reinterpret_cast<A*>(at.shared); }
   ABAWKIT_DEVICE static T* chunk_of(const Arguments& a, const Where& at, int chunk) {
-    return reinterpret_cast<T*>(at.shared + sums_bytes) + smaller(chunk, a.buffers - 1) * chunk_entries;
+    return reinterpret_cast<T*>(at.shared + sums_bytes) + (chunk < a.buffers ? chunk : a.buffers - 1) * chunk_entries;
   }
   ABAWKIT_DEVICE static Spot spot(const Arguments& a, const Where& at, int chunk) {
     Spot here;
@@ -227,8 +225,8 @@ struct Fused {
     if (!here.has_image) return;
     T* const to = chunk_of(a, at, chunk) + here.slot * across * area;
     each_entry<across>(
-        a.features, a.size, here, [&](std::int64_t from, int i) { to[i] = a.features.data[from]; },
-        [&](std::int64_t from, int i) { start_copy(a.features.data + from, to + i); });
+        a.features, a.size, here, [&](std::int64_t from, std::int64_t i) { to[i] = a.features.data[from]; },
+        [&](std::int64_t from, std::int64_t i) { start_copy(a.features.data + from, to + i); });
   }
   // Calls body(features of the thread's channel). The two layouts are two instances, so that addresses are constants.
   template <class Body>

@@ -17,14 +17,17 @@ namespace abawkit::cuda {
 //   C: row groupID for c0, c1, groupID + 8 for c2, c3; column threadID_in_group * 2 + (i & 1)
 // "Matrix Fragments for mma.m16n8k16" for .bf16 has the same with two neighbouring inner numbers in each register of A
 // and B: here the two parts of one number, so that 16 inner numbers are 8.
+//
+// In 64 bits, so that what a lane adds to an address is computed once and the rest is part of the instruction.
 struct Fragment {
   static constexpr int lanes = 32, rows = 16, inner = 8, columns = 8, a_count = 4, b_count = 2, c_count = 4;
-  ABAWKIT_DEVICE static constexpr int a_row(int lane, int i) { return lane / 4 + i % 2 * 8; }
-  ABAWKIT_DEVICE static constexpr int a_inner(int lane, int i) { return lane % 4 + i / 2 * 4; }
-  ABAWKIT_DEVICE static constexpr int b_inner(int lane, int i) { return lane % 4 + i * 4; }
-  ABAWKIT_DEVICE static constexpr int b_column(int lane) { return lane / 4; }
-  ABAWKIT_DEVICE static constexpr int c_row(int lane, int i) { return lane / 4 + i / 2 * 8; }
-  ABAWKIT_DEVICE static constexpr int c_column(int lane, int i) { return lane % 4 * 2 + i % 2; }
+  using Index = std::int64_t;
+  ABAWKIT_DEVICE static constexpr Index a_row(Index lane, int i) { return lane / 4 + i % 2 * 8; }
+  ABAWKIT_DEVICE static constexpr Index a_inner(Index lane, int i) { return lane % 4 + i / 2 * 4; }
+  ABAWKIT_DEVICE static constexpr Index b_inner(Index lane, int i) { return lane % 4 + i * 4; }
+  ABAWKIT_DEVICE static constexpr Index b_column(Index lane) { return lane / 4; }
+  ABAWKIT_DEVICE static constexpr Index c_row(Index lane, int i) { return lane / 4 + i / 2 * 8; }
+  ABAWKIT_DEVICE static constexpr Index c_column(Index lane, int i) { return lane % 4 * 2 + i % 2; }
 };
 
 struct Words {

@@ -129,26 +129,38 @@ ABAWKIT_DEVICE void each_entry(const View<T>& view, const Size& size, const Spot
   if (view.channels_last) {
     const std::int64_t first = spot.image * area * size.channels + spot.first_channel;
     if (is_aligned(view.data) && size.channels % width == 0) {
+      static_assert(across % width == 0, "a thread's vectors are of the same channels");
+      const std::int64_t own = spot.lane / (across / width), c = spot.lane % (across / width) * width;
+      if (c >= channels) return;
+      std::int64_t from = first + own * size.channels + c;
       ABAWKIT_UNROLL
-      for (int turn = 0; turn < turns; ++turn) {
-        const int v = spot.lane + turn * across, i = v / (across / width), c = v % (across / width) * width;
-        if (i < area && c < channels) many(first + static_cast<std::int64_t>(i) * size.channels + c, i * across + c);
-      }
+      for (int turn = 0; turn < turns; ++turn, from += width * size.channels)
+        if (own + turn * width < area) many(from, own * across + c + turn * width * across);
     } else if (spot.lane < channels) {
       ABAWKIT_LOOP
-      for (int i = 0; i < area; ++i)
-        one(first + static_cast<std::int64_t>(i) * size.channels + spot.lane, i * across + spot.lane);
+      for (int entry = 0; entry < area; ++entry)
+        one(first + static_cast<std::int64_t>(entry) * size.channels + spot.lane, entry * across + spot.lane);
     }
   } else {
     const std::int64_t first = (spot.image * size.channels + spot.first_channel) * area;
-    const int count = channels * area, whole = is_aligned(view.data + first) ? count / width * width : 0;
-    ABAWKIT_UNROLL
-    for (int turn = 0; turn < turns; ++turn) {
-      const int i = (spot.lane + turn * across) * width;
-      if (i < whole) many(first + i, i);
+    const int count = channels * area;
+    const bool aligned = is_aligned(view.data + first);
+    const std::int64_t own = spot.lane * width;
+    int done = 0;
+    if (aligned && channels == across) {
+      ABAWKIT_UNROLL
+      for (int turn = 0; turn < turns; ++turn)
+        if ((turn + 1) * width <= area || spot.lane < (area - turn * width) * across / width)
+          many(first + own + turn * across * width, own + turn * across * width);
+      return;
+    }
+    if (aligned) {
+      ABAWKIT_LOOP
+      for (int part = spot.lane * width; part + width <= count; part += across * width) many(first + part, part);
+      done = count / width * width;
     }
     ABAWKIT_LOOP
-    for (int i = whole + spot.lane; i < count; i += across) one(first + i, i);
+    for (int rest = done + spot.lane; rest < count; rest += across) one(first + rest, rest);
   }
 }
 
@@ -158,8 +170,8 @@ ABAWKIT_DEVICE void stage(const View<const T>& view, const Size& size, const Spo
     if (!spot.has_image) return;
     Compute<T>* const to = shared + spot.slot * across * Size::area();
     each_entry<across>(
-        view, size, spot, [&](std::int64_t from, int i) { to[i] = widen(view.data[from]); },
-        [&](std::int64_t from, int i) { widen_vector(view.data + from, to + i); });
+        view, size, spot, [&](std::int64_t from, std::int64_t i) { to[i] = widen(view.data[from]); },
+        [&](std::int64_t from, std::int64_t i) { widen_vector(view.data + from, to + i); });
   }
 }
 
@@ -169,8 +181,8 @@ ABAWKIT_DEVICE void unstage(const View<T>& view, const Size& size, const Spot& s
     if (!spot.has_image) return;
     const Compute<T>* const from = shared + spot.slot * across * Size::area();
     each_entry<across>(
-        view, size, spot, [&](std::int64_t to, int i) { view.data[to] = narrow<T>(from[i]); },
-        [&](std::int64_t to, int i) { narrow_vector(from + i, view.data + to); });
+        view, size, spot, [&](std::int64_t to, std::int64_t i) { view.data[to] = narrow<T>(from[i]); },
+        [&](std::int64_t to, std::int64_t i) { narrow_vector(from + i, view.data + to); });
   }
 }
 
