@@ -1,9 +1,5 @@
 """The compiled operators are loaded where they fit; where they don't, the reason is said, and what builds them anew."""
 
-import os
-import re
-import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,17 +10,13 @@ import pytest
 import torch
 
 import abawkit
-from abawkit import doctor
 from abawkit.errors import OpUnavailableError, OpWarning
 from abawkit.ops import binary, dual_direction_attention, native
 from abawkit.ops.base import Call
-from abawkit.ops.binary import LEAST_TORCH
 from abawkit.ops.examples import Inputs
 from abawkit.ops.native import Native
 from abawkit.ops.parameters import Sizes
 from abawkit.ops.registry import select
-
-ROOT = Path(__file__).parents[2]
 
 FACTS = {
     "abawkit": abawkit.__version__,
@@ -178,89 +170,6 @@ def test_kernels_that_cannot_start_say_which_versions_meet_and_what_to_do(
     assert binary.describe_cuda_failure("no luck", driver, runtime, torch_cuda) == (
         f"its CUDA kernels can't be started: no luck ({versions}); {remedy}{binary.REBUILD}"
     )
-
-
-# --- the stream of a CUDA build of torch, which is here played by a library of that name
-
-
-STREAM = """
-#include <stdint.h>
-int32_t aoti_torch_get_current_cuda_stream(int32_t device, void** stream) { *stream = (void*)0x1234; return device; }
-"""
-
-ASK_WITH_LIBRARY = """
-import ctypes, sys
-if len(sys.argv) > 1:
-    ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_LOCAL)  # as torch loads its own: no name of it is found by others
-from abawkit.ops import binary
-assert not binary.load()
-print(binary.probe_gpu(0))
-"""
-
-
-@pytest.fixture
-def with_cuda_kernels() -> None:
-    if binary.load() or not binary.build_facts()["cuda"]:
-        pytest.skip("no CUDA kernels were built here")
-    if torch.version.cuda:
-        pytest.skip("this torch has the library that is played here")
-
-
-def ask(*arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", ASK_WITH_LIBRARY, *arguments], capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
-def test_a_torch_for_cpus_is_named_as_the_reason(with_cuda_kernels: None) -> None:
-    reason = (
-        "its CUDA kernels can't be started: this torch is a build for CPUs (driver: unknown, torch: a build for CPUs"
-    )
-    assert ask().startswith(reason)
-
-
-def test_the_stream_is_found_in_a_library_that_keeps_its_names_to_itself(
-    with_cuda_kernels: None, tmp_path: Path
-) -> None:
-    """With a weak symbol in place of a look-up no kernel could run on any GPU."""
-    source, library = tmp_path / "stream.c", tmp_path / "libtorch_cuda.so"
-    source.write_text(STREAM)
-    compiler = shutil.which("cc") or pytest.skip("no C compiler")
-    subprocess.run([compiler, "-shared", "-fPIC", "-Wl,-soname,libtorch_cuda.so", source, "-o", library], check=True)
-    answer = ask(str(library))
-    # It went on to the next thing, which this torch can't do: to make the device current.
-    assert answer.startswith("its CUDA kernels can't be started: ")
-    assert "a build for CPUs (driver" not in answer
-
-
-# --- the oldest torch that is promised
-
-
-FLOOR = ROOT / "build" / f"torch-{LEAST_TORCH[0]}.{LEAST_TORCH[1]}" / "torch" / "include"
-
-
-@pytest.mark.parametrize("cuda", [False, True], ids=["CPU", "CUDA"])
-def test_the_binding_compiles_against_the_oldest_torch_that_is_promised(cuda: bool) -> None:
-    if not FLOOR.is_dir():
-        missing = f"{FLOOR.relative_to(ROOT)} is missing; `make floor-headers` fetches it"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    compiler = shutil.which(os.environ.get("CXX", "c++")) or pytest.skip("no C++ compiler")
-    with (ROOT / "CMakeLists.txt").open() as file:
-        target = re.search(r"TORCH_TARGET_VERSION=(0x[0-9a-f]+)", file.read())
-    assert target
-    assert int(target[1], 16) >> 48 == LEAST_TORCH[0] << 8 | LEAST_TORCH[1]
-    command = [compiler, "-std=c++20", "-fsyntax-only", f"-DTORCH_TARGET_VERSION={target[1]}", "-isystem", str(FLOOR)]
-    command += ["-DABAWKIT_WITH_CUDA"] if cuda else []
-    kernels, binding = ROOT / "csrc" / "kernels", ROOT / "csrc" / "binding" / "operators.cpp"
-    result = subprocess.run([*command, "-I", kernels, binding], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-
-
-def test_the_oldest_torch_is_the_same_wherever_it_is_promised() -> None:
-    promise = f"torch>={LEAST_TORCH[0]}.{LEAST_TORCH[1]}"
-    assert f'"{promise}"' in (ROOT / "pyproject.toml").read_text()
-    assert doctor.LEAST_TORCH == LEAST_TORCH
-    assert f"LEAST_TORCH = {LEAST_TORCH}" in (ROOT / "setup.py").read_text()
 
 
 # --- loading
