@@ -18,7 +18,7 @@ from benchmarks.gpu.frames import write_set
 from benchmarks.gpu.report import count_tests, format_summary, make_wanted, summarise
 from benchmarks.gpu.runner import LEFT_OUT, Ran, Step, run_steps
 from benchmarks.gpu.sanitize import KERNELS
-from benchmarks.gpu.steps import TOOLS, make_steps
+from benchmarks.gpu.steps import TESTS, TOOLS, make_steps
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,7 +161,13 @@ def test_the_steps_are_the_same_on_a_gpu_and_in_a_dry_run(tmp_path: Path, dry: b
 def test_a_promised_gpu_must_be_there(tmp_path: Path) -> None:
     steps = {one.name: one for one in make_steps("python", tmp_path, tmp_path, dry=False, workers=2)}
     assert steps["tests"].environment["ABAWKIT_REQUIRE_GPU"] == "1"
-    assert all((ROOT / name).is_dir() for name in steps["tests"].command if name.startswith("tests/"))
+
+
+def test_every_test_for_gpus_is_run() -> None:
+    marked = [path.relative_to(ROOT) for path in ROOT.glob("tests/**/*.py") if "mark.gpu" in path.read_text()]
+    missed = [str(path) for path in marked if not any(path.is_relative_to(folder) for folder in TESTS)]
+    assert [path for path in missed if path != "tests/benchmarks/test_gpu_check.py"] == []
+    assert all((ROOT / folder).is_dir() for folder in TESTS)
 
 
 def test_the_sanitizers_watch_every_kernel_of_ours() -> None:

@@ -56,7 +56,7 @@ def errors(found: dict[str, Tensor], exact: dict[str, Tensor]) -> dict[str, floa
     gradients = max(t.norm().item() for key, t in exact.items() if key.startswith("gradient of "))
 
     def scale(key: str) -> float:
-        return max(exact[key].norm().item(), gradients / 100 if key.startswith("gradient of ") else 1e-30)
+        return float(max(exact[key].norm().item(), gradients / 100 if key.startswith("gradient of ") else 1e-30))
 
     return {key: (found[key] - t).norm().item() / scale(key) for key, t in exact.items()}
 

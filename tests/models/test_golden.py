@@ -14,6 +14,8 @@ from abawkit.models.published import ImportedWeights, import_published
 from abawkit.models.published_keys import sources
 from abawkit.ops import attention_mse, use
 
+pytestmark = pytest.mark.usefixtures("plain_float32")
+by_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 by_implementation = pytest.mark.parametrize("implementation", ["reference", "native"])
 
 
@@ -24,7 +26,7 @@ def assert_reproduces(found: Tensor, expected: Tensor, dtype: torch.dtype, name:
     large terms and keeps their rounding error, so relative to itself it has no bound in any correct implementation.
     """
     assert found.shape == expected.shape, name
-    error = (found.detach().double() - expected.double()).abs()
+    error = (found.detach().cpu().double() - expected.double()).abs()
     if dtype == torch.float64:
         worst, tolerance = (error / expected.double().abs()).max().item(), 1e-6
     else:
@@ -48,6 +50,7 @@ def images() -> Tensor:
     return torch.from_numpy(np.random.default_rng(7).normal(0, 1, (4, 3, 112, 112)).astype(np.float32))
 
 
+@by_device
 @by_implementation
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -59,13 +62,14 @@ def test_evaluation_reproduces_the_published_network(
     dtype: torch.dtype,
     layout: torch.memory_format,
     implementation: str,
+    device: str,
 ) -> None:
-    ddamfn = network(imported, dtype)
+    ddamfn = network(imported, dtype).to(device)
     ddamfn.to(memory_format=layout)  # type: ignore[call-overload]
-    features = ddamfn.features(images.to(dtype).contiguous(memory_format=layout))
+    features = ddamfn.features(images.to(device, dtype).contiguous(memory_format=layout))
     with use(implementation):
         embedding, gates = ddamfn.attention(features)
-    weight, bias = (imported.classifier[name].to(dtype) for name in ("weight", "bias"))
+    weight, bias = (imported.classifier[name].to(device, dtype) for name in ("weight", "bias"))
     found = {
         "eval.features": features,
         "eval.attention": gates.maps(),
@@ -88,16 +92,22 @@ def published_names(values: dict[str, Tensor], prefix: str) -> dict[str, Tensor]
     return renamed
 
 
+@by_device
 @by_implementation
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_reproduces_the_published_attention_block(
-    imported: ImportedWeights, images: Tensor, golden: dict[str, Tensor], dtype: torch.dtype, implementation: str
+    imported: ImportedWeights,
+    images: Tensor,
+    golden: dict[str, Tensor],
+    dtype: torch.dtype,
+    implementation: str,
+    device: str,
 ) -> None:
     with torch.no_grad():
-        features = network(imported, torch.float64).features(images.double()).to(dtype)
-    block = network(imported, dtype).attention.train()
+        features = network(imported, torch.float64).features(images.double()).to(device, dtype)
+    block = network(imported, dtype).attention.train().to(device)
     features.requires_grad_()
-    direction = torch.from_numpy(np.random.default_rng(11).normal(0, 1, (4, 512))).to(dtype)
+    direction = torch.from_numpy(np.random.default_rng(11).normal(0, 1, (4, 512))).to(device, dtype)
 
     with use(implementation):
         embedding, gates = block(features)
