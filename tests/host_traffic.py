@@ -9,6 +9,9 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+_WITHOUT_META = ("aten::_fused_adam_", "aten::_fused_adamw_")
+"""Operations that change their arguments in place, and that torch can't run without values."""
+
 
 class HostTraffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the operations within its block.
@@ -40,8 +43,8 @@ class HostTraffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Calls the operation and counts it."""
         del types
-        result = func(*args, **(kwargs or {}))
         name = func._schema.name
+        result = None if name in _WITHOUT_META else func(*args, **(kwargs or {}))
         given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor) and (t.ndim or not t.is_cpu)]
         came = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         devices = {t.device.type for t in (*given, *came)}

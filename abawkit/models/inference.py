@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from abawkit.errors import ConfigError
 from abawkit.frames.augment import normalise
-from abawkit.models.network import DDAMFN, Outputs
+from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
 from abawkit.models.precision import exact_float32
+from abawkit.models.transfer import Download, stage, upload
 from abawkit.tables import Array
 
 BATCH = 256
@@ -72,14 +73,15 @@ def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities
     network.eval()
     with exact_float32():
         parts = [_probabilities(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
-    if not parts:
-        return Probabilities(*(np.zeros((0, width), np.float32) for width in (2, 8, 12)))
-    return Probabilities(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    columns = [part.wait().numpy() for part in parts] or [np.zeros((0, sum(OUTPUTS.values())), np.float32)]
+    va, expression, au = np.split(np.concatenate(columns), np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
+    return Probabilities(*(np.ascontiguousarray(column) for column in (va, expression, au)))
 
 
-def _probabilities(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities:
-    images = normalise(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
+def _probabilities(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
+    """The columns of all tasks side by side, (N, 22) float32."""
+    images = normalise(upload(stage(torch.from_numpy(np.ascontiguousarray(pixels)), device), device))
     images = images.to(next(network.parameters()).dtype)
     outputs: Outputs = network(model_input(images), gates=False)
     columns = (outputs.va, outputs.expression.float().softmax(dim=1), outputs.au.float().sigmoid())
-    return Probabilities(*(column.float().cpu().numpy() for column in columns))
+    return Download(torch.cat([column.float() for column in columns], dim=1))

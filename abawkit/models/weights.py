@@ -15,6 +15,7 @@ from abawkit.errors import ConfigError, DataError, printable
 from abawkit.files import sha256, write_bytes
 from abawkit.models.config import NetworkConfig
 from abawkit.models.network import DDAMFN, HEADS
+from abawkit.models.transfer import to_host
 
 FORMAT: Final = "abawkit.network.1"
 
@@ -151,8 +152,9 @@ def save_weights(
     Raises:
         DataError: If `state` is not the network's; see `check_state`.
     """
+    state = to_host(state)
     check_state(config, state, str(path), heads_optional=True)
-    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    tensors = {key: value.contiguous() for key, value in state.items()}
     header = {"format": FORMAT, "network": config.to_dict(), "metadata": dict(metadata or {})}
     header["digest"] = _file_digest(tensors, header)
     # One entry, as safetensors writes several in random order.

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from abawkit.frames.augment import Variation, plan_variation
 from abawkit.frames.decode import FRAME_SIZE
+from abawkit.models.transfer import stage
 from abawkit.tables import Array
 from abawkit.training.data import FramedRows
 from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
-from abawkit.training.transfer import stage
 
 _TARGETS = ((2,), (), (12,), (), (), ())
 """Shape of a row in each part of `Targets`."""

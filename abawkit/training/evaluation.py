@@ -47,8 +47,11 @@ def predict_rows(
     for start in range(0, len(rows), CHUNK * processes.count):
         block = np.arange(start, min(start + CHUNK * processes.count, len(rows)))
         own = infer(network, rows.pixels(processes.part(block)), device)
-        joined = torch.from_numpy(np.hstack(own)).to(device)
-        parts.append(processes.gathered(joined, processes.sizes(len(block))).cpu().numpy())
+        joined = np.hstack(own)
+        if processes.count > 1:
+            mine = torch.from_numpy(joined).to(device)
+            joined = processes.gathered(mine, processes.sizes(len(block))).cpu().numpy()
+        parts.append(joined)
         if between:
             between()
     answers = np.concatenate(parts)

@@ -13,19 +13,19 @@ from torch.nn.parallel import DistributedDataParallel
 from abawkit.errors import ConfigError
 from abawkit.frames.augment import apply_variation
 from abawkit.models.network import DDAMFN
+from abawkit.models.transfer import upload
 from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
 from abawkit.tables import Array
 from abawkit.training.balance import au_weights, expression_weights
 from abawkit.training.batches import HostBatch, collect, unpack
 from abawkit.training.checkpoint import STATE, Checkpoint
 from abawkit.training.data import FramedRows
-from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer
+from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.processes import Processes
 from abawkit.training.recipe import Recipe, Schedule, Stage
-from abawkit.training.state import load_optimizer
+from abawkit.training.state import load_optimizer, optimizer_state
 from abawkit.training.step import Objective, StepLosses, TrainingStep
 from abawkit.training.synchronised import SynchronisedBatchNorm
-from abawkit.training.transfer import upload
 
 NETWORK: Final = "network.safetensors"
 AVERAGE: Final = "average.safetensors"
@@ -64,6 +64,8 @@ class Learner:
         network: Trained in place.
         average: Moving average of its weights, or None.
         validated: The network to validate and keep: one with the averaged weights, or the network itself.
+        unread: Steps that may be begun before the losses of the first of them are read: one on a GPU, which would
+            else wait for the host after each step.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Learner:
     ) -> None:
         self.recipe, self.network, self.rows, self.device = recipe, network, rows, device
         self.bfloat16, self.processes = bfloat16, processes
+        self.unread = 0 if device.type == "cpu" else 1
         self.average = MovingAverage(network, recipe.ema) if recipe.ema else None
         self.validated = copy.deepcopy(network) if recipe.ema else network
         self.stage: StageState | None = None
@@ -168,8 +171,7 @@ class Learner:
         if self.stage is None:
             raise RuntimeError("begin_epoch comes first")
         optimizer, step = self.stage
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(optimizer, learning_rate)
         with enough_memory(f"a step of {len(batch.rows)} frames"), self._statistics():
             frames, numbers = upload(batch.frames, self.device), upload(batch.numbers, self.device)
             targets, variation = unpack(numbers, len(batch.rows), len(batch.part))
@@ -190,7 +192,7 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """What a checkpoint's ``state.pt`` holds of this; the weights lie beside it."""
         return {
-            "optimizer": self.stage.optimizer.state_dict() if self.stage else self.restored,
+            "optimizer": optimizer_state(self.stage.optimizer) if self.stage else self.restored,
             "average_steps": self.average.steps if self.average else 0,
         }
 

@@ -5,14 +5,16 @@ import math
 import shlex
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from abawkit.errors import DataError, StoppedError, printable
 from abawkit.files import sha256_of, write_bytes
 from abawkit.models.inference import BATCH
+from abawkit.models.transfer import to_host
 from abawkit.models.weights import save_weights, state_digest
 from abawkit.tables import Array
 from abawkit.training.batches import HostBatch
@@ -22,6 +24,7 @@ from abawkit.training.evaluation import brief, evaluate, figure
 from abawkit.training.learner import Learner, Scheduled, enough_memory
 from abawkit.training.progress import Progress, generators, set_generators
 from abawkit.training.record import BEST, LAST, METRICS
+from abawkit.training.step import StepLosses
 from abawkit.training.stopping import Stop
 
 BAD_STEPS: Final = 5
@@ -65,6 +68,24 @@ class Hooks(NamedTuple):
 
     on_step: Callable[[Moment], None] | None = None
     on_epoch: Callable[[dict[str, Any]], None] | None = None
+
+
+class _Taken(NamedTuple):
+    """A step whose losses have not been read."""
+
+    place: Place
+    rows: Array
+    learning_rate: float
+    losses: StepLosses
+
+
+@dataclass
+class _Clock:
+    """When the steps of an epoch began, the epoch's seconds before that, and the images since."""
+
+    began: float
+    before: float
+    seen: int = 0
 
 
 class Loop:
@@ -124,29 +145,46 @@ class Loop:
         """The rest of a pass over the training rows."""
         progress = self.progress
         epoch, start = progress.place
-        began, before, seen = time.monotonic(), progress.epoch_seconds, 0
+        clock = _Clock(time.monotonic(), progress.epoch_seconds)
+        taken: deque[_Taken] = deque()
 
         def read(batch: Array) -> HostBatch:
             return self.learner.collect(epoch, batch, self.processes.part(batch))
 
         for i, (_, batch) in enumerate(prefetched(read, batches, start), start):
             rate = scheduled.learning_rate(self.recipe.schedule, i, len(batches))
-            losses = self.learner.step(rate, batch).read()
-            rows = len(batches[i])
-            progress.place = Place(epoch, i + 1)
-            progress.steps, progress.done, seen = progress.steps + 1, progress.done + rows, seen + rows
-            progress.epoch_seconds = before + time.monotonic() - began
-            if math.isnan(losses["total"]):
-                progress.bad += 1
-                self.refuse_bad(batches[i])
-            else:
-                progress.bad, progress.counted = 0, progress.counted + rows
-                for key, value in losses.items():
-                    progress.sums[key] = progress.sums.get(key, 0.0) + value * rows
-                self.tell(scheduled, seen / max(time.monotonic() - began, 1e-9), rate, losses)
-            if progress.steps % self.recipe.checkpoints.every == 0 and i + 1 < len(batches):
+            taken.append(_Taken(Place(epoch, i + 1), batch.rows, rate, self.learner.step(rate, batch)))
+            more = i + 1 < len(batches)
+            due = more and (progress.steps + len(taken)) % self.recipe.checkpoints.every == 0
+            while len(taken) > (self.learner.unread if more and not due else 0):
+                self.count(scheduled, taken.popleft(), clock)
+            if due:
                 self.save()
-            self.end_if_asked()
+            if self.asked():
+                while taken:
+                    self.count(scheduled, taken.popleft(), clock)
+                self.end()
+
+    def count(self, scheduled: Scheduled, step: "_Taken", clock: "_Clock") -> None:
+        """Reads the losses of a step and takes them down; a checkpoint may follow when all steps are counted.
+
+        Raises:
+            DataError: If this was one step too many without a finite loss. A GPU may have begun another one by then,
+                which nothing is kept of.
+        """
+        losses, rows, progress = step.losses.read(), len(step.rows), self.progress
+        progress.place = step.place
+        progress.steps, progress.done, clock.seen = progress.steps + 1, progress.done + rows, clock.seen + rows
+        passed = time.monotonic() - clock.began
+        progress.epoch_seconds = clock.before + passed
+        if math.isnan(losses["total"]):
+            progress.bad += 1
+            self.refuse_bad(step.rows)
+            return
+        progress.bad, progress.counted = 0, progress.counted + rows
+        for key, value in losses.items():
+            progress.sums[key] = progress.sums.get(key, 0.0) + value * rows
+        self.tell(scheduled, clock.seen / max(passed, 1e-9), step.learning_rate, losses)
 
     def tell(self, scheduled: Scheduled, speed: float, learning_rate: float, losses: dict[str, float]) -> None:
         """Calls what wants to know of each step."""
@@ -197,7 +235,7 @@ class Loop:
     def keep(self, names: Sequence[str], reached: float) -> None:
         """Writes the weights that were validated."""
         network = self.learner.validated
-        state = network.state_dict()
+        state = to_host(network.state_dict())
         notes = {
             "tasks": ",".join(self.recipe.tasks),
             "epoch": str(self.progress.place.epoch),
@@ -208,10 +246,21 @@ class Loop:
             save_weights(self.out / name, network.config, state, notes)
             self.progress.digests[name] = state_digest(state)
 
+    def asked(self) -> bool:
+        """Whether a signal asked one of the processes to end the run."""
+        return self.processes.any(bool(self.stop.signal))
+
     def end_if_asked(self, *, save: bool = True) -> None:
         """Saves and ends the run, in all processes, if a signal asked one of them."""
-        if not self.processes.any(bool(self.stop.signal)):
-            return
+        if self.asked():
+            self.end(save=save)
+
+    def end(self, *, save: bool = True) -> NoReturn:
+        """Saves and ends the run.
+
+        Raises:
+            StoppedError: Always.
+        """
         if save:
             self.save()
         asked = f"stopped by {self.stop.name}" if self.stop.signal else "stopped, as another process was"

@@ -14,15 +14,31 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """An optimiser over parameters; those of one dimension (norms, biases, PReLU) are never decayed.
 
-    `sam` steps with AdamW, from the gradient that `ascend` led to.
+    `sam` steps with AdamW, from the gradient that `ascend` led to. On GPUs a step is a few launches, its learning rate
+    is a tensor there, and its attribute ``found_inf`` tells it, on the device, to do nothing.
     """
     parameters = list(parameters)
+    on_gpu = not parameters[0].is_cpu
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind([group for group in groups if group["params"]], lr=learning_rate)
+    chosen = [group for group in groups if group["params"]]
+    optimizer = kind(chosen, lr=learning_rate, fused=True if on_gpu else None)
+    if on_gpu:  # not above: to check a tensor there, torch would wait for it
+        for group in optimizer.param_groups:
+            group["lr"] = torch.full((), learning_rate, device=parameters[0].device)
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Sets the learning rate of the next step, without a copy where it is a tensor on a device."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate
 
 
 def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
@@ -56,17 +72,16 @@ def ascend(parameters: Iterable[nn.Parameter], rho: float) -> Callable[[], None]
 
     Source: Foret et al., https://arxiv.org/abs/2010.01412, algorithm 1 with p = 2.
     """
-    moved = [p for p in parameters if p.grad is not None]
-    before = [p.detach().clone() for p in moved]
+    moved: list[Tensor] = [p for p in parameters if p.grad is not None]
+    before = [torch.empty_like(p) for p in moved]
+    torch._foreach_copy_(before, moved)
     gradients = [p.grad for p in moved if p.grad is not None]
     scale = rho / (torch.nn.utils.get_total_norm(gradients) + 1e-12)
-    for parameter, gradient in zip(moved, gradients, strict=True):
-        parameter.add_(gradient * scale)
+    torch._foreach_add_(moved, list(torch._foreach_mul(gradients, scale)))
 
     @torch.no_grad()
     def back() -> None:
-        for parameter, value in zip(moved, before, strict=True):
-            parameter.copy_(value)
+        torch._foreach_copy_(moved, before)
 
     return back
 
@@ -87,11 +102,16 @@ class MovingAverage:
             decay: Share of the average that a step keeps, below 1.
         """
         self.decay = decay
-        self.steps = 0
         self._network = network.state_dict()
         averaged = {name: value for name, value in self._network.items() if value.is_floating_point()}
         self._values = list(averaged.values())
         self._averages = {name: value.clone() for name, value in averaged.items()}
+        self._steps = torch.zeros((), dtype=torch.float64, device=self._values[0].device)
+
+    @property
+    def steps(self) -> int:
+        """Steps that are averaged."""
+        return int(self._steps)
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -102,8 +122,23 @@ class MovingAverage:
     def update(self) -> None:
         """Takes in the network's present weights."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        self.steps += 1
+        self._steps += 1
         torch._foreach_lerp_(list(self._averages.values()), self._values, 1 - decay)
+
+    @torch.no_grad()
+    def update_if(self, counts: Tensor) -> None:
+        """As `update` where `counts` is true, else nothing; the host does not learn which.
+
+        Args:
+            counts: bool (), on the network's device.
+        """
+        decay = torch.clamp((1 + self._steps) / (10 + self._steps), max=self.decay)
+        share = torch.where(counts, 1 - decay, 0.0).to(self._values[0].dtype)
+        self._steps.add_(counts)
+        averages = list(self._averages.values())
+        differences = torch._foreach_sub(self._values, averages)
+        torch._foreach_mul_(differences, share)
+        torch._foreach_add_(averages, differences)
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor], steps: int) -> None:
@@ -115,4 +150,4 @@ class MovingAverage:
         """
         for name, average in self._averages.items():
             average.copy_(state[name])
-        self.steps = steps
+        self._steps.fill_(steps)

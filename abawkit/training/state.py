@@ -11,6 +11,7 @@ from torch import Tensor
 
 from abawkit.choices import Protocol
 from abawkit.errors import ConfigError, DataError, printable
+from abawkit.models.transfer import to_host
 from abawkit.training.checkpoint import STATE, Checkpoint
 from abawkit.training.recipe import parse_recipe
 from abawkit.training.record import BEST
@@ -159,6 +160,19 @@ def run_state(checkpoint: Checkpoint) -> dict[str, Any]:
     return state
 
 
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What a checkpoint keeps of an optimiser: its ``state_dict``, with everything on the host."""
+    kept = optimizer.state_dict()
+    groups: list[dict[str, Any]] = kept["param_groups"]
+    tensors = {(number, key): value for number, values in kept["state"].items() for key, value in values.items()}
+    rates = {("lr", k): group["lr"] for k, group in enumerate(groups) if isinstance(group["lr"], Tensor)}
+    on_host = to_host({**tensors, **rates})
+    return {
+        "state": {number: {key: on_host[number, key] for key in values} for number, values in kept["state"].items()},
+        "param_groups": [{**group, "lr": float(on_host.get(("lr", k), group["lr"]))} for k, group in enumerate(groups)],
+    }
+
+
 def load_optimizer(optimizer: torch.optim.Optimizer, kept: Mapping[str, Any] | None, source: str) -> None:
     """Takes up the numbers that an optimiser keeps for each parameter; its settings stay those of the recipe.
 
@@ -180,8 +194,15 @@ def load_optimizer(optimizer: torch.optim.Optimizer, kept: Mapping[str, Any] | N
                 f"{source}: optimizer: what it keeps for parameter {number} is not of this network; "
                 "continue from another checkpoint"
             )
-        state[number] = {key: value.clone() for key, value in values.items()}  # each in memory of its own
+        state[number] = {key: _laid_out(value, parameters[number]) for key, value in values.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """A copy in memory of its own, that lies in it as the parameter does: a checkpoint may come from another device."""
+    if value.shape != parameter.shape:
+        return value.clone()
+    return torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value)
 
 
 def _contradictions(checkpoint: Checkpoint, state: Mapping[str, Any]) -> Iterator[str]:

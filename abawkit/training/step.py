@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from abawkit.labels import Task
 from abawkit.models.inference import model_input
 from abawkit.models.network import OUTPUTS, Outputs
+from abawkit.models.transfer import Download
 from abawkit.ops import attention_mse
 from abawkit.training.losses import ATTENTION_LOSSES, Targets, au_loss, expression_loss, va_loss
 from abawkit.training.optimizers import MovingAverage, ascend
@@ -88,19 +90,26 @@ class StepLosses:
 
     Attributes:
         names: ``total``, and each loss that was computed.
-        values: Their values, (len(names),) float32 or float64.
+        values: Their values, (len(names),) float32 or float64, on the way to the host.
     """
 
     names: tuple[str, ...]
-    values: Tensor
+    values: Download
 
     def read(self) -> dict[str, float]:
-        """The losses by name; ``total`` is NaN where loss or gradient was not finite, and the step did not count."""
-        return dict(zip(self.names, self.values.tolist(), strict=True))
+        """The losses by name; ``total`` is NaN where loss or gradient was not finite, and the step did not count.
+
+        On a GPU this waits for the step, and not for what the device was given after it.
+        """
+        return dict(zip(self.names, self.values.wait().tolist(), strict=True))
 
 
 class TrainingStep:
-    """One step of a stage, with everything that its steps have in common."""
+    """One step of a stage, with everything that its steps have in common.
+
+    On a GPU a step depends on no value that the host would have to wait for: the device itself leaves out the update
+    where loss or gradient is not finite.
+    """
 
     def __init__(
         self,
@@ -127,6 +136,7 @@ class TrainingStep:
         self.bfloat16, self.average = bfloat16, average
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.statistics = RunningStatistics(network)
+        self.on_device = bool(optimizer.param_groups[0].get("fused"))
 
     def __call__(self, images: Tensor, targets: Targets) -> StepLosses:
         """Takes one step. Where loss or gradient is not finite, it changes neither weights nor running statistics.
@@ -146,8 +156,8 @@ class TrainingStep:
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         finite = torch.isfinite(norm) & torch.isfinite(total)
         values = torch.stack([torch.where(finite, total, torch.nan), *parts.values()])
-        self._update(norm, finite)
-        return StepLosses(("total", *parts), values)
+        (self._update_on_device if self.on_device else self._update)(norm, finite)
+        return StepLosses(("total", *parts), Download(values))
 
     def _backward(self, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         self.optimizer.zero_grad(set_to_none=True)
@@ -162,8 +172,20 @@ class TrainingStep:
         if not finite:
             self.statistics.put_back()
             return
-        if self.recipe.optimizer.clip:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.recipe.optimizer.clip, norm)
+        self._clip(norm)
         self.optimizer.step()
         if self.average:
             self.average.update()
+
+    def _update_on_device(self, norm: Tensor, finite: Tensor) -> None:
+        self._clip(norm)
+        optimizer: Any = self.optimizer
+        optimizer.found_inf = (~finite).float()
+        optimizer.step()
+        self.statistics.put_back_unless(finite)
+        if self.average:
+            self.average.update_if(finite)
+
+    def _clip(self, norm: Tensor) -> None:
+        if self.recipe.optimizer.clip:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.recipe.optimizer.clip, norm)

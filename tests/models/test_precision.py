@@ -17,6 +17,7 @@ from abawkit.models.precision import (
     repeatable,
     training_precision,
 )
+from abawkit.models.transfer import Download
 from abawkit.tables import Array
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -89,7 +90,7 @@ def test_a_network_answers_in_float32_without_tf32(monkeypatch: pytest.MonkeyPat
     seen: list[list[str]] = []
     original = inference._probabilities
 
-    def spied(network: DDAMFN, pixels: Array, device: torch.device) -> inference.Probabilities:
+    def spied(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
         seen.append(float32_settings())
         return original(network, pixels, device)
 

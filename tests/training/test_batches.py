@@ -10,10 +10,10 @@ from abawkit.curation.table import open_curated
 from abawkit.frames.augment import apply_variation, augment, normalise, plan_variation
 from abawkit.frames.augmentation import PUBLISHED
 from abawkit.labels import TASKS
+from abawkit.models.transfer import upload
 from abawkit.training.batches import collect, unpack
 from abawkit.training.data import training_rows
 from abawkit.training.recipe import Recipe
-from abawkit.training.transfer import Download, stage, upload
 from tests.host_traffic import HostTraffic
 
 CPU = torch.device("cpu")
@@ -48,10 +48,3 @@ def test_a_batch_goes_to_its_device_in_two_copies_and_is_taken_apart_there_witho
         apply_variation(frames, variation, PUBLISHED)
     assert traffic.counts() == {"aten::_to_copy": 2}
     assert {part.device.type for part in (*targets, *variation)} == {"meta"}
-
-
-def test_on_a_cpu_nothing_is_copied() -> None:
-    values = torch.arange(3.0)
-    assert stage(values, CPU) is values
-    assert upload(values, CPU) is values
-    assert Download(values).wait() is values

@@ -13,6 +13,7 @@ from abawkit.curation.table import open_curated
 from abawkit.errors import DataError
 from abawkit.files import sha256_of
 from abawkit.models.network import DDAMFN
+from abawkit.models.transfer import Download
 from abawkit.models.weights import Weights, load_weights, save_weights, state_digest
 from abawkit.scoring.score import Score
 from abawkit.training.data import evaluation_rows
@@ -113,7 +114,7 @@ def test_the_best_epoch_is_that_of_the_recipes_protocol_and_of_the_sum_of_its_ta
                 for name, (v, e, a) in parts.items()}  # fmt: skip
 
     monkeypatch.setattr("abawkit.training.loop.evaluate", scripted)
-    losses = StepLosses(("total",), torch.ones(1))
+    losses = StepLosses(("total",), Download(torch.ones(1)))
     monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", lambda *_: losses)
     trained = train(recipe(heads=NOTHING, all=Stage(epochs=4), **changes), Inputs(curated), tmp_path)
     assert trained.best_epoch == epoch
@@ -186,7 +187,7 @@ def test_losses_that_stay_bad_end_a_run_naming_frames_however_short_its_epochs(
 
     def bad(*_: object) -> StepLosses:
         seen.append(1)
-        return StepLosses(("total",), torch.tensor([torch.nan]))
+        return StepLosses(("total",), Download(torch.tensor([torch.nan])))
 
     monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", bad)
     with pytest.raises(DataError, match=r"not finite in 3 steps in a row, the last with \S+/\d+\.jpg"):

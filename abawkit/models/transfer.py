@@ -1,7 +1,12 @@
 """Copies between the host and a GPU that the host does not wait for; on CPUs there is nothing to copy."""
 
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
 import torch
 from torch import Tensor
+
+K = TypeVar("K", bound=Hashable)
 
 
 def stage(values: Tensor, device: torch.device) -> Tensor:
@@ -44,3 +49,25 @@ class Download:
         if self._event:
             self._event.synchronize()
         return self._values
+
+
+def to_host(tensors: Mapping[K, Tensor]) -> dict[K, Tensor]:
+    """Brings many tensors to the host in one copy for each type, so that it waits once and not for each tensor.
+
+    Args:
+        tensors: All on one device, of any types and shapes.
+
+    Returns:
+        The tensors themselves where they are on a CPU; else copies, contiguous, each in memory of its own.
+    """
+    found = {key: value.detach() for key, value in tensors.items()}
+    away = {key: value for key, value in found.items() if not value.is_cpu}
+    under_way = []
+    for dtype in dict.fromkeys(value.dtype for value in away.values()):
+        keys = [key for key, value in away.items() if value.dtype == dtype]
+        block = torch.cat([away[key].flatten() for key in keys])
+        under_way.append((keys, Download(block)))
+    for keys, download in under_way:
+        parts = torch.split(download.wait(), [away[key].numel() for key in keys])
+        found |= {key: part.view(away[key].shape).clone() for key, part in zip(keys, parts, strict=True)}
+    return found
