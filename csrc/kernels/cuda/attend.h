@@ -9,7 +9,8 @@ template <class Size, class T>
 struct Attend {
   using A = Compute<T>;
   static constexpr int before = 0, during = 3, after = 0, last = 0, most_threads = chunk * slots, least_blocks = 3;
-  static constexpr int shared_bytes = tile_bytes<Size, T>() + slots * squeezed_bytes<Size, A>();
+  static constexpr int buffer_bytes = tile_bytes<Size, T>() + slots * squeezed_bytes<Size, A>();
+  static constexpr int shared_bytes = 2 * buffer_bytes;
 
   struct Arguments {
     Size size;
@@ -27,9 +28,11 @@ struct Attend {
     return a.walk.steps(at.block, a.size.images);
   }
   ABAWKIT_DEVICE static void phase(Phase<0>, const Arguments& a, const Where& at, Thread&) {
-    const Spot spot = spot_of(a.walk, a.size, at, at.round);
-    stage(a.features, a.size, spot, tiles(at));
-    copy_squeezed(a.activated, a.size, spot, squeezed(at));
+    copy_ahead<Size>(at.round, rounds(a, at), [&](std::int64_t round, int buffer) {
+      const Spot spot = spot_of(a.walk, a.size, at, round);
+      stage(a.features, a.size, spot, tiles(at, buffer));
+      copy_squeezed<Size>(a.activated, spot, squeezed(at, buffer));
+    });
   }
   ABAWKIT_DEVICE static void phase(Phase<1>, const Arguments& a, const Where& at, Thread&) {
     const Spot spot = spot_of(a.walk, a.size, at, at.round);
@@ -38,14 +41,14 @@ struct Attend {
     const int count = a.size.heads() * a.size.positions();
     typename Size::template Local<A, Size::position_count> gates(a.gates + spot.image * count * C + spot.channel, C);
     make_gates(a.size, gate_weights_of(a.weights, a.size.squeezed(), C, spot.channel),
-               squeezed_of(a.activated, a.size, spot, squeezed(at)), gates);
-    with_tile(a.features, a.size, spot, tiles(at), [&](const auto& x) { pool(a, spot, gates, x); });
+               squeezed_of(a.activated, a.size, spot, squeezed(at, at.round % 2)), gates);
+    with_tile(a.features, a.size, spot, tiles(at, at.round % 2), [&](const auto& x) { pool(a, spot, gates, x); });
   }
   // Writes the gates in the order of memory.
   ABAWKIT_DEVICE static void phase(Phase<2>, const Arguments& a, const Where& at, Thread&) {
     const Spot spot = spot_of(a.walk, a.size, at, at.round);
     if (a.rows && spot.has_image)
-      emit_gates<chunk>(a.size, a.features.channels_last, tiles(at), spot, a.rows, a.columns);
+      emit_gates(a.size, a.features.channels_last, tiles(at, at.round % 2), spot, a.rows, a.columns);
   }
 
  private:
@@ -67,14 +70,18 @@ struct Attend {
     if (!a.rows) return;
     if constexpr (Size::fixed) {  // over the channel's own entries, which nobody else reads
       ABAWKIT_UNROLL
-      for (int i = 0; i < Size::position_count; ++i) x.base[i * x.stride] = gates[i];
+      for (int i = 0; i < Size::position_count; ++i) x.base[i * x.stride] = narrow<T>(gates[i]);
     } else {
       for (int i = 0; i < a.size.heads() * a.size.positions(); ++i)
         *gate_output(a, spot.image, i, spot.channel) = narrow<T>(gates[i]);
     }
   }
-  ABAWKIT_DEVICE static A* tiles(const Where& at) { return reinterpret_cast<A*>(at.shared); }
-  ABAWKIT_DEVICE static A* squeezed(const Where& at) { return reinterpret_cast<A*>(at.shared + tile_bytes<Size, T>()); }
+  ABAWKIT_DEVICE static T* tiles(const Where& at, std::int64_t buffer) {
+    return reinterpret_cast<T*>(at.shared + buffer * buffer_bytes);
+  }
+  ABAWKIT_DEVICE static A* squeezed(const Where& at, std::int64_t buffer) {
+    return reinterpret_cast<A*>(at.shared + buffer * buffer_bytes + tile_bytes<Size, T>());
+  }
   ABAWKIT_DEVICE static T* gate_output(const Arguments& a, std::int64_t image, int i, std::int64_t channel) {
     const int k = i / a.size.positions(), p = i % a.size.positions(), H = a.size.height(), W = a.size.width();
     const std::int64_t vector = (image * a.size.heads() + k) * a.size.channels + channel;

@@ -8,8 +8,9 @@ namespace abawkit::cuda {
 template <class Size, class T>
 struct AttendBackward {
   using A = Compute<T>;
-  static constexpr int before = 1, during = 2, after = 1, last = 0, most_threads = chunk * slots, least_blocks = 3;
-  static constexpr int shared_bytes = tile_bytes<Size, T>() + slots * squeezed_bytes<Size, A>();
+  static constexpr int before = 1, during = 2, after = 2, last = 0, most_threads = chunk * slots, least_blocks = 2;
+  static constexpr int buffer_bytes = tile_bytes<Size, T>() + slots * squeezed_bytes<Size, A>();
+  static constexpr int shared_bytes = 2 * buffer_bytes;
 
   struct Arguments {
     Size size;
@@ -21,7 +22,7 @@ struct AttendBackward {
     const T *grad_rows, *grad_columns;  // each may be null
     A* gates;                           // (N, K, H + W, C), for sizes that aren't fixed
     A* gradient;                        // (N, K, H + W, C)
-    A* pool_gradient;                   // (rows of the walk, H * W, C)
+    A* pool_gradient;  // (groups of the walk, H * W, C), for sizes that aren't fixed (its rows, H * W, C)
   };
   struct Thread {
     typename Size::template Local<A, Size::area_count> pool;
@@ -38,9 +39,11 @@ struct AttendBackward {
     for (int i = 0; i < a.size.area(); ++i) thread.pool[i] = A(0);
   }
   ABAWKIT_DEVICE static void phase(Phase<1>, const Arguments& a, const Where& at, Thread&) {
-    const Spot spot = spot_of(a.walk, a.size, at, at.round);
-    stage(a.features, a.size, spot, tiles(at));
-    copy_squeezed(a.activated, a.size, spot, squeezed(at));
+    copy_ahead<Size>(at.round, rounds(a, at), [&](std::int64_t round, int buffer) {
+      const Spot spot = spot_of(a.walk, a.size, at, round);
+      stage(a.features, a.size, spot, tiles(at, buffer));
+      copy_squeezed<Size>(a.activated, spot, squeezed(at, buffer));
+    });
   }
   ABAWKIT_DEVICE static void phase(Phase<2>, const Arguments& a, const Where& at, Thread& thread) {
     const Spot spot = spot_of(a.walk, a.size, at, at.round);
@@ -51,9 +54,10 @@ struct AttendBackward {
     const std::int64_t own = spot.image * K * P * C + spot.channel;
     Local gates(a.gates + own, C), gradient(a.gradient + own, C);
     make_gates(a.size, gate_weights_of(a.weights, a.size.squeezed(), C, spot.channel),
-               squeezed_of(a.activated, a.size, spot, squeezed(at)), gates);
+               squeezed_of(a.activated, a.size, spot, squeezed(at, at.round % 2)), gates);
     ABAWKIT_UNROLL
     for (int k = 0; k < K; ++k) {
+      keep_order();
       const std::int64_t vector = (spot.image * K + k) * C + spot.channel;
       ABAWKIT_UNROLL
       for (int h = 0; h < H; ++h) gradient[k * P + h] = a.grad_rows ? widen(a.grad_rows[vector * H + h]) : A(0);
@@ -61,8 +65,9 @@ struct AttendBackward {
       for (int w = 0; w < W; ++w)
         gradient[k * P + H + w] = a.grad_columns ? widen(a.grad_columns[vector * W + w]) : A(0);
     }
+    keep_order();
     const A pooled_gradient = a.pooled_gradient[spot.image * C + spot.channel];
-    with_tile(a.features, a.size, spot, tiles(at), [&](const auto& x) {
+    with_tile(a.features, a.size, spot, tiles(at, at.round % 2), [&](const auto& x) {
       ABAWKIT_UNROLL
       for (int h = 0; h < H; ++h) {
         keep_order();
@@ -83,15 +88,29 @@ struct AttendBackward {
     }
   }
   ABAWKIT_DEVICE static void phase(Phase<3>, const Arguments& a, const Where& at, Thread& thread) {
-    const Spot spot = spot_of(a.walk, a.size, at, 0);
-    if (spot.channel < a.size.channels) thread.pool.store(pool_gradient(a, spot), a.size.channels);
+    if constexpr (Size::fixed)
+      hand_over<Size::area_count>(spot_of(a.walk, a.size, at, 0), thread.pool, reinterpret_cast<A*>(at.shared));
+  }
+  ABAWKIT_DEVICE static void phase(Phase<4>, const Arguments& a, const Where& at, Thread& thread) {
+    if constexpr (Size::fixed) {
+      const Spot spot = spot_of(a.walk, a.size, at, 0);
+      if (spot.slot || spot.channel >= a.size.channels) return;
+      take_over<Size::area_count>(spot, thread.pool, reinterpret_cast<const A*>(at.shared));
+      thread.pool.store(pool_gradient(a, spot), a.size.channels);
+    }
   }
 
  private:
-  ABAWKIT_DEVICE static A* tiles(const Where& at) { return reinterpret_cast<A*>(at.shared); }
-  ABAWKIT_DEVICE static A* squeezed(const Where& at) { return reinterpret_cast<A*>(at.shared + tile_bytes<Size, T>()); }
+  static_assert(!Size::fixed || (slots - 1) * chunk * Size::area_count * static_cast<int>(sizeof(A)) <= shared_bytes,
+                "what slots hand over takes the tiles' space");
+  ABAWKIT_DEVICE static T* tiles(const Where& at, std::int64_t buffer) {
+    return reinterpret_cast<T*>(at.shared + buffer * buffer_bytes);
+  }
+  ABAWKIT_DEVICE static A* squeezed(const Where& at, std::int64_t buffer) {
+    return reinterpret_cast<A*>(at.shared + buffer * buffer_bytes + tile_bytes<Size, T>());
+  }
   ABAWKIT_DEVICE static A* pool_gradient(const Arguments& a, const Spot& spot) {
-    return a.pool_gradient + spot.row * a.size.area() * a.size.channels + spot.channel;
+    return a.pool_gradient + a.walk.template partial<Size>(spot) * a.size.area() * a.size.channels + spot.channel;
   }
   // The gradient of a maximum of maps. Of heads that tie, each takes half of what is left, from the last to the second;
   // the first takes the rest: what a chain of torch.maximum does.

@@ -14,12 +14,12 @@ struct BackwardMemory {
   A* gates;                               // where sizes aren't fixed
   A* gate_gradient;                       // (N, K, H + W, C)
   A* squeeze_gradient;                    // (N, K, H + W, M)
-  A *pool_rows, *row_rows, *column_rows;  // partial sums, one for each row of the walk
+  A *pool_rows, *row_rows, *column_rows;  // partial sums, as many as the walk has
   A *outer_rows, *bias_rows;              // partial sums of Outer
   A* activate_rows;                       // partial sums, one for each image
   A *activate_totals, *squeeze_sums, *products;
   BackwardMemory(Workspace& workspace, const Sizes& s, bool fixed) {
-    const std::int64_t kc = s.heads * s.channels, km = s.heads * s.squeezed, rows = Walk(s).rows();
+    const std::int64_t kc = s.heads * s.channels, km = s.heads * s.squeezed, rows = Walk(s).partials(fixed);
     outer_images = ceil_divide(s.images, most_groups);
     outer_groups = outer_images ? ceil_divide(s.images, outer_images) : 0;
     sums = workspace.take<A>(s.images * kc * s.positions());
@@ -112,7 +112,8 @@ void gates_backward(const Backward& b, const Weights<Compute<T>>& w, const Backw
     add.jobs[2 + d] = {memory.bias_rows + d * kc, groups, 2 * kc, kc, gradient(weight + 1), 1, kc};
   }
   add.jobs[4] = {memory.activate_rows, s.images, 6 * km, 6 * km, memory.activate_totals, 1, 6 * km};
-  add.jobs[5] = {memory.pool_rows, walk.rows(), C * s.area(), C * s.area(), gradient(pool_weight), s.area(), C};
+  add.jobs[5] = {
+      memory.pool_rows, walk.partials(Size::fixed), C * s.area(), C * s.area(), gradient(pool_weight), s.area(), C};
   launch_reduction<AddRows<A>>(launcher, add);
   launch_each<SqueezeNormBackward<Size, A>>(
       launcher, s.images ? s.images * km * s.positions() : km,
@@ -174,10 +175,15 @@ void squeeze_backward(const Backward& b, const Weights<Compute<T>>& w, const Bac
                                                           memory.row_rows,
                                                           memory.column_rows});
   typename AddRows<A>::Arguments last{};
-  last.jobs[0] = {
-      memory.row_rows, walk.rows(), s.heads * s.width * C, s.heads * s.width * C, gradient(row_weight), s.width, C};
+  last.jobs[0] = {memory.row_rows,
+                  walk.partials(Size::fixed),
+                  s.heads * s.width * C,
+                  s.heads * s.width * C,
+                  gradient(row_weight),
+                  s.width,
+                  C};
   last.jobs[1] = {memory.column_rows,
-                  walk.rows(),
+                  walk.partials(Size::fixed),
                   s.heads * s.height * C,
                   s.heads * s.height * C,
                   gradient(column_weight),

@@ -12,7 +12,8 @@ namespace abawkit::cuda {
 template <class Size, class A>
 struct Contract {
   static constexpr int lanes = 32, warps = 8, tile_p = 7, tile_m = 4, tile = tile_p * tile_m;
-  static constexpr int before = 0, during = 2, after = 0, last = 0, most_threads = lanes * warps, least_blocks = 2;
+  static constexpr int before = 0, during = 2, after = 0, last = 0, most_threads = lanes * warps,
+                       least_blocks = sizeof(A) == 8 ? 1 : 2;
   static constexpr int shared_bytes = warps * tile * (lanes + 1) * static_cast<int>(sizeof(A));
 
   struct Arguments {

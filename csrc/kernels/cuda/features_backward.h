@@ -8,8 +8,9 @@ namespace abawkit::cuda {
 template <class Size, class T>
 struct FeaturesBackward {
   using A = Compute<T>;
-  static constexpr int before = 1, during = 3, after = 1, last = 0, most_threads = chunk * slots, least_blocks = 3;
-  static constexpr int shared_bytes = tile_bytes<Size, T>() + 2 * slots * squeezed_bytes<Size, A>();
+  static constexpr int before = 1, during = 3, after = 2, last = 0, most_threads = chunk * slots, least_blocks = 2;
+  static constexpr int buffer_bytes = tile_bytes<Size, T>() + 2 * slots * squeezed_bytes<Size, A>();
+  static constexpr int shared_bytes = 2 * buffer_bytes;
 
   struct Arguments {
     Size size;
@@ -24,12 +25,14 @@ struct FeaturesBackward {
     const A* pooled_gradient;                        // (N, C)
     A* gates;                                        // (N, K, H + W, C), for sizes that aren't fixed
     A* sums;                                         // (N, K, H + W, C), overwritten for such
-    A *row_gradient, *column_gradient;               // (rows of the walk, K, W, C), (..., K, H, C)
+    A *row_gradient, *column_gradient;               // (partials of the walk, K, W, C), (..., K, H, C)
   };
-  static constexpr int row_count = Size::fixed ? Size::position_count : 1;
-  using Local = typename Size::template Local<A, row_count>;
+  static constexpr int count = Size::fixed ? Size::position_count : 1, row_count = Size::row_count,
+                       column_count = Size::column_count;
+  using Local = typename Size::template Local<A, count>;
   struct Thread {
-    Local row, column;  // [k * W + w], [k * H + h]
+    typename Size::template Local<A, row_count> row;        // [k * W + w]
+    typename Size::template Local<A, column_count> column;  // [k * H + h]
   };
 
   ABAWKIT_DEVICE static std::int64_t rounds(const Arguments& a, const Where& at) {
@@ -39,18 +42,20 @@ struct FeaturesBackward {
     const Spot spot = spot_of(a.walk, a.size, at, 0);
     if (spot.channel >= a.size.channels) return;
     const int K = a.size.heads();
-    thread.row = Local(weight_gradient(a, spot, 0), a.size.channels);
-    thread.column = Local(weight_gradient(a, spot, 1), a.size.channels);
+    thread.row = {weight_gradient(a, spot, 0), a.size.channels};
+    thread.column = {weight_gradient(a, spot, 1), a.size.channels};
     ABAWKIT_UNROLL
     for (int i = 0; i < K * a.size.width(); ++i) thread.row[i] = A(0);
     ABAWKIT_UNROLL
     for (int i = 0; i < K * a.size.height(); ++i) thread.column[i] = A(0);
   }
   ABAWKIT_DEVICE static void phase(Phase<1>, const Arguments& a, const Where& at, Thread&) {
-    const Spot spot = spot_of(a.walk, a.size, at, at.round);
-    stage(a.features, a.size, spot, tiles(at));
-    copy_squeezed(a.activated, a.size, spot, squeezed(at, 0));
-    copy_squeezed(a.squeeze_gradient, a.size, spot, squeezed(at, 1));
+    copy_ahead<Size>(at.round, rounds(a, at), [&](std::int64_t round, int buffer) {
+      const Spot spot = spot_of(a.walk, a.size, at, round);
+      stage(a.features, a.size, spot, tiles(at, buffer));
+      copy_squeezed<Size>(a.activated, spot, squeezed(at, buffer, 0));
+      copy_squeezed<Size>(a.squeeze_gradient, spot, squeezed(at, buffer, 1));
+    });
   }
   ABAWKIT_DEVICE static void phase(Phase<2>, const Arguments& a, const Where& at, Thread& thread) {
     const Spot spot = spot_of(a.walk, a.size, at, at.round);
@@ -60,23 +65,30 @@ struct FeaturesBackward {
     const std::int64_t own = spot.image * K * P * C + spot.channel;
     Local gates(a.gates + own, C), gradient(a.sums + own, C);
     make_gates(a.size, gate_weights_of(a.weights, a.size.squeezed(), C, spot.channel),
-               squeezed_of(a.activated, a.size, spot, squeezed(at, 0)), gates);
-    make_gradient(a, spot, a.sums + own, squeezed_of(a.squeeze_gradient, a.size, spot, squeezed(at, 1)), gradient);
-    with_tile(a.features, a.size, spot, tiles(at), [&](const auto& x) { finish(a, spot, gates, gradient, x, thread); });
+               squeezed_of(a.activated, a.size, spot, squeezed(at, at.round % 2, 0)), gates);
+    make_gradient(a, spot, a.sums + own, squeezed_of(a.squeeze_gradient, a.size, spot, squeezed(at, at.round % 2, 1)),
+                  gradient);
+    with_tile(a.features, a.size, spot, tiles(at, at.round % 2),
+              [&](const auto& x) { finish(a, spot, gates, gradient, x, thread); });
   }
   ABAWKIT_DEVICE static void phase(Phase<3>, const Arguments& a, const Where& at, Thread&) {
-    unstage(a.gradient, a.size, spot_of(a.walk, a.size, at, at.round), tiles(at));
+    unstage(a.gradient, a.size, spot_of(a.walk, a.size, at, at.round), tiles(at, at.round % 2));
   }
   ABAWKIT_DEVICE static void phase(Phase<4>, const Arguments& a, const Where& at, Thread& thread) {
-    const Spot spot = spot_of(a.walk, a.size, at, 0);
-    if (spot.channel >= a.size.channels) return;
     if constexpr (Size::fixed) {
-      ABAWKIT_UNROLL
-      for (int i = 0; i < Size::heads() * Size::width(); ++i)
-        weight_gradient(a, spot, 0)[static_cast<std::int64_t>(i) * a.size.channels] = thread.row[i];
-      ABAWKIT_UNROLL
-      for (int i = 0; i < Size::heads() * Size::height(); ++i)
-        weight_gradient(a, spot, 1)[static_cast<std::int64_t>(i) * a.size.channels] = thread.column[i];
+      const Spot spot = spot_of(a.walk, a.size, at, 0);
+      hand_over<row_count>(spot, thread.row, handed(at));
+      hand_over<column_count>(spot, thread.column, handed(at) + row_entries);
+    }
+  }
+  ABAWKIT_DEVICE static void phase(Phase<5>, const Arguments& a, const Where& at, Thread& thread) {
+    if constexpr (Size::fixed) {
+      const Spot spot = spot_of(a.walk, a.size, at, 0);
+      if (spot.slot || spot.channel >= a.size.channels) return;
+      take_over<row_count>(spot, thread.row, handed(at));
+      take_over<column_count>(spot, thread.column, handed(at) + row_entries);
+      thread.row.store(weight_gradient(a, spot, 0), a.size.channels);
+      thread.column.store(weight_gradient(a, spot, 1), a.size.channels);
     }
   }
 
@@ -87,6 +99,7 @@ struct FeaturesBackward {
                                     Thread& thread) {
     const std::int64_t C = a.size.channels;
     const int K = a.size.heads(), P = a.size.positions(), H = a.size.height(), W = a.size.width();
+    keep_order();
     const auto to = output_of(a, x);
     const typename Size::template DirectionWeights<A, true> row_weight(a.weights.row + spot.channel, C);
     const A pooled_gradient = a.pooled_gradient[spot.image * C + spot.channel];
@@ -106,23 +119,27 @@ struct FeaturesBackward {
           thread.row[k * W + w] += row * value;
           thread.column[k * H + h] += column * value;
         }
-        if constexpr (Size::fixed) {
-          to.base[i * to.stride] = sum;
-        } else {
-          to.base[i * to.stride] = narrow<T>(sum);
-        }
+        to.base[i * to.stride] = narrow<T>(sum);
       }
     }
   }
 
-  ABAWKIT_DEVICE static A* tiles(const Where& at) { return reinterpret_cast<A*>(at.shared); }
-  ABAWKIT_DEVICE static A* squeezed(const Where& at, int which) {
-    return reinterpret_cast<A*>(at.shared + tile_bytes<Size, T>() + which * slots * squeezed_bytes<Size, A>());
+  static constexpr int row_entries = (slots - 1) * chunk * row_count;
+  static_assert(!Size::fixed ||
+                    (slots - 1) * chunk * (row_count + column_count) * static_cast<int>(sizeof(A)) <= shared_bytes,
+                "what slots hand over takes the tiles' space");
+  ABAWKIT_DEVICE static A* handed(const Where& at) { return reinterpret_cast<A*>(at.shared); }
+  ABAWKIT_DEVICE static T* tiles(const Where& at, std::int64_t buffer) {
+    return reinterpret_cast<T*>(at.shared + buffer * buffer_bytes);
+  }
+  ABAWKIT_DEVICE static A* squeezed(const Where& at, std::int64_t buffer, int which) {
+    return reinterpret_cast<A*>(at.shared + buffer * buffer_bytes + tile_bytes<Size, T>() +
+                                which * slots * squeezed_bytes<Size, A>());
   }
   ABAWKIT_DEVICE static A* weight_gradient(const Arguments& a, const Spot& spot, int direction) {
     const std::int64_t entries = direction ? a.size.height() : a.size.width();
-    return (direction ? a.column_gradient : a.row_gradient) + spot.row * a.size.heads() * entries * a.size.channels +
-           spot.channel;
+    return (direction ? a.column_gradient : a.row_gradient) +
+           a.walk.template partial<Size>(spot) * a.size.heads() * entries * a.size.channels + spot.channel;
   }
   // Where the gradient goes: over the tile, or into memory at once.
   template <class X>
@@ -143,6 +160,7 @@ struct FeaturesBackward {
     for (int k = 0; k < K; ++k) {
       ABAWKIT_UNROLL
       for (int d = 0; d < 2; ++d) {
+        keep_order();
         const int positions = d ? a.size.width() : a.size.height(), first = k * P + (d ? a.size.height() : 0);
         const std::int64_t kc = k * C + spot.channel;
         const A share = a.batch_statistics ? A(1) / A(a.size.images * positions) : A(0);

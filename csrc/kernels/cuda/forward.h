@@ -97,8 +97,9 @@ SqueezeArguments<Size, A> squeeze_of(const Sizes& s, const Weights<A>& w, const 
 template <class A>
 struct ForwardMemory {
   A *sums, *activated, *reciprocal;
-  A *sum_means, *sum_squares;            // of rows of the walk
-  A *squeezed_means, *squeezed_squares;  // of images
+  A *sum_means, *sum_squares;  // of rows of the walk
+  std::int64_t squeeze_groups, squeeze_images;
+  A *squeezed_means, *squeezed_squares;  // of groups of images
   ForwardMemory(Workspace& workspace, const Sizes& s) {
     const std::int64_t sums_row = 2 * s.heads * s.channels, squeezed_row = s.heads * s.squeezed;
     sums = workspace.take<A>(s.images * s.heads * s.positions() * s.channels);
@@ -106,8 +107,10 @@ struct ForwardMemory {
     reciprocal = workspace.take<A>(s.norms());
     sum_means = workspace.take<A>(Walk(s).rows() * sums_row);
     sum_squares = workspace.take<A>(Walk(s).rows() * sums_row);
-    squeezed_means = workspace.take<A>(s.images * squeezed_row);
-    squeezed_squares = workspace.take<A>(s.images * squeezed_row);
+    squeeze_images = ceil_divide(s.images, most_squeeze_groups);
+    squeeze_groups = squeeze_images ? ceil_divide(s.images, squeeze_images) : 0;
+    squeezed_means = workspace.take<A>(squeeze_groups * squeezed_row);
+    squeezed_squares = workspace.take<A>(squeeze_groups * squeezed_row);
   }
 };
 
@@ -118,7 +121,7 @@ void launch_sums(const Sizes& s, const Features& features, const Weights<Compute
   using Program = Sums<Size, T>;
   const Walk walk(s);
   launcher.template launch<Program>(
-      walk.blocks(), Program::most_threads, tile_bytes<Size, T>(),
+      walk.blocks(), Program::most_threads, Program::shared_bytes,
       typename Program::Arguments{Size(s), walk, view_of<T>(features), w.row, w.column, sums, means, squares});
 }
 
@@ -171,18 +174,19 @@ void forward_steps(const Forward& f, const Weights<Compute<T>>& w, const Forward
 
   const auto squeezed = squeeze_of<Size, A>(s, w, mean, memory.reciprocal, f.squeezed);
   if (!given)
-    launch_each<SqueezeMoments<Size, A>>(launcher, s.images * km,
-                                         {squeezed, memory.squeezed_means, memory.squeezed_squares});
+    launch_each<SqueezeMoments<Size, A>>(
+        launcher, memory.squeeze_groups * km,
+        {squeezed, memory.squeeze_groups, memory.squeeze_images, memory.squeezed_means, memory.squeezed_squares});
   typename Statistics<A>::Arguments norm{{}, s.images, f.eps};
   norm.jobs[0] = {given_mean(at.squeeze),
                   given_variance(at.squeeze),
                   memory.squeezed_means,
                   memory.squeezed_squares,
-                  s.images,
+                  memory.squeeze_groups,
                   km,
                   km,
                   1,
-                  1,
+                  memory.squeeze_images,
                   static_cast<int>(s.positions()),
                   mean + at.squeeze,
                   variance + at.squeeze,

@@ -20,13 +20,19 @@ ABAWKIT_DEVICE const A* squeezed_of(const A* all, const Size& size, const Spot& 
   return all + spot.image * count;
 }
 
+// Starts to copy a spot's (K, H + W, M) to shared memory.
 template <class Size, class A>
-ABAWKIT_DEVICE void copy_squeezed([[maybe_unused]] const A* all, const Size&, [[maybe_unused]] const Spot& spot,
+ABAWKIT_DEVICE void copy_squeezed([[maybe_unused]] const A* all, [[maybe_unused]] const Spot& spot,
                                   [[maybe_unused]] A* shared) {
   if constexpr (Size::fixed) {
-    constexpr int count = Size::position_count * Size::squeezed_count;
+    constexpr int count = Size::position_count * Size::squeezed_count, width = Vector<A>::size;
+    static_assert(count % width == 0, "vectors");
     if (!spot.has_image) return;
-    for (int i = spot.lane; i < count; i += chunk) shared[spot.slot * count + i] = all[spot.image * count + i];
+    ABAWKIT_UNROLL
+    for (int turn = 0; turn < (count / width + chunk - 1) / chunk; ++turn) {
+      const int i = (spot.lane + turn * chunk) * width;
+      if (i < count) start_copy(all + spot.image * count + i, shared + spot.slot * count + i);
+    }
   }
 }
 
@@ -108,27 +114,27 @@ ABAWKIT_DEVICE auto strongest_at(const Size& size, Gates& gates, int h, int w) {
 }
 
 // Writes gates to their outputs in the order of memory, from where threads have put them: over their own tiles.
-template <int across, int count, class T>
-ABAWKIT_DEVICE void copy_gates(const Compute<T>* from, std::int64_t channel_stride, std::int64_t stride, T* to,
-                               int lane, int channels) {
+template <int across, int count, class Stored, class T>
+ABAWKIT_DEVICE void copy_gates(const Stored* from, std::int64_t channel_stride, std::int64_t stride, T* to, int lane,
+                               int channels) {
   for (int i = lane; i < channels * count; i += across)
-    to[i] = narrow<T>(from[i / count * channel_stride + i % count * stride]);
+    to[i] = narrow<T>(widen(from[i / count * channel_stride + i % count * stride]));
 }
 
-template <int across, class Size, class T>
-ABAWKIT_DEVICE void emit_gates(const Size& size, bool channels_last, const Compute<T>* tiles, const Spot& spot, T* rows,
+template <class Size, class T>
+ABAWKIT_DEVICE void emit_gates(const Size& size, bool channels_last, const T* tiles, const Spot& spot, T* rows,
                                T* columns) {
   if constexpr (Size::fixed) {
     static_assert(Size::position_count <= Size::area_count, "gates are written over a channel's entries");
     constexpr int H = Size::height(), W = Size::width(), K = Size::heads(), P = Size::positions();
-    const int channels = static_cast<int>(smaller(across, size.channels - spot.first_channel));
-    const int channel_stride = channels_last ? 1 : Size::area(), stride = channels_last ? across : 1;
-    const Compute<T>* const image = tiles + spot.slot * across * Size::area();
+    const int channels = static_cast<int>(smaller(chunk, size.channels - spot.first_channel));
+    const int channel_stride = channels_last ? 1 : Size::area(), stride = channels_last ? chunk : 1;
+    const T* const image = tiles + spot.slot * chunk * Size::area();
     for (int k = 0; k < K; ++k) {
       const std::int64_t vector = (spot.image * K + k) * size.channels + spot.first_channel;
-      const Compute<T>* const from = image + k * P * stride;
-      copy_gates<across, H>(from, channel_stride, stride, rows + vector * H, spot.lane, channels);
-      copy_gates<across, W>(from + H * stride, channel_stride, stride, columns + vector * W, spot.lane, channels);
+      const T* const from = image + k * P * stride;
+      copy_gates<chunk, H>(from, channel_stride, stride, rows + vector * H, spot.lane, channels);
+      copy_gates<chunk, W>(from + H * stride, channel_stride, stride, columns + vector * W, spot.lane, channels);
     }
   }
 }

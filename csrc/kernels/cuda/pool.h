@@ -7,7 +7,7 @@
 namespace abawkit::cuda {
 
 struct ByChannel {
-  static constexpr int columns = 32, lanes = 16;
+  static constexpr int columns = 8, lanes = 32;  // 8 of 4 bytes are what memory is read in; 512 channels are 64 blocks
   static constexpr int during = 0, after = 0, last = 0, most_threads = columns * lanes, least_blocks = 1;
   static constexpr int shared_bytes = 2 * most_threads * 8;
   template <class Arguments>

@@ -56,7 +56,8 @@ struct Fixed {
   using Local = Registers<A, count>;
   template <class A, bool row>
   using DirectionWeights = Kept<A, K*(row ? W : H)>;
-  static constexpr int position_count = K * (H + W), area_count = H * W, squeezed_count = M;
+  static constexpr int position_count = K * (H + W), row_count = K * W, column_count = K * H;  // of a channel
+  static constexpr int area_count = H * W, squeezed_count = M;
 
   Fixed() = default;
   explicit Fixed(const Sizes& s) : images(s.images), channels(static_cast<int>(s.channels)) {}
@@ -78,7 +79,7 @@ struct Any {
   using Local = Owned<A>;
   template <class A, bool row>
   using DirectionWeights = Read<A>;
-  static constexpr int position_count = 1, area_count = 1, squeezed_count = 1;
+  static constexpr int position_count = 1, row_count = 1, column_count = 1, area_count = 1, squeezed_count = 1;
 
   Any() = default;
   explicit Any(const Sizes& s)

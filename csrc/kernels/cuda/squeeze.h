@@ -29,23 +29,35 @@ struct SqueezeArguments {
   }
 };
 
-// Mean and sum of squares about it of each column in each image.
+inline constexpr int most_squeeze_groups = 128;
+
+// Mean and sum of squares about it of each column in each group of images.
 template <class Size, class A>
 struct SqueezeMoments : Independent {
   struct Arguments : SqueezeArguments<Size, A> {
-    A *means, *squares;  // (N, K, M)
+    std::int64_t groups, group_images;
+    A *means, *squares;  // (groups, K, M)
   };
   ABAWKIT_DEVICE static void phase(Phase<0>, const Arguments& a, const Where& at, Thread&) {
-    const std::int64_t i = index(at);
-    if (i >= a.size.images * a.columns()) return;
-    const A* const from = a.squeezed + a.first_entry(i);
+    const std::int64_t i = index(at), columns = a.columns(), group = i / columns, column = i % columns;
+    if (group >= a.groups) return;
+    const std::int64_t begin = group * a.group_images, end = smaller(begin + a.group_images, a.size.images);
     const int P = a.size.positions(), M = a.size.squeezed();
+    const A first = a.squeezed[a.first_entry(begin * columns + column)];
     A sum = A(0), squares = A(0);
-    ABAWKIT_UNROLL
-    for (int p = 0; p < P; ++p) sum += from[p * M] - from[0];
-    const A mean = from[0] + sum / A(P);
-    ABAWKIT_UNROLL
-    for (int p = 0; p < P; ++p) squares += (from[p * M] - mean) * (from[p * M] - mean);
+    ABAWKIT_LOOP
+    for (std::int64_t image = begin; image < end; ++image) {
+      const A* const from = a.squeezed + a.first_entry(image * columns + column);
+      ABAWKIT_UNROLL
+      for (int p = 0; p < P; ++p) sum += from[p * M] - first;
+    }
+    const A mean = first + sum / A((end - begin) * P);
+    ABAWKIT_LOOP
+    for (std::int64_t image = begin; image < end; ++image) {
+      const A* const from = a.squeezed + a.first_entry(image * columns + column);
+      ABAWKIT_UNROLL
+      for (int p = 0; p < P; ++p) squares += (from[p * M] - mean) * (from[p * M] - mean);
+    }
     a.means[i] = mean;
     a.squares[i] = squares;
   }

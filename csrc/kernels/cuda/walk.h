@@ -4,14 +4,22 @@
 
 #include <type_traits>
 
+#include "copies.h"
 #include "numbers.h"
 #include "sizes.h"
 
 namespace abawkit::cuda {
 
-inline constexpr int chunk = 64;  // channels of a block
-inline constexpr int slots = 2;   // images that a block works on at once
-inline constexpr int most_groups = 32;
+inline constexpr int chunk = 64;        // channels of a block
+inline constexpr int slots = 2;         // images that a block works on at once
+inline constexpr int most_groups = 64;  // more give more partial sums, and 512 blocks at 512 channels occupy any device
+
+// Where a thread stands in the walk.
+struct Spot {
+  int lane, slot, first_channel, channel;
+  std::int64_t row, image;  // `row` numbers the groups' slots
+  bool has_image, valid;
+};
 
 struct Walk {
   std::int64_t groups, group_images, chunks;
@@ -25,17 +33,16 @@ struct Walk {
   }
   std::int64_t rows() const { return groups * slots; }
   std::int64_t blocks() const { return groups * chunks; }
+  // Partial sums of weights' gradients: one for each group where slots are added up first, else one for each slot.
+  std::int64_t partials(bool fixed) const { return fixed ? groups : rows(); }
+  template <class Size>
+  ABAWKIT_DEVICE std::int64_t partial(const Spot& spot) const {
+    return Size::fixed ? spot.row / slots : spot.row;
+  }
   ABAWKIT_DEVICE std::int64_t steps(std::int64_t block, std::int64_t images) const {
     const std::int64_t first = block / chunks * group_images;
     return ceil_divide(smaller(group_images, images - first), slots);
   }
-};
-
-// Where a thread stands in the walk.
-struct Spot {
-  int lane, slot, first_channel, channel;
-  std::int64_t row, image;  // `row` numbers the partial sums
-  bool has_image, valid;
 };
 
 template <class Size>
@@ -73,15 +80,15 @@ struct View {
 };
 
 // Calls body(tile) for the thread's channel. The two layouts are two instances, so that addresses are constants.
-template <int across = chunk, class Size, class T, class Body>
-ABAWKIT_DEVICE void with_tile(const View<const T>& view, const Size& size, const Spot& spot, Compute<T>* shared,
+template <class Size, class T, class Body>
+ABAWKIT_DEVICE void with_tile(const View<const T>& view, const Size& size, const Spot& spot, T* shared,
                               const Body& body) {
   if constexpr (Size::fixed) {
-    Compute<T>* const image = shared + spot.slot * across * Size::area();
+    T* const image = shared + spot.slot * chunk * Size::area();
     if (view.channels_last) {
-      body(Tile<Compute<T>, Constant<across>>{image + spot.lane, {}});
+      body(Tile<T, Constant<chunk>>{image + spot.lane, {}});
     } else {
-      body(Tile<Compute<T>, Constant<1>>{image + spot.lane * Size::area(), {}});
+      body(Tile<T, Constant<1>>{image + spot.lane * Size::area(), {}});
     }
   } else {
     const std::int64_t area = size.area(), channels = size.channels;
@@ -91,31 +98,24 @@ ABAWKIT_DEVICE void with_tile(const View<const T>& view, const Size& size, const
   }
 }
 
-// Bytes of shared memory that the tiles of a block take.
+// Bytes of shared memory that the tiles of a block take, in one of two buffers.
 template <class Size, class T>
 ABAWKIT_DEVICE constexpr int tile_bytes() {
-  return Size::fixed ? slots * chunk * Size::area_count * static_cast<int>(sizeof(Compute<T>)) : 0;
+  return Size::fixed ? slots * chunk * Size::area_count * static_cast<int>(sizeof(T)) : 0;
 }
 
-template <class T>
-ABAWKIT_DEVICE void widen_vector(const T* from, Compute<T>* to) {
-  const Vector<T> in = load_vector(from);
-  constexpr int width = Vector<Compute<T>>::size;
-  ABAWKIT_UNROLL
-  for (int j = 0; j < Vector<T>::size; j += width) {
-    Vector<Compute<T>> out;
-    ABAWKIT_UNROLL
-    for (int i = 0; i < width; ++i) out.values[i] = widen(in.values[j + i]);
-    *reinterpret_cast<Vector<Compute<T>>*>(to + j) = out;
+// Calls start(round, buffer) for the round after this one, and in the first for both, then waits for what this one
+// needs: where sizes are fixed, as there is nothing to copy for others.
+template <class Size, class Start>
+ABAWKIT_DEVICE void copy_ahead(std::int64_t round, std::int64_t rounds, const Start& start) {
+  if constexpr (Size::fixed) {
+    ABAWKIT_LOOP
+    for (std::int64_t next = round ? round + 1 : 0; next <= round + 1; ++next) {
+      if (next < rounds) start(next, static_cast<int>(next % 2));
+      close_copies();
+    }
+    wait_copies<1>();
   }
-}
-
-template <class T>
-ABAWKIT_DEVICE void narrow_vector(const Compute<T>* from, T* to) {
-  Vector<T> out;
-  ABAWKIT_UNROLL
-  for (int i = 0; i < Vector<T>::size; ++i) out.values[i] = narrow<T>(from[i]);
-  *reinterpret_cast<Vector<T>*>(to) = out;
 }
 
 // Calls one(global index, shared index) or many(the same, for Vector<T>::size entries) for `across` channels of an
@@ -164,25 +164,46 @@ ABAWKIT_DEVICE void each_entry(const View<T>& view, const Size& size, const Spot
   }
 }
 
-template <int across = chunk, class Size, class T>
-ABAWKIT_DEVICE void stage(const View<const T>& view, const Size& size, const Spot& spot, Compute<T>* shared) {
+// Starts to copy a spot's image to shared memory.
+template <class Size, class T>
+ABAWKIT_DEVICE void stage(const View<const T>& view, const Size& size, const Spot& spot, T* shared) {
   if constexpr (Size::fixed) {
     if (!spot.has_image) return;
-    Compute<T>* const to = shared + spot.slot * across * Size::area();
-    each_entry<across>(
-        view, size, spot, [&](std::int64_t from, std::int64_t i) { to[i] = widen(view.data[from]); },
-        [&](std::int64_t from, std::int64_t i) { widen_vector(view.data + from, to + i); });
+    T* const to = shared + spot.slot * chunk * Size::area();
+    each_entry<chunk>(
+        view, size, spot, [&](std::int64_t from, std::int64_t i) { to[i] = view.data[from]; },
+        [&](std::int64_t from, std::int64_t i) { start_copy(view.data + from, to + i); });
   }
 }
 
-template <int across = chunk, class Size, class T>
-ABAWKIT_DEVICE void unstage(const View<T>& view, const Size& size, const Spot& spot, const Compute<T>* shared) {
+// Copies a spot's image from shared memory.
+template <class Size, class T>
+ABAWKIT_DEVICE void unstage(const View<T>& view, const Size& size, const Spot& spot, const T* shared) {
   if constexpr (Size::fixed) {
     if (!spot.has_image) return;
-    const Compute<T>* const from = shared + spot.slot * across * Size::area();
-    each_entry<across>(
-        view, size, spot, [&](std::int64_t to, std::int64_t i) { view.data[to] = narrow<T>(from[i]); },
-        [&](std::int64_t to, std::int64_t i) { narrow_vector(from + i, view.data + to); });
+    const T* const from = shared + spot.slot * chunk * Size::area();
+    each_entry<chunk>(
+        view, size, spot, [&](std::int64_t to, std::int64_t i) { view.data[to] = from[i]; },
+        [&](std::int64_t to, std::int64_t i) {
+          *reinterpret_cast<Vector<T>*>(view.data + to) = load_vector(from + i);
+        });
+  }
+}
+
+// Adds what the slots of a block hold of the same channel, `count` numbers each, in shared memory: all but the first
+// slot's go there, and, behind a barrier, the first slot's thread has the sum.
+template <int count, class A, class Numbers>
+ABAWKIT_DEVICE void hand_over(const Spot& spot, const Numbers& numbers, A* shared) {
+  if (spot.slot == 0) return;
+  ABAWKIT_UNROLL
+  for (int i = 0; i < count; ++i) shared[((spot.slot - 1) * count + i) * chunk + spot.lane] = numbers.values[i];
+}
+template <int count, class A, class Numbers>
+ABAWKIT_DEVICE void take_over(const Spot& spot, Numbers& numbers, const A* shared) {
+  ABAWKIT_LOOP
+  for (int slot = 0; slot < slots - 1; ++slot) {
+    ABAWKIT_UNROLL
+    for (int i = 0; i < count; ++i) numbers.values[i] += shared[(slot * count + i) * chunk + spot.lane];
   }
 }
 
