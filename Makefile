@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 NATIVE := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.cpp csrc/*/*/*.cu)
+STANDIN := $(wildcard tests/gpu_standin/*.cpp tests/gpu_standin/runtime/*)
 
 # The interpreter that has torch for this GPU; the check makes an environment of its own from it.
 GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
 OUT ?= build/gpu
 
-.PHONY: demo test lint check-types kernels pytest floor-headers gpu soak fuzz bench picture clean
+.PHONY: demo test lint check-types kernels pytest floor-headers gpu gpu-standin soak fuzz bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
@@ -20,7 +21,7 @@ test: lint check-types kernels pytest  ## Everything that a change must pass.
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE) $(STANDIN)
 
 check-types: $(VENV)/installed-dev
 	$(BIN)/mypy
@@ -49,6 +50,20 @@ $(FLOOR)/torch/include: | $(VENV)/bin/python
 gpu:  ## What a machine with a GPU must show, in eight minutes; DRY=1 runs it on a CPU. WHEELS=folder, ONLY="build tests".
 	$(GPU_PYTHON) -m benchmarks.gpu.check --out $(OUT) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(DRY),--dry) \
 	  $(if $(ONLY),--only $(ONLY))
+
+# CUDA builds of the oldest torch that is promised and of the newest, without NVIDIA's libraries: csrc/README.md.
+# Assertions stay plain, as one that fails must not print a tensor whose numbers no kernel wrote.
+STANDIN_PYTEST := env ABAWKIT_GPU_STANDIN=1 STANDIN_GPUS=2 OMP_NUM_THREADS=1 pytest -p no:cacheprovider \
+  --assert=plain --tb=native
+STANDIN_TESTS := tests/ops/test_gpu.py $(wildcard tests/gpu)
+gpu-standin:  ## The GPU path on CUDA builds of torch with a stand-in for the CUDA runtime; downloads 1.6 GB.
+	$(PYTHON) tests/gpu_standin/prepare.py build/gpu-standin/floor torch==2.10.0
+	$(PYTHON) tests/gpu_standin/prepare.py build/gpu-standin/newest torch build/gpu-standin/floor
+	for folder in floor newest; do \
+	  export PATH="$(CURDIR)/build/gpu-standin/$$folder/bin:$$PATH"; \
+	  $(STANDIN_PYTEST) tests/gpu_standin || exit 1; \
+	  $(STANDIN_PYTEST) -p tests.gpu_standin.plugin -m gpu $(STANDIN_TESTS) || exit 1; \
+	done
 
 soak: $(VENV)/installed-dev  ## Kills runs at 100 random moments and at every call that changes a file, and resumes them.
 	$(BIN)/python tests/faults/soak.py --kills 100
