@@ -13,13 +13,15 @@ from torch.nn.parallel import DistributedDataParallel
 from abawkit.errors import ConfigError
 from abawkit.frames.augment import apply_variation
 from abawkit.models.network import DDAMFN
-from abawkit.models.transfer import upload
+from abawkit.models.transfer import Download, upload
 from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
 from abawkit.tables import Array
 from abawkit.training.balance import au_weights, expression_weights
 from abawkit.training.batches import HostBatch, collect, unpack
 from abawkit.training.checkpoint import STATE, Checkpoint
 from abawkit.training.data import FramedRows
+from abawkit.training.graphs import GraphedStep
+from abawkit.training.losses import Targets
 from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.processes import Processes
 from abawkit.training.recipe import Recipe, Schedule, Stage
@@ -55,6 +57,7 @@ class StageState(NamedTuple):
 
     optimizer: torch.optim.Optimizer
     step: TrainingStep
+    graphed: GraphedStep | None
 
 
 class Learner:
@@ -119,7 +122,11 @@ class Learner:
         objective = self._objective(attention=not heads_only and recipe.losses.attention > 0)
         network = self._shared() if self.processes.count > 1 else self.network
         step = TrainingStep(network, objective, optimizer, recipe, bfloat16=self.bfloat16, average=self.average)
-        return StageState(optimizer, step)
+        graphed = None
+        alone = self.device.type == "cuda" and self.processes.count == 1
+        if alone and not heads_only and recipe.capture == "auto":
+            graphed = GraphedStep(lambda *given: step.compute(*self._inputs(*given)), optimizer, self.device)
+        return StageState(optimizer, step, graphed)
 
     def _shared(self) -> nn.Module:
         gpu = [self.device] if self.device.type == "cuda" else None
@@ -170,13 +177,20 @@ class Learner:
         """
         if self.stage is None:
             raise RuntimeError("begin_epoch comes first")
-        optimizer, step = self.stage
+        optimizer, step, graphed = self.stage
         set_learning_rate(optimizer, learning_rate)
         with enough_memory(f"a step of {len(batch.rows)} frames"), self._statistics():
+            if graphed:
+                names, values = graphed(batch)
+                return StepLosses(names, Download(values))
             frames, numbers = upload(batch.frames, self.device), upload(batch.numbers, self.device)
-            targets, variation = unpack(numbers, len(batch.rows), len(batch.part))
-            images = apply_variation(frames, variation, self.recipe.augmentation)
-            return step(images.to(next(self.network.parameters()).dtype), targets)
+            return step(*self._inputs(frames, numbers, len(batch.rows), len(batch.part)))
+
+    def _inputs(self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int) -> tuple[torch.Tensor, Targets]:
+        """Images and targets, of what came to the device."""
+        targets, variation = unpack(numbers, rows, own)
+        images = apply_variation(frames, variation, self.recipe.augmentation)
+        return images.to(next(self.network.parameters()).dtype), targets
 
     def _statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.synchronise and self.processes.count > 1

@@ -129,6 +129,8 @@ class Recipe(_Section):
             predictions are in float32. Manifests say what it was.
         synchronise: Whether batch norms take the statistics of all processes' rows. The operator is then the reference.
         device: ``auto`` takes a GPU where there is one.
+        capture: ``auto`` records steps of the second stage as CUDA graphs, where one process trains on a GPU; ``off``
+            does not. The result is the same.
         optimizer: How gradients become steps.
         schedule: The learning rate within a stage.
         losses: Weights of the losses.
@@ -148,6 +150,7 @@ class Recipe(_Section):
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     synchronise: bool = False
     device: str = "auto"
+    capture: Literal["auto", "off"] = "auto"
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     losses: Losses = Losses()

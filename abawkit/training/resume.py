@@ -105,7 +105,7 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     """
     recipes = [_flat(tomllib.loads(made["recipe"])) for made in (state, notes)]
     for recipe in recipes:
-        for key in [key for key in recipe if key.startswith("checkpoints.")]:
+        for key in [key for key in recipe if key.startswith(("checkpoints.", "capture"))]:
             del recipe[key]
     if changed := _differences(*recipes):
         raise ConfigError(

@@ -145,6 +145,11 @@ class TrainingStep:
             images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch.
             targets: Annotations of the whole batch.
         """
+        names, values = self.compute(images, targets)
+        return StepLosses(names, Download(values))
+
+    def compute(self, images: Tensor, targets: Targets) -> tuple[tuple[str, ...], Tensor]:
+        """The step itself: as a call, but the losses' values stay on the device."""
         images = model_input(images)
         self.statistics.keep()
         total, parts = self._backward(images, targets)
@@ -157,7 +162,7 @@ class TrainingStep:
         finite = torch.isfinite(norm) & torch.isfinite(total)
         values = torch.stack([torch.where(finite, total, torch.nan), *parts.values()])
         (self._update_on_device if self.on_device else self._update)(norm, finite)
-        return StepLosses(("total", *parts), Download(values))
+        return ("total", *parts), values
 
     def _backward(self, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         self.optimizer.zero_grad(set_to_none=True)
