@@ -7,9 +7,10 @@ For each program of a call at the published sizes (512 x 7 x 7, 2 heads, 16):
 
 - registers and spills: `nvcc -Xptxas -v`; shared memory, blocks and rounds: the call itself, run with a launcher that
   only notes what is launched (csrc/tests/cuda/launches.cpp); blocks an SM: from these and the card's limits;
-- instructions an image: warp instructions on the longest way through nvdisasm's listing (`sass.py`), each loop taken as
-  often as `TURNS` says for its source line, times the warps launched, divided by the images;
-- bytes an image: features, and what programs hand on, counted from their definition in `BYTES`; weights are left out;
+- instructions an image: warp instructions on the longest way through nvdisasm's listing (`machine_code.py`), each loop
+  taken as often as `TURNS` says for its source line, times the warps launched, divided by the images; a warp has work
+  in all branches, so that this is more than what runs;
+- bytes an image: features, and what programs hand on, counted from their definition in `MOVED`; weights are left out;
 - the floor: the slower of issuing the instructions (4 a clock and SM) and moving the bytes at the card's copy rate.
 
 Needs nvcc, g++, c++filt and nvdisasm (a CUDA toolkit, or the package nvidia-cuda-nvdisasm).
@@ -31,10 +32,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent))
-import sass
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks import machine_code  # noqa: E402
 
-CSRC = Path(__file__).resolve().parents[1] / "csrc"
+CSRC = ROOT / "csrc"
 C, H, W, K, M = 512, 7, 7, 2, 16
 P, AREA = H + W, H * W
 COMPUTE = 4  # bytes of a float32, the type of all that programs hand on
@@ -85,27 +87,32 @@ class Cost:
     shared_bytes: int
     blocks_per_sm: int
     warps_per_sm: int
-    instructions_per_image: float
+    instructions_per_image: float | None  # None where they are not counted
     bytes_per_image: float
     seconds: float
 
 
-# How often a loop runs, by a part of its source line and the launch; the first line that fits.
-Turns = Callable[[Launch, int], float]
+# How often a loop runs, by a part of its source line; for some it follows from the launch and the number of images.
+Turns = float | Callable[["Launch", int], float]
 TURNS: dict[str, Turns] = {
-    "block = blockIdx.x": lambda launch, images: 1,
-    "at.round != rounds": lambda launch, images: launch.rounds,
+    "block = blockIdx.x": 1,
+    "at.round != rounds": lambda launch, _: launch.rounds,
     # Fused
-    "chunk <= round + ahead": lambda launch, images: 1,
-    "tile += parts": lambda launch, images: 256 / images_of(launch) / 16 / 4,
-    "tile += 2": lambda launch, images: 256 / images_of(launch) / 16 / 2,
-    "i < images * outputs": lambda launch, images: images_of(launch) * K * P * M / launch.threads,
+    "chunk <= round + ahead": 1,
+    "tile += parts": lambda launch, _: 256 / images_of(launch) / 16 / 4,
+    "tile += 2": lambda launch, _: 256 / images_of(launch) / 16 / 2,
+    "i < images * outputs": lambda launch, _: images_of(launch) * K * P * M / launch.threads,
+    # Training
+    "next <= round + 1": 1,
+    "slot < slots - 1": 1,
+    "for (std::int64_t c = lane; c < C; c += lanes)": C / 32,
+    "n < end; ++n": lambda _, images: -(-images // 64),
     # What features that are aligned, and channels that 16 bytes divide, never need.
-    "entry < area": lambda launch, images: 0,
-    "part + width <= count": lambda launch, images: 0,
-    "rest < count": lambda launch, images: 0,
-    "vector < K * 2": lambda launch, images: 0,
-    "i < channels * count": lambda launch, images: 0,
+    "entry < area": 0,
+    "part + width <= count": 0,
+    "rest < count": 0,
+    "vector < K * 2": 0,
+    "i < channels * count": 0,
 }
 # Code that doesn't run in the calls counted: chunks that shared memory does not hold, writing gates.
 LEFT_OUT = (
@@ -119,10 +126,27 @@ LEFT_OUT = (
     "p * stride] = gates[p]",
 )
 
-# Bytes that an image moves, by program, for features of `size` bytes an entry.
-BYTES: dict[str, Callable[[int], float]] = {
-    "Fused": lambda size: C * AREA * size + C * size,
+# What an image moves, by program: entries of the features' type, and bytes of other types.
+VECTORS, SQUEEZED = K * P * C * COMPUTE, K * P * M * COMPUTE  # sums or gates of an image, and what is squeezed of them
+MOVED: dict[str, tuple[int, int]] = {
+    "Fused": (C * AREA + C, 0),
+    "Sums": (C * AREA, VECTORS),
+    "Contract": (0, VECTORS + SQUEEZED),
+    "SqueezeMoments": (0, SQUEEZED),
+    "Activate": (0, 2 * SQUEEZED),
+    "Attend": (C * AREA, SQUEEZED + C * COMPUTE),
+    "PoolNorm": (C, C * COMPUTE),
+    "PoolNormBackward": (C, 2 * C * COMPUTE),
+    "AttendBackward": (C * AREA, SQUEEZED + C * COMPUTE + VECTORS),
+    "Outer": (0, VECTORS + SQUEEZED),
+    "ActivateBackward": (0, 3 * SQUEEZED),
+    "SqueezeNormBackward": (0, 3 * SQUEEZED),
+    "FeaturesBackward": (2 * C * AREA, 2 * SQUEEZED + C * COMPUTE + VECTORS),
+    # Of weights and partial sums alone, which don't grow with the images.
+    **dict.fromkeys(("Transpose", "Statistics", "AddRows", "SqueezeWeightBackward"), (0, 0)),
 }
+# Programs that are not counted: their loops are over partial sums, of which each has its own number.
+UNCOUNTED = {"AddRows", "Statistics", "PoolNorm", "PoolNormBackward", "SqueezeMoments", "SqueezeWeightBackward"}
 
 
 def images_of(launch: Launch) -> int:
@@ -139,7 +163,9 @@ def find_tool(name: str) -> str:
     homes = [os.environ.get("CUDA_HOME", ""), "/usr/local/cuda"]
     spec = importlib.util.find_spec("nvidia")
     folders = [Path(home) / "bin" for home in homes if home]
-    folders += [bin_ for root in (spec.submodule_search_locations or [] if spec else []) for bin_ in Path(root).glob("*/bin")]
+    folders += [
+        bin_ for root in (spec.submodule_search_locations or [] if spec else []) for bin_ in Path(root).glob("*/bin")
+    ]
     found = shutil.which(name) or next((str(f / name) for f in folders if (f / name).is_file()), "")
     if not found:
         raise FileNotFoundError(
@@ -162,8 +188,17 @@ class Compiled:
     def __init__(self, folder: Path, architecture: str, card: Card) -> None:
         self._folder, self._architecture, self._card = folder, architecture, card
         self._recorder = folder / "launches"
-        run("g++", "-std=c++17", "-O0", "-w", f"-I{CSRC / 'kernels'}", CSRC / "tests/cuda/launches.cpp", "-o", self._recorder)
-        self._blocks: dict[str, list[sass.Block]] = {}
+        run(
+            "g++",
+            "-std=c++17",
+            "-O0",
+            "-w",
+            f"-I{CSRC / 'kernels'}",
+            CSRC / "tests/cuda/launches.cpp",
+            "-o",
+            self._recorder,
+        )
+        self._ways: dict[str, list[machine_code.Block]] = {}
         self._resources: dict[str, tuple[int, int]] = {}
 
     def launches(self, call: str, dtype: str, images: int) -> list[Launch]:
@@ -172,8 +207,8 @@ class Compiled:
         rows = (line.split("\t") for line in text.splitlines())
         return [Launch(name.replace("abawkit::cuda::", ""), *map(int, numbers)) for name, *numbers in rows]
 
-    def compile(self, programs: Sequence[str]) -> None:
-        """Compiles programs, and reads what they take."""
+    def compile(self, programs: Sequence[str], *, disassemble: bool = True) -> None:
+        """Compiles programs, and reads what they take and, where asked for, their instructions."""
         source, cubin = self._folder / "programs.cu", self._folder / "programs.cubin"
         lines = ["#include <cuda/device_launcher.h>", "#include <cuda/dispatch.h>", "namespace abawkit::cuda {"]
         lines += [
@@ -184,9 +219,9 @@ class Compiled:
         target = f"arch=compute_{self._architecture},code=sm_{self._architecture}"
         nvcc = (find_tool("nvcc"), "-std=c++17", "-O3", "-lineinfo", "-gencode", target, "-Xptxas", "-v")
         _, notes = run(*nvcc, f"-I{CSRC / 'kernels'}", "-cubin", "-o", cubin, source)
-        listing, _ = run(find_tool("nvdisasm"), "-c", "-gi", cubin)
-        for mangled, blocks in sass.kernels(listing):
-            self._blocks[_demangle(mangled)] = blocks
+        listing = run(find_tool("nvdisasm"), "-c", "-gi", cubin)[0] if disassemble else ""
+        for mangled, blocks in machine_code.kernels(listing):
+            self._ways[_demangle(mangled)] = blocks
         for entry in notes.split("Compiling entry function '")[1:]:
             spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", entry)
             used = re.search(r"Used (\d+) registers", entry)
@@ -197,41 +232,59 @@ class Compiled:
     def cost(self, call: str, launch: Launch, images: int, size: int) -> Cost:
         """What a launch costs."""
         registers, spills = self._resources[launch.program]
+        name = launch.program.split("<")[0]
+        warps, limits = launch.threads // 32, self._card
+        instructions = None if name in UNCOUNTED else self._instructions(launch, images)
+        entries, others = MOVED[name]
+        moved = entries * size + others
+        blocks = min(
+            limits.registers // (-(-registers // 8) * 8 * launch.threads),
+            limits.shared // (launch.shared_bytes + 1024),
+            limits.warps // warps,
+        )
+        issue = (instructions or 0) * images / (limits.sms * 4 * limits.clock * 1e9)
+        return Cost(
+            call,
+            launch.program,
+            launch.blocks,
+            launch.threads,
+            registers,
+            spills,
+            launch.shared_bytes,
+            blocks,
+            min(blocks, -(-launch.blocks // limits.sms)) * warps,
+            instructions,
+            moved,
+            max(issue, moved * images / limits.rate),
+        )
+
+    def _instructions(self, launch: Launch, images: int) -> float | None:
+        if launch.program not in self._ways:
+            return None
 
         def turns(text: str) -> float | None:
-            return next((count(launch, images) for part, count in TURNS.items() if part in text), None)
+            count = next((count for part, count in TURNS.items() if part in text), None)
+            return count(launch, images) if callable(count) else count
 
-        way = sass.Way(self._blocks[launch.program], turns, lambda text: any(part in text for part in LEFT_OUT))
-        warps = launch.threads // 32
-        instructions = way.length() * warps * launch.blocks / images
-        name = launch.program.split("<")[0]
-        moved = BYTES[name](size)
-        blocks = min(
-            self._card.registers // (-(-registers // 8) * 8 * launch.threads),
-            self._card.shared // (launch.shared_bytes + 1024),
-            self._card.warps // warps,
-        )
-        issue = instructions * images / (self._card.sms * 4 * self._card.clock * 1e9)
-        return Cost(
-            call, launch.program, launch.blocks, launch.threads, registers, spills, launch.shared_bytes, blocks,
-            min(blocks, -(-launch.blocks // self._card.sms)) * warps, round(instructions, 1), moved,
-            max(issue, moved * images / self._card.rate),
-        )
+        way = machine_code.Way(self._ways[launch.program], turns, lambda text: any(part in text for part in LEFT_OUT))
+        return round(way.length() * (launch.threads // 32) * launch.blocks / images, 1)
 
 
 def _demangle(name: str) -> str:
     text, _ = run("c++filt", name)
-    return text.split("run_program<", 1)[1].rsplit(">(", 1)[0].strip().replace("abawkit::cuda::", "").replace("> >", ">>")
+    return (
+        text.split("run_program<", 1)[1].rsplit(">(", 1)[0].strip().replace("abawkit::cuda::", "").replace("> >", ">>")
+    )
 
 
 def measure(
-    calls: Sequence[str], types: Sequence[str], images: int, architecture: str, card: Card
+    calls: Sequence[str], types: Sequence[str], images: int, architecture: str, card: Card, *, disassemble: bool = True
 ) -> list[Cost]:
-    """What all programs of some calls cost."""
+    """What all programs of some calls cost; instructions are only counted where they are disassembled."""
     with tempfile.TemporaryDirectory() as folder:
         compiled = Compiled(Path(folder), architecture, card)
         launches = [(f"{c} {t}", t, launch) for c in calls for t in types for launch in compiled.launches(c, t, images)]
-        compiled.compile(sorted({launch.program for _, _, launch in launches}))
+        compiled.compile(sorted({launch.program for _, _, launch in launches}), disassemble=disassemble)
         return [compiled.cost(name, launch, images, 4 if t == "float32" else 2) for name, t, launch in launches]
 
 
@@ -251,18 +304,39 @@ def main() -> None:
         card = Card(**(asdict(card) | {"clock": arguments.clock}))
     try:
         costs = measure(arguments.calls, arguments.types, arguments.images, arguments.architecture, card)
-    except (FileNotFoundError, sass.UnknownLoopError) as error:
+    except (FileNotFoundError, machine_code.UnknownLoopError) as error:
         sys.exit(f"error: {error}")
     if arguments.json:
         print(json.dumps([asdict(cost) for cost in costs], indent=2))
         return
     table = Table(title=f"N = {arguments.images}, sm_{arguments.architecture}, {arguments.card} at {card.clock} GHz")
-    for heading in ("call", "program", "blocks", "registers", "spills", "shared", "blocks/SM", "warps/SM", "instructions/image", "bytes/image", "floor us"):
+    for heading in (
+        "call",
+        "program",
+        "blocks",
+        "registers",
+        "spills",
+        "shared",
+        "blocks/SM",
+        "warps/SM",
+        "instructions/image",
+        "bytes/image",
+        "floor us",
+    ):
         table.add_column(heading, justify="left" if heading in {"call", "program"} else "right")
     for c in costs:
         table.add_row(
-            c.call, c.program, str(c.blocks), str(c.registers), str(c.spills), str(c.shared_bytes), str(c.blocks_per_sm),
-            str(c.warps_per_sm), f"{c.instructions_per_image:,.0f}", f"{c.bytes_per_image:,.0f}", f"{c.seconds * 1e6:.1f}",
+            c.call,
+            c.program,
+            str(c.blocks),
+            str(c.registers),
+            str(c.spills),
+            str(c.shared_bytes),
+            str(c.blocks_per_sm),
+            str(c.warps_per_sm),
+            "-" if c.instructions_per_image is None else f"{c.instructions_per_image:,.0f}",
+            f"{c.bytes_per_image:,.0f}",
+            f"{c.seconds * 1e6:.1f}",
         )
     Console(width=200).print(table)
 

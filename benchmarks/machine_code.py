@@ -41,11 +41,12 @@ class Block:
 
 @functools.cache
 def _source(path: str) -> list[str]:
-    return [line.strip() for line in Path(path).read_text().splitlines()]
+    return [line.strip() for line in Path(path).read_text().splitlines()] if Path(path).is_file() else []
 
 
 def _text_of(path: str, line: int) -> str:
-    return _source(path)[line - 1]
+    lines = _source(path)
+    return lines[line - 1] if 0 < line <= len(lines) else ""
 
 
 def kernels(listing: str) -> Iterator[tuple[str, list[Block]]]:
@@ -159,9 +160,9 @@ class Way:
                 return turns
         raise UnknownLoopError(f"a loop has no number of turns; it is one of: {sorted(set(texts))}")
 
-    def length(self, counts: Callable[[Instruction], bool] = lambda instruction: True) -> float:
-        """Instructions that a warp issues from entry to end, or as many of them as count."""
-        weights = [sum(map(counts, running)) for running in self._running]
+    def length(self, opcode: str = "") -> float:
+        """Instructions that a warp issues from entry to end, or those of an opcode alone."""
+        weights = [sum(not opcode or i.opcode == opcode for i in running) for running in self._running]
         return self._longest(0, set(range(len(self._blocks))), None, weights)
 
     def _longest(self, entry: int, inside: set[int], loop: int | None, weights: list[int]) -> float:
