@@ -10,11 +10,11 @@ struct Attend {
   using A = Compute<T>;
   static constexpr int before = 0, during = 3, after = 0, last = 0, most_threads = chunk * slots, least_blocks = 3;
   static constexpr int buffer_bytes = tile_bytes<Size, T>() + slots * squeezed_bytes<Size, A>();
-  static constexpr int shared_bytes = 2 * buffer_bytes;
 
   struct Arguments {
     Size size;
     Walk walk;
+    int buffers;
     View<const T> features;
     Weights<A> weights;
     const A* activated;  // (N, K, H + W, M)
@@ -28,7 +28,7 @@ struct Attend {
     return a.walk.steps(at.block, a.size.images);
   }
   ABAWKIT_DEVICE static void phase(Phase<0>, const Arguments& a, const Where& at, Thread&) {
-    copy_ahead<Size>(at.round, rounds(a, at), [&](std::int64_t round, int buffer) {
+    copy_ahead<Size>(at.round, rounds(a, at), a.buffers, [&](std::int64_t round, int buffer) {
       const Spot spot = spot_of(a.walk, a.size, at, round);
       stage(a.features, a.size, spot, tiles(at, buffer));
       copy_squeezed<Size>(a.activated, spot, squeezed(at, buffer));
@@ -41,17 +41,18 @@ struct Attend {
     const int count = a.size.heads() * a.size.positions();
     typename Size::template Local<A, Size::position_count> gates(a.gates + spot.image * count * C + spot.channel, C);
     make_gates(a.size, gate_weights_of(a.weights, a.size.squeezed(), C, spot.channel),
-               squeezed_of(a.activated, a.size, spot, squeezed(at, at.round % 2)), gates);
-    with_tile(a.features, a.size, spot, tiles(at, at.round % 2), [&](const auto& x) { pool(a, spot, gates, x); });
+               squeezed_of(a.activated, a.size, spot, squeezed(at, buffer_of(a, at))), gates);
+    with_tile(a.features, a.size, spot, tiles(at, buffer_of(a, at)), [&](const auto& x) { pool(a, spot, gates, x); });
   }
   // Writes the gates in the order of memory.
   ABAWKIT_DEVICE static void phase(Phase<2>, const Arguments& a, const Where& at, Thread&) {
     const Spot spot = spot_of(a.walk, a.size, at, at.round);
     if (a.rows && spot.has_image)
-      emit_gates(a.size, a.features.channels_last, tiles(at, at.round % 2), spot, a.rows, a.columns);
+      emit_gates(a.size, a.features.channels_last, tiles(at, buffer_of(a, at)), spot, a.rows, a.columns);
   }
 
  private:
+  ABAWKIT_DEVICE static std::int64_t buffer_of(const Arguments& a, const Where& at) { return at.round % a.buffers; }
   template <class Gates, class Tile>
   ABAWKIT_DEVICE static void pool(const Arguments& a, const Spot& spot, Gates& gates, const Tile& x) {
     const std::int64_t C = a.size.channels;

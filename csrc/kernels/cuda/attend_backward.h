@@ -10,11 +10,11 @@ struct AttendBackward {
   using A = Compute<T>;
   static constexpr int before = 1, during = 2, after = 2, last = 0, most_threads = chunk * slots, least_blocks = 2;
   static constexpr int buffer_bytes = tile_bytes<Size, T>() + slots * squeezed_bytes<Size, A>();
-  static constexpr int shared_bytes = 2 * buffer_bytes;
 
   struct Arguments {
     Size size;
     Walk walk;
+    int buffers;
     View<const T> features;
     Weights<A> weights;
     const A* activated;                 // (N, K, H + W, M)
@@ -39,7 +39,7 @@ struct AttendBackward {
     for (int i = 0; i < a.size.area(); ++i) thread.pool[i] = A(0);
   }
   ABAWKIT_DEVICE static void phase(Phase<1>, const Arguments& a, const Where& at, Thread&) {
-    copy_ahead<Size>(at.round, rounds(a, at), [&](std::int64_t round, int buffer) {
+    copy_ahead<Size>(at.round, rounds(a, at), a.buffers, [&](std::int64_t round, int buffer) {
       const Spot spot = spot_of(a.walk, a.size, at, round);
       stage(a.features, a.size, spot, tiles(at, buffer));
       copy_squeezed<Size>(a.activated, spot, squeezed(at, buffer));
@@ -54,7 +54,7 @@ struct AttendBackward {
     const std::int64_t own = spot.image * K * P * C + spot.channel;
     Local gates(a.gates + own, C), gradient(a.gradient + own, C);
     make_gates(a.size, gate_weights_of(a.weights, a.size.squeezed(), C, spot.channel),
-               squeezed_of(a.activated, a.size, spot, squeezed(at, at.round % 2)), gates);
+               squeezed_of(a.activated, a.size, spot, squeezed(at, buffer_of(a, at))), gates);
     ABAWKIT_UNROLL
     for (int k = 0; k < K; ++k) {
       keep_order();
@@ -67,7 +67,7 @@ struct AttendBackward {
     }
     keep_order();
     const A pooled_gradient = a.pooled_gradient[spot.image * C + spot.channel];
-    with_tile(a.features, a.size, spot, tiles(at, at.round % 2), [&](const auto& x) {
+    with_tile(a.features, a.size, spot, tiles(at, buffer_of(a, at)), [&](const auto& x) {
       ABAWKIT_UNROLL
       for (int h = 0; h < H; ++h) {
         keep_order();
@@ -101,7 +101,8 @@ struct AttendBackward {
   }
 
  private:
-  static_assert(!Size::fixed || (slots - 1) * chunk * Size::area_count * static_cast<int>(sizeof(A)) <= shared_bytes,
+  ABAWKIT_DEVICE static std::int64_t buffer_of(const Arguments& a, const Where& at) { return at.round % a.buffers; }
+  static_assert(!Size::fixed || (slots - 1) * chunk * Size::area_count * static_cast<int>(sizeof(A)) <= buffer_bytes,
                 "what slots hand over takes the tiles' space");
   ABAWKIT_DEVICE static T* tiles(const Where& at, std::int64_t buffer) {
     return reinterpret_cast<T*>(at.shared + buffer * buffer_bytes);

@@ -85,11 +85,13 @@ void gates_backward(const Backward& b, const Weights<Compute<T>>& w, const Backw
   const std::int64_t kc = s.heads * s.channels, km = s.heads * s.squeezed;
   const auto gradient = [&](int parameter) { return static_cast<A*>(b.gradients[parameter]); };
   using Gates = AttendBackward<Size, T>;
+  const int buffers = buffers_of(Gates::buffer_bytes, launcher.shared_memory());
   launcher.template launch<Gates>(
-      walk.blocks(), Gates::most_threads, Gates::shared_bytes,
-      typename Gates::Arguments{Size(s), walk, view_of<T>(b.features), w, memory.activated, memory.pooled_gradient,
-                                static_cast<const T*>(b.grad_rows), static_cast<const T*>(b.grad_columns), memory.gates,
-                                memory.gate_gradient, memory.pool_rows});
+      walk.blocks(), Gates::most_threads, buffers * Gates::buffer_bytes,
+      typename Gates::Arguments{Size(s), walk, buffers, view_of<T>(b.features), w, memory.activated,
+                                memory.pooled_gradient, static_cast<const T*>(b.grad_rows),
+                                static_cast<const T*>(b.grad_columns), memory.gates, memory.gate_gradient,
+                                memory.pool_rows});
   using Products = Outer<Size, A>;
   const typename Products::Arguments outer{Size(s),           memory.outer_groups,  memory.outer_images,
                                            memory.activated,  memory.gate_gradient, {},
@@ -156,9 +158,11 @@ void squeeze_backward(const Backward& b, const Weights<Compute<T>>& w, const Bac
                                                {gradient(row_shift), gradient(column_shift)}});
 
   using Last = FeaturesBackward<Size, T>;
-  launcher.template launch<Last>(walk.blocks(), Last::most_threads, Last::shared_bytes,
+  const int buffers = buffers_of(Last::buffer_bytes, launcher.shared_memory());
+  launcher.template launch<Last>(walk.blocks(), Last::most_threads, buffers * Last::buffer_bytes,
                                  typename Last::Arguments{Size(s),
                                                           walk,
+                                                          buffers,
                                                           view_of<T>(b.features),
                                                           {static_cast<T*>(b.grad_features), b.features.channels_last},
                                                           w,

@@ -10,11 +10,11 @@ struct FeaturesBackward {
   using A = Compute<T>;
   static constexpr int before = 1, during = 3, after = 2, last = 0, most_threads = chunk * slots, least_blocks = 2;
   static constexpr int buffer_bytes = tile_bytes<Size, T>() + 2 * slots * squeezed_bytes<Size, A>();
-  static constexpr int shared_bytes = 2 * buffer_bytes;
 
   struct Arguments {
     Size size;
     Walk walk;
+    int buffers;
     View<const T> features;
     View<T> gradient;
     Weights<A> weights;
@@ -50,7 +50,7 @@ struct FeaturesBackward {
     for (int i = 0; i < K * a.size.height(); ++i) thread.column[i] = A(0);
   }
   ABAWKIT_DEVICE static void phase(Phase<1>, const Arguments& a, const Where& at, Thread&) {
-    copy_ahead<Size>(at.round, rounds(a, at), [&](std::int64_t round, int buffer) {
+    copy_ahead<Size>(at.round, rounds(a, at), a.buffers, [&](std::int64_t round, int buffer) {
       const Spot spot = spot_of(a.walk, a.size, at, round);
       stage(a.features, a.size, spot, tiles(at, buffer));
       copy_squeezed<Size>(a.activated, spot, squeezed(at, buffer, 0));
@@ -65,14 +65,14 @@ struct FeaturesBackward {
     const std::int64_t own = spot.image * K * P * C + spot.channel;
     Local gates(a.gates + own, C), gradient(a.sums + own, C);
     make_gates(a.size, gate_weights_of(a.weights, a.size.squeezed(), C, spot.channel),
-               squeezed_of(a.activated, a.size, spot, squeezed(at, at.round % 2, 0)), gates);
-    make_gradient(a, spot, a.sums + own, squeezed_of(a.squeeze_gradient, a.size, spot, squeezed(at, at.round % 2, 1)),
-                  gradient);
-    with_tile(a.features, a.size, spot, tiles(at, at.round % 2),
+               squeezed_of(a.activated, a.size, spot, squeezed(at, buffer_of(a, at), 0)), gates);
+    make_gradient(a, spot, a.sums + own,
+                  squeezed_of(a.squeeze_gradient, a.size, spot, squeezed(at, buffer_of(a, at), 1)), gradient);
+    with_tile(a.features, a.size, spot, tiles(at, buffer_of(a, at)),
               [&](const auto& x) { finish(a, spot, gates, gradient, x, thread); });
   }
   ABAWKIT_DEVICE static void phase(Phase<3>, const Arguments& a, const Where& at, Thread&) {
-    unstage(a.gradient, a.size, spot_of(a.walk, a.size, at, at.round), tiles(at, at.round % 2));
+    unstage(a.gradient, a.size, spot_of(a.walk, a.size, at, at.round), tiles(at, buffer_of(a, at)));
   }
   ABAWKIT_DEVICE static void phase(Phase<4>, const Arguments& a, const Where& at, Thread& thread) {
     if constexpr (Size::fixed) {
@@ -93,6 +93,7 @@ struct FeaturesBackward {
   }
 
  private:
+  ABAWKIT_DEVICE static std::int64_t buffer_of(const Arguments& a, const Where& at) { return at.round % a.buffers; }
   // Writes the gradient of the features, and adds to those of the weights.
   template <class X>
   ABAWKIT_DEVICE static void finish(const Arguments& a, const Spot& spot, Local& gates, Local& gradient, const X& x,
@@ -126,7 +127,7 @@ struct FeaturesBackward {
 
   static constexpr int row_entries = (slots - 1) * chunk * row_count;
   static_assert(!Size::fixed ||
-                    (slots - 1) * chunk * (row_count + column_count) * static_cast<int>(sizeof(A)) <= shared_bytes,
+                    (slots - 1) * chunk * (row_count + column_count) * static_cast<int>(sizeof(A)) <= buffer_bytes,
                 "what slots hand over takes the tiles' space");
   ABAWKIT_DEVICE static A* handed(const Where& at) { return reinterpret_cast<A*>(at.shared); }
   ABAWKIT_DEVICE static T* tiles(const Where& at, std::int64_t buffer) {

@@ -120,9 +120,10 @@ void launch_sums(const Sizes& s, const Features& features, const Weights<Compute
                  Compute<T>* means, Compute<T>* squares, Launcher& launcher) {
   using Program = Sums<Size, T>;
   const Walk walk(s);
+  const int buffers = buffers_of(Program::buffer_bytes, launcher.shared_memory());
   launcher.template launch<Program>(
-      walk.blocks(), Program::most_threads, Program::shared_bytes,
-      typename Program::Arguments{Size(s), walk, view_of<T>(features), w.row, w.column, sums, means, squares});
+      walk.blocks(), Program::most_threads, buffers * Program::buffer_bytes,
+      typename Program::Arguments{Size(s), walk, buffers, view_of<T>(features), w.row, w.column, sums, means, squares});
 }
 
 template <class Size, class T, class Launcher>
@@ -195,9 +196,10 @@ void forward_steps(const Forward& f, const Weights<Compute<T>>& w, const Forward
   launch_each<Activate<Size, A>>(launcher, s.images * km * s.positions(), {squeezed, memory.activated});
 
   using Gates = Attend<Size, T>;
+  const int buffers = buffers_of(Gates::buffer_bytes, launcher.shared_memory());
   launcher.template launch<Gates>(
-      walk.blocks(), Gates::most_threads, Gates::shared_bytes,
-      typename Gates::Arguments{Size(s), walk, view_of<T>(f.features), w, memory.activated, memory.sums,
+      walk.blocks(), Gates::most_threads, buffers * Gates::buffer_bytes,
+      typename Gates::Arguments{Size(s), walk, buffers, view_of<T>(f.features), w, memory.activated, memory.sums,
                                 static_cast<A*>(f.pooled), static_cast<T*>(f.rows), static_cast<T*>(f.columns)});
   using Pool = PoolNorm<T>;
   launcher.template launch<Pool>(

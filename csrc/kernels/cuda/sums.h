@@ -32,11 +32,12 @@ struct Sums {
   using A = Compute<T>;
   static constexpr int before = 0, during = 2, after = 0, last = 0, most_threads = chunk * slots, least_blocks = 3;
   static constexpr int at_once = Size::heads_at_once;
-  static constexpr int shared_bytes = 2 * tile_bytes<Size, T>();
+  static constexpr int buffer_bytes = tile_bytes<Size, T>();
 
   struct Arguments {
     Size size;
     Walk walk;
+    int buffers;
     View<const T> features;
     const A *row, *column;  // weights
     A* sums;                // (N, K, H + W, C)
@@ -51,7 +52,7 @@ struct Sums {
     return a.size.heads() / at_once * a.walk.steps(at.block, a.size.images);
   }
   ABAWKIT_DEVICE static void phase(Phase<0>, const Arguments& a, const Where& at, Thread&) {
-    copy_ahead<Size>(at.round, rounds(a, at), [&](std::int64_t round, int buffer) {
+    copy_ahead<Size>(at.round, rounds(a, at), a.buffers, [&](std::int64_t round, int buffer) {
       stage(a.features, a.size, spot_of(a.walk, a.size, at, round), tiles(at, buffer));
     });
   }
@@ -60,7 +61,7 @@ struct Sums {
     const Spot spot = spot_of(a.walk, a.size, at, step);
     const int head = static_cast<int>(at.round / steps) * at_once;
     if (spot.valid) {
-      with_tile(a.features, a.size, spot, tiles(at, at.round % 2), [&](const auto& x) {
+      with_tile(a.features, a.size, spot, tiles(at, buffer_of(a, at)), [&](const auto& x) {
         const int H = a.size.height(), W = a.size.width();
         along<0>(a, spot, head, step == 0, thread, H, W, [&](int p, int i) { return x(p * W + i); });
         along<1>(a, spot, head, step == 0, thread, W, H, [&](int p, int i) { return x(i * W + p); });
@@ -70,8 +71,9 @@ struct Sums {
   }
 
  private:
+  ABAWKIT_DEVICE static std::int64_t buffer_of(const Arguments& a, const Where& at) { return at.round % a.buffers; }
   ABAWKIT_DEVICE static T* tiles(const Where& at, std::int64_t buffer) {
-    return reinterpret_cast<T*>(at.shared + buffer * tile_bytes<Size, T>());
+    return reinterpret_cast<T*>(at.shared + buffer * buffer_bytes);
   }
   template <int direction, class Entry>
   ABAWKIT_DEVICE static void along(const Arguments& a, const Spot& spot, int head, bool first_image, Thread& thread,

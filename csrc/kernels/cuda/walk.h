@@ -104,17 +104,26 @@ ABAWKIT_DEVICE constexpr int tile_bytes() {
   return Size::fixed ? slots * chunk * Size::area_count * static_cast<int>(sizeof(T)) : 0;
 }
 
+// How many buffers of `bytes` a block has: two, where that leaves room for several blocks on an SM; the copies of a
+// round then run beside what is computed of the one before. No bit of a result follows from it.
+inline int buffers_of(int bytes, int shared_memory) { return shared_memory >= 5 * bytes ? 2 : 1; }
+
 // Calls start(round, buffer) for the round after this one, and in the first for both, then waits for what this one
 // needs: where sizes are fixed, as there is nothing to copy for others.
 template <class Size, class Start>
-ABAWKIT_DEVICE void copy_ahead(std::int64_t round, std::int64_t rounds, const Start& start) {
+ABAWKIT_DEVICE void copy_ahead(std::int64_t round, std::int64_t rounds, int buffers, const Start& start) {
   if constexpr (Size::fixed) {
+    const int ahead = buffers - 1;
     ABAWKIT_LOOP
-    for (std::int64_t next = round ? round + 1 : 0; next <= round + 1; ++next) {
-      if (next < rounds) start(next, static_cast<int>(next % 2));
+    for (std::int64_t next = round ? round + ahead : 0; next <= round + ahead; ++next) {
+      if (next < rounds) start(next, ahead ? static_cast<int>(next % 2) : 0);
       close_copies();
     }
-    wait_copies<1>();
+    if (ahead) {
+      wait_copies<1>();
+    } else {
+      wait_copies<0>();
+    }
   }
 }
 
