@@ -3,11 +3,9 @@
 // Shapes and types are checked here once more, whoever calls: the kernels take pointers on trust.
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstddef>
-#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +14,7 @@
 
 #include "dda.h"
 #include "moving.h"
+#include "operands.h"
 
 #ifdef ABAWKIT_WITH_CUDA
 #include <dlfcn.h>
@@ -25,121 +24,7 @@
 
 namespace {
 
-using abawkit::Sizes;
-using abawkit::Type;
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-using Shape = std::initializer_list<int64_t>;
-
-Type type_of(const Tensor& t) {
-  switch (t.scalar_type()) {
-    case ScalarType::Float:
-      return Type::float32;
-    case ScalarType::Double:
-      return Type::float64;
-    case ScalarType::BFloat16:
-      return Type::bfloat16;
-    case ScalarType::Half:
-      STD_TORCH_CHECK(!t.is_cpu(), "abawkit: float16 is for GPUs; use float32 or bfloat16 on a CPU");
-      return Type::float16;
-    default:
-      STD_TORCH_CHECK(false, "abawkit: features must be float32, float64, bfloat16 or float16");
-  }
-}
-
-ScalarType compute_of(Type type) { return type == Type::float64 ? ScalarType::Double : ScalarType::Float; }
-
-Tensor empty(const Tensor& like, ScalarType type, const int64_t* sizes, const int64_t* strides, int64_t dim) {
-  int32_t device = 0;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
-  AtenTensorHandle result = nullptr;
-  const auto code = torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dim, sizes, strides, code, device, like.get_device_index(), &result));
-  return Tensor(result);
-}
-
-Tensor empty(const Tensor& like, ScalarType type, Shape shape) {
-  int64_t strides[4], stride = 1;
-  for (int i = static_cast<int>(shape.size()) - 1; i >= 0; --i) {
-    strides[i] = stride;
-    stride *= shape.begin()[i];
-  }
-  return empty(like, type, shape.begin(), strides, static_cast<int64_t>(shape.size()));
-}
-
-bool is_channels_last(const Tensor& t) {
-  return t.stride(1) == 1 && t.stride(3) == t.size(1) && t.stride(2) == t.size(1) * t.size(3) &&
-         t.stride(0) == t.size(1) * t.size(2) * t.size(3);
-}
-
-// Features as the kernels read them; other strides are copied.
-struct Input {
-  Tensor tensor;
-  bool channels_last;
-  explicit Input(const Tensor& t) : tensor(t), channels_last(false) {
-    STD_TORCH_CHECK(t.dim() == 4, "abawkit: features must be (N, C, H, W)");
-    if (t.is_contiguous()) return;
-    channels_last = is_channels_last(t);
-    if (!channels_last) tensor = torch::stable::contiguous(t);
-  }
-  abawkit::Features features() const { return {tensor.data_ptr(), type_of(tensor), channels_last}; }
-  Tensor empty_like() const {
-    const auto sizes = tensor.sizes(), strides = tensor.strides();
-    return empty(tensor, tensor.scalar_type(), sizes.data(), strides.data(), 4);
-  }
-};
-
-// A contiguous tensor of a type, a number of entries and the features' device.
-Tensor operand(const Tensor& t, ScalarType type, int64_t entries, const Tensor& features, const char* name) {
-  STD_TORCH_CHECK(t.numel() == entries, "abawkit: ", name, " has ", t.numel(), " entries, expected ", entries);
-  STD_TORCH_CHECK(t.scalar_type() == type, "abawkit: ", name, " has the wrong type of numbers");
-  STD_TORCH_CHECK(t.is_cuda() == features.is_cuda() && t.get_device_index() == features.get_device_index(),
-                  "abawkit: ", name, " is on another device than the features");
-  return t.is_contiguous() ? t : torch::stable::contiguous(t);
-}
-
-Sizes sizes_of(const Tensor& features, int64_t heads, int64_t squeezed) {
-  STD_TORCH_CHECK(heads > 0 && squeezed > 0, "abawkit: no heads");
-  STD_TORCH_CHECK(features.size(1) > 0 && features.size(2) > 0 && features.size(3) > 0, "abawkit: empty features");
-  return {features.size(0), features.size(1), features.size(2), features.size(3), heads, squeezed};
-}
-
-// Operands of one call: the tensors that hold them, and the pointers that the kernels take.
-struct Operands {
-  std::vector<Tensor> tensors;
-  Sizes sizes;
-  Operands(const std::vector<Tensor>& given, const Input& x) {
-    using namespace abawkit;
-    STD_TORCH_CHECK(given.size() == parameter_count, "abawkit: expected ", int(parameter_count), " parameters");
-    STD_TORCH_CHECK(given[row_weight].dim() == 3, "abawkit: row_weight must be (K, C, W)");
-    const int64_t heads = given[row_weight].size(0);
-    sizes = sizes_of(x.tensor, heads, heads > 0 ? given[squeeze_bias].numel() / heads : 0);
-    const int64_t kc = heads * sizes.channels, km = heads * sizes.squeezed;
-    const int64_t entries[parameter_count] = {kc * sizes.width,
-                                              kc * sizes.height,
-                                              kc,
-                                              kc,
-                                              kc,
-                                              kc,
-                                              km * sizes.channels,
-                                              km,
-                                              km,
-                                              km,
-                                              kc * sizes.squeezed,
-                                              kc,
-                                              kc * sizes.squeezed,
-                                              kc,
-                                              sizes.channels * sizes.area(),
-                                              sizes.channels,
-                                              sizes.channels};
-    tensors.reserve(parameter_count);
-    for (int i = 0; i < parameter_count; ++i)
-      tensors.push_back(operand(given[i], compute_of(type_of(x.tensor)), entries[i], x.tensor, "a parameter"));
-  }
-  void point(const void* (&to)[abawkit::parameter_count]) const {
-    for (int i = 0; i < abawkit::parameter_count; ++i) to[i] = tensors[i].data_ptr();
-  }
-};
+using namespace abawkit;
 
 // Where kernels run: torch's own threads, or the current stream of the features' GPU.
 struct OnCpu {
