@@ -13,6 +13,7 @@ from abawkit.tables import Array
 from abawkit.training.data import FramedRows
 from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
+from abawkit.training.resident import ResidentFrames
 
 _TARGETS = ((2,), (), (12,), (), (), ())
 """Shape of a row in each part of `Targets`."""
@@ -24,7 +25,7 @@ class HostBatch(NamedTuple):
     Attributes:
         rows: Positions of the rows of the whole batch, int64 (n,).
         part: Positions of those that this process takes, int64 (m,).
-        frames: Their frames, uint8 (m, 112, 112, 3).
+        frames: Their frames, uint8 (m, 112, 112, 3); their numbers, int64 (m,), where frames lie on the device.
         numbers: Annotations of the whole batch and how the part is varied, float32, one dimension.
     """
 
@@ -46,7 +47,15 @@ class DeviceBatch(NamedTuple):
     variation: Variation
 
 
-def collect(rows: FramedRows, batch: Array, part: Array, epoch: int, recipe: Recipe, device: torch.device) -> HostBatch:
+def collect(
+    rows: FramedRows,
+    batch: Array,
+    part: Array,
+    epoch: int,
+    recipe: Recipe,
+    device: torch.device,
+    resident: ResidentFrames | None = None,
+) -> HostBatch:
     """Reads the frames of a batch and packs all else that a step needs; may run in a thread of its own.
 
     Args:
@@ -56,6 +65,7 @@ def collect(rows: FramedRows, batch: Array, part: Array, epoch: int, recipe: Rec
         epoch: Of the run, from 0.
         recipe: For seed and augmentation.
         device: Where it is to go.
+        resident: The frames that lie there, if they do: none is read then.
 
     Raises:
         DataError: If a frame can't be had.
@@ -63,7 +73,7 @@ def collect(rows: FramedRows, batch: Array, part: Array, epoch: int, recipe: Rec
     config = recipe.augmentation
     variation = plan_variation(rows.rows[part], FRAME_SIZE, seed=recipe.seed, epoch=epoch, config=config)
     numbers = torch.cat([values.flatten().float() for values in (*rows.targets(batch), *variation)])
-    frames = torch.from_numpy(rows.pixels(part))
+    frames = resident.numbers(part) if resident else torch.from_numpy(rows.pixels(part))
     return HostBatch(batch, part, stage(frames, device), stage(numbers, device))
 
 

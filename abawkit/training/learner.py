@@ -25,6 +25,7 @@ from abawkit.training.losses import Targets
 from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.processes import Processes
 from abawkit.training.recipe import Recipe, Schedule, Stage
+from abawkit.training.resident import ResidentFrames, resident_frames
 from abawkit.training.state import load_optimizer, optimizer_state
 from abawkit.training.step import Objective, StepLosses, TrainingStep
 from abawkit.training.synchronised import SynchronisedBatchNorm
@@ -69,6 +70,7 @@ class Learner:
         validated: The network to validate and keep: one with the averaged weights, or the network itself.
         unread: Steps that may be begun before the losses of the first of them are read: one on a GPU, which would
             else wait for the host after each step.
+        resident: The training frames on the GPU, from the first epoch on and where they fit there.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Learner:
         self.average = MovingAverage(network, recipe.ema) if recipe.ema else None
         self.validated = copy.deepcopy(network) if recipe.ema else network
         self.stage: StageState | None = None
+        self.resident: ResidentFrames | None = None
         self.restored: dict[str, Any] | None = None  # the optimiser's state, until there is an optimiser
         self.source = ""  # where that comes from
 
@@ -100,6 +103,9 @@ class Learner:
         Raises:
             DataError: If what a checkpoint holds of the optimiser is not of this network.
         """
+        if self.stage is None:
+            with enough_memory("the training frames"):
+                self.resident = resident_frames(self.rows, self.device)
         if self.stage is None or fresh:
             with enough_memory("an optimiser"):
                 self.stage = self._begin_stage(scheduled, fresh)
@@ -162,7 +168,7 @@ class Learner:
         Raises:
             DataError: If a frame can't be had.
         """
-        return collect(self.rows, batch, part, epoch, self.recipe, self.device)
+        return collect(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
 
     def step(self, learning_rate: float, batch: HostBatch) -> StepLosses:
         """One step, and the moving average's where it counts; see `TrainingStep`.
@@ -189,7 +195,8 @@ class Learner:
     def _inputs(self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int) -> tuple[torch.Tensor, Targets]:
         """Images and targets, of what came to the device."""
         targets, variation = unpack(numbers, rows, own)
-        images = apply_variation(frames, variation, self.recipe.augmentation)
+        pixels = self.resident.take(frames) if self.resident else frames
+        images = apply_variation(pixels, variation, self.recipe.augmentation)
         return images.to(next(self.network.parameters()).dtype), targets
 
     def _statistics(self) -> AbstractContextManager[Any]:

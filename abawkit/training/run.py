@@ -241,6 +241,7 @@ def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
     content: dict[str, Any] = {
         "rows": {"train": len(loop.rows), "validation": len(loop.validation)},
         "weights": loop.notes["weights"],
+        "frames_on_gpu": loop.learner.resident is not None,
         "best": {
             "epoch": trained.best_epoch,
             "figure": trained.figure,
