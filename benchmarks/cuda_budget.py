@@ -105,7 +105,7 @@ TURNS: dict[str, Turns] = {
     # Training
     "next <= round + 1": 1,
     "slot < slots - 1": 1,
-    "for (std::int64_t c = lane; c < C; c += lanes)": C / 32,
+    "first += warps * 16": C / 128,
     "n < end; ++n": lambda _, images: -(-images // 64),
     # What features that are aligned, and channels that 16 bytes divide, never need.
     "entry < area": 0,
@@ -131,7 +131,7 @@ VECTORS, SQUEEZED = K * P * C * COMPUTE, K * P * M * COMPUTE  # sums or gates of
 MOVED: dict[str, tuple[int, int]] = {
     "Fused": (C * AREA + C, 0),
     "Sums": (C * AREA, VECTORS),
-    "Contract": (0, VECTORS + SQUEEZED),
+    "ContractFixed": (0, VECTORS + SQUEEZED),
     "SqueezeMoments": (0, SQUEEZED),
     "Activate": (0, 2 * SQUEEZED),
     "Attend": (C * AREA, SQUEEZED + C * COMPUTE),

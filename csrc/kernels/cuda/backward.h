@@ -97,7 +97,7 @@ void gates_backward(const Backward& b, const Weights<Compute<T>>& w, const Backw
                                            memory.activated,  memory.gate_gradient, {},
                                            memory.outer_rows, memory.bias_rows};
   launcher.template launch<Products>(Products::blocks(outer), Products::most_threads, 0, outer);
-  using Back = Contract<Size, A>;
+  using Back = typename ContractOf<Size, A, false>::type;
   typename Back::Arguments back{Size(s), memory.gate_gradient,   {}, {}, {}, {}, {w.gate[0], w.gate[1]},
                                 nullptr, memory.squeeze_gradient};
   launcher.template launch<Back>(s.images * s.heads, Back::most_threads, Back::shared_bytes, back);

@@ -5,6 +5,16 @@
 
 namespace abawkit::cuda {
 
+template <class Size, class A>
+struct ContractArguments {
+  Size size;
+  const A* from;
+  const A *mean[2], *reciprocal[2], *scale[2], *shift[2];  // (K, C) of rows and of columns; mean[0] null for no norm
+  const A* weight[2];
+  const A* bias;  // may be null
+  A* to;
+};
+
 // to[n, k, p, m] = bias[k, m] + sum_c weight[k, m, c] f(from[n, k, p, c]), f a norm or nothing.
 //
 // A block has one head of one image. A warp has 7 positions by 4 of the M outputs, each of its threads every 32nd
@@ -16,14 +26,7 @@ struct Contract {
                        least_blocks = sizeof(A) == 8 ? 1 : 2;
   static constexpr int shared_bytes = warps * tile * (lanes + 1) * static_cast<int>(sizeof(A));
 
-  struct Arguments {
-    Size size;
-    const A* from;
-    const A *mean[2], *reciprocal[2], *scale[2], *shift[2];  // (K, C) of rows and of columns; mean[0] null for no norm
-    const A* weight[2];
-    const A* bias;  // may be null
-    A* to;
-  };
+  using Arguments = ContractArguments<Size, A>;
   struct Thread {};
 
   struct Place {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "attend.h"
-#include "contract.h"
+#include "contract_fixed.h"
 #include "pool.h"
 #include "reduce.h"
 #include "squeeze.h"
@@ -160,7 +160,7 @@ void forward_steps(const Forward& f, const Weights<Compute<T>>& w, const Forward
   }
   launch_reduction<Statistics<A>>(launcher, sums);
 
-  using Squeeze = Contract<Size, A>;
+  using Squeeze = typename ContractOf<Size, A, true>::type;
   typename Squeeze::Arguments squeeze{
       Size(s), memory.sums, {}, {}, {}, {}, {}, w.squeeze_bias, static_cast<A*>(f.squeezed)};
   for (int d = 0; d < 2; ++d) {
