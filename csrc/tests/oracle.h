@@ -145,7 +145,7 @@ inline Outputs run(const Case& config, const Inputs& in, const Implementation& i
   backward.grad_embedding = constant("grad_embedding", in.grad_embedding, type);
   backward.grad_rows = config.grad_rows ? constant("grad_rows", in.grad_rows, type) : nullptr;
   backward.grad_columns = config.grad_columns ? constant("grad_columns", in.grad_columns, type) : nullptr;
-  backward.grad_features = add("backward features", N * C * s.area(), type, offset);
+  backward.grad_features = add("backward features", N * C * s.area(), type, config.aligned_gradient ? 0 : offset);
   for (int i = 0; i < parameter_count; ++i)
     backward.gradients[i] = add(std::string("backward ") + parameter_name(i), in.parameters[i].size(), compute);
   backward.workspace = add("backward workspace", implementation.backward_workspace(s, type) / 8 + 1, Type::float64, 1);

@@ -19,13 +19,14 @@ struct Case {
   Sizes sizes{3, 16, 7, 7, 2, 16};
   Type type = Type::float32;
   bool channels_last = false;
-  bool gates = true;         // whether inference and forward write rows and columns
-  bool grad_rows = true;     // whether backward is given each
-  bool grad_columns = true;  //
-  bool given = false;        // forward normalises with given statistics, which backward sends no gradient through
-  bool constant = false;     // every third channel is constant, with a large mean
-  bool ties = false;         // all heads are the same
-  bool misaligned = false;   // features start one entry behind an aligned address
+  bool gates = true;              // whether inference and forward write rows and columns
+  bool grad_rows = true;          // whether backward is given each
+  bool grad_columns = true;       //
+  bool given = false;             // forward normalises with given statistics, which backward sends no gradient through
+  bool constant = false;          // every third channel is constant, with a large mean
+  bool ties = false;              // all heads are the same
+  bool misaligned = false;        // features and their gradient start one entry behind an aligned address
+  bool aligned_gradient = false;  // the gradient does not, even so
   unsigned seed = 1;
   double eps = 1e-5;
 };

@@ -3,8 +3,7 @@
 #include <utility>
 
 #include "../oracle.h"
-#include "cuda/dispatch.h"
-#include "host_launcher.h"
+#include "recorded_calls.h"
 
 using namespace abawkit;
 using namespace abawkit::oracle;
@@ -13,38 +12,37 @@ namespace {
 
 using cuda::Order;
 
-Implementation host(Order order, bool general, int processors = 4, int shared_memory = 227 * 1024) {
-  Implementation it;
-  it.inference_workspace = [=](const Sizes& s, Type type) { return cuda::inference_bytes(s, type, general); };
-  it.forward_workspace = [](const Sizes& s, Type type) { return cuda::forward_bytes(s, type); };
-  it.backward_workspace = [=](const Sizes& s, Type type) { return cuda::backward_bytes(s, type, general); };
-  it.inference = [=](const Inference& call) {
-    cuda::HostLauncher launcher(order, processors, shared_memory);
-    cuda::run_inference(call, launcher, general);
-  };
-  it.forward = [=](const Forward& call) {
-    cuda::HostLauncher launcher(order, processors, shared_memory);
-    cuda::run_forward(call, launcher, general);
-  };
-  it.backward = [=](const Backward& call) {
-    cuda::HostLauncher launcher(order, processors, shared_memory);
-    cuda::run_backward(call, launcher, general);
-  };
-  return it;
+Implementation in_order(Order order, const cuda::Variant& variant) {
+  return cuda::make_implementation(
+      [order](const cuda::HostProgram& program, std::int64_t blocks, int threads, int shared_bytes) {
+        cuda::HostLauncher(order).run(program, blocks, threads, shared_bytes);
+      },
+      variant);
 }
 
 int failures = 0, cases = 0, comparisons = 0;
 std::map<std::string, double> worst[4];
 
-// Compares with the oracle, and, where `orders` is set, the bits of three orders of threads and blocks.
-void test(const std::string& name, const Case& config, bool orders = true, bool general = false) {
+const bool long_tests = std::getenv("ABAWKIT_LONG_TESTS") != nullptr;
+
+// Compares with the oracle; where `recorded` is set, every access must be right; where `orders` is set, compares the
+// bits of three orders of threads and blocks.
+void test(const std::string& name, const Case& config, bool orders = true, const cuda::Variant& variant = {},
+          bool recorded = true) {
   const Inputs in = make_inputs(config);
-  const Outputs outputs = run(config, in, host(Order::ascending, general));
+  cuda::Recorder recorder;
+  const bool record = recorded || long_tests;
+  const Outputs outputs =
+      run(config, in, record ? cuda::record_calls(recorder, variant) : in_order(Order::ascending, variant));
+  for (const auto& fault : recorder.faults()) {
+    ++failures;
+    std::printf("%s: %s (%ld times)\n", name.c_str(), fault.text.c_str(), static_cast<long>(fault.count));
+  }
   failures += compare(name, config, in, outputs, tolerance_of(config), &worst[static_cast<int>(config.type)]);
   ++cases;
   if (!orders) return;
   for (const Order order : {Order::descending, Order::shuffled}) {
-    const Outputs other = run(config, in, host(order, general));
+    const Outputs other = run(config, in, in_order(order, variant));
     ++comparisons;
     for (const auto& [what, bytes] : outputs)
       if (other.at(what) != bytes) {
@@ -56,12 +54,12 @@ void test(const std::string& name, const Case& config, bool orders = true, bool 
 
 // Results have the same bits on all devices: however many processors there are, which decides how many images a block
 // takes in evaluation, and however much of the features shared memory holds.
-void test_devices(const std::string& name, Case config) {
+void test_devices(const std::string& name, const Case& config) {
   const Inputs in = make_inputs(config);
-  const Outputs outputs = run(config, in, host(Order::ascending, false, 1 << 20));
+  const Outputs outputs = run(config, in, in_order(Order::ascending, {false, 1 << 20}));
   const std::pair<int, int> devices[] = {{1, 227}, {4, 99}, {8, 163}, {1 << 20, 99}};  // processors, KiB of a block
   for (const auto& [processors, kibibytes] : devices) {
-    const Outputs other = run(config, in, host(Order::shuffled, false, processors, kibibytes * 1024));
+    const Outputs other = run(config, in, in_order(Order::shuffled, {false, processors, kibibytes * 1024}));
     ++comparisons;
     for (const auto& [what, bytes] : outputs)
       if (other.at(what) != bytes) {
@@ -76,8 +74,8 @@ const char* name_of(Type type) {
   return names[static_cast<int>(type)];
 }
 
-// All types and both layouts; flags take turns, so that each meets each type.
-void test_sizes(const std::string& name, const Sizes& sizes, bool orders, bool general = false) {
+// All types and both layouts; flags take turns, so that each meets each type. Half of the cases are recorded.
+void test_sizes(const std::string& name, const Sizes& sizes, bool orders, const cuda::Variant& variant = {}) {
   unsigned seed = 1;
   for (const Type type : {Type::float32, Type::float64, Type::bfloat16, Type::float16})
     for (const bool channels_last : {false, true})
@@ -93,7 +91,7 @@ void test_sizes(const std::string& name, const Sizes& sizes, bool orders, bool g
         config.grad_columns = seed % 5 != 2;
         config.misaligned = seed % 2 == channels_last;
         test(name + " " + name_of(type) + (channels_last ? " channels_last" : "") + (given ? " given" : ""), config,
-             orders, general);
+             orders, variant, given == (channels_last == (type == Type::float64 || type == Type::bfloat16)));
       }
 }
 
@@ -120,7 +118,7 @@ void test_special(const std::string& name, const Sizes& sizes) {
 
 int main() {
   test_sizes("7x7", {3, 80, 7, 7, 2, 16}, true);
-  test_sizes("7x7 general", {3, 80, 7, 7, 2, 16}, false, true);
+  test_sizes("7x7 general", {3, 80, 7, 7, 2, 16}, false, {true});
   test_sizes("7x7 many", {18, 80, 7, 7, 2, 16}, true);  // several images a block
   test_sizes("7x7 odd", {17, 37, 7, 7, 2, 16}, false);
   test_sizes("4x5", {4, 11, 4, 5, 3, 8}, true);
@@ -147,6 +145,8 @@ int main() {
   large.sizes.images = 70;  // several images a slot
   large.sizes.channels = 24;
   test("70 images", large);
+  large.misaligned = large.aligned_gradient = true;
+  test("70 images, only the features misaligned", large);
   for (int type = 0; type < 4; ++type)
     for (const auto& [what, error] : worst[type])
       if (std::getenv("ABAWKIT_VERBOSE")) std::printf("%-9s %-30s %.2g\n", name_of(Type(type)), what.c_str(), error);

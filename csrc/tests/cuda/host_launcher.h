@@ -1,71 +1,85 @@
 // Runs programs on the host, block after block and thread after thread, in an order of choice: results that don't
-// depend on it show that neither the threads of a phase nor the blocks of a launch race.
+// depend on it show that neither the threads of a phase nor the blocks of a launch race. An observer learns what runs.
 #pragma once
 
 #include <algorithm>
 #include <numeric>
 #include <random>
-#include <utility>
 #include <vector>
 
-#include "cuda/program.h"
+#include "host_program.h"
 
 namespace abawkit::cuda {
 
 enum class Order { ascending, descending, shuffled };
 
+class Observer {
+ public:
+  struct Block {
+    std::int64_t number;
+    int threads, shared_bytes;
+    unsigned char* shared;
+    const unsigned char* states;  // of the threads, `state_stride` bytes apart
+    std::size_t state_stride, state_bytes;
+  };
+  virtual ~Observer() = default;
+  virtual void begin_launch(const HostProgram&) = 0;
+  virtual void begin_block(const Block&) = 0;
+  virtual void begin_phase(int phase) = 0;
+  virtual void begin_thread(int thread) = 0;
+  virtual void end_thread() = 0;
+  virtual void end_phase(int phase) = 0;  // where the device has a barrier
+};
+
 class HostLauncher {
  public:
-  explicit HostLauncher(Order order = Order::ascending, int processors = 4, int shared_memory = 227 * 1024)
-      : order_(order), processors_(processors), shared_memory_(shared_memory) {}
+  explicit HostLauncher(Order order = Order::ascending, Observer* observer = nullptr)
+      : order_(order), observer_(observer) {}
 
-  int processors() const { return processors_; }
-  // Bytes that a block may have: 99 KiB where the compute capability is 8.6, 163 where it is 8.0, 227 where it is 9.0.
-  int shared_memory() const { return shared_memory_; }
+  int processors() const { return 4; }
 
   template <class Program>
   void launch(std::int64_t blocks, int threads, int shared_bytes, const typename Program::Arguments& arguments) {
+    run(erase_program<Program>(arguments), blocks, threads, shared_bytes);
+  }
+
+  void run(const HostProgram& program, std::int64_t blocks, int threads, int shared_bytes) {
     std::vector<std::int64_t> order(blocks);
     std::iota(order.begin(), order.end(), 0);
     permute(order);
-    for (const std::int64_t block : order) run<Program>(block, threads, shared_bytes, arguments);
+    if (observer_) observer_->begin_launch(program);
+    // What is in either when a block begins is of no meaning.
+    PoisonedMemory shared(1, shared_bytes), states(threads, program.thread_bytes);
+    for (const std::int64_t block : order) {
+      shared.poison();
+      states.poison();
+      Where at{block, 0, threads, 0, shared.at(0)};
+      if (observer_)
+        observer_->begin_block(
+            {block, threads, shared_bytes, at.shared, states.at(0), states.stride(), program.thread_bytes});
+      for (int i = 0; i < threads; ++i) observed(i, [&] { program.construct(states.at(i)); });
+      each_phase(program, at, [&](int phase) { run_phase(program, phase, at, states); });
+    }
   }
 
  private:
-  template <class Program>
-  void run(std::int64_t block, int threads, int shared_bytes, const typename Program::Arguments& arguments) {
-    // What is in shared memory when a block begins is of no meaning: NaN. Exactly its size, for the sanitizer.
-    std::vector<Vector> shared((shared_bytes + sizeof(Vector) - 1) / sizeof(Vector));
-    unsigned char* const memory = reinterpret_cast<unsigned char*>(shared.data());
-    std::fill(memory, memory + shared.size() * sizeof(Vector), 0xff);
-    std::vector<typename Program::Thread> states(threads);
-    Where at{block, 0, threads, 0, memory};
-    phases<Program, 0>(std::make_integer_sequence<int, Program::before>(), arguments, at, states);
-    const std::int64_t rounds = Program::rounds(arguments, at);
-    for (at.round = 0; at.round < rounds; ++at.round)
-      phases<Program, Program::before>(std::make_integer_sequence<int, Program::during>(), arguments, at, states);
-    constexpr int second = Program::before + Program::during, third = second + Program::after;
-    phases<Program, second>(std::make_integer_sequence<int, Program::after>(), arguments, at, states);
-    for (at.round = 0; at.round < rounds; ++at.round)
-      phases<Program, third>(std::make_integer_sequence<int, Program::last>(), arguments, at, states);
-  }
-
-  template <class Program, int first, int... i>
-  void phases(std::integer_sequence<int, i...>, const typename Program::Arguments& arguments, const Where& at,
-              std::vector<typename Program::Thread>& states) {
-    (all_threads<Program, first + i>(arguments, at, states), ...);
-  }
-
-  template <class Program, int i>
-  void all_threads(const typename Program::Arguments& arguments, Where at,
-                   std::vector<typename Program::Thread>& states) {
-    std::vector<int> order(states.size());
+  void run_phase(const HostProgram& program, int phase, Where at, PoisonedMemory& states) {
+    std::vector<int> order(at.threads);
     std::iota(order.begin(), order.end(), 0);
     permute(order);
+    if (observer_) observer_->begin_phase(phase);
     for (const int thread : order) {
       at.thread = thread;
-      Program::phase(Phase<i>(), arguments, at, states[thread]);
+      observed(thread, [&] { program.phases[phase](program.arguments.get(), at, states.at(thread)); });
     }
+    if (observer_) observer_->end_phase(phase);
+  }
+
+  template <class Work>
+  void observed(int thread, const Work& work) {
+    if (observer_) observer_->begin_thread(thread);
+    work();
+    if (observer_) observer_->end_thread();
   }
 
   template <class Index>
@@ -74,11 +88,8 @@ class HostLauncher {
     if (order_ == Order::shuffled) std::shuffle(order.begin(), order.end(), random_);
   }
 
-  struct alignas(16) Vector {
-    unsigned char bytes[16];
-  };
   Order order_;
-  int processors_, shared_memory_;
+  Observer* observer_;
   std::mt19937 random_{1};
 };
 
