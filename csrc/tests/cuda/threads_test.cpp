@@ -35,7 +35,7 @@ void ignore_accesses() {
   AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
   AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
 }
-void heed_accesses() {
+void watch_accesses() {
   if (!ignoring) return;
   ignoring = false;
   AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
@@ -112,7 +112,7 @@ bool is_caught(const BarrierCase& each, const oracle::Inputs& inputs, const std:
       if (phase != left_out) pass();
       if (reported) ignore_accesses();
     };
-    ThreadLauncher(1).run(program, smaller(blocks, most_blocks), threads, shared_bytes, barrier, heed_accesses);
+    ThreadLauncher(1).run(program, smaller(blocks, most_blocks), threads, shared_bytes, barrier, watch_accesses);
   };
   oracle::run(each.config, inputs, make_implementation(run, each.variant));
   return reported;
