@@ -31,6 +31,7 @@ void test(const std::string& name, const Case& config, bool orders = true, const
           bool recorded = true) {
   const Inputs in = make_inputs(config);
   cuda::Recorder recorder;
+  recorder.announce();
   const bool record = recorded || long_tests;
   const Outputs outputs =
       run(config, in, record ? cuda::record_calls(recorder, variant) : in_order(Order::ascending, variant));
@@ -91,7 +92,7 @@ void test_sizes(const std::string& name, const Sizes& sizes, bool orders, const 
         config.grad_columns = seed % 5 != 2;
         config.misaligned = seed % 2 == channels_last;
         test(name + " " + name_of(type) + (channels_last ? " channels_last" : "") + (given ? " given" : ""), config,
-             orders, variant, given == (channels_last == (type == Type::float64 || type == Type::bfloat16)));
+             orders, variant, given != (channels_last == (type == Type::float64 || type == Type::bfloat16)));
       }
 }
 

@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <iterator>
 
 namespace abawkit::cuda {
 
@@ -215,6 +217,7 @@ void Recorder::report_at(const char* kind, const std::string& memory, std::int64
   fault.text = std::string(kind) + ": " + program_ + ", phase " + std::to_string(phase_) + ", block " +
                std::to_string(block_) + ", thread " + std::to_string(thread_) + ": byte " + std::to_string(offset) +
                " of " + memory + " " + detail;
+  if (announced_ && fault.kind == "out of bounds") std::fprintf(stderr, "%s\n", fault.text.c_str());
 }
 
 std::vector<Recorder::Fault> Recorder::faults() const {

@@ -49,6 +49,9 @@ class Recorder : public Observer {
   // as taken in turns by the same threads.
   void leave_out_barrier(int phase) { left_out_ = phase; }
 
+  // Prints an access out of bounds before it is carried out: the process may not outlive it.
+  void announce() { announced_ = true; }
+
   void begin_launch(const HostProgram&) override;
   void begin_block(const Block&) override;
   void begin_phase(int phase) override;
@@ -105,7 +108,7 @@ class Recorder : public Observer {
   Memory* recent_[256] = {};                       // by the access's place in the program
   Stamp now_ = 1, call_began_ = 1, launch_began_ = 1, block_began_ = 1;
   int left_out_ = -1;
-  bool barrier_pending_ = false;
+  bool barrier_pending_ = false, announced_ = false;
   std::string program_;
   int phase_ = 0, thread_ = 0;
   std::int64_t block_ = 0;
