@@ -16,10 +16,18 @@ from abawkit.cli import app
 from abawkit.errors import OpUnavailableError, OpWarning
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention, registry, self_check
 from abawkit.ops.base import Call
-from abawkit.ops.examples import Inputs
+from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
 from abawkit.ops.parameters import Sizes
 from abawkit.ops.reference import Reference
-from abawkit.ops.self_check import check, describe_differences, find_difference
+from abawkit.ops.self_check import (
+    LEAST_GAP,
+    check,
+    choose_inputs,
+    compute,
+    describe_differences,
+    find_difference,
+    smallest_gap,
+)
 
 MODES = {"evaluation": (False, False), "evaluation with gradients": (False, True), "training": (True, True)}
 by_mode = pytest.mark.parametrize(("training", "gradients"), MODES.values(), ids=MODES.keys())
@@ -87,6 +95,23 @@ class FewImages(Changed):
         if len(embedding) > 20:
             embedding = torch.cat([embedding[:-1], torch.full_like(embedding[-1:], torch.nan)])
         return embedding, gates
+
+
+def test_no_two_heads_are_nearly_equal_where_gradients_are_compared() -> None:
+    """Rounding would decide which of them the gradient flows to: a right implementation would be refused."""
+    call = make_call(DDAMFN_SIZES)
+    first = compute(Reference(), random_inputs(16, dtype=torch.float64), training=True, gradients=False).outputs
+    assert smallest_gap(first["rows"], first["columns"]) < LEAST_GAP
+    inputs, exact = choose_inputs(16, call)
+    assert smallest_gap(exact.outputs["rows"], exact.outputs["columns"]) >= LEAST_GAP
+    assert inputs.features.dtype == torch.float32
+
+
+def test_the_smallest_gap_is_between_the_two_largest_heads() -> None:
+    rows = torch.tensor([[[[0.5, 1.0]], [[0.4, 0.2]], [[0.1, 0.9]]]])  # (1, 3, 1, 2)
+    columns = torch.tensor([[[[1.0]], [[1.0]], [[0.5]]]])  # maps: 0.5 and 1.0, 0.4 and 0.2, 0.05 and 0.45
+    assert smallest_gap(rows, columns) == pytest.approx(0.2)  # 0.5 and 0.4; beside it 1.0 and 0.45
+    assert smallest_gap(rows[:, :1], columns[:, :1]) == float("inf")
 
 
 @by_mode
