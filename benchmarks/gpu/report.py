@@ -161,11 +161,41 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         lines += ["", f"{machine['device']}, torch {machine['torch']}, copies {rate:.3f} TB/s (read and written)"]
     if tests := summary["tests"]:
         lines += ["", "tests: " + ", ".join(f"{count} {what}" for what, count in tests.items())]
+    lines += [*format_operator(summary["results"]), *format_network(summary["results"])]
     if summary["wanted"]:
         words = {True: "met", False: "MISSED", None: "not measured"}
         rows = [(w["name"], w["wanted"], _number(w), words[w["met"]]) for w in summary["wanted"]]
         lines += ["", *format_table(("", "wanted", "measured", ""), rows)]
     return "\n".join([*lines, ""])
+
+
+def format_operator(results: Results) -> list[str]:
+    """The native operator: milliseconds by the clock and of kernels alone, and ratios."""
+    head = ("operator", "work", "N", "ms", "kernel ms", "x eager", "of copy")
+    rows = []
+    for step in ("operator_float32", "operator_bfloat16"):
+        for row in (results.get(step) or {}).get("measured", []):
+            if NATIVE in row["ratios"]:
+                ratios, kernel = row["ratios"][NATIVE], row["kernels"].get(NATIVE)
+                numbers = (row["milliseconds"][NATIVE], kernel, ratios["to_eager"], ratios["kernels_of_stream"])
+                texts = ("-" if number is None else f"{number:.3g}" for number in numbers)
+                rows.append((step.removeprefix("operator_"), row["work"], f"{row['images']:,}", *texts))
+    return ["", *format_table(head, rows)] if rows else []
+
+
+def format_network(results: Results) -> list[str]:
+    """Images a second of the whole network, and milliseconds of a training step."""
+    head = ("network", "precision", "operator", "N", "evaluation, images/s", "training step, ms")
+    rows = [
+        (
+            *(row["layout"], row["precision"], row["ops"], f"{row['images']:,}"),
+            f"{row['evaluation_images_per_second']:,.0f}",
+            f"{1000 * row['images'] / row['training_images_per_second']:.1f}",
+        )
+        for row in (results.get("network") or {}).get("rows", [])
+        if "reason" not in row
+    ]
+    return ["", *format_table(head, rows)] if rows else []
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -89,15 +89,15 @@ def run_steps(
 
 def run_step(step: Step, work: Path, log: IO[bytes], seconds: float, environment: Mapping[str, str], cwd: Path) -> Ran:
     """Runs one step; see `run_steps`."""
-    printed = work / f"{step.name}.out"
+    printed, aside = work / f"{step.name}.out", work / f"{step.name}.err"
     start = time.monotonic()
     try:
-        with printed.open("wb") as out:
+        with printed.open("wb") as out, aside.open("wb") as errors:
             process = subprocess.Popen(
                 step.command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
-                stderr=out if not step.json_output else log,
+                stderr=errors if step.json_output else out,
                 env={**environment, **step.environment},
                 cwd=cwd,
                 start_new_session=True,
@@ -111,13 +111,13 @@ def run_step(step: Step, work: Path, log: IO[bytes], seconds: float, environment
     except OSError as error:
         return Ran("failed", reason=f"{step.command[0]}: {error.strerror}")
     took, content = time.monotonic() - start, printed.read_bytes()
-    if not step.json_output:
-        log.write(content)
+    messages = aside.read_bytes() if step.json_output else content
+    log.write(messages)
     if code is None:
         return Ran("timed out", took, f"after {seconds:.0f} s")
-    lines = content.decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was printed")
     if code:
+        lines = messages.decode(errors="replace").splitlines()
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was printed")
         outcome: Outcome = "left out" if code == LEFT_OUT else "failed"
         return Ran(outcome, took, last if code == LEFT_OUT else f"exit code {code}: {last}")
     try:

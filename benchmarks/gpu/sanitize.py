@@ -26,7 +26,7 @@ from benchmarks.gpu.steps import TOOLS
 KERNELS: Final = "kns=abawkit"
 """Part of the mangled name of every kernel of ours, as they are in a namespace of this name, and of no other."""
 
-SIZES: Final = (DDAMFN_SIZES, Sizes(80, 7, 7, 2, 16), Sizes(37, 7, 7, 2, 16), Sizes(24, 3, 5, 3, 4))
+SIZES: Final = (DDAMFN_SIZES, Sizes(37, 7, 7, 2, 16), Sizes(24, 3, 5, 3, 4))
 DTYPES: Final = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 IMAGES: Final = 5
 EPS: Final = 1e-5

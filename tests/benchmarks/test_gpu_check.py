@@ -44,6 +44,7 @@ def test_a_step_that_fails_stops_no_other(tmp_path: Path) -> None:
         Step("absent", [str(tmp_path / "no-such-program")], 60),
         step("lacks", f"import sys; print('there is no such tool'); sys.exit({LEFT_OUT})"),
         step("broken", "print('{')", json_output=True),
+        step("refused", "import sys; print('{}'); print('the cause', file=sys.stderr); sys.exit(2)", json_output=True),
         step(
             "json",
             "import os, sys; print('[' + os.environ['SHARED'] + ']'); print(os.environ['OWN'], file=sys.stderr)",
@@ -57,10 +58,12 @@ def test_a_step_that_fails_stops_no_other(tmp_path: Path) -> None:
         "absent": ("failed", None),
         "lacks": ("left out", None),
         "broken": ("failed", None),
+        "refused": ("failed", None),
         "json": ("ok", [1]),
         "lines": ("ok", [{}, 2]),
     }
     assert ran["fails"].reason == "exit code 3: the reason"
+    assert ran["refused"].reason == "exit code 2: the cause"
     assert ran["absent"].reason.endswith("no-such-program: No such file or directory")
     assert ran["lacks"].reason == "there is no such tool"
     assert ran["broken"].reason.startswith("left no result that can be read: ")
@@ -194,10 +197,11 @@ def test_the_large_set_can_be_trained_on_and_predicted(curated: Path, tmp_path: 
 
 
 def bench_row(work: str, images: int, **numbers: float) -> dict[str, Any]:
-    ratios = {"to_eager": numbers.get("to_eager"), "to_compiled": numbers.get("to_compiled")}
+    ratios = {name: numbers.get(name) for name in ("to_eager", "to_compiled", "kernels_of_stream")}
     return {
         "work": work,
         "images": images,
+        "milliseconds": {"native": 2.0},
         "kernels": {"native": numbers.get("kernel", 1.0)},
         "ratios": {"native": ratios},
     }
@@ -212,6 +216,19 @@ def results() -> dict[str, Any]:
         "machine": {"device": "a GPU", "torch": "2.13.0", "copy_bytes_per_second": 4e12},
         "operator_float32": {"measured": [*rows, bench_row("evaluation", 1024, kernel=0.0513802240)]},
         "operator_bfloat16": {"measured": [bench_row("evaluation", 1024, kernel=0.0171267413)]},
+        "network": {
+            "rows": [
+                {
+                    "layout": "channels_last",
+                    "precision": "bfloat16",
+                    "ops": "native",
+                    "images": 256,
+                    "training_images_per_second": 4000.0,
+                    "evaluation_images_per_second": 20000.0,
+                },
+                {"layout": "contiguous", "precision": "float32", "ops": "native", "images": 64, "reason": "not built"},
+            ]
+        },
         "compiled": {"measured": [bench_row(both, 256, to_compiled=1.9)]},
         "epochs": [{"seconds": 12.0, "images_per_second": 4346.2}, {"seconds": 7.5, "images_per_second": 6953.9}],
     }
@@ -264,6 +281,10 @@ def test_the_summary_can_be_read_and_says_what_was_missed(tmp_path: Path) -> Non
     assert "tests: 9 tests, 1 failures, 0 errors, 2 skipped" in lines
     (missed,) = (line for line in lines if line.startswith("evaluation, N = 64, float32"))
     assert missed.split()[-7:] == ["at", "least", "10", "x", "9", "x", "MISSED"]
+    (measured,) = (line for line in lines if line.startswith("bfloat16"))
+    assert measured.split() == ["bfloat16", "evaluation", "1,024", "2", "0.0171", "-", "-"]
+    (network,) = (line for line in lines if line.startswith("channels_last"))
+    assert network.split() == ["channels_last", "bfloat16", "native", "256", "20,000", "64.0"]
     assert count_tests(tmp_path / "absent") is None
 
 

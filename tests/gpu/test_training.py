@@ -64,7 +64,11 @@ def test_losses_fall_and_the_manifest_says_where_and_how(recipe: Recipe, whole: 
     assert all(math.isfinite(value) for line in lines for value in line["losses"].values())
     assert last["total"] < first["total"]
     manifest = json.loads((whole.out / "manifest.json").read_text())
-    assert manifest["bfloat16"] is (recipe.precision == "bfloat16")
+    assert manifest["environment"]["precision"] == {
+        "training": recipe.precision,
+        "evaluation": "float32",
+        "tf32": "off",
+    }
     assert manifest["environment"]["ops"] == {"dual_direction_attention": "native"}
 
 
