@@ -57,7 +57,7 @@ def _build(python: str, work: Path, out: Path, *, dry: bool, workers: int) -> It
     build = [python, "-m", "benchmarks.gpu.build", *(["--dry", str(work / "site")] if dry else [])]
     yield Step("build", build, 150)
     yield Step("machine", [python, "-m", "benchmarks.gpu.machine", *_device(dry)], 30, json_output=True)
-    yield Step("ops", [*abawkit, "ops", "--json"], 30, json_output=True)
+    yield Step("ops", [*abawkit, "ops", "--json"], 45, json_output=True)  # the first self-checks, of the CPU too
     yield Step("self_check", [*abawkit, "ops", "check", *_device(dry), "--json"], 40, json_output=True)
     tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "--durations", "5"]
     tests += ["-n", str(workers)] if workers else []
