@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -61,7 +61,14 @@ class Ran:
 
 
 def run_steps(
-    steps: Sequence[Step], work: Path, log: IO[bytes], *, limit: float, environment: Mapping[str, str], cwd: Path
+    steps: Sequence[Step],
+    work: Path,
+    log: IO[bytes],
+    *,
+    limit: float,
+    environment: Mapping[str, str],
+    cwd: Path,
+    report: Callable[[dict[str, Ran]], object] = lambda _: None,
 ) -> dict[str, Ran]:
     """Runs all steps within one limit.
 
@@ -72,6 +79,7 @@ def run_steps(
         limit: Seconds for all of them together.
         environment: Variables of all steps.
         cwd: Where they run.
+        report: Called after each step with how all of them ended until then.
     """
     end = time.monotonic() + limit
     found: dict[str, Ran] = {}
@@ -84,6 +92,7 @@ def run_steps(
             found[step.name] = run_step(step, work, log, min(step.seconds, left), environment, cwd)
         log.write(f"=== {step.name}: {describe(found[step.name])}\n".encode())
         log.flush()
+        report(found)
     return found
 
 

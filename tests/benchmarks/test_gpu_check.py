@@ -28,8 +28,11 @@ def step(name: str, code: str, seconds: float = 60, **options: Any) -> Step:
 
 
 def run(tmp_path: Path, *steps: Step, limit: float = 100) -> tuple[dict[str, Ran], str]:
+    reported: list[int] = []
     with (tmp_path / "log").open("wb") as log:
-        ran = run_steps(steps, tmp_path, log, limit=limit, environment={"SHARED": "1"}, cwd=tmp_path)
+        how: dict[str, Any] = {"limit": limit, "environment": {"SHARED": "1"}, "cwd": tmp_path}
+        ran = run_steps(steps, tmp_path, log, **how, report=lambda found: reported.append(len(found)))
+    assert reported == list(range(1, len(steps) + 1))
     return ran, (tmp_path / "log").read_text()
 
 
@@ -301,6 +304,21 @@ def test_a_dry_run_runs_its_steps_and_leaves_a_summary(tmp_path: Path) -> None:
     assert done.stdout.strip() == (tmp_path / "summary.txt").read_text().strip()
     assert "behind an odd address" in (tmp_path / "log.txt").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.txt", "summary.json", "summary.txt"]
+
+
+def test_one_that_is_ended_ends_its_step_and_leaves_what_was_done(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu.check", "--dry", "--out", str(tmp_path), "--only"]
+    process = subprocess.Popen([*command, "release", "kernels"], cwd=ROOT, stdout=subprocess.PIPE)
+    for _ in range(1200):
+        if (tmp_path / "summary.json").exists() and (tmp_path / "work/kernels.err").exists():
+            break
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["steps"]["release"]["outcome"] == "ok"
+    assert not (tmp_path / "work").exists()
 
 
 def test_an_unknown_step_is_named_with_those_that_there_are(tmp_path: Path) -> None:
