@@ -24,7 +24,7 @@ VALIDATION: Final = 51_159
 TOOLS: Final = ("memcheck", "racecheck", "synccheck", "initcheck")
 """Of NVIDIA's compute-sanitizer."""
 
-TESTS: Final = ("tests/gpu", "tests/models", "tests/ops")
+TESTS: Final = ("tests/gpu", "tests/models", "tests/ops", "tests/training")
 """Where tests under the `gpu` marker stand."""
 
 
