@@ -107,19 +107,27 @@ TURNS: dict[str, Turns] = {
     "slot < slots - 1": 1,
     "first += warps * 16": C / 128,
     "n < end; ++n": lambda _, images: -(-images // 64),
-    # What features that are aligned, and channels that 16 bytes divide, never need.
+    # What LEFT_OUT has, where some of it is noted for other lines.
     "entry < area": 0,
     "part + width <= count": 0,
     "rest < count": 0,
     "vector < K * 2": 0,
     "i < channels * count": 0,
 }
-# Code that doesn't run in the calls counted: chunks that shared memory does not hold, writing gates.
+# Code that doesn't run in the calls counted, by a part of its source line.
 LEFT_OUT = (
+    # for features that aren't aligned, and channels that 16 bytes or a block's channels don't divide
+    "entry < area",
+    "part + width <= count",
+    "done = count",
+    "rest < count",
+    "one(first",
+    # for chunks of features that shared memory does not hold
     "copy(a, at, round)",
     "if (at.round && chunk",
-    "one(first",
+    # for writing gates
     "copy_gates",
+    "i < channels * count",
     "vector = 0",
     "vector / 2) * a.size",
     "here.lane, channels);",

@@ -108,7 +108,11 @@ void fused_inference(const Inference& f, Launcher& launcher) {
   const Sizes& s = f.sizes;
   const std::int64_t second_at = tiles(s) * first_block(s);
   const int chunks = Program::chunks_of(static_cast<int>(s.channels));
-  const int fitting = (launcher.shared_memory() - Program::sums_bytes) / Program::chunk_bytes;
+  // Where there are more blocks than SMs, several share one's memory; a block takes up 1 KiB beside what it asks for.
+  const bool alone = ceil_divide(s.images, images) <= launcher.processors();
+  const int memory = alone ? launcher.shared_memory() : launcher.shared_memory() / Program::least_blocks;
+  const int fitting =
+      (memory - (alone ? 0 : 1024) * (Program::least_blocks - 1) - Program::sums_bytes) / Program::chunk_bytes;
   const int buffers = fitting < 1 ? 1 : fitting < chunks ? fitting : chunks;
   launcher.template launch<Program>(
       ceil_divide(s.images, images), Program::most_threads, Program::shared_bytes(buffers),
