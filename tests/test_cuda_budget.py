@@ -63,7 +63,7 @@ def test_evaluation_keeps_features_in_shared_memory_and_its_instructions(budget:
         assert cost.instructions_per_image <= instructions
 
 
-FLOAT32, BFLOAT16 = 30_000, 27_500
+FLOAT32, BFLOAT16 = 30_000, 27_600
 """Warp instructions of an image, at most: what was counted with nvcc 13.0, and 3 %."""
 
 
