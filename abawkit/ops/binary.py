@@ -16,6 +16,9 @@ FOLDER: Final = Path(__file__).parent
 LEAST_TORCH: Final = (2, 10)
 """The stable interface that the binary is compiled against. Source: torch/csrc/stable, functions marked 2.10."""
 
+LEAST_CAPABILITY: Final = (8, 0)
+"""The kernels use instructions that older GPUs don't have: asynchronous copies, products of TF32 and bfloat16."""
+
 REBUILD: Final = "pip install --force-reinstall --no-deps --no-cache-dir . (in a clone of abawkit)"
 
 _NO_NVCC: Final = "nvcc was not found"
@@ -72,6 +75,9 @@ def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
             return ""
     if facts["cuda_ptx"] and capability >= divmod(int(facts["cuda_ptx"]), 10):
         return ""
+    if capability < LEAST_CAPABILITY:
+        here = f"{capability[0]}.{capability[1]}"
+        return f"the CUDA kernels need a GPU of compute capability 8.0 or later, this one has {here}"
     wanted = f"{capability[0]}{capability[1]}"
     return (
         f"the binary has kernels for compute capabilities {facts['cuda_architectures']}, this GPU has {wanted}; "

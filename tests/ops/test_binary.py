@@ -98,7 +98,6 @@ def test_a_binary_of_another_abawkit_is_refused_whatever_torch_runs() -> None:
         ("80", "80", (12, 1)),
         ("80", "80", (9, 0)),
         ("100", "", (10, 3)),  # a major of two digits
-        ("75", "75", (7, 5)),
     ],
 )
 def test_gpus_that_kernels_run_on(architectures: str, ptx: str, capability: tuple[int, int]) -> None:
@@ -108,12 +107,10 @@ def test_gpus_that_kernels_run_on(architectures: str, ptx: str, capability: tupl
 @pytest.mark.parametrize(
     ("architectures", "ptx", "capability", "wanted"),
     [
-        ("80 86 90", "90", (7, 5), "75"),  # older than all
         ("86 90", "90", (8, 0), "80"),  # older than one of the same major
         ("80", "", (9, 0), "90"),  # later, but no PTX
         ("90a", "", (9, 1), "91"),  # code for 90a runs on 9.0 alone
         ("90a", "", (10, 0), "100"),
-        ("80 90a", "80", (7, 0), "70"),
         ("100", "", (12, 1), "121"),
         ("", "", (8, 0), "80"),
     ],
@@ -131,6 +128,13 @@ def test_a_build_without_cuda_serves_no_gpu_and_says_what_to_install() -> None:
     facts = FACTS | {"cuda": "", "cuda_architectures": "", "cuda_ptx": ""}
     assert binary.gpu_refusal(facts, (9, 0)) == (
         f"the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit and {binary.REBUILD}"
+    )
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (7, 0), (6, 1)])
+def test_a_gpu_that_lacks_the_instructions_is_not_told_to_rebuild(capability: tuple[int, int]) -> None:
+    assert binary.gpu_refusal(FACTS, capability) == (
+        f"the CUDA kernels need a GPU of compute capability 8.0 or later, this one has {capability[0]}.{capability[1]}"
     )
 
 

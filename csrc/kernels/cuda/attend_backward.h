@@ -88,8 +88,11 @@ struct AttendBackward {
     }
   }
   ABAWKIT_DEVICE static void phase(Phase<3>, const Arguments& a, const Where& at, Thread& thread) {
-    if constexpr (Size::fixed)
-      hand_over<Size::area_count>(spot_of(a.walk, a.size, at, 0), thread.pool, reinterpret_cast<A*>(at.shared));
+    if constexpr (Size::fixed) {
+      const Spot spot = spot_of(a.walk, a.size, at, 0);
+      if (spot.channel < a.size.channels)
+        hand_over<Size::area_count>(spot, thread.pool, reinterpret_cast<A*>(at.shared));
+    }
   }
   ABAWKIT_DEVICE static void phase(Phase<4>, const Arguments& a, const Where& at, Thread& thread) {
     if constexpr (Size::fixed) {

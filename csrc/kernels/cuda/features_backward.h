@@ -77,6 +77,7 @@ struct FeaturesBackward {
   ABAWKIT_DEVICE static void phase(Phase<4>, const Arguments& a, const Where& at, Thread& thread) {
     if constexpr (Size::fixed) {
       const Spot spot = spot_of(a.walk, a.size, at, 0);
+      if (spot.channel >= a.size.channels) return;
       hand_over<row_count>(spot, thread.row, handed(at));
       hand_over<column_count>(spot, thread.column, handed(at) + row_entries);
     }

@@ -35,9 +35,9 @@ inline const std::vector<UnneededBarrier>& unneeded_barriers() {
       {"AttendBackward<Any", every, own},
       {"FeaturesBackward<Any", every, own},
       {"AttendBackward<Fixed", 0, state},
-      {"AttendBackward<Fixed", 3, state},
+      {"AttendBackward<Fixed", 4, state},
       {"FeaturesBackward<Fixed", 0, state},
-      {"FeaturesBackward<Fixed", 4, state},
+      {"FeaturesBackward<Fixed", 5, state},
   };
   return all;
 }
