@@ -35,7 +35,7 @@ kernels: $(VENV)/installed-dev  ## The tests of the kernels alone, under sanitiz
 	$(BIN)/cmake -S . -B build/kernels -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DABAWKIT_TESTS=ON -DABAWKIT_SANITIZE=ON -DABAWKIT_CUDA=skip >/dev/null
 	$(BIN)/cmake --build build/kernels
-	$(BIN)/ctest --test-dir build/kernels --output-on-failure
+	$(BIN)/ctest --test-dir build/kernels --output-on-failure --parallel 2
 
 pytest: $(VENV)/installed-dev floor-headers
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope

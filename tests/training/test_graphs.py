@@ -125,7 +125,6 @@ def test_a_step_that_cannot_be_recorded_is_taken_as_before_with_one_warning(step
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU to test on")
 @pytest.mark.parametrize("optimizer_name", ["adamw", "sam"])
 def test_recorded_steps_end_with_the_same_weights_as_others(curated: Path, tmp_path: Path, optimizer_name: str) -> None:
     ends = []

@@ -33,10 +33,13 @@ class Observer {
 
 class HostLauncher {
  public:
-  explicit HostLauncher(Order order = Order::ascending, Observer* observer = nullptr)
-      : order_(order), observer_(observer) {}
+  explicit HostLauncher(Order order = Order::ascending, int processors = 4, int shared_memory = 227 * 1024,
+                        Observer* observer = nullptr)
+      : order_(order), processors_(processors), shared_memory_(shared_memory), observer_(observer) {}
 
-  int processors() const { return 4; }
+  int processors() const { return processors_; }
+  // Bytes that a block may have: 99 KiB where the compute capability is 8.6, 163 where it is 8.0, 227 where it is 9.0.
+  int shared_memory() const { return shared_memory_; }
 
   template <class Program>
   void launch(std::int64_t blocks, int threads, int shared_bytes, const typename Program::Arguments& arguments) {
@@ -89,6 +92,7 @@ class HostLauncher {
   }
 
   Order order_;
+  int processors_, shared_memory_;
   Observer* observer_;
   std::mt19937 random_{1};
 };

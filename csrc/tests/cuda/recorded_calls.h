@@ -6,12 +6,19 @@
 
 namespace abawkit::cuda {
 
+inline void run_recorded(const HostProgram& program, std::int64_t blocks, int threads, int shared_bytes,
+                         Recorder* recorder) {
+  const HostLauncher usual;
+  HostLauncher(Order::ascending, usual.processors(), usual.shared_memory(), recorder)
+      .run(program, blocks, threads, shared_bytes);
+}
+
 // Programs of fewer phases than `least_phases` run unrecorded.
 inline oracle::Implementation record_calls(Recorder& recorder, const Variant& variant = {}, int least_phases = 0) {
   const auto run = [&recorder, least_phases](const HostProgram& program, std::int64_t blocks, int threads,
                                              int shared_bytes) {
     const bool recorded = static_cast<int>(program.phases.size()) >= least_phases;
-    HostLauncher(Order::ascending, recorded ? &recorder : nullptr).run(program, blocks, threads, shared_bytes);
+    run_recorded(program, blocks, threads, shared_bytes, recorded ? &recorder : nullptr);
   };
   const oracle::Implementation kernels = make_implementation(run, variant);
   oracle::Implementation it = kernels;

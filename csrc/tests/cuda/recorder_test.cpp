@@ -24,7 +24,7 @@ void test_faulty(const faulty::FaultyProgram& each) {
   recorder.add("input", input.data(), count * sizeof(float), Role::input);
   recorder.add("output", output.data(), count * sizeof(float), Role::result);
   const HostProgram program = each.erase({input.data(), output.data(), count});
-  HostLauncher(Order::ascending, &recorder).run(program, count / 64, 64, each.shared_bytes);
+  run_recorded(program, count / 64, 64, each.shared_bytes, &recorder);
   recorder.end_call();
   std::set<std::string> kinds;
   for (const auto& fault : recorder.faults()) kinds.insert(fault.kind);
