@@ -14,12 +14,20 @@ if os.environ.get("ABAWKIT_GPU_STANDIN") != "1":
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loaded() -> None:
+    """The operators are there, whoever called what before."""
+    from abawkit.ops import binary
+
+    assert binary.load() == ""
+
+
 @pytest.fixture
 def host_kernels() -> Iterator[None]:
     """Torch's own kernels are computed on the host."""
-    from tests.gpu_standin.host_kernels import HostKernels
+    from tests.gpu_standin.host_kernels import host_kernels_in_all_threads
 
-    with HostKernels():
+    with host_kernels_in_all_threads():
         yield
 
 

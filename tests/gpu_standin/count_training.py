@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from tests.gpu_standin.host_kernels import HostKernels
+from tests.gpu_standin.host_kernels import HostKernels, host_kernels_in_all_threads
 from tests.gpu_standin.runtime_calls import Costs, clear_calls, read_counts, read_operators, summarise
 
 
@@ -151,7 +151,7 @@ def count_training(curated: Path, out: Path, changes: dict[str, Any], kernels: H
     }
     recipe = Recipe.model_validate(_merge(plain, changes))
     meter = Meter()
-    with kernels or HostKernels(), metered(meter):
+    with host_kernels_in_all_threads(kernels), metered(meter):
         train(recipe, Inputs(curated), out)
     return Counted(meter.costs("step"), meter.costs("checkpoint"), meter.costs("validation"))
 

@@ -7,8 +7,11 @@ then those of torch's CPU kernels, and show nothing about its CUDA kernels.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -186,6 +189,23 @@ class HostKernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             run()
         return found
+
+
+@contextmanager
+def host_kernels_in_all_threads(mode: HostKernels | None = None) -> Iterator[None]:
+    """`HostKernels` in this thread and in those that are started within the block: a mode is of its thread alone.
+
+    Args:
+        mode: What this thread is to have instead of a plain `HostKernels`.
+    """
+    plain = threading.Thread.run
+
+    def run(thread: threading.Thread) -> None:
+        with HostKernels():
+            plain(thread)
+
+    with mock.patch.object(threading.Thread, "run", run), mode or HostKernels():
+        yield
 
 
 def _without_modes(run: Callable[[], None]) -> Callable[[], None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gpu_standin.host_kernels import HostKernels
+from tests.gpu_standin.host_kernels import host_kernels_in_all_threads
 
 
 @pytest.fixture(autouse=True)
@@ -12,5 +12,5 @@ def _host_kernels(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("gpu") is None:
         yield
         return
-    with HostKernels():
+    with host_kernels_in_all_threads():
         yield
