@@ -201,8 +201,9 @@ def _config(recipe: Recipe) -> NetworkConfig:
 
 def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
     config = _config(recipe)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
+    # Weights are drawn on the CPU: GPUs keep their generators, and torch warns if it is to put back those of several.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(recipe.seed)
         network = DDAMFN(config)
     if weights:
         published = weights.suffix in (".pth", ".pt")
