@@ -41,7 +41,7 @@ def abawkit() -> Run:
             command,
             capture_output=True,
             text=True,
-            env=os.environ | {"COLUMNS": "200"} | environment,
+            env=os.environ | {"COLUMNS": "200", "STANDIN_GPUS": "1"} | environment,
             check=False,
         )
         assert result.returncode == code, f"{arguments}\n{result.stdout}\n{result.stderr}"

@@ -36,9 +36,9 @@ def losses(run: Path) -> list[dict[str, float]]:
     return [json.loads(line)["losses"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_ops_says_that_native_serves_the_device(abawkit: Run) -> None:
-    lines = abawkit("ops").stdout.splitlines()
-    assert "chosen on cuda:0: native" in lines
+def test_native_passes_its_self_check_and_serves_the_run(runs: dict[str, Path]) -> None:
+    manifest = json.loads((runs["cuda"] / "manifest.json").read_text())
+    assert set(manifest["environment"]["ops"].values()) == {"native"}
 
 
 def test_a_gpu_without_code_for_it_falls_back_and_says_why(abawkit: Run, curated: Path, tmp_path: Path) -> None:
