@@ -61,7 +61,7 @@ gpu:  ## What a machine with a GPU must show, in eight minutes; DRY=1 runs it on
 STANDIN_PYTEST := env ABAWKIT_GPU_STANDIN=1 STANDIN_GPUS=2 OMP_NUM_THREADS=1 pytest -p no:cacheprovider \
   --assert=plain --tb=native
 STANDIN_TESTS := tests/ops/test_gpu.py $(wildcard tests/gpu)
-gpu-standin:  ## The GPU path on CUDA builds of torch with a stand-in for the CUDA runtime; downloads 1.6 GB.
+gpu-standin:  ## The GPU path on CUDA builds of torch with a stand-in for the CUDA runtime; 1.5 GB of wheels.
 	$(PYTHON) tests/gpu_standin/prepare.py build/gpu-standin/floor torch==2.10.0
 	$(PYTHON) tests/gpu_standin/prepare.py build/gpu-standin/newest torch build/gpu-standin/floor
 	for folder in floor newest; do \
