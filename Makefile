@@ -60,7 +60,7 @@ gpu:  ## What a machine with a GPU must show, in eight minutes; DRY=1 runs it on
 # Assertions stay plain, as one that fails must not print a tensor whose numbers no kernel wrote.
 STANDIN_PYTEST := env ABAWKIT_GPU_STANDIN=1 STANDIN_GPUS=2 OMP_NUM_THREADS=1 pytest -p no:cacheprovider \
   --assert=plain --tb=native
-STANDIN_TESTS := tests/ops/test_gpu.py $(wildcard tests/gpu)
+STANDIN_TESTS := tests/ops/test_gpu.py
 gpu-standin:  ## The GPU path on CUDA builds of torch with a stand-in for the CUDA runtime; 1.5 GB of wheels.
 	$(PYTHON) tests/gpu_standin/prepare.py build/gpu-standin/floor torch==2.10.0
 	$(PYTHON) tests/gpu_standin/prepare.py build/gpu-standin/newest torch build/gpu-standin/floor
