@@ -74,8 +74,9 @@ inline std::vector<BarrierCase> barrier_cases() {
       cases.push_back(each);
     }
   };
-  add({5, 66, 7, 7, 2, 16}, Type::float32, {false, 1});     // several chunks of channels; four images in evaluation
+  add({3, 130, 7, 7, 2, 16}, Type::float32, {false, 1});    // several chunks of channels; two images in evaluation
   add({66, 3, 7, 7, 2, 16}, Type::bfloat16, {false, 100});  // several images after one another; one in evaluation
+  add({1, 258, 7, 7, 2, 16}, Type::float32, {false, 100});  // several chunks of an image alone
   add({66, 2, 3, 2, 2, 18}, Type::float32, {true, 4});
   return cases;
 }

@@ -19,13 +19,13 @@ struct Passes {
   const char* call;
   double reads, writes;
 };
-constexpr Passes passes_over_features[] = {{"inference", 2, 0}, {"forward", 2, 0}, {"backward", 3, 1}};
+constexpr Passes passes_over_features[] = {{"inference", 1, 0}, {"forward", 2, 0}, {"backward", 3, 1}};
 
 // Sectors per sector's worth of data, or passes through the banks of shared memory per pass that the size of an access
 // needs: 1 in all that does not stand here. Names as they begin; a program without the type of its numbers.
 struct Waste {
   const char* program;
-  int phase;
+  int phase;  // -1 for all
   const char* memory;
   double most;
 };
@@ -34,25 +34,27 @@ constexpr Waste waste[] = {
     {"Transpose<", 0, "", 8},
     {"AddRows<", 1, "gradient of ", 8},
     {"AttendBackward<Fixed", 2, "grad_", 7},
-    {"Contract<Fixed", 1, "squeeze_bias", 1.43},
-    {"Contract<Fixed", 1, "squeezed", 1.86},
-    {"Contract<Fixed", 1, "workspace", 1.86},
     {"Outer<Fixed", 0, "workspace", 1.34},
     {"SqueezeWeightBackward<Fixed", 0, "workspace", 1.12},
-    {"Fused<Fixed", 5, "folded", 1.43},
-    // 16 bytes of bfloat16 become 32, which neighbours write at a stride.
-    {"Sums<Fixed", 0, "shared memory", 2},
-    {"Attend<Fixed", 0, "shared memory", 1.88},
-    {"AttendBackward<Fixed", 1, "shared memory", 1.88},
-    {"FeaturesBackward<Fixed", 1, "shared memory", 1.78},
-    {"Fused<Fixed", 0, "shared memory", 2},
-    {"Fused<Fixed", 6, "shared memory", 2},
+    // 16 channels of bfloat16 fill one sector: a block of few channels takes half of one.
+    {"PoolNorm<", 2, "embedding", 2},
+    {"PoolNormBackward<", -1, "grad_embedding", 2},
+    // Features stay bfloat16 in shared memory, two of them in a bank.
+    {"Sums<Fixed", 1, "shared memory", 2},
+    {"Attend<Fixed", 1, "shared memory", 2},
+    {"AttendBackward<Fixed", 2, "shared memory", 1.1},
+    {"FeaturesBackward<Fixed", 2, "shared memory", 2},
+    {"Fused<Fixed", 1, "shared memory", 2},
     // Entry by entry what goes to memory as a vector.
-    {"FeaturesBackward<Fixed", 3, "shared memory", 7.6},
     {"Attend<Fixed", 2, "shared memory", 7},
-    {"Fused<Fixed", 8, "shared memory", 7},
-    {"Fused<Fixed", 4, "shared memory", 2},
-    {"Fused<Fixed", 5, "shared memory", 3.15},
+    {"Fused<Fixed", 6, "shared memory", 1.44},
+    {"Fused<Fixed", 7, "shared memory", 1.64},
+    {"Fused<Fixed", 8, "shared memory", 2},
+    // Products of a warp: each thread of the host reads both matrices whole, so these are no figures of a device.
+    {"ContractFixed<Fixed", 0, "", 8},
+    {"Fused<Fixed", 2, "folded", 8},
+    {"Fused<Fixed", 3, "shared memory", 3.25},
+    {"Fused<Fixed", 6, "folded", 8},
 };
 
 int failures = 0;
@@ -67,7 +69,8 @@ void check_waste(const std::string& name, const Traffic::Key& key, const Moved& 
   const std::string program = family_of(key.program);
   double most = 1;
   for (std::size_t i = 0; i < sizeof waste / sizeof waste[0]; ++i)
-    if (begins(program, waste[i].program) && key.phase == waste[i].phase && begins(key.memory, waste[i].memory)) {
+    if (begins(program, waste[i].program) && (key.phase == waste[i].phase || waste[i].phase < 0) &&
+        begins(key.memory, waste[i].memory)) {
       most = waste[i].most;
       found[i] = std::max(found[i], ratio);
     }
