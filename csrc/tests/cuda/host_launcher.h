@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "host_program.h"
+#include "late_copies.h"
 
 namespace abawkit::cuda {
 
@@ -37,6 +38,12 @@ class HostLauncher {
                         Observer* observer = nullptr)
       : order_(order), processors_(processors), shared_memory_(shared_memory), observer_(observer) {}
 
+  // Asynchronous copies are done when their thread waits for them, and not when it starts them.
+  HostLauncher& with_late_copies() {
+    late_ = true;
+    return *this;
+  }
+
   int processors() const { return processors_; }
   // Bytes that a block may have: 99 KiB where the compute capability is 8.6, 163 where it is 8.0, 227 where it is 9.0.
   int shared_memory() const { return shared_memory_; }
@@ -60,6 +67,7 @@ class HostLauncher {
       if (observer_)
         observer_->begin_block(
             {block, threads, shared_bytes, at.shared, states.at(0), states.stride(), program.thread_bytes});
+      copies_.assign(late_ ? threads : 0, {});
       for (int i = 0; i < threads; ++i) observed(i, [&] { program.construct(states.at(i)); });
       each_phase(program, at, [&](int phase) { run_phase(program, phase, at, states); });
     }
@@ -73,7 +81,9 @@ class HostLauncher {
     if (observer_) observer_->begin_phase(phase);
     for (const int thread : order) {
       at.thread = thread;
+      if (late_) LateCopies::set_current(&copies_[thread]);
       observed(thread, [&] { program.phases[phase](program.arguments.get(), at, states.at(thread)); });
+      if (late_) LateCopies::set_current(nullptr);
     }
     if (observer_) observer_->end_phase(phase);
   }
@@ -94,6 +104,8 @@ class HostLauncher {
   Order order_;
   int processors_, shared_memory_;
   Observer* observer_;
+  bool late_ = false;
+  std::vector<LateCopies> copies_;  // of the block's threads
   std::mt19937 random_{1};
 };
 
