@@ -38,7 +38,17 @@ inline Tensor empty(const Tensor& like, ScalarType type, const int64_t* sizes, c
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
   AtenTensorHandle result = nullptr;
   const auto code = torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(dim, sizes, strides, code, device, like.get_device_index(), &result));
+  const auto status = aoti_torch_empty_strided(dim, sizes, strides, code, device, like.get_device_index(), &result);
+  if (status != TORCH_SUCCESS) {  // torch keeps its own words to itself: there is one thing that can be the reason
+    double gigabytes = static_cast<double>(type == ScalarType::Double  ? 8
+                                           : type == ScalarType::Float ? 4
+                                           : type == ScalarType::Byte  ? 1
+                                                                       : 2) /
+                       1e9;
+    for (int64_t i = 0; i < dim; ++i) gigabytes *= static_cast<double>(sizes[i]);
+    STD_TORCH_CHECK(false, "abawkit: ", like.is_cuda() ? "CUDA out of memory" : "can't allocate memory", ": ",
+                    gigabytes, " GB for a result or a workspace");
+  }
   return Tensor(result);
 }
 
@@ -51,9 +61,10 @@ inline Tensor empty(const Tensor& like, ScalarType type, Shape shape) {
   return empty(like, type, shape.begin(), strides, static_cast<int64_t>(shape.size()));
 }
 
+// As torch sees it: where a dimension has one entry, its stride means nothing.
 inline bool is_channels_last(const Tensor& t) {
-  return t.stride(1) == 1 && t.stride(3) == t.size(1) && t.stride(2) == t.size(1) * t.size(3) &&
-         t.stride(0) == t.size(1) * t.size(2) * t.size(3);
+  const auto has = [&](int64_t dim, int64_t stride) { return t.size(dim) == 1 || t.stride(dim) == stride; };
+  return has(1, 1) && has(3, t.size(1)) && has(2, t.size(1) * t.size(3)) && has(0, t.size(1) * t.size(2) * t.size(3));
 }
 
 // Features as the kernels read them; other strides are copied.

@@ -1,7 +1,11 @@
 """What every implementation does alike, whatever the sizes: values, gradients, statistics, and their precision."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -206,6 +210,37 @@ def test_gradients_of_channels_last_features_are_channels_last() -> None:
     features = inputs.features.contiguous(memory_format=torch.channels_last)
     result = run(inputs._replace(features=features), "native", training=True)
     assert result.gradients["features"].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_image_of_channels_last_features_is_channels_last_whatever_lies_between_images() -> None:
+    inputs = random_inputs(4, SIZES["published"])
+    features = inputs.features.contiguous(memory_format=torch.channels_last)[::2][:1]
+    result = run(inputs._replace(features=features), "native", training=False)
+    assert features.is_contiguous(memory_format=torch.channels_last)
+    assert result.gradients["features"].is_contiguous(memory_format=torch.channels_last)
+
+
+NO_MEMORY = """
+import pathlib, resource, torch
+from abawkit.ops import dual_direction_attention
+from abawkit.ops.examples import random_inputs
+inputs = random_inputs(2)
+dual_direction_attention(*inputs, training=True, implementation="native")
+features = inputs.features.repeat(2000, 1, 1, 1)
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**24,) * 2)
+dual_direction_attention(features, *inputs[1:], training=True, implementation="native")
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="limits of memory are those of Linux")
+def test_too_little_memory_for_a_result_is_said_to_be_that() -> None:
+    """In words that training knows: it then advises a smaller batch."""
+    command = [sys.executable, "-c", NO_MEMORY]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert "abawkit: can't allocate memory: 0.11" in result.stderr.splitlines()[-1]
 
 
 def test_constant_channels_are_normalised_without_cancellation() -> None:

@@ -49,8 +49,10 @@ class DeviceLauncher {
   void launch(std::int64_t blocks, int threads, int shared_bytes, const typename Program::Arguments& arguments) {
     if (blocks == 0 || error_ != cudaSuccess) return;
     const auto kernel = run_program<Program>;
+    // All that the device allows: the limit is the kernel's and not the launch's, and another thread's smaller one
+    // would end this launch. What a block takes decides how many fit on an SM, not the limit.
     if (shared_bytes > default_shared_bytes)
-      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_memory()));
     const dim3 grid(static_cast<unsigned>(smaller(blocks, most_blocks)));
     void* parameters[] = {const_cast<typename Program::Arguments*>(&arguments), &blocks};
     if (error_ == cudaSuccess)

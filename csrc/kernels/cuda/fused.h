@@ -4,7 +4,8 @@
 // and their product with the squeeze's weights, then, backwards, for gates, maximum and pooling. The features stay in
 // shared memory in between, as many chunks of them as fit; those that don't are copied once more. Both products are
 // done by tensor cores, several images sharing what is read of the weights. What is computed for an image depends
-// neither on `images` nor on what fits: the same bits on all cards, for any number of images.
+// neither on `images` nor on what fits: the same bits for any number of images, and on all cards whose tensor cores add
+// alike.
 #pragma once
 
 #include "copies.h"
@@ -178,9 +179,10 @@ struct Fused {
     Registers<A, K * P> gates;
     ABAWKIT_UNROLL
     for (int i = 0; i < K * 2; ++i) {
-      const A bias = weights[i % 2 * gates_entries + (K * M + i / 2) * 16] * scale;
+      const A bias = weights[i % 2 * gates_entries + (K * M + i / 2) * 16];
       ABAWKIT_UNROLL
-      for (int p = i * H; p < i * H + H; ++p) gates[p] = reciprocal_of_power(from[p * stride] + bias);
+      for (int p = i * H; p < i * H + H; ++p)
+        gates[p] = reciprocal_of_power(fused_multiply_add(bias, scale, from[p * stride]));
     }
     with_features(a, at, here, [&](const auto& x) { pool(a, here, weights + 2 * gates_entries, gates, x); });
     if (!a.rows) return;

@@ -106,6 +106,10 @@ ABAWKIT_DEVICE Vector<A> load_vector(const A* from) {
 
 ABAWKIT_DEVICE bool is_aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
 
+// Written out where the compiler must not choose between one rounding and two: it may in one kernel, and not in
+// another.
+ABAWKIT_DEVICE float fused_multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
+
 ABAWKIT_DEVICE float exponential(float x) { return expf(x); }
 ABAWKIT_DEVICE double exponential(double x) { return exp(x); }
 ABAWKIT_DEVICE double root(double x) { return sqrt(x); }
