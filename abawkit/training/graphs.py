@@ -78,7 +78,7 @@ class GraphedStep:
         return found
 
     def _record(self, size: tuple[int, int], batch: HostBatch) -> None:
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         frames, numbers = (upload(part, self._device) for part in (batch.frames, batch.numbers))
         recording = torch.cuda.graph(
             graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
@@ -87,6 +87,7 @@ class GraphedStep:
             with _capturable(self._optimizer), recording:
                 names, values = self._compute(frames, numbers, *size)
         except RuntimeError as error:
+            torch.cuda.set_stream(current)  # torch leaves the recording's where its end fails as well
             self.refused = True
             reason = printable(str(error).splitlines()[0])
             warnings.warn(f"steps are not recorded as a CUDA graph, and take longer: {reason}", OpWarning, stacklevel=2)

@@ -43,6 +43,7 @@ class Step:
         self.calls: list[tuple[int, bool]] = []
         self.recording: Replayed | None = None
         self.waits = False
+        self.restored: list[object] = []
 
     def __call__(self, frames: Tensor, numbers: Tensor, rows: int, own: int) -> tuple[tuple[str, ...], Tensor]:
         assert (len(frames), own) == (rows, rows)
@@ -83,6 +84,7 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Step:
         Stream=lambda _: stream,
         graph_pool_handle=lambda: (0, 1),
         current_stream=lambda _: stream,
+        set_stream=step.restored.append,
         stream=lambda _: nullcontext(),
         CUDAGraph=Replayed,
         graph=recording,
@@ -121,6 +123,7 @@ def test_a_step_that_cannot_be_recorded_is_taken_as_before_with_one_warning(step
         expected += 6.0
         assert values.tolist() == [expected]
     assert take.refused
+    assert len(step.restored) == 1  # torch leaves the recording's stream current where its end fails too
     assert not optimizer.param_groups[0]["capturable"]
 
 
