@@ -27,13 +27,14 @@ def check(
     """Say `ok`, or every defect of a submission with its line.
 
     Exits with 0 for a good file, with 3 for any other. With --repair, what has one right answer is put right in a new
-    file and named: line ends, blanks, trailing commas, the header, `3.0` for 3, the order of rows. No value is changed,
+    file and named: line ends, blanks, separators, the header, `3.0` for 3, the order of rows. No value is changed,
     and nothing is written where any other defect is left: then these are named, and the exit code is 3.
 
     Example: abawkit check predictions.txt --format abaw7 --list MTL.txt
     """
     from abawkit.cli.repairs import counted, refuse_repair, repair_submission
     from abawkit.formats.base import get_format
+    from abawkit.formats.check import find_problems
 
     plugin = get_format(format_name)
     if force and not repair:
@@ -44,7 +45,7 @@ def check(
     if repair:
         repair_submission(submission, repair, listed, plugin, force=force, as_json=as_json)
         return
-    problems = plugin.check(submission, listed)
+    problems = find_problems(submission, listed, plugin)
     if as_json:
         print_json({"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]})
     elif not problems:

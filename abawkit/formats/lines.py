@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from abawkit.errors import DataError, DataWarning, printable
+from abawkit.formats.layout import describe_layout
 from abawkit.names import IMAGE_SUFFIXES
 
 SIGNATURES = {
@@ -98,7 +99,7 @@ def header_lines(path: Path, content: bytes, expected: str, firsts: Sequence[str
     if first not in IMAGE_HEADERS:
         got = printable(line[:80])
         begins = f"whose header begins with '{firsts[0]}'"
-        raise DataError(f"{path}:1: got the header '{got}', expected {expected}, {begins}")
+        raise DataError(f"{path}:1: got the header '{got}', expected {expected}, {begins}{describe_layout(content)}")
     if first not in firsts:
         warnings.warn(
             f"{path}: the header's first field is '{first}', read as '{firsts[0]}'", DataWarning, stacklevel=3

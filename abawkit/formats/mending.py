@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from abawkit.formats.base import Column
+from abawkit.formats.layout import normalise_layout
 from abawkit.formats.lines import BOM, IMAGE_HEADERS
 from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, shortened
 from abawkit.names import IMAGE_SUFFIXES
@@ -79,7 +80,7 @@ class Mended:
         return self.numbers[line - 1] if 1 <= line <= last else line and self.numbers[-1] + line - last
 
 
-def mended(raw: bytes, header: str, columns: Sequence[Column]) -> Mended:
+def mended(raw: bytes, header: str, columns: Sequence[Column], images: Sequence[str] = ()) -> Mended:
     """Repairs the lines of a file one by one.
 
     Args:
@@ -87,9 +88,14 @@ def mended(raw: bytes, header: str, columns: Sequence[Column]) -> Mended:
         header: The official header.
         columns: Of a row. Without a name of an image among them, a row's place is all that it is known by: then blank
             lines between rows stay.
+        images: Names of the list that the file answers.
     """
     notes = Notes()
     lines, numbers = _lines(raw, notes, between=columns[0].kind == "image")
+    lines, deviations = normalise_layout(lines, columns, images)
+    for deviation in deviations:
+        for row in deviation.rows:
+            notes.add(deviation.repair, numbers[row])
     found, doubt = lines[0], ""
     if found != header:
         if _is_row(found, columns):

@@ -1,8 +1,6 @@
 """Repairing a submission: what has one right answer is put right and named, the rest is named and left."""
 
 import gzip
-import tempfile
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from abawkit.errors import ConfigError, DataError, DataWarning, Problem
+from abawkit.errors import ConfigError, DataError, Problem
 from abawkit.formats.base import Column, SubmissionFormat
+from abawkit.formats.check import check_content
 from abawkit.formats.lines import read_text
 from abawkit.formats.mending import Mended, Repair, mended
 from abawkit.formats.reorder import Order, order_of
@@ -40,7 +39,8 @@ def repaired(path: Path, frames: FrameList, plugin: SubmissionFormat) -> Repaire
 
     Put right are a byte-order mark, ends of lines, blank lines, blanks and quotes around cells, commas behind a row and
     behind the name of an image, a header that is absent or written otherwise, integers written ``3.0``, ``+3`` or
-    ``03``, and the order of rows where they are just those of the list. No value is ever changed.
+    ``03``, the order of rows where they are just those of the list, and the layouts of `abawkit.formats.layout`. No
+    value is ever changed.
 
     Args:
         path: The submission; it is only read.
@@ -54,14 +54,14 @@ def repaired(path: Path, frames: FrameList, plugin: SubmissionFormat) -> Repaire
     header, columns = _form_of(plugin)
     if plugin.container == "folder":
         return _repaired_folder(path, frames, plugin, header, columns)
-    file = _mended(path, header, columns)
+    file = _mended(path, header, columns, frames.images.to_pylist())
     doubts = [Problem(file.numbers[0], "", file.doubt)] if file.doubt else []
     order = order_of(file.rows, frames.images)
     if order and order.doubts:
         doubts += [replace(doubt, line=file.numbers[doubt.line + 1]) for doubt in order.doubts]
     elif order:
         _put_in_order(file, order)
-    found = _checked(path, file.content, frames, plugin)
+    found = check_content(path, file.content, frames, plugin)
     problems = [replace(problem, line=file.line_before(problem.line)) for problem in found]
     return Repaired(file.content, file.notes.repairs(), sorted(problems + doubts))
 
@@ -78,7 +78,7 @@ def _repaired_folder(
     content = {name: file.content for name, file in files.items()}
     found = [problem for problem in before if problem.file not in files and (path / problem.file).exists()]
     found += [Problem(file.numbers[0], "", file.doubt, name) for name, file in files.items() if file.doubt]
-    for problem in _checked(path, content, frames, plugin):
+    for problem in check_content(path, content, frames, plugin):
         if problem.file in files:
             found.append(replace(problem, line=files[problem.file].line_before(problem.line)))
         elif not (path / problem.file).exists():
@@ -102,10 +102,10 @@ def _form_of(plugin: SubmissionFormat) -> tuple[str, Sequence[Column]]:
     return header, columns
 
 
-def _mended(path: Path, header: str, columns: Sequence[Column]) -> Mended:
+def _mended(path: Path, header: str, columns: Sequence[Column], images: Sequence[str] = ()) -> Mended:
     read_text(path, f"a submission with the header '{header}'")  # refuses what is no text
     raw = path.read_bytes()
-    return mended(gzip.decompress(raw) if path.suffix == ".gz" else raw, header, columns)
+    return mended(gzip.decompress(raw) if path.suffix == ".gz" else raw, header, columns, images)
 
 
 def _put_in_order(file: Mended, order: Order) -> None:
@@ -115,22 +115,3 @@ def _put_in_order(file: Mended, order: Order) -> None:
         file.notes.add(f"'{name}' moved to row {places[row] + 1:,}, its place in the list", file.numbers[row + 1])
     file.rows = [file.rows[row] for row in order.rows.tolist()]
     file.numbers[1:] = [file.numbers[row + 1] for row in order.rows.tolist()]
-
-
-def _checked(
-    path: Path, content: bytes | dict[str, bytes], frames: FrameList, plugin: SubmissionFormat
-) -> list[Problem]:
-    """What the format says of repaired content, before it is anyone's file."""
-    with tempfile.TemporaryDirectory(prefix="abawkit-repair-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # of the file as it was, they would name one that is gone
-        copy = Path(folder) / (path.name.removesuffix(".gz") or "submission")
-        if isinstance(content, bytes):
-            copy.write_bytes(content)
-        else:
-            copy.mkdir()
-            for name, text in content.items():
-                (copy / name).write_bytes(text)
-        try:
-            return plugin.check(copy, frames)
-        except DataError as error:
-            raise DataError(str(error).replace(str(copy), str(path))) from error
