@@ -8,7 +8,7 @@ import typer
 
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Format, Json, Seed
+from abawkit.cli.options import Force, Format, Json, ProbabilityTable, Seed
 from abawkit.cli.tuning_options import Folds, ScoredRows
 from abawkit.errors import ConfigError
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 @command
 def ensemble(
     members: Annotated[
-        list[Path], typer.Argument(help="Stored probabilities: the .npz of predict, or .npz or .csv of other systems.")
+        list[Path],
+        typer.Argument(help="Stored probabilities: the .npz of predict, or .npz, .csv or .parquet of other systems."),
     ],
     out: Annotated[
         Path | None,
@@ -42,6 +43,7 @@ def ensemble(
     ] = None,
     rule: Annotated[Path | None, typer.Option(help="A rule to apply: its weights, smoothing and calibration.")] = None,
     save_rule: Annotated[Path | None, typer.Option(help="Where to keep the weights, to use them on test.")] = None,
+    table: ProbabilityTable = None,
     format_name: Format = "abaw7",
     protocol: ScoredRows = "official",
     folds: Folds = 5,
@@ -54,20 +56,21 @@ def ensemble(
     With --truth: what members score alone, what each adds to the others, how far their errors are alike. Fitted weights
     are judged on videos that they were not fitted on.
 
-    Members of other systems: .npz with images and any of va (n, 2), expression (n, 8), au (n, 12), or .csv with the
-    header image,valence,arousal,Neutral,...,Other,AU1,...,AU26. Rules tell members apart by their networks, or where no
-    manifest lies beside them by their files' names.
+    Members of other systems: .npz with images and any of va (n, 2), expression (n, 8), au (n, 12), or .csv or
+    .parquet with the columns image,valence,arousal,Neutral,...,Other,AU1,...,AU26. Rules tell members apart by their
+    networks, or where no manifest lies beside them by their files' names.
 
     Example: abawkit ensemble a/test.npz b/test.npz --out predictions.txt
     """
     from abawkit.formats.base import get_format
+    from abawkit.postprocessing.ensembling import write_combined
     from abawkit.postprocessing.members import read_members
     from abawkit.scoring.files import read_truth
 
     plugin = get_format(format_name)
     hows = weights or []
-    _refuse_options(out, truth, hows, rule, save_rule)
-    _refuse_outputs(out, save_rule, plugin, [path for path in (*members, truth, rule) if path], force)
+    _refuse_options(out or table, truth, hows, rule, save_rule)
+    _refuse_outputs(out, save_rule, table, plugin, [path for path in (*members, truth, rule) if path], force)
     found = read_members(members)
     annotations = read_truth(truth) if truth else None
     applied, tuning = _rule(hows, rule, found, annotations, protocol, folds, seed)
@@ -81,6 +84,8 @@ def ensemble(
 
         write_rule(save_rule, applied, tuning.evidence() if tuning else {})
     written = _write(out, found, applied, plugin, force) if out else None
+    if table:
+        write_combined(table, found, applied)
     if as_json:
         print_json(_as_json(found, applied, judged, tuning, written, save_rule))
         return
@@ -98,6 +103,8 @@ def ensemble(
     if written:
         print(f"{written.submission}: {len(found[0].predictions):,} rows from {_count(len(found))}")
         print(f"beside it: {written.probabilities.name}, {written.manifest.name}")
+    if table:
+        print(f"{table}: the probabilities")
     if save_rule:
         print(f"{save_rule}: these weights; apply them with --rule")
 
@@ -106,7 +113,7 @@ def _refuse_options(
     out: Path | None, truth: Path | None, hows: Sequence[str], rule: Path | None, save_rule: Path | None
 ) -> None:
     if not (out or truth):
-        raise ConfigError("nothing to do: give --out to write, --truth to score, or both")
+        raise ConfigError("nothing to do: give --out or --probabilities to write, --truth to score, or several")
     if rule and hows:
         raise ConfigError("--weights and --rule: a rule has its own weights; give one of the two")
     if len(hows) > 1 and {"mean", "fitted"} & set(hows):
@@ -118,10 +125,16 @@ def _refuse_options(
 
 
 def _refuse_outputs(
-    out: Path | None, save_rule: Path | None, plugin: "SubmissionFormat", inputs: list[Path], force: bool
+    out: Path | None,
+    save_rule: Path | None,
+    table: Path | None,
+    plugin: "SubmissionFormat",
+    inputs: list[Path],
+    force: bool,
 ) -> None:
     from abawkit.files import refuse_output
     from abawkit.formats.output import refuse_submission
+    from abawkit.postprocessing.members import refuse_probabilities
     from abawkit.postprocessing.outputs import outputs
 
     beside = [save_rule] if save_rule else []
@@ -133,6 +146,8 @@ def _refuse_outputs(
         beside += others
     for path in beside:
         refuse_output(path, force=force, inputs=inputs)
+    if table:
+        refuse_probabilities(table, force=force, inputs=inputs, others=[path for path in (out, *beside) if path])
 
 
 def _rule(

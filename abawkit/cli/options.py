@@ -20,3 +20,7 @@ Ops = Annotated[
         "--ops", metavar="NAME", help="Implementation of the attention, as `abawkit ops` lists; default: best."
     ),
 ]
+ProbabilityTable = Annotated[
+    Path | None,
+    typer.Option("--probabilities", metavar="FILE", help="Write the probabilities here too: .csv, .parquet or .npz."),
+]

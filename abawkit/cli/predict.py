@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import Missing, Split
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Format, Json, Ops, Threads
+from abawkit.cli.options import Force, Format, Json, Ops, ProbabilityTable, Threads
 from abawkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def predict(
     missing: Annotated[
         Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
     ] = "refuse",
+    table: ProbabilityTable = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
     ops: Ops = None,
     threads: Threads = None,
@@ -53,6 +54,7 @@ def predict(
     from abawkit.files import refuse_output
     from abawkit.formats.base import get_format
     from abawkit.formats.output import refuse_submission
+    from abawkit.postprocessing.members import copy_probabilities, refuse_probabilities
     from abawkit.postprocessing.outputs import outputs
     from abawkit.postprocessing.rule import read_rule
 
@@ -62,6 +64,8 @@ def predict(
     refuse_submission(submission, plugin.container, force=force, inputs=read)
     for path in beside:
         refuse_output(path, force=force, inputs=read)
+    if table:
+        refuse_probabilities(table, force=force, inputs=read, others=[submission, *beside])
     applied = read_rule(rule) if rule else None
     source = _source(frame_list, frames, split, data, plugin)
 
@@ -85,6 +89,8 @@ def predict(
             force=force,
             progress=progress,
         )
+    if table:
+        copy_probabilities(result.probabilities, table)
     for row, other in list(result.filled.items())[:10]:
         say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
     if len(result.filled) > 10:
@@ -98,6 +104,8 @@ def predict(
         count = f"{len(result.members)} network{'s' if len(result.members) > 1 else ''}"
         print(f"{result.submission}: {result.rows:,} rows from {count}")
         print(f"beside it: {result.probabilities.name}, {result.manifest.name}")
+        if table:
+            print(f"{table}: the probabilities")
 
 
 def _source(

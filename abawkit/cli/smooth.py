@@ -20,7 +20,7 @@ _FORMS = "gaussian:RADIUS:SCALE, median:RADIUS or none"
 @command
 def smooth(
     probabilities: Annotated[Path, typer.Argument(help="Stored probabilities, as `abawkit predict` leaves them.")],
-    out: Annotated[Path, typer.Option("--out", help="The .npz to write.")],
+    out: Annotated[Path, typer.Option("--out", help="The .npz, .csv or .parquet to write.")],
     va: Annotated[
         str | None, typer.Option(metavar="HOW", help=f"{_FORMS}; default: gaussian:10:100000, as published.")
     ] = None,
@@ -41,15 +41,12 @@ def smooth(
 
     Example: abawkit smooth runs/a/validation.npz --out smoothed.npz --expression median:5
     """
-    from abawkit.files import refuse_output
-    from abawkit.postprocessing.members import read_member, write_probabilities
+    from abawkit.postprocessing.members import read_member, refuse_probabilities, write_probabilities
     from abawkit.postprocessing.smoothing import smooth_predictions
     from abawkit.postprocessing.timeline import Timeline
 
     given = _given({"va": va, "expression": expression, "au": au})
-    if out.suffix != ".npz":
-        raise ConfigError(f"{out}: got another ending, expected .npz: probabilities are written, not a submission")
-    refuse_output(out, force=force, inputs=[probabilities])
+    refuse_probabilities(out, force=force, inputs=[probabilities])
     if (manifest := out.with_suffix(".json")).exists():
         raise ConfigError(
             f"{manifest}: says what the probabilities beside it were made of, and would be wrong of the smoothed ones; "

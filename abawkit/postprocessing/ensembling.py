@@ -15,7 +15,7 @@ from abawkit.postprocessing.case import Case
 from abawkit.postprocessing.combination import combined, known_tasks
 from abawkit.postprocessing.crossfit import FOLDS
 from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
-from abawkit.postprocessing.members import StoredMember, manifest_beside
+from abawkit.postprocessing.members import StoredMember, manifest_beside, write_probabilities
 from abawkit.postprocessing.outputs import Written, needed_tasks, write_outputs
 from abawkit.postprocessing.result import Found, Tuning
 from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule, made_for
@@ -139,6 +139,12 @@ def write_ensemble(
         filled=_filled(members),
         force=force,
     )
+
+
+def write_combined(path: Path, members: Sequence[StoredMember], rule: Rule | None) -> None:
+    """Writes the probabilities of the members together, of all tasks that are known, and nothing beside them."""
+    tasks = known_tasks(members)
+    write_probabilities(path, apply_rule(rule or Rule(), members, tasks), tasks)
 
 
 def _number(text: str, number: str) -> float:

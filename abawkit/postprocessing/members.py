@@ -11,14 +11,18 @@ from typing import Any, Final
 import numpy as np
 
 from abawkit.errors import ConfigError, DataError, printable
-from abawkit.files import replacing
+from abawkit.files import refuse_output, replacing
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import RANGES
 from abawkit.postprocessing.stored import read_stored
+from abawkit.postprocessing.table_files import write_csv, write_parquet
 from abawkit.tables import Annotations, Predictions, first_difference
 
 MAX_MANIFEST: Final = 1 << 26
 """Bytes of a manifest: several times that of a submission of which every row was answered from another frame."""
+
+ENDINGS: Final = (".npz", ".csv", ".parquet")
+"""Of files of probabilities that are written."""
 
 KEY_DIGITS: Final = 12
 """Digits of a network's digest that name it in keys."""
@@ -106,12 +110,40 @@ def refuse_other_rows(member: StoredMember, truth: Annotations) -> None:
         )
 
 
+def refuse_probabilities(path: Path, *, force: bool, inputs: Sequence[Path] = (), others: Sequence[Path] = ()) -> None:
+    """Refuses a file that `write_probabilities` can't write, before any work is spent on it.
+
+    Raises:
+        ConfigError: If its ending is none of `ENDINGS`, if nothing can be written there, or if it is one of the
+            `others` that are written.
+    """
+    if path.resolve() in [other.resolve() for other in others]:
+        raise ConfigError(f"{path}: would be written twice; give the probabilities another path")
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"{path}: got another ending, expected {' or '.join(ENDINGS)} for probabilities")
+    refuse_output(path, force=force, inputs=inputs)
+
+
 def write_probabilities(path: Path, predictions: Predictions, tasks: Sequence[Task] = TASKS) -> None:
-    """Writes what `read_member` reads: float32 columns of these tasks, names of images, digest of the list."""
-    columns = {task: getattr(predictions, task) for task in TASKS if task in tasks}
+    """Writes what `read_member` reads, by the ending of the name: see `abawkit.postprocessing.stored` for the forms.
+
+    Values are float32 in all of them; only an ``.npz`` has the digest of the list.
+    """
     with replacing(path) as file:
-        names = np.array(predictions.images.to_pylist())
-        np.savez_compressed(file, images=names, list_digest=predictions.digest, **columns)
+        if path.suffix == ".csv":
+            write_csv(file, predictions, tasks)
+        elif path.suffix == ".parquet":
+            write_parquet(file, predictions, tasks)
+        else:
+            columns = {task: getattr(predictions, task) for task in TASKS if task in tasks}
+            names = np.array(predictions.images.to_pylist())
+            np.savez_compressed(file, images=names, list_digest=predictions.digest, **columns)
+
+
+def copy_probabilities(path: Path, copy: Path) -> None:
+    """Writes the probabilities of one file to another, whose ending may be another one."""
+    stored = read_stored(path)
+    write_probabilities(copy, stored.predictions, stored.tasks)
 
 
 def read_probabilities(path: Path) -> Predictions:

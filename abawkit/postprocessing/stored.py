@@ -4,8 +4,8 @@
 (n, 12), in any floating-point type. ``expressions`` and ``action_units`` may name the columns, which are then put in
 order by name; ``list_digest``, where it is given, must be that of `images`. What abawkit writes has it, and float32.
 
-``.csv``: a header and a row for each frame; ``image``, and of each task all columns or none, in any order by name:
-``valence,arousal``, ``Neutral,...,Other``, ``AU1,...,AU26``.
+``.csv`` and ``.parquet``: a row for each frame and columns by name, in any order: ``image``, and of each task all or
+none: ``valence,arousal``, ``Neutral,...,Other``, ``AU1,...,AU26``.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from abawkit.labels import TASKS, Task
 from abawkit.names import image_defect
 from abawkit.postprocessing.archive import read_archive
 from abawkit.postprocessing.columns import COLUMNS, RANGES, Cells, assembled
-from abawkit.postprocessing.text_table import read_table
+from abawkit.postprocessing.table_files import read_csv, read_parquet
 from abawkit.tables import Array, Predictions
 
 SUM_TOLERANCE: Final = 1e-3
@@ -51,13 +51,16 @@ class Stored(NamedTuple):
 
 
 def read_stored(path: Path) -> Stored:
-    """Reads stored probabilities; a name that ends in ``.csv`` (or ``.csv.gz``) is text, any other an archive.
+    """Reads stored probabilities; ``.csv`` (or ``.csv.gz``) and ``.parquet`` are tables, any other name an archive.
 
     Raises:
-        DataError: If the file does not hold probabilities in one of the two forms: with the column and row at fault.
+        DataError: If the file does not hold probabilities in one of these forms: with the column and row at fault.
     """
-    text = path.name.lower().endswith((".csv", ".csv.gz"))
-    cells = read_table(path) if text else read_archive(path)
+    name = path.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        cells = read_csv(path)
+    else:
+        cells = read_parquet(path) if name.endswith(".parquet") else read_archive(path)
     if not len(cells.images):
         raise DataError(f"{path}: does not hold probabilities: it has no rows")
     for row, name in enumerate(cells.images):

@@ -170,7 +170,12 @@ def test_members_of_one_task_make_a_submission_of_that_task(run: Run, members: l
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "nothing to do: give --out to write, --truth to score"),
+        (
+            ["--probabilities", "p.txt"],
+            "p.txt: got another ending, expected .npz or .csv or .parquet",
+        ),
+        (["--out", "p.txt", "--probabilities", "p.npz"], "p.npz: would be written twice"),
+        ([], "nothing to do: give --out or --probabilities to write, --truth to score"),
         (["--out", "p.txt", "--weights", "fitted"], "--weights fitted: needs annotations"),
         (["--out", "p.txt", "--weights", "mean", "--rule", "r.json"], "--weights and --rule"),
         (["--out", "p.txt", "--weights", "mean", "--weights", "va=1,1,1"], "give one of them alone"),
@@ -196,3 +201,15 @@ def test_what_is_there_is_kept_unless_force_is_given(run: Run, members: list[Pat
     (tmp_path / "p.txt").write_text("mine")
     run("ensemble", *members, "--out", tmp_path / "p.txt", "--force")
     assert get_format("abaw7").read(tmp_path / "p.txt").digest == read_member(tmp_path / "p.npz").predictions.digest
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".npz"])
+def test_probabilities_are_written_as_a_table_that_is_read_back_bit_for_bit(
+    run: Run, members: list[Path], tmp_path: Path, ending: str
+) -> None:
+    table = tmp_path / f"table{ending}"
+    shown = run("ensemble", *members, "--out", tmp_path / "p.txt", "--probabilities", table).stdout
+    assert f"{table}: the probabilities" in shown
+    assert read_member(table).digest == read_member(tmp_path / "p.npz").digest
+    run("ensemble", table, "--probabilities", tmp_path / "again.npz")
+    assert read_member(tmp_path / "again.npz").digest == read_member(table).digest

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.members import (
     columns_digest,
     read_member,
@@ -182,58 +182,6 @@ def test_a_system_of_one_task_knows_that_task(tmp_path: Path) -> None:
     assert np.array_equal(member.predictions.expression, predictions().expression)
 
 
-def table(order: list[str]) -> str:
-    said = predictions()
-    names = [*DIMENSIONS, *EXPRESSIONS, *ACTION_UNITS]
-    cells = dict(zip(names, np.concatenate([said.va, said.expression, said.au], axis=1).T.tolist(), strict=True))
-    cells["image"] = NAMES
-    rows = zip(*(cells[name] for name in order), strict=True)
-    return "\n".join([",".join(order), *(",".join(map(str, row)) for row in rows)]) + "\n"
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-def test_a_table_of_text_is_read_by_its_header_in_any_order(tmp_path: Path, reverse: bool) -> None:
-    order = ["image", *DIMENSIONS, *EXPRESSIONS, *ACTION_UNITS]
-    (tmp_path / "p.csv").write_text(table(order[::-1] if reverse else order))
-    member = read_member(tmp_path / "p.csv")
-    assert same(member.predictions, predictions())
-    assert (member.tasks, member.key) == (TASKS, "p")
-
-
-def test_a_table_of_one_task_knows_that_task(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text(table(["image", *ACTION_UNITS]))
-    member = read_member(tmp_path / "p.csv")
-    assert member.tasks == ("au",)
-    assert np.array_equal(member.predictions.au, predictions().au)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("AU26", "AU27", "p.csv:1: got 'AU27' which is no column"),
-        ("AU26", "AU1", "p.csv:1: got 'AU1' twice"),
-        ("Anger,", "", "p.csv:1: has no Anger; give all columns of expression or none"),
-        ("image", "frame", "p.csv:1: got 'frame' which is no column"),
-        ("v/00001.jpg", "../00001.jpg", "p.csv:2: got a path with '..'"),
-        ("w/00009.jpg,", "w/00009.jpg,1.5,", "p.csv:5: has 24 fields, the header has 23"),
-        ("image,", "", "p.csv:1: names no column image"),
-    ],
-)
-def test_a_defect_of_a_table_is_named_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = table(["image", *DIMENSIONS, *EXPRESSIONS, *ACTION_UNITS])
-    assert old in text
-    (tmp_path / "p.csv").write_text(text.replace(old, new, 1))
-    with pytest.raises(DataError, match=message.replace(".", r"\.")):
-        read_member(tmp_path / "p.csv")
-
-
-@pytest.mark.parametrize("cell", ["nan", "inf", "", "0x1", "1_0", "high"])
-def test_a_cell_that_is_no_number_is_named_with_its_line_and_column(tmp_path: Path, cell: str) -> None:
-    (tmp_path / "p.csv").write_text(f"image,valence,arousal\nv/00001.jpg,0,0.5\nv/00002.jpg,0,{cell}\n")
-    with pytest.raises(DataError, match=rf"p\.csv:3: column 'arousal': got '{cell}', expected a number"):
-        read_member(tmp_path / "p.csv")
-
-
 # values
 
 
@@ -359,7 +307,7 @@ def test_members_of_other_rows_are_refused_with_the_first_row_that_differs(tmp_p
 
 def test_the_same_member_twice_is_refused_even_under_another_name_and_in_another_form(tmp_path: Path) -> None:
     write_probabilities(tmp_path / "a.npz", predictions())
-    (tmp_path / "b.csv").write_text(table(["image", *ACTION_UNITS, *EXPRESSIONS, *DIMENSIONS]))
+    write_probabilities(tmp_path / "b.csv", predictions())
     with pytest.raises(DataError, match=r"b\.csv: the same probabilities as .*a\.npz .*count twice"):
         read_members([tmp_path / "a.npz", tmp_path / "b.csv"])
 
