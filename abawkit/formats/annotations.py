@@ -1,12 +1,15 @@
 """The annotation files of the multi-task track: ``image,valence,arousal,expression,`` and twelve action units."""
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
-from abawkit.errors import Problem, ProblemsError
+from abawkit.errors import DataWarning, Problem, ProblemsError
 from abawkit.formats.answers import annotations_of, fields_of
+from abawkit.formats.column_names import order_columns
 from abawkit.formats.lines import header_lines, read_text
 from abawkit.formats.rows import read_rows
-from abawkit.labels import TASKS
+from abawkit.labels import FIELDS, TASKS
 from abawkit.tables import Annotations
 
 EXPECTED = "an annotation file of 16 fields a row (image,valence,arousal,expression and 12 action units)"
@@ -15,8 +18,9 @@ EXPECTED = "an annotation file of 16 fields a row (image,valence,arousal,express
 def read_annotations(path: Path) -> Annotations:
     """Reads an annotation file and checks every cell of it.
 
-    The header may be of any width; only its first field is looked at. A pair of valence and arousal of which one is
-    missing is missing; so is a row of action units of which some are.
+    Columns are read by the names in the header, in any order. A header may name fewer columns than rows have, or
+    ``aus`` for all units, as the official one does. A pair of valence and arousal of which one is missing is missing;
+    so is a row of action units of which some are.
 
     Args:
         path: Comma-separated text; missing values are -5 (valence, arousal) and -1 (expression, action units).
@@ -26,14 +30,33 @@ def read_annotations(path: Path) -> Annotations:
 
     Raises:
         DataError: If the file can't be read as annotations at all.
-        ProblemsError: If any row is not what it must be; it holds every problem of the file.
+        ProblemsError: If the header names other columns, or any row is not what it must be; it holds every problem of
+            the file.
     """
     content = read_text(path, EXPECTED)
     skip_lines = header_lines(path, content, EXPECTED)
-    rows, problems = read_rows(content, fields_of(TASKS), skip_lines=skip_lines, missing=True)
+    columns = _columns(path, content) if skip_lines else FIELDS[1:]
+    fields = {field.name: field for field in fields_of(TASKS)}
+    rows, problems = read_rows(content, [fields[name] for name in columns], skip_lines=skip_lines, missing=True)
     if problems:
         raise ProblemsError(path, problems, _advice(problems))
+    if columns != FIELDS[1:]:
+        order = [columns.index(name) for name in FIELDS[1:]]
+        rows = replace(rows, values=rows.values[:, order], present=rows.present[:, order])
     return annotations_of(rows.images, rows, TASKS)
+
+
+def _columns(path: Path, content: bytes) -> tuple[str, ...]:
+    """The columns of a file behind that of the images, as its header names them."""
+    try:
+        order = order_columns(content[: content.index(b"\n")].decode())
+    except ValueError as error:
+        official = ",".join([*FIELDS[:4], "aus"])
+        advice = f"correct line 1; the header of columns in the official order is '{official}'"
+        raise ProblemsError(path, [Problem(1, "", str(error))], advice) from error
+    if order.remark:
+        warnings.warn(f"{path}: {order.remark}", DataWarning, stacklevel=3)
+    return order.columns
 
 
 def _advice(problems: list[Problem]) -> str:

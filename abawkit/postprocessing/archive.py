@@ -18,7 +18,7 @@ MAX_BYTES: Final = 1 << 30
 MAX_ROWS: Final = 1 << 23
 """More rows than all frames of Aff-Wild2."""
 
-_ORDERS: Final[Mapping[str, Task]] = {"expressions": "expression", "action_units": "au"}
+_ORDERS: Final[Mapping[str, Task]] = {"dimensions": "va", "expressions": "expression", "action_units": "au"}
 _NAMES: Final = ("images", "list_digest", *TASKS, *_ORDERS)
 _FORM: Final = "expected the .npz of `abawkit predict`, or images and any of va (n, 2), expression (n, 8), au (n, 12)"
 
@@ -41,7 +41,9 @@ def read_archive(path: Path) -> Cells:
                 raise _refusal(path, f"{task} is {column.dtype} {column.shape}, expected floats {shape}")
             columns[task] = column
     for what, task in _ORDERS.items():
-        if what in found and task in columns:
+        if what in found and task not in columns:
+            raise _refusal(path, f"it has {what}, which names the columns of {task}, and no {task}")
+        if what in found:
             columns[task] = columns[task][:, _order(path, what, _texts(path, what, found[what]), COLUMNS[task])]
     listed = None
     if "list_digest" in found:
@@ -54,7 +56,10 @@ def _arrays(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as stream:
             with zipfile.ZipFile(stream) as archive:
-                sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
+                entries = archive.infolist()
+            sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in entries}
+            if len(sizes) < len(entries):
+                raise ValueError("it has two arrays of one name")
             if unknown := sorted(set(sizes) - set(_NAMES)):
                 raise ValueError(f"it has '{printable(unknown[0][:60])}'")
             if sum(sizes.values()) > MAX_BYTES:

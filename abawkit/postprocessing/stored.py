@@ -1,8 +1,9 @@
 """Stored probabilities, as `abawkit predict` leaves them and as other systems can hand them in.
 
 ``.npz``: ``images`` (n names), and of each task that the system knows ``va`` (n, 2), ``expression`` (n, 8) or ``au``
-(n, 12), in any floating-point type. ``expressions`` and ``action_units`` may name the columns, which are then put in
-order by name; ``list_digest``, where it is given, must be that of `images`. What abawkit writes has it, and float32.
+(n, 12), in any floating-point type. ``dimensions``, ``expressions`` and ``action_units`` may name their columns, which
+are then put in order by name; ``list_digest``, where it is given, must be that of `images`. What abawkit writes has it,
+and float32.
 
 ``.csv`` and ``.parquet``: a row for each frame and columns by name, in any order: ``image``, and of each task all or
 none: ``valence,arousal``, ``Neutral,...,Other``, ``AU1,...,AU26``.

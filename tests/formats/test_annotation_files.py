@@ -7,6 +7,7 @@ import pytest
 
 from abawkit.errors import DataWarning, ProblemsError
 from abawkit.formats.annotations import read_annotations
+from abawkit.labels import FIELDS
 from abawkit.tables import Annotations
 
 Write = Callable[..., Path]
@@ -15,7 +16,7 @@ AU = ",0" * 11 + ",1"
 
 @pytest.fixture
 def read(write: Write) -> Callable[..., Annotations]:
-    return lambda *rows, header="image,whatever": read_annotations(write("\n".join([header, *rows])))
+    return lambda *rows, header="image,valence": read_annotations(write("\n".join([header, *rows])))
 
 
 def test_values_keep_their_columns(read: Callable[..., Annotations]) -> None:
@@ -93,10 +94,20 @@ def test_the_message_says_what_was_found_what_was_expected_and_what_to_do(read: 
     assert last == "1 problem found; correct the lines named, or fetch the file anew, and run this again"
 
 
-@pytest.mark.parametrize("width", [1, 5, 16, 30])
+@pytest.mark.parametrize("width", [1, 2, 5, 16])
 def test_the_width_of_the_header_is_never_trusted(read: Callable[..., Annotations], width: int) -> None:
-    table = read(f"v/1.jpg,0,0,6{AU}", header="image" + ",x" * (width - 1))
+    table = read(f"v/1.jpg,0,0,6{AU}", header=",".join(FIELDS[:width]))
     assert table.images.to_pylist() == ["v/1.jpg"]
+    assert table.lines.tolist() == [2]
+
+
+@pytest.mark.parametrize("width", [2, 5, 16, 30])
+def test_words_that_name_no_column_of_any_file_are_shown_and_the_official_order_is_taken(
+    read: Callable[..., Annotations], width: int
+) -> None:
+    with pytest.warns(DataWarning, match=r"names no known column \(x.*; columns are read in the official order"):
+        table = read(f"v/1.jpg,0.5,-0.25,6{AU}", header="image" + ",x" * (width - 1))
+    assert table.va.tolist() == [[0.5, -0.25]]
     assert table.lines.tolist() == [2]
 
 

@@ -163,8 +163,23 @@ def test_columns_are_put_in_order_by_their_names(tmp_path: Path) -> None:
         expressions=np.array(EXPRESSIONS)[alphabetical],
         au=said.au[:, ::-1],
         action_units=np.array(ACTION_UNITS[::-1]),
+        va=said.va[:, ::-1],
+        dimensions=np.array(DIMENSIONS[::-1]),
     )
     assert same(read_member(path).predictions, said)
+
+
+def test_names_of_columns_that_are_absent_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="it has dimensions, which names the columns of va, and no va"):
+        read_member(stored(tmp_path / "p.npz", va=None, dimensions=np.array(DIMENSIONS)))
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = stored(tmp_path / "p.npz")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("va.npy", archive.read("au.npy"))
+    with pytest.raises(DataError, match="it has two arrays of one name"):
+        read_member(path)
 
 
 @pytest.mark.parametrize(

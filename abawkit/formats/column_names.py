@@ -1,0 +1,168 @@
+"""Names of columns in a header: what each means, in which order a row has them, and which track they belong to.
+
+Entrants' own tables order columns as they please. A header is therefore read by name, or refused by name; it is never
+only skipped.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from abawkit.formats.rows import shortened
+from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, DIMENSIONS, EXPRESSIONS, FIELDS, TASKS, Answer
+
+ALL_UNITS: Final = "aus"
+"""The name that stands for the twelve action units in the official header of the multi-task track."""
+
+_SYNONYMS: Final = {
+    **dict.fromkeys(("image", "imagelocation", "imagename"), "image"),
+    **dict.fromkeys(("valence", "val", "v"), "valence"),
+    **dict.fromkeys(("arousal", "aro", "a"), "arousal"),
+    **dict.fromkeys(("expression", "expr", "exp", "emotion", "e"), "expression"),
+    **dict.fromkeys(("aus", "au", "actionunits"), ALL_UNITS),
+    **dict.fromkeys(("compound", "compoundexpression"), "compound"),
+    **{name.lower(): name for name in EXPRESSIONS},
+    **{name.replace("_", "").lower(): name for name in COMPOUND_EXPRESSIONS},
+}
+_UNIT: Final = re.compile(r"(?:au|actionunit)0*([1-9][0-9]?)")
+_RESEMBLING: Final = re.compile(
+    "|".join(["valen", "arous", "expr", "emotion", "au[0-9]", *map(str.lower, EXPRESSIONS)])
+)
+"""Found in names that are not known and yet say what a column holds, as ``arousal_mean``."""
+
+_SHOWN: Final = 8
+"""Names that a message lists before it only counts."""
+
+
+class ColumnOrder(NamedTuple):
+    """In which order the rows of a file have their columns.
+
+    Attributes:
+        columns: The official names, in the order of the file.
+        remark: What its owner should know of the header; ``""`` where there is nothing.
+    """
+
+    columns: tuple[str, ...]
+    remark: str = ""
+
+
+def split_header(header: str) -> list[str]:
+    """The names behind the first field of a header, without blanks, quotes and the commas at its end."""
+    names = [name.strip(" \t").strip("\"'").strip(" \t") for name in header.rstrip(", \t").split(",")]
+    return names[1:]
+
+
+def column_of(name: str) -> str | None:
+    """The official name of a column, however it is written: ``AU1`` of ``au_01``; None for a name that is not known.
+
+    A unit outside the official twelve keeps its number, as in ``AU5``.
+    """
+    key = re.sub(r"[\s_-]", "", name).lower()
+    if unit := _UNIT.fullmatch(key):
+        return f"AU{unit[1]}"
+    return _SYNONYMS.get(key)
+
+
+def order_columns(header: str, columns: Sequence[str] = FIELDS[1:]) -> ColumnOrder:
+    """Reads a header by name.
+
+    It may be narrower than rows are, as the official one is: names that are not given are those of the columns that
+    follow. ``aus`` stands for all twelve units.
+
+    Args:
+        header: The first line of a file; its first field names the column of images.
+        columns: The official names of the other columns, in the official order.
+
+    Returns:
+        The order of the columns in the file.
+
+    Raises:
+        ValueError: If the header names a column twice, one that such a file does not have, or columns in an order that
+            does not say where each of them is. The text says what it names, and what was expected.
+    """
+    names = split_header(header)
+    known = [column_of(name) for name in names]
+    if names and not any(known) and not any(_RESEMBLING.search(name.lower()) for name in names):
+        remark = f"the header names no known column ({list_names(names)}); columns are read in the official order"
+        return ColumnOrder(tuple(columns), remark)
+    named: list[str] = []
+    for name, column in zip(names, known, strict=True):
+        meant = ACTION_UNITS if column == ALL_UNITS else (column or "",)
+        if not set(meant) <= set(columns):
+            got = f"names '{shortened(name)}'" if name else "has a column without a name"
+            raise ValueError(f"the header {got}, expected {_expected(columns)}")
+        if set(meant) & set(named):
+            raise ValueError(f"the header names {column} twice, expected each column once")
+        named += meant
+    if named == list(columns[: len(named)]):
+        return ColumnOrder(tuple(columns))
+    if sorted(named) != sorted(columns):
+        absent = list_names([column for column in columns if column not in named])
+        raise ValueError(
+            f"the header names {list_names(names)} and leaves out {absent}, so which column is which can't be told; "
+            "expected all columns, or the first ones in the official order"
+        )
+    moved = [column for column, official in zip(named, columns, strict=True) if column != official]
+    remark = f"columns are read by name: the header has {list_names(moved)} in another order than the official one"
+    return ColumnOrder(tuple(named), remark)
+
+
+def find_track(header: str) -> tuple[Answer, ...] | None:
+    """The answers of the track whose official header this is; None for any other header.
+
+    Args:
+        header: The first line of a file. Names may be written in any way that `column_of` knows, units as ``aus``.
+    """
+    named = _expand(split_header(header))
+    return next((holds for holds, forms in _TRACKS.items() if named in forms), None)
+
+
+def refuse_other_track(header: str, holds: Sequence[Answer]) -> None:
+    """Refuses the header of a list that names anything but the answers of a track.
+
+    Args:
+        header: The first line of the list. Without any name behind that of the images it fits every track.
+        holds: The answers of the track.
+
+    Raises:
+        ValueError: If it names anything else. The text says what it names, and what was expected.
+    """
+    names = split_header(header)
+    forms = _TRACKS[tuple(holds)]
+    found = find_track(header)
+    if found == tuple(holds):
+        return
+    named = _expand(names)
+    if not found and any(named == form[: len(named)] for form in forms):
+        return
+    raise ValueError(f"the header names {list_names(names)}, expected {_expected(forms[0])}")
+
+
+def list_names(names: Sequence[str]) -> str:
+    """The first names of a sequence, and how many more there are."""
+    shown = ", ".join(shortened(name, 30) or "nothing" for name in names[:_SHOWN])
+    more = len(names) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _expand(names: Sequence[str]) -> tuple[str, ...]:
+    """Official names, the units one by one; what is not known stays as it is written, in quotes."""
+    columns = [column_of(name) or f"'{name}'" for name in names]
+    return tuple(unit for column in columns for unit in (ACTION_UNITS if column == ALL_UNITS else (column,)))
+
+
+def _expected(columns: Sequence[str]) -> str:
+    """The columns of a file in few words."""
+    if set(ACTION_UNITS) < set(columns):
+        columns = [*(column for column in columns if column not in ACTION_UNITS), "12 action units (aus)"]
+    return ", ".join(columns)
+
+
+_TRACKS: Final[dict[tuple[Answer, ...], tuple[tuple[str, ...], ...]]] = {
+    TASKS: (FIELDS[1:],),
+    ("va",): (DIMENSIONS,),
+    ("expression",): (EXPRESSIONS, ("expression",)),
+    ("au",): (ACTION_UNITS,),
+    ("compound",): (tuple(COMPOUND_EXPRESSIONS), ("compound",)),
+}
+"""What the header of each track names, the official form first."""
