@@ -23,6 +23,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def format_count(number: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts, as ``1 row`` and ``51,159 rows``.
+
+    Args:
+        number: How many.
+        noun: What is counted, in the singular; words before it stay as they are, as in ``training row``.
+        plural: The plural, where it is not the singular and an ``s``.
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 class AbawkitError(Exception):
     """An error that is the user's to mend: the message says what was found, what was expected and what to do."""
 
@@ -101,8 +112,8 @@ class ProblemsError(DataError):
         self.problems = sorted(problems, key=lambda problem: (problem.file, problem))
         shown = [p.text(path) for p in self.problems[:SHOWN_PROBLEMS]]
         if len(self.problems) > len(shown):
-            more = len(self.problems) - len(shown)
-            shown.append(f"... and {more:,} more problems in {printable(str(path))}; --json prints them all")
+            more = format_count(len(self.problems) - len(shown), "more problem")
+            shown.append(f"... and {more} in {printable(str(path))}; --json prints them all")
         super().__init__("\n".join([*shown, advice]))
 
 

@@ -11,6 +11,7 @@ from abawkit.errors import (
     DataError,
     Problem,
     ProblemsError,
+    format_count,
     printable,
 )
 
@@ -68,3 +69,23 @@ def test_every_problem_is_kept_though_few_are_shown() -> None:
 @pytest.mark.parametrize(("kind", "code"), [(AbawkitError, 1), (ConfigError, 2), (DataError, 3), (ProblemsError, 3)])
 def test_exit_codes(kind: type[AbawkitError], code: int) -> None:
     assert kind.exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "expected"),
+    [
+        (0, "row", "0 rows"),
+        (1, "row", "1 row"),
+        (2, "row", "2 rows"),
+        (51_159, "row", "51,159 rows"),
+        (1, "training row", "1 training row"),
+        (2, "training row", "2 training rows"),
+    ],
+)
+def test_what_is_counted_is_plural_unless_it_is_one(number: int, noun: str, expected: str) -> None:
+    assert format_count(number, noun) == expected
+
+
+def test_a_plural_that_is_not_the_singular_and_an_s_is_given() -> None:
+    assert format_count(1, "process", "processes") == "1 process"
+    assert format_count(2, "process", "processes") == "2 processes"
