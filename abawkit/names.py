@@ -4,6 +4,9 @@ import re
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
+PERSON_SUFFIXES = ("_left", "_right")
+"""How names of videos end where a clip shows two persons, each of whom is a video of its own."""
+
 FRAME_NUMBER = r"(?:^|[^0-9])(?P<number>[0-9]{1,18})\.[0-9A-Za-z_]+"
 """The number of a frame: the 1 to 18 digits before the ending of its name, as a regular expression that both Python and
 RE2 understand, to be matched at the end of a name. More digits would not fit into 64 bits."""
@@ -57,3 +60,15 @@ def frame_number(name: str) -> int | None:
     """
     found = _NUMBER.search(name)
     return int(found["number"]) if found else None
+
+
+def clip_of(video: str) -> str:
+    """The clip of a video: ``video5`` of ``video5_left``, ``video5_right`` and ``video5``, which show its persons.
+
+    Args:
+        video: Name of the video.
+    """
+    for side in PERSON_SUFFIXES:
+        if video.endswith(side):
+            return video.removesuffix(side)
+    return video

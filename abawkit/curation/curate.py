@@ -10,12 +10,12 @@ import numpy as np
 
 import abawkit
 from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
-from abawkit.curation.counts import SplitCounts, count
+from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count
 from abawkit.curation.ledger import write_dropped
-from abawkit.curation.rules import RepeatedRows, find_repeats, reason_bit, reasons_to_drop
-from abawkit.curation.sources import Sources, refuse_shared, shared_names
+from abawkit.curation.rules import find_repeats, reason_bit, reasons_to_drop
+from abawkit.curation.sources import Sources, refuse_shared, shared_names, warn_of_shared_clips
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, write_table
-from abawkit.errors import DataError
+from abawkit.errors import DataError, format_count
 from abawkit.files import processors, sha256_of, write_json
 from abawkit.formats.annotations import read_annotations
 from abawkit.frames.reader import FrameFailure
@@ -33,6 +33,7 @@ class Curation:
         splits: Counts of each split.
         shared_videos: Videos that are in both splits.
         shared_images: Images that are in both splits.
+        shared_clips: Clips of which different videos (``_left``, ``_right``) are in the two splits.
         frames: Frames packed; 0 where only labels were curated.
         failures: Frames that are missing or unreadable.
         conversions: How many frames were not plain 112 x 112 RGB JPEGs, by what was done to them.
@@ -43,6 +44,7 @@ class Curation:
     splits: dict[Split, SplitCounts]
     shared_videos: list[str]
     shared_images: list[str]
+    shared_clips: list[str]
     frames: int
     failures: list[FrameFailure]
     conversions: dict[str, int]
@@ -55,6 +57,7 @@ class Curation:
             "splits": {split: counts.as_dict() for split, counts in self.splits.items()},
             "shared_videos": self.shared_videos,
             "shared_images": len(self.shared_images),
+            "shared_clips": self.shared_clips,
             "frames": {
                 "packed": self.frames,
                 "failed": len(self.failures),
@@ -93,7 +96,9 @@ def curate(
         progress: Called with the frames read and the frames in all.
 
     Raises:
-        DataError: If the annotations are not what they must be, the splits share videos, or too many frames fail.
+        DataError: If the annotations are not what they must be, the splits share videos, no row of a split is kept, or
+            too many frames fail. A `DataWarning` names clips in both splits, and what is hardly kept or never
+            annotated.
     """
     annotations: dict[Split, Annotations] = {
         "train": read_annotations(sources.train),
@@ -102,15 +107,29 @@ def curate(
     videos, images = shared_names(annotations["train"], annotations["validation"])
     if not allow_shared_videos:
         refuse_shared(videos, images)
+    clips = warn_of_shared_clips(annotations["train"], annotations["validation"])
     repeated = {split: find_repeats(table) for split, table in annotations.items()}
     reasons = {split: reasons_to_drop(table, repeated[split], policy, repeats) for split, table in annotations.items()}
     frames = {split: np.full(len(table), -1, dtype=np.int64) for split, table in annotations.items()}
+    counts = {split: count(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
+    check_kept(counts, policy)
     report = None
     if sources.frames:
         report = _pack(sources.frames, out, annotations, reasons, frames, max_missing, workers, progress)
+        counts = {split: count(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
     else:
         shutil.rmtree(out / FRAMES, ignore_errors=True)  # of an earlier set, which --force allowed
-    curation = _summary(policy, repeats, annotations, repeated, reasons, (videos, images), report)
+    curation = Curation(
+        policy=policy,
+        repeats=repeats,
+        splits=counts,
+        shared_videos=videos,
+        shared_images=images,
+        shared_clips=clips,
+        frames=report.frames if report else 0,
+        failures=list(report.failures) if report else [],
+        conversions={str(kind): number for kind, number in report.conversions.items()} if report else {},
+    )
     curated = {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}
     write_table(out, curated, policy, report.digest if report else "")
     write_dropped(out / DROPPED, {split: (annotations[split], reasons[split]) for split in SPLITS})
@@ -147,7 +166,7 @@ def _pack(
         out / FRAMES,
         workers=workers or processors(),
         progress=progress,
-        accept=lambda packed: _refuse_failures(root, packed, max_missing),
+        accept=lambda packed: _refuse_failures(root, packed, max_missing, images, len(wanted["train"])),
     )
     why = {failure.image: reason_bit(f"frame-{failure.reason}") for failure in report.failures}
     start = 0
@@ -160,8 +179,16 @@ def _pack(
     return report
 
 
-def _refuse_failures(root: Path, report: PackReport, max_missing: float) -> None:
+def _refuse_failures(root: Path, report: PackReport, max_missing: float, images: list[str], training: int) -> None:
+    """Refuses too many failures, and any that leave a split without frames; the first `training` images are its."""
     total = report.frames + len(report.failures)
+    failed = {failure.image for failure in report.failures}
+    for split, names in zip(SPLITS, (images[:training], images[training:]), strict=True):
+        if failed.issuperset(names):
+            raise DataError(
+                f"{root}: none of the {format_count(len(names), f'{SPLIT_WORDS[split]} frame')} is there and readable, "
+                f"the first is {names[0]}; give the right folder with --frames"
+            )
     if len(report.failures) <= max_missing * total:
         return
     first = [f"{failure.image}: {failure.reason} ({failure.message})" for failure in report.failures[:10]]
@@ -180,24 +207,3 @@ def _refuse_failures(root: Path, report: PackReport, max_missing: float) -> None
 def _curated(annotations: Annotations, reasons: Array, frames: Array) -> CuratedSplit:
     rows = np.flatnonzero(annotations.any_valid)
     return CuratedSplit(annotations.select(rows), rows, reasons[rows] == 0, frames[rows])
-
-
-def _summary(
-    policy: Policy,
-    repeats: Repeats,
-    annotations: dict[Split, Annotations],
-    repeated: dict[Split, RepeatedRows],
-    reasons: dict[Split, Array],
-    shared: tuple[list[str], list[str]],
-    report: PackReport | None,
-) -> Curation:
-    return Curation(
-        policy=policy,
-        repeats=repeats,
-        splits={split: count(annotations[split], repeated[split], reasons[split]) for split in SPLITS},
-        shared_videos=shared[0],
-        shared_images=shared[1],
-        frames=report.frames if report else 0,
-        failures=list(report.failures) if report else [],
-        conversions={str(kind): number for kind, number in report.conversions.items()} if report else {},
-    )

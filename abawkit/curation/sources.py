@@ -1,5 +1,7 @@
 """Where a release keeps its files, and whether its splits are apart."""
 
+import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from abawkit.errors import ConfigError, DataError, printable
+from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
+from abawkit.names import clip_of
 from abawkit.tables import Annotations
 
 TRAIN = "training_set_annotations.txt"
@@ -80,11 +83,50 @@ def refuse_shared(videos: Sequence[str], images: Sequence[str]) -> None:
         DataError: If any video is in both splits.
     """
     if videos:
-        names = printable(", ".join(videos[:5])) + (", ..." if len(videos) > 5 else "")
         raise DataError(
-            f"{len(videos):,} videos and {len(images):,} images are in both splits ({names}): a score on such a "
-            "validation split says nothing\ncorrect the files, or allow it with --allow-shared-videos"
+            f"{format_shared(videos, images)} ({_first(videos)}): a score on such a validation split says nothing\n"
+            "correct the files, or allow it with --allow-shared-videos"
         )
+
+
+def format_shared(videos: Sequence[str], images: Sequence[str]) -> str:
+    """``2 videos and 1 image are in both splits``."""
+    verb = "is" if len(videos) == 1 and not images else "are"
+    return f"{format_count(len(videos), 'video')} and {format_count(len(images), 'image')} {verb} in both splits"
+
+
+def warn_of_shared_clips(train: Annotations, validation: Annotations) -> list[str]:
+    """Warns of clips of which one person is in the training split and another in the validation split.
+
+    Names that end in ``_left`` and ``_right`` are the persons of one clip. Official splits may do so, and a network may
+    learn the scene, the light and the camera: a warning, not an error.
+
+    Returns:
+        The clips, sorted.
+    """
+    sides = [defaultdict[str, list[str]](list) for _ in range(2)]
+    for side, table in zip(sides, (train, validation), strict=True):
+        for video in sorted(pc.unique(table.videos).to_pylist()):
+            side[clip_of(video)].append(video)
+    pairs = {
+        clip: next(((a, b) for a in sides[0][clip] for b in sides[1][clip] if a != b), None)
+        for clip in sorted(sides[0].keys() & sides[1].keys())
+    }
+    shared = {clip: pair for clip, pair in pairs.items() if pair}
+    if shared:
+        a, b = next(iter(shared.values()))
+        verb = "is" if len(shared) == 1 else "are"
+        warnings.warn(
+            f"{format_count(len(shared), 'clip')} {verb} in both splits ({_first(list(shared))}): {a} is in training, "
+            f"{b} in validation; two persons of one clip share its scene, so validation scores may be too high",
+            DataWarning,
+            stacklevel=3,
+        )
+    return list(shared)
+
+
+def _first(names: Sequence[str]) -> str:
+    return printable(", ".join(names[:5])) + (", ..." if len(names) > 5 else "")
 
 
 def _annotations(release: Path, name: str, option: str) -> Path:
