@@ -1,5 +1,6 @@
 """Writing files whole or not at all, refusing to overwrite, digests, and how many processors there are."""
 
+import codecs
 import hashlib
 import json
 import os
@@ -106,6 +107,20 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes indented JSON, whole or not at all; NaN and infinity are refused, as JSON has no word for them."""
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def decode_text(content: bytes) -> str:
+    """Text of a file that a person wrote: UTF-8, with or without the byte-order mark that Windows editors put first.
+
+    Args:
+        content: The whole file.
+
+    Raises:
+        ValueError: If it is not UTF-8; UTF-16, which PowerShell writes, is named.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it is UTF-16 text; save it as UTF-8")
+    return content.decode("utf-8-sig")
 
 
 def sha256(content: bytes | memoryview) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from abawkit.errors import DataError
-from abawkit.files import sha256_of
+from abawkit.files import decode_text, sha256_of
 
 State = Literal["unchanged", "changed", "gone", "not looked at"]
 """Of a file that a record names with its digest."""
@@ -149,11 +149,12 @@ def read_text(path: Path) -> str:
             raise DataError(f"{path}: no such file")
         if (size := path.stat().st_size) > MAX_RECORD:
             raise DataError(f"{path}: has {size:,} bytes, expected a record of at most {MAX_RECORD:,}")
-        return path.read_bytes().decode()
+        return decode_text(path.read_bytes())  # somebody may have saved it in an editor since
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error.reason})") from error
+    except ValueError as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error
+        raise DataError(f"{path}: is not UTF-8 text ({reason})") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from abawkit.choices import Policy, Protocol
 from abawkit.errors import ConfigError, printable
-from abawkit.files import sha256
+from abawkit.files import decode_text, sha256
 from abawkit.labels import Task
 
 RECIPE: Final = "recipe.toml"
@@ -120,7 +120,7 @@ def read_submission_recipe(folder: Path) -> tuple[SubmissionRecipe, str]:
     path = folder / RECIPE
     try:
         content = path.read_bytes()
-        recipe = _parse(content.decode(), path)
+        recipe = _parse(decode_text(content), path)
     except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte
         raise ConfigError(
             f"{path}: can't read this recipe ({error}); give a folder such as submissions/demo"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from abawkit.errors import ConfigError, printable
+from abawkit.files import decode_text
 from abawkit.frames.augmentation import Augmentation
 from abawkit.labels import TASKS, Task
 
@@ -258,9 +259,9 @@ def _shipped() -> Any:
 
 def _text(source: str) -> str:
     if source in recipe_names():  # also where a file or folder of this name lies about; ./demo is a path
-        return str((_shipped() / f"{source}.toml").read_text())
+        return decode_text((_shipped() / f"{source}.toml").read_bytes())
     try:
-        return Path(source).read_text()
+        return decode_text(Path(source).read_bytes())
     except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte
         names = ", ".join(recipe_names())
         raise ConfigError(f"{source}: can't read this recipe ({error}); give a TOML file, or one of {names}") from error

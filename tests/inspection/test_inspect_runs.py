@@ -48,6 +48,15 @@ def test_a_finished_run_says_how_well_it_did(trained: Trained) -> None:
     assert facts["next"].startswith(f"abawkit predict {trained.out} ")
 
 
+def test_a_record_that_was_saved_with_a_byte_order_mark_says_the_same(run: Path) -> None:
+    before = inspect(run)
+    for name in ("recipe.toml", "manifest.json"):
+        (run / name).write_bytes(b"\xef\xbb\xbf" + (run / name).read_bytes())
+    found = inspect(run)
+    assert found.facts == before.facts
+    assert found.problems == before.problems
+
+
 def test_the_digests_of_weights_are_computed_and_not_copied(run: Path, trained: Trained, edit: Edit) -> None:
     digest = state_digest(load_weights(trained.out / "best.safetensors").state)
     edit(run / "manifest.json", "checkpoints", {"best.safetensors": "0" * 64, "last.safetensors": "1" * 64})

@@ -144,6 +144,12 @@ def test_the_digest_is_of_what_a_rule_does() -> None:
     assert len({rule_digest(rule) for rule in (FULL, turned, Rule())}) == 3
 
 
+def test_a_byte_order_mark_makes_no_difference(tmp_path: Path) -> None:
+    written(tmp_path / "rule.json")
+    (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "rule.json").read_bytes())
+    assert rule_digest(read_rule(tmp_path / "marked.json")) == rule_digest(FULL)
+
+
 def test_what_a_rule_of_few_words_does_not_name_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "rule.json"
     path.write_text('{"rule": 1, "calibration": {"bias": {"Fear": 0.5}, "thresholds": {"AU15": 0.2}}}')

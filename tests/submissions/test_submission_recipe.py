@@ -72,6 +72,12 @@ def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
         read_submission_recipe(tmp_path)
 
 
+def test_a_byte_order_mark_makes_no_difference_in_it_and_in_the_recipe_of_its_network(tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_bytes(b'\xef\xbb\xbfnetwork = "ddamfn-nano"\r\n')
+    plan = make_plan(tmp_path, read(tmp_path, "\ufeff" + WHOLE.replace('"demo"', '"network.toml"')))
+    assert plan.runs[0].recipe.network == "ddamfn-nano"
+
+
 def test_each_network_is_a_member_with_each_seed(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, read(tmp_path, WHOLE.replace("[1]", "[4, 2]")))
     assert [member.name for member in plan.members] == ["all-seed4", "all-seed2"]

@@ -118,6 +118,30 @@ def test_a_file_that_is_no_toml_is_refused(content: bytes, tmp_path: Path) -> No
         read_recipe(str(path))
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_byte_order_mark_as_windows_editors_write_it_makes_no_difference(tmp_path: Path, line_end: str) -> None:
+    path = tmp_path / "recipe.toml"
+    text = read_recipe("demo").to_toml()
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", line_end).encode())
+    assert read_recipe(str(path)) == read_recipe("demo")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(("\ufeff" * (encoding != "utf-16") + "seed = 1").encode(encoding))
+    with pytest.raises(ConfigError, match="it is UTF-16 text; save it as UTF-8"):
+        read_recipe(str(path))
+
+
+def test_a_recipe_is_utf_8_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes("# où\ndevice = 'é'".encode())
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "latin-1")
+    monkeypatch.setattr("locale.getencoding", lambda: "latin-1")
+    assert read_recipe(str(path)).device == "é"
+
+
 @pytest.mark.parametrize("text", ["a" + ".a" * 3000 + " = 1", "a = " + "[" * 3000, "device = '\udcff'"])
 def test_a_text_that_no_recipe_can_have_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^recipe\.toml: "):
