@@ -44,18 +44,26 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
     """What the learning rate is multiplied by at a moment of a stage.
 
+    After a linear warm-up from 0 to 1 the schedule begins at 1, as in torch's ``SequentialLR``: ``cosine`` falls to 0
+    over the rest of the stage (``CosineAnnealingLR``), ``exponential`` falls by `decay` at the end of each full epoch
+    after the warm-up (``ExponentialLR``, stepped once an epoch).
+
     Args:
         schedule: The schedule.
         epoch: The moment in epochs, 0 to `epochs`, fractions too; a whole number is the end of an epoch.
         epochs: Length of the stage.
+
+    Source: Loshchilov and Hutter, https://arxiv.org/abs/1608.03983, for the cosine; Goyal et al.,
+    https://arxiv.org/abs/1706.02677, section 2.2, for the warm-up.
     """
     if epoch < schedule.warmup_epochs:
         return epoch / schedule.warmup_epochs
+    since = epoch - schedule.warmup_epochs
     if schedule.name == "cosine":
         rest = epochs - schedule.warmup_epochs
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch - schedule.warmup_epochs) / rest))) if rest > 0 else 1.0
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, since / rest))) if rest > 0 else 1.0
     if schedule.name == "exponential":
-        return schedule.decay ** max(0, math.ceil(epoch) - 1)  # the last step of an epoch belongs to that epoch
+        return schedule.decay ** max(0, math.ceil(since) - 1)  # the last step of an epoch belongs to that epoch
     return 1.0
 
 

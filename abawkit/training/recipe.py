@@ -63,8 +63,8 @@ class Schedule(_Section):
     """The learning rate within a stage.
 
     Attributes:
-        name: ``cosine`` to zero, ``exponential`` (a factor an epoch) or ``constant``.
-        warmup_epochs: Epochs of linear rise from zero at the start of each stage.
+        name: ``cosine`` to zero, ``exponential`` (a factor an epoch) or ``constant``; all begin where the warm-up ends.
+        warmup_epochs: Epochs of linear rise from zero at the start of each stage; less than each stage has.
         decay: The factor of ``exponential``.
     """
 
@@ -164,6 +164,13 @@ class Recipe(_Section):
             raise ValueError("heads.epochs and all.epochs are both 0: nothing to train")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks: a task is named twice")
+        warmup = self.schedule.warmup_epochs
+        for name, stage in (("heads", self.heads), ("all", self.all)):
+            if stage.epochs and warmup >= stage.epochs:
+                raise ValueError(
+                    f"schedule.warmup_epochs: got {warmup:g}, expected less than {name}.epochs, which is "
+                    f"{stage.epochs}: that stage would end before it reaches its learning rate"
+                )
         return self
 
     def to_toml(self) -> str:

@@ -79,6 +79,60 @@ def test_an_exponential_schedule_keeps_one_rate_for_all_steps_of_an_epoch() -> N
     assert steps == [[1.0] * 7, [0.6] * 7, [0.6**2] * 7]
 
 
+STEPS = 12
+"""Of an epoch; an epoch and a half of warm-up is 18 steps."""
+
+
+def rates_of_torch(name: str, warmup: int, epochs: int) -> list[float]:
+    """Learning rates at the middle of each step, by torch's schedulers at twice the resolution."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
+    lr = torch.optim.lr_scheduler
+    after: torch.optim.lr_scheduler.LRScheduler
+    if name == "cosine":
+        after = lr.CosineAnnealingLR(optimizer, T_max=2 * (epochs * STEPS - warmup))
+    elif name == "exponential":
+        after = lr.StepLR(optimizer, step_size=2 * STEPS, gamma=0.6)  # ExponentialLR, once an epoch
+    else:
+        after = lr.ConstantLR(optimizer, factor=1.0)
+    scheduler = after
+    if warmup:
+        rise = lr.LinearLR(optimizer, start_factor=1e-12, end_factor=1.0, total_iters=2 * warmup)
+        scheduler = lr.SequentialLR(optimizer, [rise, after], milestones=[2 * warmup])
+    rates = []
+    for _ in range(2 * epochs * STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates[1::2]
+
+
+@pytest.mark.parametrize("warmup", [0, 6, 12, 18])
+@pytest.mark.parametrize("name", ["cosine", "exponential", "constant"])
+@pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step")  # SequentialLR's own call
+def test_every_step_has_the_learning_rate_of_torchs_schedulers(name: str, warmup: int) -> None:
+    schedule = Schedule.model_validate({"name": name, "decay": 0.6, "warmup_epochs": warmup / STEPS})
+    moments = [(step + 0.5) / STEPS for step in range(4 * STEPS)]
+    ours = [learning_rate_factor(schedule, moment, 4) for moment in moments]
+    assert ours == pytest.approx(rates_of_torch(name, warmup, 4), abs=1e-9)
+
+
+@pytest.mark.parametrize("warmup", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("name", ["cosine", "exponential", "constant"])
+def test_every_schedule_reaches_the_learning_rate_where_its_warm_up_ends(name: str, warmup: float) -> None:
+    schedule = Schedule.model_validate({"name": name, "warmup_epochs": warmup})
+    assert learning_rate_factor(schedule, warmup, 4) == 1.0
+
+
+def test_an_exponential_schedule_is_torchs_exponential_from_its_first_full_epoch() -> None:
+    schedule = Schedule(name="exponential", decay=0.6, warmup_epochs=1.0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.6)
+    for epoch in range(1, 4):
+        assert learning_rate_factor(schedule, epoch + 0.5, 4) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+
+
 def test_the_moving_average_by_hand_with_counts_copied() -> None:
     norm = nn.BatchNorm1d(1)
     average = MovingAverage(norm, 0.15)

@@ -106,6 +106,24 @@ def test_changes_reach_nested_keys_with_toml_types() -> None:
     assert recipe.all.epochs == read_recipe("demo").all.epochs
 
 
+@pytest.mark.parametrize("name", ["cosine", "exponential", "constant"])
+@pytest.mark.parametrize(
+    ("stages", "warmup", "stage"),
+    [
+        (["all.epochs=2"], 2.0, "all.epochs, which is 2"),
+        (["all.epochs=2"], 5.0, "all.epochs, which is 2"),
+        (["heads.epochs=1", "all.epochs=9"], 1.5, "heads.epochs, which is 1"),
+    ],
+)
+def test_a_warm_up_as_long_as_a_stage_is_refused(name: str, stages: list[str], warmup: float, stage: str) -> None:
+    with pytest.raises(ConfigError, match=rf"schedule\.warmup_epochs: got {warmup:g}, expected less than {stage}"):
+        read_recipe("demo", [*stages, f"schedule.name={name}", f"schedule.warmup_epochs={warmup}"])
+
+
+def test_a_stage_that_is_left_out_does_not_bound_the_warm_up() -> None:
+    assert read_recipe("demo", ["heads.epochs=0", "schedule.warmup_epochs=5.5"]).schedule.warmup_epochs == 5.5
+
+
 def test_the_last_change_of_a_key_counts() -> None:
     assert read_recipe("demo", ["seed=1", "seed=7"]).seed == 7
 
