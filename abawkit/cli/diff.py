@@ -40,7 +40,8 @@ def diff(
 ) -> None:
     """Say how two submissions differ: rows, videos, classes and action units, so that no slot is spent on noise.
 
-    With --truth, both are scored, and the difference gets a 95 % interval from a bootstrap over videos.
+    With --truth, both are scored. The difference gets a 95 % interval from a bootstrap over videos: for what it is on
+    all videos of this kind, not for what one test set will show.
 
     Example: abawkit diff baseline.txt smoothed.txt --truth validation_set_annotations.txt
     """
@@ -51,14 +52,14 @@ def diff(
     paths = [_submission_of(path, plugin) for path in (first, second)]
     submissions = [plugin.read(path) for path in paths]
     found = changes(*submissions)
-    scores = _scores(truth, paths, plugin, protocol) if truth else None
+    scores, videos = _scores(truth, paths, plugin, protocol) if truth else (None, 0)
     if as_json:
-        summary = _scores_as_dict(scores, protocol) if scores else None
+        summary = _scores_as_dict(scores, protocol, videos) if scores else None
         print_json({"first": str(paths[0]), "second": str(paths[1]), **found.as_dict(), "scores": summary})
     else:
         _show(found)
         if scores:
-            _show_scores(scores, protocol)
+            _show_scores(scores, protocol, videos)
 
 
 def _submission_of(path: Path, plugin: "SubmissionFormat") -> Path:
@@ -73,30 +74,41 @@ def _submission_of(path: Path, plugin: "SubmissionFormat") -> Path:
     return written
 
 
-def _scores(truth: Path, paths: list[Path], plugin: "SubmissionFormat", protocol: Protocol) -> "dict[str, Compared]":
-    """For each part of the score: that of the first, that of the second, and the second's less the first's."""
+def _scores(
+    truth: Path, paths: list[Path], plugin: "SubmissionFormat", protocol: Protocol
+) -> "tuple[dict[str, Compared], int]":
+    """For each part of the score: that of the first, that of the second, and the second's less the first's.
+
+    Returns:
+        The parts, and the number of scored videos.
+    """
     from abawkit.errors import ConfigError
     from abawkit.labels import TASKS
     from abawkit.scoring.files import matched
-    from abawkit.scoring.videos import PARTS, difference_intervals, score_intervals
+    from abawkit.scoring.forecast import forecasts
+    from abawkit.scoring.videos import DRAWS, PARTS, intervals, statistics_by_video, with_draws
     from abawkit.tables import Annotations
 
     annotations, first = matched(paths[0], truth, plugin)
     _, second = matched(paths[1], truth, plugin)
     if not isinstance(annotations, Annotations):
         raise ConfigError(f"--truth {truth}: no interval for compound expressions; `abawkit score` scores each alone")
-    scores = [score_intervals(annotations, one, protocol) for one in (first, second)]
-    apart = difference_intervals(annotations, second, first, protocol)
-    parts = [part for task, part in zip(TASKS, PARTS, strict=False) if task in first.holds]
-    return {part: (scores[0][part], scores[1][part], apart[part]) for part in (*parts, "score")}
+    before, after = (statistics_by_video(annotations, one, protocol) for one in (first, second))
+    videos, tasks = len(before.names), before.tasks
+    counts = with_draws(videos, DRAWS, 0)
+    drawn = before.scores(counts), after.scores(counts)
+    each = [forecasts(scores, videos, videos, tasks) for scores in drawn]
+    apart = intervals(drawn[1] - drawn[0])
+    parts = [part for task, part in zip(TASKS, PARTS, strict=False) if task in tasks]
+    return {part: (each[0][part], each[1][part], apart[part]) for part in (*parts, "score")}, videos
 
 
-def _scores_as_dict(scores: "dict[str, Compared]", protocol: Protocol) -> dict[str, Any]:
+def _scores_as_dict(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> dict[str, Any]:
     parts = {
         part: {"first": first.as_dict(), "second": second.as_dict(), "difference": apart.as_dict()}
         for part, (first, second, apart) in scores.items()
     }
-    return {"protocol": protocol, **parts, "within_noise": scores["score"][2].within_noise}
+    return {"protocol": protocol, "videos": videos, **parts, "within_noise": scores["score"][2].within_noise}
 
 
 def _show(found: "Changes") -> None:
@@ -146,8 +158,9 @@ def _show_some(
         show_table(title, columns, rows, text_columns=text_columns)
 
 
-def _show_scores(scores: "dict[str, Compared]", protocol: Protocol) -> None:
-    from abawkit.cli.display import show_table
+def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> None:
+    from abawkit.cli.display import number, show_table
+    from abawkit.scoring.videos import few_videos_note
 
     both = [(PARTS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]
     show_table(f"Score, {protocol} protocol", ["", "first", "second"], both)
@@ -156,7 +169,8 @@ def _show_scores(scores: "dict[str, Compared]", protocol: Protocol) -> None:
         for part, (_, _, apart) in scores.items()
     ]
     apart = scores["score"][2]
-    show_table(f"Gain of the second, {apart.level:.0%} interval", ["", "gain", "low", "high"], gains)
+    title = f"Gain of the second, {apart.level:.0%} interval over {number(videos)} videos"
+    show_table(title, ["", "gain", "low", "high"], gains)
     if not apart.low and not apart.high:
         print("the same score on every draw of videos")
     elif apart.within_noise:
@@ -166,6 +180,8 @@ def _show_scores(scores: "dict[str, Compared]", protocol: Protocol) -> None:
         print(
             f"the {better} is better: the interval of the gain, {apart.low:+.4f} to {apart.high:+.4f}, does not hold 0"
         )
+    if note := few_videos_note(videos):
+        print(f"note: {note}")
 
 
 def _share(part: int, whole: int) -> str:

@@ -185,7 +185,7 @@ def _judge(
     from abawkit.postprocessing.combination import known_tasks
     from abawkit.postprocessing.outputs import decided
     from abawkit.postprocessing.rule import Rule, apply_rule
-    from abawkit.scoring.videos import score_intervals
+    from abawkit.scoring.forecast import forecast_scores
 
     if truth is None:
         return None
@@ -195,7 +195,7 @@ def _judge(
     if tuning:
         return analysis, tuning.cross_fitted
     predictions = apply_rule(used, members, tasks)
-    return analysis, score_intervals(truth, decided(predictions, tasks), protocol, seed=seed)
+    return analysis, forecast_scores(truth, decided(predictions, tasks), protocol, seed=seed)
 
 
 def _warn_of_known_rows(rule: Path, truth: "Annotations") -> bool:

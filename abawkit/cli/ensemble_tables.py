@@ -72,25 +72,28 @@ def show_scores(
         protocol: Of the score.
         in_sample: Whether the ensemble's rule was fitted on these rows.
     """
+    from abawkit.scoring.videos import few_videos_note
 
     def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:
-        return (name, *(f"{found[part].value:{sign}.4f}" for part in _PARTS), _interval(found["score"], sign))
+        return (name, *(f"{found[part].value:{sign}.4f}" for part in _PARTS))
 
-    columns = ["", *_PARTS.values(), "P, 95 %"]
     if not tuning:
         title = f"Ensemble, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
-        show_table(title, columns, [row("together", score)])
+        columns = ["", *_PARTS.values(), "P of a test of as many videos, 95 %"]
+        show_table(title, columns, [(*row("together", score), _range(score["score"], ""))])
         return
-    seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in _PARTS), "")
-    rows = [row("cross-fitted", score), seen, row("mean", tuning.untuned)]
-    rows.append(row("difference", tuning.difference, "+"))
+    seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in _PARTS))
+    rows = [(*one, "") for one in (row("cross-fitted", score), seen, row("mean", tuning.untuned))]
+    rows.append((*row("difference", tuning.difference, "+"), _range(tuning.difference["score"], "+")))
     title = f"Fitted weights, {protocol} protocol. Cross-fitted: each video by weights of others. In-sample: too high."
-    show_table(title, columns, rows)
+    show_table(title, ["", *_PARTS.values(), "95 % interval"], rows)
     if tuning.difference["score"].within_noise:
         print("The difference in P is within noise: the mean is as good a choice.\n")
+    if note := few_videos_note(tuning.about["videos"]):
+        print(f"note: {note}\n")
 
 
-def _interval(interval: "Interval", sign: str) -> str:
+def _range(interval: "Interval", sign: str) -> str:
     return f"{interval.low:{sign}.4f}..{interval.high:{sign}.4f}"
 
 

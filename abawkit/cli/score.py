@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli.command import command, print_json
+from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Format, Json
+from abawkit.errors import ConfigError
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
 if TYPE_CHECKING:
+    from abawkit.scoring.forecast import Forecast
     from abawkit.scoring.score import Score
 
 
@@ -25,6 +27,12 @@ def score(
         typer.Option(help="official: each task on its annotated rows; strict: all on the rows where every task is."),
     ] = "official",
     format_name: Format = "abaw7",
+    test_videos: Annotated[
+        int | None,
+        typer.Option(
+            "--test-videos", min=1, help="Videos of the test that the forecast is for; default: as many as are scored."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a submission: mean CCC of valence and arousal + mean F1 of 8 expressions + mean F1 of 12 action units.
@@ -32,37 +40,60 @@ def score(
     Of a format of one task, that task alone is scored; compound expressions by their mean F1, against a file of the
     same form. Rows are joined by row, repeats included. A submission whose rows are not those of the truth is refused.
 
+    The forecast is the range in which a test of other videos of the same kind is expected to score, 95 times in 100.
+
     Example: abawkit score predictions.txt --truth validation_set_annotations.txt
     """
-    from abawkit.scoring.files import score_file
+    from abawkit.formats.base import get_format
+    from abawkit.scoring.files import matched, score_rows
+    from abawkit.scoring.forecast import make_forecast
+    from abawkit.tables import Annotations
 
-    result = score_file(submission, truth, protocol=protocol, format_name=format_name)
+    right, answers = matched(submission, truth, get_format(format_name))
+    result = score_rows(right, answers, protocol)
+    forecast = None
+    if isinstance(right, Annotations):
+        forecast = make_forecast(right, answers, protocol, test_videos)
+        if not forecast:
+            say("note: no forecast, as all scored rows are of one video: how much videos differ is not known")
+    elif test_videos:
+        raise ConfigError("--test-videos: compound expressions have no forecast; leave it out")
     if as_json:
-        print_json(result.report())
+        print_json({**result.report(), "forecast": forecast.as_dict() if forecast else None})
     else:
-        _show(result)
+        _show(result, forecast)
 
 
-def _show(result: "Score") -> None:
+def _show(result: "Score", forecast: "Forecast | None") -> None:
     from abawkit.cli.display import number, show_table
     from abawkit.scoring.published import PUBLISHED
+    from abawkit.scoring.videos import LEVEL
 
     parts = {
-        "va": [("CCC valence", result.ccc_valence), ("CCC arousal", result.ccc_arousal)],
-        "compound": [("F1, mean of 7 compound expressions", result.compound_f1)],
+        "va": [("CCC valence", result.ccc_valence, ""), ("CCC arousal", result.ccc_arousal, "")],
+        "compound": [("F1, mean of 7 compound expressions", result.compound_f1, "")],
     }
     sums = {
-        "va": ("CCC, mean of both", result.ccc_va),
-        "expression": ("F1, mean of 8 expressions", result.expression_f1),
-        "au": ("F1, mean of 12 action units", result.au_f1),
+        "va": ("CCC, mean of both", result.ccc_va, "ccc_va"),
+        "expression": ("F1, mean of 8 expressions", result.expression_f1, "expression_f1"),
+        "au": ("F1, mean of 12 action units", result.au_f1, "au_f1"),
     }
     shown = [part for task in result.tasks for part in parts.get(task, [])]
     shown += [sums[task] for task in result.tasks if task in sums]
     complete = result.tasks == TASKS
     if complete:
-        shown.append(("P", result.score))
+        shown.append(("P", result.score, "score"))
     title = f"Score, {result.protocol} protocol, {number(result.rows)} rows"
-    show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value in shown])
+    if forecast is None:
+        show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value, _ in shown])
+    else:
+        rows = [(name, f"{value:.4f}", *_ends(forecast, part)) for name, value, part in shown]
+        show_table(
+            f"{title} of {_count(forecast.videos)}. Forecast: where a test of {_count(forecast.test_videos)} of this "
+            f"kind scores {100 * LEVEL:.0f} times in 100",
+            ["", "value", "from", "to"],
+            rows,
+        )
     for task, title, names, values in (
         ("expression", "F1 by expression", EXPRESSIONS, result.expression_f1_per_class),
         ("au", "F1 by action unit", ACTION_UNITS, result.au_f1_per_unit),
@@ -79,3 +110,13 @@ def _show(result: "Score") -> None:
     own = (result.ccc_va, result.expression_f1, result.au_f1, result.score)
     mine = (f"this file ({result.protocol})", *(f"{value:.4f}" for value in own))
     show_table("Published, on the official test set", ["", "CCC", "EXPR", "AU", "P"], [mine, *rows])
+
+
+def _ends(forecast: "Forecast", part: str) -> tuple[str, str]:
+    """The ends of a part's forecast; blank for what has none."""
+    found = forecast.parts.get(part)
+    return (f"{found.low:.4f}", f"{found.high:.4f}") if found else ("", "")
+
+
+def _count(videos: int) -> str:
+    return f"{videos:,} video{'s' if videos != 1 else ''}"

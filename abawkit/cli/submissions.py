@@ -133,7 +133,11 @@ def _show(entries: "list[Entry]", slots: "list[Slot]", near: "dict[str, list[Nea
     from abawkit.cli.display import show_table, stdout
 
     columns = ["name", "written", "SHA-256", "P", "low", "high", "slot"]
-    show_table("Submissions, P on validation, cross-fitted", columns, [_row(entry) for entry in entries])
+    show_table(
+        "Submissions: P on validation, cross-fitted, and its 95 % forecast for the test",
+        columns,
+        [_row(entry) for entry in entries],
+    )
     if slots:
         rows = [
             (

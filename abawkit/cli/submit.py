@@ -105,8 +105,9 @@ def _lines(validation: "Validation") -> list[str]:
     how = f"cross-fitted over {validation.folds} folds of videos, " if validation.fitted else ""
     against = [(f"{validation.best_member}, the best single member", validation.difference)]
     against += [("the mean with nothing fitted", validation.gain)] if validation.fitted else []
+    forecast = f"{100 * interval.level:g} % forecast for a test of {validation.test_videos:,} videos"
     return [
-        f"P {interval.value:.4f}, {how}{100 * interval.level:g} % interval {interval.low:.4f} to {interval.high:.4f}",
+        f"P {interval.value:.4f}, {how}{forecast} {interval.low:.4f} to {interval.high:.4f}",
         *(_difference(name, found) for name, found in against),
         *(f"note: {note}" for note in validation.notes),
     ]

@@ -14,6 +14,7 @@ from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS
 from abawkit.postprocessing.members import StoredMember, refuse_other_rows
 from abawkit.postprocessing.outputs import decided
 from abawkit.postprocessing.result import Found, Tuning
+from abawkit.scoring.forecast import forecasts
 from abawkit.scoring.score import scored_rows
 from abawkit.scoring.videos import PARTS, intervals, statistics_by_video, video_numbers, with_draws
 from abawkit.tables import Annotations, Array, Predictions
@@ -97,20 +98,20 @@ class Case:
             for predictions in (held_out, untuned, found.predictions)
         )
         counts = with_draws(len(seen.names), draws, seed)
-        scores, scores_before = honest.scores(counts), before.scores(counts)
+        scores, scores_before, videos = honest.scores(counts), before.scores(counts), len(seen.names)
         return Tuning(
             found=found,
             held_out=held_out,
             untuned_predictions=untuned,
-            cross_fitted=intervals(scores),
+            cross_fitted=forecasts(scores, videos, videos, seen.tasks),
             in_sample=dict(zip(PARTS, seen.scores(counts[:1])[0].tolist(), strict=True)),
-            untuned=intervals(scores_before),
+            untuned=forecasts(scores_before, videos, videos, seen.tasks),
             difference=intervals(scores - scores_before),
             tasks=self.tasks,
             about={
                 "protocol": self._protocol,
                 "rows": int(seen.rows.sum()),
-                "videos": len(seen.names),
+                "videos": videos,
                 "folds": steps - 1,
                 "seed": seed,
                 "draws": draws,

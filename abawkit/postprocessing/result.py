@@ -37,10 +37,12 @@ class Tuning:
         found: What was fitted on all videos; its rule is the one to use.
         held_out: Predictions of which each row comes from what was fitted, in the same way, without its video.
         untuned_predictions: Predictions of nothing fitted.
-        cross_fitted: The scores of `held_out`, by `abawkit.scoring.videos.PARTS`: the honest figures.
+        cross_fitted: The scores of `held_out`, by `abawkit.scoring.videos.PARTS`: the honest figures, each with the
+            forecast for a test of as many videos.
         in_sample: The scores of the rule on the rows that it was fitted on: too high, as it has seen their truth.
-        untuned: The scores of `untuned_predictions`.
-        difference: Cross-fitted less untuned, over the same draws of videos.
+        untuned: The scores of `untuned_predictions`, likewise.
+        difference: Cross-fitted less untuned, over the same draws of videos. The interval is that of the decisions that
+            the rules of the folds made; another fit would have given another rule, which it does not know of.
         tasks: The tasks that are scored; the parts of others are 0.
         about: What the figures hold for: rows, protocol, folds, seed, members; as JSON.
     """

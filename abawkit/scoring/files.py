@@ -45,7 +45,12 @@ def score_file(submission: Path, truth: Path, *, protocol: Protocol = "official"
         ConfigError: If there is no such format.
     """
     right, answers = matched(submission, truth, get_format(format_name))
-    return score(right, answers, protocol) if isinstance(right, Annotations) else score_compound(right, answers)
+    return score_rows(right, answers, protocol)
+
+
+def score_rows(truth: Annotations | Submission, answers: Submission, protocol: Protocol = "official") -> Score:
+    """Scores what `matched` returns; see `score_file`."""
+    return score(truth, answers, protocol) if isinstance(truth, Annotations) else score_compound(truth, answers)
 
 
 def matched(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple[Annotations | Submission, Submission]:

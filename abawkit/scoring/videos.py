@@ -1,8 +1,9 @@
-"""The score as a sum over videos, and intervals for it: what another draw of videos could have given.
+"""The score as a sum over videos, and intervals for the difference of two scores.
 
 Frames of one video are alike, so rows are no independent draws; videos are. A bootstrap over videos draws whole videos
 with replacement and scores what was drawn. Everything that the score needs of a video fits in a few sums, so that
-thousands of draws are one product of matrices.
+thousands of draws are one product of matrices. What a test of other videos may score is in
+`abawkit.scoring.forecast`.
 
 Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13 (percentile interval); the cluster
 bootstrap: A. Davison, D. Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
@@ -31,16 +32,20 @@ DRAWS = 2000
 
 LEVEL = 0.95
 
+FEW_VIDEOS = 20
+"""Below so many videos, the interval of a difference is too narrow: see `few_videos_note`."""
+
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the range that another draw of videos could have given it.
+    """A score with its forecast, or a difference of two scores with its confidence interval.
 
     Attributes:
         value: On the videos as they are.
         low: Lower end.
         high: Upper end.
-        level: Share of the draws that lie within.
+        level: Of a forecast, how often a test of other videos scores within; of a difference, how often such an
+            interval holds the difference on all videos.
     """
 
     value: float
@@ -50,7 +55,7 @@ class Interval:
 
     @property
     def within_noise(self) -> bool:
-        """Of a difference: whether no difference at all is among what another draw of videos could have given."""
+        """Of a difference: whether the interval holds 0, so that either could be the better one."""
         return self.low <= 0 <= self.high
 
     def as_dict(self) -> dict[str, float]:
@@ -198,45 +203,21 @@ def draw_counts(videos: int, draws: int, seed: int) -> Array:
 
 
 def with_draws(videos: int, draws: int, seed: int) -> Array:
-    """Each video once, and below that the rows of `draw_counts`: what `intervals` is made for; (1 + draws, videos)."""
+    """Each video once, and below that the rows of `draw_counts`: what `intervals` takes; (1 + draws, videos)."""
     return np.concatenate([np.ones((1, videos), dtype=np.int64), draw_counts(videos, draws, seed)])
 
 
 def intervals(scores: Array) -> dict[str, Interval]:
-    """The intervals of figures, or of differences of two.
+    """The confidence intervals of differences of two scores, as percentiles of the draws.
 
     Args:
-        scores: What `VideoStatistics.scores` makes of `with_draws`, shape (1 + draws, 4).
+        scores: The difference of what `VideoStatistics.scores` returns for `with_draws`, shape (1 + draws, 4).
 
     Returns:
         For each of `PARTS` its interval.
     """
     low, high = np.quantile(scores[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return {part: Interval(float(scores[0, i]), float(low[i]), float(high[i])) for i, part in enumerate(PARTS)}
-
-
-def score_intervals(
-    truth: Annotations, submission: Submission, protocol: Protocol = "official", *, draws: int = DRAWS, seed: int = 0
-) -> dict[str, Interval]:
-    """The score and its parts with an interval each.
-
-    Where a drawn collection lacks a class altogether, its F1 is 0 there too: that is the challenge's measure.
-
-    Args:
-        truth: The annotations.
-        submission: One row for each row of `truth`, in its order.
-        protocol: Which rows count.
-        draws: Draws of the bootstrap.
-        seed: Of the draws.
-
-    Returns:
-        For each of `PARTS` its interval.
-
-    Raises:
-        DataError: As `statistics_by_video`, or if only one video has scored rows.
-    """
-    statistics = statistics_by_video(truth, submission, protocol)
-    return intervals(statistics.scores(with_draws(len(statistics.names), draws, seed)))
 
 
 def difference_intervals(
@@ -253,19 +234,12 @@ def difference_intervals(
     Only the tasks that both hold are compared; the others' differences are 0.
 
     Raises:
-        DataError: As `score_intervals`.
+        DataError: As `statistics_by_video`, or if only one video has scored rows.
     """
     held = [task for task in TASKS if task in first.holds and task in second.holds]
     a, b = (statistics_by_video(truth, _holding(one, held), protocol) for one in (first, second))
     counts = with_draws(len(a.names), draws, seed)
     return intervals(a.scores(counts) - b.scores(counts))
-
-
-def score_interval(
-    truth: Annotations, submission: Submission, protocol: Protocol = "official", *, draws: int = DRAWS, seed: int = 0
-) -> Interval:
-    """P with its interval; see `score_intervals`."""
-    return score_intervals(truth, submission, protocol, draws=draws, seed=seed)["score"]
 
 
 def difference_interval(
@@ -279,6 +253,20 @@ def difference_interval(
 ) -> Interval:
     """P of `first` less P of `second`, with its interval; see `difference_intervals`."""
     return difference_intervals(truth, first, second, protocol, draws=draws, seed=seed)["score"]
+
+
+def few_videos_note(videos: int) -> str:
+    """What a reader of the interval of a difference must know; empty where there are `FEW_VIDEOS` or more.
+
+    Args:
+        videos: Scored videos.
+    """
+    if videos >= FEW_VIDEOS:
+        return ""
+    return (
+        f"only {videos} videos are scored: below {FEW_VIDEOS}, a 95 % interval of a difference is too narrow and holds "
+        "the true one in about 90 of 100 cases"
+    )
 
 
 def _holding(submission: Submission, tasks: list[Task]) -> Submission:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 import abawkit
@@ -24,6 +25,7 @@ from abawkit.submissions.manifest import Validation
 from abawkit.submissions.networks import Predicted, prediction_manifest
 from abawkit.submissions.prepared import Place, Prepared
 from abawkit.submissions.stamps import Step
+from abawkit.tables import videos_of
 
 RULE: Final = "rule.json"
 CROSSFITTED: Final = "crossfitted.txt"
@@ -67,6 +69,7 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided
         "members": _digests(predicted.validation, place),
         "data": made.opened.curated.digest,
         "tasks": list(made.tasks),
+        "test_videos": _count_videos(made),
     }
     step = Step("fit decisions", made_of, files)
     validation = None if place.due(step) else _figures(out / FIGURES)
@@ -85,7 +88,7 @@ def _fit(made: Prepared, paths: list[Path], place: Place) -> Validation:
     truth = made.opened.curated.splits["validation"].annotations
     fitted = fit(members, truth, decisions, made.tasks)
     named = dict(zip((member.name for member in made.plan.members), members, strict=True))
-    validation = evaluate(named, fitted, truth, made.recipe, made.tasks)
+    validation = evaluate(named, fitted, truth, made.recipe, made.tasks, _count_videos(made))
     write_rule(out / RULE, fitted.rule, fitted.evidence)
     crossfitted = out / CROSSFITTED
     write_probabilities(crossfitted.with_suffix(".npz"), fitted.held_out, made.tasks)
@@ -152,6 +155,11 @@ def official_digest(path: Path) -> str:
         DataError: If it is absent, or no submission.
     """
     return submission_digest(stored_submission(path))
+
+
+def _count_videos(made: Prepared) -> int:
+    """Videos of the list that is answered."""
+    return len(pc.unique(videos_of(made.opened.frame_list.images)))
 
 
 def _digests(steps: Sequence[Step], place: Place) -> list[str]:

@@ -9,7 +9,8 @@ from abawkit.labels import Task
 from abawkit.postprocessing.members import StoredMember
 from abawkit.postprocessing.outputs import decided
 from abawkit.postprocessing.rule import Rule, apply_rule
-from abawkit.scoring.videos import PARTS, Interval, difference_interval, score_interval, statistics_by_video
+from abawkit.scoring.forecast import forecast_score
+from abawkit.scoring.videos import PARTS, Interval, difference_interval, few_videos_note, statistics_by_video
 from abawkit.submissions.fitting import Fitted
 from abawkit.submissions.manifest import Figures, MemberFigures, Range, Validation
 from abawkit.submissions.recipe import SubmissionRecipe
@@ -27,6 +28,7 @@ def evaluate(
     truth: Annotations,
     recipe: SubmissionRecipe,
     tasks: Sequence[Task],
+    test_videos: int,
 ) -> Validation:
     """Scores a submission on validation.
 
@@ -36,6 +38,7 @@ def evaluate(
         truth: The validation rows.
         recipe: Of the submission.
         tasks: The tasks that are scored.
+        test_videos: Videos of the list that is answered.
 
     Raises:
         DataError: If no row counts, or there are fewer than two videos.
@@ -48,6 +51,7 @@ def evaluate(
         for name, submission in alone.items()
     ]
     best = max(scored, key=lambda member: member.validation.score).name
+    few = [note] if (note := few_videos_note(len(statistics_by_video(truth, mine, protocol).names))) else []
     mean = decided(apply_rule(Rule(), list(members.values()), tasks), tasks)
     return Validation(
         protocol=protocol,
@@ -55,14 +59,15 @@ def evaluate(
         fitted=fitted.folds > 0,
         folds=fitted.folds,
         crossfitted=_score(truth, mine, protocol),
-        interval=_range(score_interval(truth, mine, protocol)),
+        interval=_range(forecast_score(truth, mine, protocol, test_videos=test_videos)),
+        test_videos=test_videos,
         in_sample=_score(truth, decided(fitted.in_sample, tasks), protocol),
         untuned=_score(truth, mean, protocol),
         gain=_range(difference_interval(truth, mine, mean, protocol)),
         members=scored,
         best_member=best,
         difference=_range(difference_interval(truth, mine, alone[best], protocol)),
-        notes=[*fitted.notes, *([_BEST] if recipe.epoch == "best" else [])],
+        notes=[*fitted.notes, *([_BEST] if recipe.epoch == "best" else []), *few],
     )
 
 

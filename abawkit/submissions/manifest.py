@@ -72,10 +72,12 @@ class Validation(_Part):
         fitted: Whether anything was fitted on validation; if not, cross-fitted and in-sample figures are the same.
         folds: Folds of videos.
         crossfitted: On videos that the fit did not see. The figure to go by.
-        interval: Of its P, from a bootstrap over videos.
+        interval: Forecast of its P for a test of `test_videos` videos; see `abawkit.scoring.forecast`.
+        test_videos: Videos of the list that was answered; 0 in a manifest of before, whose interval is no forecast.
         in_sample: On the videos that everything was fitted on: too good.
         untuned: The mean of the members, with nothing fitted.
-        gain: P of the submission, cross-fitted, less P of that mean; the same draws of videos for both.
+        gain: P of the submission, cross-fitted, less P of that mean; the same draws of videos for both, so that its
+            interval is narrower than a forecast.
         members: Each member alone.
         best_member: The best of them, chosen on the same validation, which favours it.
         difference: P of the submission, cross-fitted, less P of that member, likewise.
@@ -88,6 +90,7 @@ class Validation(_Part):
     folds: Count
     crossfitted: Figures
     interval: Range
+    test_videos: Count = 0
     in_sample: Figures
     untuned: Figures
     gain: Range

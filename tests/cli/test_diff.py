@@ -82,6 +82,8 @@ def test_with_truth_both_are_scored_and_noise_is_called_noise(files: tuple[Path,
     assert gain["value"] == pytest.approx(out["score"]["second"]["value"] - 3)
     assert gain["low"] < 0 <= gain["high"]
     assert out["within_noise"]
+    assert out["videos"] == 4
+    assert "note: only 4 videos are scored: below 20, a 95 % interval of a difference is too narrow" in shown
 
 
 def test_a_real_difference_is_said_to_be_one(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ SCORE_KEYS = {
     "expression_f1_per_class",
     "au_f1_per_unit",
     "tasks",
+    "forecast",
 }
 
 

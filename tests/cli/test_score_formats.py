@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from abawkit.formats.base import get_format
@@ -49,3 +50,42 @@ def test_a_truth_that_is_none_of_the_format_is_named(run: Run) -> None:
     assert "got the header 'image,valence,arousal,expression,aus'" in result.stderr
     result = run("score", path, "--format", "abaw3-va", "--truth", path, code=3)
     assert "is a file; expected a folder with a text file for each video" in result.stderr
+
+
+def annotated(path: Path, videos: int, seed: int = 0) -> Path:
+    """A file of ten rows a video that is annotations and an answer."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        f"v{v}/{k:05d}.jpg,{rng.uniform(-1, 1):.3f},{rng.uniform(-1, 1):.3f},{rng.integers(8)},"
+        + ",".join(str(rng.integers(2)) for _ in range(12))
+        for v in range(videos)
+        for k in range(1, 11)
+    ]
+    path.write_text("\n".join(["image,valence,arousal,expression,aus", *rows]) + "\n")
+    return path
+
+
+def test_the_table_of_a_score_has_the_forecast_for_a_test_of_so_many_videos(run: Run, tmp_path: Path) -> None:
+    truth, given = annotated(tmp_path / "truth.txt", 24), annotated(tmp_path / "given.txt", 24, seed=1)
+    shown = " ".join(run("score", given, "--truth", truth).stdout.split())
+    assert "240 rows of 24 videos. Forecast: where a test of 24 videos of this kind scores 95 times in 100" in shown
+    found = [json.loads(run("score", given, "--truth", truth, "--json", *more).stdout) for more in ((), TEST)]
+    assert [out["forecast"]["test_videos"] for out in found] == [24, 100]
+    assert found[0]["score"] == found[1]["score"]
+    ends = [(out["forecast"]["score"]["low"], out["forecast"]["score"]["high"]) for out in found]
+    assert ends[0][1] - ends[0][0] > ends[1][1] - ends[1][0]
+    assert f"P {found[0]['score']:.4f} {ends[0][0]:.4f} {ends[0][1]:.4f}" in shown
+
+
+TEST = ("--test-videos", 100)
+
+
+def test_where_there_is_no_forecast_it_is_said_why(run: Run, tmp_path: Path) -> None:
+    truth = annotated(tmp_path / "truth.txt", 1)
+    done = run("score", truth, "--truth", truth)
+    assert "no forecast, as all scored rows are of one video" in done.stderr
+    assert "Forecast" not in done.stdout
+    assert json.loads(run("score", truth, "--truth", truth, "--json").stdout)["forecast"] is None
+    compound = GOLDEN / "abaw7-ce.txt"
+    refused = run("score", compound, "--format", "abaw7-ce", "--truth", compound, *TEST, code=2)
+    assert "compound expressions have no forecast" in refused.stderr

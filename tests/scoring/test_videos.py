@@ -8,6 +8,7 @@ import pytest
 
 from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning
+from abawkit.scoring.forecast import forecast_score
 from abawkit.scoring.score import score
 from abawkit.scoring.videos import (
     PARTS,
@@ -15,8 +16,7 @@ from abawkit.scoring.videos import (
     difference_interval,
     difference_intervals,
     draw_counts,
-    score_interval,
-    score_intervals,
+    few_videos_note,
     statistics_by_video,
 )
 from abawkit.tables import Annotations, Submission
@@ -123,30 +123,37 @@ def test_each_draw_of_the_bootstrap_is_the_score_of_the_rows_drawn(truth: Truth,
 
 def test_intervals_do_not_depend_on_the_order_of_rows(truth: Truth) -> None:
     annotated = drawn_truth(truth, [25, 4, 13, 30, 8])
-    given = drawn_answer(annotated, 4)
+    given, other = drawn_answer(annotated, 4), drawn_answer(annotated, 5)
     order = np.random.default_rng(1).permutation(len(annotated))
-    here, moved = score_interval(annotated, given), score_interval(annotated.select(order), given.select(order))
+    here = difference_interval(annotated, given, other)
+    moved = difference_interval(annotated.select(order), given.select(order), other.select(order))
     assert (here.value, here.low, here.high) == pytest.approx((moved.value, moved.low, moved.high), abs=1e-12)
 
 
 def test_intervals_are_those_of_their_seed(truth: Truth) -> None:
     annotated = drawn_truth(truth, [10] * 20)
-    given = drawn_answer(annotated, 4)
-    assert score_interval(annotated, given, seed=1) == score_interval(annotated, given, seed=1)
-    assert score_interval(annotated, given, seed=1) != score_interval(annotated, given, seed=2)
+    a, b = drawn_answer(annotated, 4), drawn_answer(annotated, 5)
+    assert difference_interval(annotated, a, b, seed=1) == difference_interval(annotated, a, b, seed=1)
+    assert difference_interval(annotated, a, b, seed=1) != difference_interval(annotated, a, b, seed=2)
 
 
 def test_the_interval_is_that_of_a_plain_loop_over_scores(truth: Truth) -> None:
     annotated = drawn_truth(truth, [25, 4, 13, 30, 8])
-    given = drawn_answer(annotated, 4)
-    names = statistics_by_video(annotated, given).names
+    a, b = drawn_answer(annotated, 4), drawn_answer(annotated, 5)
+    names = statistics_by_video(annotated, a).names
     rows = [rows_of_videos(annotated, names, counts) for counts in draw_counts(5, 40, seed=2)]
-    drawn = [parts_of(annotated.select(chosen), given.select(chosen)) for chosen in rows]
-    intervals = score_intervals(annotated, given, draws=40, seed=2)
+
+    def apart(chosen: np.ndarray[Any, Any]) -> list[float]:
+        drawn = annotated.select(chosen)
+        pairs = zip(parts_of(drawn, a.select(chosen)), parts_of(drawn, b.select(chosen)), strict=True)
+        return [first - second for first, second in pairs]
+
+    drawn = [apart(chosen) for chosen in rows]
+    intervals = difference_intervals(annotated, a, b, draws=40, seed=2)
     for i, part in enumerate(PARTS):
         low, high = np.quantile([parts[i] for parts in drawn], [0.025, 0.975])
         assert (intervals[part].low, intervals[part].high) == pytest.approx((low, high), abs=1e-12)
-        assert intervals[part].value == pytest.approx(parts_of(annotated, given)[i], abs=1e-12)
+        assert intervals[part].value == pytest.approx(apart(np.arange(len(annotated)))[i], abs=1e-12)
 
 
 def test_a_submission_does_not_differ_from_itself(truth: Truth) -> None:
@@ -167,7 +174,7 @@ def test_the_difference_takes_the_same_draws_for_both(truth: Truth) -> None:
         np.where(redrawn[:, None], annotated.au, worse.au),
     )
     difference = difference_interval(annotated, better, worse)
-    alone = [score_interval(annotated, one) for one in (better, worse)]
+    alone = [forecast_score(annotated, one) for one in (better, worse)]
     assert difference.value == pytest.approx(alone[0].value - alone[1].value, abs=1e-12)
     assert not difference.within_noise
     assert difference.low > 0
@@ -201,7 +208,12 @@ def test_the_interval_of_a_difference_holds_the_true_one_about_as_often_as_it_sa
 def test_one_video_gives_no_interval(truth: Truth) -> None:
     annotated = drawn_truth(truth, [20])
     with pytest.raises(DataError, match="found 1 video with scored rows; an interval needs at least 2"):
-        score_interval(annotated, drawn_answer(annotated, 1))
+        forecast_score(annotated, drawn_answer(annotated, 1))
+
+
+def test_below_20_videos_an_interval_of_a_difference_is_said_to_be_too_narrow() -> None:
+    assert few_videos_note(20) == ""
+    assert few_videos_note(19).startswith("only 19 videos are scored: below 20, a 95 % interval of a difference is too")
 
 
 def test_videos_without_a_scored_row_are_not_drawn(truth: Truth) -> None:
@@ -227,5 +239,5 @@ def test_other_rows_than_those_of_the_truth_are_refused(truth: Truth) -> None:
 
 def test_no_warning_is_repeated_for_each_draw(truth: Truth, recwarn: pytest.WarningsRecorder) -> None:
     annotated = truth(images=[f"{row // 4}/{row}.jpg" for row in range(8)])
-    score_interval(annotated, drawn_answer(annotated, 1), draws=20)
+    forecast_score(annotated, drawn_answer(annotated, 1), draws=20)
     assert not [w for w in recwarn if issubclass(w.category, DataWarning)]

@@ -1,0 +1,164 @@
+"""Forecasts: the range in which a test of other videos is expected to score.
+
+A confidence interval says where a score lies on average over all videos. A test set is one more draw of them, and
+scores higher or lower by chance. With the score S of V videos, a test of n other videos is expected to score within
+
+    S + bias (V / n - 1)  +-  t s sqrt(1 + V / n).
+
+s is the standard error of S, the standard deviation over draws of a bootstrap over videos times sqrt(V / (V - 1)); that
+of the test is s sqrt(V / n), and the root adds the two. t is the quantile of Student's distribution with V - 1 degrees
+of freedom. On fewer videos F1 and CCC are lower on average, by an amount in proportion to 1 / V: this bias is estimated
+by the mean of the draws less S.
+
+Source: prediction interval for the mean of future observations, W. Meeker, G. Hahn, L. Escobar, Statistical Intervals
+(2nd edition, 2017), chapter 4; bootstrap standard error and bias, B. Efron, R. Tibshirani, An Introduction to the
+Bootstrap (1993), chapters 6 and 10, and for the factor sqrt(V / (V - 1)) chapter 5.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from abawkit.choices import Protocol
+from abawkit.labels import TASKS, Task
+from abawkit.scoring.videos import DRAWS, LEVEL, PARTS, Interval, statistics_by_video, with_draws
+from abawkit.tables import Annotations, Array, Submission
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Where a test of other videos is expected to score.
+
+    Attributes:
+        videos: Videos that are scored.
+        test_videos: Videos of the test.
+        parts: The forecast of each part that is scored, and of P, by the names of `PARTS`.
+    """
+
+    videos: int
+    test_videos: int
+    parts: dict[str, Interval]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        parts = {part: {"low": found.low, "high": found.high} for part, found in self.parts.items()}
+        return {"videos": self.videos, "test_videos": self.test_videos, "level": LEVEL, **parts}
+
+
+def make_forecast(
+    truth: Annotations, submission: Submission, protocol: Protocol = "official", test_videos: int | None = None
+) -> Forecast | None:
+    """The forecast of what a submission holds; None where all scored rows are of one video.
+
+    Args:
+        truth: The annotations.
+        submission: One row for each row of `truth`, in its order.
+        protocol: Which rows count.
+        test_videos: Videos of the test; by default as many as are scored here.
+
+    Raises:
+        DataError: As `statistics_by_video`.
+    """
+    statistics = statistics_by_video(truth, submission, protocol)
+    videos = len(statistics.names)
+    if videos < 2:
+        return None
+    scores = statistics.scores(with_draws(videos, DRAWS, 0))
+    found = forecasts(scores, videos, test_videos or videos, statistics.tasks)
+    held = [part for task, part in zip(TASKS, PARTS, strict=False) if task in statistics.tasks]
+    return Forecast(videos, test_videos or videos, {part: found[part] for part in (*held, "score")})
+
+
+def forecast_scores(
+    truth: Annotations,
+    submission: Submission,
+    protocol: Protocol = "official",
+    *,
+    test_videos: int | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """The score and its parts, each with the range in which a test of other videos is expected to score.
+
+    Args:
+        truth: The annotations.
+        submission: One row for each row of `truth`, in its order.
+        protocol: Which rows count.
+        test_videos: Videos of the test; by default as many as are scored here.
+        draws: Draws of the bootstrap.
+        seed: Of the draws.
+
+    Returns:
+        For each of `PARTS` its forecast; 0 and 0..0 for a task that the submission does not hold.
+
+    Raises:
+        DataError: As `statistics_by_video`, or if only one video has scored rows.
+    """
+    statistics = statistics_by_video(truth, submission, protocol)
+    videos = len(statistics.names)
+    scores = statistics.scores(with_draws(videos, draws, seed))
+    return forecasts(scores, videos, test_videos or videos, statistics.tasks)
+
+
+def forecast_score(
+    truth: Annotations,
+    submission: Submission,
+    protocol: Protocol = "official",
+    *,
+    test_videos: int | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """P with its forecast; see `forecast_scores`."""
+    return forecast_scores(truth, submission, protocol, test_videos=test_videos, draws=draws, seed=seed)["score"]
+
+
+def forecasts(scores: Array, videos: int, test_videos: int, tasks: tuple[Task, ...] = TASKS) -> dict[str, Interval]:
+    """Forecasts from the draws of a bootstrap.
+
+    Args:
+        scores: What `VideoStatistics.scores` returns for `with_draws`, shape (1 + draws, 4).
+        videos: Scored videos V, at least 2.
+        test_videos: Videos n of the test, at least 1.
+        tasks: The tasks that are scored.
+
+    Returns:
+        For each of `PARTS` its forecast, cut to what the part can be: -1..1 for CCC, 0..1 for F1.
+    """
+    value, drawn = scores[0], scores[1:]
+    ratio = videos / test_videos
+    error = drawn.std(axis=0) * math.sqrt(videos / (videos - 1))
+    centre = value + (drawn.mean(axis=0) - value) * (ratio - 1)
+    reach = student_quantile((1 + LEVEL) / 2, videos - 1) * error * math.sqrt(1 + ratio)
+    least = np.array([-1.0 * ("va" in tasks), 0.0, 0.0, -1.0 * ("va" in tasks)])
+    most = np.array([*(1.0 * (task in tasks) for task in TASKS), len(tasks)])
+    low, high = np.clip([centre - reach, centre + reach], least, most)
+    return {part: Interval(float(value[i]), float(low[i]), float(high[i])) for i, part in enumerate(PARTS)}
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """A quantile of Student's t distribution.
+
+    Exact for 1 and 2 degrees of freedom, else by an expansion in 1 / freedom, good to 0.2 % at 0.975.
+
+    Source: M. Abramowitz, I. Stegun, Handbook of Mathematical Functions (1964), 26.7.5.
+
+    Args:
+        probability: Above 0.5 and below 1.
+        freedom: Degrees of freedom, at least 1.
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (probability - 0.5))
+    if freedom == 2:
+        return (2 * probability - 1) * math.sqrt(2 / (4 * probability * (1 - probability)))
+    x = NormalDist().inv_cdf(probability)
+    terms = (
+        (x**3 + x) / 4,
+        (5 * x**5 + 16 * x**3 + 3 * x) / 96,
+        (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
+        (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160,
+    )
+    return x + sum(term / freedom**k for k, term in enumerate(terms, start=1))
