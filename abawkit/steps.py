@@ -51,7 +51,8 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
         outputs = [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in commands]
         # One process alone may draw its bar; the lines of several would mix.
         errors = [
-            stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in commands[1:] and commands
+            stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace"))
+            for _ in commands[1:] and commands
         ]
         stack.enter_context(_signals_raise())
         try:

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TextIO
 
 import typer
 
+from abawkit.cli.streams import STDOUT, say_unwritten
 from abawkit.errors import AbawkitError, DataError, DataWarning, OpWarning, ProblemsError, StoppedError, printable
 
 P = ParamSpec("P")
@@ -38,10 +39,10 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 say(str(error) if isinstance(error, StoppedError) else f"error: {error}")
                 raise typer.Exit(error.exit_code) from error
             except BrokenPipeError:
-                raise  # whoever read stdout has had enough; typer ends the command without a word
+                raise  # whoever read stdout has had enough: the command ends without a word
             except OSError as error:
-                say(f"error: {error.filename or 'input or output'}: {error.strerror or error}; check this path")
-                if kwargs.get("as_json"):
+                say_unwritten(error)
+                if kwargs.get("as_json") and error.filename != STDOUT:
                     print_json({"error": str(error), "exit_code": DataError.exit_code})
                 raise typer.Exit(DataError.exit_code) from error
             except KeyboardInterrupt as error:
