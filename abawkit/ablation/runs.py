@@ -13,7 +13,7 @@ from abawkit.errors import ConfigError, DataError, printable
 from abawkit.files import sha256_of
 from abawkit.labels import TASKS
 from abawkit.steps import run_together, waves
-from abawkit.training.recipe import Recipe
+from abawkit.training.recipe import Recipe, drop_overridden
 from abawkit.training.record import LAST, MANIFEST, RECIPE
 
 
@@ -64,7 +64,7 @@ class Making:
         start = ["--weights", str(self.weights)] if self.weights else []
         apart = () if set(self.recipe.tasks) == set(TASKS) else self.recipe.tasks
         tasks = [argument for task in apart for argument in ("--tasks", task)]
-        changes = [argument for change in self.changes for argument in ("--set", change)]
+        changes = [argument for change in drop_overridden(self.changes) for argument in ("--set", change)]
         where = ["--data", str(self.data), "--out", str(self.out), *start]
         return ["train", self.source, *where, "--seed", str(self.recipe.seed), *tasks, *changes]
 

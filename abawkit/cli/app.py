@@ -17,6 +17,7 @@ from abawkit.cli.ensemble import ensemble
 from abawkit.cli.import_weights import import_weights
 from abawkit.cli.inspect import inspect
 from abawkit.cli.ops import ops
+from abawkit.cli.parsing import App
 from abawkit.cli.predict import predict
 from abawkit.cli.score import score
 from abawkit.cli.smooth import smooth
@@ -26,12 +27,10 @@ from abawkit.cli.synth import synth
 from abawkit.cli.train import train
 from abawkit.cli.tune import tune
 
-app = typer.Typer(
+app = App(
     help="From a release of the ABAW challenge to a checked submission and its honest score.",
     epilog="Start with: abawkit demo",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

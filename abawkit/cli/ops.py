@@ -8,12 +8,13 @@ from abawkit.cli.command import command, print_json
 from abawkit.cli.ops_bench import bench
 from abawkit.cli.ops_check import check
 from abawkit.cli.options import Json
+from abawkit.cli.parsing import App, refuse_lost
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
     from abawkit.ops.survey import Serving, Survey
 
-ops = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+ops = App()
 ops.command(no_args_is_help=False)(bench)
 ops.command(no_args_is_help=False)(check)
 
@@ -28,6 +29,7 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
     Example: abawkit ops
     """
     if context.invoked_subcommand is not None:
+        refuse_lost(context, "--json", as_json)
         return
     from abawkit.ops.survey import survey
 

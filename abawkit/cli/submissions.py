@@ -7,7 +7,8 @@ import typer
 
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Json
-from abawkit.errors import ConfigError, printable
+from abawkit.cli.parsing import App, refuse_lost
+from abawkit.errors import printable
 
 if TYPE_CHECKING:
     from abawkit.submissions.ledger import Slot
@@ -19,7 +20,7 @@ Name = Annotated[str, typer.Argument(help="Name of the submission's folder.")]
 
 HERE = Path("submissions")
 
-submissions = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+submissions = App()
 
 
 @submissions.callback(invoke_without_command=True)
@@ -32,10 +33,8 @@ def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False
     Example: abawkit submissions
     """
     if context.invoked_subcommand is not None:
-        if folder != HERE:  # it would be another ledger that a slot is taken from
-            raise ConfigError(
-                f"--folder {folder}: give it behind `{context.invoked_subcommand}`, which has one of its own"
-            )
+        refuse_lost(context, f"--folder {folder}", folder != HERE)  # a slot would be taken from another ledger
+        refuse_lost(context, "--json", as_json)
         return
     from abawkit.submissions.listing import list_submissions
     from abawkit.submissions.slots import nearness

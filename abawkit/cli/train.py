@@ -117,8 +117,9 @@ def _begun(out: Path) -> "Recorded | None":
 
 
 def _recipe(recipe: str | None, settings: list[str], begun: "Recorded | None") -> "Recipe":
-    from abawkit.training.recipe import parse_recipe, read_recipe
+    from abawkit.training.recipe import parse_recipe, read_recipe, refuse_repeated_keys
 
+    refuse_repeated_keys(settings)
     if recipe:
         return read_recipe(recipe, settings)
     if begun:

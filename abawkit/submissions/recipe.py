@@ -48,6 +48,7 @@ class Network(_Section):
             key = change.partition("=")[0].strip()
             if key in _OWN_KEYS:
                 raise ValueError(f"set: '{change}': give the {_OWN_KEYS[key]} instead")
+        _refuse_repeats("set", [change.partition("=")[0].strip() for change in self.changes])
         _refuse_repeats("tasks", self.tasks or [])
         return self
 

@@ -230,6 +230,38 @@ def parse_recipe(text: str, source: str, changes: Sequence[str] = ()) -> Recipe:
     )
 
 
+def refuse_repeated_keys(changes: Sequence[str]) -> None:
+    """Refuses changes of which one would undo another without a word: of one key, or of a section and a key in it.
+
+    Args:
+        changes: ``KEY=VALUE`` each, as of `read_recipe`, where the last one of a key counts.
+
+    Raises:
+        ConfigError: If a key is changed twice; both changes are named.
+    """
+    seen: dict[tuple[str, ...], str] = {}
+    for change in changes:
+        key = _keys(change)
+        for other, earlier in seen.items():
+            if key[: len(other)] == other[: len(key)]:
+                raise ConfigError(
+                    printable(
+                        f"{earlier} and {change}: both set '{'.'.join(min(key, other, key=len))}'; give one of them"
+                    )
+                )
+        seen[key] = change
+
+
+def drop_overridden(changes: Sequence[str]) -> list[str]:
+    """Changes without those whose very key a later one sets again."""
+    last = {_keys(change): change for change in changes}
+    return [change for change in changes if last[_keys(change)] is change]
+
+
+def _keys(change: str) -> tuple[str, ...]:
+    return tuple(change.partition("=")[0].strip().split("."))
+
+
 def _unusable(value: Any, *keys: str) -> Iterator[str]:
     """Each key whose value JSON can't carry as it is, and no choice can have."""
     where = ".".join(keys)

@@ -44,6 +44,7 @@ def test_what_is_left_out_has_the_documented_default(tmp_path: Path) -> None:
         (WHOLE.replace('"all"', '"../all"'), "networks[0].name"),
         (WHOLE + 'set = ["seed=3"]\n', "give the seeds of the submission instead"),
         (WHOLE + 'set = ["tasks=[1]"]\n', "give the tasks of the network instead"),
+        (WHOLE + 'set = ["losses.au=1", "losses.au=2"]\n', "set: 'losses.au' stands there twice"),
         (WHOLE + 'tasks = ["va", "va"]\n', "tasks: 'va' stands there twice"),
         (WHOLE + "tasks = []\n", "networks[0].tasks"),
         (WHOLE.replace('"s"', '"a\\nb"'), "summary: expected one line"),

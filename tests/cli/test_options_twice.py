@@ -1,0 +1,114 @@
+"""An option that takes one value takes one: a second is refused, on every command, instead of replacing the first."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from abawkit.cli import app
+from abawkit.cli.parsing import Command, Group
+from abawkit.training.recipe import drop_overridden, refuse_repeated_keys
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def commands(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, *path, name)
+
+
+COMMANDS = list(commands(typer.main.get_command(app)))
+OPTIONS = [
+    pytest.param(path, option, id=" ".join([*path, option.opts[0]]))
+    for path, command in COMMANDS
+    for option in command.params
+    if option.param_type_name == "option" and "--help" not in option.opts
+]
+SEVERAL = {
+    ("train", "--set"),
+    ("train", "--tasks"),
+    ("train", "--log"),
+    ("ablate", "--set"),
+    ("ensemble", "--weights"),
+    ("calibrate", "--tasks"),
+    ("tune", "--tasks"),
+    ("ops", "bench", "--images"),
+}
+"""Options that take several values, each of which counts."""
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What is said of arguments that are refused, on one line."""
+    with pytest.raises(SystemExit) as end:
+        app(list(arguments), prog_name="abawkit")
+    assert end.value.code == 2
+    return " ".join(re.sub("[─│╭╮╰╯]", " ", capsys.readouterr().err).split())
+
+
+def test_every_command_reads_its_options_strictly() -> None:
+    assert [path for path, command in COMMANDS if not isinstance(command, Command | Group)] == []
+
+
+def test_the_options_that_take_several_values_are_known() -> None:
+    found = {(*path, option.opts[0]) for path, option in (case.values[:2] for case in OPTIONS) if option.multiple}
+    assert found >= SEVERAL
+
+
+@pytest.mark.parametrize(("path", "option"), OPTIONS)
+def test_a_second_value_is_refused(path: tuple[str, ...], option: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    if option.multiple or (option.is_flag and not option.secondary_opts):
+        return
+    given = [option.opts[0]] if option.is_flag else [option.opts[0], "1"]
+    other = [option.secondary_opts[0]] if option.is_flag else [option.opts[0], "2"]
+    said = refusal(capsys, *path, *given, *other)
+    assert f"{option.opts[0]}" in said
+    assert "is given twice" in said
+
+
+def test_the_second_value_is_refused_where_it_is_the_same_or_written_with_an_equals_sign(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "--list is given twice" in refusal(capsys, "check", "a", "--list", "b", "--list=b")
+    assert "--seed is given 3 times" in refusal(capsys, "synth", "--seed=1", "a", "--seed", "2", "--seed=3")
+
+
+def test_a_flag_may_be_repeated_and_values_that_look_like_options_are_values(run: Run, tmp_path: Path) -> None:
+    run("synth", tmp_path / "a", "--size", "tiny", "--labels-only", "--json", "--json")
+    shown = run("submissions", "sent", "x", "--note", "--slots", "--slots", "3", "--folder", tmp_path, code=2).stderr
+    assert "no submission of this name" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "all.epochs=2", "--set", "all.epochs = 3"], "both set 'all.epochs'"),
+        (["--set", "all={epochs=1}", "--set", "all.epochs=3"], "both set 'all'"),
+        (["--seed", "1", "--set", "seed=2"], "both set 'seed'"),
+        (["--tasks", "va", "--set", "tasks=['au']"], "both set 'tasks'"),
+    ],
+)
+def test_a_key_of_the_recipe_is_set_once(run: Run, tmp_path: Path, arguments: list[str], said: str) -> None:
+    shown = run("train", "demo", "--data", tmp_path, "--out", tmp_path / "run", *arguments, code=2).stderr
+    assert said in shown
+    assert not (tmp_path / "run").exists()
+    if arguments[0] == "--set":
+        assert said in run("ablate", "--out", tmp_path / "a", *arguments, code=2).stderr
+
+
+def test_keys_that_only_begin_alike_are_apart() -> None:
+    refuse_repeated_keys(["losses.va=1", "losses.valence=1", "all.epochs=1", "heads.epochs=1"])
+
+
+def test_of_changes_that_override_each_other_the_last_is_left() -> None:
+    assert drop_overridden(["a=1", "b.c=2", "a=3", "b=4"]) == ["b.c=2", "a=3", "b=4"]
+
+
+@pytest.mark.parametrize(("group", "inner"), [("ops", "bench"), ("submissions", "returned")])
+def test_json_of_a_group_is_not_lost_on_its_command(run: Run, group: str, inner: str) -> None:
+    arguments = ["a", "1"] if group == "submissions" else []
+    assert f"give it behind `{inner}`" in run(group, "--json", inner, *arguments, code=2).stderr
