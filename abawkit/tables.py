@@ -110,7 +110,7 @@ class _Table:
         """
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
         chosen = {
-            name: column.take(pa.array(index)) if name == "images" else column[index]
+            name: column[index] if isinstance(column, np.ndarray) else column.take(pa.array(index))
             for name, column in self._columns().items()
         }
         return replace(self, **chosen)
@@ -127,9 +127,12 @@ class FrameList(_Table):
 
     Attributes:
         lines: Line of each row in the file, counted from 1, int64, shape (n,).
+        examples: What stands behind each name, as the dummy values of some editions' lists: Arrow strings, length n,
+            ``""`` where there is nothing; None where that is not known.
     """
 
     lines: Array
+    examples: pa.StringArray | None = None
 
 
 @dataclass(frozen=True, eq=False)

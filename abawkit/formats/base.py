@@ -4,6 +4,8 @@ A format is a class named in the entry-point group ``abawkit.formats`` of any in
 registered in the same way.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
@@ -102,6 +104,16 @@ def offers() -> EntryPoints:
 def format_names() -> list[str]:
     """The names of all formats that installed packages offer, sorted."""
     return sorted({entry.name for entry in offers()})
+
+
+def find_formats(holds: Sequence[Answer]) -> list[str]:
+    """The names of the installed formats that hold just these answers; one that can't be loaded is left out."""
+    found = []
+    for name in format_names():
+        with suppress(ConfigError):
+            if get_format(name).holds == tuple(holds):
+                found.append(name)
+    return found
 
 
 def get_format(name: str) -> SubmissionFormat:

@@ -128,12 +128,9 @@ def refuse_other_track(header: str, holds: Sequence[Answer]) -> None:
         ValueError: If it names anything else. The text says what it names, and what was expected.
     """
     names = split_header(header)
-    forms = _TRACKS[tuple(holds)]
-    found = find_track(header)
-    if found == tuple(holds):
-        return
-    named = _expand(names)
-    if not found and any(named == form[: len(named)] for form in forms):
+    forms = _TRACKS.get(tuple(holds)) or (tuple(name for answer in holds for name in _COLUMNS[answer]),)
+    named, other = _expand(names), find_track(header)
+    if other in (None, tuple(holds)) and any(named == form[: len(named)] for form in forms):
         return
     raise ValueError(f"the header names {list_names(names)}, expected {_expected(forms[0])}")
 
@@ -158,11 +155,18 @@ def _expected(columns: Sequence[str]) -> str:
     return ", ".join(columns)
 
 
+_COLUMNS: Final[dict[Answer, tuple[str, ...]]] = {
+    "va": DIMENSIONS,
+    "expression": ("expression",),
+    "au": ACTION_UNITS,
+    "compound": ("compound",),
+}
+
 _TRACKS: Final[dict[tuple[Answer, ...], tuple[tuple[str, ...], ...]]] = {
     TASKS: (FIELDS[1:],),
     ("va",): (DIMENSIONS,),
-    ("expression",): (EXPRESSIONS, ("expression",)),
+    ("expression",): (EXPRESSIONS, _COLUMNS["expression"]),
     ("au",): (ACTION_UNITS,),
-    ("compound",): (tuple(COMPOUND_EXPRESSIONS), ("compound",)),
+    ("compound",): (tuple(COMPOUND_EXPRESSIONS), _COLUMNS["compound"]),
 }
 """What the header of each track names, the official form first."""

@@ -52,10 +52,10 @@ class FlatFile:
         """Reads the list of frames; rows may end in nothing, in a comma or in dummy values.
 
         Raises:
-            DataError: If the file is no list.
+            DataError: If the file is no list, or its header names the answers of another track.
             ProblemsError: If an image name is not what it must be.
         """
-        return read_list(path, self.firsts)
+        return read_list(path, self.firsts, name=self.name, holds=self.holds, header=self.header)
 
     def encode(self, submission: Submission) -> bytes:
         """The official file: V and A with six decimals, integers for classes and action units.

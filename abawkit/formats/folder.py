@@ -6,6 +6,7 @@ are sparse, so a frame between those listed is answered as its neighbours are: s
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -75,7 +76,7 @@ class FolderOfVideos:
             ProblemsError: If a name has no frame number, or its video lies in a folder of another.
         """
         if not path.is_dir():
-            frames = read_list(path, ("image", "image_location"))
+            frames = read_list(path, ("image", "image_location"), name=self.name, holds=self.holds)
             if problems := frame_problems(frames):
                 raise ProblemsError(path, problems, f"{self.name} can't answer such frames; give another list")
             return frames
@@ -112,7 +113,11 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=False)
         answered = {video.name: video for video in videos}
         unread = {problem.file for problem in problems} - {f"{video}{SUFFIX}" for video in answered}
-        for video, listed in listed_frames(frames).items():
+        wanted = listed_frames(frames)
+        if answered and not answered.keys() & wanted.keys() and not unread & {f"{video}{SUFFIX}" for video in wanted}:
+            problems.append(_nothing_in_common(answered, wanted))
+            return sorted(problems, key=lambda problem: (problem.file, problem))
+        for video, listed in wanted.items():
             last, file = int(listed[-1]), f"{video}{SUFFIX}"
             if video not in answered:
                 if file not in unread:
@@ -205,6 +210,13 @@ def _file_defect(file: Path) -> str | None:
         return "has a name that is not UTF-8"
     defect = image_defect(frame_name(name.removesuffix(SUFFIX), 1))
     return defect and "has a name that no video can have"
+
+
+def _nothing_in_common(answered: Iterable[str], wanted: Iterable[str]) -> Problem:
+    files, videos = sorted(answered), list(wanted)
+    what = f"none of its {len(files):,} files is of one of the {len(videos):,} listed videos"
+    begins = f"its first is '{shortened(files[0])}{SUFFIX}', the first listed video is '{shortened(videos[0])}'"
+    return Problem(0, "", f"{what}: {begins}; this is the list of another track or split, or files are named otherwise")
 
 
 def _parted(message: str, file: Path) -> tuple[int, str]:

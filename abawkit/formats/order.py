@@ -1,14 +1,17 @@
 """Whether the rows of a submission are those of the list: none missing, none added, none moved, repeats kept."""
 
 from collections import Counter
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from abawkit.errors import Problem
+from abawkit.errors import SHOWN_PROBLEMS, Problem
 from abawkit.formats.increasing import longest_increasing
 from abawkit.formats.rows import shortened
 from abawkit.tables import FrameList, occurrences
+
+_OTHER_LIST: Final = "this is the list of another track or split, or names are written otherwise"
 
 
 def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
@@ -22,10 +25,14 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
         frames: The list.
 
     Returns:
-        Problems without order. A missing row has the line at which it should stand.
+        Problems without order. A missing row has the line at which it should stand. Where no name of the file is in the
+        list, one problem says so: whoever gave the list of another track or split need not read a line for each row.
+        Where fewer than half of the rows are, and there are many problems, one more says so for the file as a whole.
     """
     if rows.images.equals(frames.images):
         return []
+    if len(rows) and len(frames) and not set(rows.images.to_pylist()) & set(frames.images.to_pylist()):
+        return [_nothing_in_common(rows, frames)]
     listed = {key: row for row, key in enumerate(keys_of(frames.images))}
     position = np.array([listed.get(key, -1) for key in keys_of(rows.images)], dtype=np.int64)
     known = np.flatnonzero(position >= 0)
@@ -44,12 +51,25 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
         line = int(rows.lines[kept[before - 1]]) + 1 if before else int(rows.lines[0] if len(rows) else 2)
         name = shortened(frames.images[row].as_py())
         problems.append(Problem(line, "image", f"row missing: '{name}' (line {frames.lines[row]:,} of the list)"))
+    if len(known) < len(rows) / 2 and len(problems) > SHOWN_PROBLEMS:
+        what = f"only {len(known):,} of its {len(rows):,} rows name one of the {len(frames):,} listed frames"
+        problems.append(Problem(0, "image", f"{what}; {_OTHER_LIST}"))
     return problems
 
 
 def keys_of(images: pa.StringArray) -> list[tuple[str, int]]:
     """What tells rows apart: the image, and how many rows before named it, from 0."""
     return list(zip(images.to_pylist(), occurrences(images).tolist(), strict=True))
+
+
+def _nothing_in_common(rows: FrameList, frames: FrameList) -> Problem:
+    named, listed = (shortened(table.images[0].as_py()) for table in (rows, frames))
+    return Problem(
+        0,
+        "image",
+        f"none of its {len(rows):,} rows names one of the {len(frames):,} listed frames: it begins with '{named}', the "
+        f"list with '{listed}'; {_OTHER_LIST}",
+    )
 
 
 def _extra(rows: FrameList, times: Counter[str], row: int) -> Problem:

@@ -11,8 +11,12 @@ from abawkit.names import frame_number
 from abawkit.tables import Array
 
 
-def refuse_missing(failures: Sequence[FrameFailure]) -> None:
+def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None) -> None:
     """Refuses frames that can't be had.
+
+    Args:
+        failures: What can't be had.
+        rows: Rows of the list, where all of them were looked at.
 
     Raises:
         DataError: If there is any; it names the first ten.
@@ -24,7 +28,12 @@ def refuse_missing(failures: Sequence[FrameFailure]) -> None:
     advice = (
         "copy the frames anew or give the right --frames; --missing neighbour answers with the nearest frame's values"
     )
-    raise DataError("\n".join(["frames of the list can't be read:", *shown, *more, advice]))
+    found = "frames of the list can't be read:"
+    if len(failures) == rows:
+        found = (
+            f"none of the {rows:,} frames of the list can be read; this is another folder, or the list of other videos:"
+        )
+    raise DataError("\n".join([found, *shown, *more, advice]))
 
 
 def fill_from_neighbours(probabilities: Probabilities, seen: Array, images: Sequence[str]) -> dict[int, int]:

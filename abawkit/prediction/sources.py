@@ -51,7 +51,7 @@ class ListedFrames:
     def chunks(self, missing: Missing, failures: list[FrameFailure]) -> Iterator[PixelChunk]:
         """Frames in the list's order; those that can't be had are refused at once, or added to `failures`."""
         if missing == "refuse":
-            refuse_missing(self._absent())
+            refuse_missing(self._absent(), len(self.images))
         for chunk in read_frames(self.images, self.root, workers=processors(), size=CHUNK):
             failures.extend(chunk.failures)
             if missing == "refuse":

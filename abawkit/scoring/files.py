@@ -103,6 +103,9 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
     annotated = [mask for task, mask in valid.items() if task in answers.holds]
     truth = truth.select(np.logical_or.reduce(annotated)) if annotated else truth
     found = pc.index_in(_frames(truth.images), value_set=_frames(answers.images))
+    if found.null_count == len(truth) and len(truth):
+        what = f"none of its {len(answers):,} lines is of one of the {len(truth):,} annotated frames of {truth_path}"
+        raise ProblemsError(path, [Problem(0, "", what)], "give the truth of the videos that it answers")
     if found.null_count:
         rows = np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))
         problems = [

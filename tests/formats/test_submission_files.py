@@ -151,7 +151,7 @@ def test_every_defect_of_a_file_is_named_in_the_order_of_lines(defects: Defects,
 )
 def test_another_header_is_a_defect_of_line_1(write: Write, rows: Rows, header: str) -> None:
     path = write("\n".join([header, *rows(1)]))
-    problems = ABAW7().check(path, ABAW7().read_list(path))
+    problems = ABAW7().check(path, ABAW7().read_list(write("\n".join(["image", *rows(1)]), "list.txt")))
     assert [(p.line, p.message) for p in problems] == [
         (1, f"got the header '{header}', expected 'image,valence,arousal,expression,aus'")
     ]

@@ -64,7 +64,8 @@ def test_a_curated_set_of_either_policy_scores_as_its_annotations_do(
         (lambda rows: [rows[0], rows[2], rows[1], *rows[3:]], "out of order"),
         (lambda rows: rows[:-1], "row missing: 'v/9.jpg'"),
         (lambda rows: [*rows, rows[-1]], "this is one more"),
-        (lambda rows: [rows[0], *(row.replace("v/", "w/") for row in rows[1:])], "the list does not have it"),
+        (lambda rows: [*rows[:2], *(row.replace("v/", "w/") for row in rows[2:])], "the list does not have it"),
+        (lambda rows: [rows[0], *(row.replace("v/", "w/") for row in rows[1:])], "none of its 10 rows names one of"),
     ],
 )
 def test_rows_that_are_not_those_of_the_truth_are_named_and_nothing_is_scored(
