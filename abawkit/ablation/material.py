@@ -9,7 +9,8 @@ import numpy as np
 from abawkit.ablation.folder import Folder
 from abawkit.choices import Policy
 from abawkit.curation import locate, open_curated
-from abawkit.curation.table import LEDGER
+from abawkit.curation.reading import digest_source
+from abawkit.curation.table import LEDGER, SPLITS
 from abawkit.files import sha256_of
 from abawkit.labels import TASKS, Task
 from abawkit.steps import run_together
@@ -34,7 +35,8 @@ def origin(release: Path | None, size: str, weights: Path | None) -> dict[str, A
     if release is None:
         return {"release": f"drawn, {size}", "weights": start}
     sources = locate(release)
-    digests = {path.name: sha256_of(path) for path in (sources.train, sources.validation)}
+    paths = [path for split in SPLITS for path in sources.paths(split)]
+    digests = {str(path.relative_to(release)): digest_source(path) for path in paths}
     return {"release": str(release.resolve()), **digests, "weights": start if weights else f"{start}, {size}"}
 
 

@@ -8,7 +8,7 @@ import typer
 from abawkit.choices import MAX_MISSING, Policy, Repeats
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json, Workers
-from abawkit.errors import printable
+from abawkit.errors import ConfigError, printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
 POLICIES_MEASURED: Final = (
@@ -19,12 +19,16 @@ POLICIES_MEASURED: Final = (
 
 if TYPE_CHECKING:
     from abawkit.curation.curate import Curation
+    from abawkit.formats.own_table import TableColumns
 
 
 @command
 def curate(
-    release: Annotated[Path, typer.Argument(help="Folder of the release.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the curated set.")],
+    release: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of the release; not needed where all else is given.", show_default=False),
+    ] = None,
     policy: Annotated[
         Policy,
         typer.Option(help="strict: keep a frame if all its 15 values are annotated; per-task: if any task is."),
@@ -33,8 +37,31 @@ def curate(
         Repeats,
         typer.Option(help="keep repeated rows, or unique: one an image, none where its labels conflict."),
     ] = "keep",
-    train: Annotated[Path | None, typer.Option(help="Training annotations, if not in the release.")] = None,
-    validation: Annotated[Path | None, typer.Option(help="Validation annotations, if not in the release.")] = None,
+    train: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="<path>",
+            help="Training annotations, if not in the release: a file, or once for each single-task track.",
+        ),
+    ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="<path>", help="Validation annotations, if not in the release; as --train."),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=COLUMN,...",
+            help="The annotations are CSV or Parquet tables with these columns: image, and those of any of the tasks "
+            "(valence and arousal; expression; AU1 to AU26). FIELD alone is a column of that name.",
+        ),
+    ] = None,
+    missing_value: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT", help="With --columns: a mark of missing values, besides empty cells, nan, -5 (VA) and -1."
+        ),
+    ] = None,
     frames: Annotated[Path | None, typer.Option(help="Folder of the frames, if not RELEASE/cropped_aligned.")] = None,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Leave the frames out.")] = False,
     allow_shared_videos: Annotated[
@@ -52,7 +79,13 @@ def curate(
     Writes table.parquet (every row with an annotated task, with masks and whether the policy keeps it), ledger.json,
     dropped.csv (each dropped row with its reasons) and the packed frames.
 
+    Annotations can be tables of your own, with any of the tasks (--columns), or the single-task tracks of an older
+    edition, which are joined by frame: RELEASE then has a folder for each track, with Train_Set and Validation_Set.
+
     Example: abawkit curate s-Aff-Wild2 --out curated --policy per-task
+
+    Example: abawkit curate --train mine.csv --validation others.parquet --frames crops --out curated --policy per-task
+    --columns image=path,valence=v,arousal=a
     """
     from abawkit.cli.display import bar
     from abawkit.curation import curate as run
@@ -60,7 +93,16 @@ def curate(
     from abawkit.curation.sources import format_shared
     from abawkit.files import new_folder
 
-    sources = locate(release, train=train, validation=validation, frames=frames, labels_only=labels_only)
+    if missing_value and not columns:
+        raise ConfigError("--missing-value is for the tables of --columns; official files mark with -5 and -1")
+    sources = locate(
+        release,
+        train=train,
+        validation=validation,
+        frames=frames,
+        labels_only=labels_only,
+        columns=_columns(columns, missing_value or []) if columns else None,
+    )
     with bar("frames") as progress:
         result = run(
             sources,
@@ -81,6 +123,12 @@ def curate(
         print_json(result.as_dict())
     else:
         _show(result, out)
+
+
+def _columns(texts: list[str], missing: list[str]) -> "TableColumns":
+    from abawkit.formats.own_table import parse_columns
+
+    return parse_columns(texts, missing)
 
 
 def _show(result: "Curation", out: Path) -> None:
@@ -117,6 +165,15 @@ def _show(result: "Curation", out: Path) -> None:
         columns = [getattr(c, key) for c in splits for key in (before, after)]
         entries = rows(*((name, [column[i] for column in columns]) for i, name in enumerate(names)))
         show_table(title, ["", "train", "kept", "validation", "kept"], entries)
+    marks = sorted(
+        {(name, mark) for by_column in result.missing.values() for name in by_column for mark in by_column[name]}
+    )
+    entries = [
+        [name, mark, *(number(by_column.get(name, {}).get(mark, 0)) for by_column in result.missing.values())]
+        for name, mark in marks
+    ]
+    if entries:
+        show_table("Missing values", ["", "marked as", *result.missing], entries, text_columns=2)
     reasons = sorted({reason for c in splits for reason in c.reasons})
     entries = rows(*((reason, [c.reasons.get(reason, 0) for c in splits]) for reason in reasons))
     if entries:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ import abawkit
 from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
 from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count
 from abawkit.curation.ledger import write_dropped
+from abawkit.curation.reading import digest_source, read_split
 from abawkit.curation.rules import find_repeats, reason_bit, reasons_to_drop
 from abawkit.curation.sources import Sources, refuse_shared, shared_names, warn_of_shared_clips
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, write_table
 from abawkit.errors import DataError, format_count
-from abawkit.files import processors, sha256_of, write_json
-from abawkit.formats.annotations import read_annotations
+from abawkit.files import processors, write_json
 from abawkit.frames.reader import FrameFailure
 from abawkit.frames.store import PackReport, pack
+from abawkit.labels import TASKS
 from abawkit.tables import Annotations, Array
 
 
@@ -37,6 +38,7 @@ class Curation:
         frames: Frames packed; 0 where only labels were curated.
         failures: Frames that are missing or unreadable.
         conversions: How many frames were not plain 112 x 112 RGB JPEGs, by what was done to them.
+        missing: For each column of a table of one's own with missing values, how often each mark stands for one.
     """
 
     policy: Policy
@@ -48,6 +50,7 @@ class Curation:
     frames: int
     failures: list[FrameFailure]
     conversions: dict[str, int]
+    missing: dict[Split, dict[str, dict[str, int]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -55,6 +58,7 @@ class Curation:
             "policy": self.policy,
             "repeats": self.repeats,
             "splits": {split: counts.as_dict() for split, counts in self.splits.items()},
+            "missing": self.missing,
             "shared_videos": self.shared_videos,
             "shared_images": len(self.shared_images),
             "shared_clips": self.shared_clips,
@@ -100,10 +104,8 @@ def curate(
             too many frames fail. A `DataWarning` names clips in both splits, and what is hardly kept or never
             annotated.
     """
-    annotations: dict[Split, Annotations] = {
-        "train": read_annotations(sources.train),
-        "validation": read_annotations(sources.validation),
-    }
+    read = {split: read_split(sources.paths(split), sources.columns) for split in SPLITS}
+    annotations: dict[Split, Annotations] = {split: source.annotations for split, source in read.items()}
     videos, images = shared_names(annotations["train"], annotations["validation"])
     if not allow_shared_videos:
         refuse_shared(videos, images)
@@ -112,7 +114,7 @@ def curate(
     reasons = {split: reasons_to_drop(table, repeated[split], policy, repeats) for split, table in annotations.items()}
     frames = {split: np.full(len(table), -1, dtype=np.int64) for split, table in annotations.items()}
     counts = {split: count(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
-    check_kept(counts, policy)
+    check_kept(counts, policy, [task for task in TASKS if any(task in source.tasks for source in read.values())])
     report = None
     if sources.frames:
         report = _pack(sources.frames, out, annotations, reasons, frames, max_missing, workers, progress)
@@ -129,19 +131,26 @@ def curate(
         frames=report.frames if report else 0,
         failures=list(report.failures) if report else [],
         conversions={str(kind): number for kind, number in report.conversions.items()} if report else {},
+        missing={split: source.missing for split, source in read.items()},
     )
     curated = {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}
     write_table(out, curated, policy, report.digest if report else "")
     write_dropped(out / DROPPED, {split: (annotations[split], reasons[split]) for split in SPLITS})
-    files = {"train": sources.train, "validation": sources.validation}
     ledger = {
         "abawkit": abawkit.__version__,
-        "sources": {split: {"path": str(path), "sha256": sha256_of(path)} for split, path in files.items()},
+        "sources": {split: _describe_source(sources, split) for split in SPLITS},
+        **({"columns": sources.columns.names} if sources.columns else {}),
         "frames_digest": report.digest if report else None,
         **curation.as_dict(),
     }
     write_json(out / LEDGER, ledger)
     return curation
+
+
+def _describe_source(sources: Sources, split: Split) -> dict[str, Any]:
+    """Where a split came from: its file, and what that was joined with."""
+    first, *others = [{"path": str(path), "sha256": digest_source(path)} for path in sources.paths(split)]
+    return {**first, "joined_with": others} if others else dict(first)
 
 
 def _pack(

@@ -2,20 +2,28 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 
+from abawkit.choices import Split
 from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
 from abawkit.names import clip_of
 from abawkit.tables import Annotations
 
+if TYPE_CHECKING:  # it imports pandas, which takes longer than all else that finding files does
+    from abawkit.formats.own_table import TableColumns
+
 TRAIN = "training_set_annotations.txt"
 VALIDATION = "validation_set_annotations.txt"
 FRAMES = "cropped_aligned"
+TRAIN_FOLDER = "Train_Set"
+VALIDATION_FOLDER = "Validation_Set"
+"""Of each single-task track of an older edition (https://arxiv.org/abs/2202.10659), with a file for each video."""
 
 
 @dataclass(frozen=True)
@@ -23,49 +31,72 @@ class Sources:
     """The files that are curated.
 
     Attributes:
-        train: Annotations of the training split.
+        train: Annotations of the training split: a file, or the folder of a single-task track.
         validation: Annotations of the validation split.
         frames: Folder of the frames of both, or None where only the labels are curated.
+        columns: What columns the annotations have, where they are tables of one's own.
+        joined_with: Further single-task tracks of each split, which are joined with the first.
     """
 
     train: Path
     validation: Path
     frames: Path | None
+    columns: "TableColumns | None" = None
+    joined_with: Mapping[Split, Sequence[Path]] = field(default_factory=dict)
+
+    def paths(self, split: Split) -> list[Path]:
+        """The files or folders of a split."""
+        return [self.train if split == "train" else self.validation, *self.joined_with.get(split, ())]
 
 
 def locate(
-    release: Path,
+    release: Path | None = None,
     *,
-    train: Path | None = None,
-    validation: Path | None = None,
+    train: Path | Sequence[Path] | None = None,
+    validation: Path | Sequence[Path] | None = None,
     frames: Path | None = None,
     labels_only: bool = False,
+    columns: "TableColumns | None" = None,
 ) -> Sources:
     """Finds the files of a release in the official layout; each path may be given instead, as teams' layouts differ.
 
     Args:
-        release: Folder of the release.
+        release: Folder of the release. It may also be one of an older edition, with ``TRACK/Train_Set`` and
+            ``TRACK/Validation_Set`` for each single-task track. None where all else is given.
         train: Instead of ``training_set_annotations.txt`` (or its ``.gz``) in the release.
         validation: Instead of ``validation_set_annotations.txt`` (or its ``.gz``) in the release.
         frames: Instead of ``cropped_aligned`` in the release.
         labels_only: Whether frames are left out.
+        columns: What columns the annotations have, where they are tables of one's own.
 
     Raises:
-        ConfigError: If the options contradict each other.
+        ConfigError: If the options contradict each other, or say too little without a release.
         DataError: If a file or folder is not there.
     """
     if labels_only and frames:
         raise ConfigError("--labels-only and --frames contradict each other; give one of them")
+    train = [train] if isinstance(train, Path) else train
+    validation = [validation] if isinstance(validation, Path) else validation
+    if release is None:
+        if not train or not validation or not (frames or labels_only):
+            raise ConfigError("without a RELEASE, give --train and --validation, and --frames or --labels-only")
+        release = Path()
     if not release.is_dir():
         kind = "is a file" if release.exists() else "no such folder"
         raise DataError(f"{release}: {kind}; expected the folder of a release that holds {TRAIN} and {VALIDATION}")
     folder = None if labels_only else frames or release / FRAMES
     if folder and not folder.is_dir():
         raise DataError(f"{folder}: no such folder of frames; give it with --frames, or --labels-only to do without")
+    first_train, *more_train = train or _annotations(release, TRAIN, "--train", TRAIN_FOLDER)
+    first_validation, *more_validation = validation or _annotations(
+        release, VALIDATION, "--validation", VALIDATION_FOLDER
+    )
     return Sources(
-        train=train or _annotations(release, TRAIN, "--train"),
-        validation=validation or _annotations(release, VALIDATION, "--validation"),
+        train=first_train,
+        validation=first_validation,
         frames=folder,
+        columns=columns,
+        joined_with={"train": more_train, "validation": more_validation},
     )
 
 
@@ -129,11 +160,17 @@ def _first(names: Sequence[str]) -> str:
     return printable(", ".join(names[:5])) + (", ..." if len(names) > 5 else "")
 
 
-def _annotations(release: Path, name: str, option: str) -> Path:
+def _annotations(release: Path, name: str, option: str, split_folder: str) -> list[Path]:
     for path in (release / name, release / f"{name}.gz"):
         if path.exists():
-            return path
-    raise DataError(f"{release / name}: no such file; give the annotations with {option}")
+            return [path]
+    tracks = [path for path in sorted(release.glob(f"*/{split_folder}")) if path.is_dir()]
+    if tracks or (release / split_folder).is_dir():
+        return tracks or [release / split_folder]
+    raise DataError(
+        f"{release / name}: no such file; give the annotations with {option}, or the folder of an older edition, which "
+        f"has TRACK/{split_folder}"
+    )
 
 
 def _shared(a: object, b: object) -> list[str]:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from abawkit.choices import Split
+from abawkit.curation.reading import digest_source
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSet, open_curated
 from abawkit.errors import DataError
 from abawkit.files import sha256_of
 from abawkit.frames.store import PackedFrames
-from abawkit.inspection.report import Inspection, Record, is_file, read_json
+from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json
 
 
 def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
@@ -125,8 +126,17 @@ def _sources(found: Inspection, record: Record) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for split in SPLITS:
         path, digest = record.get(f"sources.{split}.path", str), record.get(f"sources.{split}.sha256", str)
-        state = found.compare("an annotation file", Path(path), digest) if path else None
-        content[split] = {"path": path, "state": state}
+        content[split] = {"path": path, "state": _source(found, path, digest)}
         if digest:
             found.digests[f"source, {split}"] = digest
+        for number, track in enumerate(record.entries(f"sources.{split}.joined_with", optional=True), start=2):
+            path, digest = track.get("path", str), track.get("sha256", str)
+            content[f"{split}, {number}"] = {"path": path, "state": _source(found, path, digest)}
+            if digest:
+                found.digests[f"source, {split}, {number}"] = digest
     return content
+
+
+def _source(found: Inspection, path: str | None, digest: str | None) -> State | None:
+    """Whether an annotation file, or the folder of a track, still is what it was."""
+    return found.compare("an annotation file", Path(path), digest, digest_source, present) if path else None

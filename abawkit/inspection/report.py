@@ -49,7 +49,12 @@ class Inspection:
             self.facts[name] = plain(value)
 
     def compare(
-        self, what: str, path: Path, expected: str | None, digest: Callable[[Path], str] = sha256_of
+        self,
+        what: str,
+        path: Path,
+        expected: str | None,
+        digest: Callable[[Path], str] = sha256_of,
+        exists: Callable[[Path], bool] | None = None,
     ) -> State | None:
         """Whether a file that a record names still is what it was; if it is there and is not, that is a problem.
 
@@ -58,10 +63,11 @@ class Inspection:
             path: Where it was.
             expected: Its digest then; None, where the record has none, gives None.
             digest: How it is computed.
+            exists: Whether there is such a thing; `is_file` by default.
         """
         if expected is None:
             return None
-        if not is_file(path):
+        if not (exists or is_file)(path):
             return "gone"
         try:
             found = digest(path)

@@ -63,3 +63,18 @@ def test_two_persons_of_one_clip_in_both_splits_are_a_warning(run: Run, annotati
     result = run("curate", folder, "--labels-only", "--json", "--out", tmp_path / "o")
     assert "warning: 1 clip is in both splits (video5)" in result.stderr
     assert json.loads(result.stdout)["shared_clips"] == ["video5"]
+
+
+def test_own_tables_are_curated_by_the_columns_named_and_missing_values_are_listed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("path;v;a\nv/1.jpg;0.5;0\nv/2.jpg;;1\n")
+    (tmp_path / "b.csv").write_text("path,v,a\nw/1.jpg,0.5,0\n")
+    arguments = ["--train", tmp_path / "a.csv", "--validation", tmp_path / "b.csv", "--labels-only"]
+    arguments += ["--columns", "image=path,valence=v,arousal=a"]
+    shown = run("curate", *arguments, "--policy", "per-task", "--out", tmp_path / "o").stdout
+    assert ["valence", "empty", "1", "0"] in [line.split() for line in shown.splitlines()]
+    refused = run("curate", *arguments, "--out", tmp_path / "p", code=3).stderr
+    assert "--policy per-task keeps 1 training row and 1 validation row" in refused
+    assert (
+        "for the tables of --columns"
+        in run("curate", *arguments[:5], "--missing-value", "x", "--out", "q", code=2).stderr
+    )

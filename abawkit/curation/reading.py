@@ -1,0 +1,183 @@
+"""One split, from an official file, a table of one's own, or the joined single-task tracks of an older edition."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from abawkit.errors import ConfigError, DataError, DataWarning, printable
+from abawkit.files import sha256, sha256_of
+from abawkit.formats.abaw3 import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
+from abawkit.formats.abaw5 import ABAW5VA, ABAW5ActionUnits, ABAW5Expression
+from abawkit.formats.annotations import read_annotations
+from abawkit.formats.folder import SUFFIX
+from abawkit.formats.timeline import numbered
+from abawkit.labels import FIELDS, TASKS, Answer, Task
+from abawkit.tables import Annotations, Array, occurrences, videos_of
+
+if TYPE_CHECKING:  # it imports pandas, which only tables of one's own need
+    from abawkit.formats.own_table import TableColumns
+
+TRACKS: Final = (ABAW3VA(), ABAW3Expression(), ABAW3ActionUnits())
+FLAT_TRACKS: Final = (ABAW5VA(), ABAW5Expression(), ABAW5ActionUnits())
+
+_HEAD: Final = 4096
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """A split as its files have it.
+
+    Attributes:
+        annotations: Its rows.
+        tasks: What the files have columns for.
+        missing: For each column of a table of one's own with missing values, how often each mark stands for one.
+    """
+
+    annotations: Annotations
+    tasks: tuple[Task, ...] = TASKS
+    missing: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def read_split(paths: Sequence[Path], columns: "TableColumns | None" = None) -> SplitSource:
+    """Reads a split.
+
+    Args:
+        paths: One annotation file; or one to three single-task tracks, each a folder with a file for each video, as in
+            ABAW3, or a file with a row for each frame, as in ABAW5. Tracks are joined by image: a row has the labels of
+            all of them, and no label of a track that does not have its frame.
+        columns: The columns of a table of one's own; then there is one path.
+
+    Raises:
+        ConfigError: If two paths hold the same task, or there are several paths with `columns`.
+        DataError: If a path is none of these.
+        ProblemsError: If any cell is not what it must be; it holds every problem of a file or a folder.
+    """
+    if columns:
+        if len(paths) != 1:
+            raise ConfigError("--columns describes one table a split; give --train and --validation once each")
+        from abawkit.formats.own_table import read_own_table
+
+        table = read_own_table(paths[0], columns)
+        return SplitSource(table.annotations, columns.tasks, table.missing)
+    parts = [(path, *_read_part(path)) for path in paths]
+    held: dict[Task, Path] = {}
+    for path, _, tasks in parts:
+        for task in tasks:
+            if task in held:
+                both = f"{held[task]} and {path} both hold {task}"
+                raise ConfigError(f"{both}; give each single-task track once, or one file of all tasks")
+            held[task] = path
+    annotations = parts[0][1] if len(parts) == 1 else join_tracks([table for _, table, _ in parts])
+    return SplitSource(annotations, tuple(task for task in TASKS if task in held))
+
+
+def join_tracks(tables: Sequence[Annotations]) -> Annotations:
+    """Joins annotations of different tasks by image; where images repeat, the first row joins the first, and so on.
+
+    Args:
+        tables: At least one; no task is annotated in two.
+
+    Returns:
+        A row for each image of any of them, by the name of its video and its frame. A row's line is that in the first
+        table that has it.
+    """
+    keys = [_keys(table) for table in tables]
+    joined = pc.unique(pa.concat_arrays(keys))
+    rows = [pc.index_in(each, value_set=joined).to_numpy() for each in keys]
+    n = len(joined)
+    if len(tables) > 1 and n == sum(map(len, tables)):
+        firsts = ", ".join(printable(table.images[0].as_py()) for table in tables)
+        warnings.warn(f"the tracks have no image in common (their first: {firsts})", DataWarning, stacklevel=3)
+    # In reverse, so that names and lines are those of the first table that has a row.
+    names = np.empty(n, dtype=object)
+    columns: dict[str, Array] = {}
+    for table, where in zip(reversed(tables), reversed(rows), strict=True):
+        names[where] = np.array(table.images.to_pylist(), dtype=object)
+        for name, values in _columns(table).items():
+            column = columns.setdefault(name, np.zeros((n, *values.shape[1:]), dtype=values.dtype))
+            if name == "lines":
+                column[where] = values
+            else:  # 0 and False where a table does not annotate the task
+                column[where] += values
+    images = pa.array(names, pa.string())
+    order = _order(images)
+    return Annotations(images=images.take(pa.array(order)), **{name: column[order] for name, column in columns.items()})
+
+
+def digest_source(path: Path) -> str:
+    """The SHA-256 digest of a file; of a folder, that of its files' names and digests."""
+    if not path.is_dir():
+        return sha256_of(path)
+    entries = [f"{sha256_of(file)} {file.name}" for file in sorted(path.iterdir()) if file.is_file()]
+    return sha256("\n".join(entries).encode("utf-8", "surrogateescape"))
+
+
+def _read_part(path: Path) -> tuple[Annotations, tuple[Task, ...]]:
+    """One file or folder, and the tasks that it holds."""
+    if path.is_dir():
+        track = _find_track(path)
+        return track.read_truth(path), _tasks(track.holds)
+    header, row = _first_lines(path)
+    for flat in FLAT_TRACKS:
+        if _names(header)[1:] == _names(flat.header)[1:] and len(_names(row)) != len(FIELDS):
+            annotations = flat.read_truth(path)
+            assert isinstance(annotations, Annotations)  # noqa: S101 - only compound expressions have none
+            return annotations, _tasks(flat.holds)
+    return read_annotations(path), TASKS
+
+
+def _find_track(folder: Path) -> ABAW3VA | ABAW3Expression | ABAW3ActionUnits:
+    """The track whose header the first file with a known one has; other files are then refused by its reader."""
+    for file in sorted(folder.glob(f"*{SUFFIX}")):
+        names = _names(_first_lines(file)[0])
+        for track in TRACKS:
+            if names == _names(track.header):
+                return track
+    headers = ", ".join(f"'{track.header}'" for track in TRACKS)
+    raise DataError(
+        f"{folder}: is a folder in which no file VIDEO{SUFFIX} has the header of a track ({headers}); give the folder "
+        "with a file for each video, or an annotation file"
+    )
+
+
+def _tasks(holds: Sequence[Answer]) -> tuple[Task, ...]:
+    return tuple(task for task in TASKS if task in holds)
+
+
+def _first_lines(path: Path) -> tuple[str, str]:
+    """The first two lines of a text; empty where there are none, or the file can't be read: its reader says why."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_HEAD).decode("utf-8-sig", "replace").splitlines()
+    except OSError:
+        lines = []
+    first, second, *_ = [*lines, "", ""]
+    return first, second
+
+
+def _names(line: str) -> list[str]:
+    return [name.strip() for name in line.split(",")]
+
+
+def _keys(table: Annotations) -> pa.StringArray:
+    """A name for each row that no other row of the table has: its image, and how often that stood before."""
+    before = pc.cast(pa.array(occurrences(table.images)), pa.string())
+    return pc.binary_join_element_wise(before, table.images, " ")
+
+
+def _columns(table: Annotations) -> dict[str, Array]:
+    names = ("lines", "va", "expression", "au", "va_valid", "expression_valid", "au_valid", "va_partial", "au_partial")
+    return {name: getattr(table, name) for name in names}
+
+
+def _order(images: pa.StringArray) -> Array:
+    """Rows by the name of their video, and by frame within it."""
+    coded = videos_of(images).dictionary_encode()
+    rank = np.argsort(np.argsort(np.array(coded.dictionary.to_pylist(), dtype=object)))
+    return np.lexsort((numbered(images)[1], rank[coded.indices.to_numpy()]))

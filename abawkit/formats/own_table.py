@@ -1,0 +1,340 @@
+"""Annotations in a table of one's own, CSV or Parquet, whose columns are named with ``--columns``.
+
+Nothing is guessed: a column is read because it was named, a value that is neither a label nor a mark of a missing one
+is a problem with its line and column, and every mark of a missing value is counted.
+"""
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, format_count, printable
+from abawkit.formats.answers import annotations_of, fields_of
+from abawkit.formats.lines import read_text
+from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, Field, Rows, plain_names, shortened
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.names import image_defect
+from abawkit.tables import Annotations, Array
+
+IMAGE: Final = "image"
+
+COLUMNS_OF_TASK: Final[dict[Task, tuple[str, ...]]] = {
+    "va": DIMENSIONS,
+    "expression": ("expression",),
+    "au": ACTION_UNITS,
+}
+
+MISSING_TEXTS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>"})
+"""How tables write that a value is missing, in small letters: by pandas, R, JSON and Python."""
+
+EXPECTED: Final = "a table with a header, as CSV or Parquet"
+
+_SEPARATORS: Final = (",", "\t", ";", "|")
+_MAX_FIELDS: Final = 10_000
+_EXPRESSION_NUMBERS: Final = {name.lower(): number for number, name in enumerate(EXPRESSIONS)}
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns of a table hold what.
+
+    Attributes:
+        names: The column of each field: ``image``, and all fields of each task that is annotated.
+        missing: Texts that stand for a missing value, besides those that always do.
+    """
+
+    names: dict[str, str]
+    missing: frozenset[str] = frozenset()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that have columns."""
+        return tuple(task for task in TASKS if COLUMNS_OF_TASK[task][0] in self.names)
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """What was read.
+
+    Attributes:
+        annotations: The rows, in the order of the file; tasks without columns are not annotated.
+        missing: For each column with missing values, how often each mark stands for one.
+    """
+
+    annotations: Annotations
+    missing: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableColumns:
+    """Reads what ``--columns`` was given.
+
+    Args:
+        texts: Each ``FIELD=COLUMN,FIELD=COLUMN,...``, or just ``FIELD`` for a column of that name. A part that holds a
+            comma is put in double quotes.
+        missing: Texts that stand for a missing value.
+
+    Raises:
+        ConfigError: If a field is unknown, given twice, or without its task's others; if two share a column; if there
+            is no image, or no task.
+    """
+    names: dict[str, str] = {}
+    known = (IMAGE, *(name for task in TASKS for name in COLUMNS_OF_TASK[task]))
+    official = {name.lower(): name for name in known}
+    for part in next(csv.reader([",".join(texts)], skipinitialspace=True), []):
+        given, equals, column = part.partition("=")
+        name = official.get(given.strip().lower(), "")
+        column = column.strip() if equals else given.strip()
+        if not name or not column:
+            raise ConfigError(
+                f"--columns: got '{printable(part)}', expected FIELD=COLUMN with one of {', '.join(known)}"
+            )
+        if name in names:
+            raise ConfigError(f"--columns: {name} is given twice ({printable(names[name])}, {printable(column)})")
+        if column in names.values():
+            raise ConfigError(f"--columns: the column '{printable(column)}' is given twice; a column holds one field")
+        names[name] = column
+    if IMAGE not in names:
+        raise ConfigError("--columns: needs the column of image names, as image=NAME")
+    for task in TASKS:
+        absent = [name for name in COLUMNS_OF_TASK[task] if name not in names]
+        if 0 < len(absent) < len(COLUMNS_OF_TASK[task]):
+            raise ConfigError(f"--columns: {', '.join(absent)} not given; a task has all of its columns or none")
+    columns = TableColumns(names, frozenset(missing))
+    if not columns.tasks:
+        raise ConfigError("--columns: names no labels; give valence and arousal, expression, or AU1 to AU26")
+    return columns
+
+
+def read_own_table(path: Path, columns: TableColumns) -> OwnTable:
+    """Reads annotations out of a table.
+
+    Valence and arousal are numbers in -1..1, an expression is a number 0..7 in the order of `EXPRESSIONS` or its name,
+    an action unit is 0 or 1 (or false, true). Missing are empty cells, `MISSING_TEXTS`, -5 (valence, arousal), -1
+    (expression, action units), and the texts that `columns` has for it.
+
+    Args:
+        path: Text with a header, fields apart by commas, tabs, semicolons or bars; or Parquet, in which the line of a
+            row is its number from 1.
+        columns: Which columns hold what; others are not looked at.
+
+    Raises:
+        DataError: If the file can't be read as a table, or lacks a column.
+        ProblemsError: If any row is not what it must be; it holds every problem of the file.
+    """
+    frame, lines, problems = _read_parquet(path, columns) if _is_parquet(path) else _read_csv(path, columns)
+    images = _images(frame[columns.names[IMAGE]], columns.names[IMAGE], lines, problems)
+    fields = fields_of(columns.tasks)
+    values, missing = [], {}
+    for each in fields:
+        column = columns.names[each.name]
+        cells, marks = _values(frame[column], column, each, columns.missing, lines, problems)
+        values.append(cells)
+        if marks:
+            missing[each.name] = dict(sorted(marks.items()))
+    if problems:
+        advice = f"{format_count(len(problems), 'problem')} found; correct the rows named, or give other --columns"
+        raise ProblemsError(path, problems, advice)
+    table = np.stack(values, axis=1)
+    present = ~np.isnan(table)
+    rows = Rows(images=images, lines=lines, values=np.where(present, table, 0.0), present=present)
+    return OwnTable(annotations_of(images, rows, columns.tasks), missing)
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False  # whoever reads it as text says what it is
+
+
+def _read_parquet(path: Path, columns: TableColumns) -> tuple[pd.DataFrame, Array, list[Problem]]:
+    try:
+        schema = pq.read_schema(path)
+        _refuse_absent(path, columns, schema.names)
+        frame = pd.read_parquet(path, engine="pyarrow", columns=list(columns.names.values()))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: can't be read as a Parquet table ({error}); expected {EXPECTED}") from error
+    if frame.index.names != [None]:  # a column that pandas wrote as its index
+        frame = frame.reset_index()
+    if frame.empty:
+        raise DataError(f"{path}: holds no rows; expected {EXPECTED}")
+    return frame, np.arange(len(frame), dtype=np.int64) + 1, []
+
+
+def _read_csv(path: Path, columns: TableColumns) -> tuple[pd.DataFrame, Array, list[Problem]]:
+    """All cells as text, the line of each row, and rows of another width than the header's, which are left out."""
+    content = read_text(path, EXPECTED)
+    separator = _separator(content[: content.index(b"\n")].decode(), columns)
+    lines, widths = _measure(path, content.decode(), separator)
+    if widths.max() > _MAX_FIELDS:
+        line = int(lines[widths.argmax()])
+        raise DataError(f"{path}:{line}: got {widths.max():,} fields, expected at most {_MAX_FIELDS:,}")
+    try:
+        # Names for as many fields as any row has: pandas then neither shifts nor drops a cell.
+        cells = pd.read_csv(
+            io.BytesIO(content),
+            sep=separator,
+            header=None,
+            names=range(int(widths.max())),
+            dtype=str,
+            keep_default_na=False,
+            skip_blank_lines=False,
+        )
+    except (pd.errors.ParserError, ValueError) as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise DataError(f"{path}: can't be read as a table ({reason}); check its quotes and separators") from error
+    if len(cells) != len(lines):
+        raise DataError(f"{path}: can't be read as a table (quotes that do not pair); check its quotes")
+    header = [str(name).strip() for name in cells.iloc[0, : int(widths[0])]]
+    _refuse_absent(path, columns, header)
+    if len(cells) == 1:
+        raise DataError(f"{path}: holds a header and no rows; expected {EXPECTED}")
+    # `read_text` takes the tabs at the end of a line for blanks: with tabs, what is absent there was empty.
+    good = (widths == len(header)) | ((separator == "\t") & (widths < len(header)) & (widths > 0))
+    good[0] = False
+    problems = [
+        Problem(
+            line, "", f"got {format_count(width, 'field') if width else 'a blank line'}, expected {len(header)} fields"
+        )
+        for line, width, fine in zip(lines[1:].tolist(), widths[1:].tolist(), good[1:].tolist(), strict=True)
+        if not fine
+    ]
+    frame = cells.loc[good, : len(header) - 1].fillna("").set_axis(header, axis=1)
+    return frame, lines[good], problems
+
+
+def _describe_width(width: int) -> str:
+    return format_count(width, "field") if width else "a blank line"
+
+
+def _measure(path: Path, text: str, separator: str) -> tuple[Array, Array]:
+    """The first line of each row and its number of fields, 0 for a blank line; a quoted cell may hold line breaks."""
+    if '"' not in text:
+        rows = text.split("\n")[:-1]
+        widths = [row.count(separator) + 1 if row else 0 for row in rows]
+        return np.arange(len(rows), dtype=np.int64) + 1, np.array(widths, dtype=np.int64)
+    lines, widths, line = [], [], 1
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        for row in reader:
+            lines.append(line)
+            widths.append(len(row))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}:{line}: can't be read as a table ({error}); check its quotes") from error
+    return np.array(lines, dtype=np.int64), np.array(widths, dtype=np.int64)
+
+
+def _separator(header: str, columns: TableColumns) -> str:
+    """The separator with which the header has all columns; else the one that it has most of."""
+    wanted = set(columns.names.values())
+    for separator in _SEPARATORS:
+        if wanted <= {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}:
+            return separator
+    return max(_SEPARATORS, key=header.count)
+
+
+def _refuse_absent(path: Path, columns: TableColumns, header: Sequence[str]) -> None:
+    """Raises ProblemsError for a column that the table does not have, or has twice."""
+    counts = Counter(header)
+    problems = [
+        Problem(1, column, f"is {'not in the table' if not counts[column] else 'twice in the table'}, for {name}")
+        for name, column in columns.names.items()
+        if counts[column] != 1
+    ]
+    if problems:
+        shown = ", ".join(shortened(printable(name), 30) for name in header[:30])
+        more = f" and {len(header) - 30:,} more" if len(header) > 30 else ""
+        raise ProblemsError(path, problems, f"its columns are: {shown}{more}; give --columns with these names")
+
+
+def _images(cells: "pd.Series[Any]", column: str, lines: Array, problems: list[Problem]) -> pa.StringArray:
+    names = [cell if isinstance(cell, str) else "" if _is_null(cell) else str(cell) for cell in cells.tolist()]
+    images = pa.array(names, pa.string())
+    if not plain_names(images):
+        problems += [
+            Problem(int(line), column, f"{defect}: '{shortened(name)}'")
+            for line, name in zip(lines, names, strict=True)
+            if (defect := image_defect(name))
+        ]
+    return images
+
+
+def _values(
+    cells: "pd.Series[Any]", column: str, what: Field, marks: frozenset[str], lines: Array, problems: list[Problem]
+) -> tuple[Array, Counter[str]]:
+    """The numbers of a column, NaN where missing or bad, and how often each mark of a missing value stands in it."""
+    try:
+        codes, distinct = pd.factorize(cells.astype(object), use_na_sentinel=True)
+    except TypeError:  # lists and the like, which Parquet can hold
+        problems.append(Problem(0, column, f"holds {type(cells.iloc[0]).__name__}s, expected {_expectation(what)}"))
+        return np.full(len(cells), np.nan), Counter()
+    read = [_number(value, what, marks) for value in distinct]
+    numbers = np.array([*(n if isinstance(n, float) else math.nan for n in read), math.nan])  # the last one for null
+    counts = np.bincount(codes + 1, minlength=len(read) + 1)
+    missing: Counter[str] = Counter()
+    for mark, rows_with_it in zip([_Mark(""), *read], counts.tolist(), strict=True):
+        if isinstance(mark, _Mark) and rows_with_it:
+            missing[mark.text or "empty"] += rows_with_it
+    defects = {k: defect for k, defect in enumerate(read) if isinstance(defect, str)}
+    if defects:
+        rows = np.flatnonzero(np.isin(codes, list(defects))).tolist()
+        problems += [Problem(int(lines[row]), column, defects[int(codes[row])]) for row in rows]
+    return numbers[codes], missing
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A mark of a missing value."""
+
+    text: str
+
+
+def _number(value: Any, what: Field, marks: frozenset[str]) -> "float | _Mark | str":
+    """What a cell says: a number, a mark of a missing value, or, as text, what is wrong with it."""
+    text = value.strip() if isinstance(value, str) else str(value)
+    if text.lower() in MISSING_TEXTS or text in marks:
+        return _Mark(text)
+    number = math.nan
+    if isinstance(value, bool | np.bool_):
+        number = float(value) if what.name in ACTION_UNITS else math.nan
+    elif isinstance(value, int | float | np.integer | np.floating):
+        number = float(value)
+    elif isinstance(value, str):
+        pattern = REAL if what.top is None else INTEGER_WITH_POINT
+        if pattern.fullmatch(text):
+            number = float(text)
+        elif what.name == "expression":
+            number = float(_EXPRESSION_NUMBERS.get(text.lower(), math.nan))
+        elif what.name in ACTION_UNITS:
+            number = {"true": 1.0, "false": 0.0}.get(text.lower(), math.nan)
+    if number == what.missing or number in {float(mark) for mark in marks if REAL.fullmatch(mark)}:
+        return _Mark(f"{number:g}")
+    low, high = what.bounds
+    if low <= number <= high and (what.top is None or number == int(number)):
+        return number
+    decimal = "; write a decimal point" if REAL.fullmatch(text.replace(",", ".", 1)) and "," in text else ""
+    return f"got '{shortened(text)}', expected {_expectation(what)}{decimal}"
+
+
+def _expectation(what: Field) -> str:
+    low, high = what.bounds
+    kind = "a number" if what.top is None else "an integer"
+    names = " or the name of an expression" if what.name == "expression" else ""
+    return f"{kind} in {low:g}..{high:g}{names}, or {what.missing:g} or nothing (missing)"
+
+
+def _is_null(cell: Any) -> bool:
+    check: Callable[[Any], Any] = pd.isna
+    return cell is None or (not isinstance(cell, list | np.ndarray) and bool(check(cell)))
