@@ -24,6 +24,10 @@ MAX_MISSING = 0.001
 """Share of frames that may be missing or unreadable: a few files of a large release are lost in copying; more than
 that means another folder, or half a copy."""
 
+MAX_NOT_CROPS = 0.01
+"""Share of frames whose size no aligned crop has (not square, or tiny): a few may come out so at the edge of a picture;
+more than that are pictures that were never cropped."""
+
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 """Where a run's figures go besides its folder, if asked; each is an extra of this name."""
 

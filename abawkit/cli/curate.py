@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import MAX_MISSING, Policy, Repeats
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Json, Workers
+from abawkit.cli.options import FollowLinks, Force, Frames, Json, Workers
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
@@ -62,7 +62,8 @@ def curate(
             metavar="TEXT", help="With --columns: a mark of missing values, besides empty cells, nan, -5 (VA) and -1."
         ),
     ] = None,
-    frames: Annotated[Path | None, typer.Option(help="Folder of the frames, if not RELEASE/cropped_aligned.")] = None,
+    frames: Frames = None,
+    follow_links: FollowLinks = False,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Leave the frames out.")] = False,
     allow_shared_videos: Annotated[
         bool, typer.Option("--allow-shared-videos", help="Accept a video that is in both splits.")
@@ -75,6 +76,8 @@ def curate(
     as_json: Json = False,
 ) -> None:
     """Validate and filter the annotations of a release, and pack its frames.
+
+    Frames are those of RELEASE/cropped_aligned and RELEASE/cropped_aligned_new_50_vids, unless --frames says where.
 
     Writes table.parquet (every row with an annotated task, with masks and whether the policy keeps it), ledger.json,
     dropped.csv (each dropped row with its reasons) and the packed frames.
@@ -92,15 +95,19 @@ def curate(
     from abawkit.curation import locate
     from abawkit.curation.sources import format_shared
     from abawkit.files import new_folder
+    from abawkit.frames.paths import given_folders
 
     if missing_value and not columns:
         raise ConfigError("--missing-value is for the tables of --columns; official files mark with -5 and -1")
+    if follow_links and labels_only:
+        raise ConfigError("--follow-links is about frames, and --labels-only leaves them out; give one of them")
     sources = locate(
         release,
         train=train,
         validation=validation,
-        frames=frames,
+        frames=given_folders(frames, follow_links),
         labels_only=labels_only,
+        follow_links=follow_links,
         columns=_columns(columns, missing_value or []) if columns else None,
     )
     with bar("frames") as progress:
@@ -181,6 +188,8 @@ def _show(result: "Curation", out: Path) -> None:
     if result.frames:
         converted = "".join(f"; {kind} {count:,}" for kind, count in result.conversions.items())
         console.print(f"frames: {result.frames:,} packed, {len(result.failures):,} missing or unreadable{converted}")
+        for folder, count in result.folders.items() if len(result.folders) > 1 else ():
+            print(printable(f"  {count:,} from {folder}"))  # not by the console, which breaks paths
         for failure in result.failures[:10]:
             console.print(printable(f"  {failure.image}: {failure.reason} ({failure.message})"))
     for split, counts in result.splits.items():

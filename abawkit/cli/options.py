@@ -24,3 +24,10 @@ ProbabilityTable = Annotated[
     Path | None,
     typer.Option("--probabilities", metavar="FILE", help="Write the probabilities here too: .csv, .parquet or .npz."),
 ]
+Frames = Annotated[
+    list[Path] | None,
+    typer.Option("--frames", help="Folder of the frames; repeat it for several, which are searched in this order."),
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Follow symbolic links out of the folders of frames, to another disk.")
+]

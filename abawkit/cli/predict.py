@@ -7,11 +7,12 @@ import typer
 
 from abawkit.choices import Missing, Split
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Format, Json, Ops, ProbabilityTable, Threads
+from abawkit.cli.options import FollowLinks, Force, Format, Frames, Json, Ops, ProbabilityTable, Threads
 from abawkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
+    from abawkit.frames.paths import FrameFolders
     from abawkit.prediction.sources import CuratedFrames, ListedFrames
 
 
@@ -24,7 +25,8 @@ def predict(
     frame_list: Annotated[
         Path | None, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")
     ] = None,
-    frames: Annotated[Path | None, typer.Option("--frames", help="Folder of the list's frames.")] = None,
+    frames: Frames = None,
+    follow_links: FollowLinks = False,
     split: Annotated[Split | None, typer.Option(help="Predict a split of a curated set instead of a list.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set, with --split.")] = None,
     format_name: Format = "abaw7",
@@ -54,12 +56,13 @@ def predict(
     from abawkit.files import refuse_output
     from abawkit.formats.base import get_format
     from abawkit.formats.output import refuse_submission
+    from abawkit.frames.paths import given_folders
     from abawkit.postprocessing.members import copy_probabilities, refuse_probabilities
     from abawkit.postprocessing.outputs import outputs
     from abawkit.postprocessing.rule import read_rule
 
     plugin = get_format(format_name)
-    read = [source for source in (*checkpoints, frame_list, frames, data, rule) if source]
+    read = [source for source in (*checkpoints, frame_list, *(frames or []), data, rule) if source]
     submission, *beside = outputs(out)
     refuse_submission(submission, plugin.container, force=force, inputs=read)
     for path in beside:
@@ -67,7 +70,9 @@ def predict(
     if table:
         refuse_probabilities(table, force=force, inputs=read, others=[submission, *beside])
     applied = read_rule(rule) if rule else None
-    source = _source(frame_list, frames, split, data, plugin)
+    if follow_links and not frames:
+        raise ConfigError("--follow-links goes with --frames: packed frames have no links")
+    source = _source(frame_list, given_folders(frames, follow_links), split, data, plugin)
 
     import torch
 
@@ -109,7 +114,11 @@ def predict(
 
 
 def _source(
-    frame_list: Path | None, frames: Path | None, split: Split | None, data: Path | None, plugin: "SubmissionFormat"
+    frame_list: Path | None,
+    frames: "FrameFolders | None",
+    split: Split | None,
+    data: Path | None,
+    plugin: "SubmissionFormat",
 ) -> "ListedFrames | CuratedFrames":
     from abawkit.curation import open_curated
     from abawkit.prediction.sources import CuratedFrames, ListedFrames

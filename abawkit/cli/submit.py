@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import Missing
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json, ListFile, Ops, Threads
+from abawkit.cli.options import FollowLinks, Json, ListFile, Ops, Threads
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ def submit(
     folder: Annotated[Path, typer.Argument(help="Folder of the submission, which holds its recipe.toml.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of the curated set.")],
     frame_list: ListFile,
-    frames: Annotated[Path, typer.Option("--frames", help="Folder of the list's frames.")],
+    frames: Annotated[
+        list[Path],
+        typer.Option("--frames", help="Folder of the list's frames; repeat it for several, searched in this order."),
+    ],
+    follow_links: FollowLinks = False,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights to start from, where the recipe says so.")
     ] = None,
@@ -50,10 +54,11 @@ def submit(
 
     Example: abawkit submit submissions/demo --data curated --list MTL.txt --frames test_data/cropped_aligned
     """
+    from abawkit.frames.paths import FrameFolders
     from abawkit.submissions.inputs import Inputs, Means
     from abawkit.submissions.submit import submit as run
 
-    inputs = Inputs(data, frame_list, frames, weights, missing)
+    inputs = Inputs(data, frame_list, FrameFolders(tuple(frames), follow_links), weights, missing)
     if dry_run:
         _outlook(folder, inputs, as_json)
         return

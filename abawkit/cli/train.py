@@ -9,7 +9,7 @@ import typer
 
 from abawkit.choices import TRACKERS, TrackerName
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Json, Ops, Threads
+from abawkit.cli.options import FollowLinks, Force, Json, Ops, Threads
 from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ def train(
         Path | None, typer.Option("--weights", help="Start from a file of weights, or from published ones (.pth).")
     ] = None,
     frames: Annotated[
-        Path | None, typer.Option("--frames", help="Decode frames from this folder, not from the packed store.")
+        list[Path] | None,
+        typer.Option("--frames", help="Decode frames from this folder, not from the packed store; repeatable."),
     ] = None,
+    follow_links: FollowLinks = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out, bit for bit, if there is one.")
     ] = False,
@@ -71,6 +73,7 @@ def train(
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
+    from abawkit.frames.paths import given_folders
     from abawkit.training.inputs import Inputs
 
     if dry_run and (resume or force):
@@ -86,10 +89,12 @@ def train(
     settings += [f"tasks={tasks}"] if tasks else []
     begun = _begun(out) if out and resume else None
     resolved = _recipe(recipe, settings, begun)
-    folder, frames = data or (begun and begun.data), frames or (begun and begun.frames)
+    folder, source = data or (begun and begun.data), given_folders(frames, follow_links) or (begun and begun.frames)
+    if follow_links and not frames:
+        raise ConfigError("--follow-links goes with --frames: packed frames have no links")
     if folder is None:
         raise ConfigError("give the folder of a curated set with --data")
-    inputs = Inputs(folder, weights, frames)
+    inputs = Inputs(folder, weights, source)
     if out:
         _refuse_overlap(out, inputs)
 
@@ -135,8 +140,11 @@ def _trackers(names: list[str]) -> list[TrackerName]:
 
 
 def _refuse_overlap(out: Path, inputs: "Inputs") -> None:
+    from abawkit.frames.paths import as_folders
+
     target = out.resolve()
-    for source in filter(None, (inputs.data, inputs.weights, inputs.frames)):
+    frames = as_folders(inputs.frames).folders if inputs.frames else ()
+    for source in filter(None, (inputs.data, inputs.weights, *frames)):
         if source.resolve().is_relative_to(target) or (source.is_dir() and target.is_relative_to(source.resolve())):
             raise ConfigError(f"--out {out}: would write where {source} is read from; give another folder")
 

@@ -18,6 +18,8 @@ from abawkit.curation.sources import Sources, refuse_shared, shared_names, warn_
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, write_table
 from abawkit.errors import DataError, format_count
 from abawkit.files import processors, write_json
+from abawkit.frames.hints import failure_hints
+from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
 from abawkit.frames.store import PackReport, pack
 from abawkit.labels import TASKS
@@ -39,6 +41,9 @@ class Curation:
         failures: Frames that are missing or unreadable.
         conversions: How many frames were not plain 112 x 112 RGB JPEGs, by what was done to them.
         missing: For each column of a table of one's own with missing values, how often each mark stands for one.
+        sizes: How many frames had which size, as ``112x112``.
+        folders: How many images each folder of frames gave.
+        differing: Images that two folders of frames have with different bytes.
     """
 
     policy: Policy
@@ -51,6 +56,9 @@ class Curation:
     failures: list[FrameFailure]
     conversions: dict[str, int]
     missing: dict[Split, dict[str, dict[str, int]]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    folders: dict[str, int] = field(default_factory=dict)
+    differing: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -69,6 +77,9 @@ class Curation:
                     {"image": f.image, "reason": f.reason, "message": f.message} for f in self.failures[:10]
                 ],
                 "conversions": self.conversions,
+                "sizes": self.sizes,
+                "folders": self.folders,
+                "differing": self.differing,
             },
         }
 
@@ -100,9 +111,12 @@ def curate(
         progress: Called with the frames read and the frames in all.
 
     Raises:
-        DataError: If the annotations are not what they must be, the splits share videos, no row of a split is kept, or
-            too many frames fail. A `DataWarning` names clips in both splits, and what is hardly kept or never
-            annotated.
+        DataError: If the annotations are not what they must be, the splits share videos, no row of a split is kept, too
+            many frames fail, or more than a small share of them are no aligned crops.
+
+    Warns:
+        DataWarning: If clips are in both splits, hardly a row is kept, a task was never annotated, frames were resized,
+            or an image is in two folders of frames with different bytes.
     """
     read = {split: read_split(sources.paths(split), sources.columns) for split in SPLITS}
     annotations: dict[Split, Annotations] = {split: source.annotations for split, source in read.items()}
@@ -130,7 +144,7 @@ def curate(
         shared_clips=clips,
         frames=report.frames if report else 0,
         failures=list(report.failures) if report else [],
-        conversions={str(kind): number for kind, number in report.conversions.items()} if report else {},
+        **(_frame_counts(report) if report else {"conversions": {}}),
         missing={split: source.missing for split, source in read.items()},
     )
     curated = {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}
@@ -154,7 +168,7 @@ def _describe_source(sources: Sources, split: Split) -> dict[str, Any]:
 
 
 def _pack(
-    root: Path,
+    root: Frames,
     out: Path,
     annotations: dict[Split, Annotations],
     reasons: dict[Split, Array],
@@ -177,6 +191,7 @@ def _pack(
         progress=progress,
         accept=lambda packed: _refuse_failures(root, packed, max_missing, images, len(wanted["train"])),
     )
+    report.counts.warn()
     why = {failure.image: reason_bit(f"frame-{failure.reason}") for failure in report.failures}
     start = 0
     for split in SPLITS:
@@ -188,16 +203,17 @@ def _pack(
     return report
 
 
-def _refuse_failures(root: Path, report: PackReport, max_missing: float, images: list[str], training: int) -> None:
+def _refuse_failures(root: Frames, report: PackReport, max_missing: float, images: list[str], training: int) -> None:
     """Refuses too many failures, and any that leave a split without frames; the first `training` images are its."""
     total = report.frames + len(report.failures)
     failed = {failure.image for failure in report.failures}
     for split, names in zip(SPLITS, (images[:training], images[training:]), strict=True):
         if failed.issuperset(names):
-            raise DataError(
+            found = (
                 f"{root}: none of the {format_count(len(names), f'{SPLIT_WORDS[split]} frame')} is there and readable, "
                 f"the first is {names[0]}; give the right folder with --frames"
             )
+            raise DataError("\n".join([found, *failure_hints(root, report.failures, total)]))
     if len(report.failures) <= max_missing * total:
         return
     first = [f"{failure.image}: {failure.reason} ({failure.message})" for failure in report.failures[:10]]
@@ -206,6 +222,7 @@ def _refuse_failures(root: Path, report: PackReport, max_missing: float, images:
             [
                 f"{root}: {len(report.failures):,} of {total:,} frames are missing or unreadable; the first:",
                 *first,
+                *failure_hints(root, report.failures, total),
                 f"copy them anew, give the right folder with --frames, or allow more than {max_missing:.1%} "
                 "with --max-missing",
             ]
@@ -216,3 +233,8 @@ def _refuse_failures(root: Path, report: PackReport, max_missing: float, images:
 def _curated(annotations: Annotations, reasons: Array, frames: Array) -> CuratedSplit:
     rows = np.flatnonzero(annotations.any_valid)
     return CuratedSplit(annotations.select(rows), rows, reasons[rows] == 0, frames[rows])
+
+
+def _frame_counts(report: PackReport) -> dict[str, Any]:
+    counts = report.counts.as_dict()
+    return {name: counts[name] for name in ("conversions", "sizes", "folders", "differing")}

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from abawkit.choices import Split
 from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
+from abawkit.frames.paths import FrameFolders, Frames, as_folders
 from abawkit.names import clip_of
 from abawkit.tables import Annotations
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # it imports pandas, which takes longer than all else that fi
 TRAIN = "training_set_annotations.txt"
 VALIDATION = "validation_set_annotations.txt"
 FRAMES = "cropped_aligned"
+MORE_FRAMES = "cropped_aligned_new_50_vids"
+"""Aff-Wild2 is given out as two archives, and the second unpacks beside the first."""
 TRAIN_FOLDER = "Train_Set"
 VALIDATION_FOLDER = "Validation_Set"
 """Of each single-task track of an older edition (https://arxiv.org/abs/2202.10659), with a file for each video."""
@@ -33,14 +36,14 @@ class Sources:
     Attributes:
         train: Annotations of the training split: a file, or the folder of a single-task track.
         validation: Annotations of the validation split.
-        frames: Folder of the frames of both, or None where only the labels are curated.
+        frames: Where the frames of both are, or None where only the labels are curated.
         columns: What columns the annotations have, where they are tables of one's own.
         joined_with: Further single-task tracks of each split, which are joined with the first.
     """
 
     train: Path
     validation: Path
-    frames: Path | None
+    frames: Frames | None
     columns: "TableColumns | None" = None
     joined_with: Mapping[Split, Sequence[Path]] = field(default_factory=dict)
 
@@ -54,8 +57,9 @@ def locate(
     *,
     train: Path | Sequence[Path] | None = None,
     validation: Path | Sequence[Path] | None = None,
-    frames: Path | None = None,
+    frames: Frames | None = None,
     labels_only: bool = False,
+    follow_links: bool = False,
     columns: "TableColumns | None" = None,
 ) -> Sources:
     """Finds the files of a release in the official layout; each path may be given instead, as teams' layouts differ.
@@ -65,8 +69,9 @@ def locate(
             ``TRACK/Validation_Set`` for each single-task track. None where all else is given.
         train: Instead of ``training_set_annotations.txt`` (or its ``.gz``) in the release.
         validation: Instead of ``validation_set_annotations.txt`` (or its ``.gz``) in the release.
-        frames: Instead of ``cropped_aligned`` in the release.
+        frames: Instead of ``cropped_aligned`` (and ``cropped_aligned_new_50_vids``, where it is) in the release.
         labels_only: Whether frames are left out.
+        follow_links: Whether symbolic links in the release's own folders of frames may lead out of them.
         columns: What columns the annotations have, where they are tables of one's own.
 
     Raises:
@@ -84,9 +89,12 @@ def locate(
     if not release.is_dir():
         kind = "is a file" if release.exists() else "no such folder"
         raise DataError(f"{release}: {kind}; expected the folder of a release that holds {TRAIN} and {VALIDATION}")
-    folder = None if labels_only else frames or release / FRAMES
-    if folder and not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of frames; give it with --frames, or --labels-only to do without")
+    found = None if labels_only else frames or _frames(release, follow_links)
+    for folder in as_folders(found).folders if found else ():
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such folder of frames; give it with --frames, or --labels-only to do without"
+            )
     first_train, *more_train = train or _annotations(release, TRAIN, "--train", TRAIN_FOLDER)
     first_validation, *more_validation = validation or _annotations(
         release, VALIDATION, "--validation", VALIDATION_FOLDER
@@ -94,7 +102,7 @@ def locate(
     return Sources(
         train=first_train,
         validation=first_validation,
-        frames=folder,
+        frames=found,
         columns=columns,
         joined_with={"train": more_train, "validation": more_validation},
     )
@@ -158,6 +166,12 @@ def warn_of_shared_clips(train: Annotations, validation: Annotations) -> list[st
 
 def _first(names: Sequence[str]) -> str:
     return printable(", ".join(names[:5])) + (", ..." if len(names) > 5 else "")
+
+
+def _frames(release: Path, follow_links: bool) -> Frames:
+    more = release / MORE_FRAMES
+    folders = (release / FRAMES, more) if more.is_dir() else (release / FRAMES,)
+    return FrameFolders(folders, follow_links) if follow_links or len(folders) > 1 else folders[0]
 
 
 def _annotations(release: Path, name: str, option: str, split_folder: str) -> list[Path]:

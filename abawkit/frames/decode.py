@@ -19,6 +19,9 @@ FRAME_SIZE: Final = 112
 Conversion = Literal["resized", "grayscale", "cmyk", "alpha", "16-bit", "rotated"]
 """What had to be changed to make a frame of an image. A palette's colours are looked up without a mark."""
 
+UNUSUAL_SAMPLING: Final = "a JPEG with an unusual sampling of its channels, which is not supported"
+"""What is said of a whole JPEG that libjpeg-turbo has no name for, such as 4:1:0."""
+
 # Source: EXIF 2.32, section 4.6.4: where row 0 and column 0 of the stored picture belong.
 _TRANSPOSE: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,10 +56,12 @@ class Decoded:
     Attributes:
         pixels: RGB, (112, 112, 3), uint8.
         conversions: What was converted, in the order in which it was done; empty for a plain RGB frame.
+        size: Width and height of the stored picture, in pixels.
     """
 
     pixels: NDArray[np.uint8]
     conversions: tuple[Conversion, ...]
+    size: tuple[int, int]
 
 
 def decode(content: bytes, name: str) -> Decoded:
@@ -91,7 +96,7 @@ def decode(content: bytes, name: str) -> Decoded:
         conversions.append("resized")
         resized = Image.fromarray(pixels).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.BILINEAR)
         pixels = np.asarray(resized)
-    return Decoded(pixels, tuple(conversions))
+    return Decoded(pixels, tuple(conversions), (header.width, header.height))
 
 
 def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) -> NDArray[np.uint8]:
@@ -101,7 +106,7 @@ def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) 
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, colorspace=space, strict=True)
     except ValueError as error:
         if "subsampling" in str(error):  # Pillow could decode it, but can't be told to refuse damage
-            raise ValueError("a JPEG with an unusual sampling of its channels, which is not supported") from error
+            raise ValueError(UNUSUAL_SAMPLING) from error
         raise ValueError(f"truncated or damaged JPEG ({error})") from error
     if header.colour == "cmyk":
         conversions.append("cmyk")

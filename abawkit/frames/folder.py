@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from abawkit.errors import DataError, printable
 from abawkit.files import processors
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.frames.paths import frame_paths
+from abawkit.frames.paths import Frames, frame_paths
 from abawkit.frames.reader import FrameFailure, read_frame
 
 _TASK: Final = 16
@@ -26,16 +25,16 @@ class FolderFrames:
 
     Attributes:
         images: Image names.
-        root: The folder that the names start from.
+        root: The folder that the names start from, or several.
         workers: Decoding threads of a call; no result depends on it.
     """
 
-    def __init__(self, images: Sequence[str], root: Path, *, workers: int | None = None) -> None:
+    def __init__(self, images: Sequence[str], root: Frames, *, workers: int | None = None) -> None:
         """Checks the names and opens no file.
 
         Args:
             images: Image names; a name may be repeated.
-            root: The folder that the names start from.
+            root: The folder that the names start from, or several.
             workers: Decoding threads, at least 1; the number of processors by default.
 
         Raises:
@@ -88,7 +87,7 @@ class FolderFrames:
         return len(self._paths)
 
 
-def _unreadable(root: Path, failures: Sequence[FrameFailure]) -> DataError:
+def _unreadable(root: Frames, failures: Sequence[FrameFailure]) -> DataError:
     shown = [failure.text for failure in failures[:10]]
     more = [f"... and {len(failures) - 10:,} more"] if len(failures) > 10 else []
     head = f"{printable(str(root))}: frames that are needed now can't be had:"

@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from abawkit.errors import printable
 from abawkit.frames.decode import FRAME_SIZE, Conversion, Decoded, FrameError, decode
-from abawkit.frames.paths import frame_paths
+from abawkit.frames.paths import Frames, frame_paths
 
 MAX_BYTES: Final = 64 * 2**20
 """Largest file that is read as a frame; more than `headers.MAX_SIDE` squared of RGB takes."""
@@ -54,6 +53,8 @@ class Chunk:
         pixels: Their pixels, RGB, (n, 112, 112, 3) uint8.
         failures: The other rows.
         conversions: How many frames were converted in which way.
+        sizes: How many frames had which width and height, in pixels.
+        examples: For each size but 112 x 112 the first image that had it.
     """
 
     start: int
@@ -62,9 +63,11 @@ class Chunk:
     pixels: NDArray[np.uint8]
     failures: tuple[FrameFailure, ...]
     conversions: Mapping[Conversion, int]
+    sizes: Mapping[tuple[int, int], int]
+    examples: Mapping[tuple[int, int], str]
 
 
-def read_frames(images: Sequence[str], root: Path, *, workers: int, size: int = 256) -> Generator[Chunk, None, None]:
+def read_frames(images: Sequence[str], root: Frames, *, workers: int, size: int = 256) -> Generator[Chunk, None, None]:
     """Reads frames in the order of their list.
 
     Every row is in exactly one chunk, as a frame or as a failure; the rows of no chunk shift. About `workers` + 2
@@ -73,7 +76,7 @@ def read_frames(images: Sequence[str], root: Path, *, workers: int, size: int = 
 
     Args:
         images: Image names; a name that is repeated is read each time.
-        root: The folder that the names start from.
+        root: The folder that the names start from, or several.
         workers: Decoding threads, at least 1.
         size: Rows of a chunk, at least 1.
 
@@ -130,6 +133,8 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
     rows: list[int] = []
     failures: list[FrameFailure] = []
     conversions: Counter[Conversion] = Counter()
+    sizes: Counter[tuple[int, int]] = Counter()
+    examples: dict[tuple[int, int], str] = {}
     for row, (image, path) in enumerate(zip(images, paths, strict=True), start):
         frame = read_frame(row, image, path)
         if isinstance(frame, FrameFailure):
@@ -138,8 +143,11 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
             pixels[len(rows)] = frame.pixels
             rows.append(row)
             conversions.update(frame.conversions)
-    stop = start + len(paths)
-    return Chunk(start, stop, np.array(rows, np.int64), pixels[: len(rows)], tuple(failures), conversions)
+            sizes[frame.size] += 1
+            if frame.size != (FRAME_SIZE, FRAME_SIZE):
+                examples.setdefault(frame.size, image)
+    stop, order = start + len(paths), np.array(rows, np.int64)
+    return Chunk(start, stop, order, pixels[: len(rows)], tuple(failures), conversions, sizes, examples)
 
 
 def _read(path: str) -> bytes:

@@ -6,7 +6,6 @@ import mmap
 import os
 import shutil
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
@@ -18,7 +17,10 @@ from numpy.typing import NDArray
 
 from abawkit.errors import DataError, printable
 from abawkit.files import replacing, sha256_of, write_json
+from abawkit.frames.crops import FrameCounts
 from abawkit.frames.decode import FRAME_SIZE, Conversion
+from abawkit.frames.hints import failure_hints
+from abawkit.frames.paths import Frames
 from abawkit.frames.reader import Chunk, FrameFailure, read_frames
 
 FRAME_BYTES: Final = FRAME_SIZE * FRAME_SIZE * 3
@@ -37,6 +39,7 @@ class PackReport:
         failures: The images that are missing or unreadable, each once, at the first row that lists it.
         conversions: How many frames were converted in which way.
         digest: SHA-256 of the pixels.
+        counts: Sizes and conversions, for manifests.
     """
 
     frame_of_row: NDArray[np.int64]
@@ -44,11 +47,12 @@ class PackReport:
     failures: tuple[FrameFailure, ...]
     conversions: Mapping[Conversion, int]
     digest: str
+    counts: FrameCounts
 
 
 def pack(
     images: Sequence[str],
-    root: Path,
+    root: Frames,
     folder: Path,
     *,
     workers: int,
@@ -62,15 +66,18 @@ def pack(
 
     Args:
         images: Image names; repeated names are stored once.
-        root: The folder that the names start from.
+        root: The folder that the names start from, or several.
         folder: Where the two files are written; made if it does not exist.
         workers: Decoding threads.
         progress: Called with the images done and the images in all, now and then.
         accept: Called with what was read, before a store that was there is replaced; raises to keep that one.
 
     Raises:
-        DataError: If a name leads out of `root`, if no image can be read, if the disk is too small, or if writing
-            fails.
+        DataError: If a name leads out of `root`, if no image can be read, if more than a small share of them are no
+            aligned crops, if the disk is too small, or if writing fails.
+
+    Warns:
+        DataWarning: If an image is in two folders with different bytes.
     """
     unique = list(dict.fromkeys(images))
     data, header = _data(folder), _header(folder)
@@ -79,11 +86,12 @@ def pack(
             folder.mkdir(parents=True, exist_ok=True)
             _check_space(folder, len(unique))
             with replacing(data) as file:
-                packed = _write_chunks(chunks, len(unique), file, progress)
+                packed = _write_chunks(chunks, FrameCounts.begin(root, unique), file, progress)
                 if not packed.frames:
                     raise _nothing_read(root, packed.failures)
                 if accept:
                     accept(packed)
+                packed.counts.finish()
                 file.flush()
                 os.fsync(file.fileno())
                 header.unlink(missing_ok=True)  # until the next statement there is no store, rather than a mixed one
@@ -103,23 +111,22 @@ def pack(
 
 
 def _write_chunks(
-    chunks: Iterable[Chunk], total: int, file: IO[bytes], progress: Callable[[int, int], None] | None
+    chunks: Iterable[Chunk], counts: FrameCounts, file: IO[bytes], progress: Callable[[int, int], None] | None
 ) -> PackReport:
-    frame_of_row = np.full(total, -1, np.int64)
+    frame_of_row = np.full(counts.total, -1, np.int64)
     failures: list[FrameFailure] = []
-    conversions: Counter[Conversion] = Counter()
     digest = hashlib.sha256()
     frames = 0
     for chunk in chunks:
         frame_of_row[chunk.rows] = np.arange(frames, frames + len(chunk.rows))
         frames += len(chunk.rows)
         failures.extend(chunk.failures)
-        conversions.update(chunk.conversions)
+        counts.add(chunk)
         digest.update(chunk.pixels.data)
         file.write(chunk.pixels.data)
         if progress:
-            progress(chunk.stop, total)
-    return PackReport(frame_of_row, frames, tuple(failures), conversions, digest.hexdigest())
+            progress(chunk.stop, counts.total)
+    return PackReport(frame_of_row, frames, tuple(failures), counts.conversions, digest.hexdigest(), counts)
 
 
 class PackedFrames:
@@ -243,11 +250,10 @@ def _check_space(folder: Path, frames: int) -> None:
         )
 
 
-def _nothing_read(root: Path, failed: Sequence[FrameFailure]) -> DataError:
+def _nothing_read(root: Frames, failed: Sequence[FrameFailure]) -> DataError:
     first = f"; the first, {failed[0].image!r}: {failed[0].message}" if failed else ""
-    return DataError(
-        printable(f"{root}: none of the {len(failed):,} listed images could be read{first}; check the images' folder")
-    )
+    text = f"{root}: none of the {len(failed):,} listed images could be read{first}; check the images' folder"
+    return DataError("\n".join([printable(text), *failure_hints(root, failed, len(failed))]))
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def note_data(found: Inspection, record: Record) -> None:
     data = {
         "policy": record.get("data.policy", str, optional=True),
         "folder": folder,
-        "frames": record.get("data.frames", str, optional=True),
+        "frames": record.folders("data.frames", optional=True),
         "table": found.compare("its curated table", Path(folder) / TABLE, digest) if folder else None,
     }
     found.note("data", {name: value for name, value in data.items() if value is not None})

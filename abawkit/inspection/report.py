@@ -124,6 +124,15 @@ class Record:
         self.problems.append(f"{self.source}: {name}: got {got}, expected {_NOUNS[kind]}")
         return None
 
+    def folders(self, name: str, *, optional: bool = False) -> str | list[str] | None:
+        """Where frames were read from: the path of one folder, or a list of several; anything else is a problem."""
+        value: Any = self.content
+        for key in name.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, list) and value and all(isinstance(folder, str) for folder in value):
+            return value
+        return self.get(name, str, optional=optional)
+
     def mapping(self, name: str, *, optional: bool = False) -> dict[str, Any]:
         """An object by its name; empty where there is none."""
         found: dict[str, Any] | None = self.get(name, dict, optional=optional)

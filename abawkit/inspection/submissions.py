@@ -144,7 +144,7 @@ def _source(found: Inspection, record: Record) -> dict[str, Any]:
         return {"list": None}
     digest = record.get("source.list_sha256", str)
     state = found.compare("the list that it answers", _located(listed, found.path), digest)
-    return {"list": listed, "frames": record.get("source.frames", str), "list_file": state}
+    return {"list": listed, "frames": record.folders("source.frames"), "list_file": state}
 
 
 def _member(found: Inspection, member: Record) -> dict[str, Any]:

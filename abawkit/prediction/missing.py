@@ -5,21 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from abawkit.errors import DataError, printable
+from abawkit.frames.hints import failure_hints
+from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
 from abawkit.models.inference import Probabilities
 from abawkit.names import frame_number
 from abawkit.tables import Array
 
 
-def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None) -> None:
+def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None, root: Frames | None = None) -> None:
     """Refuses frames that can't be had.
 
     Args:
         failures: What can't be had.
         rows: Rows of the list, where all of them were looked at.
+        root: Where they were looked for; None for packed frames.
 
     Raises:
-        DataError: If there is any; it names the first ten.
+        DataError: If there is any; it names the first ten, and where they are if that can be told.
     """
     if not failures:
         return
@@ -33,7 +36,8 @@ def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None) ->
         found = (
             f"none of the {rows:,} frames of the list can be read; this is another folder, or the list of other videos:"
         )
-    raise DataError("\n".join([found, *shown, *more, advice]))
+    hints = failure_hints(root, failures, rows) if root else []
+    raise DataError("\n".join([found, *shown, *more, *hints, advice]))
 
 
 def fill_from_neighbours(probabilities: Probabilities, seen: Array, images: Sequence[str]) -> dict[int, int]:

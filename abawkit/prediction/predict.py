@@ -1,13 +1,17 @@
 """Prediction from end to end: list or split, frames, members, the official file and what lies beside it."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import torch
 
 from abawkit.choices import Missing
+from abawkit.errors import DataWarning
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.reader import FrameFailure
 from abawkit.labels import TASKS, Task
@@ -22,8 +26,11 @@ from abawkit.prediction.ensemble import each_probabilities, mean_probabilities, 
 from abawkit.prediction.members import Member, load_members
 from abawkit.prediction.missing import fill_from_neighbours
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
-from abawkit.tables import Array
+from abawkit.tables import Array, Predictions
 from abawkit.training.record import environment
+
+_EQUAL: Final = 1e-4
+"""Probabilities, valences and arousals that differ by less are one answer, computed in batches of other sizes."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +87,12 @@ def predict(
 
     Raises:
         ConfigError: If the device is not to be had.
-        DataError: If a checkpoint or a frame is not what it must be, a task that the format asks for has no network, or
-            the rule weighs other networks.
+        DataError: If a checkpoint or a frame is not what it must be, more than a small share of the frames are no
+            aligned crops, a task that the format asks for has no network, or the rule weighs other networks.
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
+
+    Warns:
+        DataWarning: If frames were resized, an image is in two folders with different bytes, or all answers are equal.
     """
     target = pick_device(device)
     members = load_members(sources, target, needed_tasks(plugin.holds))
@@ -94,7 +104,8 @@ def predict(
     if rule:
         _refuse_unfit(rule, members, tasks, names)
     failures: list[FrameFailure] = []
-    chunks = frames.chunks(missing, failures)
+    counts = frames.begin()
+    chunks = frames.chunks(missing, failures, counts)
     if rule:
         each, seen = each_probabilities(members, chunks, len(images), target, progress)
         for said in each:
@@ -105,12 +116,13 @@ def predict(
         mean, seen = mean_probabilities(members, chunks, len(images), target, progress)
         filled = fill_from_neighbours(mean, seen, images)
         predictions = assembled(names, _columns(mean, tasks))
+    _warn_equal(predictions, tasks, seen)
     written = write_outputs(
         out,
         predictions,
         tasks,
         plugin,
-        source=frames.source(),
+        source={**frames.source(), **({"frame_counts": counts.as_dict()} if counts else {})},
         members=[{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
         environment=environment(target, used),
         rule=rule,
@@ -118,6 +130,20 @@ def predict(
         force=force,
     )
     return Predicted(written.submission, written.probabilities, written.manifest, len(images), members, filled)
+
+
+def _warn_equal(predictions: Predictions, tasks: Sequence[Task], seen: Array) -> None:
+    """Warns where a network gave all frames the same answer: it saw nothing in them, or learned nothing."""
+    rows = np.flatnonzero(seen)
+    if len(predictions.images.take(pa.array(rows)).unique()) < 2:
+        return
+    if all(np.ptp(getattr(predictions, task)[rows], axis=0).max() < _EQUAL for task in tasks):
+        warnings.warn(
+            f"all {len(rows):,} answers are equal: the frames are blank or no faces, or the network has learned "
+            "nothing; look at some frames, and at the scores of the run",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _refuse_unfit(rule: Rule, members: Sequence[Member], tasks: Sequence[Task], names: pa.StringArray) -> None:

@@ -1,4 +1,4 @@
-"""What is predicted: the frames of a test list, or the rows of a curated split."""
+"""What is predicted: the frames of a test list or of a folder, or the rows of a curated split."""
 
 import os
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ from abawkit.choices import Missing, Split
 from abawkit.curation.table import CuratedSet
 from abawkit.errors import DataError
 from abawkit.files import processors, sha256_of
+from abawkit.frames.crops import FrameCounts
+from abawkit.frames.paths import Frames, as_folders, frame_paths
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
 from abawkit.tables import Array
@@ -34,43 +36,71 @@ class PixelChunk(NamedTuple):
 
 @dataclass(frozen=True)
 class ListedFrames:
-    """The frames of a test list, in a folder.
+    """The frames of a test list, in a folder or several; or all images of a folder.
 
     Attributes:
-        path: The list.
-        root: Folder of the frames.
+        path: The list; None where there is none and the names are those of the folder's images.
+        root: Where the frames are.
         images: Image names, in order.
         digest: Digest of the names in their order.
     """
 
-    path: Path
-    root: Path
+    path: Path | None
+    root: Frames
     images: list[str]
     digest: str
 
-    def chunks(self, missing: Missing, failures: list[FrameFailure]) -> Iterator[PixelChunk]:
-        """Frames in the list's order; those that can't be had are refused at once, or added to `failures`."""
+    def chunks(
+        self, missing: Missing, failures: list[FrameFailure], counts: FrameCounts | None = None
+    ) -> Iterator[PixelChunk]:
+        """Frames in the list's order; those that can't be had are refused at once, or added to `failures`.
+
+        Args:
+            missing: What becomes of frames that can't be had.
+            failures: Filled with them.
+            counts: Of `begin`; filled with what the frames were.
+
+        Raises:
+            DataError: If a frame can't be had and may not be missing, if none can be had, or if more than a small share
+                of them are no aligned crops.
+        """
+        counts = counts or self.begin()
         if missing == "refuse":
-            refuse_missing(self._absent(), len(self.images))
+            refuse_missing(self._absent(), len(self.images), self.root)
         for chunk in read_frames(self.images, self.root, workers=processors(), size=CHUNK):
+            counts.add(chunk)
             failures.extend(chunk.failures)
             if missing == "refuse":
-                refuse_missing(failures)
+                refuse_missing(failures, root=self.root)
             yield PixelChunk(chunk.rows, chunk.pixels)
+        if failures and not counts.read:
+            refuse_missing(failures, len(self.images), self.root)
+        counts.finish()
+        counts.warn()
+
+    def begin(self) -> FrameCounts:
+        """Counts of what the frames are, before the first is read.
+
+        Raises:
+            DataError: If a folder of frames is absent, or a name leads out of it.
+        """
+        return FrameCounts.begin(self.root, self.images)
 
     def source(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"list": str(self.path), "list_sha256": sha256_of(self.path), "frames": str(self.root)}
+        listed = {"list": str(self.path), "list_sha256": sha256_of(self.path)} if self.path else {}
+        return {**listed, "frames": as_folders(self.root).as_json()}
 
     def _absent(self) -> list[FrameFailure]:
         """Frames without a file, found before the first network runs."""
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder; give the folder of the list's frames with --frames")
-        rows = enumerate(self.images)
+        for folder in as_folders(self.root).folders:
+            if not folder.is_dir():
+                raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
+        paths = frame_paths(self.root, self.images)
         return [
             FrameFailure(row, image, "missing", "no such file")
-            for row, image in rows
-            if not os.path.exists(f"{self.root}/{image}")  # noqa: PTH110 - a Path for each of 51,159 names takes longer
+            for row, (image, path) in enumerate(zip(self.images, paths, strict=True))
+            if not os.path.exists(path)  # noqa: PTH110 - a Path for each of 51,159 names takes longer
         ]
 
 
@@ -97,8 +127,14 @@ class CuratedFrames:
         """Digest of the names in their order."""
         return self.curated.splits[self.split].annotations.digest
 
-    def chunks(self, missing: Missing, failures: list[FrameFailure]) -> Iterator[PixelChunk]:
-        """Frames in the table's order; rows without a frame are refused at once, or added to `failures`."""
+    def chunks(
+        self, missing: Missing, failures: list[FrameFailure], counts: FrameCounts | None = None
+    ) -> Iterator[PixelChunk]:
+        """Frames in the table's order; rows without a frame are refused at once, or added to `failures`.
+
+        What the files were was counted when they were packed: `counts` is not used.
+        """
+        del counts
         frames = self.curated.splits[self.split].frames
         if not len(frames):
             raise DataError(f"{self.curated.folder}: its {self.split} split has no rows; nothing to predict")
@@ -112,6 +148,9 @@ class CuratedFrames:
         for start in range(0, len(rows), CHUNK):
             chosen = rows[start : start + CHUNK]
             yield PixelChunk(chosen, store.take(frames[chosen]))
+
+    def begin(self) -> None:
+        """Nothing is counted of packed frames: the ledger says what they were."""
 
     def source(self) -> dict[str, Any]:
         """For the manifest."""

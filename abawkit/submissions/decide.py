@@ -14,6 +14,7 @@ from abawkit.errors import ProblemsError
 from abawkit.files import sha256_of, write_json
 from abawkit.formats.base import get_format
 from abawkit.formats.output import stored_submission, submission_digest, write_submission
+from abawkit.frames.paths import as_folders
 from abawkit.labels import TASKS
 from abawkit.postprocessing.members import StoredMember, read_members, write_probabilities
 from abawkit.postprocessing.outputs import decided, outputs, write_outputs
@@ -177,7 +178,8 @@ def _figures(path: Path) -> Validation | None:
 
 def _source(made: Prepared) -> dict[str, Any]:
     inputs = made.opened.inputs
-    return {"list": str(inputs.listed), "list_sha256": sha256_of(inputs.listed), "frames": str(inputs.frames)}
+    frames = as_folders(inputs.frames).as_json()
+    return {"list": str(inputs.listed), "list_sha256": sha256_of(inputs.listed), "frames": frames}
 
 
 def _as_json(member: StoredMember) -> dict[str, Any]:

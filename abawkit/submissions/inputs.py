@@ -11,6 +11,8 @@ from abawkit.curation.table import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError
 from abawkit.files import processors, sha256, sha256_of
 from abawkit.formats.base import SubmissionFormat, get_format
+from abawkit.frames.crops import FrameCounts
+from abawkit.frames.paths import Frames, as_folders, frame_paths
 from abawkit.steps import run_together
 from abawkit.submissions.recipe import SubmissionRecipe
 from abawkit.tables import FrameList
@@ -28,14 +30,14 @@ class Inputs:
     Attributes:
         data: Folder of the curated set.
         listed: The list of frames to answer.
-        frames: Folder of the list's frames.
+        frames: Where the list's frames are.
         weights: File of weights that training starts from.
         missing: What becomes of frames that can't be read.
     """
 
     data: Path
     listed: Path
-    frames: Path
+    frames: Frames
     weights: Path | None = None
     missing: Missing = "refuse"
 
@@ -120,26 +122,32 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
     if not len(curated.splits["validation"].annotations):
         raise DataError(f"{inputs.data}: has no validation rows, which the figures and all fitting rest on")
     frame_list = plugin.read_list(inputs.listed)
-    if not inputs.frames.is_dir():
-        raise DataError(f"{inputs.frames}: no such folder; give the folder of the list's frames with --frames")
+    for folder in as_folders(inputs.frames).folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
     weights = sha256_of(inputs.weights) if inputs.weights else None
-    digest = frames_digest(inputs.frames, frame_list.images.to_pylist())
+    images = frame_list.images.to_pylist()
+    FrameCounts.begin(inputs.frames, images)  # names images that two folders have with different bytes
+    digest = frames_digest(inputs.frames, images)
     return Opened(inputs, curated, plugin, frame_list, digest, weights)
 
 
-def frames_digest(root: Path, images: list[str]) -> str:
+def frames_digest(root: Frames, images: list[str]) -> str:
     """A digest of listed frames that opens none of them: names, sizes, times of their last change.
 
     The contents of 51,159 frames would take longer to read than all else that a submission with nothing to do takes.
 
     Args:
-        root: Folder that the names start from.
+        root: Where the frames are.
         images: Image names, in order.
+
+    Raises:
+        DataError: If a name leads out of the folders of frames.
     """
     lines = []
-    for image in images:
+    for image, path in zip(images, frame_paths(root, images), strict=True):
         try:
-            found = os.stat(f"{root}/{image}")  # noqa: PTH116 - a Path for each of 51,159 names takes longer
+            found = os.stat(path)  # noqa: PTH116 - a Path for each of 51,159 names takes longer
             lines.append(f"{image} {found.st_size} {found.st_mtime_ns}")
         except (OSError, ValueError):
             lines.append(f"{image} absent")

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
+from abawkit.frames.paths import as_folders
 from abawkit.provenance import code_digest
 from abawkit.steps import waves
 from abawkit.submissions.inputs import Means
@@ -168,7 +169,10 @@ def _prediction(
     if split:
         rows = ["--split", split, "--data", str(inputs.data)]
     else:
-        rows = ["--list", str(inputs.listed), "--frames", str(inputs.frames), "--format", made.opened.plugin.name]
+        source = as_folders(inputs.frames)
+        frames = [part for folder in source.folders for part in ("--frames", str(folder))]
+        frames += ["--follow-links"] if source.follow_links else []
+        rows = ["--list", str(inputs.listed), *frames, "--format", made.opened.plugin.name]
     missing = ["--missing", inputs.missing] if inputs.missing != "refuse" else []
     again = ["--force"] if any(path.exists() for path in step.outputs) else []
     return ["predict", *networks, *rows, *missing, *_shared(place.means, threads), "--out", str(out), *again]

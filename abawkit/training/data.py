@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -17,8 +16,11 @@ from abawkit.choices import MAX_MISSING, Split
 from abawkit.curation.table import CuratedSet, CuratedSplit
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.files import processors
+from abawkit.frames.crops import FrameCounts
 from abawkit.frames.folder import FolderFrames
-from abawkit.frames.reader import read_frames
+from abawkit.frames.hints import failure_hints
+from abawkit.frames.paths import Frames
+from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.labels import Task
 from abawkit.tables import Annotations, Array
 from abawkit.training.losses import Targets
@@ -51,12 +53,14 @@ class FramedRows:
         rows: Row number of each in its source file, int64 (n,); what augmentation is a function of.
         frames: Index of each row's frame in `store`, int64 (n,).
         store: The frames.
+        counts: What the files were that frames are decoded from; None for packed frames, whose ledger has it.
     """
 
     annotations: Annotations
     rows: Array
     frames: Array
     store: FrameSource
+    counts: FrameCounts | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,20 +87,20 @@ class FramedRows:
 
 
 def training_rows(
-    curated: CuratedSet, tasks: Sequence[Task], frames: Path | None = None, *, max_missing: float = MAX_MISSING
+    curated: CuratedSet, tasks: Sequence[Task], frames: Frames | None = None, *, max_missing: float = MAX_MISSING
 ) -> FramedRows:
     """The rows that the policy keeps and that are annotated for one of the tasks.
 
     Args:
         curated: The curated set; with `frames`, one of labels only will do.
         tasks: What is trained.
-        frames: Folder of image files that the frames are decoded from, rather than taken from the packed store. Every
+        frames: Folders of image files that the frames are decoded from, rather than taken from the packed store. Every
             frame is read once now, so that one that can't be had does not end an epoch.
         max_missing: Share of the frames in `frames`, 0 to 1, that may be missing or unreadable. Their rows are left
             out with a `DataWarning`.
 
     Raises:
-        DataError: If there are no rows, or more frames can't be had.
+        DataError: If there are no rows, more frames can't be had, or more than a small share are no aligned crops.
     """
     split = curated.splits["train"]
     valid = np.logical_or.reduce([getattr(split.annotations, f"{task}_valid") for task in tasks])
@@ -104,7 +108,7 @@ def training_rows(
 
 
 def evaluation_rows(
-    curated: CuratedSet, split: Split, frames: Path | None = None, *, max_missing: float = MAX_MISSING
+    curated: CuratedSet, split: Split, frames: Frames | None = None, *, max_missing: float = MAX_MISSING
 ) -> FramedRows:
     """Every row of a split that has a frame, whatever the policy keeps, so that both protocols can be scored.
 
@@ -171,10 +175,11 @@ def _prefetched(read: Callable[[K], V], keys: Sequence[K]) -> Generator[tuple[K,
         pool.shutdown(cancel_futures=True)
 
 
-def _framed(curated: CuratedSet, name: Split, chosen: Array, root: Path | None, max_missing: float) -> FramedRows:
+def _framed(curated: CuratedSet, name: Split, chosen: Array, root: Frames | None, max_missing: float) -> FramedRows:
     split = curated.splits[name]
+    counts = None
     if root:
-        which = _readable(split, name, np.flatnonzero(chosen), root, max_missing)
+        which, counts = _readable(split, name, np.flatnonzero(chosen), root, max_missing)
         annotations = split.annotations.select(which)
         store: FrameSource = FolderFrames(annotations.images.to_pylist(), root)
         frames = np.arange(len(which))
@@ -184,24 +189,37 @@ def _framed(curated: CuratedSet, name: Split, chosen: Array, root: Path | None, 
         annotations, frames = split.annotations.select(which), split.frames[which]
     if len(which) < 2:
         raise DataError(f"{curated.folder}: {len(which)} rows of the {name} split can be used, expected at least 2")
-    return FramedRows(annotations, split.rows[which], frames, store)
+    return FramedRows(annotations, split.rows[which], frames, store, counts)
 
 
-def _readable(split: CuratedSplit, name: Split, which: Array, root: Path, max_missing: float) -> Array:
-    """Those of the rows whose frame can be read and decoded."""
+def _readable(
+    split: CuratedSplit, name: Split, which: Array, root: Frames, max_missing: float
+) -> tuple[Array, FrameCounts]:
+    """Those of the rows whose frame can be read and decoded, and what the files were.
+
+    Raises:
+        DataError: If more frames can't be had, or are no aligned crops.
+    """
     images = split.annotations.select(which).images.to_pylist()
     distinct = list(dict.fromkeys(images))
+    counts = FrameCounts.begin(root, distinct)
+    failures: list[FrameFailure] = []
     with closing(read_frames(distinct, root, workers=processors())) as chunks:
-        failures = [failure for chunk in chunks for failure in chunk.failures]
+        for chunk in chunks:
+            counts.add(chunk)
+            failures += chunk.failures
+    counts.finish()
+    counts.warn()
     if not failures:
-        return which
+        return which, counts
     failed = {failure.image for failure in failures}
     kept: Array = which[np.array([image not in failed for image in images])]
     found = f"{len(failures):,} of {len(distinct):,} frames of the {name} split are missing or unreadable"
     first = [failure.text for failure in failures[:10]]
     if len(failures) > max_missing * len(distinct):
         advice = f"copy them anew, or give the right folder with --frames; at most {max_missing:.1%} may be left out"
-        raise DataError("\n".join([f"{printable(str(root))}: {found}; the first:", *first, advice]))
+        hints = failure_hints(root, failures, len(distinct))
+        raise DataError("\n".join([f"{printable(str(root))}: {found}; the first:", *first, *hints, advice]))
     text = f"{root}: {found}; {len(which) - len(kept):,} rows are left out; the first frames: {', '.join(first)}"
     warnings.warn(printable(text), DataWarning, stacklevel=4)
-    return kept
+    return kept, counts

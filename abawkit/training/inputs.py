@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from abawkit.frames.paths import Frames
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -11,12 +13,12 @@ class Inputs:
     Attributes:
         data: Folder of the curated set.
         weights: Weights to start from: a file that abawkit wrote, or a published ``.pth``.
-        frames: A folder of image files to read frames from, rather than from the packed store.
+        frames: Folders of image files to read frames from, rather than from the packed store.
     """
 
     data: Path
     weights: Path | None = None
-    frames: Path | None = None
+    frames: Frames | None = None
 
 
 @dataclass(frozen=True)

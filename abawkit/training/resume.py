@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from abawkit.errors import ConfigError, DataError, DataWarning
+from abawkit.frames.paths import FrameFolders, given_folders
 from abawkit.training.checkpoint import Checkpoint, Place, newest_checkpoint
 from abawkit.training.processes import Processes
 from abawkit.training.state import run_state
@@ -46,14 +47,14 @@ class Recorded(NamedTuple):
     Attributes:
         recipe: The resolved recipe, TOML.
         data: Folder of the curated set.
-        frames: Folder of image files that frames are read from, or None.
+        frames: Folders of image files that frames are read from, or None.
         threads: CPU threads.
         ops: The implementation of the operator that was asked for by name, or None.
     """
 
     recipe: str
     data: Path
-    frames: Path | None
+    frames: FrameFolders | None
     threads: int
     ops: str | None
 
@@ -69,8 +70,10 @@ def recorded(run: Path) -> Recorded | None:
         return None
     state = run_state(checkpoint)
     frames = state["data"]["frames"]
+    folders = [frames] if isinstance(frames, str) else frames
+    source = given_folders([Path(folder) for folder in folders or []], state["data"].get("follow_links", False))
     data, threads = Path(state["data"]["folder"]), state["environment"]["threads"]
-    return Recorded(state["recipe"], data, Path(frames) if frames else None, threads, state["asked_ops"])
+    return Recorded(state["recipe"], data, source, threads, state["asked_ops"])
 
 
 def begun_by(run: Path, processes: Processes) -> bool:

@@ -12,6 +12,7 @@ from abawkit.choices import Protocol
 from abawkit.curation.table import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, OpUnavailableError
 from abawkit.files import sha256, sha256_of, write_bytes
+from abawkit.frames.paths import as_folders
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
@@ -180,10 +181,11 @@ def build(
     precision = training_precision(recipe.precision, device)
     network = _network(recipe, inputs.weights, device)
     start = {"path": str(inputs.weights), "sha256": sha256_of(inputs.weights)} if inputs.weights else None
-    frames = str(inputs.frames.resolve()) if inputs.frames else None
+    frames = as_folders(inputs.frames).resolve() if inputs.frames else None
+    data = {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "rows": seen}
     notes = {
         "recipe": recipe.to_toml(),
-        "data": {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "frames": frames, "rows": seen},
+        "data": {**data, "frames": frames and frames.as_json(), "follow_links": bool(frames and frames.follow_links)},
         "weights": start,
         "asked_ops": wished(),
         "launcher": processes.launcher,
@@ -242,6 +244,7 @@ def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
     content: dict[str, Any] = {
         "rows": {"train": len(loop.rows), "validation": len(loop.validation)},
         "weights": loop.notes["weights"],
+        **_frame_counts(loop),
         "frames_on_gpu": loop.learner.resident is not None,
         "best": {
             "epoch": trained.best_epoch,
@@ -255,3 +258,10 @@ def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
         "seconds": round(trained.seconds, 1),
     }
     write_manifest(trained.out, curated, loop.notes["environment"], content)
+
+
+def _frame_counts(loop: Loop) -> dict[str, Any]:
+    """What the image files were that frames were decoded from; nothing for packed frames, whose ledger says it."""
+    splits = {"train": loop.rows, "validation": loop.validation}
+    counts = {split: rows.counts.as_dict() for split, rows in splits.items() if rows.counts}
+    return {"frames": counts} if counts else {}

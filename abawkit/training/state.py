@@ -83,7 +83,8 @@ class _Progress(_Part):
 class _Data(_Part):
     folder: PathText
     table_digest: Text
-    frames: PathText | None
+    frames: PathText | Annotated[list[PathText], Field(min_length=1)] | None
+    follow_links: bool = False  # of runs before links were followed, absent
     rows: Text
 
 

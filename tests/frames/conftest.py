@@ -63,6 +63,20 @@ def chunk() -> Callable[[bytes, bytes], bytes]:
 
 
 @pytest.fixture
+def four_one_zero() -> bytes:
+    """A whole JPEG of 4:1:0, which neither Pillow nor simplejpeg writes: the scans of three grey ones."""
+    channels = Image.fromarray(make_scene()).convert("YCbCr").split()
+    sizes = [(112, 112), (28, 56), (28, 56)]
+    grey = [encode_image(channel.resize(size)) for channel, size in zip(channels, sizes, strict=True)]
+    starts = [content.index(b"\xff\xda") for content in grey]
+    tables = grey[0][2 : grey[0].index(b"\xff\xc0")], grey[0][grey[0].index(b"\xff\xc4") : starts[0]]
+    frame = struct.pack(">BBHBHHB", 0xFF, 0xC0, 17, 8, 112, 112, 3) + bytes([1, 0x42, 0, 2, 0x11, 0, 3, 0x11, 0])
+    scans = [b"\xff\xda\0\x08\x01" + bytes([k + 1, 0, 0, 63, 0]) for k in range(3)]
+    data = [scan + content[start + 10 : -2] for scan, content, start in zip(scans, grey, starts, strict=True)]
+    return b"\xff\xd8" + tables[0] + frame + tables[1] + b"".join(data) + b"\xff\xd9"
+
+
+@pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two videos: frames 1, 8 and 17 of each, all different."""
     folder = tmp_path / "cropped_aligned"

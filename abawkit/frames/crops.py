@@ -1,0 +1,157 @@
+"""Whether frames are aligned face crops, by their sizes: what isn't would be resized and answered all the same."""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from abawkit.choices import MAX_NOT_CROPS
+from abawkit.errors import SHOWN_PROBLEMS, DataError, DataWarning, printable
+from abawkit.frames.decode import FRAME_SIZE, Conversion
+from abawkit.frames.paths import DifferingFrame, Frames, as_folders, search_folders
+from abawkit.frames.reader import Chunk
+
+MIN_SIDE: Final = 32
+"""Smallest side of a crop, in pixels: in less, a face has no lips or eyelids whose movement could be seen."""
+
+Size = tuple[int, int]
+"""Width and height in pixels, as a file stores them."""
+
+_SHOWN: Final = 3
+_EXPECTED: Final = (
+    f"expected aligned face crops of {FRAME_SIZE} x {FRAME_SIZE} pixels, as the release's cropped_aligned holds them "
+    f"(other square sizes from {MIN_SIDE} x {MIN_SIDE} are resized)"
+)
+_ADVICE: Final = "give the folder of crops with --frames, or crop and align the faces first: README, 'frames', says how"
+
+
+def is_crop(size: Size) -> bool:
+    """Whether a picture of this size can be an aligned crop: square, with a side of at least `MIN_SIDE`."""
+    return size[0] == size[1] and size[0] >= MIN_SIDE
+
+
+@dataclass
+class FrameCounts:
+    """What the frames of a list were, counted as they are read.
+
+    Attributes:
+        root: Where they are, for messages.
+        total: Frames of the list; those that are missing or unreadable count too.
+        read: Frames that were decoded.
+        sizes: How many had which size.
+        conversions: How many were converted in which way.
+        examples: For each size but 112 x 112 the first image that had it.
+        folders: Of several folders, how many images each gives.
+        differing: Images that two folders have with different bytes; the first folder's are read.
+    """
+
+    root: Frames
+    total: int
+    read: int = 0
+    sizes: Counter[Size] = field(default_factory=Counter)
+    conversions: Counter[Conversion] = field(default_factory=Counter)
+    examples: dict[Size, str] = field(default_factory=dict)
+    folders: dict[str, int] = field(default_factory=dict)
+    differing: list[DifferingFrame] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, root: Frames, images: Sequence[str]) -> Self:
+        """Counts for a list, before its first frame is read.
+
+        Args:
+            root: Where the frames are.
+            images: Image names.
+
+        Raises:
+            DataError: As `abawkit.frames.paths.frame_paths`.
+
+        Warns:
+            DataWarning: If an image is in two folders with different bytes; they are named.
+        """
+        counts = cls(root, len(images))
+        if len(as_folders(root).folders) > 1:
+            counts.folders, counts.differing = search_folders(root, images)
+            if counts.differing:
+                warnings.warn(_describe_differing(counts.differing), DataWarning, stacklevel=3)
+        return counts
+
+    @property
+    def not_crops(self) -> int:
+        """Frames whose size no aligned crop has."""
+        return sum(count for size, count in self.sizes.items() if not is_crop(size))
+
+    def add(self, chunk: Chunk) -> None:
+        """Counts a chunk.
+
+        Raises:
+            DataError: As soon as more than `MAX_NOT_CROPS` of the whole list can't be crops.
+        """
+        self.read += len(chunk.rows)
+        self.sizes.update(chunk.sizes)
+        self.conversions.update(chunk.conversions)
+        for size, image in chunk.examples.items():
+            self.examples.setdefault(size, image)
+        if self.not_crops > MAX_NOT_CROPS * self.total:
+            raise self._refusal()
+
+    def finish(self) -> None:
+        """Judges the whole list when all its chunks were counted.
+
+        Raises:
+            DataError: If more than `MAX_NOT_CROPS` of the frames that were read can't be crops.
+        """
+        if self.not_crops > MAX_NOT_CROPS * self.read:
+            raise self._refusal()
+
+    def warn(self) -> None:
+        """Says how many frames were resized, and from which sizes.
+
+        Warns:
+            DataWarning: If there are any.
+        """
+        if resized := self.read - self.sizes[FRAME_SIZE, FRAME_SIZE]:
+            text = f"{self.root}: {resized:,} of {self.read:,} frames are not {FRAME_SIZE} x {FRAME_SIZE} pixels and "
+            text += f"were resized: {self._describe(square=True)}"
+            if self.not_crops:
+                text += f"; {self.not_crops:,} of them are no square crops"
+            warnings.warn(printable(text), DataWarning, stacklevel=3)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For manifests; sizes are named as ``112x112``."""
+        return {
+            "folders": self.folders or {str(self.root): self.read},
+            "differing": len(self.differing),
+            "read": self.read,
+            "not_crops": self.not_crops,
+            "sizes": {f"{width}x{height}": count for (width, height), count in self.sizes.most_common()},
+            "conversions": dict(self.conversions),
+        }
+
+    def _refusal(self) -> DataError:
+        of = f"{self.read:,}" if self.read == self.total else f"the first {self.read:,}"
+        found = f"{self.not_crops:,} of {of} frames are not aligned crops: {self._describe(square=False)}"
+        return DataError(printable(f"{self.root}: {found}") + f"\n{_EXPECTED}\n{_ADVICE}")
+
+    def _describe(self, *, square: bool) -> str:
+        """The sizes that occur, the most frequent first, each with its count and an image."""
+        sizes: Mapping[Size, int] = {
+            size: count
+            for size, count in self.sizes.most_common()
+            if (square and size != (FRAME_SIZE, FRAME_SIZE)) or not is_crop(size)
+        }
+        shown = [
+            f"{width} x {height} pixels ({count:,}, such as {self.examples[width, height]})"
+            for (width, height), count in list(sizes.items())[:_SHOWN]
+        ]
+        return ", ".join(shown + [f"and {len(sizes) - _SHOWN:,} other sizes"] * (len(sizes) > _SHOWN))
+
+
+def _describe_differing(differing: Sequence[DifferingFrame]) -> str:
+    shown = [f"{image} ({taken} and {other})" for image, taken, other in differing[:SHOWN_PROBLEMS]]
+    more = [f"and {len(differing) - len(shown):,} more"] if len(differing) > len(shown) else []
+    images = "1 image is" if len(differing) == 1 else f"{len(differing):,} images are"
+    return printable(
+        f"{images} in two folders of frames with different bytes; the first folder's is taken: "
+        f"{', '.join([*shown, *more])}"
+    )

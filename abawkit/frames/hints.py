@@ -1,0 +1,178 @@
+"""Where frames are that were not found: a folder deeper or higher, or under another name; and how to convert others."""
+
+import os
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from abawkit.errors import printable
+from abawkit.frames.decode import UNUSUAL_SAMPLING
+from abawkit.frames.paths import Frames, as_folders
+from abawkit.frames.reader import FrameFailure
+from abawkit.names import frame_number
+
+_MAX_FOLDERS: Final = 5000
+"""Folders that are looked into for a video, at most: a second on a slow disk."""
+
+_DEPTH: Final = 2
+"""Levels below a folder, and below the one above it, that are looked into."""
+
+_SAMPLE: Final = 5
+"""Missing images that a folder is asked for before all of them are."""
+
+_EXAMPLES: Final = 3
+
+_CONVERT: Final = (
+    "to convert them without loss, with the names as they are: "
+    """python3 -c "import sys; from PIL import Image; """
+    """[Image.open(f).convert('RGB').save(f, 'PNG') for f in sys.argv[1:]]" FILES"""
+)
+
+
+def failure_hints(root: Frames, failures: Sequence[FrameFailure], total: int | None = None) -> list[str]:
+    """What is known of frames that can't be had, beyond their names: lines that end a message.
+
+    Looks into the folders of frames, into what lies in them and beside them, and opens no image.
+
+    Args:
+        root: Where they were looked for.
+        failures: Those that failed.
+        total: Images that were looked for, where all of them were.
+
+    Returns:
+        One line each, safe to print; empty where nothing is known.
+    """
+    lines: list[str] = []
+    missing = list(dict.fromkeys(failure.image for failure in failures if failure.reason == "missing"))
+    if missing:
+        folders = as_folders(root).folders
+        gone = all(failure.reason == "missing" for failure in failures) and len(failures) == total
+        none = f"none of {len(failures):,} frames found in {root}" if gone else ""
+        if elsewhere := _elsewhere(folders, missing):
+            has = "has them" if elsewhere.count == len(missing) else f"has {elsewhere.count:,} of {len(missing):,}"
+            lines.append(f"{none and none + '; '}{elsewhere.folder} {has}: give this folder with --frames")
+        else:
+            lines += [none] if none else []
+            lines += _other_names(folders, missing)
+    if sampled := sum(UNUSUAL_SAMPLING in failure.message for failure in failures):
+        lines.append(f"{sampled:,} of them are {UNUSUAL_SAMPLING}; {_CONVERT}")
+    return [printable(line) for line in lines]
+
+
+class _Elsewhere(NamedTuple):
+    """A folder that holds frames that were looked for in another.
+
+    Attributes:
+        folder: The folder that the names would start from.
+        count: Frames that it has.
+    """
+
+    folder: Path
+    count: int
+
+
+def _elsewhere(folders: Sequence[Path], missing: Sequence[str]) -> _Elsewhere | None:
+    """The folder near these that has most of the missing images."""
+    seen = {os.path.realpath(folder) for folder in folders}
+    sample = [missing[k * len(missing) // _SAMPLE] for k in range(_SAMPLE)]
+    best: _Elsewhere | None = None
+    for folder in folders:
+        above = Path(os.path.realpath(folder)).parent if folder.is_symlink() else Path(os.path.normpath(folder / ".."))
+        for other in (*_folders_below(folder), *_folders_below(above)):
+            if (resolved := os.path.realpath(other)) in seen:
+                continue
+            seen.add(resolved)
+            if any(_exists(other, image) for image in sample):
+                count = sum(_exists(other, image) for image in missing)
+                if best is None or count > best.count:
+                    best = _Elsewhere(other, count)
+    return best
+
+
+def _exists(folder: Path, image: str) -> bool:
+    return os.path.exists(f"{folder}/{image}")  # noqa: PTH110 - a Path for each of 150,000 names takes longer
+
+
+def _folders_below(start: Path) -> Iterator[Path]:
+    """A folder and those below it, nearest first; links are not followed."""
+    queue, seen = deque([(start, 0)]), 0
+    while queue and seen < _MAX_FOLDERS:
+        folder, depth = queue.popleft()
+        seen += 1
+        yield folder
+        if depth == _DEPTH:
+            continue
+        with suppress(OSError), os.scandir(folder) as entries:
+            queue.extend((folder / e.name, depth + 1) for e in entries if e.is_dir(follow_symlinks=False))
+
+
+def _other_names(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
+    """Files and folders that are called almost as the list calls them."""
+    listings: dict[Path, dict[str, str]] = {}
+    kinds: Counter[str] = Counter()
+    examples: dict[str, list[str]] = {}
+    for image in missing:
+        if renamed := next(filter(None, (_other_name(folder, image, listings) for folder in folders)), None):
+            kind, text = renamed
+            kinds[kind] += 1
+            shown = examples.setdefault(kind, [])
+            if len(shown) < _EXAMPLES and text not in shown:
+                shown.append(text)
+    lines = []
+    for kind, count in kinds.most_common():
+        lines.append(f"{count:,} of {len(missing):,} {kind}: {'; '.join(examples[kind])}")
+    if any(kind.startswith("are there") for kind in kinds):
+        lines.append(f"rename the files, or correct the list; {_RENAME}" if _JPG in kinds else _CORRECT)
+    elif kinds:
+        lines.append(_CORRECT)
+    return lines
+
+
+_JPG: Final = "are there with an ending in other letters"
+_CORRECT: Final = "rename what is in the folder, or correct the list"
+_RENAME: Final = "of .JPG: find FRAMES -name '*.JPG' -exec sh -c 'for f; do mv \"$f\" \"${f%.JPG}.jpg\"; done' _ {} +"
+
+
+def _other_name(folder: Path, image: str, listings: dict[Path, dict[str, str]]) -> tuple[str, str] | None:
+    """How an image is called in a folder, where it is called almost as in the list: in which way, and an example."""
+    video, _, name = image.rpartition("/")
+    if not (folder / video).is_dir():
+        other = _listing(folder, listings).get(_plain(video))
+        return (
+            ("are of videos that are called otherwise", f"{folder} has {other}, the list says {video}")
+            if other
+            else None
+        )
+    names = _listing(folder / video, listings)
+    if (other := names.get(_plain(name))) and other != name:
+        same = other.rpartition(".")[0] == name.rpartition(".")[0]
+        return _JPG if same else "are there in other letters", f"{video} has {other}, the list says {name}"
+    if (other := names.get(_numbered(name))) and other != name:
+        return "are there under another name", f"{video} has {other}, the list says {name}"
+    return None
+
+
+def _listing(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:
+    """What a folder holds, by name and by frame number as `_plain` and `_numbered` write them."""
+    if folder not in listings:
+        names: dict[str, str] = {}
+        with suppress(OSError):
+            for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names alone
+                names.setdefault(_plain(name), name)
+                names.setdefault(_numbered(name), name)
+        listings[folder] = names
+    return listings[folder]
+
+
+def _plain(name: str) -> str:
+    """A name without what systems write differently: capitals, and letters with their marks apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _numbered(name: str) -> str:
+    """The number of a frame, as a key that no file name can be."""
+    number = frame_number(name)
+    return f"/{number}" if number is not None else f"//{name}"
