@@ -49,6 +49,8 @@ def predict(
     With --rule, they are weighed, smoothed and calibrated as it says. A format of one task asks for checkpoints of that
     task alone.
 
+    Without --list, every image of --frames is a row, in natural order.
+
     Beside it go the probabilities (.npz) and a manifest (.json) with the digests of everything that it was made of.
 
     Example: abawkit predict runs/a runs/b --list MTL.txt --frames test_data/cropped_aligned --out predictions.txt
@@ -121,11 +123,16 @@ def _source(
     plugin: "SubmissionFormat",
 ) -> "ListedFrames | CuratedFrames":
     from abawkit.curation import open_curated
-    from abawkit.prediction.sources import CuratedFrames, ListedFrames
+    from abawkit.prediction.sources import CuratedFrames, ListedFrames, folder_frames
 
     if split and data and not (frame_list or frames):
         return CuratedFrames(open_curated(data), split)
     if frame_list and frames and not (split or data):
         listed = plugin.read_list(frame_list)
         return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
-    raise ConfigError("give --list and --frames for a list of frames, or --split and --data for a curated split")
+    if frames and not (frame_list or split or data):
+        return folder_frames(frames, plugin)
+    raise ConfigError(
+        "give --list and --frames for a list of frames, --frames alone for every image of a folder, or --split and "
+        "--data for a curated split"
+    )

@@ -1,22 +1,26 @@
 """What is predicted: the frames of a test list or of a folder, or the rows of a curated split."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from abawkit.choices import Missing, Split
 from abawkit.curation.table import CuratedSet
-from abawkit.errors import DataError
+from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.files import processors, sha256_of
+from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.crops import FrameCounts
+from abawkit.frames.listing import list_frames
 from abawkit.frames.paths import Frames, as_folders, frame_paths
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
-from abawkit.tables import Array
+from abawkit.tables import Array, FrameList
 
 CHUNK: Final = 256
 """Frames held at a time."""
@@ -102,6 +106,36 @@ class ListedFrames:
             for row, (image, path) in enumerate(zip(self.images, paths, strict=True))
             if not os.path.exists(path)  # noqa: PTH110 - a Path for each of 51,159 names takes longer
         ]
+
+
+def folder_frames(root: Frames, plugin: SubmissionFormat) -> ListedFrames:
+    """All images of folders in natural order, for those who have no list.
+
+    Args:
+        root: The folders.
+        plugin: The format that is written.
+
+    Raises:
+        ConfigError: If the format needs a list: in a file per video, line k + 1 is frame k, and crops do not say how
+            many frames a video has.
+        DataError: If there are no images, or one can't be a row.
+
+    Warns:
+        DataWarning: If other files were left out.
+    """
+    if plugin.container == "folder":
+        raise ConfigError(
+            f"--format {plugin.name}: needs --list: its files have a line for each frame of a video, and the crops do "
+            "not say how many there are"
+        )
+    listing = list_frames(root)
+    if listing.others:
+        files = (
+            "1 file is no image and is" if listing.others == 1 else f"{listing.others:,} files are no images and are"
+        )
+        warnings.warn(f"{root}: {files} left out", DataWarning, stacklevel=2)
+    rows = FrameList(pa.array(listing.images, pa.string()), np.arange(len(listing.images), dtype=np.int64) + 1)
+    return ListedFrames(None, listing.root, listing.images, rows.digest)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,140 @@
+"""The images of a folder, for those who have crops and no list: named from the folder, in natural order."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from abawkit.errors import SHOWN_PROBLEMS, DataError, printable
+from abawkit.frames.paths import FrameFolders, Frames, as_folders
+from abawkit.names import IMAGE_SUFFIXES, image_defect
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What folders hold.
+
+    Attributes:
+        root: Where the names start from: the folders that were given, or the one above a folder of a single video.
+        images: Image names, each once, in natural order: videos by name, frames by number.
+        others: How many files are no images, and were left out; hidden ones do not count.
+    """
+
+    root: FrameFolders
+    images: list[str]
+    others: int
+
+
+@dataclass
+class _Found:
+    """Names of images, those that can't be used with the reason, and a count of other files."""
+
+    images: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    others: int = 0
+
+
+def list_frames(root: Frames) -> Listing:
+    """Lists the images of folders, of all folders in them too.
+
+    Images are told by their names' endings. Hidden files and folders, which begin with a dot, are passed over. A
+    folder that holds images itself and no folder is one video's: its own name is then the video's.
+
+    Args:
+        root: The folders.
+
+    Raises:
+        DataError: If a folder is absent or can't be read, there is no image, a name can't be one of a submission (no
+            UTF-8, a newline), a link leads out of the folder and is not followed, or images lie beside folders of
+            videos. Up to 20 names are shown.
+    """
+    folders = as_folders(root)
+    for folder in folders.folders:
+        if not folder.is_dir():
+            found = "is a file" if folder.exists() else "no such folder"
+            raise DataError(printable(f"{folder}: {found}; give the folder of the crops with --frames"))
+    if len(folders.folders) == 1 and _is_video(folders.folders[0]):
+        only = Path(os.path.realpath(folders.folders[0]))
+        folders, starts = FrameFolders((only.parent,), folders.follow_links), [(only.parent, only.name)]
+    else:
+        starts = [(folder, "") for folder in folders.folders]
+    listed = _Found()
+    for folder, video in starts:
+        _walk(folder, video, folders.follow_links, listed)
+    if listed.refused:
+        shown = [f"{name!r}: {reason}" for name, reason in list(listed.refused.items())[:SHOWN_PROBLEMS]]
+        more = len(listed.refused) - len(shown)
+        shown += [f"... and {more:,} more names"] if more else []
+        advice = (
+            f"{root}: no list was given, so that every image is a row; rename or move what is named, or give --list"
+        )
+        raise DataError("\n".join(printable(line) for line in [*shown, advice]))
+    if not listed.images:
+        raise DataError(
+            printable(f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}); give the folder of the crops")
+        )
+    return Listing(folders, sorted(listed.images, key=natural_key), listed.others)
+
+
+def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """A key that sorts names as people count: ``v2/9.jpg`` before ``v2/10.jpg``, and ``v2/...`` before ``v10/...``."""
+    parts = []
+    for part in name.split("/"):
+        pieces = [piece for piece in _DIGITS.split(part) if piece]
+        parts += [(0, int(piece), "") if piece[0] in "0123456789" else (1, 0, piece) for piece in pieces]
+        parts.append((-1, 0, ""))  # a folder's name ends before that of one which goes on
+    return tuple(parts), name
+
+
+def _is_video(folder: Path) -> bool:
+    """Whether a folder holds images and no folders."""
+    with os.scandir(folder) as entries:
+        seen = [entry for entry in entries if not entry.name.startswith(".")]
+    return not any(e.is_dir() for e in seen) and any(e.name.lower().endswith(IMAGE_SUFFIXES) for e in seen)
+
+
+def _walk(root: Path, start: str, follow_links: bool, listed: _Found) -> None:
+    """Adds the images of a folder and of those in it."""
+    base = os.path.realpath(root)
+    pending, visited = [start], {os.path.realpath(root / start)}
+    while pending:
+        folder = pending.pop()
+        for name, entry in _entries(root / folder):
+            path = f"{folder}/{name}" if folder else name
+            resolved = os.path.realpath(entry.path)
+            image = name.lower().endswith(IMAGE_SUFFIXES)
+            below = resolved == base or resolved.startswith(base.rstrip("/") + "/")
+            if entry.is_symlink() and not (follow_links or below):
+                if image or entry.is_dir():
+                    listed.refused[path] = "a symbolic link that leaves the folder; --follow-links follows it"
+            elif entry.is_dir():
+                if resolved not in visited:  # a link to a folder above it would lead round for ever
+                    visited.add(resolved)
+                    pending.append(path)
+            elif not image:
+                listed.others += 1
+            elif defect := _defect(path):
+                listed.refused[path] = defect
+            else:
+                listed.images.add(path)
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from ((entry.name, entry) for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(printable(f"{folder}: can't be read ({error.strerror}); give a folder that can be")) from error
+
+
+def _defect(path: str) -> str | None:
+    if path != path.encode(errors="replace").decode():
+        return "is not UTF-8"
+    if "," in path or "\r" in path:
+        return "got a comma or a line end, which no row of a submission can hold"
+    if "/" not in path:
+        return "an image beside folders of videos; put it into one"
+    return image_defect(path)
