@@ -8,7 +8,7 @@ import typer
 from abawkit.choices import Missing, Split
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import FollowLinks, Force, Format, Frames, Json, Ops, ProbabilityTable, Threads
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
@@ -109,10 +109,10 @@ def predict(
         print_json({**written, "rows": result.rows, "members": members, "filled": len(result.filled)})
     else:
         count = f"{len(result.members)} network{'s' if len(result.members) > 1 else ''}"
-        print(f"{result.submission}: {result.rows:,} rows from {count}")
-        print(f"beside it: {result.probabilities.name}, {result.manifest.name}")
+        print(printable(f"{result.submission}: {result.rows:,} rows from {count}"))
+        print(printable(f"beside it: {result.probabilities.name}, {result.manifest.name}"))
         if table:
-            print(f"{table}: the probabilities")
+            print(printable(f"{table}: the probabilities"))
 
 
 def _source(

@@ -1,6 +1,7 @@
 """The curated set on disk: one Parquet table of both splits, a ledger, and the packed frames."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -124,7 +125,8 @@ def open_curated(folder: Path) -> CuratedSet:
     if not path.is_file():
         raise DataError(f"{folder}: holds no curated set ({TABLE} is absent); {_AGAIN}")
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        with pa.OSFile(os.fsencode(path)) as file:  # by its bytes: Arrow takes no name that is not UTF-8
+            table = pq.read_table(file, page_checksum_verification=True, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: can't be read as a Parquet table ({error}); {_AGAIN}") from error
     metadata = table.schema.metadata or {}

@@ -116,7 +116,8 @@ def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice about formats, which a user can't act on
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # not by its name, which need not be UTF-8
+                return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can end in any of Python's exceptions
         if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise DataError(

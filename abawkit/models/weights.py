@@ -1,7 +1,9 @@
 """Weights as safetensors files that say which network they belong to, and that show when they were damaged."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -161,6 +163,17 @@ def save_weights(
     write_bytes(path, safetensors.torch.save(tensors, {_HEADER: json.dumps(header, sort_keys=True)}))
 
 
+@contextmanager
+def _named_in_utf8(path: Path) -> Iterator[str]:
+    """A name of a file that libraries take which know UTF-8 alone, for the length of the block."""
+    name = os.fsencode(path)
+    if name == name.decode(errors="replace").encode():
+        yield str(path)
+    else:
+        with path.open("rb") as file:
+            yield f"/proc/self/fd/{file.fileno()}"
+
+
 def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
     """Reads what `save_weights` wrote, and checks all of it.
 
@@ -174,7 +187,7 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
     if not path.is_file():
         raise DataError(f"{path}: no such file; give a safetensors file of weights")
     try:
-        with safe_open(path, "pt") as file:
+        with _named_in_utf8(path) as name, safe_open(name, "pt") as file:
             text = (file.metadata() or {}).get(_HEADER)
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:

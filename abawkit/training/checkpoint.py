@@ -71,7 +71,8 @@ class Checkpoint:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's advice about formats, which a user can't act on
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                with path.open("rb") as file:  # not by its name, which need not be UTF-8
+                    content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # what is no state can end in any of Python's exceptions
             raise DataError(
                 f"{path}: can't be loaded ({type(error).__name__}): it holds more than numbers, text and tensors, or "

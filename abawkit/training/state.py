@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 from torch import Tensor
 
 from abawkit.choices import Protocol
@@ -26,6 +26,10 @@ def _path(text: str) -> str:
     if not text or "\0" in text:
         raise ValueError("is no path")
     return text  # surrogates are what Python makes of a path's bytes that are not UTF-8
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
@@ -83,8 +87,8 @@ class _Progress(_Part):
 class _Data(_Part):
     folder: PathText
     table_digest: Text
-    frames: PathText | Annotated[list[PathText], Field(min_length=1)] | None
-    follow_links: bool = False  # of runs before links were followed, absent
+    frames: Annotated[list[PathText] | None, BeforeValidator(_as_list)]  # one folder is its path alone
+    follow_links: bool = False  # runs from before links were followed do not say it
     rows: Text
 
 
