@@ -85,6 +85,8 @@ bench: $(VENV)/installed-dev  ## The figures of README.
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/processes.py
+	$(BIN)/python -m benchmarks.interval_coverage
+	$(BIN)/python -m benchmarks.shrinkage
 
 picture: $(VENV)/installed-dev  ## README's picture of drawn frames.
 	$(BIN)/python -c "from abawkit.synth import contact_sheet; contact_sheet().save('docs/frames.png', optimize=True)"

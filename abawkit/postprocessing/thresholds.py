@@ -17,6 +17,13 @@ NEIGHBOURS: Final = 2
 """Thresholds on either side whose F1 is averaged with a threshold's own, fewer at the ends: a lone peak of the curve
 is noise, and will not stand where it stood in another draw of videos."""
 
+SHRINK: Final = 0.005
+"""What a threshold t must gain in F1, times the square of its logit log(t / (1 - t)): one of 0.27 or 0.73 (1 nat)
+0.005, one of 0.12 or 0.88 (2 nats) 0.02.
+
+Source: `benchmarks/shrinkage.py`, as for the biases of expressions."""
+
+_NATS: Final = np.log(GRID / (1 - GRID))
 _UNITS: Final = len(ACTION_UNITS)
 
 
@@ -43,11 +50,14 @@ def threshold_counts(truth: Array, probabilities: Array, groups: Array, group_co
     return np.stack([active[..., 1], active[..., 0], reached[:, :, :1, 1] - active[..., 1]], axis=-1)
 
 
-def best_thresholds(counts: Array) -> Array:
-    """The thresholds of greatest F1, averaged over neighbouring thresholds; of equal ones the nearest to 0.5.
+def best_thresholds(counts: Array, shrink: float = SHRINK) -> Array:
+    """The thresholds of greatest F1, averaged over neighbouring thresholds, less `shrink` times their squared logits.
+
+    Of equal ones the nearest to 0.5 is taken.
 
     Args:
         counts: Of videos, as `threshold_counts` gives them, shape (videos, 12, 97, 3).
+        shrink: See `SHRINK`; at least 0.
 
     Returns:
         float64, shape (12,); 0.5 for a unit that is active in fewer rows or videos than `MIN_POSITIVES` and
@@ -59,7 +69,7 @@ def best_thresholds(counts: Array) -> Array:
     ones = np.pad(np.ones(len(GRID)), NEIGHBOURS)
     window = np.ones(2 * NEIGHBOURS + 1)
     means = np.stack([np.convolve(row, window, "valid") for row in sums]) / np.convolve(ones, window, "valid")
-    chosen = GRID[preferred(means, np.abs(np.arange(len(GRID)) - np.searchsorted(GRID, HALF)))]
+    chosen = GRID[preferred(means - shrink * _NATS**2, np.abs(np.arange(len(GRID)) - np.searchsorted(GRID, HALF)))]
     return np.where(enough(active_rows(counts)), chosen, float(HALF))
 
 

@@ -33,7 +33,8 @@ def best_by_trying(truth: Array, probabilities: Array) -> list[float]:
     reach = thresholds.NEIGHBOURS
     means = np.array([curve[max(0, t - reach) : t + reach + 1].mean(axis=0) for t in range(len(curve))])
     found = []
-    for mean in means.T:
+    nats = np.log(thresholds.GRID / (1 - thresholds.GRID))
+    for mean in (means - thresholds.SHRINK * nats[:, None] ** 2).T:
         best = [t for t, value in zip(thresholds.GRID, mean, strict=True) if value > mean.max() - 1e-12]
         found.append(min(best, key=lambda t: (round(abs(t - 0.5), 6), t)))
     return found

@@ -1,0 +1,86 @@
+"""What biases and thresholds gain on other videos, by how strongly they are shrunk towards doing nothing.
+
+    python -m benchmarks.shrinkage [--releases 60]
+
+From each simulated world (`benchmarks/simulated_worlds.py`) releases of 25, 50 and 100 videos are drawn. Biases of
+expressions and thresholds of action units are fitted on each, and judged by F1 on all videos of the world.
+"""
+
+import argparse
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from abawkit.metrics import f1_of_counts, f1_per_class
+from abawkit.postprocessing.biases import fit_bias
+from abawkit.postprocessing.thresholds import GRID, best_thresholds, threshold_counts
+from abawkit.tables import Array
+from benchmarks.simulated_worlds import NAMES, World, make_world
+
+BIASES: Final = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)
+THRESHOLDS: Final = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04)
+
+
+def draw(world: World, videos: int, releases: int) -> Iterator[tuple[Array, Array]]:
+    """Rows of each release, and the number of each row's video in it."""
+    rng = np.random.default_rng(videos)
+    lengths = np.diff(world.starts)
+    for _ in range(releases):
+        chosen = rng.choice(world.videos, videos, replace=False)
+        yield world.rows(chosen), np.repeat(np.arange(videos), lengths[chosen])
+
+
+def measure_biases(world: World, videos: int, releases: int) -> Array:
+    """Mean gain in F1 of expressions on all videos for each of `BIASES`."""
+    valid, labels, said = world.truth.expression_valid, world.truth.expression, world.systems[0].expression
+    logs = np.log(np.maximum(said[valid].astype(np.float64), 1e-30))
+    plain = f1_per_class(labels[valid], logs.argmax(axis=1), 8).mean()
+    gains = []
+    for rows, of in draw(world, videos, releases):
+        known = valid[rows]
+        given = labels[rows][known], said[rows][known], of[known]
+        fitted = [fit_bias(*given, shrink) for shrink in BIASES]
+        gains.append([f1_per_class(labels[valid], (logs + bias).argmax(axis=1), 8).mean() - plain for bias in fitted])
+    return np.mean(gains, axis=0)
+
+
+def measure_thresholds(world: World, videos: int, releases: int) -> Array:
+    """Mean gain in F1 of action units on all videos for each of `THRESHOLDS`."""
+    valid, labels, said = world.truth.au_valid, world.truth.au, world.systems[0].au
+    hits, wrong, missed = np.moveaxis(
+        threshold_counts(labels[valid], said[valid], np.zeros(int(valid.sum()), dtype=np.int64), 1)[0], -1, 0
+    )
+    curve = f1_of_counts(hits, hits + missed, hits + wrong)  # of each unit at each threshold
+
+    def at(thresholds: Array) -> float:
+        return float(curve[np.arange(len(curve)), np.searchsorted(GRID, thresholds - 1e-9)].mean())
+
+    gains = []
+    for rows, of in draw(world, videos, releases):
+        known = valid[rows]
+        counts = threshold_counts(labels[rows][known], said[rows][known], of[known], videos)
+        gains.append([at(best_thresholds(counts, shrink)) - at(np.full(12, 0.5)) for shrink in THRESHOLDS])
+    return np.mean(gains, axis=0)
+
+
+def main() -> None:
+    """Prints a line for each world and size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--releases", type=int, default=60)
+    parser.add_argument("--videos", type=int, default=2500)
+    options = parser.parse_args()
+    for what, values, measure in (
+        ("biases", BIASES, measure_biases),
+        ("thresholds", THRESHOLDS, measure_thresholds),
+    ):
+        print(f"{what}: mean gain in F1 on all videos, by the shrinkage {'  '.join(map(str, values))}", flush=True)
+        for name in NAMES:
+            world = make_world(name, options.videos, seed=2)
+            for videos in (25, 50, 100):
+                gains = measure(world, videos, options.releases)
+                print(f"  {name}, {videos} videos: {'  '.join(f'{gain:+.4f}' for gain in gains)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
