@@ -1,30 +1,38 @@
 """Entry point of the build: what the package is made of stands in pyproject.toml, native code in CMakeLists.txt.
 
-Without a compiler, or without torch, abawkit installs as pure Python and keeps the reason for `abawkit ops`.
+Without a compiler, or without torch, abawkit installs as pure Python and keeps the reason for `abawkit ops`; a wheel of
+it is then one for every system, whose native operators `abawkit ops build` compiles where it is installed.
 ``ABAWKIT_NATIVE``: ``auto`` (the default), ``require`` (a failed build is an error) or ``skip``. ``ABAWKIT_CUDA`` and
 ``ABAWKIT_CUDA_ARCHITECTURES`` (``80;90``) go on to CMake.
 """
 
-import importlib.util
 import os
 import re
-import shutil
-import subprocess
 import sys
-import sysconfig
+import tomllib
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+from abawkit.native_build import (  # noqa: E402
+    COMMAND,
+    LIBRARY,
+    NO_TORCH,
+    NotBuiltError,
+    add_remedy,
+    compile_operators,
+    find_torch,
+)
+from abawkit.shipped import FOLDER, copy_shipped  # noqa: E402
+
 PACKAGE = Path("abawkit") / "ops"
 NOTE = "build_note.txt"
-LEAST_TORCH = (2, 10)
-
-
-class NotBuiltError(Exception):
-    """Native code can't be built here; the message says why and what would help."""
 
 
 class BuildNative(build_ext):  # type: ignore[misc]
@@ -42,15 +50,20 @@ class BuildNative(build_ext):  # type: ignore[misc]
             old.unlink()
         note = ""
         if mode == "skip":
-            note = "left out when abawkit was installed (ABAWKIT_NATIVE=skip)"
+            note = f"left out when abawkit was installed (ABAWKIT_NATIVE=skip); run `{COMMAND}`"
         else:
             try:
-                build(target, self.distribution.get_version(), Path(self.build_temp))
+                temporary = Path(self.build_temp)
+                compile_operators(ROOT, target, self.distribution.get_version(), temporary, torch=find_torch())
             except NotBuiltError as error:
+                if error.output:
+                    say(error.output)
                 if mode == "require":
                     raise SystemExit(f"ABAWKIT_NATIVE=require, but native operators can't be built: {error}") from error
-                note = str(error)
-                print(f"abawkit: installing without native operators: {note}", file=sys.stderr)  # noqa: T201
+                # Whoever reads the note later may have torch: it has to be there where the operators are compiled.
+                note = add_remedy(str(error)).replace(NO_TORCH, "torch was not found when abawkit was built")
+                if editable:
+                    say(f"abawkit: installing without native operators: {note}")
         (target / NOTE).write_text(note, encoding="utf-8")
 
     def get_outputs(self) -> list[str]:
@@ -63,71 +76,74 @@ class BuildNative(build_ext):  # type: ignore[misc]
         return {}
 
 
-def find_torch() -> tuple[Path, str]:
-    """Folder and version of the torch that abawkit will run with.
+class BuildPython(build_py):  # type: ignore[misc]
+    """Puts what is not Python into the wheel too: native sources, and submissions."""
 
-    pip builds in an environment of its own, where torch can't be imported; it stands where packages are installed.
+    copied: tuple[Path, ...] = ()
+
+    def run(self) -> None:
+        """Copies them; an editable install finds them in the checkout."""
+        super().run()
+        if not self.editable_mode:
+            self.copied = tuple(copy_shipped(ROOT, Path(self.build_lib) / "abawkit" / FOLDER.name))
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Files that `run` leaves."""
+        return [*super().get_outputs(include_bytecode), *map(str, self.copied)]
+
+
+class BuildWheel(bdist_wheel):  # type: ignore[misc]
+    """A wheel without native operators is one for every Python and system, and its last line says what it lacks."""
+
+    def run(self) -> None:
+        """Compiles first, as the name of the wheel depends on what comes of it."""
+        self.run_command("build")
+        folder = Path(self.get_finalized_command("build").build_lib) / PACKAGE
+        native = (folder / LIBRARY).is_file()
+        if not native:
+            self.distribution.ext_modules = []
+            self.root_is_pure = True
+        super().run()
+        if not native:
+            note = (folder / NOTE).read_text(encoding="utf-8")
+            say(f"abawkit: this wheel is pure Python, without native operators: {note}")
+
+
+def say(text: str) -> None:
+    """Writes for whoever builds; pip shows it with --verbose."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def index_readme(text: str, repository: str | None) -> str:
+    """README as a package index shows it, where a link to a file of the repository leads nowhere.
+
+    Args:
+        text: README.md.
+        repository: Where the repository can be read, or None: links then become what they are called, and pictures go.
     """
-    places = [sysconfig.get_path("platlib"), sysconfig.get_path("purelib")]
-    spec = importlib.util.find_spec("torch")
-    found = [Path(spec.origin).parent] if spec and spec.origin else []
-    for folder in (*found, *(Path(place) / "torch" for place in places)):
-        text = folder / "version.py"
-        if (folder / "include").is_dir() and text.is_file():
-            version = re.search(r"__version__ = '([^']+)'", text.read_text())
-            if version:
-                return folder, version[1]
-    raise NotBuiltError("torch was not installed when abawkit was; install torch, then abawkit again")
+
+    def absolute(found: re.Match[str]) -> str:
+        picture, name, path = found.groups()
+        if re.match(r"[a-z]+:", path):
+            return found[0]
+        if repository is None:
+            return "" if picture else name
+        if path.startswith("#"):
+            return f"[{name}]({repository}{path})"
+        return f"{picture}[{name}]({repository}/{'raw' if picture else 'blob'}/main/{path})"
+
+    return re.sub(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)", absolute, text)
 
 
-def build(target: Path, version: str, temporary: Path) -> None:
-    """Compiles everything and puts it into `target`.
-
-    Raises:
-        NotBuiltError: If something is missing, or a command failed.
-    """
-    torch, torch_version = find_torch()
-    if tuple(int(part) for part in torch_version.split("+")[0].split(".")[:2]) < LEAST_TORCH:
-        raise NotBuiltError(f"torch {torch_version} is older than 2.10, whose stable interface is needed")
-    programs = {name: shutil.which(name) for name in ("cmake", "ninja")}
-    absent = [name for name, path in programs.items() if not path]
-    compilers = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    absent += [] if any(shutil.which(compiler) for compiler in compilers) else ["a C++ compiler"]
-    if importlib.util.find_spec("pybind11") is None:
-        absent.append("pybind11")
-    if absent:
-        raise NotBuiltError(f"not found: {', '.join(absent)}; install it, then abawkit again")
-    import pybind11
-
-    folder = temporary.resolve() / "native"
-    options = {
-        "ABAWKIT_EXTENSION": "ON",
-        "ABAWKIT_TORCH": str(torch),
-        "ABAWKIT_TORCH_VERSION": torch_version,
-        "ABAWKIT_VERSION": version,
-        "Python_EXECUTABLE": sys.executable,
-        "pybind11_DIR": pybind11.get_cmake_dir(),
-        "PYBIND11_FINDPYTHON": "ON",
-        "CMAKE_INSTALL_PREFIX": str(target.resolve()),
-        **{name: os.environ[name] for name in ("ABAWKIT_CUDA", "ABAWKIT_CUDA_ARCHITECTURES") if os.environ.get(name)},
-    }
-    shutil.rmtree(folder, ignore_errors=True)
-    run("cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *(f"-D{k}={v}" for k, v in options.items()))
-    run("cmake", "--build", str(folder), "--target", "install")
+def readme() -> str:
+    """README for the index."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return index_readme((ROOT / "README.md").read_text(encoding="utf-8"), project["urls"].get("Repository"))
 
 
-def run(*command: str) -> None:
-    """Runs a command; what it says is shown only if it fails."""
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if result.returncode:
-        text = result.stdout + result.stderr
-        print(text, file=sys.stderr)  # noqa: T201
-        telling = re.compile(r"\berror\b|FAILED:|The C\+\+ compiler", re.IGNORECASE)
-        joined = re.sub(
-            r"\(message\):\s+", "", text
-        )  # what CMakeLists.txt says is a line after the one that says where
-        lines = [line.strip() for line in joined.splitlines() if telling.search(line)]
-        raise NotBuiltError(f"`{command[0]} {command[1]}` failed: {(lines or ['see above'])[0][:200]}")
-
-
-setup(ext_modules=[Extension("abawkit.ops._build", sources=[])], cmdclass={"build_ext": BuildNative})
+setup(
+    ext_modules=[Extension("abawkit.ops._build", sources=[])],
+    cmdclass={"bdist_wheel": BuildWheel, "build_ext": BuildNative, "build_py": BuildPython},
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+)

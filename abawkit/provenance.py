@@ -6,6 +6,9 @@ from pathlib import Path
 
 import abawkit
 from abawkit.files import sha256, sha256_of
+from abawkit.native_build import NotBuiltError, find_torch
+from abawkit.native_cache import find_build
+from abawkit.shipped import FOLDER
 
 
 def git_commit(folder: Path) -> str | None:
@@ -23,7 +26,17 @@ def git_commit(folder: Path) -> str | None:
 
 @cache
 def code_digest() -> str:
-    """Of the package's own files, the native operators among them: a version's number says little between releases."""
+    """Of the package's own files and the native operators: a version's number says little between releases."""
     root = Path(abawkit.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".so", ".toml"))
-    return sha256("\n".join(f"{path.relative_to(root)} {sha256_of(path)}" for path in files).encode())[:16]
+    lines = [f"{path.relative_to(root)} {sha256_of(path)}" for path in files if not path.is_relative_to(FOLDER)]
+    return sha256("\n".join([*lines, *_cached_operators()]).encode())[:16]
+
+
+def _cached_operators() -> list[str]:
+    """The build of `abawkit ops build` that is used in place of the package's own."""
+    try:
+        build = find_build(find_torch().version)
+    except NotBuiltError:
+        return []
+    return [f"native {build.sha256}"] if build and not build.refusal() else []

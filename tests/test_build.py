@@ -13,10 +13,11 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
+
+from abawkit.native_build import NotBuiltError, find_torch, run_command
 
 ROOT = Path(__file__).parents[1]
 NOTE = "abawkit/ops/build_note.txt"
@@ -49,10 +50,9 @@ print(caught[0].message)
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which nothing was ever built."""
     copy = tmp_path_factory.mktemp("source") / "abawkit"
-    for name in ("abawkit", "csrc"):
-        shutil.copytree(
-            ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so", "build_note.txt", "__pycache__")
-        )
+    unwanted = shutil.ignore_patterns("*.so", "build_note.txt", "__pycache__", "outputs")
+    for name in ("abawkit", "csrc", "submissions"):
+        shutil.copytree(ROOT / name, copy / name, ignore=unwanted)
     for name in ("setup.py", "pyproject.toml", "CMakeLists.txt", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     return copy
@@ -96,7 +96,8 @@ def libraries(folder: Path) -> list[str]:
 
 # --- without a compiler
 
-NOT_FOUND = "not found: cmake, ninja, a C++ compiler; install it, then abawkit again"
+ABSENT = "not found: a C++ compiler; install it"  # cmake and ninja are packages that abawkit depends on
+NOT_FOUND = f"{ABSENT}, then run `abawkit ops build`"
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def run(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_a_compiler_it_installs_as_pure_python_with_one_clear_line(hidden: tuple[Path, list[str]]) -> None:
     target, lines = hidden
-    assert lines == [f"abawkit: installing without native operators: {NOT_FOUND}"]
+    assert lines == [f"abawkit: this wheel is pure Python, without native operators: {NOT_FOUND}"]
     assert (target / NOTE).read_text() == NOT_FOUND
     assert libraries(target) == []
 
@@ -164,8 +165,10 @@ def test_a_compiler_that_fails_leaves_the_command_that_failed(source: Path, tmp_
     result = install(source, tmp_path / "out", commands(tmp_path / "bin", "cmake", "ninja"), CXX="/bin/false")
     assert result.returncode == 0, result.stdout + result.stderr
     note = (tmp_path / "out" / NOTE).read_text()
-    assert re.fullmatch(r"`cmake -S` failed: .*(CMake Error|The C\+\+ compiler).*", note)
-    assert said(result) == [f"abawkit: installing without native operators: {note}"]
+    assert re.fullmatch(
+        r"`cmake -S` failed: .*(CMake Error|The C\+\+ compiler).*; correct that, then run `abawkit ops build`", note
+    )
+    assert said(result) == [f"abawkit: this wheel is pure Python, without native operators: {note}"]
     assert "/bin/false" in result.stdout + result.stderr  # all of what cmake said stands above the line
     assert libraries(tmp_path / "out") == []
 
@@ -173,13 +176,13 @@ def test_a_compiler_that_fails_leaves_the_command_that_failed(source: Path, tmp_
 def test_a_compiler_that_is_named_and_not_there_is_missing(source: Path, tmp_path: Path) -> None:
     result = install(source, tmp_path / "out", commands(tmp_path / "bin", "cmake", "ninja"), CXX="no-such-c++")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert (tmp_path / "out" / NOTE).read_text() == "not found: a C++ compiler; install it, then abawkit again"
+    assert (tmp_path / "out" / NOTE).read_text() == NOT_FOUND
 
 
 def test_require_makes_what_is_missing_an_error(source: Path, tmp_path: Path) -> None:
     result = install(source, tmp_path / "out", commands(tmp_path / "bin"), ABAWKIT_NATIVE="require")
     assert result.returncode != 0
-    assert said(result)[0] == f"ABAWKIT_NATIVE=require, but native operators can't be built: {NOT_FOUND}"
+    assert said(result)[0] == f"ABAWKIT_NATIVE=require, but native operators can't be built: {ABSENT}"
     assert not (tmp_path / "out").exists()
 
 
@@ -190,7 +193,8 @@ def test_skip_runs_no_compiler_and_says_so(source: Path, tmp_path: Path) -> None
         (path / name).chmod(0o755)
     result = install(source, tmp_path / "out", path, ABAWKIT_NATIVE="skip")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert (tmp_path / "out" / NOTE).read_text() == "left out when abawkit was installed (ABAWKIT_NATIVE=skip)"
+    note = "left out when abawkit was installed (ABAWKIT_NATIVE=skip); run `abawkit ops build`"
+    assert (tmp_path / "out" / NOTE).read_text() == note
     assert not (tmp_path / "called").exists()
     assert libraries(tmp_path / "out") == []
 
@@ -203,18 +207,6 @@ def test_another_wish_is_an_error_that_names_the_three(source: Path, tmp_path: P
 
 
 # --- torch, as the build finds it
-
-
-@pytest.fixture
-def build(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module of setup.py, which builds nothing."""
-    monkeypatch.setattr("setuptools.setup", lambda **_: None)
-    spec = importlib.util.spec_from_file_location("abawkit_setup", ROOT / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def torch_in(folder: Path, version: str) -> Path:
@@ -231,42 +223,42 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def test_torch_that_can_be_imported_is_found(build: Any) -> None:
+def test_torch_that_can_be_imported_is_found() -> None:
     import torch
 
-    assert build.find_torch() == (Path(torch.__file__).parent, torch.__version__)
+    found = find_torch()
+    assert found[:2] == (Path(torch.__file__).parent, torch.__version__)
+    assert found.cuda == torch.version.cuda
 
 
-def test_torch_is_found_where_packages_are_installed_although_it_can_not_be_imported(build: Any, site: Path) -> None:
+def test_torch_is_found_where_packages_are_installed_although_it_can_not_be_imported(site: Path) -> None:
     expected = torch_in(site, "2.11.1+cu128")
-    assert build.find_torch() == (expected, "2.11.1+cu128")
+    assert find_torch() == (expected, "2.11.1+cu128", None)
 
 
-def test_what_can_be_imported_comes_first(
-    build: Any, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_can_be_imported_comes_first(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch_in(site, "2.11.1")
     first = torch_in(tmp_path / "first", "2.12.0")
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: SimpleNamespace(origin=str(first / "__init__.py")))
-    assert build.find_torch() == (first, "2.12.0")
+    assert find_torch() == (first, "2.12.0", None)
 
 
 @pytest.mark.parametrize("left", [[], ["include"], ["version.py"]])
-def test_no_torch_or_a_part_of_it_is_said_with_what_to_install(build: Any, site: Path, left: list[str]) -> None:
+def test_no_torch_or_a_part_of_it_is_said_with_what_to_install(site: Path, left: list[str]) -> None:
     folder = torch_in(site, "2.11.1")
     if "include" not in left:
         (folder / "include").rmdir()
     if "version.py" not in left:
         (folder / "version.py").unlink()
-    with pytest.raises(build.NotBuiltError) as error:
-        build.build(site, "0.1", site)
-    assert str(error.value) == "torch was not installed when abawkit was; install torch, then abawkit again"
+    with pytest.raises(NotBuiltError) as error:
+        find_torch()
+    assert str(error.value) == "torch was not found; install torch"
 
 
-def test_a_torch_that_is_too_old_is_named(build: Any, site: Path) -> None:
+def test_a_torch_that_is_too_old_is_named(site: Path) -> None:
     torch_in(site, "2.9.1+cpu")
-    with pytest.raises(build.NotBuiltError, match=r"^torch 2\.9\.1\+cpu is older than 2\.10, whose stable interface"):
-        build.build(site, "0.1", site)
+    with pytest.raises(NotBuiltError, match=r"^torch 2\.9\.1\+cpu is older than 2\.10, whose stable interface"):
+        find_torch()
 
 
 # --- nvcc that refuses
@@ -292,26 +284,24 @@ def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def configure(build: Any, folder: Path, *more: str) -> None:
+def configure(folder: Path, *more: str) -> None:
     import pybind11
 
-    torch, version = build.find_torch()
+    torch, version, _ = find_torch()
     options = [f"-DABAWKIT_TORCH={torch}", f"-DABAWKIT_TORCH_VERSION={version}", "-DABAWKIT_EXTENSION=ON"]
     options += [f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
     options += ["-DPYBIND11_FINDPYTHON=ON", "-DCMAKE_BUILD_TYPE=Debug"]
-    build.run("cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *options, *more)
+    run_command("cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *options, *more)
 
 
-def test_the_line_with_which_nvcc_refused_becomes_a_fact_of_the_build(
-    build: Any, refusing: Path, tmp_path: Path
-) -> None:
-    configure(build, tmp_path / "build")
+def test_the_line_with_which_nvcc_refused_becomes_a_fact_of_the_build(refusing: Path, tmp_path: Path) -> None:
+    configure(tmp_path / "build")
     literal = (tmp_path / "build/cuda_refusal.h").read_text()  # of C++, what build_facts.cpp includes
     assert literal.removeprefix('R"line(').removesuffix(')line"') == f"nvcc can't be used: {LINE}"
 
 
-def test_where_cuda_is_required_the_same_line_is_the_error(build: Any, refusing: Path, tmp_path: Path) -> None:
-    with pytest.raises(build.NotBuiltError) as error:
-        configure(build, tmp_path / "build", "-DABAWKIT_CUDA=require")
+def test_where_cuda_is_required_the_same_line_is_the_error(refusing: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotBuiltError) as error:
+        configure(tmp_path / "build", "-DABAWKIT_CUDA=require")
     assert "ABAWKIT_CUDA=require, but nvcc can't be used: " in str(error.value)
     assert "host_config.h:132:2: error: #error -- unsupported GNU version!" in str(error.value)

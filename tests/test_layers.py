@@ -12,7 +12,8 @@ ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
     ("labels", "choices", "errors"),
-    ("names", "files"),
+    ("names", "files", "shipped", "native_build"),
+    ("native_cache",),
     ("provenance",),
     ("tables",),
     ("formats", "metrics", "frames"),
@@ -31,7 +32,8 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Stages that must work on a machine where torch is broken or absent.
 WITHOUT_TORCH = (
-    *("labels", "errors", "names", "files", "tables", "formats", "metrics", "curation", "scoring", "synth"),
+    *("labels", "errors", "names", "files", "shipped", "native_build", "native_cache"),
+    *("tables", "formats", "metrics", "curation", "scoring", "synth"),
     *("postprocessing", "steps", "submissions"),
 )
 

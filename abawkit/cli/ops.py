@@ -1,4 +1,4 @@
-"""``abawkit ops``; `bench` and `check` are its commands."""
+"""``abawkit ops``; `build`, `check` and `bench` are its commands."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import typer
 
 from abawkit.cli.command import command, print_json
 from abawkit.cli.ops_bench import bench
+from abawkit.cli.ops_build import build
 from abawkit.cli.ops_check import check
 from abawkit.cli.options import Json
 from abawkit.cli.parsing import App, refuse_lost
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from abawkit.ops.survey import Serving, Survey
 
 ops = App()
-ops.command(no_args_is_help=False)(bench)
-ops.command(no_args_is_help=False)(check)
+for _command in (build, check, bench):
+    ops.command(no_args_is_help=False)(_command)
 
 
 @ops.callback(invoke_without_command=True)

@@ -11,15 +11,16 @@ import torch
 
 import abawkit
 from abawkit.files import sha256_of
+from abawkit.native_build import COMMAND, LEAST_CAPABILITY, LEAST_TORCH, LIBRARY
+from abawkit.native_cache import Build, built_versions, find_build
 
 FOLDER: Final = Path(__file__).parent
-LEAST_TORCH: Final = (2, 10)
-"""The stable interface that the binary is compiled against. Source: torch/csrc/stable, functions marked 2.10."""
+"""Where the package has its own binary, if it was built when abawkit was installed."""
 
-LEAST_CAPABILITY: Final = (8, 0)
-"""The kernels use instructions that older GPUs don't have: asynchronous copies, products of TF32 and bfloat16."""
+REBUILD: Final = COMMAND
 
-REBUILD: Final = "pip install --force-reinstall --no-deps --no-cache-dir . (in a clone of abawkit)"
+GPU_TOO_OLD: Final = "the CUDA kernels need a GPU of compute capability 8.0 or later"
+"""What a refusal begins with that no build changes."""
 
 _NO_NVCC: Final = "nvcc was not found"
 _REMEDIES: Final = {_NO_NVCC: "install the CUDA toolkit", "ABAWKIT_CUDA=skip was set": "leave it unset"}
@@ -32,12 +33,21 @@ def _numbers(version: str) -> tuple[int, int]:
 
 
 @functools.cache
+def cached_build() -> Build | None:
+    """What `abawkit ops build` compiled for this torch, where it can be used; it comes before the package's own."""
+    build = find_build(torch.__version__)
+    return build if build and not build.refusal() else None
+
+
+@functools.cache
 def build_facts() -> dict[str, str]:
-    """How the binary was built; empty where there is none. Needs no torch that fits.
+    """How the binary was built that is used here; empty where there is none. Needs no torch that fits.
 
     Keys: ``abawkit``, ``compiler``, ``instruction_sets``, ``cuda`` (its version, or empty), ``cuda_refusal`` (why it is
     empty), ``cuda_architectures``, ``cuda_ptx``, ``torch``.
     """
+    if build := cached_build():
+        return build.facts
     try:
         module = importlib.import_module("abawkit.ops._build")
     except ImportError:
@@ -67,7 +77,7 @@ def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
     if not facts["cuda"]:
         cause = facts.get("cuda_refusal") or _NO_NVCC
         remedy = _REMEDIES.get(cause, "correct that (CUDAHOSTCXX names another host compiler)")
-        return f"the binary was built without CUDA, as {cause}; {remedy} and {REBUILD}"
+        return f"the binary was built without CUDA, as {cause}; {remedy}, then run `{REBUILD}`"
     for name in facts["cuda_architectures"].split():
         major, minor = divmod(int(name.rstrip("af")), 10)
         later = name.isdigit() and capability[0] == major and capability[1] > minor
@@ -77,11 +87,11 @@ def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
         return ""
     if capability < LEAST_CAPABILITY:
         here = f"{capability[0]}.{capability[1]}"
-        return f"the CUDA kernels need a GPU of compute capability 8.0 or later, this one has {here}"
+        return f"{GPU_TOO_OLD}, this one has {here}"
     wanted = f"{capability[0]}{capability[1]}"
     return (
         f"the binary has kernels for compute capabilities {facts['cuda_architectures']}, this GPU has {wanted}; "
-        f"rebuild: ABAWKIT_CUDA_ARCHITECTURES={wanted} {REBUILD}"
+        f"rebuild: {REBUILD}"
     )
 
 
@@ -131,10 +141,8 @@ def describe_cuda_failure(reason: str, driver: int, runtime: int, torch_cuda: st
 def load() -> str:
     """Loads the operators, once. Returns why they can't be had, or an empty text."""
     facts = build_facts()
-    note = FOLDER / "build_note.txt"
     if not facts:
-        reason = note.read_text().strip() if note.is_file() else ""
-        return f"not built: {reason}" if reason else f"not built; build: {REBUILD}"
+        return _explain_absence()
     if reason := refusal(facts, torch.__version__):
         return reason
     importlib.import_module("abawkit.ops.library")
@@ -146,6 +154,20 @@ def load() -> str:
     return ""
 
 
+def _explain_absence() -> str:
+    """Why there is no binary: a build in the cache that can't be used, those for other torches, or the note."""
+    build = find_build(torch.__version__)
+    if build and (reason := build.refusal()):
+        return reason
+    if versions := [version for version in built_versions() if version != torch.__version__]:
+        return f"not built for torch {torch.__version__}, only for {', '.join(versions)}; build: {REBUILD}"
+    note = FOLDER / "build_note.txt"
+    reason = note.read_text().strip() if note.is_file() else ""
+    if not reason:
+        return f"not built; build: {REBUILD}"
+    return f"not built: {reason}" if REBUILD in reason else f"not built: {reason}; run `{REBUILD}`"
+
+
 @functools.cache
 def digest() -> str:
     """SHA-256 of the compiled operators."""
@@ -153,7 +175,13 @@ def digest() -> str:
 
 
 def _path() -> Path:
-    return FOLDER / "libabawkit_operators.so"
+    build = cached_build()
+    return build.library if build else FOLDER / LIBRARY
+
+
+def binary_path() -> Path | None:
+    """The library that is used here, or would be if it fitted; None where there is none."""
+    return _path() if build_facts() else None
 
 
 def instruction_set() -> str:

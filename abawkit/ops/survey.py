@@ -213,6 +213,8 @@ def native_facts() -> dict[str, str]:
         facts = dict(binary.build_facts())
         if facts and not binary.load():
             facts["instruction_set_here"] = binary.instruction_set()
+        if path := binary.binary_path():
+            facts["library"] = str(path)
     except Exception:  # a broken build is a reason of its implementation's, not the end of a listing
         return {}
     return facts

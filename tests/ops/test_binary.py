@@ -37,6 +37,7 @@ def fresh_binary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def forget() -> None:
         binary.load.cache_clear()
         binary.build_facts.cache_clear()
+        binary.cached_build.cache_clear()
 
     forget()
     yield
@@ -120,14 +121,15 @@ def test_gpus_that_they_do_not_run_on_are_named_with_the_line_that_builds_for_th
 ) -> None:
     assert binary.gpu_refusal(FACTS | {"cuda_architectures": architectures, "cuda_ptx": ptx}, capability) == (
         f"the binary has kernels for compute capabilities {architectures}, this GPU has {wanted}; "
-        f"rebuild: ABAWKIT_CUDA_ARCHITECTURES={wanted} {binary.REBUILD}"
+        "rebuild: abawkit ops build"
     )
 
 
 def test_a_build_without_cuda_serves_no_gpu_and_says_what_to_install() -> None:
     facts = FACTS | {"cuda": "", "cuda_architectures": "", "cuda_ptx": ""}
     assert binary.gpu_refusal(facts, (9, 0)) == (
-        f"the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit and {binary.REBUILD}"
+        "the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit, then run "
+        "`abawkit ops build`"
     )
 
 
@@ -152,7 +154,7 @@ def test_a_gpu_that_lacks_the_instructions_is_not_told_to_rebuild(capability: tu
 def test_a_build_without_cuda_says_what_kept_it_from_cuda(cause: str, remedy: str) -> None:
     facts = FACTS | {"cuda": "", "cuda_architectures": "", "cuda_ptx": "", "cuda_refusal": cause}
     assert binary.gpu_refusal(facts, (9, 0)) == (
-        f"the binary was built without CUDA, as {cause}; {remedy} and {binary.REBUILD}"
+        f"the binary was built without CUDA, as {cause}; {remedy}, then run `abawkit ops build`"
     )
 
 
@@ -197,8 +199,8 @@ def test_the_binary_that_is_here_has_every_fact(fresh_binary: None) -> None:
 
 
 def test_what_was_not_built_says_the_note_of_the_build(folder: Path) -> None:
-    (folder / "build_note.txt").write_text("not found: a C++ compiler; install it, then abawkit again\n")
-    assert binary.load() == "not built: not found: a C++ compiler; install it, then abawkit again"
+    (folder / "build_note.txt").write_text("not found: a C++ compiler; install it, then run `abawkit ops build`\n")
+    assert binary.load() == "not built: not found: a C++ compiler; install it, then run `abawkit ops build`"
 
 
 @pytest.mark.parametrize("note", [None, "", " \n"])
@@ -257,7 +259,7 @@ def test_it_is_loaded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_native_serves_nothing_where_it_was_not_built(folder: Path, sizes: Sizes) -> None:
     (folder / "build_note.txt").write_text("why not")
     for device in ("cpu", "cuda:0", "meta"):
-        assert Native().reasons(call(sizes, device)) == ["not built: why not"]
+        assert Native().reasons(call(sizes, device)) == ["not built: why not; run `abawkit ops build`"]
 
 
 def test_the_automatic_choice_falls_back_to_the_reference_with_one_warning(
@@ -277,8 +279,8 @@ def test_the_automatic_choice_falls_back_to_the_reference_with_one_warning(
     assert warning.category is OpWarning
     assert warning.filename == __file__
     assert str(warning.message) == (
-        "dual_direction_attention runs on reference, as native can't be used: not built: not found: a C++ compiler "
-        "(`abawkit ops` says more; ABAWKIT_OPS=reference ends this line)"
+        "dual_direction_attention runs on reference, as native can't be used: not built: not found: a C++ compiler; "
+        "run `abawkit ops build` (`abawkit ops` says more; ABAWKIT_OPS=reference ends this line)"
     )
 
 
@@ -288,7 +290,7 @@ def test_native_by_name_is_an_error_with_the_reason(folder: Path, fresh_registry
         select(call(sizes), "native")
     assert str(error.value).splitlines()[:2] == [
         "implementation='native': can't serve evaluation of float32 on cpu, without gradients, 24 x 3 x 5, 2 heads: "
-        "not built: not found: a C++ compiler",
+        "not built: not found: a C++ compiler; run `abawkit ops build`",
         "what could run instead: reference",
     ]
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from abawkit import doctor
+from abawkit.native_build import LEAST_TORCH
 from abawkit.ops import binary
-from abawkit.ops.binary import LEAST_TORCH
 
 ROOT = Path(__file__).parents[2]
 
