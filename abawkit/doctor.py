@@ -2,22 +2,28 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 import abawkit
+from abawkit.native_build import COMMAND, NotBuiltError, add_remedy, find_programs
+from abawkit.native_cache import builds_folder
 
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "pydantic", "safetensors", "pillow", "simplejpeg")
 
 LEAST_TORCH = (2, 10)
 """`torch.load(weights_only=True)` of older releases can be made to run code: CVE-2026-24747."""
+
+CONSTRAINTS = Path(abawkit.__file__).parents[1] / "constraints.txt"
+"""Of a checkout: the versions that the tests run with."""
 
 LEAST_DISK = 8 * 10**9
 """Bytes: the packed frames of the official release take 6.4 GB."""
@@ -59,6 +65,9 @@ def diagnose(folder: Path) -> list[Finding]:
         _decoder(),
         *_processors(),
         _disk(folder),
+        _writable("folder", folder, "give another folder with --folder, or make this one writable"),
+        _temporary(),
+        _cache(),
         _shared_memory(),
     ]
 
@@ -69,10 +78,30 @@ def _python() -> Finding:
 
 
 def _package(name: str) -> Finding:
+    pinned = " -c constraints.txt" if CONSTRAINTS.is_file() else ""
     try:
-        return Finding(name, version(name))
+        found = version(name)
     except PackageNotFoundError:
-        return Finding(name, "not installed", False, f"pip install {name} -c constraints.txt")
+        return Finding(name, "not installed", False, f"pip install {name}{pinned}")
+    least = _requirements().get(name, "")
+    if least and _release(found) < _release(least):
+        return Finding(name, f"{found}, older than {least}", False, f"pip install '{name}>={least}'{pinned}")
+    return Finding(name, found)
+
+
+def _requirements() -> dict[str, str]:
+    """The least version of each package, as abawkit's own metadata has them; empty where it was not installed."""
+    try:
+        lines = requires("abawkit") or []
+    except PackageNotFoundError:
+        return {}
+    found = (re.fullmatch(r"([\w.-]+) ?>=([\d.]+)", line.partition(";")[0].strip()) for line in lines)
+    return {match[1].lower(): match[2] for match in found if match}
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """The numbers that a version begins with: (2, 13, 0) of 2.13.0+cpu."""
+    return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)  # type: ignore[index]
 
 
 def _torch() -> Iterator[Finding]:
@@ -80,10 +109,10 @@ def _torch() -> Iterator[Finding]:
         import torch
     except Exception as error:  # a broken torch raises anything; the other checks go on
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        yield Finding("torch works", f"no: {reason}", False, "pip install --force-reinstall torch -c constraints.txt")
+        pinned = " -c constraints.txt" if CONSTRAINTS.is_file() else ""
+        yield Finding("torch works", f"no: {reason}", False, f"pip install --force-reinstall torch{pinned}")
         return
-    number = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if number < LEAST_TORCH:
+    if _release(torch.__version__) < LEAST_TORCH:
         yield Finding("torch works", "too old to load weights safely", False, "pip install 'torch>=2.10'")
     yield Finding("torch threads", str(torch.get_num_threads()))
     if torch.cuda.is_available():
@@ -112,9 +141,10 @@ def _chosen_operators() -> Finding:
 
     from abawkit.errors import OpUnavailableError
     from abawkit.ops.base import Call
+    from abawkit.ops.binary import GPU_TOO_OLD
     from abawkit.ops.examples import DDAMFN_SIZES
     from abawkit.ops.registry import VARIABLE, Offer, best, select, wished
-    from abawkit.ops.survey import devices, native_facts
+    from abawkit.ops.survey import devices
 
     words: list[str] = []
     passed: dict[str, tuple[Offer, str]] = {}
@@ -133,11 +163,20 @@ def _chosen_operators() -> Finding:
     mend = ""
     for offer, reason in passed.values():
         words.append(f"not {offer.name}: {reason}")
-        if offer.name == "native":  # absent is well; built and not usable is not
-            mend = "build abawkit again: pip install --force-reinstall --no-deps ." if native_facts() else mend
+        if offer.name == "native":
+            mend = mend if reason.startswith(GPU_TOO_OLD) else _how_to_build()
         elif offer.implementation is None:
             mend = f"update {offer.package}, or uninstall it"
     return Finding("operators", "; ".join(words), not mend, mend)
+
+
+def _how_to_build() -> str:
+    """The line that compiles the native operators, with what it needs first."""
+    try:
+        find_programs()
+    except NotBuiltError as error:
+        return add_remedy(str(error))
+    return COMMAND
 
 
 def _decoder() -> Finding:
@@ -192,8 +231,40 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", f"{free / 1e9:.1f} GB free in {folder.resolve()}", free >= LEAST_DISK, mend)
 
 
+def _writable(name: str, folder: Path, mend: str) -> Finding:
+    """Writes a file: permissions alone don't tell of a read-only or full disk, and root has them all."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        return Finding(name, f"{folder.absolute()} can't be written to: {error.strerror or error}", False, mend)
+    return Finding(name, f"{folder.absolute()} can be written to")
+
+
+def _temporary() -> Finding:
+    try:
+        folder = Path(tempfile.gettempdir())
+    except OSError:
+        return Finding(
+            "temporary files", "no folder for them can be written to", False, "set TMPDIR to one that can be"
+        )
+    return _writable("temporary files", folder, "set TMPDIR to a folder that can be written to")
+
+
+def _cache() -> Finding:
+    """Where self-checks and builds of the operators are kept; a folder that is not there yet has to be made."""
+    folder = builds_folder().absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return _writable("cache", existing, "set XDG_CACHE_HOME to a folder that can be written to")
+
+
 def _shared_memory() -> Finding:
-    folder = Path("/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir())  # noqa: S108 - measured, not used
+    folder = Path("/dev/shm")  # noqa: S108 - measured, not used
+    if not folder.is_dir():
+        return Finding(
+            "shared memory", "no /dev/shm here", False, "mount /dev/shm, which processes pass frames through"
+        )
     free = shutil.disk_usage(folder).free
     good = free >= 64 * 2**20
     mend = "" if good else "start the container with --shm-size=1g"

@@ -150,10 +150,11 @@ def test_evaluation_then_runs_on_the_reference_with_one_warning(hidden: tuple[Pa
     ]
 
 
-def test_the_doctor_then_finds_nothing_wrong_with_operators(hidden: tuple[Path, list[str]]) -> None:
+def test_the_doctor_then_says_what_builds_them(hidden: tuple[Path, list[str]]) -> None:
     result = run(hidden[0], "-m", "abawkit", "doctor", "--json")
     found = next(one for one in json.loads(result.stdout)["findings"] if one["name"] == "operators")
-    assert (found["ok"], found["mend"]) == (True, "")
+    assert (found["ok"], found["mend"]) == (False, "abawkit ops build")
+    assert result.returncode == 4
     assert found["found"].startswith("reference on cpu")
     assert f"not native: not built: {NOT_FOUND}" in found["found"]
 

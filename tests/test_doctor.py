@@ -11,6 +11,7 @@ import pytest
 
 from abawkit import doctor
 from abawkit.doctor import Finding, cpu_quota, diagnose
+from abawkit.native_build import NotBuiltError
 from abawkit.ops import registry
 from abawkit.ops.reference import Reference
 
@@ -127,47 +128,93 @@ def offer(name: str, package: str, error: str = "", priority: int = 0) -> regist
     return registry.Offer(name, package, "", priority, made, error)
 
 
+OLD_GPU = "the CUDA kernels need a GPU of compute capability 8.0 or later, this one has 7.5"
+
+
 @pytest.mark.parametrize(
-    ("offers", "facts", "found", "mend"),
+    ("offers", "found", "mend"),
     [
-        ([offer("native", "abawkit 1")], {"compiler": "gcc"}, "native on cpu", ""),
+        ([offer("native", "abawkit 1")], "native on cpu", ""),
         (
-            [offer("reference", "abawkit 1"), offer("native", "abawkit 1", "it was not built: no compiler")],
-            {},
-            "reference on cpu; not native: it was not built: no compiler",
-            "",
+            [offer("reference", "abawkit 1"), offer("native", "abawkit 1", "not built: no compiler")],
+            "reference on cpu; not native: not built: no compiler",
+            "abawkit ops build",
         ),
         (
             [offer("reference", "abawkit 1"), offer("native", "abawkit 1", "it is for torch 2.9")],
-            {"torch": "2.9"},
             "reference on cpu; not native: it is for torch 2.9",
-            "build abawkit again: pip install --force-reinstall --no-deps .",
+            "abawkit ops build",
+        ),
+        (
+            [offer("reference", "abawkit 1"), offer("native", "abawkit 1", OLD_GPU)],
+            f"reference on cpu; not native: {OLD_GPU}",
+            "",  # no build changes it
         ),
         (
             [offer("reference", "abawkit 1"), offer("vendor/x", "x 1", "no module named y")],
-            {},
             "reference on cpu; not vendor/x: no module named y",
             "update x 1, or uninstall it",
         ),
     ],
 )
-def test_the_operators_line_says_what_runs_and_mends_what_is_broken_and_not_what_is_absent(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    offers: list[registry.Offer],
-    facts: dict[str, str],
-    found: str,
-    mend: str,
+def test_the_operators_line_says_what_runs_and_mends_what_can_be_mended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offers: list[registry.Offer], found: str, mend: str
 ) -> None:
     monkeypatch.delenv("ABAWKIT_OPS", raising=False)
+    monkeypatch.setattr(doctor, "find_programs", dict)
     registry.refresh()
     with monkeypatch.context() as patched:
         patched.setattr(registry, "_offers", lambda: tuple(offers))
-        patched.setattr("abawkit.ops.survey.native_facts", lambda: facts)
         patched.setattr("torch.cuda.is_available", lambda: False)
         line = by_name(diagnose(tmp_path))["operators"]
     registry.refresh()
     assert line == Finding("operators", found, not mend, mend)
+
+
+def test_what_compiling_needs_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def find_programs() -> None:
+        raise NotBuiltError("not found: a C++ compiler; install it")
+
+    monkeypatch.delenv("ABAWKIT_OPS", raising=False)
+    monkeypatch.setattr(doctor, "find_programs", find_programs)
+    registry.refresh()
+    with monkeypatch.context() as patched:
+        offers = (offer("reference", "abawkit 1"), offer("native", "abawkit 1", "not built"))
+        patched.setattr(registry, "_offers", lambda: offers)
+        line = by_name(diagnose(tmp_path))["operators"]
+    registry.refresh()
+    assert line.mend == "not found: a C++ compiler; install it, then run `abawkit ops build`"
+
+
+def test_a_folder_that_can_not_be_written_to_is_found_by_writing(tmp_path: Path) -> None:
+    """Permissions don't tell: nobody can write to /proc, root included, although its mode says otherwise."""
+    assert by_name(diagnose(tmp_path))["folder"] == Finding("folder", f"{tmp_path} can be written to")
+    found = by_name(diagnose(Path("/proc")))["folder"]
+    assert not found.ok
+    assert found.found.startswith("/proc can't be written to: ")
+    assert found.mend == "give another folder with --folder, or make this one writable"
+
+
+def test_a_cache_and_a_folder_for_temporary_files_that_can_not_be_written_to_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", "/proc")
+    found = by_name(diagnose(tmp_path))
+    assert (found["cache"].ok, found["temporary files"].ok) == (False, False)
+    assert found["cache"].found == f"{tmp_path / 'file'} can't be written to: Not a directory"
+    assert "XDG_CACHE_HOME" in found["cache"].mend
+    assert "TMPDIR" in found["temporary files"].mend
+
+
+def test_a_package_that_is_too_old_is_not_good_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "requires", lambda _: ["pandas>=2.2", "numpy>=2.0", 'wandb>=0.18; extra == "wandb"'])
+    monkeypatch.setattr(doctor, "version", {"pandas": "2.1.4", "numpy": "2.0.0rc1"}.get)
+    pandas, numpy = doctor._package("pandas"), doctor._package("numpy")
+    assert (pandas.found, pandas.ok) == ("2.1.4, older than 2.2", False)
+    assert pandas.mend.startswith("pip install 'pandas>=2.2'")
+    assert numpy.ok
 
 
 def test_an_implementation_that_the_environment_names_and_that_can_not_run_is_wrong(
