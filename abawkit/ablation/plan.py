@@ -175,6 +175,8 @@ def _checked(base: Recipe, source: str) -> Recipe:
     problems = []
     if set(base.tasks) != set(TASKS):
         problems.append(f"tasks: got {', '.join(base.tasks)}, expected all three")
+    if base.weights == "none":
+        problems.append("weights: got none, expected published or optional: all variants start from the same weights")
     if not base.all.epochs:
         problems.append("all.epochs: got 0; a frozen network has nothing to be compared with")
     if not base.losses.attention or base.losses.attention_kind != "diversity":

@@ -42,7 +42,7 @@ def stand_in(folder: Folder, size: str, source: str, settings: Sequence[str], me
     root.mkdir(exist_ok=True)
     draw(root / "release", size, DRAWN_SEED, means.say)
     curate(root / "release", root / "curated", "per-task", means.say)
-    changes = (*settings, "patience=0")
+    changes = (*settings, "patience=0", "weights=none")
     recipe, digest = read_recipe(source, [*changes, "tasks=['expression']"]), open_curated(root / "curated").digest
     run = Making(root / "run", source, changes, recipe, root / "curated", digest, None)
     done = run.manifest is not None and not run.difference()

@@ -95,6 +95,8 @@ def train(
     if folder is None:
         raise ConfigError("give the folder of a curated set with --data")
     inputs = Inputs(folder, weights, source)
+    if begun is None:
+        _check_start(resolved, inputs.weights)
     if out:
         _refuse_overlap(out, inputs)
 
@@ -130,6 +132,17 @@ def _recipe(recipe: str | None, settings: list[str], begun: "Recorded | None") -
     if begun:
         return parse_recipe(begun.recipe, "the recipe of this run", settings)
     raise ConfigError("give a recipe, as in: abawkit train demo --data curated --out runs/first")
+
+
+def _check_start(recipe: "Recipe", weights: Path | None) -> None:
+    """Refuses other weights than the recipe starts from; says so where only heads learn, on random numbers."""
+    recipe.check_start(weights)
+    if weights is None and recipe.heads.epochs:
+        end = "heads.epochs=0" if recipe.all.epochs else "all.epochs=10"
+        say(
+            f"warning: heads.epochs is {recipe.heads.epochs} and there are no weights to start from: in that stage the "
+            f"heads learn on a frozen network of random numbers; give --weights, or --set {end}"
+        )
 
 
 def _trackers(names: list[str]) -> list[TrackerName]:

@@ -1,6 +1,5 @@
 """How training frames are varied: the parameters, and what their random numbers are for. Needs no torch."""
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -35,14 +34,14 @@ class Augmentation:
         flip: Probability of a horizontal flip. It happens before the affine map.
         affine: Probability of an affine map; the next three values are of no effect where it is 0.
         angle: Rotation, uniform in -angle..angle degrees around the centre.
-        scale: Lower and upper bound of the size, uniform; below 1 shrinks the face.
+        scale: Lower and upper bound of the size, uniform, 0.01 to 100; below 1 shrinks the face.
         shift: Shift in x and in y, each uniform in -shift..shift of the frame's side.
         brightness: All channels times a factor, uniform in 1 -+ brightness.
         contrast: Distance to the frame's mean grey times a factor, uniform in 1 -+ contrast.
         saturation: Distance to the pixel's own grey times a factor, uniform in 1 -+ saturation.
         erase: Probability that a rectangle is erased, to the ImageNet mean.
         erase_area: Bounds of its area as a part of the frame, uniform.
-        erase_aspect: Bounds of its height over its width, uniform in the logarithm.
+        erase_aspect: Bounds of its height over its width, 0.01 to 100, uniform in the logarithm.
 
     Raises:
         ConfigError: If a value is out of its range.
@@ -66,10 +65,13 @@ class Augmentation:
                 raise ConfigError(f"augmentation: {name} is {getattr(self, name)}, expected 0..1")
         if not 0 <= self.angle <= 180:
             raise ConfigError(f"augmentation: angle is {self.angle}, expected 0..180 degrees")
-        for name, highest in (("scale", math.inf), ("erase_area", 1), ("erase_aspect", math.inf)):
+        for name, lowest, highest in (("scale", 0.01, 100), ("erase_area", 0, 1), ("erase_aspect", 0.01, 100)):
             low, high = getattr(self, name)
-            if not (0 < low <= high <= highest and math.isfinite(high)):
-                raise ConfigError(f"augmentation: {name} is {low}, {high}; expected 0 < lower <= upper <= {highest}")
+            if not (lowest <= low <= high <= highest and low > 0):
+                expected = (
+                    f"0 < lower <= upper <= {highest}" if not lowest else f"{lowest} <= lower <= upper <= {highest}"
+                )
+                raise ConfigError(f"augmentation: {name} is {low}, {high}; expected {expected}")
 
 
 PUBLISHED: Final = Augmentation(flip=0.5, affine=0.7, angle=20.0, scale=(0.8, 1.0), shift=0.2, erase=0.5)

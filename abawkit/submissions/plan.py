@@ -37,8 +37,8 @@ class PlannedRun:
         return self.recipe.tasks
 
     def resolved(self) -> dict[str, Any]:
-        """All choices that its weights depend on."""
-        return self.recipe.model_dump(mode="json", exclude={"checkpoints"})
+        """All choices that its weights depend on; the weights that it starts from are digested apart."""
+        return self.recipe.model_dump(mode="json", exclude={"checkpoints", "weights"})
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,12 @@ def make_plan(folder: Path, recipe: SubmissionRecipe) -> Plan:
         recipe: Its recipe.
 
     Raises:
-        ConfigError: If a training recipe is not to be had or not what it must be, or the restricted networks leave a
-            task without an answer.
+        ConfigError: If a training recipe is not to be had or not what it must be, starts from other weights than the
+            submission, or the restricted networks leave a task without an answer.
     """
     runs = [_run(folder, network, seed) for seed in recipe.seeds for network in recipe.networks]
+    for run in runs:
+        _check_start(run, recipe)
     whole = [run for run in runs if set(run.tasks) == set(TASKS)]
     members = [PlannedMember(run.name, (run,)) for run in whole]
     for seed in recipe.seeds:
@@ -107,6 +109,15 @@ def _run(folder: Path, network: Network, seed: int) -> PlannedRun:
     changes = [*network.changes, f"seed={seed}"]
     changes += [f"tasks={network.tasks}"] if network.tasks else []
     return PlannedRun(f"{network.name}-seed{seed}", network, seed, source, read_recipe(source, changes))
+
+
+def _check_start(run: PlannedRun, recipe: SubmissionRecipe) -> None:
+    """Refuses a network whose recipe starts from weights where the submission does not, or the other way round."""
+    if run.recipe.weights not in ("optional", recipe.weights):
+        raise ConfigError(
+            f'network {run.network.name}: its recipe has weights = "{run.recipe.weights}", and the submission has '
+            f'weights = "{recipe.weights}"; make them the same, or add "weights={recipe.weights}" to the network\'s set'
+        )
 
 
 def _refuse_gaps(parts: tuple[PlannedRun, ...]) -> None:

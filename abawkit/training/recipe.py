@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,11 @@ from abawkit.labels import TASKS, Task
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+LossWeight = Annotated[float, Field(ge=0, le=1e6)]
+StartingWeights = Literal["published", "optional", "none"]
+
+MAX_BATCH: Final = 65_536
+"""Rows of the largest batch; as float32 images alone they take 9.9 GB."""
 
 _DEEPEST = 4
 """Tables and arrays within each other beyond which no key is known; the deepest has two."""
@@ -48,14 +53,14 @@ class Optimizer(_Section):
     Attributes:
         name: ``adam``, ``adamw`` (decoupled weight decay) or ``sam`` (sharpness-aware minimisation around AdamW: two
             passes a step).
-        weight_decay: Of matrices and kernels; norms, biases, PReLU slopes are never decayed.
+        weight_decay: Of matrices and kernels, 0 to 100; norms, biases, PReLU slopes are never decayed.
         sam_rho: Radius of SAM's neighbourhood, Foret et al., https://arxiv.org/abs/2010.01412.
         clip: Highest norm of the gradient; 0 for no limit.
     """
 
     name: Literal["adam", "adamw", "sam"] = "adamw"
-    weight_decay: NonNegative = 0.01
-    sam_rho: Positive = 0.05
+    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.01
+    sam_rho: Annotated[float, Field(gt=0, le=100)] = 0.05
     clip: NonNegative = 0.0
 
 
@@ -65,16 +70,16 @@ class Schedule(_Section):
     Attributes:
         name: ``cosine`` to zero, ``exponential`` (a factor an epoch) or ``constant``; all begin where the warm-up ends.
         warmup_epochs: Epochs of linear rise from zero at the start of each stage; less than each stage has.
-        decay: The factor of ``exponential``.
+        decay: The factor of ``exponential``, 0.001 to 1.
     """
 
     name: Literal["cosine", "exponential", "constant"] = "cosine"
     warmup_epochs: NonNegative = 0.0
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.6
+    decay: Annotated[float, Field(ge=0.001, le=1)] = 0.6
 
 
 class Losses(_Section):
-    """Weights of the losses, and of classes within them.
+    """Weights of the losses, 0 to 1,000,000 each, and of classes within them.
 
     Attributes:
         va: Weight of 1 - (CCC_V + CCC_A) / 2.
@@ -89,10 +94,10 @@ class Losses(_Section):
         label_smoothing: Of the cross-entropy.
     """
 
-    va: NonNegative = 1.0
-    expression: NonNegative = 1.0
-    au: NonNegative = 1.0
-    attention: NonNegative = 0.1
+    va: LossWeight = 1.0
+    expression: LossWeight = 1.0
+    au: LossWeight = 1.0
+    attention: LossWeight = 0.1
     attention_kind: Literal["diversity", "consistency"] = "diversity"
     expression_weights: Literal["none", "balanced"] = "none"
     au_weights: Literal["none", "balanced"] = "none"
@@ -105,11 +110,11 @@ class Checkpoints(_Section):
 
     Attributes:
         every: Steps between two checkpoints; there is one after each epoch too.
-        keep: Checkpoints that stay; with two, a damaged one loses no more than `every` steps.
+        keep: Checkpoints that stay, 2 to 1000; with two, a damaged one loses no more than `every` steps.
     """
 
     every: Annotated[int, Field(ge=1)] = 500
-    keep: Annotated[int, Field(ge=2)] = 2
+    keep: Annotated[int, Field(ge=2, le=1000)] = 2
 
 
 class Recipe(_Section):
@@ -117,9 +122,12 @@ class Recipe(_Section):
 
     Attributes:
         network: Name of a network, see `abawkit.models.config.NETWORKS`.
+        weights: What training starts from: ``published``, a file of weights, without which it is refused; ``none``,
+            random numbers, and a file is refused; ``optional``, random numbers unless a file is given.
         tasks: Tasks that are trained; the heads of others stay as they were.
         seed: Seed of weights, order and augmentation.
-        batch_size: Rows of a step, over all processes; an epoch's last batches are evened out, so that none is tiny.
+        batch_size: Rows of a step, over all processes, 2 to 65,536; an epoch's last batches are evened out, so that
+            none is tiny.
         heads: First stage: everything frozen but the heads.
         all: Second stage: every parameter, with the attention loss.
         select: The protocol whose score chooses the best epoch.
@@ -140,13 +148,14 @@ class Recipe(_Section):
     """
 
     network: str = "ddamfn"
+    weights: StartingWeights = "optional"
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)] = TASKS
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    batch_size: Annotated[int, Field(ge=2)] = 64
+    batch_size: Annotated[int, Field(ge=2, le=MAX_BATCH)] = 64
     heads: Stage = Stage(epochs=0)
     all: Stage = Stage(epochs=10)
     select: Literal["official", "strict"] = "official"
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: Annotated[int, Field(ge=0, le=100_000)] = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     synchronise: bool = False
@@ -164,6 +173,8 @@ class Recipe(_Section):
             raise ValueError("heads.epochs and all.epochs are both 0: nothing to train")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks: a task is named twice")
+        if not any(getattr(self.losses, task) for task in self.tasks):
+            raise ValueError("losses: those of all tasks that are trained weigh 0: nothing to train")
         warmup = self.schedule.warmup_epochs
         for name, stage in (("heads", self.heads), ("all", self.all)):
             if stage.epochs and warmup >= stage.epochs:
@@ -172,6 +183,26 @@ class Recipe(_Section):
                     f"{stage.epochs}: that stage would end before it reaches its learning rate"
                 )
         return self
+
+    def check_start(self, weights: Path | None) -> None:
+        """Checks that a run starts from what the recipe says.
+
+        Args:
+            weights: The file of weights that was given, or None.
+
+        Raises:
+            ConfigError: If it is missing where the recipe needs one, or given where the recipe starts from none.
+        """
+        if self.weights == "published" and weights is None:
+            raise ConfigError(
+                'this recipe starts from published weights (weights = "published"): give the file with --weights, a '
+                ".pth as published, what `abawkit import-weights` made of it, or a run of your own; to start from "
+                "random numbers all the same, --set weights=none"
+            )
+        if self.weights == "none" and weights is not None:
+            raise ConfigError(
+                'this recipe starts from no weights (weights = "none"); leave --weights out, or --set weights=optional'
+            )
 
     def to_toml(self) -> str:
         """The recipe with every default written out; `read_recipe` takes it back."""

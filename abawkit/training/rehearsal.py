@@ -68,6 +68,7 @@ def rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
     Raises:
         AbawkitError: Whatever `train` would raise up to its first step.
     """
+    recipe.check_start(inputs.weights)
     with repeatable(recipe.device), exact_float32():
         return _rehearse(recipe, inputs)
 

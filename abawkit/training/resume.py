@@ -108,8 +108,8 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     """
     recipes = [_flat(tomllib.loads(made["recipe"])) for made in (state, notes)]
     for recipe in recipes:
-        for key in [key for key in recipe if key.startswith(("checkpoints.", "capture"))]:
-            del recipe[key]
+        for key in [key for key in recipe if key.startswith(("checkpoints.", "capture")) or key == "weights"]:
+            del recipe[key]  # `weights` only says whether a file is asked for; the file itself is compared below
     if changed := _differences(*recipes):
         raise ConfigError(
             "\n".join(["this run was begun with another recipe:", *changed, "give the same one, or none"])

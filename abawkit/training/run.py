@@ -1,6 +1,7 @@
 """Training from end to end: two stages, validation after each epoch, the best epoch kept; resumed where it was left."""
 
 import shutil
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from abawkit.choices import Protocol
 from abawkit.curation.table import CuratedSet, open_curated
-from abawkit.errors import ConfigError, DataError, OpUnavailableError
+from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
 from abawkit.files import sha256, sha256_of, write_bytes
 from abawkit.frames.paths import as_folders
 from abawkit.models.config import NETWORKS, NetworkConfig
@@ -100,6 +101,8 @@ def train(
         loop = build(recipe, inputs, curated, out, processes=processes, hooks=hooks)
         finished = False
         checkpoint = find_checkpoint(out, processes) if resume else None
+        if checkpoint is None:
+            recipe.check_start(inputs.weights)
         if checkpoint and resume:
             state = run_state(checkpoint)
             # the first process speaks for all: others may have another GPU, and had it before
@@ -171,6 +174,9 @@ def build(
     if processes.any(processes.from_first(mine) != mine):  # all of them raise, and before anything is replaced
         raise DataError("the processes find different frames; give all of them the same --frames")
     check_protocol(validation, recipe.select)
+    if recipe.batch_size > len(rows) and processes.first:
+        text = f"batch_size is {recipe.batch_size:,}, and there are {len(rows):,} training rows: an epoch is one step"
+        warnings.warn(f"{text}; set a smaller batch_size", DataWarning, stacklevel=3)
     smallest = len(rows) // -(-len(rows) // recipe.batch_size) // processes.count
     if smallest < 2:
         raise ConfigError(

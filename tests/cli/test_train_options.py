@@ -35,6 +35,20 @@ def test_a_dry_run_needs_no_folder_and_fits_a_narrow_terminal(
         assert word in " ".join(shown.split())
 
 
+def test_the_papers_recipe_asks_for_weights_before_anything_else(run: Run, curated: Path, tmp_path: Path) -> None:
+    for more in ([], ["--dry-run"], ["--resume"]):
+        shown = run("train", "paper", "--data", curated, "--out", tmp_path / "run", *more, code=2).stderr
+        assert "this recipe starts from published weights" in shown
+        assert "give the file with --weights" in " ".join(shown.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_heads_on_a_frozen_network_of_random_numbers_are_a_warning(run: Run, curated: Path) -> None:
+    heads = ("--set", "heads.epochs=2", "--set", "all.epochs=0", "--set", "schedule.warmup_epochs=0")
+    shown = " ".join(run("train", "demo", "--data", curated, *heads, "--dry-run").stderr.split())
+    assert "the heads learn on a frozen network of random numbers; give --weights, or --set all.epochs=10" in shown
+
+
 def test_a_set_of_labels_trains_from_a_folder_of_frames(
     run: Run, release: Path, runs: list[Path], tmp_path: Path
 ) -> None:

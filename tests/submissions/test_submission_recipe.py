@@ -73,6 +73,16 @@ def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
         read_submission_recipe(tmp_path)
 
 
+@pytest.mark.parametrize(("whole", "network"), [("none", "published"), ("published", "none")])
+def test_a_network_that_starts_from_something_else_than_the_submission_is_refused(
+    tmp_path: Path, whole: str, network: str
+) -> None:
+    text = f'weights = "{whole}"\n{WHOLE}set = ["weights={network}"]\n'
+    with pytest.raises(ConfigError, match=f'network all: its recipe has weights = "{network}"'):
+        make_plan(tmp_path, read(tmp_path, text))
+    assert make_plan(tmp_path, read(tmp_path, text.replace(f"={network}", f"={whole}"))).runs
+
+
 def test_a_byte_order_mark_makes_no_difference_in_it_and_in_the_recipe_of_its_network(tmp_path: Path) -> None:
     (tmp_path / "network.toml").write_bytes(b'\xef\xbb\xbfnetwork = "ddamfn-nano"\r\n')
     plan = make_plan(tmp_path, read(tmp_path, "\ufeff" + WHOLE.replace('"demo"', '"network.toml"')))

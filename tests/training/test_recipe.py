@@ -40,6 +40,17 @@ def test_a_resolved_recipe_reads_back_the_same(name: str, tmp_path: Path) -> Non
         ("batch_size=32.0", "batch_size"),
         ("batch_size=true", "batch_size"),
         ("batch_size=1", "batch_size"),
+        ("batch_size=65537", "batch_size: Input should be less than or equal to 65536, got 65537"),
+        ("batch_size=1000000000", "batch_size"),
+        ("patience=100001", "patience"),
+        ("optimizer.weight_decay=1e9", "optimizer.weight_decay"),
+        ("optimizer.sam_rho=1e9", "optimizer.sam_rho"),
+        ("losses.attention=1e9", "losses.attention"),
+        ("schedule.decay=1e-9", "schedule.decay"),
+        ("checkpoints.keep=1000000000", "checkpoints.keep"),
+        ("augmentation.scale=[1e-9, 1]", "augmentation: scale"),
+        ("augmentation.erase_aspect=[1, 1e9]", "augmentation: erase_aspect"),
+        ("weights=affectnet8.pth", "weights: Input should be 'published', 'optional' or 'none'"),
         ("seed=-1", "seed"),
         ("seed=18446744073709551616", "seed"),
         ("ema=1.0", "ema"),
@@ -104,6 +115,38 @@ def test_changes_reach_nested_keys_with_toml_types() -> None:
     assert (recipe.losses.au, recipe.losses.va, recipe.optimizer.name, recipe.heads.epochs) == (0.5, 2.0, "sam", 2)
     assert (recipe.tasks, recipe.augmentation.scale, recipe.precision) == (("au",), (0.5, 1.0), "float32")
     assert recipe.all.epochs == read_recipe("demo").all.epochs
+
+
+def test_what_the_shipped_recipes_start_from() -> None:
+    assert {name: read_recipe(name).weights for name in recipe_names()} == {
+        "baseline": "optional", "demo": "optional", "paper": "published"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("weights", "given", "said"),
+    [
+        ("published", None, r"starts from published weights .* give the file with --weights"),
+        ("none", Path("w.pth"), r"starts from no weights .* leave --weights out"),
+        ("published", Path("w.pth"), ""),
+        ("none", None, ""),
+        ("optional", None, ""),
+        ("optional", Path("w.pth"), ""),
+    ],
+)
+def test_a_run_starts_from_what_its_recipe_says(weights: str, given: Path | None, said: str) -> None:
+    recipe = read_recipe("demo", [f"weights={weights}"])
+    if not said:
+        recipe.check_start(given)
+        return
+    with pytest.raises(ConfigError, match=said):
+        recipe.check_start(given)
+
+
+def test_losses_that_all_weigh_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="weigh 0: nothing to train"):
+        read_recipe("demo", ["losses.va=0", "tasks=['va']"])
+    assert read_recipe("demo", ["losses.va=0", "tasks=['va', 'au']"]).losses.va == 0
 
 
 @pytest.mark.parametrize("name", ["cosine", "exponential", "constant"])

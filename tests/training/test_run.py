@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from abawkit.curation.table import open_curated
-from abawkit.errors import DataError
+from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.files import sha256_of
 from abawkit.models.network import DDAMFN
 from abawkit.models.transfer import Download
@@ -20,6 +20,7 @@ from abawkit.training.data import evaluation_rows
 from abawkit.training.evaluation import evaluate
 from abawkit.training.inputs import Inputs
 from abawkit.training.recipe import Recipe, Stage, read_recipe
+from abawkit.training.rehearsal import rehearse
 from abawkit.training.run import Trained, train
 from abawkit.training.step import StepLosses
 
@@ -45,6 +46,21 @@ def test_the_same_recipe_gives_the_same_weights(full_run: Trained, recipe: Make,
     for name in ("best", "last"):
         assert state_digest(weights_of(again, name).state) == state_digest(weights_of(full_run, name).state)
     assert again.figure == full_run.figure
+
+
+def test_weights_that_a_recipe_asks_for_are_missing_before_anything_is_written(
+    recipe: Make, curated: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="give the file with --weights"):
+        train(recipe(weights="published"), Inputs(curated), tmp_path)
+    with pytest.raises(ConfigError, match="give the file with --weights"):
+        rehearse(recipe(weights="published"), Inputs(curated))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_of_more_rows_than_there_are_is_a_warning(recipe: Make, curated: Path) -> None:
+    with pytest.warns(DataWarning, match=r"batch_size is 5,000, and there are 179 training rows: an epoch is one step"):
+        rehearse(recipe(batch_size=5000), Inputs(curated))
 
 
 def test_another_seed_gives_other_weights(heads_run: Trained, recipe: Make, curated: Path, tmp_path: Path) -> None:
