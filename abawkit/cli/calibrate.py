@@ -30,7 +30,7 @@ def calibrate(
     smooth_expression: Annotated[str | None, typer.Option(metavar="HOW", help="Likewise.")] = None,
     smooth_au: Annotated[str | None, typer.Option(metavar="HOW", help="Likewise.")] = None,
     rule: Annotated[Path | None, typer.Option(help="Take weights and smoothing from this rule instead.")] = None,
-    folds: Folds = 5,
+    folds: Folds = 10,
     protocol: ScoredRows = "official",
     seed: Seed = 0,
     force: Force = False,

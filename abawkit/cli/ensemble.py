@@ -46,7 +46,7 @@ def ensemble(
     table: ProbabilityTable = None,
     format_name: Format = "abaw7",
     protocol: ScoredRows = "official",
-    folds: Folds = 5,
+    folds: Folds = 10,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,

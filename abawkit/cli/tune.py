@@ -20,7 +20,7 @@ def tune(
     calibration: Annotated[bool, typer.Option(help="Whether to try thresholds, biases, scales and shifts.")] = True,
     tasks: CalibratedTasks = None,
     weights: Annotated[bool, typer.Option(help="Whether to try other weights of the members than equal ones.")] = True,
-    folds: Folds = 5,
+    folds: Folds = 10,
     protocol: ScoredRows = "official",
     seed: Seed = 0,
     force: Force = False,

@@ -30,6 +30,7 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
         as_json: Whether JSON is wanted instead of tables.
     """
     from abawkit.postprocessing.rule import rule_content
+    from abawkit.scoring.videos import few_videos_note
 
     say(
         "note: where networks were chosen on these very rows, as the best epoch of a run is on validation, "
@@ -52,16 +53,18 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
         [(name, *(f"{values[part]:.4f}" for part in parts)) for name, values in figures.items()],
     )
     show_table(
-        f"Cross-fitted less {before}, 95 % of {number(about['draws'])} draws of videos",
+        f"Cross-fitted less {before}: what the rules of the {about['folds']} folds gain on videos that they were not "
+        f"fitted on; 95 % interval over {number(about['draws'])} draws of these videos",
         ["", "", "gain", "from", "to"],
         [(name, *_verdict(tuning.difference[part])) for part, name in parts.items()],
         text_columns=2,
     )
     print(_sentence(tuning.difference["score"], before))
     for part, name in parts.items():
-        gain = tuning.difference[part]
-        if part in _TASKS and not gain.within_noise and gain.value < 0:
-            print(f"{name} falls, beyond noise: for this task, {before} is the better choice.")
+        if part in _TASKS and _TASKS[part] in tuning.fallen:
+            print(f"{name} falls, so the rule leaves this task as it was: it loses nothing there.")
+    if note := few_videos_note(about["videos"]):
+        print(f"note: {note}")
     print()
     _show_choice(tuning, members)
     _show_knobs(tuning)
@@ -83,7 +86,7 @@ def _sentence(gain: "Interval", before: str) -> str:
         )
     if gain.value > 0:
         return f"The gain in P is beyond noise: hardly any draw of videos would make {before} the better choice."
-    return f"P falls, beyond noise: {before} is the better choice."
+    return "P falls, beyond noise: what makes it fall is left out of the rule."
 
 
 def _show_choice(tuning: "Tuning", members: "Sequence[StoredMember]") -> None:

@@ -16,8 +16,10 @@ from abawkit.postprocessing.outputs import decided
 from abawkit.postprocessing.result import Found, Tuning
 from abawkit.scoring.forecast import forecasts
 from abawkit.scoring.score import scored_rows
-from abawkit.scoring.videos import PARTS, intervals, statistics_by_video, video_numbers, with_draws
+from abawkit.scoring.videos import PARTS, VideoStatistics, intervals, statistics_by_video, video_numbers, with_draws
 from abawkit.tables import Annotations, Array, Predictions
+
+_ROUNDING = 1e-12
 
 Progress = Callable[[int, int], None]
 """Called with the fits that are done, and with those that there are."""
@@ -58,7 +60,7 @@ class Case:
 
     def judged(
         self,
-        fit: Callable[[Array], Found],
+        fit: Callable[[Array, Sequence[Task]], Found],
         untuned: Predictions,
         folds: int,
         seed: int,
@@ -67,8 +69,12 @@ class Case:
     ) -> Tuning:
         """Fits on all videos, and for each fold on the others; and says what the difference is worth.
 
+        The rule leaves a task alone whose cross-fitted part of the score falls. The figures stay what fitting gives, as
+        to leave out what fell would make them too good.
+
         Args:
-            fit: Fits on the rows of a mask, shape (n,), and on nothing else, and predicts all n.
+            fit: Fits on the rows of a mask, shape (n,), and on nothing else, and predicts all n; the tasks that it is
+                given are left as they are.
             untuned: What nothing was fitted for.
             folds: Folds of videos.
             seed: Of the folds and of the bootstrap.
@@ -83,22 +89,23 @@ class Case:
         steps = int(fold_of.max()) + 2
         done = 0
 
-        def step(rows: Array) -> Found:
+        def step(rows: Array, without: Sequence[Task] = ()) -> Found:
             nonlocal done
-            found = fit(rows)
+            found = fit(rows, without)
             done += 1
             if progress:
                 progress(done, steps)
             return found
 
         held_out = cross_fitted(images, fold_of, lambda rows: step(rows).predictions)
-        found = step(np.ones(len(images), dtype=bool))
-        honest, before, seen = (
-            statistics_by_video(self._truth, decided(predictions, self.tasks), self._protocol)
-            for predictions in (held_out, untuned, found.predictions)
-        )
-        counts = with_draws(len(seen.names), draws, seed)
-        scores, scores_before, videos = honest.scores(counts), before.scores(counts), len(seen.names)
+        honest, before = (self._statistics(predictions) for predictions in (held_out, untuned))
+        videos = len(before.names)
+        counts = with_draws(videos, draws, seed)
+        scores, scores_before = honest.scores(counts), before.scores(counts)
+        gains = dict(zip(TASKS, (scores - scores_before)[0].tolist(), strict=False))
+        fallen = tuple(task for task in self.tasks if gains[task] < -_ROUNDING)
+        found = step(np.ones(len(images), dtype=bool), fallen)
+        seen = self._statistics(found.predictions)
         return Tuning(
             found=found,
             held_out=held_out,
@@ -108,6 +115,7 @@ class Case:
             untuned=forecasts(scores_before, videos, videos, seen.tasks),
             difference=intervals(scores - scores_before),
             tasks=self.tasks,
+            fallen=fallen,
             about={
                 "protocol": self._protocol,
                 "rows": int(seen.rows.sum()),
@@ -122,6 +130,9 @@ class Case:
                 "members": [{"key": m.key, "digest": m.digest, "file": m.path.name} for m in self._members],
             },
         )
+
+    def _statistics(self, predictions: Predictions) -> VideoStatistics:
+        return statistics_by_video(self._truth, decided(predictions, self.tasks), self._protocol)
 
 
 def truth_digest(truth: Annotations) -> str:

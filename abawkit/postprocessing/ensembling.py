@@ -14,7 +14,7 @@ from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.case import Case
 from abawkit.postprocessing.combination import combined, known_tasks
 from abawkit.postprocessing.crossfit import FOLDS
-from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
+from abawkit.postprocessing.floors import LOSES, MIN_POSITIVES, MIN_VIDEOS, LeftAlone
 from abawkit.postprocessing.members import StoredMember, manifest_beside, write_probabilities
 from abawkit.postprocessing.outputs import Written, needed_tasks, write_outputs
 from abawkit.postprocessing.result import Found, Tuning
@@ -88,10 +88,11 @@ def fitted_ensemble(
     case = Case(members, truth, known_tasks(members), protocol)
     pool = Pool(members, truth)
 
-    def fit(rows: Array) -> Found:
-        weights = pool.fit(case.rows_of(rows))
+    def fit(rows: Array, without: Sequence[Task]) -> Found:
+        weights = pool.fit({task: mask for task, mask in case.rows_of(rows).items() if task not in without})
         rule = made_for(Rule(weights=weights), members, case.tasks)
-        left = tuple(LeftAlone(f"weights of {task}", _why(pool, task)) for task in case.tasks if task not in weights)
+        why = {task: LOSES if task in without else _why(pool, task) for task in case.tasks if task not in weights}
+        left = tuple(LeftAlone(f"weights of {task}", reason) for task, reason in why.items())
         return Found(rule, apply_rule(rule, members, case.tasks), {}, left)
 
     return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, None)

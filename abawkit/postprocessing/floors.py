@@ -15,6 +15,10 @@ MIN_VIDEOS: Final = 3
 """Videos that these rows must come from: the frames of one video are alike, and say little of other videos."""
 
 
+LOSES: Final = "it loses on videos that it was not fitted on"
+"""Why something is left alone whose cross-fitted part of the score falls."""
+
+
 @dataclass(frozen=True)
 class LeftAlone:
     """A knob that was not turned.

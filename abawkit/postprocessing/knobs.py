@@ -57,6 +57,24 @@ def part_score(task: Task, truth: Array, decisions: Array) -> float:
     return float(f1_per_unit(truth, decisions).mean())
 
 
+def crossfitted_gain(task: Task, truth: Array, columns: Array, videos: Array, folds: Array) -> float:
+    """What calibrating a task gains on rows that it was not fitted on: its part of P, cross-fitted, less the plain one.
+
+    Args:
+        task: The task.
+        truth: Annotated rows, shape (n, 2), (n,) or (n, 12).
+        columns: Their values or probabilities, shape (n, 2), (n, 8) or (n, 12).
+        videos: A number for each row's video, integers from 0, shape (n,).
+        folds: A fold for each row, from 0, whole videos each, shape (n,).
+    """
+    decisions = np.zeros(truth.shape, dtype=np.float64 if task == "va" else np.int8)
+    for fold in range(int(folds.max()) + 1):
+        others = folds != fold
+        knobs = fit_knobs(task, truth[others], columns[others], videos[others])
+        decisions[~others] = decide(task, columns[~others], knobs)
+    return part_score(task, truth, decisions) - part_score(task, truth, decide(task, columns))
+
+
 def tunable(task: Task, truth: Array, videos: Array) -> bool:
     """Whether enough is annotated to turn any knob of a task: one label, or the values, reach both floors.
 

@@ -44,6 +44,7 @@ class Tuning:
         difference: Cross-fitted less untuned, over the same draws of videos. The interval is that of the decisions that
             the rules of the folds made; another fit would have given another rule, which it does not know of.
         tasks: The tasks that are scored; the parts of others are 0.
+        fallen: The tasks whose cross-fitted part of the score falls, and which the rule therefore leaves alone.
         about: What the figures hold for: rows, protocol, folds, seed, members; as JSON.
     """
 
@@ -55,6 +56,7 @@ class Tuning:
     untuned: Mapping[str, Interval]
     difference: Mapping[str, Interval]
     tasks: tuple[Task, ...]
+    fallen: tuple[Task, ...]
     about: Mapping[str, Any]
 
     @property
@@ -73,6 +75,7 @@ class Tuning:
         return {
             **self.about,
             "tasks": list(self.tasks),
+            "fallen": list(self.fallen),
             "cross_fitted": {part: interval.as_dict() for part, interval in self.cross_fitted.items()},
             "in_sample": dict(self.in_sample),
             "untuned": {part: interval.as_dict() for part, interval in self.untuned.items()},

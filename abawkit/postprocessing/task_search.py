@@ -13,7 +13,7 @@ import numpy as np
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.candidates import CALIBRATED_SMOOTHINGS, NO_SMOOTHING, SMOOTHINGS, Candidate, Tried
 from abawkit.postprocessing.combination import combined, knowing_members
-from abawkit.postprocessing.crossfit import FOLDS, video_folds
+from abawkit.postprocessing.crossfit import SEARCH_FOLDS, video_folds
 from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
 from abawkit.postprocessing.knobs import decide, fit_knobs, part_score, tunable
 from abawkit.postprocessing.members import StoredMember
@@ -120,7 +120,7 @@ class TaskSearch:
         rows = rows & self._scored
         if not tunable(self._task, self._truth[rows], self._videos[rows]):
             return Chosen(Candidate())
-        folds = np.where(rows, video_folds(self._images, FOLDS, self._seed, scored=rows, least=1), -1)
+        folds = np.where(rows, video_folds(self._images, SEARCH_FOLDS, self._seed, scored=rows, least=1), -1)
         tried: list[Tried] = []
 
         def attempt(candidates: Iterable[Candidate]) -> Candidate:

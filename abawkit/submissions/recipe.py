@@ -67,7 +67,7 @@ class Decisions(_Section):
     weights: Literal["mean", "fitted"] = "mean"
     smoothing: Literal["none", "tuned"] = "none"
     calibration: list[Task] = []
-    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    folds: Annotated[int, Field(ge=2, le=50)] = 10
     protocol: Protocol = "official"
 
     @property

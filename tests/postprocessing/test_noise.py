@@ -101,7 +101,8 @@ def test_over_200_draws_of_noise_in_sample_scores_are_too_high_and_cross_fitted_
     assert (cross_fitted.mean <= cross_fitted.error).all(), cross_fitted
     for part in ("expression_f1", "au_f1", "score"):  # valence and arousal of noise are left alone most of the time
         i = PARTS.index(part)
-        assert in_sample.mean[i] > max(5 * in_sample.error[i], 0.015), in_sample
+        # less than it was when biases were shrunk half as much, and kept where they lost across folds
+        assert in_sample.mean[i] > max(4 * in_sample.error[i], 0.01), in_sample
         assert cross_fitted.mean[i] < in_sample.mean[i] / 5
 
 

@@ -22,7 +22,7 @@ def test_what_is_left_out_has_the_documented_default(tmp_path: Path) -> None:
     assert (recipe.format, recipe.policy, recipe.weights, recipe.epoch) == ("abaw7", "per-task", "none", "last")
     decisions = recipe.decisions
     assert (decisions.weights, decisions.smoothing, decisions.calibration) == ("mean", "none", [])
-    assert (decisions.folds, decisions.protocol) == (5, "official")
+    assert (decisions.folds, decisions.protocol) == (10, "official")
     assert not decisions.searched
 
 
