@@ -8,7 +8,7 @@ import typer
 
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json, Threads
+from abawkit.cli.options import Json, Threads, completing, shipped_recipes
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
@@ -27,7 +27,14 @@ def ablate(
     size: Annotated[
         _Size, typer.Option(help="Size of what is drawn; tiny shows the way, its figures mean nothing.")
     ] = _Size.DEMO,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe of the base: a name or a TOML file.")] = "demo",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            help="Recipe of the base: a name or a TOML file.",
+            autocompletion=completing(shipped_recipes),
+        ),
+    ] = "demo",
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe for all rows; repeatable."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json, Threads
+from abawkit.cli.options import Json, Threads, set_threads
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def bench(
     target = pick_device(device)
     if target.type == "cuda" and target.index is None:
         target = torch.device("cuda", torch.cuda.current_device())
-    if threads:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     modes: list[Mode] = [name for name in MODES if mode in (name, _Mode.BOTH)]
     result = run(
         images or IMAGES,

@@ -5,14 +5,21 @@ from typing import Annotated
 import typer
 
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json
+from abawkit.cli.options import Json, completing, registered_names
 from abawkit.errors import ConfigError, OpUnavailableError, printable
 
 
 @command
 def check(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the CPU and every GPU.")] = None,
-    ops: Annotated[str | None, typer.Option("--ops", help="Check this implementation alone.")] = None,
+    ops: Annotated[
+        str | None,
+        typer.Option(
+            "--ops",
+            help="Check this implementation alone.",
+            autocompletion=completing(lambda: registered_names("abawkit.ops")),
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the results of every implementation with those of the reference, on the devices of this machine.

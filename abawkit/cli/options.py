@@ -1,23 +1,86 @@
 """Options that several commands share."""
 
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+def bound_threads(threads: int | None) -> int | None:
+    """At most as many CPU threads as there are processors: more of them only wait for each other, for hours."""
+    from abawkit.files import processors
+
+    if threads is None or threads <= (most := processors()):
+        return threads
+    print(f"warning: --threads {threads}: this process may use {most} processors; {most} threads run", file=sys.stderr)
+    return most
+
+
+def set_threads(threads: int | None) -> None:
+    """Has torch use as many CPU threads as were asked for, else as it would, but never more than there are processors.
+
+    Args:
+        threads: How many; None for torch's own number, which ``OMP_NUM_THREADS`` can have raised.
+    """
+    import torch
+
+    from abawkit.files import processors
+
+    torch.set_num_threads(min(threads or torch.get_num_threads(), processors()))
+
+
+def registered_names(group: str) -> list[str]:
+    """What installed packages register in a group of entry points, sorted; nothing of it is loaded."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the training recipes that come with abawkit, found without what it takes to read one."""
+    return sorted(path.stem for path in (Path(__file__).parent.parent / "training" / "recipes").glob("*.toml"))
+
+
+def completing(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
+    """What a shell offers for an option: those of some names that go on from what was typed."""
+    return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
+
+
+def format_names() -> list[str]:
+    """Names of the formats of submissions."""
+    return registered_names("abawkit.formats")
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
-Format = Annotated[str, typer.Option("--format", help="Format of the submission.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of the submission: {formats}.",
+        autocompletion=completing(format_names),
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random number.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=1024, help="Processes or threads; one a processor by default.")
 ]
 ListFile = Annotated[Path, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads; default: as processors.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, callback=bound_threads, help="CPU threads; as processors by default, and at most."
+    ),
+]
 Ops = Annotated[
     str | None,
     typer.Option(
-        "--ops", metavar="NAME", help="Implementation of the attention, as `abawkit ops` lists; default: best."
+        "--ops",
+        metavar="NAME",
+        help="Implementation of the attention, as `abawkit ops` lists; default: best.",
+        autocompletion=completing(lambda: registered_names("abawkit.ops")),
     ),
 ]
 ProbabilityTable = Annotated[

@@ -1,4 +1,4 @@
-"""How every command reads its options: one that takes one value is given once."""
+"""How every command reads its options: one that takes one value is given once, and help lists what may be given."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from abawkit.errors import ConfigError
+from abawkit.cli.options import format_names
+from abawkit.errors import ConfigError, printable
 
 
 class Command(TyperCommand):
@@ -16,6 +17,14 @@ class Command(TyperCommand):
     def make_parser(self, ctx: Any) -> Any:
         """The parser of the command's arguments."""
         return _refuse_repeats(super().make_parser(ctx), ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the help page, with the formats that are installed now."""
+        for option in self.params:
+            text = getattr(option, "help", None) or ""
+            if "{formats}" in text:
+                option.help = text.replace("{formats}", ", ".join(map(printable, format_names())))
+        super().format_help(ctx, formatter)
 
 
 class Group(TyperGroup):

@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import Missing, Split
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import FollowLinks, Force, Format, Frames, Json, Ops, ProbabilityTable, Threads
+from abawkit.cli.options import FollowLinks, Force, Format, Frames, Json, Ops, ProbabilityTable, Threads, set_threads
 from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -76,14 +76,11 @@ def predict(
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
     source = _source(frame_list, given_folders(frames, follow_links), split, data, plugin)
 
-    import torch
-
     from abawkit.cli.display import bar
     from abawkit.ops import use
     from abawkit.prediction.predict import predict as run
 
-    if threads:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     with use(ops, said=f"--ops {ops}"), bar("frames") as progress:
         result = run(
             checkpoints,

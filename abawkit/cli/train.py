@@ -9,8 +9,9 @@ import typer
 
 from abawkit.choices import TRACKERS, TrackerName
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import FollowLinks, Force, Json, Ops, Threads
+from abawkit.cli.options import FollowLinks, Force, Json, Ops, Threads, completing, set_threads, shipped_recipes
 from abawkit.errors import ConfigError, printable
+from abawkit.labels import TASKS
 
 if TYPE_CHECKING:
     from abawkit.training.inputs import Inputs
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 @command
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(help="TOML file, or the name of a recipe that comes with abawkit.")
+        str | None,
+        typer.Argument(
+            help="TOML file, or the name of a recipe that comes with abawkit.",
+            autocompletion=completing(shipped_recipes),
+        ),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the run.")] = None,
@@ -35,7 +40,12 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")] = None,
     tasks: Annotated[
         list[str] | None,
-        typer.Option("--tasks", metavar="va|expression|au", help="Train this task alone; repeat for two of them."),
+        typer.Option(
+            "--tasks",
+            metavar="va|expression|au",
+            help="Train this task alone; repeat for two of them.",
+            autocompletion=completing(lambda: list(TASKS)),
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Start from a file of weights, or from published ones (.pth).")
@@ -56,7 +66,12 @@ def train(
     ] = False,
     log: Annotated[
         list[str] | None,
-        typer.Option("--log", metavar="|".join(TRACKERS), help="Log to this tracker too (an extra); repeatable."),
+        typer.Option(
+            "--log",
+            metavar="|".join(TRACKERS),
+            help="Log to this tracker too (an extra); repeatable.",
+            autocompletion=completing(lambda: list(TRACKERS)),
+        ),
     ] = None,
     ops: Ops = None,
     threads: Threads = None,
@@ -100,11 +115,9 @@ def train(
     if out:
         _refuse_overlap(out, inputs)
 
-    import torch
-
     from abawkit.ops import use
 
-    torch.set_num_threads(threads or (begun.threads if begun else torch.get_num_threads()))
+    set_threads(threads or (begun.threads if begun else None))
     asked = ops or (begun and begun.ops)
     with use(asked, said=f"--ops {asked}"):
         if out is None or dry_run:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from abawkit.choices import Protocol
+from abawkit.cli.options import completing
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS, Task
 
@@ -16,7 +17,10 @@ RuleOut = Annotated[Path, typer.Option("--out", help="The rule to write (.json),
 CalibratedTasks = Annotated[
     list[str] | None,
     typer.Option(
-        "--tasks", metavar="va|expression|au", help="The only task that may be calibrated; repeat for two of them."
+        "--tasks",
+        metavar="va|expression|au",
+        help="The only task that may be calibrated; repeat for two of them.",
+        autocompletion=completing(lambda: list(TASKS)),
     ),
 ]
 Folds = Annotated[

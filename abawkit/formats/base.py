@@ -4,8 +4,9 @@ A format is a class named in the entry-point group ``abawkit.formats`` of any in
 registered in the same way.
 """
 
+import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
@@ -130,10 +131,13 @@ def get_format(name: str) -> SubmissionFormat:
         owners = ", ".join(sorted(f"{entry.value} ({entry.dist.name if entry.dist else '?'})" for entry in found))
         raise ConfigError(f"--format {name}: offered by more than one package: {owners}; uninstall all but one")
     try:
-        plugin: SubmissionFormat = found[0].load()()
-    except Exception as error:
-        raise ConfigError(f"--format {name}: {found[0].value} can't be loaded: {error}") from error
-    if trouble := _trouble(plugin):
+        with redirect_stdout(sys.stderr):  # what it prints is no result
+            plugin: SubmissionFormat = found[0].load()()
+            trouble = _trouble(plugin)
+    except (Exception, SystemExit) as error:  # importing another's package raises anything, or ends the program
+        reason = f"it exits ({error})" if isinstance(error, SystemExit) else f"{error}"
+        raise ConfigError(f"--format {name}: {found[0].value} can't be loaded: {reason}") from error
+    if trouble:
         raise ConfigError(f"--format {name}: {found[0].value} is not a format, {trouble}")
     return plugin
 

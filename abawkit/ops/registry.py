@@ -5,9 +5,10 @@ Only the last falls back: a choice by name that can't run is an error with the r
 """
 
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -63,7 +64,7 @@ class Offer:
             return [self.error]
         try:
             reasons = [printable(str(reason)) for reason in self.implementation.reasons(call)]
-        except Exception as error:  # another's code raises anything; it must not end the automatic choice
+        except (Exception, SystemExit) as error:  # another's code raises anything; the automatic choice goes on
             return [f"it fails to say whether it can: {_brief(error)}"]
         if reasons or self.name == Reference.name or call.device.type == "meta":
             return reasons
@@ -287,8 +288,9 @@ def _load(name: str, entries: list[EntryPoint]) -> Offer:
         places = ", ".join(sorted(f"{entry.value} ({_package(entry)})" for entry in entries))
         return Offer(name, packages, error=f"offered by more than one package: {places}", conflict=True)
     try:
-        loaded = _checked(entries[0])
-    except Exception as error:  # importing another's package raises anything
+        with redirect_stdout(sys.stderr):  # what it prints is no result
+            loaded = _checked(entries[0])
+    except (Exception, SystemExit) as error:  # importing another's package raises anything, or ends the program
         return Offer(name, packages, error=f"{entries[0].value} can't be loaded: {_brief(error)}")
     return Offer(name, packages, printable(loaded.summary), loaded.priority, loaded)
 
@@ -310,6 +312,6 @@ def _package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown package"
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     lines = str(error).splitlines()
     return printable(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)

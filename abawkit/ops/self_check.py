@@ -116,7 +116,7 @@ def find_difference(implementation: Implementation, call: Call, package: str) ->
         pass  # not checked yet, or not readable: it is checked again
     try:
         comparisons = check(implementation, call)
-    except Exception as error:  # another's code raises anything; and memory that is short now may be there later
+    except (Exception, SystemExit) as error:  # another's code raises anything; memory may be short just now
         text = str(error).splitlines()
         return (
             f"its self-check on {describe_device(call.device)} ended with {type(error).__name__}: {(text or [''])[0]}"

@@ -188,7 +188,7 @@ def _check_one(implementation: Implementation, calls: Sequence[Call]) -> Checked
         for call in calls:
             comparisons += check(implementation, call, images=CHECKED_IMAGES)
         reason = describe_differences(comparisons, calls[0].device)
-    except Exception as error:  # another's code raises anything
+    except (Exception, SystemExit) as error:  # another's code raises anything
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     worst = max(comparisons, key=lambda c: c.excess, default=None)
     return Checked(implementation.name, device, dtype, training, len(comparisons), worst, reason)

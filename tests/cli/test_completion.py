@@ -1,0 +1,71 @@
+"""What a shell offers, what help lists, and threads that are bounded."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from abawkit.cli.options import bound_threads, shipped_recipes
+from abawkit.files import processors
+from abawkit.formats.base import format_names
+from abawkit.training.recipe import recipe_names
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def offered(*words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    code = "import sys; sys.modules['torch'] = sys.modules['pyarrow'] = None; from abawkit.cli import main; main()"
+    variables = {"_ABAWKIT_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(["abawkit", *words])}
+    environment = {**os.environ, **variables, "COMP_CWORD": str(len(words))}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("check", "a", "--format", "abaw5"), ["abaw5-au", "abaw5-expr", "abaw5-va"]),
+        (("train", "b"), ["baseline"]),
+        (("ablate", "--recipe", "pa"), ["paper"]),
+        (("predict", "--ops", "n"), ["native"]),
+        (("ops", "check", "--ops", "re"), ["reference"]),
+        (("tune", "--tasks", "e"), ["expression"]),
+        (("train", "--log", "t"), ["tensorboard"]),
+    ],
+)
+def test_names_complete_without_loading_what_they_name(words: tuple[str, ...], expected: list[str]) -> None:
+    assert offered(*words) == expected
+
+
+def test_the_recipes_that_complete_are_those_that_can_be_read() -> None:
+    assert shipped_recipes() == recipe_names()
+
+
+@pytest.mark.parametrize("command", ["predict", "check", "score", "ensemble", "diff"])
+def test_help_lists_the_formats(run: Run, command: str) -> None:
+    shown = " ".join(run(command, "--help").stdout.replace("│", " ").split())
+    for name in format_names():
+        assert name in shown
+
+
+def test_more_threads_than_processors_are_bounded_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    most = processors()
+    assert bound_threads(10_000) == most
+    assert capsys.readouterr().err == (
+        f"warning: --threads 10000: this process may use {most} processors; {most} threads run\n"
+    )
+    assert [bound_threads(given) for given in (None, 1, most)] == [None, 1, most]
+    assert capsys.readouterr().err == ""
+
+
+def test_threads_of_the_environment_are_bounded_too(tmp_path: Path) -> None:
+    code = (
+        "from abawkit.cli.options import set_threads; set_threads(None); import torch; print(torch.get_num_threads())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": str(processors() + 7)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert int(result.stdout) == processors()
