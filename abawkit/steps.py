@@ -115,7 +115,8 @@ def _signals_raise() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread has signals
         return
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {number: signal.signal(number, stop) for number in taken}
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
     ("labels", "choices", "errors"),
-    ("names", "files", "shipped", "native_build"),
+    ("names", "files", "locks", "shipped", "native_build"),
     ("native_cache",),
     ("provenance",),
     ("tables",),
@@ -32,7 +32,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Stages that must work on a machine where torch is broken or absent.
 WITHOUT_TORCH = (
-    *("labels", "errors", "names", "files", "shipped", "native_build", "native_cache"),
+    *("labels", "errors", "names", "files", "locks", "shipped", "native_build", "native_cache"),
     *("tables", "formats", "metrics", "curation", "scoring", "synth"),
     *("postprocessing", "steps", "submissions"),
 )

@@ -66,10 +66,12 @@ def ablate(
     from abawkit.ablation.networks import Choices
     from abawkit.ablation.run import ablate as run
     from abawkit.ablation.runs import Means
+    from abawkit.cli.claims import claim
     from abawkit.files import processors
     from abawkit.training.recipe import refuse_repeated_keys
 
     refuse_repeated_keys(changes or [])
+    claim(out)
     at_once = jobs or _jobs(recipe, changes or [])
     means = Means(at_once, threads or max(1, processors() // at_once), force, say)
     numbers = tuple(range(1, seeds + 1))

@@ -43,15 +43,16 @@ def calibrate(
 
     Example: abawkit calibrate runs/a/validation.npz --truth curated --out rule.json --smooth-va gaussian:10:100000
     """
+    from abawkit.cli.claims import claim_file
     from abawkit.cli.display import bar
     from abawkit.cli.tuning_tables import show
-    from abawkit.files import refuse_output
+    from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.members import read_members
     from abawkit.postprocessing.rule import read_evidence, write_rule
     from abawkit.postprocessing.search import calibrate as fit
     from abawkit.scoring.files import read_truth
 
-    refuse_output(out, force=force, inputs=[*members, truth, *([rule] if rule else [])])
+    claim_file(out, force=force, kind=RULE, inputs=[*members, truth, *([rule] if rule else [])])
     chosen = calibrated_tasks(tasks)
     base = _base(rule, {"va": smooth_va, "expression": smooth_expression, "au": smooth_au})
     found, annotations = read_members(members), read_truth(truth)

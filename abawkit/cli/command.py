@@ -2,13 +2,19 @@
 
 import functools
 import json
+import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, ParamSpec, TextIO
 
 import typer
 
+from abawkit.cli.claims import claims_held
 from abawkit.cli.streams import STDOUT, say_unwritten
 from abawkit.errors import AbawkitError, DataError, DataWarning, OpWarning, ProblemsError, StoppedError, printable
 
@@ -22,7 +28,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
     `AbawkitError` ends it with its message on stderr and its exit code, an `OSError` with 3, both in JSON on stdout too
     where the command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` or an `OpWarning` is a
-    line on stderr. Anything else is a bug and keeps its traceback.
+    line on stderr. Anything else is a bug and keeps its traceback. SIGTERM and SIGHUP end it as Ctrl-C does, so that
+    nothing half made is left; what the command claims (`abawkit.cli.claims`) is held until it ends.
     """
 
     @functools.wraps(function)
@@ -32,7 +39,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 warnings.simplefilter("always", category)
             warnings.showwarning = _show_warning
             try:
-                function(*args, **kwargs)
+                with _signals_raise(), claims_held():
+                    function(*args, **kwargs)
             except AbawkitError as error:
                 if kwargs.get("as_json"):
                     print_json(_as_json(error))
@@ -50,6 +58,30 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 raise typer.Exit(130) from error
 
     return wrapped
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Makes an exception of the signals that would end the process without leaving a block; those ignored stay so."""
+    owner = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        if os.getpid() != owner:  # a process that was forked, which has nothing to leave
+            os._exit(128 + number)
+        raise StoppedError(f"stopped by {signal.Signals(number).name}", number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread has signals
+        return
+    taken = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def print_json(content: Any) -> None:

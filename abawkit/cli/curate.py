@@ -90,12 +90,13 @@ def curate(
     Example: abawkit curate --train mine.csv --validation others.parquet --frames crops --out curated --policy per-task
     --columns image=path,valence=v,arousal=a
     """
+    from abawkit.cli.claims import claim_folder
     from abawkit.cli.display import bar
     from abawkit.curation import curate as run
     from abawkit.curation import locate
     from abawkit.curation.sources import format_shared
-    from abawkit.files import new_folder
     from abawkit.frames.paths import given_folders
+    from abawkit.inspection.output_kinds import CURATED_SET
 
     if missing_value and not columns:
         raise ConfigError("--missing-value is for the tables of --columns; official files mark with -5 and -1")
@@ -110,10 +111,11 @@ def curate(
         follow_links=follow_links,
         columns=_columns(columns, missing_value or []) if columns else None,
     )
-    with bar("frames") as progress:
+    read = [*sources.paths("train"), *sources.paths("validation"), *([sources.frames] if sources.frames else [])]
+    with claim_folder(out, force=force, kind=CURATED_SET, inputs=read) as folder, bar("frames") as progress:
         result = run(
             sources,
-            new_folder(out, force=force),
+            folder,
             policy=policy,
             repeats=repeats,
             allow_shared_videos=allow_shared_videos,

@@ -29,9 +29,14 @@ def demo(
 
     Example: abawkit demo --out demo
     """
+    from abawkit.cli.claims import claim
     from abawkit.demo import run_demo
-    from abawkit.files import new_folder
+    from abawkit.files import new_folder, refuse_folder
+    from abawkit.inspection.output_kinds import DEMO
 
+    refuse_folder(out, force=force, kind=DEMO)
+    claim(out)
+    refuse_folder(out, force=force, kind=DEMO)  # it may be there since
     result = run_demo(new_folder(out, force=force), size=size.value, force=force, say=say if as_json else print)
     if as_json:
         content = {"members": result.members, "ensemble": result.ensemble, "constant": result.constant}

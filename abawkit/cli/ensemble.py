@@ -132,22 +132,19 @@ def _refuse_outputs(
     inputs: list[Path],
     force: bool,
 ) -> None:
-    from abawkit.files import refuse_output
-    from abawkit.formats.output import refuse_submission
-    from abawkit.postprocessing.members import refuse_probabilities
+    from abawkit.cli.claims import claim_file, claim_prediction, claim_probabilities
+    from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.outputs import outputs
 
-    beside = [save_rule] if save_rule else []
+    if out and save_rule and save_rule.resolve() in [path.resolve() for path in outputs(out)]:
+        raise ConfigError(f"{save_rule}: would be written twice; give --save-rule another path")
     if out:
-        submission, *others = outputs(out)
-        refuse_submission(submission, plugin.container, force=force, inputs=inputs)
-        if save_rule and save_rule.resolve() in [path.resolve() for path in (submission, *others)]:
-            raise ConfigError(f"{save_rule}: would be written twice; give --save-rule another path")
-        beside += others
-    for path in beside:
-        refuse_output(path, force=force, inputs=inputs)
+        claim_prediction(out, plugin.container, force=force, inputs=inputs)
+    if save_rule:
+        claim_file(save_rule, force=force, kind=RULE, inputs=inputs)
     if table:
-        refuse_probabilities(table, force=force, inputs=inputs, others=[path for path in (out, *beside) if path])
+        others = [*(outputs(out) if out else []), *([save_rule] if save_rule else [])]
+        claim_probabilities(table, force=force, inputs=inputs, others=others)
 
 
 def _rule(

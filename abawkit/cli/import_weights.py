@@ -22,10 +22,11 @@ def import_weights(
 
     Example: abawkit import-weights affecnet8_epoch25_acc0.6469.pth --out ddamfn-affectnet8.safetensors
     """
-    from abawkit.files import refuse_output
+    from abawkit.cli.claims import claim_file
+    from abawkit.inspection.output_kinds import WEIGHTS
     from abawkit.models.published import import_published, save_imported
 
-    refuse_output(out, force=force, inputs=[file])
+    claim_file(out, force=force, kind=WEIGHTS, inputs=[file])
     imported = import_published(file)
     save_imported(imported, out)
     if as_json:

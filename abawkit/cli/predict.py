@@ -55,22 +55,18 @@ def predict(
 
     Example: abawkit predict runs/a runs/b --list MTL.txt --frames test_data/cropped_aligned --out predictions.txt
     """
-    from abawkit.files import refuse_output
+    from abawkit.cli.claims import claim_prediction, claim_probabilities
     from abawkit.formats.base import get_format
-    from abawkit.formats.output import refuse_submission
     from abawkit.frames.paths import given_folders
-    from abawkit.postprocessing.members import copy_probabilities, refuse_probabilities
+    from abawkit.postprocessing.members import copy_probabilities
     from abawkit.postprocessing.outputs import outputs
     from abawkit.postprocessing.rule import read_rule
 
     plugin = get_format(format_name)
     read = [source for source in (*checkpoints, frame_list, *(frames or []), data, rule) if source]
-    submission, *beside = outputs(out)
-    refuse_submission(submission, plugin.container, force=force, inputs=read)
-    for path in beside:
-        refuse_output(path, force=force, inputs=read)
+    claim_prediction(out, plugin.container, force=force, inputs=read)
     if table:
-        refuse_probabilities(table, force=force, inputs=read, others=[submission, *beside])
+        claim_probabilities(table, force=force, inputs=read, others=outputs(out))
     applied = read_rule(rule) if rule else None
     if follow_links and not frames:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")

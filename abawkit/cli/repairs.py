@@ -5,11 +5,12 @@ from pathlib import Path
 
 import typer
 
+from abawkit.cli.claims import claim_submission
 from abawkit.cli.command import print_json, say
 from abawkit.errors import SHOWN_PROBLEMS, ConfigError, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.mending import Repair
-from abawkit.formats.output import refuse_submission, write_submission
+from abawkit.formats.output import write_submission
 from abawkit.formats.repair import Repaired, repaired
 from abawkit.tables import FrameList
 
@@ -27,7 +28,7 @@ def refuse_repair(out: Path, inputs: Sequence[Path], plugin: SubmissionFormat, *
     """
     if out.suffix == ".gz":
         raise ConfigError(f"--repair {out}: what is handed in is plain text; give a name without .gz")
-    refuse_submission(out, plugin.container, force=force, inputs=inputs)
+    claim_submission(out, plugin.container, force=force, inputs=inputs)
 
 
 def repair_submission(

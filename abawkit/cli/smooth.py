@@ -41,12 +41,13 @@ def smooth(
 
     Example: abawkit smooth runs/a/validation.npz --out smoothed.npz --expression median:5
     """
-    from abawkit.postprocessing.members import read_member, refuse_probabilities, write_probabilities
+    from abawkit.cli.claims import claim_probabilities
+    from abawkit.postprocessing.members import read_member, write_probabilities
     from abawkit.postprocessing.smoothing import smooth_predictions
     from abawkit.postprocessing.timeline import Timeline
 
     given = _given({"va": va, "expression": expression, "au": au})
-    refuse_probabilities(out, force=force, inputs=[probabilities])
+    claim_probabilities(out, force=force, inputs=[probabilities])
     if (manifest := out.with_suffix(".json")).exists():
         raise ConfigError(
             f"{manifest}: says what the probabilities beside it were made of, and would be wrong of the smoothed ones; "

@@ -34,13 +34,14 @@ def synth(
 
     Example: abawkit synth release --size demo
     """
+    from abawkit.cli.claims import claim_folder
     from abawkit.cli.display import bar, number, show_table
-    from abawkit.files import new_folder
+    from abawkit.inspection.output_kinds import RELEASE
     from abawkit.synth import write_release
 
-    with bar("frames") as progress:
+    with claim_folder(out, force=force, kind=RELEASE) as folder, bar("frames") as progress:
         summary = write_release(
-            new_folder(out, force=force),
+            folder,
             size=size.value,
             seed=seed,
             labels_only=labels_only,

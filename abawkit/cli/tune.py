@@ -33,9 +33,10 @@ def tune(
 
     Example: abawkit tune runs/a/validation.npz runs/b/validation.npz --truth curated --out rule.json
     """
+    from abawkit.cli.claims import claim_file
     from abawkit.cli.display import bar
     from abawkit.cli.tuning_tables import show
-    from abawkit.files import refuse_output
+    from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.members import read_members
     from abawkit.postprocessing.rule import write_rule
     from abawkit.postprocessing.search import tune as search
@@ -48,7 +49,7 @@ def tune(
         )
     if not (smoothing or calibration or weights):
         raise ConfigError("--no-smoothing, --no-calibration, --no-weights: nothing is left to search; leave one out")
-    refuse_output(out, force=force, inputs=[*members, truth])
+    claim_file(out, force=force, kind=RULE, inputs=[*members, truth])
     found, annotations = read_members(members), read_truth(truth)
     with bar("searches") as progress:
         tuning = search(

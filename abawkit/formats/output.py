@@ -1,14 +1,11 @@
 """Submissions on disk: written whole or not at all, and their digest, be they a file or a folder."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.files import refuse_output, sha256, write_bytes
+from abawkit.files import refuse_output, replacing_folder, sha256, write_bytes
 from abawkit.formats.base import Container
 from abawkit.formats.lines import MAX_BYTES
 
@@ -48,7 +45,7 @@ def write_submission(path: Path, content: Content, *, force: bool = False) -> No
 
     A file is written beside its target and renamed, and replaces what is there, as all files here do. So is a folder;
     one that is there is first moved aside, and removed when the new one is in its place. The two moves are not one: a
-    kill just between them leaves the old folder whole under a name that begins with ``.PATH.``.
+    kill just between them leaves the old folder whole beside it; see `abawkit.files.replacing_folder`.
 
     Args:
         path: Where.
@@ -66,33 +63,12 @@ def write_submission(path: Path, content: Content, *, force: bool = False) -> No
         if not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
             raise DataError(f"{path}: '{name}' is no name of a file in it; nothing was written")
     refuse_submission(path, "folder", force=force)
-    try:
-        _write_folder(path, content)
-    except OSError as error:
-        raise DataError(f"{path}: can't be written ({error.strerror}); nothing that was there is lost") from error
-
-
-def _write_folder(path: Path, content: Mapping[str, bytes]) -> None:
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
-    new, old = temporary / "new", temporary / "old"
-    try:
-        new.mkdir()
+    with replacing_folder(path, force=force) as new:
         for name, text in content.items():
             with (new / name).open("xb") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-        if path.is_dir():
-            path.rename(old)
-        try:
-            new.rename(path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                old.rename(path)
-            raise
-    finally:
-        if path.exists() or not old.exists():  # else the old folder is here alone
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def submission_digest(content: Content) -> str:

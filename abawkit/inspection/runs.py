@@ -12,8 +12,8 @@ from abawkit.inspection.checkpoints import NAME, Scan, note_state, read_state, s
 from abawkit.inspection.makings import epochs_of, note_best, note_data, note_recipe, note_resumed, note_start
 from abawkit.inspection.networks import inspect_weights
 from abawkit.inspection.report import Inspection, Record, is_file, read_json, read_text
+from abawkit.locks import LOCK
 from abawkit.training.checkpoint import CHECKPOINTS
-from abawkit.training.lock import LOCK
 from abawkit.training.recipe import Recipe, parse_recipe
 from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE
 

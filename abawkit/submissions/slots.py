@@ -8,6 +8,7 @@ from typing import Any
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import get_format
+from abawkit.locks import locked
 from abawkit.scoring.changes import changes
 from abawkit.submissions.decide import official_digest
 from abawkit.submissions.ledger import ScoreReturned, Sent, Slot, append, free_slot, now, read_ledger, slot_of
@@ -15,7 +16,6 @@ from abawkit.submissions.listing import state_of
 from abawkit.submissions.manifest import MOST_CHARACTERS, Manifest, read_manifest
 from abawkit.submissions.plan import OUTPUTS
 from abawkit.submissions.recipe import RECIPE
-from abawkit.training.lock import locked
 
 SENT = "sent"
 """Folder within a submission's outputs that holds copies of what was sent."""

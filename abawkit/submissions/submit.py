@@ -5,6 +5,7 @@ from pathlib import Path
 
 from abawkit.choices import Split
 from abawkit.files import new_folder
+from abawkit.locks import locked
 from abawkit.submissions.decide import fit_decisions, write_official
 from abawkit.submissions.inputs import Inputs, Means
 from abawkit.submissions.manifest import Manifest
@@ -13,7 +14,6 @@ from abawkit.submissions.plan import OUTPUTS
 from abawkit.submissions.prepared import Place, prepare
 from abawkit.submissions.stamps import Stamps
 from abawkit.submissions.summary import write_summary
-from abawkit.training.lock import locked
 
 
 @dataclass(frozen=True)

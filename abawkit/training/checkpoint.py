@@ -18,8 +18,9 @@ import torch
 
 from abawkit.errors import DataError
 from abawkit.files import sha256, sha256_of, write_bytes, write_json
+from abawkit.training import run_files
 
-CHECKPOINTS: Final = "checkpoints"
+CHECKPOINTS: Final = run_files.CHECKPOINTS
 FORMAT: Final = "abawkit.checkpoint.1"
 MANIFEST: Final = "manifest.json"
 STATE: Final = "state.pt"

@@ -1,18 +1,15 @@
 """The folder of a run: made or taken up, and locked while the run writes to it."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from abawkit.choices import TRACKERS
-from abawkit.errors import ConfigError
 from abawkit.files import new_folder
+from abawkit.locks import LOCK, locked
 from abawkit.training.checkpoint import CHECKPOINTS, has_checkpoints, remove_checkpoints
-from abawkit.training.lock import LOCK, locked
-from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE
-
-_WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST)
+from abawkit.training.run_files import RECIPE, WRITTEN, refuse_run_folder
 
 
 @contextmanager
@@ -21,19 +18,21 @@ def run_folder(path: Path, *, resume: bool, force: bool) -> Iterator[None]:
 
     Args:
         path: The folder.
-        resume: Whether it may hold a run.
-        force: Whether it may hold anything.
+        resume: Whether it may hold a run, which is continued.
+        force: Whether it may hold a run, which is replaced.
 
     Raises:
-        ConfigError: If it holds what it may not, can't be written to, or another run is writing to it.
+        ConfigError: If it holds anything else, can't be written to, or another run is writing to it.
     """
-    if path.is_dir() and not (resume or force) and has_checkpoints(path):
-        raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
-    new_folder(path, force=force or (resume and is_run(path)))
+    refuse_run_folder(path, resume=resume and is_run(path), force=force)
+    new_folder(path, force=True)
     with locked(path):
-        for name in _WRITTEN:  # what a killed process had not yet renamed
+        for name in WRITTEN:  # what a killed process had not yet renamed
             for leftover in path.glob(f".{name}.*"):
                 leftover.unlink(missing_ok=True)
+        if force and not resume:
+            for tracker in TRACKERS:  # else the new run would be logged as more of the old one
+                shutil.rmtree(path / tracker, ignore_errors=True)
         yield
 
 
@@ -50,5 +49,5 @@ def is_run(path: Path) -> bool:
 def clear_run(path: Path) -> None:
     """Removes what an earlier run left in a folder."""
     remove_checkpoints(path)
-    for name in _WRITTEN:
+    for name in WRITTEN:
         (path / name).unlink(missing_ok=True)

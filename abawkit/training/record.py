@@ -4,7 +4,7 @@ import platform
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -12,12 +12,9 @@ from abawkit.curation.table import CuratedSet
 from abawkit.files import write_json
 from abawkit.models.precision import Precision, describe_precision
 from abawkit.provenance import code_digest, git_commit
+from abawkit.training.run_files import BEST, LAST, MANIFEST, METRICS, RECIPE
 
-RECIPE: Final = "recipe.toml"
-MANIFEST: Final = "manifest.json"
-METRICS: Final = "metrics.jsonl"
-BEST: Final = "best.safetensors"
-LAST: Final = "last.safetensors"
+__all__ = ["BEST", "LAST", "MANIFEST", "METRICS", "RECIPE", "environment", "write_manifest"]
 
 
 def environment(device: torch.device, operators: dict[str, str], training: Precision | None = None) -> dict[str, Any]:

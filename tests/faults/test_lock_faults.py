@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from abawkit.errors import ConfigError, DataWarning
+from abawkit.locks import LOCK, locked
 from abawkit.training.folder import run_folder
-from abawkit.training.lock import LOCK, locked
 
 pytestmark = pytest.mark.faults
 
 HOLDS = """
 import sys
 from pathlib import Path
-from abawkit.training.lock import locked
+from abawkit.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
@@ -30,7 +30,7 @@ CONTENDS = """
 import os, sys, warnings
 from pathlib import Path
 from abawkit.errors import ConfigError
-from abawkit.training.lock import locked
+from abawkit.locks import locked
 warnings.simplefilter("error")
 folder, marker, rounds, refused = Path(sys.argv[1]), Path(sys.argv[2]), 0, 0
 print("ready", flush=True)

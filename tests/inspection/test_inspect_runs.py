@@ -9,9 +9,9 @@ import pytest
 
 from abawkit.curation.table import open_curated
 from abawkit.inspection import Inspection, inspect
+from abawkit.locks import locked
 from abawkit.models.weights import load_weights, state_digest
 from abawkit.training.inputs import Inputs, Resume
-from abawkit.training.lock import locked
 from abawkit.training.recipe import read_recipe
 from abawkit.training.run import Trained, train
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import ConfigError, DataError
+from abawkit.locks import LOCK
 from abawkit.submissions.ledger import append, read_ledger
 from abawkit.submissions.listing import State, list_submissions, state_of
 from abawkit.submissions.manifest import Manifest, read_manifest
 from abawkit.submissions.slots import nearness, note_score, send, sent_copy
-from abawkit.training.lock import LOCK
 from tests.submissions.conftest import RECIPE, Bench
 
 

@@ -1,4 +1,4 @@
-"""One run a folder: a lock that ends with its process, however that ends."""
+"""One command writes to a folder or a file at a time: a lock that ends with its process, however that ends."""
 
 import errno
 import fcntl
@@ -32,8 +32,25 @@ def locked(folder: Path) -> Iterator[None]:
     Warns:
         DataWarning: If the lock is taken over from a run that was killed, or the file system has no locks.
     """
-    path = folder / LOCK
-    descriptor = _acquire(path)
+    with hold_lock(folder / LOCK, folder):
+        yield
+
+
+@contextmanager
+def hold_lock(path: Path, output: Path) -> Iterator[None]:
+    """Holds a lock for the length of the block; see `locked`.
+
+    Args:
+        path: The file that is locked; it is made, and gone at the end of the block.
+        output: What it is the lock of, for messages.
+
+    Raises:
+        ConfigError: If another process holds the lock; host and process are named.
+
+    Warns:
+        DataWarning: As of `locked`.
+    """
+    descriptor = _acquire(path, output)
     try:
         if left := os.read(descriptor, 1000):
             owner = printable(left.decode(errors="replace").strip())
@@ -46,7 +63,8 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, output: Path) -> int:
+    what = "folder" if output.is_dir() else "path"
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -55,24 +73,24 @@ def _acquire(path: Path) -> int:
             owner = printable(os.read(descriptor, 1000).decode(errors="replace").strip()) or "another process"
             os.close(descriptor)
             raise ConfigError(
-                f"{path.parent}: a run is writing here ({owner}); give another folder, or wait until it has ended"
+                f"{output}: a run is writing here ({owner}); give another {what}, or wait until it has ended"
             ) from error
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
                 os.close(descriptor)
                 raise
-            _refuse_living(descriptor, path)
+            _refuse_living(descriptor, path, output)
             warnings.warn(
                 f"{path.parent}: this file system has no locks; make sure that no other run writes here",
                 DataWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         if _is_at(descriptor, path):
             return descriptor
         os.close(descriptor)  # its run ended, and took the file along, between the two calls
 
 
-def _refuse_living(descriptor: int, path: Path) -> None:
+def _refuse_living(descriptor: int, path: Path, output: Path) -> None:
     """Without a lock of the kernel, what the file says has to do: an owner here that lives, or one elsewhere."""
     owner = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
     found = re.fullmatch(r"process (\d+) on (.*)", owner)
@@ -80,7 +98,7 @@ def _refuse_living(descriptor: int, path: Path) -> None:
         return
     os.close(descriptor)
     raise ConfigError(
-        f"{path.parent}: a run may be writing here ({printable(owner)}), and this file system has no locks; "
+        f"{output}: a run may be writing here ({printable(owner)}), and this file system has no locks; "
         f"if it has ended, remove {path}"
     )
 

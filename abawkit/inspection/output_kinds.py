@@ -1,0 +1,146 @@
+"""What may be replaced by what: a look at what is there, before ``--force`` gives its place to something new.
+
+A look is quick, and tells kinds apart; it is no check that nothing is damaged.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from abawkit.curation import sources
+from abawkit.curation.table import DROPPED, FRAMES, LEDGER, TABLE
+from abawkit.errors import ConfigError, printable
+from abawkit.files import Kind, folder_entries
+from abawkit.formats.base import format_names, get_format
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+
+_NO_TABLE: Final = "is no table of probabilities"
+
+_MOST: Final = 1 << 24
+"""Bytes that are read of a file, at most."""
+
+
+def _first_lines(path: Path) -> list[str]:
+    """The first two lines; none of what is no text."""
+    try:
+        with path.open("rb") as file:
+            lines = [file.readline(4096).decode("utf-8-sig").strip() for _ in range(2)]
+    except (OSError, UnicodeDecodeError):
+        return []
+    return lines
+
+
+def _headers() -> set[str]:
+    """The headers of all installed formats."""
+    found = set()
+    for name in format_names():
+        try:
+            found.add(str(getattr(get_format(name), "header", "")))
+        except ConfigError:
+            continue  # another's format that can't be loaded
+    return found - {""}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object of a JSON file; an empty one where it is something else."""
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(_MOST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _difference_from_submission(path: Path) -> str:
+    if "submission_sha256" in _json(path.with_suffix(".json")):
+        return ""  # its manifest lies beside it
+    if path.is_dir():
+        headers = _headers()
+        odd = [entry for entry in folder_entries(path) if not entry.is_file() or _header_of(entry) not in headers]
+        return f"holds '{printable(odd[0].name)}'" if odd else ""
+    rows = _first_lines(path)[1:]
+    if _header_of(path) not in _headers():
+        return "does not begin with the header of a submission"
+    return "" if any(row.partition(",")[2].strip(", ") for row in rows) else "is a list of frames"
+
+
+def _header_of(path: Path) -> str:
+    """The first line, without blanks behind its commas, as headers are written too."""
+    return next(iter(_first_lines(path)), "").replace(", ", ",")
+
+
+def _difference_from_probabilities(path: Path) -> str:
+    if path.suffix == ".csv":
+        names = _header_of(path).split(",")
+        return "" if names[0] == "image" and {"valence", EXPRESSIONS[0], ACTION_UNITS[0]} & set(names) else _NO_TABLE
+    if path.suffix == ".parquet":
+        try:
+            return "" if "image" in parquet.read_schema(path).names else _NO_TABLE
+        except (OSError, pa.ArrowException):
+            return _NO_TABLE
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return "is no .npz"
+    return "" if "images.npy" in names else "holds no probabilities"
+
+
+def _difference_from_weights(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size < _MOST else {}
+    except (OSError, ValueError, RecursionError):
+        header = {}
+    notes = header.get("__metadata__") if isinstance(header, dict) else None
+    return "" if isinstance(notes, dict) and "abawkit" in notes else "is no file of weights that abawkit wrote"
+
+
+def _difference_from_curated_set(folder: Path) -> str:
+    if odd := _odd(folder, {TABLE, LEDGER, DROPPED, FRAMES}):
+        return odd
+    if odd := _odd(folder / FRAMES, {"frames.u8", "frames.json"}):
+        return odd
+    return "" if {"abawkit", "policy"} <= set(_json(folder / LEDGER)) else f"holds no {LEDGER} of a curated set"
+
+
+def _difference_from_release(folder: Path) -> str:
+    """A licensed release has the same names, but no truth of its test set."""
+    names = {sources.TRAIN, sources.VALIDATION, sources.FRAMES, "test_data", "test_set_examples", "held_out"}
+    truth = Path("held_out", "test_set_annotations.txt")
+    return _odd(folder, names) or ("" if (folder / truth).is_file() else f"holds no {truth}")
+
+
+def _difference_from_demo(folder: Path) -> str:
+    predictions = {f"{name}{end}" for name in ("seed1", "seed2", "predictions") for end in (".txt", ".npz", ".json")}
+    if odd := _odd(folder, {"release", "curated", "runs", "constant.txt", *predictions}):
+        return odd
+    if not (folder / "release").exists():
+        return "holds no release"
+    return _difference_from_release(folder / "release")
+
+
+def _odd(folder: Path, known: set[str]) -> str:
+    """Names what a folder holds besides what it may."""
+    odd = [entry.name for entry in folder_entries(folder) if entry.name not in known]
+    return f"holds '{printable(odd[0])}'" if odd else ""
+
+
+def _keyed(*keys: str) -> Callable[[Path], str]:
+    return lambda path: "" if set(keys) <= set(_json(path)) else f"has no {' and no '.join(keys)}"
+
+
+SUBMISSION: Final = Kind("a submission", _difference_from_submission)
+PROBABILITIES: Final = Kind("a file of stored probabilities", _difference_from_probabilities)
+PREDICTION_MANIFEST: Final = Kind("the manifest of a prediction", _keyed("submission_sha256"))
+RULE: Final = Kind("a rule", _keyed("rule"))
+WEIGHTS: Final = Kind("a file of weights", _difference_from_weights)
+CURATED_SET: Final = Kind("a curated set", _difference_from_curated_set)
+RELEASE: Final = Kind("a release that abawkit drew", _difference_from_release)
+DEMO: Final = Kind("the folder of a demo", _difference_from_demo)

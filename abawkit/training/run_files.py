@@ -1,0 +1,46 @@
+"""Names of the files of a run, and what a run's folder may hold; nothing here needs torch."""
+
+from pathlib import Path
+from typing import Final
+
+from abawkit.choices import TRACKERS
+from abawkit.errors import ConfigError, printable
+from abawkit.files import Kind, folder_entries, refuse_folder
+from abawkit.locks import LOCK
+
+RECIPE: Final = "recipe.toml"
+MANIFEST: Final = "manifest.json"
+METRICS: Final = "metrics.jsonl"
+BEST: Final = "best.safetensors"
+LAST: Final = "last.safetensors"
+CHECKPOINTS: Final = "checkpoints"
+
+WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST)
+
+
+def refuse_run_folder(path: Path, *, resume: bool, force: bool) -> None:
+    """Refuses the folder of a run that may not be written, before any work is spent on it.
+
+    Args:
+        path: The folder.
+        resume: Whether it may hold a run, which is continued.
+        force: Whether it may hold a run, which is replaced.
+
+    Raises:
+        ConfigError: If it holds anything else, or is ``/`` or a home.
+    """
+    if not (resume or force) and (path / CHECKPOINTS).is_dir() and any((path / CHECKPOINTS).iterdir()):
+        raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
+    refuse_folder(path, force=force or resume, kind=RUN)
+
+
+def _difference(folder: Path) -> str:
+    """Why a folder is no run's; the empty string where it is one."""
+    names = {entry.name for entry in folder_entries(folder)}
+    begun = {name for name in names if any(name.startswith(f".{written}.") for written in WRITTEN)}  # by a killed run
+    if odd := sorted(names - {*WRITTEN, CHECKPOINTS, LOCK, *TRACKERS} - begun):
+        return f"holds '{printable(odd[0])}'"
+    return "" if begun or {RECIPE, CHECKPOINTS, LOCK} & names else f"holds no {RECIPE}"
+
+
+RUN: Final = Kind("a run", _difference)
