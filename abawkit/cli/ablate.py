@@ -9,7 +9,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Json, Threads, completing, shipped_recipes
-from abawkit.errors import printable
+from abawkit.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
     from abawkit.ablation.report import Report
@@ -63,15 +63,17 @@ def ablate(
 
     Example: abawkit ablate --size demo --out ablation
     """
+    from abawkit.cli.claims import claim
+
+    _refuse_inputs(release, recipe, changes or [], weights)
+    claim(out)
+    _refuse_other(out)
+
     from abawkit.ablation.networks import Choices
     from abawkit.ablation.run import ablate as run
     from abawkit.ablation.runs import Means
-    from abawkit.cli.claims import claim
     from abawkit.files import processors
-    from abawkit.training.recipe import refuse_repeated_keys
 
-    refuse_repeated_keys(changes or [])
-    claim(out)
     at_once = jobs or _jobs(recipe, changes or [])
     means = Means(at_once, threads or max(1, processors() // at_once), force, say)
     numbers = tuple(range(1, seeds + 1))
@@ -81,6 +83,28 @@ def ablate(
         print_json(result.content)
     else:
         _show(result, out)
+
+
+def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weights: Path | None) -> None:
+    """Names what is not there, or no recipe, before torch is imported."""
+    from abawkit.curation import locate
+    from abawkit.training.recipe import read_recipe, refuse_repeated_keys
+
+    refuse_repeated_keys(changes)
+    read_recipe(recipe, changes)
+    if release:
+        locate(release)
+    if weights and not weights.exists():
+        raise DataError(f"{weights}: no such file; give weights that abawkit wrote, or published ones (.pth)")
+
+
+def _refuse_other(out: Path) -> None:
+    """Refuses a folder that holds anything but an ablation, before torch is imported."""
+    from abawkit.ablation.folder import BEGUN
+    from abawkit.files import folder_entries
+
+    if not (out / BEGUN).exists() and folder_entries(out):
+        raise ConfigError(f"{out}: is not empty, and holds no ablation; give another folder")
 
 
 def _jobs(recipe: str, changes: list[str]) -> int:

@@ -7,6 +7,7 @@ import typer
 
 from abawkit.cli.command import command, print_json
 from abawkit.cli.options import Force, Json
+from abawkit.errors import DataError
 
 
 @command
@@ -24,9 +25,13 @@ def import_weights(
     """
     from abawkit.cli.claims import claim_file
     from abawkit.inspection.output_kinds import WEIGHTS
-    from abawkit.models.published import import_published, save_imported
 
     claim_file(out, force=force, kind=WEIGHTS, inputs=[file])
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; give published weights of DDAMFN (.pth)")
+
+    from abawkit.models.published import import_published, save_imported
+
     imported = import_published(file)
     save_imported(imported, out)
     if as_json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json, Threads, set_threads
+from abawkit.cli.options import Json, Threads, refuse_device, set_threads
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def bench(
 
     Example: abawkit ops bench --images 1 --images 64 --mode evaluation
     """
+    refuse_device(device)
+
     import torch
 
     from abawkit.models.inference import pick_device

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json, completing, registered_names
+from abawkit.cli.options import Json, completing, refuse_device, refuse_operator, registered_names
 from abawkit.errors import ConfigError, OpUnavailableError, printable
 
 
@@ -30,6 +30,10 @@ def check(
 
     Example: abawkit ops check --device cuda
     """
+    refuse_operator(ops)
+    if device is not None:
+        refuse_device(device)
+
     import torch
 
     from abawkit.models.inference import pick_device

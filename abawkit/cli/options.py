@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -35,6 +36,34 @@ def set_threads(threads: int | None) -> None:
 def registered_names(group: str) -> list[str]:
     """What installed packages register in a group of entry points, sorted; nothing of it is loaded."""
     return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def refuse_operator(name: str | None) -> None:
+    """Refuses an implementation of the operator that no package registers, before torch is imported.
+
+    Raises:
+        OpUnavailableError: If there is none of this name.
+    """
+    from abawkit.errors import OpUnavailableError, printable
+
+    names = registered_names("abawkit.ops")
+    if name is not None and name not in names:
+        raise OpUnavailableError(
+            f"--ops {printable(name)}: no installed package offers this implementation; give one of "
+            f"{printable(', '.join(names))}, or none for the best available"
+        )
+
+
+def refuse_device(name: str) -> None:
+    """Refuses what can be no device, before torch is imported; whether it is here, torch says.
+
+    Raises:
+        ConfigError: If it is neither ``auto``, ``cpu`` nor ``cuda`` with or without a number.
+    """
+    from abawkit.errors import ConfigError, printable
+
+    if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", name):
+        raise ConfigError(f"device '{printable(name)}' can't be used here; give cpu, cuda, cuda:1 or auto")
 
 
 def shipped_recipes() -> list[str]:

@@ -7,8 +7,20 @@ import typer
 
 from abawkit.choices import Missing, Split
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import FollowLinks, Force, Format, Frames, Json, Ops, ProbabilityTable, Threads, set_threads
-from abawkit.errors import ConfigError, printable
+from abawkit.cli.options import (
+    FollowLinks,
+    Force,
+    Format,
+    Frames,
+    Json,
+    Ops,
+    ProbabilityTable,
+    Threads,
+    refuse_device,
+    refuse_operator,
+    set_threads,
+)
+from abawkit.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
@@ -70,6 +82,9 @@ def predict(
     applied = read_rule(rule) if rule else None
     if follow_links and not frames:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
+    refuse_operator(ops)
+    refuse_device(device)
+    _refuse_absent(checkpoints)
     source = _source(frame_list, given_folders(frames, follow_links), split, data, plugin)
 
     from abawkit.cli.display import bar
@@ -108,6 +123,19 @@ def predict(
             print(printable(f"{table}: the probabilities"))
 
 
+def _refuse_absent(checkpoints: list[Path]) -> None:
+    """Names a run or a file of weights that is not there before torch is imported."""
+    from abawkit.training.run_files import BEST
+
+    for path in checkpoints:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder; give a run's folder, or a file of weights")
+        if path.is_dir() and not (path / BEST).exists():
+            raise DataError(
+                f"{path}: this folder holds no {BEST}; give the folder of a finished run, or a file of weights"
+            )
+
+
 def _source(
     frame_list: Path | None,
     frames: "FrameFolders | None",
@@ -122,6 +150,9 @@ def _source(
         return CuratedFrames(open_curated(data), split)
     if frame_list and frames and not (split or data):
         listed = plugin.read_list(frame_list)
+        for folder in frames.folders:
+            if not folder.is_dir():
+                raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
         return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
     if frames and not (frame_list or split or data):
         return folder_frames(frames, plugin)

@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import Missing
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import FollowLinks, Json, ListFile, Ops, Threads
+from abawkit.cli.options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def submit(
 
     Example: abawkit submit submissions/demo --data curated --list MTL.txt --frames test_data/cropped_aligned
     """
+    refuse_operator(ops)
+
     from abawkit.frames.paths import FrameFolders
     from abawkit.submissions.inputs import Inputs, Means
     from abawkit.submissions.submit import submit as run

@@ -9,8 +9,18 @@ import typer
 
 from abawkit.choices import TRACKERS, TrackerName
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import FollowLinks, Force, Json, Ops, Threads, completing, set_threads, shipped_recipes
-from abawkit.errors import ConfigError, printable
+from abawkit.cli.options import (
+    FollowLinks,
+    Force,
+    Json,
+    Ops,
+    Threads,
+    completing,
+    refuse_operator,
+    set_threads,
+    shipped_recipes,
+)
+from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import TASKS
 
 if TYPE_CHECKING:
@@ -90,6 +100,7 @@ def train(
     """
     from abawkit.frames.paths import given_folders
     from abawkit.training.inputs import Inputs
+    from abawkit.training.run_files import refuse_run_folder
 
     if dry_run and (resume or force):
         raise ConfigError("--dry-run writes nothing: give it without --resume and --force")
@@ -102,6 +113,8 @@ def train(
     settings = list(changes or [])
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"tasks={tasks}"] if tasks else []
+    refuse_operator(ops)
+    trackers = _trackers(log or [])
     begun = _begun(out) if out and resume else None
     resolved = _recipe(recipe, settings, begun)
     folder, source = data or (begun and begun.data), given_folders(frames, follow_links) or (begun and begun.frames)
@@ -114,6 +127,9 @@ def train(
         _check_start(resolved, inputs.weights)
     if out:
         _refuse_overlap(out, inputs)
+    _refuse_absent(inputs)
+    if out and not dry_run:
+        refuse_run_folder(out, resume=resume, force=force)
 
     from abawkit.ops import use
 
@@ -126,11 +142,15 @@ def train(
             rehearse(resolved, inputs, as_json)
         else:
             options = {"resume": resume, "allow_drift": allow_drift, "force": force, "as_json": as_json}
-            _run(resolved, inputs, out, _trackers(log or []), **options)
+            _run(resolved, inputs, out, trackers, **options)
 
 
 def _begun(out: Path) -> "Recorded | None":
     """What the run in a folder was begun with: what isn't given again is taken from there."""
+    from abawkit.training.run_files import CHECKPOINTS
+
+    if not (out / CHECKPOINTS).is_dir():
+        return None
     from abawkit.training.resume import recorded
 
     return recorded(out)
@@ -163,6 +183,17 @@ def _trackers(names: list[str]) -> list[TrackerName]:
     if unknown := [name for name in names if name not in TRACKERS]:
         raise ConfigError(f"--log {unknown[0]}: expected one of {', '.join(TRACKERS)}")
     return known
+
+
+def _refuse_absent(inputs: "Inputs") -> None:
+    """Names what is not there, or can't be read, before torch is imported."""
+    from abawkit.curation import open_curated
+
+    open_curated(inputs.data)
+    if inputs.weights and not inputs.weights.exists():
+        raise DataError(f"{inputs.weights}: no such file; give weights that abawkit wrote, or published ones (.pth)")
+    if inputs.frames and not inputs.frames.is_dir():
+        raise DataError(f"{inputs.frames}: no such folder; give the folder of the frames with --frames")
 
 
 def _refuse_overlap(out: Path, inputs: "Inputs") -> None:

@@ -1,6 +1,7 @@
 """What becomes of listed frames that can't be had: a refusal, or the answer for the nearest frame of the video."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,9 +9,11 @@ from abawkit.errors import DataError, printable
 from abawkit.frames.hints import failure_hints
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
-from abawkit.models.inference import Probabilities
 from abawkit.names import frame_number
 from abawkit.tables import Array
+
+if TYPE_CHECKING:  # a list, and what is wrong with it, are read without torch
+    from abawkit.models.inference import Probabilities
 
 
 def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None, root: Frames | None = None) -> None:
@@ -40,7 +43,7 @@ def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None, ro
     raise DataError("\n".join([found, *shown, *more, *hints, advice]))
 
 
-def fill_from_neighbours(probabilities: Probabilities, seen: Array, images: Sequence[str]) -> dict[int, int]:
+def fill_from_neighbours(probabilities: "Probabilities", seen: Array, images: Sequence[str]) -> dict[int, int]:
     """Gives each row without a frame the answer for the row of the same video whose frame number is nearest.
 
     Args:
