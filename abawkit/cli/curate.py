@@ -8,6 +8,7 @@ import typer
 from abawkit.choices import MAX_MISSING, Policy, Repeats
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import FollowLinks, Force, Frames, Json, Workers
+from abawkit.cli.parsing import needs
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 
 @command
+@needs("max_missing", "!labels_only")
+@needs("workers", "!labels_only")
 def curate(
     out: Annotated[Path, typer.Option("--out", help="Folder for the curated set.")],
     release: Annotated[

@@ -9,6 +9,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json
 from abawkit.cli.options import Format, Json
+from abawkit.cli.parsing import needs
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
@@ -25,6 +26,7 @@ PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
 
 
 @command
+@needs("protocol", "truth")
 def diff(
     first: Annotated[Path, typer.Argument(help="A submission, or the folder submissions/NAME of one that was run.")],
     second: Annotated[Path, typer.Argument(help="Another one for the same list.")],

@@ -9,6 +9,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Format, Json, ProbabilityTable, Seed
+from abawkit.cli.parsing import needs
 from abawkit.cli.tuning_options import Folds, ScoredRows
 from abawkit.errors import ConfigError
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 
 @command
+@needs("protocol", "truth")
+@needs("folds", "weights")
+@needs("seed", "truth")
+@needs("format_name", "out")
+@needs("force", "out|save_rule|table")
 def ensemble(
     members: Annotated[
         list[Path],

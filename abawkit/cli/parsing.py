@@ -1,8 +1,9 @@
-"""How every command reads its options: one that takes one value is given once, and help lists what may be given."""
+"""How every command reads its options: none is lost without a word, and help lists what may be given."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Final, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -10,13 +11,39 @@ from typer.core import TyperCommand, TyperGroup
 from abawkit.cli.options import format_names
 from abawkit.errors import ConfigError, printable
 
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
+_NEEDS: Final = "option_needs"
+
+
+def needs(option: str, other: str) -> Callable[[_Function], _Function]:
+    """Has a command refuse an option that would do nothing, as another one is not given.
+
+    Args:
+        option: Name of the function's parameter.
+        other: Names of the parameters of which one must be given, apart by ``|``; behind a ``!`` the name of the flag
+            that must not be.
+    """
+
+    def note(function: _Function) -> _Function:
+        setattr(function, _NEEDS, {**getattr(function, _NEEDS, {}), option: other})
+        return function
+
+    return note
+
 
 class Command(TyperCommand):
-    """A command that refuses an option given twice, where the last value would win without a word."""
+    """A command that refuses an option given twice, where the last value would win, and one that would do nothing."""
 
     def make_parser(self, ctx: Any) -> Any:
         """The parser of the command's arguments."""
-        return _refuse_repeats(super().make_parser(ctx), ctx)
+        return _read_strictly(super().make_parser(ctx), self.params, ctx)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        for option, other in getattr(self.callback, _NEEDS, {}).items():
+            _refuse_idle(self.params, ctx, option, other)
+        return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes the help page, with the formats that are installed now."""
@@ -32,7 +59,7 @@ class Group(TyperGroup):
 
     def make_parser(self, ctx: Any) -> Any:
         """The parser of the group's own arguments."""
-        return _refuse_repeats(super().make_parser(ctx), ctx)
+        return _read_strictly(super().make_parser(ctx), self.params, ctx)
 
 
 class App(typer.Typer):
@@ -57,24 +84,37 @@ def refuse_lost(context: typer.Context, option: str, given: bool) -> None:
         raise ConfigError(f"{option}: give it behind `{context.invoked_subcommand}`, which has one of its own")
 
 
-def _refuse_repeats(parser: Any, ctx: Any) -> Any:
-    """Has a parser refuse what is given more than once.
+def _read_strictly(parser: Any, options: Sequence[Any], ctx: Any) -> Any:
+    """Has a parser refuse what is given more than once, and an option that would be taken for another one's value.
 
     Options that take several values are declared as lists. A flag may be repeated, as it means the same, unless it has
     an opposite.
     """
     parse = parser.parse_args
 
-    def parse_once(args: list[str]) -> tuple[dict[str, Any], list[str], Sequence[Any]]:
-        values, rest, order = parse(args)
+    def parse_strictly(args: list[str]) -> tuple[dict[str, Any], list[str], Sequence[Any]]:
         if not ctx.resilient_parsing:  # a shell that completes is told nothing
+            _refuse_swallowed(args, options, ctx)
+        values, rest, order = parse(args)
+        if not ctx.resilient_parsing:
             for option, count in Counter(order).items():
                 if count > 1 and _takes_one(option):
                     ctx.fail(_message(option, count))
         return values, rest, order
 
-    parser.parse_args = parse_once
+    parser.parse_args = parse_strictly
     return parser
+
+
+def _refuse_swallowed(args: Sequence[str], options: Sequence[Any], ctx: Any) -> None:
+    """Refuses ``--out --force``: a file of that name would be written, and nothing be forced."""
+    names = {name: option for option in options for name in (*option.opts, *option.secondary_opts) if name[:1] == "-"}
+    given = args[: args.index("--")] if "--" in args else args
+    for name, value in pairwise(given):
+        if name in names and not names[name].is_flag and value in names:
+            ctx.fail(
+                f"{name} has no value, as {value} is an option; what is really called so is given as {name}={value}"
+            )
 
 
 def _takes_one(option: Any) -> bool:
@@ -84,6 +124,21 @@ def _takes_one(option: Any) -> bool:
 
 
 def _message(option: Any, count: int) -> str:
-    names = "/".join([*option.opts, *option.secondary_opts])
     times = "twice" if count == 2 else f"{count} times"
-    return f"{names} is given {times}, and only one of them can count: give it once"
+    return f"{_name(option)} is given {times}, and only one of them can count: give it once"
+
+
+def _name(option: Any) -> str:
+    return "/".join([*option.opts, *option.secondary_opts])
+
+
+def _refuse_idle(options: Sequence[Any], ctx: Any, option: str, other: str) -> None:
+    source = ctx.get_parameter_source(option)
+    if source is None or source.name != "COMMANDLINE":
+        return
+    names = {parameter.name: _name(parameter) for parameter in options}
+    if other.startswith("!") and ctx.params.get(other[1:]):
+        ctx.fail(f"{names[option]} does nothing with {names[other[1:]]}: leave one of them out")
+    if not other.startswith("!") and not any(ctx.params.get(name) for name in other.split("|")):
+        needed = " or ".join(names[name] for name in other.split("|"))
+        ctx.fail(f"{names[option]} does nothing without {needed}: give that too, or leave it out")

@@ -8,6 +8,7 @@ import typer
 from abawkit.choices import Missing
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
+from abawkit.cli.parsing import needs
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @command
+@needs("jobs", "!dry_run")
 def submit(
     folder: Annotated[Path, typer.Argument(help="Folder of the submission, which holds its recipe.toml.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of the curated set.")],

@@ -9,6 +9,7 @@ import typer
 
 from abawkit.cli.command import command, print_json
 from abawkit.cli.options import Force, Json, Seed, Workers
+from abawkit.cli.parsing import needs
 
 
 class _Size(StrEnum):
@@ -18,6 +19,8 @@ class _Size(StrEnum):
 
 
 @command
+@needs("difficulty", "!labels_only")
+@needs("workers", "!labels_only")
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the release.")],
     size: Annotated[_Size, typer.Option(help="tiny: 300 frames, demo: 8,000, large: 50,000.")] = _Size.DEMO,

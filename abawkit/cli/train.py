@@ -20,6 +20,7 @@ from abawkit.cli.options import (
     set_threads,
     shipped_recipes,
 )
+from abawkit.cli.parsing import needs
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import TASKS
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 @command
+@needs("log", "!dry_run")
 def train(
     recipe: Annotated[
         str | None,

@@ -77,10 +77,52 @@ def test_the_second_value_is_refused_where_it_is_the_same_or_written_with_an_equ
     assert "--seed is given 3 times" in refusal(capsys, "synth", "--seed=1", "a", "--seed", "2", "--seed=3")
 
 
-def test_a_flag_may_be_repeated_and_values_that_look_like_options_are_values(run: Run, tmp_path: Path) -> None:
+def test_a_flag_may_be_repeated(run: Run, tmp_path: Path) -> None:
     run("synth", tmp_path / "a", "--size", "tiny", "--labels-only", "--json", "--json")
-    shown = run("submissions", "sent", "x", "--note", "--slots", "--slots", "3", "--folder", tmp_path, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("curate r --out --force", "--out has no value, as --force is an option"),
+        ("check a --list --json", "--list has no value, as --json is an option"),
+        ("submissions sent x --note --slots 3", "--note has no value, as --slots is an option"),
+        ("submissions --folder --json", "--folder has no value, as --json is an option"),
+        ("ensemble a.npz --weights --rule r.json --out o", "--weights has no value, as --rule is an option"),
+        ("tune a --truth t --out --no-weights", "--out has no value, as --no-weights is an option"),
+    ],
+)
+def test_an_option_is_not_taken_for_the_value_of_another(
+    capsys: pytest.CaptureFixture[str], arguments: str, said: str
+) -> None:
+    assert said in refusal(capsys, *arguments.split())
+
+
+def test_a_value_may_be_called_as_an_option_is(run: Run, tmp_path: Path) -> None:
+    shown = run("submissions", "sent", "x", "--note=--slots", "--slots", "3", "--folder", tmp_path, code=2).stderr
     assert "no submission of this name" in shown
+    run("synth", "--size", "tiny", "--labels-only", "--", "--json", cwd=tmp_path)
+    assert (tmp_path / "--json").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("diff a b --protocol official", "--protocol does nothing without --truth"),
+        ("ensemble a.npz --out o --protocol strict", "--protocol does nothing without --truth"),
+        ("ensemble a.npz --truth t --folds 5", "--folds does nothing without --weights"),
+        ("ensemble a.npz --out o --seed 1", "--seed does nothing without --truth"),
+        ("ensemble a.npz --truth t --format abaw4", "--format does nothing without --out"),
+        ("ensemble a.npz --truth t --force", "--force does nothing without --out or --save-rule or --probabilities"),
+        ("synth x --labels-only --difficulty 0.3", "--difficulty does nothing with --labels-only"),
+        ("curate r --out o --labels-only --max-missing 0.5", "--max-missing does nothing with --labels-only"),
+        ("train demo --data d --dry-run --log tensorboard", "--log does nothing with --dry-run"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    capsys: pytest.CaptureFixture[str], arguments: str, said: str
+) -> None:
+    assert said in refusal(capsys, *arguments.split())
 
 
 @pytest.mark.parametrize(
