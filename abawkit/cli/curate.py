@@ -98,7 +98,7 @@ def curate(
     from abawkit.curation import curate as run
     from abawkit.curation import locate
     from abawkit.curation.sources import format_shared
-    from abawkit.frames.paths import given_folders
+    from abawkit.frames.paths import as_folders, given_folders
     from abawkit.inspection.output_kinds import CURATED_SET
 
     if missing_value and not columns:
@@ -114,7 +114,7 @@ def curate(
         follow_links=follow_links,
         columns=_columns(columns, missing_value or []) if columns else None,
     )
-    read = [*sources.paths("train"), *sources.paths("validation"), *([sources.frames] if sources.frames else [])]
+    read = [*sources.paths("train"), *sources.paths("validation"), *(as_folders(sources.frames).folders if sources.frames else ())]
     with claim_folder(out, force=force, kind=CURATED_SET, inputs=read) as folder, bar("frames") as progress:
         result = run(
             sources,

@@ -190,12 +190,14 @@ def _trackers(names: list[str]) -> list[TrackerName]:
 def _refuse_absent(inputs: "Inputs") -> None:
     """Names what is not there, or can't be read, before torch is imported."""
     from abawkit.curation import open_curated
+    from abawkit.frames.paths import as_folders
 
     open_curated(inputs.data)
     if inputs.weights and not inputs.weights.exists():
         raise DataError(f"{inputs.weights}: no such file; give weights that abawkit wrote, or published ones (.pth)")
-    if inputs.frames and not inputs.frames.is_dir():
-        raise DataError(f"{inputs.frames}: no such folder; give the folder of the frames with --frames")
+    for folder in as_folders(inputs.frames).folders if inputs.frames else ():
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give the folder of the frames with --frames")
 
 
 def _refuse_overlap(out: Path, inputs: "Inputs") -> None:

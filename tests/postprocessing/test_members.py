@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.members import (
     columns_digest,
     read_member,
