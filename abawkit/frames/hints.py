@@ -53,7 +53,8 @@ def failure_hints(root: Frames, failures: Sequence[FrameFailure], total: int | N
         none = f"none of {len(failures):,} frames found in {root}" if gone else ""
         if elsewhere := _elsewhere(folders, missing):
             has = "has them" if elsewhere.count == len(missing) else f"has {elsewhere.count:,} of {len(missing):,}"
-            lines.append(f"{none and none + '; '}{elsewhere.folder} {has}: give this folder with --frames")
+            advice = "give this folder with --frames" if none else "add it with another --frames"
+            lines.append(f"{none and none + '; '}{elsewhere.folder} {has}: {advice}")
         else:
             lines += [none] if none else []
             lines += _other_names(folders, missing)

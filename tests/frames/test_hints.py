@@ -47,7 +47,7 @@ def test_a_second_folder_that_has_only_some_says_how_many(root: Path) -> None:
     other.mkdir()
     (root / "video1").rename(other / "video1")
     (other / NAMES[5]).unlink()
-    assert hints(root) == [f"{other} has 2 of 3: give this folder with --frames"]
+    assert hints(root) == [f"{other} has 2 of 3: add it with another --frames"]
     assert "none of" not in "".join(hints(FrameFolders((root, other))))
 
 
