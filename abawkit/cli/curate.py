@@ -114,7 +114,11 @@ def curate(
         follow_links=follow_links,
         columns=_columns(columns, missing_value or []) if columns else None,
     )
-    read = [*sources.paths("train"), *sources.paths("validation"), *(as_folders(sources.frames).folders if sources.frames else ())]
+    read = [
+        *sources.paths("train"),
+        *sources.paths("validation"),
+        *(as_folders(sources.frames).folders if sources.frames else ()),
+    ]
     with claim_folder(out, force=force, kind=CURATED_SET, inputs=read) as folder, bar("frames") as progress:
         result = run(
             sources,

@@ -42,6 +42,7 @@ class FrameCounts:
         sizes: How many had which size.
         conversions: How many were converted in which way.
         examples: For each size but 112 x 112 the first image that had it.
+        black: Images that are black all over, as aligners write them where they find no face.
         folders: Of several folders, how many images each gives.
         differing: Images that two folders have with different bytes; the first folder's are read.
     """
@@ -52,6 +53,7 @@ class FrameCounts:
     sizes: Counter[Size] = field(default_factory=Counter)
     conversions: Counter[Conversion] = field(default_factory=Counter)
     examples: dict[Size, str] = field(default_factory=dict)
+    black: list[str] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
     differing: list[DifferingFrame] = field(default_factory=list)
 
@@ -92,6 +94,7 @@ class FrameCounts:
         self.conversions.update(chunk.conversions)
         for size, image in chunk.examples.items():
             self.examples.setdefault(size, image)
+        self.black += chunk.black
         if self.not_crops > MAX_NOT_CROPS * self.total:
             raise self._refusal()
 
@@ -105,17 +108,27 @@ class FrameCounts:
             raise self._refusal()
 
     def warn(self) -> None:
-        """Says how many frames were resized, and from which sizes.
+        """Says how many frames were resized or converted, and how many are black.
 
         Warns:
-            DataWarning: If there are any.
+            DataWarning: For each of these that there is.
         """
         if resized := self.read - self.sizes[FRAME_SIZE, FRAME_SIZE]:
-            text = f"{self.root}: {resized:,} of {self.read:,} frames are not {FRAME_SIZE} x {FRAME_SIZE} pixels and "
-            text += f"were resized: {self._describe(square=True)}"
-            if self.not_crops:
-                text += f"; {self.not_crops:,} of them are no square crops"
-            warnings.warn(printable(text), DataWarning, stacklevel=3)
+            text = f"{resized:,} of {self.read:,} frames are not {FRAME_SIZE} x {FRAME_SIZE} pixels and were resized: "
+            text += self._describe(square=True)
+            self._warn(text + (f"; {self.not_crops:,} of them are no square crops" if self.not_crops else ""))
+        others = {kind: count for kind, count in self.conversions.items() if kind != "resized"}
+        if others:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in others.items())
+            self._warn(f"of {self.read:,} frames, some are no plain 8-bit colour pictures and were converted: {kinds}")
+        if self.black:
+            self._warn(
+                f"{len(self.black):,} of {self.read:,} frames are black, as aligners write them where they find no face: "
+                f"{', '.join(self.black[:_SHOWN])}{', ...' if len(self.black) > _SHOWN else ''}"
+            )
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(printable(f"{self.root}: {text}"), DataWarning, stacklevel=4)
 
     def as_dict(self) -> dict[str, Any]:
         """For manifests; sizes are named as ``112x112``."""
@@ -125,6 +138,7 @@ class FrameCounts:
             "read": self.read,
             "not_crops": self.not_crops,
             "sizes": {f"{width}x{height}": count for (width, height), count in self.sizes.most_common()},
+            "black": len(self.black),
             "conversions": dict(self.conversions),
         }
 

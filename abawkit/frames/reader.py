@@ -19,6 +19,9 @@ from abawkit.frames.paths import Frames, frame_paths
 MAX_BYTES: Final = 64 * 2**20
 """Largest file that is read as a frame; more than `headers.MAX_SIDE` squared of RGB takes."""
 
+BLACK: Final = 7
+"""Largest value of a pixel of a frame that is called black: JPEG leaves a few levels of noise in black."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameFailure:
@@ -55,6 +58,7 @@ class Chunk:
         conversions: How many frames were converted in which way.
         sizes: How many frames had which width and height, in pixels.
         examples: For each size but 112 x 112 the first image that had it.
+        black: Images that are black all over.
     """
 
     start: int
@@ -65,6 +69,7 @@ class Chunk:
     conversions: Mapping[Conversion, int]
     sizes: Mapping[tuple[int, int], int]
     examples: Mapping[tuple[int, int], str]
+    black: tuple[str, ...]
 
 
 def read_frames(images: Sequence[str], root: Frames, *, workers: int, size: int = 256) -> Generator[Chunk, None, None]:
@@ -135,6 +140,7 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
     conversions: Counter[Conversion] = Counter()
     sizes: Counter[tuple[int, int]] = Counter()
     examples: dict[tuple[int, int], str] = {}
+    black: list[str] = []
     for row, (image, path) in enumerate(zip(images, paths, strict=True), start):
         frame = read_frame(row, image, path)
         if isinstance(frame, FrameFailure):
@@ -146,8 +152,11 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
             sizes[frame.size] += 1
             if frame.size != (FRAME_SIZE, FRAME_SIZE):
                 examples.setdefault(frame.size, image)
+            if frame.pixels.max() <= BLACK:
+                black.append(image)
     stop, order = start + len(paths), np.array(rows, np.int64)
-    return Chunk(start, stop, order, pixels[: len(rows)], tuple(failures), conversions, sizes, examples)
+    read = pixels[: len(rows)]
+    return Chunk(start, stop, order, read, tuple(failures), conversions, sizes, examples, tuple(black))
 
 
 def _read(path: str) -> bytes:

@@ -21,7 +21,7 @@ Pictures = Callable[..., Path]
 
 def write_picture(path: Path, width: int, height: int) -> None:
     file = io.BytesIO()
-    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(file, "JPEG")
+    Image.fromarray(np.full((height, width, 3), 60, np.uint8)).save(file, "JPEG")
     path.write_bytes(file.getvalue())
 
 

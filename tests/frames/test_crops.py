@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from abawkit.errors import DataError, DataWarning
 from abawkit.frames.crops import FrameCounts, is_crop
@@ -50,6 +51,7 @@ def test_crops_of_the_official_size_give_no_word(root: Path) -> None:
         "read": 6,
         "not_crops": 0,
         "sizes": {"112x112": 6},
+        "black": 0,
         "conversions": {},
     }
 
@@ -106,3 +108,26 @@ def test_the_stored_size_counts_and_names_are_escaped(root: Path, scene: Scene, 
     with pytest.raises(DataError, match="50 x 40 pixels") as caught:
         count(root, [name])
     assert "\x1b" not in str(caught.value)
+
+
+def test_black_frames_are_named(root: Path, encode: Encode) -> None:
+    for name in NAMES[:4]:
+        (root / name).write_bytes(encode(np.zeros((112, 112, 3), np.uint8)))
+    counts = count(root, NAMES)
+    with pytest.warns(DataWarning, match=rf"4 of 6 frames are black, .*: {NAMES[0]}, {NAMES[1]}, {NAMES[2]}, \.\.\."):
+        counts.warn()
+    assert counts.as_dict()["black"] == 4
+
+
+def test_a_frame_with_a_light_spot_is_not_black(root: Path, encode: Encode) -> None:
+    dark = np.zeros((112, 112, 3), np.uint8)
+    dark[50:60, 50:60] = 40
+    (root / NAMES[0]).write_bytes(encode(dark))
+    assert count(root, NAMES).black == []
+
+
+def test_conversions_are_said(root: Path, scene: Scene, encode: Encode) -> None:
+    for name in NAMES[:2]:
+        (root / name).write_bytes(encode(Image.fromarray(scene()).convert("L")))
+    with pytest.warns(DataWarning, match=r"of 6 frames, some are no plain .* were converted: grayscale 2$"):
+        count(root, NAMES).warn()

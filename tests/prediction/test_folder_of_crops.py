@@ -24,7 +24,7 @@ Frames = Callable[[Path, Path], ListedFrames]
 PLUGIN = ABAW7()
 
 
-def paint(folder: Path, *names: str, size: tuple[int, int] = (112, 112), shade: int = 0) -> Path:
+def paint(folder: Path, *names: str, size: tuple[int, int] = (112, 112), shade: int = 60) -> Path:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         file = io.BytesIO()
