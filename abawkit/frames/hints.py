@@ -20,6 +20,8 @@ _MAX_FOLDERS: Final = 5000
 _DEPTH: Final = 2
 """Levels below a folder, and below the one above it, that are looked into."""
 
+_ARCHIVES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
+
 _SAMPLE: Final = 5
 """Missing images that a folder is asked for before all of them are."""
 
@@ -57,7 +59,7 @@ def failure_hints(root: Frames, failures: Sequence[FrameFailure], total: int | N
             lines.append(f"{none and none + '; '}{elsewhere.folder} {has}: {advice}")
         else:
             lines += [none] if none else []
-            lines += _other_names(folders, missing)
+            lines += _other_names(folders, missing) or _unpacked(folders, missing)
     if sampled := sum(UNUSUAL_SAMPLING in failure.message for failure in failures):
         lines.append(f"{sampled:,} of them are {UNUSUAL_SAMPLING}; {_CONVERT}")
     return [printable(line) for line in lines]
@@ -135,6 +137,24 @@ def _other_names(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
 _JPG: Final = "are there with an ending in other letters"
 _CORRECT: Final = "rename what is in the folder, or correct the list"
 _RENAME: Final = "of .JPG: find FRAMES -name '*.JPG' -exec sh -c 'for f; do mv \"$f\" \"${f%.JPG}.jpg\"; done' _ {} +"
+
+
+def _unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
+    """Folders that hold nothing, and archives that were not unpacked, where the missing videos should be."""
+    lines = []
+    videos = {image.rpartition("/")[0] for image in missing}
+    for folder in folders:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - names alone
+        if not names:
+            lines.append(f"{folder} is empty")
+        archives = [name for name in names if name.lower().endswith(_ARCHIVES)]
+        if archives:
+            shown = ", ".join(archives[:_EXAMPLES]) + (", ..." if len(archives) > _EXAMPLES else "")
+            lines.append(f"{folder} holds {len(archives):,} archives ({shown}): unpack them there")
+        empty = [video for video in sorted(videos) if (folder / video).is_dir() and not any((folder / video).iterdir())]
+        if empty:
+            lines.append(f"{folder}: {len(empty):,} of {len(videos):,} videos' folders are empty, such as {empty[0]}")
+    return lines
 
 
 def _other_name(folder: Path, image: str, listings: dict[Path, dict[str, str]]) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 """Frames that were not found: the message says where they are."""
 
 import os
+import shutil
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,6 +87,22 @@ def test_a_name_whose_marks_are_letters_of_their_own_is_named(root: Path) -> Non
     composed, apart = (unicodedata.normalize(form, "vidéo") for form in ("NFC", "NFD"))
     (root / "video0").rename(root / apart)
     assert "are of videos that are called otherwise" in hints(root, [f"{composed}/00001.jpg"])[1]
+
+
+def test_archives_that_were_not_unpacked_are_named(root: Path) -> None:
+    for video in ("video0", "video1"):
+        shutil.rmtree(root / video)
+        (root / f"{video}.zip").touch()
+    assert hints(root)[1] == f"{root} holds 2 archives (video0.zip, video1.zip): unpack them there"
+
+
+def test_empty_folders_are_named(root: Path) -> None:
+    for name in NAMES:
+        (root / name).unlink()
+    assert hints(root)[1] == f"{root}: 2 of 2 videos' folders are empty, such as video0"
+    for video in ("video0", "video1"):
+        (root / video).rmdir()
+    assert hints(root)[1] == f"{root} is empty"
 
 
 def test_nothing_is_made_up_where_nothing_is_known(root: Path) -> None:
