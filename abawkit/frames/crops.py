@@ -43,6 +43,7 @@ class FrameCounts:
         conversions: How many were converted in which way.
         examples: For each size but 112 x 112 the first image that had it.
         black: Images that are black all over, as aligners write them where they find no face.
+        digest: SHA-256 of the pixels in the order of the list, where whoever reads them says so; else empty.
         folders: Of several folders, how many images each gives.
         differing: Images that two folders have with different bytes; the first folder's are read.
     """
@@ -54,6 +55,7 @@ class FrameCounts:
     conversions: Counter[Conversion] = field(default_factory=Counter)
     examples: dict[Size, str] = field(default_factory=dict)
     black: list[str] = field(default_factory=list)
+    digest: str = ""
     folders: dict[str, int] = field(default_factory=dict)
     differing: list[DifferingFrame] = field(default_factory=list)
 
@@ -140,6 +142,7 @@ class FrameCounts:
             "sizes": {f"{width}x{height}": count for (width, height), count in self.sizes.most_common()},
             "black": len(self.black),
             "conversions": dict(self.conversions),
+            **({"pixels_sha256": self.digest} if self.digest else {}),
         }
 
     def _refusal(self) -> DataError:

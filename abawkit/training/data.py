@@ -1,5 +1,6 @@
 """Training rows in memory, frames from the packed store or a folder, and the order in which an epoch sees them."""
 
+import hashlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -204,11 +205,14 @@ def _readable(
     distinct = list(dict.fromkeys(images))
     counts = FrameCounts.begin(root, distinct)
     failures: list[FrameFailure] = []
+    digest = hashlib.sha256()
     with closing(read_frames(distinct, root, workers=processors())) as chunks:
         for chunk in chunks:
             counts.add(chunk)
+            digest.update(chunk.pixels.data)
             failures += chunk.failures
     counts.finish()
+    counts.digest = digest.hexdigest()
     counts.warn()
     if not failures:
         return which, counts

@@ -62,12 +62,9 @@ def test_frames_in_a_folder_deeper_are_said_to_be_there(curated: Path, release: 
     assert f"{tmp_path / 'images/cropped_aligned'} has them" in str(caught.value)
 
 
-@pytest.mark.parametrize("follow", [True, False])
-def test_a_run_records_its_folders_and_goes_on_with_them(
-    curated: Path, release: Path, two: FrameFolders, tmp_path: Path, follow: bool
-) -> None:
-    frames = two if follow else FrameFolders((release / FRAMES,))
-    recipe, out, stop = read_recipe("demo", ["all.epochs=1", "heads.epochs=0", "device=cpu"]), tmp_path / "run", Stop()
+def begin(curated: Path, frames: FrameFolders, out: Path) -> None:
+    """Begins a run that a signal ends after its first step."""
+    recipe, stop = read_recipe("demo", ["all.epochs=1", "heads.epochs=0", "device=cpu"]), Stop()
     out.mkdir()
 
     def on_step(moment: Any) -> None:
@@ -75,11 +72,33 @@ def test_a_run_records_its_folders_and_goes_on_with_them(
 
     with pytest.raises(StoppedError):
         train(recipe, Inputs(curated, frames=frames), out, stopping=nullcontext(stop), hooks=Hooks(on_step))
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_run_records_its_folders_and_goes_on_with_them(
+    curated: Path, release: Path, two: FrameFolders, tmp_path: Path, follow: bool
+) -> None:
+    frames, out = two if follow else FrameFolders((release / FRAMES,)), tmp_path / "run"
+    begin(curated, frames, out)
     begun = recorded(out)
     assert begun
     assert begun.frames == frames.resolve()
     assert inspect_run(out).problems == []
+    recipe = read_recipe("demo", ["all.epochs=1", "heads.epochs=0", "device=cpu"])
     train(recipe, Inputs(curated, frames=begun.frames), out, resume=Resume())
     counts = json.loads((out / "manifest.json").read_text())["frames"]
     assert counts["train"]["not_crops"] == counts["validation"]["not_crops"] == 0
     assert len(counts["train"]["folders"]) == len(frames.folders)
+    assert len({counts[split]["pixels_sha256"] for split in ("train", "validation")}) == 2
+
+
+def test_a_run_does_not_go_on_with_other_pixels_under_the_same_names(
+    curated: Path, two: FrameFolders, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    begin(curated, two, out)
+    first, second = sorted(two.folders[0].rglob("*.jpg"))[:2]
+    shutil.copyfile(second, first)
+    recipe = read_recipe("demo", ["all.epochs=1", "heads.epochs=0", "device=cpu"])
+    with pytest.raises(DataError, match="or their pixels differ"):
+        train(recipe, Inputs(curated, frames=two), out, resume=Resume(allow_drift=True))
