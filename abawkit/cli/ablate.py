@@ -40,7 +40,8 @@ def ablate(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe for all rows; repeatable."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Weights that all start from; without, a stand-in is trained.")
+        Path | None,
+        typer.Option("--weights", help="Weights or a run that all start from; without, a stand-in is trained."),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Networks of each row.")] = 3,
     protocol: Annotated[
@@ -73,11 +74,12 @@ def ablate(
     from abawkit.ablation.run import ablate as run
     from abawkit.ablation.runs import Means
     from abawkit.files import processors
+    from abawkit.models.weight_files import find_weights
 
     at_once = jobs or _jobs(recipe, changes or [])
     means = Means(at_once, threads or max(1, processors() // at_once), force, say)
     numbers = tuple(range(1, seeds + 1))
-    choices = Choices(release, size.value, recipe, tuple(changes or []), weights, numbers)
+    choices = Choices(release, size.value, recipe, tuple(changes or []), weights and find_weights(weights), numbers)
     result = run(choices, out, means, protocol=protocol)
     if as_json:
         print_json(result.content)

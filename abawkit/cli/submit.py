@@ -29,7 +29,7 @@ def submit(
     ],
     follow_links: FollowLinks = False,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Weights to start from, where the recipe says so.")
+        Path | None, typer.Option("--weights", help="Weights or a run to start from, where the recipe says so.")
     ] = None,
     missing: Annotated[
         Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
@@ -59,10 +59,12 @@ def submit(
     refuse_operator(ops)
 
     from abawkit.frames.paths import FrameFolders
+    from abawkit.models.weight_files import find_weights
     from abawkit.submissions.inputs import Inputs, Means
     from abawkit.submissions.submit import submit as run
 
-    inputs = Inputs(data, frame_list, FrameFolders(tuple(frames), follow_links), weights, missing)
+    start = find_weights(weights) if weights else None
+    inputs = Inputs(data, frame_list, FrameFolders(tuple(frames), follow_links), start, missing)
     if dry_run:
         _outlook(folder, inputs, as_json)
         return

@@ -60,7 +60,8 @@ def train(
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Start from a file of weights, or from published ones (.pth).")
+        Path | None,
+        typer.Option("--weights", help="Start from a file of weights, the folder of a run, or published ones (.pth)."),
     ] = None,
     frames: Annotated[
         list[Path] | None,
@@ -101,6 +102,7 @@ def train(
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
     from abawkit.frames.paths import given_folders
+    from abawkit.models.weight_files import find_weights
     from abawkit.training.inputs import Inputs
     from abawkit.training.run_files import refuse_run_folder
 
@@ -124,7 +126,7 @@ def train(
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
     if folder is None:
         raise ConfigError("give the folder of a curated set with --data")
-    inputs = Inputs(folder, weights, source)
+    inputs = Inputs(folder, find_weights(weights) if weights else None, source)
     if begun is None:
         _check_start(resolved, inputs.weights)
     if out:

@@ -13,6 +13,7 @@ from abawkit.inspection.curated import inspect_curated
 from abawkit.inspection.probabilities import inspect_probabilities
 from abawkit.inspection.report import Inspection, present, torch_trouble
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
+from abawkit.models.weight_files import LEGACY
 
 KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission or a curated set"
 
@@ -122,12 +123,14 @@ def _file(path: Path, verify: bool) -> Inspection:
         head = file.read(_HEAD)
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         _need_torch(path)
-        from abawkit.inspection.networks import inspect_weights
+        from abawkit.inspection.networks import inspect_published, inspect_weights
+        from abawkit.models.starting_weights import wrote_weights
 
-        return inspect_weights(path)
+        own = head[8:9] != b"{" or wrote_weights(path)  # what is damaged from its first bytes on counts as abawkit's
+        return inspect_weights(path) if own else inspect_published(path)
     if path.suffix == ".npz":
         return inspect_probabilities(path)
-    if path.suffix in (".pth", ".pt") or _is_torch_archive(path, head):
+    if path.suffix in (".pth", ".pt", ".ckpt") or head.startswith(LEGACY) or _is_torch_archive(path, head):
         _need_torch(path)
         from abawkit.inspection.networks import inspect_published
 

@@ -6,8 +6,8 @@ from typing import Final
 from abawkit.errors import DataError
 from abawkit.files import sha256_of
 from abawkit.inspection.report import Inspection
-from abawkit.models.config import NETWORKS, NetworkConfig
-from abawkit.models.network import HEADS
+from abawkit.models.config import network_name
+from abawkit.models.network import ATTENTION, HEADS
 from abawkit.models.published import import_published
 from abawkit.models.weights import Weights, load_weights, state_digest
 
@@ -38,7 +38,9 @@ def inspect_weights(path: Path) -> Inspection:
     for name, value in noted.items():
         found.note(name, value)
     found.digests["weights"] = state_digest(weights.state)
-    trained = f", trained for {', '.join(tasks)}" if tasks else "" if heads else ", without heads"
+    attention = any(key.startswith(ATTENTION) for key in weights.state)
+    without = ", without heads" if attention else ", its backbone alone: without attention and heads"
+    trained = f", trained for {', '.join(tasks)}" if tasks else "" if heads else without
     found.summary = f"weights of {network_name(weights.config)}, {count:,} parameters{trained}"
     return found
 
@@ -50,9 +52,12 @@ def inspect_published(path: Path) -> Inspection:
         DataError: If they are not those of DDAMFN, or hold anything that only code could load.
     """
     imported = import_published(path)
-    found = Inspection(path, "published weights", "published weights of DDAMFN; import them before they are used")
+    what = "the backbone of DDAMFN" if imported.backbone else "DDAMFN"
+    found = Inspection(path, "published weights", f"published weights of {what}; import them before they are used")
     found.note("bytes", path.stat().st_size)
-    found.note("network", "ddamfn")
+    found.note("network", "backbone of ddamfn" if imported.backbone else network_name(imported.config))
+    found.note("key", imported.key or None)
+    found.note("left_out", imported.others or None)
     found.note("tensors", len(imported.state))
     found.note("unused_tensors", len(imported.dropped))
     found.note("classes", imported.classes)
@@ -68,11 +73,6 @@ def weights_digest(path: Path) -> str:
         DataError: If the file is not one of weights.
     """
     return state_digest(load_weights(path, heads_optional=True).state)
-
-
-def network_name(config: NetworkConfig) -> str:
-    """Its name, where it has one."""
-    return next((name for name, known in NETWORKS.items() if known == config), "a network without a name")
 
 
 def parameters(weights: Weights) -> int:

@@ -4,7 +4,7 @@ A configuration is stored with every set of weights, so that a file of weights i
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Final, NamedTuple, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -112,33 +112,38 @@ class NetworkConfig:
             ) from error
 
 
-NETWORKS: Final[Mapping[str, NetworkConfig]] = {
-    "ddamfn": NetworkConfig(
-        stem=64,
-        stages=(
-            StageConfig(
-                width=64,
-                entry=(Split(3, 64), Split(5, 32), Split(7, 32)),
-                depth=9,
-                residual=(Split(3, 96), Split(5, 32)),
-            ),
-            StageConfig(
-                width=128,
-                entry=(Split(3, 128), Split(5, 64), Split(7, 64)),
-                depth=16,
-                residual=(Split(3, 192), Split(5, 64)),
-            ),
-            StageConfig(
-                width=256,
-                entry=(Split(3, 256), Split(5, 256), Split(7, 256), Split(9, 256)),
-                depth=6,
-                residual=(Split(3, 172), Split(5, 170), Split(7, 170)),
-            ),
+_DDAMFN: Final = NetworkConfig(
+    stem=64,
+    stages=(
+        StageConfig(
+            width=64,
+            entry=(Split(3, 64), Split(5, 32), Split(7, 32)),
+            depth=9,
+            residual=(Split(3, 96), Split(5, 32)),
         ),
-        embedding=512,
-        attention_heads=2,
-        resolution=112,
+        StageConfig(
+            width=128,
+            entry=(Split(3, 128), Split(5, 64), Split(7, 64)),
+            depth=16,
+            residual=(Split(3, 192), Split(5, 64)),
+        ),
+        StageConfig(
+            width=256,
+            entry=(Split(3, 256), Split(5, 256), Split(7, 256), Split(9, 256)),
+            depth=6,
+            residual=(Split(3, 172), Split(5, 170), Split(7, 170)),
+        ),
     ),
+    embedding=512,
+    attention_heads=2,
+    resolution=112,
+)
+
+NETWORKS: Final[Mapping[str, NetworkConfig]] = {
+    "ddamfn": _DDAMFN,
+    "ddamfn-1-head": replace(_DDAMFN, attention_heads=1),
+    "ddamfn-3-heads": replace(_DDAMFN, attention_heads=3),
+    "ddamfn-4-heads": replace(_DDAMFN, attention_heads=4),
     "ddamfn-nano": NetworkConfig(
         stem=8,
         stages=(
@@ -151,8 +156,14 @@ NETWORKS: Final[Mapping[str, NetworkConfig]] = {
         resolution=112,
     ),
 }
-"""Networks by name: `ddamfn` as published, and `ddamfn-nano`, the same structure made for training on a CPU.
+"""Networks by name: `ddamfn` as published, with its two attention heads or another number, and `ddamfn-nano`, the same
+structure made for training on a CPU.
 
 Source: widths, depths and kernel sizes of `ddamfn` are those of Zhang et al., Electronics 12(17) 3595 (2023),
 and of its published code.
 """
+
+
+def network_name(config: NetworkConfig) -> str:
+    """The name of a network, where it has one."""
+    return next((name for name, known in NETWORKS.items() if known == config), "a network without a name")

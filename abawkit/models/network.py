@@ -23,6 +23,9 @@ OUTPUTS: Final[dict[Task, int]] = {"va": len(DIMENSIONS), "expression": len(EXPR
 HEADS: Final = "heads."
 """What the names of the three heads' parameters begin with."""
 
+ATTENTION: Final = "attention."
+"""What the names of the parameters of the attention and of the convolution after it begin with."""
+
 
 class Outputs(NamedTuple):
     """What the network says of N frames.

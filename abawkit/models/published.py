@@ -1,20 +1,32 @@
-"""Import of published DDAMFN weights (`.pth`), without running a line of the code that such a file can carry."""
+"""Import of published weights, of DDAMFN and of its backbone, without running a line of code that a file can carry."""
 
-import re
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from abawkit.errors import DataError, printable
 from abawkit.files import sha256_of
-from abawkit.models.config import NETWORKS
-from abawkit.models.published_keys import CLASSIFIER, UNUSED, sources
-from abawkit.models.weights import differences, listed, save_weights
+from abawkit.models.config import NETWORKS, NetworkConfig
+from abawkit.models.published_keys import (
+    CLASSIFIER,
+    HEAD_COUNTS,
+    UNUSED,
+    UNUSED_BACKBONE,
+    Source,
+    backbone_sources,
+    count_heads,
+    published_config,
+    published_names,
+    sources,
+)
+from abawkit.models.state_dicts import StateDict, find_state_dicts, largest_state_dict
+from abawkit.models.torch_files import as_tensor, describe_value, load_torch_file
+from abawkit.models.weight_files import detect_container
+from abawkit.models.weights import HEADER, differences, listed, named_in_utf8, save_weights
 
 AFFECTNET_EXPRESSIONS: Final = (
     "Neutral",
@@ -42,58 +54,83 @@ class ImportedWeights:
     """Published weights under the names of this package.
 
     Attributes:
-        state: State dict of the network `ddamfn` without its three heads, float32.
+        config: The network that they belong to, with as many attention heads as the file has.
+        state: Its state dict without the three heads, float32; of the published backbone without the attention too.
         classifier: `weight` (classes, 512) and `bias` (classes) of the published expression classifier; empty where
             the file has none. Its classes are those of another data set (`AFFECTNET_EXPRESSIONS` where it has eight),
             so it is kept apart and never becomes this package's expression head.
         classes: How many classes that classifier has; 0 where the file has none.
-        dropped: Keys of the file that no forward pass uses.
+        dropped: Keys of the state dict that no forward pass of DDAMFN uses.
         digest: SHA-256 of the file.
+        key: Where in the file the state dict was found, as ``state_dict`` or ``state_dict.model``; empty where the file
+            is one itself.
+        others: Where other state dicts of the network are in the file, which were left out.
+        beside: Keys beside the network's at the same place, which were left out: of losses, metrics, other networks.
     """
 
+    config: NetworkConfig
     state: dict[str, Tensor]
     classifier: dict[str, Tensor]
     classes: int
     dropped: list[str]
     digest: str
+    key: str = ""
+    others: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
+
+    @property
+    def backbone(self) -> bool:
+        """Whether it is the backbone alone, without the attention."""
+        return not any(key.startswith("attention.") for key in self.state)
 
 
-def import_published(path: Path) -> ImportedWeights:
-    """Reads published weights: a `.pth` with `model_state_dict`, or a state dict alone.
+def import_published(path: Path, key: str | None = None) -> ImportedWeights:
+    """Reads published weights: a file of `torch.save` or safetensors that holds a state dict under whatever key.
 
-    Keys may begin with `module.`, as those of networks that were trained on several GPUs do.
+    Tensors may have a prefix, as ``module.`` of networks that were trained on several GPUs or ``model.`` of Lightning.
+    Of several state dicts, a moving average is left out where other weights lie beside it; between others, `key`
+    decides.
 
     Args:
-        path: The file, as `torch.save` wrote it.
+        path: The file.
+        key: Which state dict to take, where there are several: a name as of `ImportedWeights.key`.
 
     Raises:
-        DataError: If the file is absent or damaged; holds anything that only code could load; or its keys, shapes or
-            values are not those of DDAMFN. Keys are named.
+        DataError: If the file is absent, damaged or something else than weights; holds anything that only code could
+            load; has several state dicts and none was chosen; or keys, shapes or values are not those of DDAMFN. Keys
+            are named.
     """
-    state = _state(path, _load(path))
-    table = sources()
-    expected = {key: source.shape for source in table.values() for key in source.keys}
+    chosen, others = _choose(path, _load(path), key)
+    state = _tensors(path, chosen)
+    backbone = "conv_6_sep.conv.weight" in state and not any(name.startswith("features.") for name in state)
+    heads = 2 if backbone else count_heads(state) or 2
+    table = backbone_sources() if backbone else sources(min(heads, HEAD_COUNTS[-1]))
+    expected = published_names(table)
     classes = state[_BIAS].numel() if _BIAS in state else 0
-    if any(key.startswith(CLASSIFIER) for key in state):
+    if any(name.startswith(CLASSIFIER) for name in state):
         expected |= {f"{CLASSIFIER}weight": (classes, NETWORKS["ddamfn"].embedding), _BIAS: (classes,)}
-    dropped = [key for key in state if UNUSED.fullmatch(key)]
-    problems = differences(expected, {key: state[key] for key in state.keys() - set(dropped)})
+    unused = UNUSED_BACKBONE if backbone else UNUSED
+    dropped = [name for name in state if unused.fullmatch(name)]
+    problems = differences(expected, {name: state[name] for name in state.keys() - set(dropped)})
+    if heads not in HEAD_COUNTS:
+        problems.insert(0, f"cat_head*: {heads} attention heads, expected {HEAD_COUNTS[0]} to {HEAD_COUNTS[-1]}")
     if classes not in (0, *CLASSES):
         problems.append(f"{CLASSIFIER}*: {classes} classes, expected one of {CLASSES}")
     if not problems:
-        state = {key: state[key].float() if state[key].is_floating_point() else state[key] for key in expected}
-        problems = [f"{key}: holds NaN or infinity" for key in expected if not state[key].isfinite().all()]
+        state = {name: state[name].float() if state[name].is_floating_point() else state[name] for name in expected}
+        problems = [f"{name}: holds NaN or infinity" for name in expected if not state[name].isfinite().all()]
     if problems:
-        raise DataError(
-            f"{path}: these are not weights of DDAMFN, {len(problems)} differences:\n{listed(problems)}\n"
-            "give weights of DDAMFN with two attention heads, as its authors publish them"
-        )
+        raise DataError(_refusal(path, chosen.name, problems, state, known=bool(expected.keys() & state.keys())))
     return ImportedWeights(
-        state={key: source.join(state) for key, source in table.items()},
-        classifier={key.removeprefix(CLASSIFIER): state[key] for key in expected if key.startswith(CLASSIFIER)},
+        config=published_config(heads),
+        state=_joined(table, state),
+        classifier={name.removeprefix(CLASSIFIER): state[name] for name in expected if name.startswith(CLASSIFIER)},
         classes=classes,
         dropped=dropped,
         digest=sha256_of(path),
+        key=chosen.name,
+        others=others,
+        beside=chosen.beside,
     )
 
 
@@ -107,38 +144,90 @@ def save_imported(imported: ImportedWeights, out: Path) -> None:
         out: The safetensors file to write.
     """
     notes = {"source": f"sha256:{imported.digest}", "source_classes": str(imported.classes)}
-    save_weights(out, NETWORKS["ddamfn"], imported.state, notes)
+    save_weights(out, imported.config, imported.state, notes)
 
 
 def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give published weights of DDAMFN (.pth)")
+    """What a file holds.
+
+    Raises:
+        DataError: If it can't be read, or abawkit wrote it.
+    """
+    if detect_container(path) != "safetensors":
+        return load_torch_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice about formats, which a user can't act on
-            with path.open("rb") as file:  # not by its name, which need not be UTF-8
-                return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can end in any of Python's exceptions
-        if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise DataError(
-                f"{path}: refused: it holds more than tensors, a '{wanted[1]}', which loads only by running code that "
-                "the file names. Nothing was run; ask whoever made it for its state dict alone"
-            ) from error
+        with named_in_utf8(path) as name, safe_open(name, "pt") as file:
+            notes = file.metadata() or {}
+            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
         raise DataError(
-            f"{path}: truncated, damaged, or not written by torch.save ({type(error).__name__}); copy it again"
+            f"{path}: truncated, damaged or not a safetensors file ({error}); copy or download it again"
         ) from error
+    if HEADER in notes:
+        raise DataError(f"{path}: abawkit wrote these weights; use them as they are, import is for published ones")
+    return content
 
 
-def _state(path: Path, content: Any) -> dict[str, Tensor]:
-    state = content.get("model_state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping) or not state:
-        raise DataError(f"{path}: holds no state dict; expected one, alone or as 'model_state_dict'")
-    for key, value in state.items():
-        plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
-        if not isinstance(key, str) or not plain:
+def _choose(path: Path, content: Any, key: str | None) -> tuple[StateDict, list[str]]:
+    """The state dict to take, and the names of others that are left out.
+
+    Raises:
+        DataError: If there is none, none has the name, or it is not clear which one is meant.
+    """
+    one_head = {name for name in published_names(sources(1)) if not name.startswith("cat_head")}
+    found = find_state_dicts(content, [one_head, published_names(backbone_sources()).keys()])
+    names = [one.name for one in found]
+    if key is not None:
+        chosen = next((one for one in found if one.name == key), None)
+        if chosen is None:
+            there = ", ".join(f"'{printable(name)}'" for name in names if name) or "none under a key"
+            raise DataError(f"{path}: no weights of DDAMFN under the key '{printable(key)}'; there are: {there}")
+        return chosen, [name for name in names if name != key]
+    if not found:
+        if largest := largest_state_dict(content):
+            return largest, []
+        raise DataError(f"{path}: holds no state dict; expected one, alone or under a key such as 'model_state_dict'")
+    likely = [one for one in found if not one.averaged] or found
+    distinct = [one for i, one in enumerate(likely) if not any(one.same_values(before) for before in likely[:i])]
+    if len(distinct) > 1:
+        which = ", ".join(f"'{printable(one.name)}'" if one.name else "the file itself" for one in distinct)
+        raise DataError(
+            f"{path}: holds {len(distinct)} sets of weights of DDAMFN: {which}; take one of them with "
+            f"`abawkit import-weights {path} --key {printable(distinct[0].name)} --out FILE`"
+        )
+    return distinct[0], [one.name for one in found if one is not distinct[0]]
+
+
+def _tensors(path: Path, chosen: StateDict) -> dict[str, Tensor]:
+    """The tensors of a state dict.
+
+    Raises:
+        DataError: If there is anything else among them.
+    """
+    state = {}
+    for name, value in chosen.values.items():
+        tensor = as_tensor(value)
+        if tensor is None:
+            under = f" of '{printable(chosen.name)}'" if chosen.name else ""
             raise DataError(
-                f"{path}: {printable(repr(key))} is a {type(value).__name__}, expected a dense tensor; "
-                "give a state dict, alone or as 'model_state_dict'"
+                f"{path}: {printable(repr(name))}{under} is {describe_value(value)}, expected a dense tensor; "
+                "give a state dict, alone or under a key such as 'model_state_dict'"
             )
-    prefix = "module." if all(key.startswith("module.") for key in state) else ""
-    return {key.removeprefix(prefix): value for key, value in state.items()}
+        state[name] = tensor
+    return state
+
+
+def _joined(table: Mapping[str, Source], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: source.join(state) for name, source in table.items()}
+
+
+def _refusal(path: Path, key: str, problems: list[str], state: Mapping[str, Tensor], *, known: bool) -> str:
+    """What is wrong with a state dict; for one of which no name is known, what it holds instead."""
+    under = f" under '{printable(key)}'" if key else ""
+    if not known:
+        first = [f"{printable(name)} {list(tensor.shape)}" for name, tensor in list(state.items())[:3]]
+        under += f" (another network's: {len(state):,} tensors, the first {', '.join(first)})"
+    return (
+        f"{path}: these are not weights of DDAMFN{under}, {len(problems)} differences:\n{listed(problems)}\n"
+        "give weights of DDAMFN or of its backbone, as their authors publish them"
+    )

@@ -4,24 +4,44 @@ Source: the published code of Zhang et al., Electronics 12(17) 3595 (2023).
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from abawkit.models.config import NETWORKS
+from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.network import DDAMFN, HEADS
 
 CLASSIFIER: Final = "fc."
 """What the names of the published expression classifier's parameters begin with."""
 
+HEAD_COUNTS: Final = (1, 2, 3, 4)
+"""Numbers of attention heads that DDAMFN is published with; two is its authors' choice."""
+
 UNUSED: Final = re.compile(
     r"features\.\d+\.(model\.\d+\.)?conv_dw\.(bn\.\w+|prelu\.weight)"
-    r"|cat_head[01]\.CoordAtt\.Linear\.(conv|bn)\.\w+"
+    r"|cat_head\d\.CoordAtt\.Linear\.(conv|bn)\.\w+"
     r"|bn\.\w+"
 )
 """Parameters that no forward pass of the published network uses."""
+
+UNUSED_BACKBONE: Final = re.compile(
+    r"conv_\d+\.(model\.\d+\.)?conv_dw\.(bn\.\w+|prelu\.weight)"
+    r"|conv_6_dw\.(conv|bn)\.\w+"
+    r"|linear\.weight"
+    r"|bn\.\w+"
+)
+"""Parameters of the published backbone (``MFN_msceleb``) that DDAMFN does not take over."""
+
+_BACKBONE: Final = ("conv1", "conv2_dw", "conv_23", "conv_3", "conv_34", "conv_4", "conv_45", "conv_5", "conv_6_sep")
+"""What the backbone calls the parts that DDAMFN calls ``features.0`` to ``features.8``."""
+
+_MIXED: Final = ".conv_dw."
+_HEAD_KEY: Final = re.compile(r"cat_head(\d{1,3})\.")
 
 _CONFIG = NETWORKS["ddamfn"]
 _BLOCK = {
@@ -84,8 +104,7 @@ def _feature_key(key: str) -> str:
     return f"features.{position}.{name}"
 
 
-def _attention_source(name: str, shape: tuple[int, ...]) -> Source:
-    heads = _CONFIG.attention_heads
+def _attention_source(name: str, shape: tuple[int, ...], heads: int) -> Source:
     keys = tuple(f"cat_head{head}.CoordAtt.{_renamed(name, _HEAD)}" for head in range(heads))
     match name, shape:
         case "pool_weight", (channels, height, width):
@@ -104,15 +123,63 @@ def _attention_source(name: str, shape: tuple[int, ...]) -> Source:
             return Source(keys, (shape[0] // heads, *shape[1:], 1), shape)
 
 
-def sources() -> dict[str, Source]:
-    """For each key of the `ddamfn` network's state dict, heads apart: which published tensors it is made of."""
+def published_config(heads: int) -> NetworkConfig:
+    """The published network with a number of attention heads."""
+    return replace(_CONFIG, attention_heads=heads)
+
+
+@cache
+def sources(heads: int = 2) -> dict[str, Source]:
+    """For each key of a network's state dict, heads apart: which published tensors it is made of.
+
+    Args:
+        heads: Attention heads of the network.
+    """
     with torch.device("meta"):
-        state = DDAMFN(_CONFIG).state_dict()
+        state = DDAMFN(published_config(heads)).state_dict()
     table = {}
     for key, tensor in state.items():
         shape = tuple(tensor.shape)
         if key.startswith("attention."):
-            table[key] = _attention_source(key.removeprefix("attention."), shape)
+            table[key] = _attention_source(key.removeprefix("attention."), shape, heads)
         elif not key.startswith(HEADS):
             table[key] = Source((_feature_key(key),), shape, shape)
     return table
+
+
+@cache
+def backbone_sources() -> dict[str, Source]:
+    """As `sources`, for the published backbone: nothing of the attention, and its own names of the features."""
+    table = {}
+    for key, source in sources().items():
+        if not key.startswith("attention."):
+            _, number, rest = source.keys[0].split(".", 2)
+            table[key] = source._replace(keys=(f"{_BACKBONE[int(number)]}.{rest}",))
+    return table
+
+
+def published_names(table: Mapping[str, Source]) -> dict[str, tuple[int, ...]]:
+    """The published tensors that a table is made of, with their shapes."""
+    return {key: source.shape for source in table.values() for key in source.keys}
+
+
+def count_heads(keys: Iterable[str]) -> int:
+    """How many attention heads a state dict has, counted from 0 without a gap; a few keys of one are none."""
+    keys_of = Counter(int(match[1]) for key in keys if (match := _HEAD_KEY.match(key)))
+    found = {head for head, count in keys_of.items() if 2 * count >= max(keys_of.values())}
+    return next(count for count in range(len(found) + 1) if count not in found)
+
+
+def summarise_unused(keys: Iterable[str]) -> list[tuple[str, int]]:
+    """Families of unused parameters, and how many there are of each: those of mixed convolutions, and all others.
+
+    Returns:
+        Families that have any, as ``("conv_dw.bn, conv_dw.prelu", 204)``.
+    """
+    names: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    for key in keys:
+        mixed = _MIXED in f".{key}"
+        name = f"conv_dw.{key.rpartition('conv_dw.')[2]}" if mixed else re.sub(r"cat_head\d+\.", "", key)
+        parts = name.split(".")
+        names[mixed][".".join(parts[: 2 if mixed or parts[0] == "CoordAtt" else 1])] += 1
+    return [(", ".join(sorted(found)), found.total()) for found in names.values() if found]

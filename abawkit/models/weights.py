@@ -16,12 +16,15 @@ from torch import Tensor
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.files import sha256, write_bytes
 from abawkit.models.config import NetworkConfig
-from abawkit.models.network import DDAMFN, HEADS
+from abawkit.models.network import ATTENTION, DDAMFN, HEADS
 from abawkit.models.transfer import to_host
+from abawkit.models.weight_files import detect_container
 
 FORMAT: Final = "abawkit.network.1"
 
-_HEADER = "abawkit"
+HEADER: Final = "abawkit"
+"""The entry of a safetensors file's metadata that tells abawkit's own files."""
+
 _SHOWN = 10
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.int32)
 
@@ -62,7 +65,8 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
         config: The network.
         state: Its state dict.
         source: Where the state comes from, for the message.
-        heads_optional: Whether the three heads' parameters may all be absent.
+        heads_optional: Whether the three heads' parameters may all be absent, and with them the attention's, as of the
+            published backbone.
 
     Raises:
         DataError: If keys are missing or unexpected, or a tensor has another shape, another kind of numbers, or
@@ -73,7 +77,8 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
         raise DataError(f"{source}: a network of {blocks:,} blocks has more than these {len(state):,} tensors")
     expected = _shapes(config)
     if heads_optional and not any(key.startswith(HEADS) for key in state):
-        expected = {key: shape for key, shape in expected.items() if not key.startswith(HEADS)}
+        absent = (HEADS,) if any(key.startswith(ATTENTION) for key in state) else (HEADS, ATTENTION)
+        expected = {key: shape for key, shape in expected.items() if not key.startswith(absent)}
     problems = differences(expected, state)
     problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not _finite(value)]
     if problems:
@@ -129,7 +134,8 @@ def apply_weights(
         network: Changed in place; keeps its device and types.
         state: What `Weights.state` or `DDAMFN.state_dict` holds.
         source: Where the state comes from, for the message.
-        heads_optional: Take a state without heads too, and leave the network's own as they are.
+        heads_optional: Take a state without heads, or without heads and attention, too, and leave the network's own as
+            they are.
 
     Raises:
         DataError: If the state is not this network's; see `check_state`.
@@ -160,11 +166,11 @@ def save_weights(
     header = {"format": FORMAT, "network": config.to_dict(), "metadata": dict(metadata or {})}
     header["digest"] = _file_digest(tensors, header)
     # One entry, as safetensors writes several in random order.
-    write_bytes(path, safetensors.torch.save(tensors, {_HEADER: json.dumps(header, sort_keys=True)}))
+    write_bytes(path, safetensors.torch.save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
 @contextmanager
-def _named_in_utf8(path: Path) -> Iterator[str]:
+def named_in_utf8(path: Path) -> Iterator[str]:
     """A name of a file that libraries take which know UTF-8 alone, for the length of the block."""
     name = os.fsencode(path)
     if name == name.decode(errors="replace").encode():
@@ -179,24 +185,33 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
 
     Args:
         path: The safetensors file.
-        heads_optional: Accept a file that holds no heads, as imported weights do.
+        heads_optional: Accept a file that holds no heads, as imported weights do, and no attention, as an imported
+            backbone does.
 
     Raises:
         DataError: If the file is absent, damaged, of another format, or not whole; the difference is named.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; give a safetensors file of weights")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}; give a safetensors file of weights")
     try:
-        with _named_in_utf8(path) as name, safe_open(name, "pt") as file:
-            text = (file.metadata() or {}).get(_HEADER)
+        with named_in_utf8(path) as name, safe_open(name, "pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
+        if path.stat().st_size and detect_container(path) in ("zip", "legacy"):
+            raise DataError(
+                f"{path}: torch.save wrote this file; abawkit reads its own: convert published weights with "
+                f"`abawkit import-weights {path} --out {path.with_suffix('.safetensors')}`, and train heads on them"
+            ) from error
         raise DataError(
-            f"{path}: truncated, damaged or not a safetensors file ({error}); "
-            "copy it again, or convert published .pth weights with the importer"
+            f"{path}: truncated, damaged or not a safetensors file ({error}); copy or download it again"
         ) from error
     if text is None:
-        raise DataError(f"{path}: holds tensors, but not in the format {FORMAT}; give a file that abawkit wrote")
+        raise DataError(
+            f"{path}: holds tensors, but not in the format {FORMAT}; give a file that abawkit wrote, or convert "
+            "published weights with `abawkit import-weights`"
+        )
     try:
         header = json.loads(text)
         found, digest = header["format"], header.pop("digest")

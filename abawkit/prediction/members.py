@@ -10,8 +10,8 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.labels import TASKS, Task
 from abawkit.models.inference import place
 from abawkit.models.network import DDAMFN
+from abawkit.models.weight_files import find_weights
 from abawkit.models.weights import load_weights, state_digest
-from abawkit.training.record import BEST
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,7 @@ def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[
 
 
 def _load(source: Path, device: torch.device) -> Member:
-    path = source / BEST if source.is_dir() else source
-    if source.is_dir() and not path.exists():
-        raise DataError(
-            f"{source}: this folder holds no {BEST}; give the folder of a finished run, or a file of weights"
-        )
+    path = find_weights(source) if source.is_dir() else source
     weights = load_weights(path)
     network = DDAMFN(weights.config)
     network.load_state_dict(weights.state)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from abawkit.files import processors, sha256, sha256_of
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.frames.crops import FrameCounts
 from abawkit.frames.paths import Frames, as_folders, frame_paths
+from abawkit.models.weight_files import find_weights
 from abawkit.steps import run_together
 from abawkit.submissions.recipe import SubmissionRecipe
 from abawkit.tables import FrameList
@@ -31,7 +32,7 @@ class Inputs:
         data: Folder of the curated set.
         listed: The list of frames to answer.
         frames: Where the list's frames are.
-        weights: File of weights that training starts from.
+        weights: File of weights that training starts from, or the folder of a run.
         missing: What becomes of frames that can't be read.
     """
 
@@ -83,7 +84,7 @@ class Opened:
         plugin: The format.
         frame_list: The list.
         frames_digest: Of the list's frames, see `frames_digest`.
-        weights_sha256: Of the file of weights, or None.
+        weights_sha256: Of the file of weights, which `inputs` names, or None.
     """
 
     inputs: Inputs
@@ -106,10 +107,12 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
     if recipe.weights == "published" and inputs.weights is None:
         raise ConfigError(
             'this submission starts from published weights (weights = "published"): give the file with --weights, a '
-            ".pth as published or what `abawkit import-weights` made of it"
+            ".pth as published, what `abawkit import-weights` made of it, or a run of your own"
         )
     if recipe.weights == "none" and inputs.weights is not None:
         raise ConfigError('this submission starts from no weights (weights = "none"); leave --weights out')
+    if inputs.weights is not None and inputs.weights.is_dir():
+        inputs = replace(inputs, weights=find_weights(inputs.weights))
     plugin = get_format(recipe.format)
     curated = open_curated(inputs.data)
     if curated.policy != recipe.policy:

@@ -12,7 +12,7 @@ class Inputs:
 
     Attributes:
         data: Folder of the curated set.
-        weights: Weights to start from: a file that abawkit wrote, or a published ``.pth``.
+        weights: Weights to start from: a file that abawkit wrote, the folder of a run, or published weights.
         frames: Folders of image files to read frames from, rather than from the packed store.
     """
 

@@ -19,8 +19,8 @@ from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
 from abawkit.models.operators import attention_call, operators
 from abawkit.models.precision import exact_float32, repeatable, training_precision
-from abawkit.models.published import import_published
-from abawkit.models.weights import apply_weights, load_weights
+from abawkit.models.starting_weights import start_from
+from abawkit.models.weight_files import find_weights
 from abawkit.ops import use
 from abawkit.ops.registry import wished
 from abawkit.scoring.score import Score
@@ -186,8 +186,9 @@ def build(
         )
     device = pick_device(recipe.device)
     precision = training_precision(recipe.precision, device)
-    network = _network(recipe, inputs.weights, device)
-    start = {"path": str(inputs.weights), "sha256": sha256_of(inputs.weights)} if inputs.weights else None
+    weights = find_weights(inputs.weights) if inputs.weights else None
+    network = _network(recipe, weights, device)
+    start = {"path": str(weights), "sha256": sha256_of(weights)} if weights else None
     frames = as_folders(inputs.frames).resolve() if inputs.frames else None
     data = {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "rows": seen}
     notes = {
@@ -205,7 +206,13 @@ def build(
 def _config(recipe: Recipe) -> NetworkConfig:
     if recipe.network not in NETWORKS:
         raise ConfigError(f"network: got '{recipe.network}', expected one of {', '.join(NETWORKS)}")
-    return NETWORKS[recipe.network]
+    config = NETWORKS[recipe.network]
+    if config.attention_heads < 2 and recipe.all.epochs and recipe.losses.attention:
+        raise ConfigError(
+            f"losses.attention: got {recipe.losses.attention:g}, expected 0, as {recipe.network} has one attention "
+            "head and the attention loss compares several; --set losses.attention=0"
+        )
+    return config
 
 
 def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
@@ -215,9 +222,7 @@ def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAM
         torch.default_generator.manual_seed(recipe.seed)
         network = DDAMFN(config)
     if weights:
-        published = weights.suffix in (".pth", ".pt")
-        state = import_published(weights).state if published else load_weights(weights, heads_optional=True).state
-        apply_weights(network, state, str(weights), heads_optional=True)
+        start_from(network, weights, frozen_epochs=recipe.heads.epochs)
     if recipe.precision == "float64":
         network.double()
     with enough_memory("the network"):

@@ -7,13 +7,14 @@ from abawkit.choices import TRACKERS
 from abawkit.errors import ConfigError, printable
 from abawkit.files import Kind, folder_entries, refuse_folder
 from abawkit.locks import LOCK
+from abawkit.models import weight_files
 
 RECIPE: Final = "recipe.toml"
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.jsonl"
-BEST: Final = "best.safetensors"
+BEST: Final = weight_files.BEST
 LAST: Final = "last.safetensors"
-CHECKPOINTS: Final = "checkpoints"
+CHECKPOINTS: Final = weight_files.CHECKPOINTS
 
 WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST)
 

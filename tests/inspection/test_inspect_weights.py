@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from abawkit.errors import DataError
@@ -101,6 +102,33 @@ def test_published_weights_are_to_be_imported(tmp_path: Path) -> None:
     found = inspect(path)
     assert (found.kind, found.digests, found.problems) == ("published weights", {"file": sha256_of(path)}, [])
     assert found.facts["next"] == f"abawkit import-weights {path} --out {tmp_path / 'affectnet.safetensors'}"
+
+
+def test_weights_of_a_backbone_say_that_the_attention_is_absent(tmp_path: Path) -> None:
+    network = DDAMFN(NETWORKS["ddamfn-nano"])
+    backbone = {k: v for k, v in network.state_dict().items() if not k.startswith(("heads.", "attention."))}
+    save_weights(tmp_path / "w.safetensors", network.config, backbone)
+    assert inspect(tmp_path / "w.safetensors").summary.endswith("its backbone alone: without attention and heads")
+
+
+@pytest.mark.parametrize("name", ["w.ckpt", "w.safetensors", "w.pth.tar"])
+def test_published_weights_are_told_by_their_content(tmp_path: Path, name: str) -> None:
+    state = {"features.0.conv.weight": torch.zeros(64, 3, 3, 3)}
+    if name == "w.safetensors":
+        safetensors.torch.save_file(state, tmp_path / name, {"format": "pt"})
+    else:
+        torch.save({"state_dict": state}, tmp_path / name, _use_new_zipfile_serialization=name == "w.ckpt")
+    with pytest.raises(DataError, match="these are not weights of DDAMFN"):
+        inspect(tmp_path / name)
+
+
+def test_a_pointer_in_the_place_of_weights_is_named(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 16820086\n")
+    (problem,) = inspect(tmp_path / "w.safetensors").problems
+    assert "is a Git LFS pointer" in problem
+    (tmp_path / "w.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 16820086\n")
+    with pytest.raises(DataError, match="is a Git LFS pointer"):
+        inspect(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("name", ["evil.pth", "evil.pt"])

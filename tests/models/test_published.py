@@ -17,15 +17,6 @@ from abawkit.models.weights import load_weights
 State = dict[str, Tensor]
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Any:
-    def writer(content: object) -> Path:
-        torch.save(content, tmp_path / "weights.pth")
-        return tmp_path / "weights.pth"
-
-    return writer
-
-
 def test_every_parameter_of_the_network_but_its_heads_is_imported(published_file: Path) -> None:
     imported = import_published(published_file)
     ours = {key: value.shape for key, value in DDAMFN(NETWORKS["ddamfn"]).state_dict().items()}
