@@ -24,7 +24,8 @@ LAYERS = (
     ("training",),
     ("prediction",),
     ("steps",),
-    ("submissions", "ablation", "demo", "doctor", "inspection"),
+    ("submissions", "ablation", "doctor", "inspection"),
+    ("demo",),
     ("cli",),
     ("__main__",),
 )

@@ -8,6 +8,7 @@ import typer
 
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json, say
+from abawkit.cli.notes import fold_notes
 from abawkit.cli.options import Force, Format, Json, ProbabilityTable, Seed
 from abawkit.cli.parsing import needs
 from abawkit.cli.tuning_options import Folds, ScoredRows
@@ -83,7 +84,7 @@ def ensemble(
     judged = _judge(found, annotations, protocol, applied, tuning, seed)
     in_sample = bool(rule and annotations and _warn_of_known_rows(rule, annotations))
     if tuning:
-        for note in tuning.notes:
+        for note in fold_notes(tuning.notes):
             say(f"note: {note}")
     if save_rule and applied:
         from abawkit.postprocessing.rule import write_rule

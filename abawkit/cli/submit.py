@@ -7,6 +7,7 @@ import typer
 
 from abawkit.choices import Missing
 from abawkit.cli.command import command, print_json, say
+from abawkit.cli.notes import fold_notes
 from abawkit.cli.options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
 from abawkit.cli.parsing import needs
 from abawkit.errors import printable
@@ -120,7 +121,7 @@ def _lines(validation: "Validation") -> list[str]:
     return [
         f"P {interval.value:.4f}, {how}{forecast} {interval.low:.4f} to {interval.high:.4f}",
         *(_difference(name, found) for name, found in against),
-        *(f"note: {note}" for note in validation.notes),
+        *(f"note: {note}" for note in fold_notes(validation.notes)),
     ]
 
 

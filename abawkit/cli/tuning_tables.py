@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from abawkit.cli.command import print_json, say
 from abawkit.cli.display import number, show_table
 from abawkit.cli.ensemble_tables import show_weights
+from abawkit.cli.notes import fold_notes
 from abawkit.errors import printable
 from abawkit.labels import TASKS, Task
 
@@ -69,7 +70,7 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
     _show_choice(tuning, members)
     _show_knobs(tuning)
     print(printable(f"{out}: the rule; apply it with predict --rule or ensemble --rule"))
-    for line in tuning.notes:
+    for line in fold_notes(tuning.notes):
         say(f"note: {line}")
 
 
