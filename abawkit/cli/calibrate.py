@@ -51,11 +51,13 @@ def calibrate(
     from abawkit.postprocessing.rule import read_evidence, write_rule
     from abawkit.postprocessing.search import calibrate as fit
     from abawkit.scoring.files import read_truth
+    from abawkit.scoring.score import warn_of_unannotated
 
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth, *([rule] if rule else [])])
     chosen = calibrated_tasks(tasks)
     base = _base(rule, {"va": smooth_va, "expression": smooth_expression, "au": smooth_au})
     found, annotations = read_members(members), read_truth(truth)
+    warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     with bar("fits") as progress:
         tuning = fit(
             found,

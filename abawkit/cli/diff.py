@@ -88,6 +88,7 @@ def _scores(
     from abawkit.labels import TASKS
     from abawkit.scoring.files import matched
     from abawkit.scoring.forecast import forecasts
+    from abawkit.scoring.score import warn_of_unannotated
     from abawkit.scoring.videos import DRAWS, PARTS, intervals, statistics_by_video, with_draws
     from abawkit.tables import Annotations
 
@@ -95,6 +96,7 @@ def _scores(
     _, second = matched(paths[1], truth, plugin)
     if not isinstance(annotations, Annotations):
         raise ConfigError(f"--truth {truth}: no interval for compound expressions; `abawkit score` scores each alone")
+    warn_of_unannotated(annotations, [task for task in TASKS if task in first.holds], protocol)
     before, after = (statistics_by_video(annotations, one, protocol) for one in (first, second))
     videos, tasks = len(before.names), before.tasks
     counts = with_draws(videos, DRAWS, 0)

@@ -73,6 +73,7 @@ def ensemble(
     from abawkit.postprocessing.ensembling import write_combined
     from abawkit.postprocessing.members import read_members
     from abawkit.scoring.files import read_truth
+    from abawkit.scoring.score import warn_of_unannotated
 
     plugin = get_format(format_name)
     hows = weights or []
@@ -80,6 +81,8 @@ def ensemble(
     _refuse_outputs(out, save_rule, table, plugin, [path for path in (*members, truth, rule) if path], force)
     found = read_members(members)
     annotations = read_truth(truth) if truth else None
+    if annotations:
+        warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     applied, tuning = _rule(hows, rule, found, annotations, protocol, folds, seed)
     judged = _judge(found, annotations, protocol, applied, tuning, seed)
     in_sample = bool(rule and annotations and _warn_of_known_rows(rule, annotations))

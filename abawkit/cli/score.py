@@ -8,7 +8,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Format, Json
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, printable
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ def score(
     from abawkit.scoring.forecast import make_forecast
     from abawkit.tables import Annotations
 
+    if submission.exists() and truth.exists() and submission.samefile(truth):
+        raise ConfigError(
+            f"{printable(str(submission))} is given as --truth, too: a file scored against itself says nothing"
+        )
     right, answers = matched(submission, truth, get_format(format_name))
     result = score_rows(right, answers, protocol)
     forecast = None

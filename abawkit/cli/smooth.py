@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli.command import command, print_json
+from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS, Task
@@ -57,11 +57,16 @@ def smooth(
     if unknown := [task for task in given if task not in member.tasks]:
         raise ConfigError(f"{probabilities}: knows nothing of {', '.join(unknown)}; leave out --{unknown[0]}")
     plan = _plan(given, member.tasks)
+    if all(how.kind == "none" for how in plan.values()):
+        raise ConfigError("nothing is smoothed: every task that the file knows has none; give another HOW")
     timeline = Timeline.of(member.predictions.images)
     smoothed = smooth_predictions(member.predictions, plan, timeline)
     write_probabilities(out, smoothed, member.tasks)
 
     changes = {task: _mean_change(getattr(member.predictions, task), getattr(smoothed, task)) for task in plan}
+    for task, how in plan.items():
+        if how.kind != "none" and not changes[task]:
+            say(f"warning: {how} changes nothing of {task}: each row is alone, or like the rows of its video beside it")
     videos = len(timeline.starts) - 1
     if as_json:
         tasks = {task: {"smoothing": str(how), "mean_change": changes[task]} for task, how in plan.items()}

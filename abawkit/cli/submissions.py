@@ -48,7 +48,7 @@ def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False
     if as_json:
         print_json({"submissions": [_entry(e, near) for e in entries], "slots": [_slot(s) for s in slots]})
     else:
-        _show(entries, slots, near)
+        _show(folder, entries, slots, near)
 
 
 @submissions.command(no_args_is_help=True)
@@ -128,9 +128,14 @@ def _slot(slot: "Slot") -> dict[str, Any]:
     return {**slot.sent.model_dump(mode="json"), "score": score}
 
 
-def _show(entries: "list[Entry]", slots: "list[Slot]", near: "dict[str, list[Nearness]]") -> None:
+def _show(folder: Path, entries: "list[Entry]", slots: "list[Slot]", near: "dict[str, list[Nearness]]") -> None:
     from abawkit.cli.display import show_table, stdout
 
+    if not entries and not slots:
+        print(
+            printable(f"no submission in {folder}: none of its folders has a recipe.toml; --folder gives another one")
+        )
+        return
     columns = ["name", "written", "SHA-256", "P", "low", "high", "slot"]
     show_table(
         "Submissions: P on validation, cross-fitted, and its 95 % forecast for the test",

@@ -41,6 +41,7 @@ def tune(
     from abawkit.postprocessing.rule import write_rule
     from abawkit.postprocessing.search import tune as search
     from abawkit.scoring.files import read_truth
+    from abawkit.scoring.score import warn_of_unannotated
 
     chosen = calibrated_tasks(tasks)
     if chosen and not calibration:
@@ -51,6 +52,7 @@ def tune(
         raise ConfigError("--no-smoothing, --no-calibration, --no-weights: nothing is left to search; leave one out")
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth])
     found, annotations = read_members(members), read_truth(truth)
+    warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     with bar("searches") as progress:
         tuning = search(
             found,

@@ -30,8 +30,14 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
         before: What the figures of nothing fitted are called.
         as_json: Whether JSON is wanted instead of tables.
     """
+    import numpy as np
+
     from abawkit.postprocessing.rule import rule_content
     from abawkit.scoring.videos import few_videos_note
+
+    both = (tuning.found.predictions, tuning.untuned_predictions)
+    if all(np.array_equal(*(getattr(predictions, task) for predictions in both)) for task in tuning.tasks):
+        say(f"warning: the rule changes nothing: every answer stays what it is {before}; the notes say why")
 
     say(
         "note: where networks were chosen on these very rows, as the best epoch of a run is on validation, "

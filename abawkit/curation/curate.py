@@ -1,7 +1,7 @@
 """Curation from end to end: read both splits, apply the policy, pack the frames, write down everything."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import numpy as np
 
 import abawkit
 from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
-from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count
+from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count, warn
 from abawkit.curation.ledger import write_dropped
-from abawkit.curation.reading import digest_source, read_split
+from abawkit.curation.reading import SplitSource, digest_source, read_split
 from abawkit.curation.rules import find_repeats, reason_bit, reasons_to_drop
 from abawkit.curation.sources import Sources, refuse_shared, shared_names, warn_of_shared_clips
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, write_table
@@ -123,6 +123,7 @@ def curate(
     videos, images = shared_names(annotations["train"], annotations["validation"])
     if not allow_shared_videos:
         refuse_shared(videos, images)
+    _warn_of_idle_marks(sources, read.values())
     clips = warn_of_shared_clips(annotations["train"], annotations["validation"])
     repeated = {split: find_repeats(table) for split, table in annotations.items()}
     reasons = {split: reasons_to_drop(table, repeated[split], policy, repeats) for split, table in annotations.items()}
@@ -159,6 +160,14 @@ def curate(
     }
     write_json(out / LEDGER, ledger)
     return curation
+
+
+def _warn_of_idle_marks(sources: Sources, read: Iterable[SplitSource]) -> None:
+    """Warns of marks of missing values that stand in no cell: they may be misspelt."""
+    found = {mark for source in read for marks in source.missing.values() for mark in marks}
+    idle = sorted((sources.columns.missing if sources.columns else frozenset()) - found)
+    if idle:
+        warn(f"--missing-value: no cell of the named columns is {' or '.join(map(repr, idle))}")
 
 
 def _describe_source(sources: Sources, split: Split) -> dict[str, Any]:

@@ -319,8 +319,10 @@ def _number(value: Any, what: Field, marks: frozenset[str]) -> "float | _Mark | 
             number = float(_EXPRESSION_NUMBERS.get(text.lower(), math.nan))
         elif what.name in ACTION_UNITS:
             number = {"true": 1.0, "false": 0.0}.get(text.lower(), math.nan)
-    if number == what.missing or number in {float(mark) for mark in marks if REAL.fullmatch(mark)}:
+    if number == what.missing:
         return _Mark(f"{number:g}")
+    if same := [mark for mark in marks if REAL.fullmatch(mark) and float(mark) == number]:
+        return _Mark(same[0])
     low, high = what.bounds
     if low <= number <= high and (what.top is None or number == int(number)):
         return number

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from abawkit.choices import Split
+from abawkit.curation.counts import SPLIT_WORDS
 from abawkit.curation.reading import digest_source
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSet, open_curated
 from abawkit.errors import DataError
@@ -67,6 +68,13 @@ def _split(found: Inspection, name: Split, curated: CuratedSet | None, record: R
         return content
     split = curated.splits[name]
     counted = {"annotated": len(split.rows), "kept": int(split.kept.sum())}
+    for what, rows in (("is kept by its policy", counted["kept"]), ("is annotated", counted["annotated"])):
+        if not rows:
+            found.problems.append(
+                f"{curated.folder}: no {SPLIT_WORDS[name]} row {what}; make the set with another --policy"
+            )
+    if curated.frames_digest and not (split.frames[split.kept] >= 0).any():
+        found.problems.append(f"{curated.folder}: no {SPLIT_WORDS[name]} row that is kept has a frame")
     said = {"annotated": f"splits.{name}.valid.any", "kept": f"splits.{name}.kept"}
     for key, place in said.items():
         if record and (number := record.get(place, int)) is not None and number != counted[key]:

@@ -8,6 +8,7 @@ official scorer is public.
 """
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, get_args
 
@@ -96,6 +97,20 @@ def scored_rows(truth: Annotations, protocol: Protocol = "official") -> dict[Tas
         "expression": truth.expression_valid & everywhere,
         "au": truth.au_valid & everywhere,
     }
+
+
+def warn_of_unannotated(truth: Annotations, tasks: Collection[Task], protocol: Protocol = "official") -> None:
+    """Warns of tasks that no row of a truth counts for: their part of every score is 0, whatever was predicted.
+
+    Args:
+        truth: The annotations.
+        tasks: The tasks that are scored.
+        protocol: Which rows count.
+    """
+    rows = scored_rows(truth, protocol)
+    if any(mask.any() for mask in rows.values()):  # else nothing can be scored, which is an error of its own
+        for task in (task for task in TASKS if task in tasks and not rows[task].any()):
+            warnings.warn(f"no annotated row for {task}; it scores 0", DataWarning, stacklevel=3)
 
 
 def score(truth: Annotations, submission: Submission, protocol: Protocol = "official") -> Score:

@@ -3,12 +3,15 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from abawkit.curation import curate, locate
+from abawkit.curation import curate, locate, open_curated
+from abawkit.curation.table import write_table
 from abawkit.files import sha256_of
 from abawkit.inspection import Inspection, inspect
 
@@ -145,3 +148,15 @@ def test_a_ledger_that_is_no_json_object_is_named(dataset: Path, text: str) -> N
 def test_a_copy_is_as_good(dataset: Path) -> None:
     elsewhere = Path(shutil.move(dataset, dataset.with_name("elsewhere")))
     assert inspect(elsewhere).problems == []
+
+
+def test_a_set_that_keeps_nothing_or_has_no_frame_of_a_split_has_problems(dataset: Path) -> None:
+    opened = open_curated(dataset)
+    train = opened.splits["train"]
+    nothing = np.zeros(len(train.kept), dtype=bool)
+    for split, words in (
+        (replace(train, kept=nothing), "no training row is kept by its policy"),
+        (replace(train, frames=np.full(len(nothing), -1)), "no training row that is kept has a frame"),
+    ):
+        write_table(dataset, {**opened.splits, "train": split}, "per-task", opened.frames_digest)
+        assert any(words in problem for problem in inspect(dataset).problems)
