@@ -12,7 +12,7 @@ from abawkit.errors import ConfigError
 
 @command
 def check(
-    submission: Annotated[Path, typer.Argument(help="The file, or folder, to hand in.")],
+    submission: Annotated[Path, typer.Argument(help="The file, or folder, to hand in; - is standard input.")],
     frames: ListFile,
     format_name: Format = "abaw7",
     repair: Annotated[
@@ -31,8 +31,11 @@ def check(
     and nothing is written where any other defect is left: then these are named, and the exit code is 3.
 
     Example: abawkit check predictions.txt --format abaw7 --list MTL.txt
+
+    Example: ssh cluster cat predictions.txt | abawkit check - --list MTL.txt
     """
     from abawkit.cli.repairs import counted, refuse_repair, repair_submission
+    from abawkit.cli.stdin import DASH, STDIN, submission_given
     from abawkit.formats.base import get_format
     from abawkit.formats.check import find_problems
 
@@ -40,19 +43,21 @@ def check(
     if force and not repair:
         raise ConfigError("--force: replaces what --repair writes; give --repair OUT, or leave it out")
     if repair:
-        refuse_repair(repair, [submission, frames], plugin, force=force)
+        refuse_repair(repair, [*([submission] if submission != DASH else []), frames], plugin, force=force)
     listed = plugin.read_list(frames)
-    if repair:
-        repair_submission(submission, repair, listed, plugin, force=force, as_json=as_json)
-        return
-    problems = find_problems(submission, listed, plugin)
+    name = Path(STDIN) if submission == DASH else submission
+    with submission_given(submission, plugin.container) as path:
+        if repair:
+            repair_submission(path, repair, listed, plugin, force=force, as_json=as_json, name=name)
+            return
+        problems = find_problems(path, listed, plugin)
     if as_json:
         print_json({"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]})
     elif not problems:
         print(f"ok: {len(listed):,} rows, as listed")
     else:
         for problem in problems:
-            print(problem.text(submission))
-        say(f"not ready to hand in: {counted(len(problems), 'problem')} in {submission}")
+            print(problem.text(name))
+        say(f"not ready to hand in: {counted(len(problems), 'problem')} in {name}")
     if problems:
         raise typer.Exit(3)

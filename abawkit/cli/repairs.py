@@ -32,9 +32,18 @@ def refuse_repair(out: Path, inputs: Sequence[Path], plugin: SubmissionFormat, *
 
 
 def repair_submission(
-    path: Path, out: Path, frames: FrameList, plugin: SubmissionFormat, *, force: bool, as_json: bool
+    path: Path, out: Path, frames: FrameList, plugin: SubmissionFormat, *, force: bool, as_json: bool, name: Path
 ) -> None:
     """Repairs, writes the result where it is good and not what it was, and says everything that was done.
+
+    Args:
+        path: The submission.
+        out: Where the repaired one goes.
+        frames: The list that it answers.
+        plugin: Its format.
+        force: Whether a submission that is there is replaced.
+        as_json: Whether JSON is printed.
+        name: How messages call the submission.
 
     Raises:
         typer.Exit: With 3, if a problem is left.
@@ -52,7 +61,7 @@ def repair_submission(
         content = {"ok": not problems, "rows": len(frames), "problems": problems, "repairs": repairs}
         print_json(content | {"written": str(out) if written else None})
     elif result.problems:
-        _show_problems(result, path)
+        _show_problems(result, name)
     elif not written:
         print(f"ok: {len(frames):,} rows, as listed; nothing to repair, so nothing was written")
     else:
