@@ -1,6 +1,8 @@
 """Commands as the steps of something larger: the demo, a submission, an ablation. A user can run each alone as well."""
 
 import json
+import os
+import selectors
 import shlex
 import signal
 import subprocess
@@ -8,8 +10,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from types import FrameType
 from typing import IO, Any, Final, TypeVar
 
@@ -17,6 +20,20 @@ from abawkit.errors import AbawkitError, StoppedError
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 """What ends a command besides Ctrl-C, which is an exception already."""
+
+PROGRESS: Final = "ABAWKIT_PROGRESS"
+"""Environment variable of a step: the number of the open file that it reports its progress to, a JSON object a line."""
+
+_POLL: Final = 0.2  # seconds between two looks at whether a process has ended
+
+Event = dict[str, Any]
+"""How far a step is, as it reports it."""
+
+Watch = Callable[[Sequence[Sequence[str]]], AbstractContextManager[Callable[[int, Event], None]]]
+"""Shows commands that run together: called with them, its block lasts as long as they run, and it gives what takes the
+number of a command and each event that it reports."""
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 _Work = TypeVar("_Work")
 
@@ -27,6 +44,32 @@ class StepError(AbawkitError):
     def __init__(self, arguments: Sequence[str], code: int) -> None:
         super().__init__(f"`abawkit {shlex.join(arguments)}` ended with exit code {code}")
         self.exit_code = code
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Has the progress of all commands that `run_together` runs in the block shown."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
+
+def report_progress(event: Mapping[str, Any]) -> bool:
+    """Tells the process that this one is a step of how far it is.
+
+    Never waits, and never fails: what can't be told is left out.
+
+    Returns:
+        Whether this process is a step of one that wants to know.
+    """
+    number = os.environ.get(PROGRESS, "")
+    if not number.isdecimal():
+        return False
+    with suppress(OSError):
+        os.write(int(number), (json.dumps(event) + "\n").encode())
+    return True
 
 
 def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -56,9 +99,15 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
         ]
         stack.enter_context(_signals_raise())
         try:
+            watch = _watch.get() if errors else None
+            pipes = [_open_pipe(stack) for _ in commands if watch]
             for i, arguments in enumerate(commands):
                 say(f"$ abawkit {shlex.join(arguments)}")
-                processes.append(_start(arguments, outputs[i], errors[i] if errors else None))
+                told = pipes[i][1] if pipes else None
+                processes.append(_start(arguments, outputs[i], errors[i] if errors else None, told))
+            if watch:
+                with watch(commands) as show:
+                    _follow(processes, pipes, show)
             for process in processes:
                 process.wait()
         except BaseException:
@@ -68,6 +117,8 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
             if process.returncode:
                 say(_text(errors[i]) if errors else "")
                 raise StepError(arguments, process.returncode)
+        for line in dict.fromkeys(line for file in errors for line in _warnings(_text(file))):
+            say(line)
         say(f"  done in {time.monotonic() - began:.0f} s")
         return [json.loads(_text(file)) for file in outputs]
 
@@ -78,14 +129,70 @@ def waves(work: Sequence[_Work], size: int) -> Iterator[Sequence[_Work]]:
         yield work[start : start + size]
 
 
-def _start(arguments: list[str], out: IO[str], errors: IO[str] | None) -> subprocess.Popen[str]:
+def _open_pipe(stack: ExitStack) -> tuple[int, int]:
+    """The two ends of a pipe that never blocks who writes; closed with the stack."""
+    reading, writing = os.pipe()
+    stack.callback(os.close, reading)
+    stack.callback(_close, writing)
+    os.set_blocking(writing, False)
+    return reading, writing
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # it may be closed already
+        os.close(descriptor)
+
+
+def _follow(
+    processes: Sequence[subprocess.Popen[str]], pipes: Sequence[tuple[int, int]], show: Callable[[int, Event], None]
+) -> None:
+    """Shows what processes report until all of them have ended."""
+    rest = [b""] * len(pipes)
+    with selectors.DefaultSelector() as selector:
+        for i, (reading, _) in enumerate(pipes):
+            selector.register(reading, selectors.EVENT_READ, i)
+        while True:
+            running = any(process.poll() is None for process in processes)
+            ready = selector.select(_POLL if running else 0)
+            for key, _ in ready:
+                *lines, rest[key.data] = (rest[key.data] + os.read(key.fd, 1 << 16)).split(b"\n")
+                for line in lines:
+                    with suppress(ValueError):  # half of a line, where the pipe was full
+                        show(key.data, json.loads(line))
+            if not (running or ready):
+                return
+
+
+def _warnings(text: str) -> Iterator[str]:
+    """The warnings among what a command said: its other lines were of its progress."""
+    shown = False
+    for line in text.splitlines():
+        shown = line.startswith("warning: ") or (shown and line.startswith("  "))
+        if shown:
+            yield line
+
+
+def _start(
+    arguments: list[str], out: IO[str], errors: IO[str] | None, progress: int | None = None
+) -> subprocess.Popen[str]:
     """Starts a command in a process group of its own: Ctrl-C reaches it through this process alone, and so only once.
 
     A run that gets a second signal ends at once, without saving.
     """
     command = [sys.executable, "-m", "abawkit", *arguments, "--json"]
+    # A step of a step would write to a file that it was not given.
+    variables = {name: value for name, value in os.environ.items() if name != PROGRESS}
+    if progress is not None:
+        variables[PROGRESS] = str(progress)
     return subprocess.Popen(  # noqa: S603 - the commands are abawkit's own
-        command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, text=True, process_group=0
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=errors,
+        text=True,
+        process_group=0,
+        pass_fds=() if progress is None else (progress,),
+        env=variables,
     )
 
 

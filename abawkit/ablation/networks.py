@@ -1,6 +1,6 @@
 """The long part of an ablation: everything until the probabilities of all networks are stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from abawkit.ablation.plan import Training, base_recipe, make_plan
 from abawkit.ablation.predictions import Place, predict_all
 from abawkit.ablation.pretraining import stand_in
 from abawkit.ablation.runs import Making, Means, makings, train_all
+from abawkit.choices import Policy
+from abawkit.errors import DataError
+from abawkit.labels import Task
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,27 @@ def make_networks(choices: Choices, out: Path, means: Means) -> Networks:
 
     Raises:
         ConfigError: If the recipe has nothing to compare, or the folder holds something else.
-        DataError: If the release is not there.
+        DataError: If the release is not there, or has no label of a task.
         StepError: If a step fails.
     """
     base_recipe(choices.recipe, choices.settings)  # a slip is found before anything is drawn
     folder = open_folder(out, origin(choices.release, choices.size, choices.weights))
     prepare_release(folder, choices.release, choices.size, means.say)
-    plan = make_plan(choices.recipe, choices.settings, choices.seeds, training_counts(folder))
+    counts = training_counts(folder)
+    _refuse_unlabelled(folder, counts)
+    plan = make_plan(choices.recipe, choices.settings, choices.seeds, counts)
     start = choices.weights or stand_in(folder, choices.size, choices.recipe, choices.settings, means)
     runs = makings(plan, folder, choices.recipe, start)
     train_all(runs, means)
     return Networks(folder, plan, runs, start, predict_all(plan, runs, folder, means))
+
+
+def _refuse_unlabelled(folder: Folder, counts: Mapping[tuple[Policy, Task | None], int]) -> None:
+    """Refuses a release by which a task can't be trained: its column would be that of a head that learned nothing."""
+    absent = [(policy, task) for (policy, task), count in counts.items() if task and not count]
+    if absent:
+        policy, task = absent[0]
+        raise DataError(
+            f"{folder.curated(policy)}: no training row that {policy} curation keeps is annotated for {task}, and an "
+            "ablation compares all three tasks under both policies; give a release that has labels of each"
+        )

@@ -73,14 +73,17 @@ def ablate(
     from abawkit.ablation.networks import Choices
     from abawkit.ablation.run import ablate as run
     from abawkit.ablation.runs import Means
+    from abawkit.cli.training_bar import watch_training
     from abawkit.files import processors
     from abawkit.models.weight_files import find_weights
+    from abawkit.steps import watched
 
     at_once = jobs or _jobs(recipe, changes or [])
     means = Means(at_once, threads or max(1, processors() // at_once), force, say)
     numbers = tuple(range(1, seeds + 1))
     choices = Choices(release, size.value, recipe, tuple(changes or []), weights and find_weights(weights), numbers)
-    result = run(choices, out, means, protocol=protocol)
+    with watched(watch_training):
+        result = run(choices, out, means, protocol=protocol)
     if as_json:
         print_json(result.content)
     else:

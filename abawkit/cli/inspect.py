@@ -103,8 +103,6 @@ def _text(name: str, value: Any) -> str:
             return "none"
         case bool():
             return "yes" if value else "no"
-        case int() if name == "epoch":  # from 0 in files and JSON, from 1 for a person
-            return f"{value + 1:,}"
         case int():
             return str(value) if name == "seed" else f"{value:,}"
         case float() if name == "seconds":

@@ -59,8 +59,10 @@ def submit(
     """
     refuse_operator(ops)
 
+    from abawkit.cli.training_bar import watch_training
     from abawkit.frames.paths import FrameFolders
     from abawkit.models.weight_files import find_weights
+    from abawkit.steps import watched
     from abawkit.submissions.inputs import Inputs, Means
     from abawkit.submissions.submit import submit as run
 
@@ -69,7 +71,8 @@ def submit(
     if dry_run:
         _outlook(folder, inputs, as_json)
         return
-    result = run(folder, inputs, Means(jobs, threads, ops, allow_drift, say=say if as_json else _print))
+    with watched(watch_training):
+        result = run(folder, inputs, Means(jobs, threads, ops, allow_drift, say=say if as_json else _print))
     if as_json:
         manifest = result.manifest.model_dump(mode="json")
         print_json({"folder": str(folder), "official": str(result.official), "done": result.done, **manifest})

@@ -50,6 +50,9 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, as losses.au=0.5; repeatable."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, cuda:1, or auto; instead of the recipe's.")
+    ] = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,7 +99,7 @@ def train(
     The run folder gets recipe.toml (with every default), manifest.json, metrics.jsonl (a line an epoch),
     best.safetensors, last.safetensors and checkpoints/. Recipes that come with abawkit: demo, baseline, paper.
 
-    Ctrl-C and SIGTERM end it after a step, with all that is needed to continue. Several processes:
+    Ctrl-C, SIGTERM and SIGHUP end it after a step, with all that is needed to continue. Several processes:
     torchrun --nproc-per-node 2 -m abawkit train ...
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
@@ -117,6 +120,7 @@ def train(
     settings = list(changes or [])
     settings += [f"seed={seed}"] if seed is not None else []
     settings += [f"tasks={tasks}"] if tasks else []
+    settings += [f"device={device}"] if device is not None else []
     refuse_operator(ops)
     trackers = _trackers(log or [])
     begun = _begun(out) if out and resume else None
@@ -129,6 +133,8 @@ def train(
     inputs = Inputs(folder, find_weights(weights) if weights else None, source)
     if begun is None:
         _check_start(resolved, inputs.weights)
+    else:
+        _refuse_moved(inputs, data, begun)
     if out:
         _refuse_overlap(out, inputs)
     _refuse_absent(inputs)
@@ -147,6 +153,23 @@ def train(
         else:
             options = {"resume": resume, "allow_drift": allow_drift, "force": force, "as_json": as_json}
             _run(resolved, inputs, out, trackers, **options)
+
+
+def _refuse_moved(inputs: "Inputs", data: Path | None, begun: "Recorded") -> None:
+    """Asks for the new place of what a run was begun with, where that is no longer where it was."""
+    from abawkit.curation.table import TABLE
+
+    if data is None and not (inputs.data / TABLE).is_file():
+        raise DataError(
+            f"{inputs.data}: the curated set that this run was begun with is no longer here; give its new place with "
+            "--data"
+        )
+    for folder in begun.frames.folders if begun.frames and inputs.frames == begun.frames else ():
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: the frames that this run was begun with are no longer here; give their new place with "
+                "--frames and --allow-drift"
+            )
 
 
 def _begun(out: Path) -> "Recorded | None":
@@ -244,14 +267,16 @@ def _run(
         if processes.first:
             stack.enter_context(run_folder(out, resume=again, force=force))
             tracked = stack.enter_context(Trackers(trackers, out, recipe.model_dump(mode="json"), resumed=again))
-            hooks = _hooks(stack.enter_context(training_bar()), tracked)
+            epochs = recipe.heads.epochs + recipe.all.epochs
+            hooks = _hooks(stack.enter_context(training_bar()), tracked, epochs)
         how = Resume(allow_drift) if again else None
         result = train(recipe, inputs, out, resume=how, processes=processes, stopping=stopping(), hooks=hooks)
     if processes.first:
         _show(result, as_json)
 
 
-def _hooks(show: "Callable[[Moment], None] | None", trackers: "Trackers") -> "Hooks":
+def _hooks(show: "Callable[[Moment], None] | None", trackers: "Trackers", epochs: int) -> "Hooks":
+    from abawkit.cli.training_bar import report_epoch
     from abawkit.training.loop import Hooks
 
     def on_step(moment: "Moment") -> None:
@@ -262,35 +287,33 @@ def _hooks(show: "Callable[[Moment], None] | None", trackers: "Trackers") -> "Ho
         trackers.log({**losses, **rates}, moment.steps)
 
     def on_epoch(line: dict[str, Any]) -> None:
-        _say_epoch(line)
+        report_epoch(line, epochs)
         scores = {f"validation/{p}/{k}": v for p in ("official", "strict") for k, v in line.get(p, {}).items()}
-        trackers.log({**scores, "validation/figure": line["figure"]}, line["steps"])
+        scored = {name: value for name, value in scores.items() if value is not None}
+        trackers.log({**scored, "validation/figure": line["figure"]}, line["steps"])
 
     return Hooks(on_step, on_epoch)
 
 
-def _say_epoch(line: dict[str, Any]) -> None:
-    official = line["official"]
-    say(
-        f"epoch {line['epoch'] + 1}: loss {line['losses']['total']:.3f}, validation P {official['score']:.4f} "
-        f"(CCC {official['ccc_va']:.3f}, EXPR {official['expression_f1']:.3f}, AU {official['au_f1']:.3f}), "
-        f"{line['images_per_second']:.0f} images/s"
-    )
-
-
 def _show(result: "Trained", as_json: bool) -> None:
     if as_json:
-        scores = {str(protocol): score.as_dict() for protocol, score in result.scores.items()}
-        content: dict[str, Any] = {"out": str(result.out), "best_epoch": result.best_epoch, "figure": result.figure}
+        scores = {str(protocol): score.report() for protocol, score in result.scores.items()}
+        content: dict[str, Any] = {"out": str(result.out), "tasks": list(result.tasks)}
+        content |= {"best_epoch": result.best_epoch, "figure": result.figure}
         resumed = str(result.resumed) if result.resumed else None
         print_json({**content, "seconds": round(result.seconds, 1), "resumed": resumed, "validation": scores})
         return
     from abawkit.cli.display import show_table, stdout
 
+    scored = next(iter(result.scores.values())).tasks
+    parts = {"va": ("CCC", "ccc_va"), "expression": ("EXPR", "expression_f1"), "au": ("AU", "au_f1")}
+    columns = dict(parts[task] for task in TASKS if task in scored)
+    columns |= {"P": "score"} if len(columns) == len(TASKS) else {}
     rows = [
-        (protocol, *(f"{value:.4f}" for value in (s.ccc_va, s.expression_f1, s.au_f1, s.score)))
-        for protocol, s in result.scores.items()
+        (protocol, *(f"{getattr(score, key):.4f}" for key in columns.values()))
+        for protocol, score in result.scores.items()
     ]
-    title = f"Validation, best epoch {result.best_epoch + 1}"
-    show_table(title, ["protocol", "CCC", "EXPR", "AU", "P"], rows)
+    show_table(f"Validation, best epoch {result.best_epoch}", ["protocol", *columns], rows)
+    if untrained := [task for task in TASKS if task not in result.tasks]:
+        print(f"not trained: {', '.join(untrained)}; predict takes this network for {', '.join(result.tasks)} alone")
     stdout().print(printable(f"written: {result.out} ({result.seconds:.0f} s)"))

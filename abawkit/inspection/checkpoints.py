@@ -60,7 +60,7 @@ def scan_checkpoint(folder: Path) -> Scan:
     record = Record(str(folder / MANIFEST), content, problems)
     if (form := record.get("format", str)) is not None and form != FORMAT:
         problems.append(f"{folder / MANIFEST}: has format {form!r:.60}, expected {FORMAT!r}")
-    epoch, batch = record.get("epoch", int), record.get("batch", int)
+    epoch, batch = record.get("epochs_done", int), record.get("batches_done", int)
     place = Place(epoch, batch) if epoch is not None and batch is not None else None
     if place and NAME.fullmatch(folder.name) and folder.name != place.name:
         problems.append(f"{folder}: holds the checkpoint {place.name}")
@@ -99,7 +99,7 @@ def note_state(found: Inspection, state: Record) -> None:
     found.note("images_seen", state.get("progress.done", int))
     found.note("seconds", state.get("progress.seconds", float))
     epoch = state.get("progress.best_epoch", int)
-    figure = state.get("progress.figure", float) if epoch is not None and epoch >= 0 else None
+    figure = state.get("progress.figure", float) if epoch else None
     note_best(found, epoch, figure, state.mapping("progress.scores"))
     note_resumed(found, state, "progress.resumed")
     recipe = state.get("recipe", str)

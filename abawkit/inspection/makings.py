@@ -72,7 +72,7 @@ def note_best(found: Inspection, epoch: int | None, figure: float | None, scores
         for protocol in ("official", "strict")
         if isinstance(scores.get(protocol), Mapping)
     }
-    if epoch is not None and epoch >= 0:
+    if epoch:
         found.note("best", {"epoch": epoch, "figure": figure, **brief})
 
 

@@ -31,7 +31,7 @@ class Inspection:
         kind: ``weights``, ``published weights``, ``checkpoint``, ``run``, ``submission``, ``probabilities`` or
             ``curated set``.
         summary: One line.
-        facts: JSON values by name, in the order in which to show them. Epochs count from 0.
+        facts: JSON values by name, in the order in which to show them. Epochs count from 1.
         digests: Digests by what they are of; SHA-256, of a file's bytes or of what its record says.
         problems: What is damaged, or differs from what a record says, each with the file that it is in.
     """

@@ -15,7 +15,7 @@ from abawkit.inspection.report import Inspection, Record, is_file, read_json, re
 from abawkit.locks import LOCK
 from abawkit.training.checkpoint import CHECKPOINTS
 from abawkit.training.recipe import Recipe, parse_recipe
-from abawkit.training.record import BEST, LAST, MANIFEST, METRICS, RECIPE
+from abawkit.training.record import BEST, FORMAT, LAST, MANIFEST, METRICS, RECIPE
 
 _SHOWN: Final = 1000
 
@@ -98,11 +98,11 @@ def _epochs(found: Inspection, path: Path) -> list[str]:
         return []
     for number, line in enumerate(lines, start=1):
         try:
-            good = isinstance(entry := json.loads(line), dict) and entry.get("epoch") == number - 1
+            good = isinstance(entry := json.loads(line), dict) and entry.get("epoch") == number
         except (ValueError, RecursionError):
             good = False
         if not good:
-            found.problems.append(f"{path}:{number}: is not the line of epoch {number - 1}")
+            found.problems.append(f"{path}:{number}: is not the line of epoch {number}")
             return lines[: number - 1]
     return lines
 
@@ -114,6 +114,11 @@ def _note_manifest(found: Inspection, path: Path) -> dict[str, str]:
     except DataError as error:
         found.problems.append(str(error))
         return {}
+    if (form := record.get("format", str, optional=True)) != FORMAT:
+        got = form or "none, as of an abawkit that counted epochs from 0"
+        found.problems.append(f"{path}: format: got {got}, expected {FORMAT}; train this run again")
+        return {}
+    found.note("trained", record.get("tasks", list))
     found.note("steps", record.get("steps", int))
     found.note("rows", record.mapping("rows"))
     found.note("seconds", record.get("seconds", float))
@@ -190,4 +195,4 @@ def _reached(found: Inspection) -> str:
     best = found.facts.get("best")
     if not best or best["figure"] is None:
         return ""
-    return f", the best is epoch {best['epoch'] + 1} with {best['figure']:.4f}"
+    return f", the best is epoch {best['epoch']} with {best['figure']:.4f}"

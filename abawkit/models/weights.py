@@ -20,7 +20,9 @@ from abawkit.models.network import ATTENTION, DDAMFN, HEADS
 from abawkit.models.transfer import to_host
 from abawkit.models.weight_files import detect_container
 
-FORMAT: Final = "abawkit.network.1"
+FORMAT: Final = "abawkit.network.2"
+_FROM_ZERO: Final = "abawkit.network.1"
+"""The format before it, which is read too: the epoch that it notes counts from 0."""
 
 HEADER: Final = "abawkit"
 """The entry of a safetensors file's metadata that tells abawkit's own files."""
@@ -219,9 +221,11 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
         metadata = {str(key): str(value) for key, value in header["metadata"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as error:
         raise DataError(f"{path}: its header is damaged ({error}); copy the file again") from error
-    if found != FORMAT:
+    if found not in (FORMAT, _FROM_ZERO):
         raise DataError(f"{path}: got format {found!r}, expected {FORMAT!r}; use the abawkit that wrote it")
     check_state(config, state, str(path), heads_optional=heads_optional)
     if (computed := _file_digest(state, header)) != digest:
         raise DataError(f"{path}: weights and notes have digest {computed}, expected {digest}: damaged; copy it again")
+    if found == _FROM_ZERO and metadata.get("epoch", "").isdecimal():
+        metadata["epoch"] = str(int(metadata["epoch"]) + 1)
     return Weights(config, state, metadata)

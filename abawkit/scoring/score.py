@@ -59,18 +59,24 @@ class Score:
     compound_f1_per_class: list[float] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """The ten fields of the multi-task score, for the records of runs: `Score(**...)` of it is the score again."""
-        later = ("tasks", "compound_f1", "compound_f1_per_class")
+        """The fields of the multi-task score, for the records of runs: `Score(**...)` of it is the score again."""
+        later = ("compound_f1", "compound_f1_per_class")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in later}
 
     def report(self) -> dict[str, Any]:
-        """For JSON: all fields, None for what is not scored; the compound expressions only where they are."""
+        """For JSON: all fields, None for what is not scored; the compound expressions only where they are.
+
+        What has a value for each class or unit is an object with their names.
+        """
         content = self.as_dict()
+        content["expression_f1_per_class"] = dict(zip(EXPRESSIONS, self.expression_f1_per_class, strict=True))
+        content["au_f1_per_unit"] = dict(zip(ACTION_UNITS, self.au_f1_per_unit, strict=True))
         for task, names in _FIELDS_OF.items():
             if task not in self.tasks:
                 content |= dict.fromkeys(names)
         if "compound" in self.tasks:
-            content |= {"compound_f1": self.compound_f1, "compound_f1_per_class": self.compound_f1_per_class}
+            named = dict(zip(COMPOUND_EXPRESSIONS, self.compound_f1_per_class, strict=True))
+            content |= {"compound_f1": self.compound_f1, "compound_f1_per_class": named}
         return {**content, "tasks": list(self.tasks)}
 
 

@@ -75,8 +75,6 @@ def train_networks(made: Prepared, place: Place) -> None:
     (place.outputs / RUNS).mkdir(exist_ok=True)
     for wave in waves(due, jobs):
         commands = [_training(run, step, made, place, threads) for run, step in wave]
-        if len(wave) > 1:  # which keeps their bars from the terminal
-            place.means.say(f"to look in on one: abawkit inspect {place.outputs / RUNS / wave[0][0].name}")
         place.means.run(commands, place.means.say)
         place.finish([step for _, step in wave])
 

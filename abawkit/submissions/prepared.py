@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from abawkit.errors import ConfigError
-from abawkit.labels import Task
+from abawkit.errors import ConfigError, DataError
+from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.outputs import needed_tasks
 from abawkit.submissions.inputs import Inputs, Means, Opened, open_inputs
 from abawkit.submissions.plan import Plan, make_plan
@@ -76,4 +76,19 @@ def prepare(folder: Path, inputs: Inputs) -> Prepared:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give the folder of a submission, such as submissions/demo")
     recipe, digest = read_submission_recipe(folder)
-    return Prepared(folder, recipe, digest, make_plan(folder, recipe), open_inputs(recipe, inputs))
+    plan, opened = make_plan(folder, recipe), open_inputs(recipe, inputs)
+    _refuse_unlabelled(plan, opened)
+    return Prepared(folder, recipe, digest, plan, opened)
+
+
+def _refuse_unlabelled(plan: Plan, opened: Opened) -> None:
+    """Refuses data without labels for a task that a network is to be trained for, before hours are spent on it."""
+    split = opened.curated.splits["train"]
+    usable = split.kept & (split.frames >= 0)
+    for task in TASKS:
+        names = list(dict.fromkeys(run.network.name for run in plan.runs if task in run.tasks))
+        if names and not (getattr(split.annotations, f"{task}_valid") & usable).any():
+            raise DataError(
+                f"{opened.inputs.data}: no training row is annotated for {task}, which {', '.join(names)} is to be "
+                "trained for; give another curated set, or leave this task out of the networks' tasks"
+            )

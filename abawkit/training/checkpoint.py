@@ -21,7 +21,7 @@ from abawkit.files import sha256, sha256_of, write_bytes, write_json
 from abawkit.training import run_files
 
 CHECKPOINTS: Final = run_files.CHECKPOINTS
-FORMAT: Final = "abawkit.checkpoint.1"
+FORMAT: Final = "abawkit.checkpoint.2"
 MANIFEST: Final = "manifest.json"
 STATE: Final = "state.pt"
 
@@ -35,8 +35,8 @@ class Place(NamedTuple):
     """A moment of a run.
 
     Attributes:
-        epoch: Epoch, from 0.
-        batch: Batches of that epoch that are done. All of them: its validation comes next.
+        epoch: Epochs that are done.
+        batch: Batches of the next epoch that are done. All of them: its validation comes next.
     """
 
     epoch: int
@@ -117,7 +117,7 @@ def write_checkpoint(
             write(partial)
             write_bytes(partial / STATE, _serialised(state))
             files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in _files(partial)}
-            content = {"format": FORMAT, "epoch": place.epoch, "batch": place.batch, "files": files}
+            content = {"format": FORMAT, "epochs_done": place.epoch, "batches_done": place.batch, "files": files}
             write_json(partial / MANIFEST, {**content, "sha256": _digest(content)})
             _flush(partial)
             _discard(target)
@@ -218,11 +218,12 @@ def _defect(folder: Path) -> str:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         digest = manifest.pop("sha256")
         if manifest["format"] != FORMAT:
-            return f"{MANIFEST} has format {manifest['format']!r:.60}, expected {FORMAT!r}"
+            return f"{MANIFEST} has format {manifest['format']!r:.60}, expected {FORMAT!r}: of another abawkit"
         if digest != _digest(manifest):
             return f"{MANIFEST} is damaged: its digest is not the one that it names"
-        if _NAME.fullmatch(folder.name) and folder.name != f"{manifest['epoch']:04d}-{manifest['batch']:06d}":
-            return f"{MANIFEST} is that of epoch {manifest['epoch']}, batch {manifest['batch']}: its folder was renamed"
+        place = Place(manifest["epochs_done"], manifest["batches_done"])
+        if _NAME.fullmatch(folder.name) and folder.name != place.name:
+            return f"{MANIFEST} is that of the checkpoint {place.name}: its folder was renamed"
         entries = [_entry(folder, name, entry) for name, entry in {STATE: None, **manifest["files"]}.items()]
     except OSError as error:
         return f"{MANIFEST} can't be read ({error.strerror})"

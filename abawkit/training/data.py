@@ -25,6 +25,7 @@ from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.labels import Task
 from abawkit.tables import Annotations, Array
 from abawkit.training.losses import Targets
+from abawkit.training.supervision import describe_tasks
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -105,6 +106,11 @@ def training_rows(
     """
     split = curated.splits["train"]
     valid = np.logical_or.reduce([getattr(split.annotations, f"{task}_valid") for task in tasks])
+    if not (split.kept & valid).any():
+        raise DataError(
+            f"{curated.folder}: no training row is annotated for {describe_tasks(tasks)}, of those that its policy "
+            f"({curated.policy}) keeps; train other tasks, or curate with --policy per-task"
+        )
     return _framed(curated, "train", split.kept & valid, frames, max_missing)
 
 

@@ -9,11 +9,11 @@ import torch
 
 from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning, printable
-from abawkit.labels import Task
+from abawkit.labels import TASKS, Task
 from abawkit.models.inference import infer
 from abawkit.models.network import DDAMFN, OUTPUTS
 from abawkit.scoring.score import PROTOCOLS, Score, score
-from abawkit.tables import Array, Predictions
+from abawkit.tables import Array, Predictions, Submission
 from abawkit.training.data import FramedRows
 from abawkit.training.processes import ALONE, Processes
 
@@ -61,7 +61,7 @@ def predict_rows(
         names = ", ".join(printable(name) for name in rows.annotations.images.take(bad[:10]).to_pylist())
         raise DataError(
             f"the network's answer is not finite for {len(bad):,} rows: {names}, ...\n"
-            "lower the learning rate, or set optimizer.clip; the best epoch so far is kept"
+            "lower the learning rate, or set optimizer.clip"
         )
     return Predictions(rows.annotations.images, va, expression, au)
 
@@ -71,15 +71,25 @@ def evaluate(
     rows: FramedRows,
     device: torch.device,
     *,
+    tasks: Sequence[Task] = TASKS,
     processes: Processes = ALONE,
     between: Callable[[], None] | None = None,
 ) -> dict[Protocol, Score]:
-    """Scores a network by every protocol that has rows; arguments as of `predict_rows`.
+    """Scores a network by every protocol that has rows; other arguments are those of `predict_rows`.
+
+    Args:
+        network: The network.
+        rows: The rows.
+        device: Where to run.
+        tasks: What is scored: a head that was not trained has no score.
+        processes: Among which the rows are divided.
+        between: Called now and then.
 
     Raises:
         DataError: If no protocol has.
     """
-    submission = predict_rows(network, rows, device, processes=processes, between=between).decide()
+    decided = predict_rows(network, rows, device, processes=processes, between=between).decide()
+    submission = Submission.of(decided.images, **{task: getattr(decided, task) for task in tasks})
     scores: dict[Protocol, Score] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # an untrained network answers the same everywhere
@@ -95,8 +105,9 @@ def figure(result: Score, tasks: Sequence[Task]) -> float:
 
 
 def brief(result: Score) -> dict[str, Any]:
-    """The parts of a score that a line of metrics holds."""
-    return {key: getattr(result, key) for key in ("score", *_PARTS.values())}
+    """The parts of a score that a line of metrics holds; None for what is not scored."""
+    content = result.report()
+    return {key: content[key] for key in ("score", *_PARTS.values())}
 
 
 def check_protocol(rows: FramedRows, protocol: Protocol) -> None:

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from abawkit.errors import ConfigError
 from abawkit.frames.augment import apply_variation
+from abawkit.labels import Task
 from abawkit.models.network import DDAMFN
 from abawkit.models.transfer import Download, upload
 from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
@@ -203,6 +204,19 @@ class Learner:
         wanted = self.recipe.synchronise and self.processes.count > 1
         return SynchronisedBatchNorm() if wanted else nullcontext()
 
+    def trained_tasks(self) -> list[Task]:
+        """The tasks whose heads had a gradient in a step of this stage that counted.
+
+        Adam's moments of a parameter are zero until then, but where it counts weight decay as part of the gradient:
+        biases, which never decay, tell there. The device is asked, and so waited for.
+        """
+        if self.stage is None or not self.stage.optimizer.state:
+            return list(self.recipe.tasks)  # no step has counted: the run is about to end, or goes on from elsewhere
+        optimizer, coupled = self.stage.optimizer, self.recipe.optimizer.name == "adam"
+        telling = [p for g in optimizer.param_groups if not (coupled and g["weight_decay"]) for p in g["params"]]
+        moved = {p for p in telling if p in optimizer.state and bool(optimizer.state[p]["exp_avg_sq"].any())}
+        return [task for task in self.recipe.tasks if not moved.isdisjoint(self.network.heads[task].parameters())]
+
     def prepare_validation(self) -> DDAMFN:
         """The network to validate, the same in all processes."""
         if self.average:
@@ -217,11 +231,16 @@ class Learner:
             "average_steps": self.average.steps if self.average else 0,
         }
 
-    def write_weights(self, folder: Path) -> None:
-        """Writes the weights of a checkpoint into its folder."""
-        save_weights(folder / NETWORK, self.network.config, self.network.state_dict())
+    def write_weights(self, folder: Path, notes: Mapping[str, str]) -> None:
+        """Writes the weights of a checkpoint into its folder.
+
+        Args:
+            folder: The folder.
+            notes: What to note beside them.
+        """
+        save_weights(folder / NETWORK, self.network.config, self.network.state_dict(), notes)
         if self.average:
-            save_weights(folder / AVERAGE, self.network.config, self.average.state)
+            save_weights(folder / AVERAGE, self.network.config, self.average.state, notes)
 
     def restore(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
         """Takes up what a checkpoint holds; before the first epoch.

@@ -5,14 +5,16 @@ import math
 import shlex
 import signal
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from abawkit.errors import DataError, StoppedError, printable
+from abawkit.errors import DataError, DataWarning, StoppedError, printable
 from abawkit.files import sha256_of, write_bytes
+from abawkit.labels import TASKS, Task
 from abawkit.models.inference import BATCH
 from abawkit.models.transfer import to_host
 from abawkit.models.weights import save_weights, state_digest
@@ -26,6 +28,7 @@ from abawkit.training.progress import Progress, generators, set_generators
 from abawkit.training.record import BEST, LAST, METRICS
 from abawkit.training.step import StepLosses
 from abawkit.training.stopping import Stop
+from abawkit.training.supervision import describe_tasks
 
 BAD_STEPS: Final = 5
 """Steps in a row without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""
@@ -37,9 +40,10 @@ class Moment:
 
     Attributes:
         stage: ``heads`` or ``all``.
-        epoch: Epoch of the run, from 0.
+        epoch: Epoch of the run, from 1.
         epochs: Epochs of the run.
-        steps: Steps of the run.
+        steps: Steps of the run that are done.
+        total_steps: Steps that it will take.
         done: Images seen by the run.
         total: Images that it will see.
         images_per_second: Over the present epoch.
@@ -51,6 +55,7 @@ class Moment:
     epoch: int
     epochs: int
     steps: int
+    total_steps: int
     done: int
     total: int
     images_per_second: float
@@ -99,11 +104,12 @@ class Loop:
         *,
         notes: Mapping[str, Any],
         hooks: Hooks,
+        scored: Sequence[Task] = TASKS,
     ) -> None:
         self.learner, self.validation, self.out = learner, validation, out
         self.notes, self.hooks, self.stop = notes, hooks, Stop()
         self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
-        self.progress = Progress()
+        self.progress, self.scored = Progress(), tuple(scored)
         self.started = time.monotonic()
         stages = (("heads", self.recipe.heads), ("all", self.recipe.all))
         self.plan = [Scheduled(name, stage, i) for name, stage in stages for i in range(stage.epochs)]
@@ -190,7 +196,9 @@ class Loop:
         """Calls what wants to know of each step."""
         if self.hooks.on_step and self.processes.first:
             progress, epochs = self.progress, len(self.plan)
-            at = (progress.place.epoch, epochs, progress.steps, progress.done, epochs * len(self.rows))
+            steps = epochs * -(-len(self.rows) // self.recipe.batch_size)
+            total = steps, progress.done, epochs * len(self.rows)
+            at = (progress.place.epoch + 1, epochs, progress.steps, *total)
             self.hooks.on_step(Moment(scheduled.name, *at, speed, learning_rate, losses))
 
     def refuse_bad(self, batch: Array) -> None:
@@ -201,17 +209,55 @@ class Loop:
         names = ", ".join(printable(name) for name in self.rows.annotations.images.take(batch[:10]).to_pylist())
         raise DataError(
             f"the loss or its gradient was not finite in {bad} steps in a row, the last with {names}, ...\n"
-            "lower the learning rate, or set optimizer.clip; checkpoints and an epoch that was finished before are kept"
+            f"lower the learning rate, or set optimizer.clip; {self.describe_kept()}"
         )
+
+    def describe_kept(self) -> str:
+        """What a run that fails leaves."""
+        if best := self.progress.best_epoch:
+            return f"checkpoints are kept, and {BEST} of epoch {best}"
+        return "checkpoints are kept; no epoch has been scored, so that there is no best one yet"
+
+    def note_trained(self) -> tuple[Task, ...]:
+        """Notes the tasks whose heads had a gradient; returns those of them that validation can score.
+
+        Raises:
+            DataError: If there is none.
+
+        Warns:
+            DataWarning: If a head had no gradient in the first epoch: it counts as not trained.
+        """
+        progress = self.progress
+        seen = {*progress.trained, *self.learner.trained_tasks()}
+        progress.trained = [task for task in self.recipe.tasks if task in seen]
+        idle = tuple(task for task in self.recipe.tasks if task not in seen)
+        scored = tuple(task for task in self.scored if task in seen)
+        text = f"no step of epoch {progress.place.epoch + 1} gave a gradient to the head of {describe_tasks(idle)}"
+        advice = "each batch needs two annotated rows for valence and arousal: set a larger batch_size"
+        if not scored:
+            raise DataError(f"{text}; {advice}")
+        if idle and not progress.place.epoch:
+            warnings.warn(f"{text}: it counts as not trained until one does; {advice}", DataWarning, stacklevel=2)
+        return scored
 
     def validate(self, scheduled: Scheduled, batches: int) -> None:
         """Scores what this epoch has led to, writes it down, and keeps the weights."""
-        progress, tasks = self.progress, self.recipe.tasks
+        progress, tasks = self.progress, self.note_trained()
         network, device = self.learner.prepare_validation(), self.learner.device
-        with enough_memory(f"validation, {BATCH} frames at a time"):
-            scores = evaluate(network, self.validation, device, processes=self.processes, between=self.end_if_asked)
+        try:
+            with enough_memory(f"validation, {BATCH} frames at a time"):
+                scores = evaluate(
+                    network,
+                    self.validation,
+                    device,
+                    tasks=tasks,
+                    processes=self.processes,
+                    between=self.end_if_asked,
+                )
+        except DataError as error:
+            raise DataError(f"{error}; {self.describe_kept()}") from error
         line: dict[str, Any] = {
-            "epoch": progress.place.epoch,
+            "epoch": progress.place.epoch + 1,
             "stage": scheduled.name,
             "losses": {key: value / progress.counted for key, value in progress.sums.items()},
             "learning_rate": scheduled.learning_rate(self.recipe.schedule, batches - 1, batches),
@@ -224,7 +270,7 @@ class Loop:
         better = line["figure"] > progress.figure
         progress.stale = 0 if better else progress.stale + 1
         if better:
-            progress.best_epoch, progress.figure = progress.place.epoch, line["figure"]
+            progress.best_epoch, progress.figure = line["epoch"], line["figure"]
             progress.scores = {str(protocol): result.as_dict() for protocol, result in scores.items()}
         if self.processes.first:
             self.keep([LAST, BEST] if better else [LAST], line["figure"])
@@ -237,8 +283,8 @@ class Loop:
         network = self.learner.validated
         state = to_host(network.state_dict())
         notes = {
-            "tasks": ",".join(self.recipe.tasks),
-            "epoch": str(self.progress.place.epoch),
+            "tasks": ",".join(self.progress.trained),
+            "epoch": str(self.progress.place.epoch + 1),
             "figure": f"{reached:.6f}",
             "protocol": self.recipe.select,
         }
@@ -289,8 +335,8 @@ class Loop:
 
     def write_weights(self, folder: Path) -> None:
         """The weights of a checkpoint, with the best ones so far."""
-        self.learner.write_weights(folder)
-        if self.progress.best_epoch >= 0:  # a copy: a second name of the same file would share its fate
+        self.learner.write_weights(folder, {"tasks": ",".join(self.progress.trained)})
+        if self.progress.best_epoch:  # a copy: a second name of the same file would share its fate
             write_bytes(folder / BEST, (self.out / BEST).read_bytes())
 
     def write_metrics(self) -> None:

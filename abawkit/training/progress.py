@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from abawkit.labels import Task
 from abawkit.training.checkpoint import Place
 
 
@@ -24,7 +25,8 @@ class Progress:
         bad: Steps in a row without a finite loss; over epochs too, as an epoch can be short.
         epoch_seconds: Time spent on the present epoch's steps.
         seconds: Time spent on the run.
-        best_epoch: Epoch of the best weights; -1 before there is one.
+        trained: Tasks whose heads have had a gradient.
+        best_epoch: Epoch of the best weights, from 1; 0 before there is one.
         figure: Its figure: the sum of the trained tasks' parts of the score under the recipe's protocol.
         scores: Its scores by protocol, as `Score.as_dict` gives them.
         stale: Epochs of the present stage since the best one.
@@ -42,7 +44,8 @@ class Progress:
     bad: int = 0
     epoch_seconds: float = 0.0
     seconds: float = 0.0
-    best_epoch: int = -1
+    trained: list[Task] = field(default_factory=list)
+    best_epoch: int = 0
     figure: float = -math.inf
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     stale: int = 0

@@ -4,7 +4,7 @@ import platform
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -15,6 +15,9 @@ from abawkit.provenance import code_digest, git_commit
 from abawkit.training.run_files import BEST, LAST, MANIFEST, METRICS, RECIPE
 
 __all__ = ["BEST", "LAST", "MANIFEST", "METRICS", "RECIPE", "environment", "write_manifest"]
+
+FORMAT: Final = "abawkit.run.2"
+"""Of `MANIFEST`; the first one had no name and counted epochs from 0."""
 
 
 def environment(device: torch.device, operators: dict[str, str], training: Precision | None = None) -> dict[str, Any]:
@@ -52,4 +55,4 @@ def processor_name() -> str:
 def write_manifest(out: Path, curated: CuratedSet, environment: dict[str, Any], content: dict[str, Any]) -> None:
     """Writes ``manifest.json``: data, environment, and what the run adds."""
     data = {"policy": curated.policy, "table_digest": curated.digest, "folder": str(curated.folder.resolve())}
-    write_json(out / MANIFEST, {"data": data, "environment": environment, **content})
+    write_json(out / MANIFEST, {"format": FORMAT, "data": data, "environment": environment, **content})

@@ -1,5 +1,7 @@
 """Continuing a run: its newest whole checkpoint, and whether what is here is what the run was made of."""
 
+import json
+import shlex
 import tomllib
 import warnings
 from collections.abc import Mapping
@@ -10,10 +12,15 @@ from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.paths import FrameFolders, given_folders
 from abawkit.training.checkpoint import Checkpoint, Place, newest_checkpoint
 from abawkit.training.processes import Processes
+from abawkit.training.record import LAST, RECIPE
 from abawkit.training.state import run_state
 
 _NO_MATTER: Final = ("git", "pandas")
 """What the environment notes and results don't depend on. The code's own version does count."""
+
+_NOT_COMPARED: Final = ("checkpoints.", "capture", "device", "weights")
+"""Keys of a recipe that may change on the way: the device that serves is part of the environment, and `weights` says only
+whether a file is asked for, which is compared itself."""
 
 
 def find_checkpoint(run: Path, processes: Processes) -> Checkpoint | None:
@@ -88,13 +95,14 @@ def begun_by(run: Path, processes: Processes) -> bool:
     return bool(processes.from_first([mine])[0])
 
 
-def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_drift: bool) -> list[str]:
+def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_drift: bool, run: Path) -> list[str]:
     """Checks that a run would go on as if it had not been interrupted.
 
     Args:
         state: Of the checkpoint, from `run_state`.
         notes: Recipe, data, weights and environment here and now.
         allow_drift: Whether the environment may differ.
+        run: Folder of the run.
 
     Returns:
         A line for each difference that was allowed.
@@ -108,11 +116,11 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     """
     recipes = [_flat(tomllib.loads(made["recipe"])) for made in (state, notes)]
     for recipe in recipes:
-        for key in [key for key in recipe if key.startswith(("checkpoints.", "capture")) or key == "weights"]:
-            del recipe[key]  # `weights` only says whether a file is asked for; the file itself is compared below
+        for key in [key for key in recipe if key.startswith(_NOT_COMPARED)]:
+            del recipe[key]
     if changed := _differences(*recipes):
         raise ConfigError(
-            "\n".join(["this run was begun with another recipe:", *changed, "give the same one, or none"])
+            "\n".join(["this run was begun with another recipe:", *changed, _describe_new_run(run, state, notes)])
         )
     started = state["weights"]
     if notes["weights"] and (started is None or started["sha256"] != notes["weights"]["sha256"]):
@@ -120,7 +128,8 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     if state["data"]["table_digest"] != notes["data"]["table_digest"]:
         raise DataError(
             f"this run was begun on another curated set (digest {state['data']['table_digest'][:12]}, here "
-            f"{notes['data']['table_digest'][:12]}); give the --data that it was begun with"
+            f"{notes['data']['table_digest'][:12]}); give the --data that it was begun with, "
+            f"{state['data']['folder']} then, or train on this one in a new run"
         )
     if state["data"]["rows"] != notes["data"]["rows"]:
         raise DataError(
@@ -142,6 +151,29 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     if drift:
         warnings.warn("\n".join(["continued under other conditions:", *drift]), DataWarning, stacklevel=2)
     return drift
+
+
+def _describe_new_run(run: Path, state: Mapping[str, Any], notes: Mapping[str, Any]) -> str:
+    """The commands that do what was wanted of a run that can't change."""
+    same = "to continue it as it was begun, give the same recipe, or none"
+    if not state["progress"]["best_epoch"]:
+        return f"{same}; for another recipe, begin a new run"
+    changes = [
+        f"--set {shlex.quote(f'{key}={now if isinstance(now, str) else json.dumps(now)}')}"
+        for key, (before, now) in _paired(state, notes).items()
+        if before != now and not key.startswith(_NOT_COMPARED) and not isinstance(now, list)
+    ]
+    command = ["abawkit train", shlex.quote(str(run / RECIPE)), "--data", shlex.quote(notes["data"]["folder"])]
+    command += [*changes, "--weights", shlex.quote(str(run / LAST)), "--out NEW"]
+    return (
+        f"{same}. A learning rate follows the epochs that a run was begun with, so that no more can be added to it; to "
+        f"train on, begin a new run from its weights:\n  {' '.join(command)}"
+    )
+
+
+def _paired(state: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    before, now = (_flat(tomllib.loads(made["recipe"])) for made in (state, notes))
+    return {key: (before.get(key), value) for key, value in now.items()}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

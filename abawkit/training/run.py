@@ -14,6 +14,7 @@ from abawkit.curation.table import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
 from abawkit.files import sha256, sha256_of, write_bytes
 from abawkit.frames.paths import as_folders
+from abawkit.labels import Task
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
@@ -36,6 +37,7 @@ from abawkit.training.record import MANIFEST, RECIPE, environment, write_manifes
 from abawkit.training.resume import check_same_run, find_checkpoint
 from abawkit.training.state import run_state
 from abawkit.training.stopping import Stop
+from abawkit.training.supervision import select_scored_tasks, select_trainable_tasks, weighted_tasks
 
 _SYNCHRONISED: Final = "synchronise = true of the recipe"
 
@@ -46,8 +48,9 @@ class Trained:
 
     Attributes:
         out: Its folder.
-        best_epoch: Epoch of ``best.safetensors``, from 0.
+        best_epoch: Epoch of ``best.safetensors``, from 1.
         figure: Its figure: the sum of the trained tasks' parts of the score under the recipe's protocol.
+        tasks: What was trained: what had labels, and a gradient.
         scores: Its scores by protocol.
         seconds: How long the run took, without interruptions.
         resumed: The checkpoint that this process continued from, if it did.
@@ -56,6 +59,7 @@ class Trained:
     out: Path
     best_epoch: int
     figure: float
+    tasks: tuple[Task, ...] = ()
     scores: dict[Protocol, Score] = field(default_factory=dict)
     seconds: float = 0.0
     resumed: Path | None = None
@@ -106,14 +110,14 @@ def train(
         if checkpoint and resume:
             state = run_state(checkpoint)
             # the first process speaks for all: others may have another GPU, and had it before
-            drift = check_same_run(state, loop.notes, resume.allow_drift) if processes.first else []
+            drift = check_same_run(state, loop.notes, resume.allow_drift, out) if processes.first else []
             loop.restore(checkpoint, state)
             finished = loop.finished
             loop.progress.resumed.append({"from": checkpoint.place.name, "drift": drift})
         elif processes.first:
             check_room(out, loop.learner)
             clear_run(out)
-            write_bytes(out / RECIPE, recipe.to_toml().encode())
+            write_bytes(out / RECIPE, loop.recipe.to_toml().encode())
         loop.save()  # whatever comes, this run can be continued
         with stopping or nullcontext(Stop()) as loop.stop:
             loop.run()
@@ -167,7 +171,7 @@ def build(
 ) -> Loop:
     """Everything that a run needs before its first step; nothing is written."""
     used = operators_of(recipe)
-    rows = training_rows(curated, recipe.tasks, inputs.frames)
+    rows = training_rows(curated, weighted_tasks(recipe), inputs.frames)
     validation = evaluation_rows(curated, "validation", inputs.frames)
     pixels = "".join(split.counts.digest for split in (rows, validation) if split.counts)  # packed: the table's digest
     seen = sha256(rows.rows.tobytes() + validation.rows.tobytes() + pixels.encode())
@@ -178,6 +182,11 @@ def build(
     if recipe.batch_size > len(rows) and processes.first:
         text = f"batch_size is {recipe.batch_size:,}, and there are {len(rows):,} training rows: an epoch is one step"
         warnings.warn(f"{text}; set a smaller batch_size", DataWarning, stacklevel=3)
+    with warnings.catch_warnings():
+        if not processes.first:  # which speaks for all
+            warnings.simplefilter("ignore", DataWarning)
+        recipe = select_trainable_tasks(recipe, rows.annotations)
+        scored = select_scored_tasks(recipe.tasks, validation.annotations, recipe.select)
     smallest = len(rows) // -(-len(rows) // recipe.batch_size) // processes.count
     if smallest < 2:
         raise ConfigError(
@@ -200,7 +209,7 @@ def build(
         "environment": {**environment(device, used, precision), "processes": processes.count},
     }
     learner = Learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
-    return Loop(learner, validation, out, notes=notes, hooks=hooks)
+    return Loop(learner, validation, out, notes=notes, hooks=hooks, scored=scored)
 
 
 def _config(recipe: Recipe) -> NetworkConfig:
@@ -246,14 +255,17 @@ def check_room(out: Path, learner: Learner) -> None:
 
 def _trained(loop: Loop, out: Path, resumed: Path | None) -> Trained:
     progress = loop.progress
-    if progress.best_epoch < 0:
+    if not progress.best_epoch:
         raise DataError("no epoch ended with a finite score; nothing was kept as the best")
     scores: dict[Protocol, Score] = {result["protocol"]: Score(**result) for result in progress.scores.values()}
-    return Trained(out, progress.best_epoch, progress.figure, scores, progress.seconds, resumed)
+    trained = tuple(progress.trained)
+    return Trained(out, progress.best_epoch, progress.figure, trained, scores, progress.seconds, resumed)
 
 
 def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
+    scores = {str(protocol): result.report() for protocol, result in trained.scores.items()}
     content: dict[str, Any] = {
+        "tasks": list(trained.tasks),
         "rows": {"train": len(loop.rows), "validation": len(loop.validation)},
         "weights": loop.notes["weights"],
         **_frame_counts(loop),
@@ -262,7 +274,7 @@ def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
             "epoch": trained.best_epoch,
             "figure": trained.figure,
             "selected_by": loop.recipe.select,
-            **loop.progress.scores,
+            **scores,
         },
         "checkpoints": loop.progress.digests,
         "steps": loop.progress.steps,

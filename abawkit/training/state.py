@@ -11,6 +11,7 @@ from torch import Tensor
 
 from abawkit.choices import Protocol
 from abawkit.errors import ConfigError, DataError, printable
+from abawkit.labels import Task
 from abawkit.models.transfer import to_host
 from abawkit.training.checkpoint import STATE, Checkpoint
 from abawkit.training.recipe import parse_recipe
@@ -57,6 +58,7 @@ class _Score(_Part):
     score: FiniteFloat
     expression_f1_per_class: list[FiniteFloat]
     au_f1_per_unit: list[FiniteFloat]
+    tasks: tuple[Task, ...]
 
 
 class _Resumed(_Part):
@@ -75,7 +77,8 @@ class _Progress(_Part):
     bad: Count
     epoch_seconds: Seconds
     seconds: Seconds
-    best_epoch: Annotated[int, Field(ge=-1, lt=2**63)]
+    trained: list[Task]
+    best_epoch: Count
     figure: Annotated[float, Field(lt=float("inf"))]
     scores: dict[Protocol, _Score]
     stale: Count
@@ -221,9 +224,9 @@ def _contradictions(checkpoint: Checkpoint, state: Mapping[str, Any]) -> Iterato
         yield f"progress.place: is {progress['place']}, in the checkpoint {checkpoint.place.name}"
     if progress["sums"] and not progress["counted"]:
         yield "progress.counted: is 0, and there are sums of losses"
-    if (progress["best_epoch"] >= 0) != (BEST in checkpoint.digests):
+    if (progress["best_epoch"] > 0) != (BEST in checkpoint.digests):
         yield f"progress.best_epoch: is {progress['best_epoch']}, and {BEST} says otherwise"
-    if progress["best_epoch"] >= 0 and not np.isfinite(progress["figure"]):
+    if progress["best_epoch"] > 0 and not np.isfinite(progress["figure"]):
         yield f"progress.figure: is {progress['figure']}, of a best epoch"
     try:
         _try_generators(state["generators"])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
@@ -37,7 +37,9 @@ class Stop:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Takes SIGINT and SIGTERM for the length of the block, in the main thread.
+    """Takes SIGINT, SIGTERM and SIGHUP for the length of the block, in the main thread.
+
+    A SIGHUP that is ignored stays so: under ``nohup`` a run outlives its terminal.
 
     A flag, and no exception: one that is raised wherever Python happens to be can be swallowed there, or leave half of
     a step behind.
@@ -46,7 +48,9 @@ def stopping() -> Iterator[Stop]:
         The flag that they set.
     """
     stop = Stop()
-    before = {number: signal.signal(number, stop._ask) for number in SIGNALS}
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    taken = [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
+    before = {number: signal.signal(number, stop._ask) for number in taken}
     try:
         yield stop
     finally:

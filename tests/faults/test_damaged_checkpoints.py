@@ -186,10 +186,13 @@ def test_a_forged_manifest_that_makes_no_sense_is_damaged(run: Path, files: obje
 
 def test_a_manifest_of_another_format_is_named(run: Path) -> None:
     forge(folder_of(run, NEWER), format="abawkit.checkpoint.9")
-    assert "has format 'abawkit.checkpoint.9', expected 'abawkit.checkpoint.1'" in passed_over(run)
+    assert "has format 'abawkit.checkpoint.9', expected 'abawkit.checkpoint.2'" in passed_over(run)
 
 
-@pytest.mark.parametrize("changes", [{"epoch": 7}, {"batch": 7}, {"epoch": "1"}, {"epoch": None}, {"batch": [0]}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"epochs_done": 7}, {"batches_done": 7}, {"epochs_done": "1"}, {"epochs_done": None}, {"batches_done": [0]}],
+)
 def test_a_manifest_of_another_place_is_not_that_of_its_folder(run: Path, changes: dict[str, Any]) -> None:
     forge(folder_of(run, NEWER), **changes)
     assert MANIFEST in passed_over(run)
@@ -200,7 +203,7 @@ def test_a_checkpoint_that_was_renamed_is_not_taken_for_a_newer_one(run: Path) -
     checkpoint, problems = newest_checkpoint(run)
     assert checkpoint is not None
     assert checkpoint.place == NEWER
-    assert "is that of epoch 0, batch 500: its folder was renamed" in problems[0]
+    assert "is that of the checkpoint 0000-000500: its folder was renamed" in problems[0]
 
 
 @pytest.mark.parametrize(

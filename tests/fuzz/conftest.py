@@ -278,8 +278,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part = np.linspace(0, 1, 12).tolist()
     score = Score("official", 9, 0.5, 0.5, 0.5, 0.25, 0.25, 1.0, part[:8], part)
     progress = loop.progress
-    progress.best_epoch, progress.figure, progress.scores = 0, 1.0, {"official": score.as_dict()}
-    progress.history, progress.resumed = ['{"epoch": 0}'], [{"from": "0000-000000", "drift": ["  a: was 1, is 2"]}]
+    progress.best_epoch, progress.figure, progress.scores = 1, 1.0, {"official": score.as_dict()}
+    progress.history, progress.resumed = ['{"epoch": 1}'], [{"from": "0000-000000", "drift": ["  a: was 1, is 2"]}]
     loop.keep([BEST], 1.0)
     learn(loop, 1, 2)
     return out

@@ -204,7 +204,7 @@ def test_a_manifest_can_name_no_file_elsewhere(checkpoint: Path, edit: Edit, nam
     assert (found.facts["whole"], found.digests) == (False, {})
 
 
-@pytest.mark.parametrize("field", ["format", "epoch", "batch", "files"])
+@pytest.mark.parametrize("field", ["format", "epochs_done", "batches_done", "files"])
 @pytest.mark.parametrize("value", [None, "x", [1], 1.5, {"state.pt": 3}])
 def test_a_wrong_type_in_a_checkpoint_is_a_problem(checkpoint: Path, edit: Edit, field: str, value: Any) -> None:
     edit(checkpoint / "manifest.json", field, value)

@@ -12,7 +12,7 @@ from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning, ProblemsError
 from abawkit.formats.base import get_format
 from abawkit.formats.output import write_submission
-from abawkit.labels import TASKS, Task
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
 from abawkit.scoring.files import score_file
 from abawkit.scoring.score import Score, score, score_compound, scored_rows
 from abawkit.tables import Annotations, Submission
@@ -114,7 +114,11 @@ def test_a_task_that_is_nowhere_annotated_is_no_score(truth: Truth, answer: Answ
 def test_the_report_has_the_documented_keys_with_none_for_what_is_not_scored(truth: Truth, answer: Answer) -> None:
     annotated = truth()
     whole, part = score(annotated, answer(annotated)), score(annotated, only(answer(annotated), "au"))
-    assert whole.report() == {**whole.as_dict(), "tasks": ["va", "expression", "au"]}
+    named = {
+        "expression_f1_per_class": dict(zip(EXPRESSIONS, whole.expression_f1_per_class, strict=True)),
+        "au_f1_per_unit": dict(zip(ACTION_UNITS, whole.au_f1_per_unit, strict=True)),
+    }
+    assert whole.report() == {**whole.as_dict(), **named, "tasks": ["va", "expression", "au"]}
     assert part.report().keys() == whole.report().keys()
     assert [name for name, value in part.report().items() if value is None] == [*PARTS["va"], *PARTS["expression"]]
     assert part.report()["tasks"] == ["au"]

@@ -118,7 +118,7 @@ def test_what_a_later_moment_left_in_the_folder_is_put_back(
     (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text() + '{"epoch": 1, "sta')
     train(two_epochs, Inputs(curated), run, resume=Resume())
     assert digests(run) == digests(whole.out)
-    assert [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [0, 1]
+    assert [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
 def test_a_finished_run_is_left_as_it_is(whole: Trained, two_epochs: Recipe, curated: Path, tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ def test_early_stopping_is_remembered(recipe: Make, curated: Path, tmp_path: Pat
     train(patient, Inputs(curated), out)
     epochs = [json.loads(line)["epoch"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     best = json.loads((out / "manifest.json").read_text())["best"]["epoch"]
-    assert epochs == list(range(best + 3))
+    assert epochs == list(range(1, best + 3))
     assert len(epochs) < 9
-    stopping, hooks = stop_at(4 * (best + 1) + 5)  # one epoch without a better score has been
+    stopping, hooks = stop_at(4 * best + 5)  # one epoch without a better score has been
     again = tmp_path / "again"
     again.mkdir()
     with pytest.raises(StoppedError):
@@ -208,7 +208,7 @@ def test_early_stopping_is_remembered(recipe: Make, curated: Path, tmp_path: Pat
 def test_a_new_run_in_the_folder_of_another_leaves_nothing_of_it(run: Path, recipe: Make, curated: Path) -> None:
     train(recipe(all=NOTHING), Inputs(curated), run)
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["0000-000000", "0001-000000"]
-    assert load_weights(run / "best.safetensors").metadata["epoch"] == "0"
+    assert load_weights(run / "best.safetensors").metadata["epoch"] == "1"
 
 
 def test_a_folder_with_a_run_is_refused_with_a_hint(run: Path) -> None:

@@ -94,7 +94,7 @@ def test_each_field_of_progress_and_scores_is_checked() -> None:
         ("progress.sums", {"total": 1.0}, "progress.counted: is 0, and there are sums"),
         ("progress.figure", float("nan"), "progress.figure: "),
         ("progress.figure", float("-inf"), "progress.figure: is -inf, of a best epoch"),
-        ("progress.best_epoch", -1, "progress.best_epoch: is -1, and best.safetensors says otherwise"),
+        ("progress.best_epoch", 0, "progress.best_epoch: is 0, and best.safetensors says otherwise"),
         ("progress.scores", {"official": {"protocol": "official"}}, "progress.scores.official.rows: Field required"),
         ("progress.resumed", [{"from": "x"}], "progress.resumed.0.drift: Field required"),
         ("optimizer", {"state": {"0": {}}}, "optimizer.state.0"),

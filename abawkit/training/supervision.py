@@ -1,0 +1,139 @@
+"""Which tasks a run can train and score: those that have labels, and a loss that counts."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from abawkit.choices import Protocol
+from abawkit.errors import ConfigError, DataError, DataWarning
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.scoring.score import scored_rows
+from abawkit.tables import Annotations
+from abawkit.training.recipe import Recipe
+
+TASK_NAMES: Final[dict[Task, str]] = {"va": "valence and arousal", "expression": "expression", "au": "action units"}
+"""What messages call each task."""
+
+
+def weighted_tasks(recipe: Recipe) -> tuple[Task, ...]:
+    """The recipe's tasks whose loss has a weight: the head of any other gets no gradient.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    weighted = tuple(task for task in recipe.tasks if getattr(recipe.losses, task))
+    if not weighted:
+        idle = ", ".join(f"losses.{task}" for task in recipe.tasks)
+        raise ConfigError(f"{idle}: got 0, so that no task is trained; set one of them above 0")
+    return weighted
+
+
+def select_trainable_tasks(recipe: Recipe, rows: Annotations) -> Recipe:
+    """Leaves out the tasks that can't be trained, and names what else the labels can't teach.
+
+    Args:
+        recipe: Its tasks are those that are asked for.
+        rows: The training rows.
+
+    Returns:
+        The recipe with the tasks that have labels and a loss.
+
+    Raises:
+        ConfigError: If the recipe itself names a task that has no loss.
+        DataError: If no task is left, or the recipe itself names a task that has no labels.
+
+    Warns:
+        DataWarning: If tasks are left out of a recipe that names none, and so asks for all; if a class, a unit or a
+            dimension is the same in all rows.
+    """
+    weighted = weighted_tasks(recipe)
+    reasons = {task: f"losses.{task} is 0" for task in recipe.tasks if task not in weighted}
+    unlabelled = {task: reason for task in weighted if (reason := _missing_labels(rows, task))}
+    reasons |= unlabelled
+    rest = tuple(task for task in recipe.tasks if task not in reasons)
+    why = "; ".join(reasons.values())
+    if not rest:
+        raise DataError(f"{why}: no task is left to train; give a curated set with labels")
+    if reasons and "tasks" in recipe.model_fields_set:
+        advice = " ".join(f"--tasks {task}" for task in rest)
+        error = DataError if unlabelled else ConfigError
+        raise error(f"{why}, and the recipe's tasks name {', '.join(reasons)}; train the others with {advice}")
+    if reasons:
+        warnings.warn(
+            f"{why}: this run trains and scores {describe_tasks(rest)} alone, and its network answers nothing else",
+            DataWarning,
+            stacklevel=2,
+        )
+        recipe = recipe.model_copy(update={"tasks": rest})
+    for text in _unlearnable(rows, rest):
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return recipe
+
+
+def select_scored_tasks(tasks: Sequence[Task], rows: Annotations, protocol: Protocol) -> tuple[Task, ...]:
+    """The tasks that are trained and that validation rows are annotated for.
+
+    Args:
+        tasks: What is trained.
+        rows: The validation rows.
+        protocol: By which the best epoch is chosen.
+
+    Raises:
+        DataError: If there is none: every epoch would score the same, and the first would be the best.
+
+    Warns:
+        DataWarning: If a task is trained that can't be scored.
+    """
+    masks = scored_rows(rows, protocol)
+    scored = tuple(task for task in tasks if masks[task].any())
+    absent = [TASK_NAMES[task] for task in tasks if task not in scored]
+    if not scored:
+        other = "; select = 'official' counts more rows" if protocol == "strict" else ""
+        raise DataError(
+            f"no validation row counts for {' or '.join(absent)} under the {protocol} protocol, so that no epoch could "
+            f"be chosen as the best{other}"
+        )
+    if absent:
+        warnings.warn(
+            f"no validation row is annotated for {' or '.join(absent)}: trained, but not scored",
+            DataWarning,
+            stacklevel=2,
+        )
+    return scored
+
+
+def _missing_labels(rows: Annotations, task: Task) -> str:
+    valid = getattr(rows, f"{task}_valid")
+    if not valid.any():
+        return f"no training row is annotated for {TASK_NAMES[task]}"
+    if task == "va" and (np.ptp(rows.va[valid], axis=0) == 0).all():
+        return "valence and arousal are the same in every annotated training row"
+    return ""
+
+
+def _unlearnable(rows: Annotations, tasks: Sequence[Task]) -> list[str]:
+    """What stays the same in all annotated rows, so that a network can't learn when it is otherwise."""
+    found = []
+    if "va" in tasks:
+        spread = np.ptp(rows.va[rows.va_valid], axis=0)
+        constant = [name for name, width in zip(DIMENSIONS, spread, strict=True) if width == 0]
+        found += [f"{name} is the same in every annotated training row: it can't be learned" for name in constant]
+    if "expression" in tasks:
+        counts = np.bincount(rows.expression[rows.expression_valid], minlength=len(EXPRESSIONS))
+        absent = [name for name, count in zip(EXPRESSIONS, counts, strict=True) if not count]
+        if absent:
+            found.append(f"no training row shows {', '.join(absent)}: the network can't learn to answer so")
+    if "au" in tasks:
+        active = rows.au[rows.au_valid]
+        for what, mask in (("never", ~active.any(axis=0)), ("always", active.all(axis=0))):
+            names = [name for name, constant in zip(ACTION_UNITS, mask, strict=True) if constant]
+            if names:
+                found.append(f"{what} active in the training rows: {', '.join(names)}: can't be learned")
+    return found
+
+
+def describe_tasks(tasks: Sequence[Task]) -> str:
+    """Tasks in their order, as words for a sentence."""
+    return ", ".join(TASK_NAMES[task] for task in TASKS if task in tasks)
