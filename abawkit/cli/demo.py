@@ -27,17 +27,23 @@ def demo(
 ) -> None:
     """Run the whole line on drawn faces: synth, curate, train two seeds, predict, check, score. About five minutes.
 
+    The same command goes on where one was stopped, and does nothing again that is there already.
+
     Example: abawkit demo --out demo
     """
     from abawkit.cli.claims import claim
-    from abawkit.demo import run_demo
-    from abawkit.files import new_folder, refuse_folder
+    from abawkit.cli.training_bar import watch_training
+    from abawkit.demo import holds_demo, open_demo, run_demo
+    from abawkit.files import refuse_folder
     from abawkit.inspection.output_kinds import DEMO
+    from abawkit.steps import watched
 
-    refuse_folder(out, force=force, kind=DEMO)
+    again = holds_demo(out, size.value, force=force)
+    refuse_folder(out, force=force or again, kind=DEMO)
     claim(out)
-    refuse_folder(out, force=force, kind=DEMO)  # it may be there since
-    result = run_demo(new_folder(out, force=force), size=size.value, force=force, say=say if as_json else print)
+    refuse_folder(out, force=force or again, kind=DEMO)  # it may be there since
+    with watched(watch_training):
+        result = run_demo(open_demo(out, size=size.value, force=force), size=size.value, say=say if as_json else print)
     if as_json:
         content = {"members": result.members, "ensemble": result.ensemble, "constant": result.constant}
         print_json({**content, "seconds": round(result.seconds, 1)})

@@ -119,8 +119,11 @@ def _difference_from_release(folder: Path) -> str:
 
 def _difference_from_demo(folder: Path) -> str:
     predictions = {f"{name}{end}" for name in ("seed1", "seed2", "predictions") for end in (".txt", ".npz", ".json")}
-    if odd := _odd(folder, {"release", "curated", "runs", "constant.txt", *predictions}):
+    begun = {"demo.json", "stamps"}
+    if odd := _odd(folder, {"release", "curated", "runs", "constant.txt", *begun, *predictions}):
         return odd
+    if (folder / "demo.json").is_file() and not (folder / "release").exists():
+        return ""  # it was stopped before the first step had ended
     if not (folder / "release").exists():
         return "holds no release"
     return _difference_from_release(folder / "release")

@@ -66,6 +66,11 @@ class Stamps:
         """Notes that a step is begun: until it is done, its outputs count for nothing."""
         self._write(step, None, notes or {})
 
+    def forget(self) -> None:
+        """Removes all stamps: every step is due."""
+        for path in self._folder.glob("*.json"):
+            path.unlink()
+
     def done(self, step: Step) -> None:
         """Notes what a step has left."""
         self._write(step, {self._key(path): path_digest(path) for path in step.outputs}, {})

@@ -19,8 +19,8 @@ _NO_MATTER: Final = ("git", "pandas")
 """What the environment notes and results don't depend on. The code's own version does count."""
 
 _NOT_COMPARED: Final = ("checkpoints.", "capture", "device", "weights")
-"""Keys of a recipe that may change on the way: the device that serves is part of the environment, and `weights` says only
-whether a file is asked for, which is compared itself."""
+"""Keys of a recipe that may change on the way: the device that serves is part of the environment, and `weights` only
+says whether a file is asked for, which is compared itself."""
 
 
 def find_checkpoint(run: Path, processes: Processes) -> Checkpoint | None:
