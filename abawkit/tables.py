@@ -5,7 +5,7 @@ A row's identity is its row number. The image name is not: the official files na
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +133,26 @@ class FrameList(_Table):
 
     lines: Array
     examples: pa.StringArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VideoList(FrameList):
+    """The videos that a submission must answer, where a list names videos and no frames.
+
+    A row is a video, ``images`` its first frame: how many frames a video has can't be told from such a list.
+    """
+
+
+class FrameCount(NamedTuple):
+    """How many frames a video has.
+
+    Attributes:
+        frames: The count, from 1.
+        exact: False where there may be more, as behind the last crop of a video some of whose frames have none.
+    """
+
+    frames: int
+    exact: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Format, Json, ListFile
+from abawkit.cli.options import Force, Format, FrameCounts, Json, ListFile
 from abawkit.errors import ConfigError
 
 
@@ -15,6 +15,7 @@ def check(
     submission: Annotated[Path, typer.Argument(help="The file, or folder, to hand in; - is standard input.")],
     frames: ListFile,
     format_name: Format = "abaw7",
+    frame_counts: FrameCounts = None,
     repair: Annotated[
         Path | None,
         typer.Option(
@@ -30,6 +31,8 @@ def check(
     file and named: line ends, blanks, separators, the header, `3.0` for 3, the order of rows. No value is changed,
     and nothing is written where any other defect is left: then these are named, and the exit code is 3.
 
+    Where a list names videos and no frames, how many lines each file needs can be told with --frame-counts alone.
+
     Example: abawkit check predictions.txt --format abaw7 --list MTL.txt
 
     Example: ssh cluster cat predictions.txt | abawkit check - --list MTL.txt
@@ -38,8 +41,10 @@ def check(
     from abawkit.cli.stdin import DASH, STDIN, submission_given
     from abawkit.formats.base import get_format
     from abawkit.formats.check import find_problems
+    from abawkit.formats.frame_counts import with_frame_counts
+    from abawkit.tables import VideoList
 
-    plugin = get_format(format_name)
+    plugin = with_frame_counts(get_format(format_name), frame_counts)
     if force and not repair:
         raise ConfigError("--force: replaces what --repair writes; give --repair OUT, or leave it out")
     if repair:
@@ -54,7 +59,10 @@ def check(
     if as_json:
         print_json({"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]})
     elif not problems:
-        print(f"ok: {len(listed):,} rows, as listed")
+        rows = counted(len(listed), "video" if isinstance(listed, VideoList) else "row")
+        print(f"ok: {rows}, as listed")
+        if isinstance(listed, VideoList) and not frame_counts:
+            say("note: a list of videos does not say how many lines each file needs; --frame-counts checks that too")
     else:
         for problem in problems:
             print(problem.text(name))

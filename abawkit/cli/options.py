@@ -97,6 +97,14 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, max=1024, help="Processes or threads; one a processor by default.")
 ]
 ListFile = Annotated[Path, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")]
+FrameCounts = Annotated[
+    Path | None,
+    typer.Option(
+        "--frame-counts",
+        metavar="FILE|FOLDER",
+        help="Frames of each video, for formats of a file a video: VIDEO,FRAMES lines, or a folder of videos or crops.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

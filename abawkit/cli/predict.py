@@ -11,6 +11,7 @@ from abawkit.cli.options import (
     FollowLinks,
     Force,
     Format,
+    FrameCounts,
     Frames,
     Json,
     Ops,
@@ -42,6 +43,7 @@ def predict(
     split: Annotated[Split | None, typer.Option(help="Predict a split of a curated set instead of a list.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set, with --split.")] = None,
     format_name: Format = "abaw7",
+    frame_counts: FrameCounts = None,
     rule: Annotated[
         Path | None,
         typer.Option(help="A rule, of abawkit tune for one: weights, smoothing, calibration."),
@@ -69,13 +71,14 @@ def predict(
     """
     from abawkit.cli.claims import claim_prediction, claim_probabilities
     from abawkit.formats.base import get_format
+    from abawkit.formats.frame_counts import with_frame_counts
     from abawkit.frames.paths import given_folders
     from abawkit.postprocessing.members import copy_probabilities
     from abawkit.postprocessing.outputs import outputs
     from abawkit.postprocessing.rule import read_rule
 
-    plugin = get_format(format_name)
-    read = [source for source in (*checkpoints, frame_list, *(frames or []), data, rule) if source]
+    plugin = with_frame_counts(get_format(format_name), frame_counts)
+    read = [s for s in (*checkpoints, frame_list, *(frames or []), data, frame_counts, rule) if s]
     claim_prediction(out, plugin.container, force=force, inputs=read)
     if table:
         claim_probabilities(table, force=force, inputs=read, others=outputs(out))
@@ -144,7 +147,9 @@ def _source(
     plugin: "SubmissionFormat",
 ) -> "ListedFrames | CuratedFrames":
     from abawkit.curation import open_curated
+    from abawkit.formats.frame_counts import list_crops, refuse_other_counts
     from abawkit.prediction.sources import CuratedFrames, ListedFrames, folder_frames
+    from abawkit.tables import VideoList
 
     if split and data and not (frame_list or frames):
         return CuratedFrames(open_curated(data), split)
@@ -153,6 +158,11 @@ def _source(
         for folder in frames.folders:
             if not folder.is_dir():
                 raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
+        if isinstance(listed, VideoList):
+            listed = list_crops(listed, frames.folders)
+            if not getattr(plugin, "frame_counts", None):
+                say("warning: files end with the last crop of each video; --frame-counts says where the videos end")
+        refuse_other_counts(plugin, listed)
         return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
     if frames and not (frame_list or split or data):
         return folder_frames(frames, plugin)

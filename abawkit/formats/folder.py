@@ -6,25 +6,29 @@ are sparse, so a frame between those listed is answered as its neighbours are: s
 """
 
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
+from copy import copy
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 
-from abawkit.errors import DataError, Problem, ProblemsError
+from abawkit.errors import DataError, DataWarning, Problem, ProblemsError
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
 from abawkit.formats.base import Column, Container
 from abawkit.formats.flat import advice
+from abawkit.formats.frame_counts import find_frame_count
 from abawkit.formats.lines import read_text
 from abawkit.formats.lists import read_list
 from abawkit.formats.rows import Rows, read_rows, shortened
 from abawkit.formats.timeline import answering_rows, frame_name, frame_problems, listed_frames
+from abawkit.formats.video_lists import is_video_list, read_videos
 from abawkit.labels import Answer
 from abawkit.names import image_defect
-from abawkit.tables import Annotations, FrameList, Submission
+from abawkit.tables import Annotations, FrameCount, FrameList, Submission, VideoList
 
 SUFFIX: Final = ".txt"
 _READ_AS: Final = re.compile(r"[+-]?\.?[0-9]")  # a first line that begins like a value is a row
@@ -47,12 +51,14 @@ class FolderOfVideos:
         summary: One line for listings.
         holds: The one answer of a line.
         container: A folder.
+        frame_counts: How many frames videos have, where that is known: see `with_frame_counts`.
     """
 
     name: str
     summary: str
     holds: tuple[Answer, ...]
     container: Container = "folder"
+    frame_counts: Mapping[str, FrameCount] | None = None
 
     @property
     def header(self) -> str:
@@ -64,18 +70,35 @@ class FolderOfVideos:
         """Of a line."""
         return tuple(columns_of(self.holds))
 
+    def with_frame_counts(self, counts: Mapping[str, FrameCount]) -> Self:
+        """This format with videos whose numbers of frames are known: each needs a line for each of its frames.
+
+        Args:
+            counts: From `abawkit.formats.frame_counts.read_frame_counts`.
+        """
+        counted = copy(self)
+        counted.frame_counts = counts
+        return counted
+
     def read_list(self, path: Path) -> FrameList:
         """Reads the frames to answer.
 
         Args:
-            path: A flat list (MTL.txt), or a folder of files in this format's form, as annotations are released: then
-                each of their lines is a frame, annotated or not.
+            path: A list of videos, a name a line, as the official ones are; a flat list of frames; or a folder of files
+                in this format's form, as annotations are released: then each of their lines is a frame, annotated or
+                not.
+
+        Returns:
+            The frames; of a list of videos a `VideoList`.
 
         Raises:
-            DataError: If it is neither.
+            DataError: If it is none of these, or the list of another track.
             ProblemsError: If a name has no frame number, or its video lies in a folder of another.
         """
         if not path.is_dir():
+            content = read_text(path, "a list of videos or of frames")
+            if is_video_list(content):
+                return read_videos(path, content)
             frames = read_list(path, ("image", "image_location"), name=self.name, holds=self.holds)
             if problems := frame_problems(frames):
                 raise ProblemsError(path, problems, f"{self.name} can't answer such frames; give another list")
@@ -87,25 +110,52 @@ class FolderOfVideos:
         return FrameList(images=_images(videos), lines=np.concatenate(lines))
 
     def encode(self, submission: Submission) -> dict[str, bytes]:
-        """The file of each video, by name: a line for each frame from 1 to the last one listed.
+        """The file of each video, by name: a line for each frame from 1 to the last one listed, or to the video's last.
 
         Raises:
-            DataError: If the submission does not hold this task, or if a name is not ``VIDEO/00001.jpg``.
+            DataError: If the submission does not hold this task, if a name is not ``VIDEO/00001.jpg``, or if the number
+                of frames of a video is not known though it is of others.
         """
         cells = np.array(texts_of(submission, self.holds, self.name), dtype=object)
         rows = FrameList(images=submission.images, lines=np.arange(len(submission), dtype=np.int64) + 1)
         if problems := frame_problems(rows):
             raise DataError(f"{self.name}: row {problems[0].line:,}: {problems[0].message}; nothing was written")
+        known = {}
+        if self.frame_counts is not None:
+            if problems := self.count_problems(rows):
+                raise DataError(f"{self.name}: {problems[0].file}: {problems[0].message}; nothing was written")
+            found = {video: find_frame_count(self.frame_counts, video) for video in listed_frames(rows)}
+            known = {video: count.frames for video, count in found.items() if count}
         return {
             f"{video}{SUFFIX}": "\n".join([self.header, *cells[answers], ""]).encode()
-            for video, answers in answering_rows(submission.images).items()
+            for video, answers in answering_rows(submission.images, known).items()
         }
+
+    def count_problems(self, frames: FrameList) -> list[Problem]:
+        """What of a list does not go with the frame counts, by the files of its videos; nothing without such counts.
+
+        Raises:
+            DataError: If the list has a name that is not ``VIDEO/00001.jpg``.
+        """
+        problems: list[Problem] = []
+        if self.frame_counts is None:
+            return problems
+        for video, numbers in listed_frames(frames).items():
+            count = find_frame_count(self.frame_counts, video)
+            file = f"{video}{SUFFIX}"
+            if not count:
+                problems.append(Problem(0, "", "the frame counts do not have its video", file))
+            elif count.exact and numbers[-1] > count.frames:
+                what = f"its video is listed up to frame {numbers[-1]:,}, its frame count is {count.frames:,}"
+                problems.append(Problem(0, "", what, file))
+        return problems
 
     def check(self, path: Path, frames: FrameList) -> list[Problem]:
         """Every way in which the folder differs from what the organisers' script reads.
 
-        A video needs a line for each frame up to the last one listed. More lines are a defect only where the list names
-        every frame of the video: a sparse list does not say where a video ends.
+        A video needs a line for each of its frames where their number is known; else for each up to the last one
+        listed, and more lines are a defect only where the list names every frame of the video: a sparse list does not
+        say where a video ends. Of a list of videos, each needs a file.
 
         Raises:
             DataError: If `path` is no folder, or the list has a name that is not ``VIDEO/00001.jpg``.
@@ -117,14 +167,21 @@ class FolderOfVideos:
         if answered and not answered.keys() & wanted.keys() and not unread & {f"{video}{SUFFIX}" for video in wanted}:
             problems.append(_nothing_in_common(answered, wanted))
             return sorted(problems, key=lambda problem: (problem.file, problem))
+        problems += self.count_problems(frames)
         for video, listed in wanted.items():
             last, file = int(listed[-1]), f"{video}{SUFFIX}"
+            count = find_frame_count(self.frame_counts or {}, video)
             if video not in answered:
                 if file not in unread:
-                    problems.append(Problem(0, "", f"file missing: its video is listed up to frame {last:,}", file))
+                    where = "" if isinstance(frames, VideoList) else f" up to frame {last:,}"
+                    problems.append(Problem(0, "", f"file missing: its video is listed{where}", file))
                 continue
             _, _, lines, first = answered.pop(video)
-            if 0 < lines < last:
+            if count:
+                problems += _length_problems(lines, first, count, file)
+            elif isinstance(frames, VideoList):
+                continue
+            elif 0 < lines < last:
                 what = f"got lines for {lines:,} frames, expected {last:,}: line k + 1 is frame k"
                 problems.append(Problem(lines + first, "", what, file))
             elif lines > last == len(listed):
@@ -199,6 +256,18 @@ class FolderOfVideos:
         if not lines:
             problems.append(Problem(2, "", "holds a header and no lines", file.name))
         return _Video(file.name.removesuffix(SUFFIX), rows, lines, 1 + headed), problems
+
+
+def _length_problems(lines: int, first: int, count: FrameCount, file: str) -> list[Problem]:
+    """What is wrong with the number of lines in a file, where its video's number of frames is known."""
+    if lines == 0 or lines == count.frames:
+        return []
+    if lines > count.frames and not count.exact:
+        what = f"has lines for {lines:,} frames, the last crop is of frame {count.frames:,}"
+        warnings.warn(f"{file}: {what}; whether its video has as many can't be told", DataWarning, stacklevel=3)
+        return []
+    what = f"got lines for {lines:,} frames, its video has {count.frames:,}: a header and a line for each frame"
+    return [Problem(min(lines, count.frames) + first, "", what, file)]
 
 
 def _file_defect(file: Path) -> str | None:

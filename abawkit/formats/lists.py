@@ -11,6 +11,7 @@ from abawkit.formats.base import find_formats
 from abawkit.formats.column_names import find_track, refuse_other_track
 from abawkit.formats.lines import header_lines, read_text
 from abawkit.formats.rows import plain_names, shortened
+from abawkit.formats.video_lists import is_video_list
 from abawkit.labels import Answer
 from abawkit.names import image_defect
 from abawkit.tables import FrameList
@@ -36,6 +37,11 @@ def read_list(
         ProblemsError: If an image name is not what it must be.
     """
     content = read_text(path, LIST)
+    if is_video_list(content):
+        raise DataError(
+            f"{path}:1: got a list of videos, expected {LIST}; {name or 'this format'} answers frames: give their "
+            "list, or a --format of one file per video (abaw3-va, abaw3-expr, abaw3-au)"
+        )
     skip_lines = header_lines(path, content, LIST, firsts)
     if skip_lines and holds:
         _refuse_other_track(path, content[: content.index(b"\n")].decode(), name, holds, header)

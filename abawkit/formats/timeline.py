@@ -1,6 +1,6 @@
 """Frames by video and number: what a file that has a line for each frame of a video needs to know of names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -56,19 +56,22 @@ def frame_problems(frames: FrameList) -> list[Problem]:
     ]
 
 
-def answering_rows(images: pa.StringArray) -> dict[str, Array]:
+def answering_rows(images: pa.StringArray, frames: Mapping[str, int] | None = None) -> dict[str, Array]:
     """For each line of each video, the row that answers it.
 
-    A line has a frame from 1 to the last one listed of its video. A frame that is not listed takes the answer of the
-    nearest one that is, and of two equally near the earlier; of rows that repeat a frame, the first answers.
+    A line has a frame from 1 to the last one listed of its video, or to its last frame where that is known. A frame
+    that is not listed takes the answer of the nearest one that is, and of two equally near the earlier; of rows that
+    repeat a frame, the first answers.
 
     Args:
         images: Names without a `frame_problems`.
+        frames: Number of frames of each video, as far as they are known and more than are listed.
 
     Returns:
         By video, in the order of the list: row numbers, int64, shape (last frame,).
     """
-    return {video: _nearest(rows, numbers) for video, rows, numbers in _videos(images)}
+    known = frames or {}
+    return {video: _nearest(rows, numbers, known.get(video, 0)) for video, rows, numbers in _videos(images)}
 
 
 def listed_frames(frames: FrameList) -> dict[str, Array]:
@@ -97,11 +100,11 @@ def _videos(images: pa.StringArray) -> Iterator[tuple[str, Array, Array]]:
         yield video, rows, numbers[rows]
 
 
-def _nearest(rows: Array, numbers: Array) -> Array:
-    """For each frame from 1 to the last of these, ascending: the row of the nearest one."""
+def _nearest(rows: Array, numbers: Array, frames: int) -> Array:
+    """For each frame from 1 to the last of these or of the video, ascending: the row of the nearest one."""
     listed, first = np.unique(numbers, return_index=True)
-    lines = np.arange(1, listed[-1] + 1)
-    after = np.searchsorted(listed, lines)
+    lines = np.arange(1, max(listed[-1], frames) + 1)
+    after = np.minimum(np.searchsorted(listed, lines), len(listed) - 1)
     before = np.maximum(after - 1, 0)
     nearer = np.abs(listed[after] - lines) < np.abs(lines - listed[before])
     return np.asarray(rows[first[np.where(nearer, after, before)]])

@@ -11,12 +11,13 @@ from abawkit.curation.table import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError
 from abawkit.files import processors, sha256, sha256_of
 from abawkit.formats.base import SubmissionFormat, get_format
+from abawkit.formats.frame_counts import list_crops
 from abawkit.frames.crops import FrameCounts
 from abawkit.frames.paths import Frames, as_folders, frame_paths
 from abawkit.models.weight_files import find_weights
 from abawkit.steps import run_together
 from abawkit.submissions.recipe import SubmissionRecipe
-from abawkit.tables import FrameList
+from abawkit.tables import FrameList, VideoList
 
 MOST_JOBS = 4
 """Networks trained at the same time unless more are asked for: each holds a torch of its own in memory."""
@@ -125,9 +126,12 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
     if not len(curated.splits["validation"].annotations):
         raise DataError(f"{inputs.data}: has no validation rows, which the figures and all fitting rest on")
     frame_list = plugin.read_list(inputs.listed)
-    for folder in as_folders(inputs.frames).folders:
+    folders = as_folders(inputs.frames).folders
+    for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
+    if isinstance(frame_list, VideoList):
+        frame_list = list_crops(frame_list, folders)
     weights = sha256_of(inputs.weights) if inputs.weights else None
     images = frame_list.images.to_pylist()
     FrameCounts.begin(inputs.frames, images)  # names images that two folders have with different bytes

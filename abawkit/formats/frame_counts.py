@@ -1,0 +1,171 @@
+"""How many frames videos have, where a list names videos alone; and which of them have a crop."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, printable
+from abawkit.formats.base import SubmissionFormat
+from abawkit.formats.lines import read_text
+from abawkit.formats.rows import shortened
+from abawkit.formats.timeline import MAX_FRAMES
+from abawkit.formats.video_files import SUFFIXES, count_frames
+from abawkit.names import IMAGE_SUFFIXES, frame_number
+from abawkit.tables import FrameCount, FrameList, VideoList
+
+PERSONS: Final = ("_left", "_right")
+"""Endings of the names of two persons who are in one video: https://arxiv.org/abs/2202.10659 counts them apart."""
+
+EXPECTED: Final = "a file of VIDEO,FRAMES lines, or a folder of videos or of their crops"
+
+_LINE: Final = re.compile(r"(?P<video>.*?[^\s,;])[\s,;]+(?P<count>[0-9]{1,9})")
+
+
+def read_frame_counts(path: Path) -> dict[str, FrameCount]:
+    """Reads how many frames videos have.
+
+    Args:
+        path: A file with a line for each video, its name and its number of frames, with or without a header; or a
+            folder of video files, which are counted by their containers; or a folder of crops, a folder for each video.
+            Crops that leave out frames may also leave out the last ones: their count is then a lower bound.
+
+    Returns:
+        By the name of the video, without the ending of a file's.
+
+    Raises:
+        DataError: If it is none of these.
+        ProblemsError: If a line is not what it must be, or names a video again with another count.
+    """
+    return _counts_of_folder(path) if path.is_dir() else _counts_of_file(path)
+
+
+def with_frame_counts(plugin: SubmissionFormat, path: Path | None) -> SubmissionFormat:
+    """A format with the frame counts that it needs to say how many lines the file of a video must have.
+
+    Args:
+        plugin: The format.
+        path: What `read_frame_counts` reads, or None for none.
+
+    Raises:
+        ConfigError: If a submission of this format has no file for each video.
+    """
+    if path is None:
+        return plugin
+    method = getattr(plugin, "with_frame_counts", None)
+    if method is None:
+        raise ConfigError(f"--frame-counts: {plugin.name} has no file for each video; leave it out")
+    counted: SubmissionFormat = method(read_frame_counts(path))
+    return counted
+
+
+def refuse_other_counts(plugin: SubmissionFormat, frames: FrameList) -> None:
+    """Refuses frame counts that do not go with a list, before any network runs.
+
+    Raises:
+        DataError: If a listed video has no count, or frames behind its last one.
+    """
+    find = getattr(plugin, "count_problems", None)
+    if find is not None and (problems := find(frames)):
+        first = f"{problems[0].file.removesuffix('.txt')}: {problems[0].message}"
+        more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+        raise DataError(f"--frame-counts: {printable(first)}{more}; give the counts of the listed videos")
+
+
+def find_frame_count(counts: Mapping[str, FrameCount], video: str) -> FrameCount | None:
+    """The count of a video; of one of two persons in it, that of the video."""
+    if video in counts:
+        return counts[video]
+    return next((counts[v] for end in PERSONS if (v := video.removesuffix(end)) != video and v in counts), None)
+
+
+def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
+    """The frames of listed videos that have a crop, in the order of the list and of their numbers.
+
+    Args:
+        videos: The list.
+        roots: Folders in which a video's folder of crops is looked for, in this order.
+
+    Raises:
+        DataError: If a video has no crop.
+    """
+    images: list[str] = []
+    lines: list[int] = []
+    for video, line in zip(videos.videos.to_pylist(), videos.lines.tolist(), strict=True):
+        folders = [root / video for root in roots if (root / video).is_dir()]
+        numbers = _numbered_crops(folders[0]) if folders else {}
+        if not numbers:
+            places = " or ".join(str(root / video) for root in roots)
+            raise DataError(
+                f"line {line:,} of the list: {printable(places)} holds no crop of this video; give --frames"
+            )
+        images += [f"{video}/{numbers[number]}" for number in sorted(numbers)]
+        lines += [line] * len(numbers)
+    return FrameList(images=pa.array(images, pa.string()), lines=np.array(lines, dtype=np.int64))
+
+
+def _counts_of_file(path: Path) -> dict[str, FrameCount]:
+    lines = read_text(path, EXPECTED).decode().split("\n")[:-1]
+    counts: dict[str, FrameCount] = {}
+    problems: list[Problem] = []
+    for line, text in enumerate(lines, start=1):
+        found = _LINE.fullmatch(text.rstrip(",; \t").replace('"', ""))
+        if not found:
+            if line > 1 or re.search(r"[0-9]\s*$", text):
+                problems.append(
+                    Problem(line, "", f"got '{shortened(text)}', expected a video and its number of frames")
+                )
+            continue
+        video, count = _stem(found["video"].strip()), FrameCount(int(found["count"]))
+        if not 1 <= count.frames <= MAX_FRAMES:
+            problems.append(Problem(line, "frames", f"got {count.frames:,}, expected 1..{MAX_FRAMES:,}"))
+        elif counts.setdefault(video, count) != count:
+            got = f"got {count.frames:,} frames of '{shortened(video)}', a line before says {counts[video].frames:,}"
+            problems.append(Problem(line, "frames", got))
+    if problems:
+        raise ProblemsError(path, problems, f"expected {EXPECTED}")
+    if not counts:
+        raise DataError(f"{path}: names no video; expected {EXPECTED}")
+    return counts
+
+
+def _counts_of_folder(path: Path) -> dict[str, FrameCount]:
+    counts: dict[str, FrameCount] = {}
+    for entry in sorted(path.iterdir()):
+        if entry.is_dir():
+            numbers = sorted(_numbered_crops(entry))
+            found = FrameCount(numbers[-1], exact=numbers == list(range(1, len(numbers) + 1))) if numbers else None
+        elif entry.suffix.lower() in SUFFIXES:
+            found = FrameCount(count_frames(entry))
+        else:
+            continue
+        video = entry.name if entry.is_dir() else entry.stem
+        if found and video in counts:
+            raise DataError(
+                f"{path}: holds {printable(video)} twice, so its frames can't be counted; expected {EXPECTED}"
+            )
+        if found:
+            counts[video] = found
+    if not counts:
+        raise DataError(f"{path}: holds no video ({', '.join(SUFFIXES)}) and no folder of crops; expected {EXPECTED}")
+    return counts
+
+
+def _numbered_crops(folder: Path) -> dict[int, str]:
+    """The images of a folder by the number of their frame; of two with one number, the first by name."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(IMAGE_SUFFIXES))
+    found: dict[int, str] = {}
+    for name in names:
+        number = frame_number(name)
+        if number:
+            found.setdefault(number, name)
+    return found
+
+
+def _stem(name: str) -> str:
+    """The name of a video without the ending of its file."""
+    ending = next((end for end in (*SUFFIXES, ".txt") if name.lower().endswith(end)), "")
+    return name[: len(name) - len(ending)]
