@@ -73,6 +73,18 @@ def test_every_command_runs(tmp_path: Path) -> None:
         assert result.returncode in accepted, f"{line}\n{result.stdout}\n{result.stderr}"
 
 
+def test_git_ignores_everything_that_these_commands_write() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    lines = [shlex.split(line) for line in commands()]
+    paths = [parts[i + 1] for parts in lines for i, part in enumerate(parts) if part in ("--out", "--repair", "--data")]
+    paths += ["demo", "s-Aff-Wild2", "affectnet8.pth", *(re.sub(r"\.txt$", ".npz", path) for path in paths)]
+    assert len(paths) > 20
+    command = ["git", "-C", str(ROOT), "check-ignore", *(f"{path}/" if "." not in path else path for path in paths)]
+    ignored = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    assert {path.rstrip("/") for path in paths} - {path.rstrip("/") for path in ignored} == set()
+
+
 def test_what_is_not_run_here_is_run_by_ci() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert all(name in script for name in ELSEWHERE)

@@ -19,6 +19,7 @@ from abawkit.cli.inspect import inspect
 from abawkit.cli.ops import ops
 from abawkit.cli.parsing import App
 from abawkit.cli.predict import predict
+from abawkit.cli.recipes import recipes
 from abawkit.cli.score import score
 from abawkit.cli.smooth import smooth
 from abawkit.cli.submissions import submissions
@@ -60,6 +61,7 @@ app.command(rich_help_panel="From a release to a submission")(demo)
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(no_args_is_help=_command is not ablate, rich_help_panel=_panel)(_command)
+app.command(rich_help_panel="Insight")(recipes)
 app.add_typer(submissions, name="submissions", rich_help_panel="Submissions")
 app.command(rich_help_panel="Insight")(doctor)
 app.add_typer(ops, name="ops", rich_help_panel="Insight")

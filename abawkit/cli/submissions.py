@@ -1,4 +1,4 @@
-"""``abawkit submissions``, ``abawkit submissions sent`` and ``abawkit submissions returned``."""
+"""``abawkit submissions``, and its commands ``new``, ``sent`` and ``returned``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +8,7 @@ import typer
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Json
 from abawkit.cli.parsing import App, refuse_lost
-from abawkit.errors import printable
+from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from abawkit.submissions.ledger import Slot
@@ -49,6 +49,41 @@ def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False
         print_json({"submissions": [_entry(e, near) for e in entries], "slots": [_slot(s) for s in slots]})
     else:
         _show(folder, entries, slots, near)
+
+
+@submissions.command(no_args_is_help=True)
+@command
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the folder to create in --folder, or its path.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="What to copy: baseline, demo, paper-classifier, paper-finetuned, paper-single-tasks, strong, or the "
+            "folder of a submission.",
+        ),
+    ] = "baseline",
+    folder: Folder = HERE,
+    as_json: Json = False,
+) -> None:
+    """Create the folder of a submission, from one that comes with abawkit: its recipe and its notes.
+
+    Example: abawkit submissions new first --from strong
+    """
+    from abawkit.submissions.create import create_submission
+    from abawkit.submissions.recipe import RECIPE, read_submission_recipe
+
+    if not Path(name).name or (Path(name).name != name and folder != HERE):
+        raise ConfigError(f"{name}: give the name of the folder to create, with --folder or as a path, not both")
+    target = create_submission(folder / name if Path(name).name == name else Path(name), source)
+    recipe, _ = read_submission_recipe(target)
+    if as_json:
+        print_json({"folder": str(target), "from": source, "summary": recipe.summary, "policy": recipe.policy})
+        return
+    weights = " --weights FILE" if recipe.weights == "published" else ""
+    print(printable(f"{target}: {recipe.summary}; change {target / RECIPE}, then:"))
+    print(f"abawkit curate RELEASE --out curated --policy {recipe.policy}")
+    print(printable(f"abawkit submit {target} --data curated --list LIST --frames FOLDER{weights}"))
 
 
 @submissions.command(no_args_is_help=True)

@@ -185,4 +185,4 @@ def _content(path: Path) -> bytes:
 
 
 def _not_ours(path: Path, line: int, found: str) -> DataError:
-    return DataError(f"{path}:{line}: is no line of a ledger of submissions ({found}); bring back the file from git")
+    return DataError(f"{path}:{line}: is no line of a ledger of submissions ({found}); restore the file from a copy")

@@ -47,7 +47,10 @@ def list_submissions(folder: Path) -> tuple[list[Entry], list[Slot]]:
         DataError: If the ledger is damaged.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; give the folder that holds the submissions' folders")
+        raise ConfigError(
+            f"{folder}: no such folder; `abawkit submissions new NAME` creates a submission in submissions/, or give "
+            "the folder that holds yours with --folder"
+        )
     slots = read_ledger(folder)
     found = sorted(path for path in folder.iterdir() if (path / RECIPE).is_file())
     return [_entry(path, slots) for path in found], slots

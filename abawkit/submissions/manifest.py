@@ -128,7 +128,7 @@ class Written(_Part):
 
 
 class Manifest(_Part):
-    """What is kept of a submission, in ``manifest.json``, and tracked by git.
+    """What is kept of a submission, in ``manifest.json``.
 
     Attributes:
         manifest: Version of this form.

@@ -74,7 +74,9 @@ def prepare(folder: Path, inputs: Inputs) -> Prepared:
         DataError: If the data is not.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; give the folder of a submission, such as submissions/demo")
+        raise ConfigError(
+            f"{folder}: no such folder; give the folder of a submission; `abawkit submissions new NAME` creates one"
+        )
     recipe, digest = read_submission_recipe(folder)
     plan, opened = make_plan(folder, recipe), open_inputs(recipe, inputs)
     _refuse_unlabelled(plan, opened)

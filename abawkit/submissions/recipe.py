@@ -10,6 +10,7 @@ from abawkit.choices import Policy, Protocol
 from abawkit.errors import ConfigError, printable
 from abawkit.files import decode_text, sha256
 from abawkit.labels import Task
+from abawkit.shipped import SUBMISSIONS, find_shipped
 
 RECIPE: Final = "recipe.toml"
 
@@ -124,7 +125,8 @@ def read_submission_recipe(folder: Path) -> tuple[SubmissionRecipe, str]:
         recipe = _parse(decode_text(content), path)
     except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte
         raise ConfigError(
-            f"{path}: can't read this recipe ({error}); give a folder such as submissions/demo"
+            f"{path}: can't read this recipe ({error}); give the folder of a submission, which `abawkit "
+            "submissions new NAME` creates"
         ) from error
     return recipe, sha256(content)
 
@@ -139,7 +141,8 @@ def _parse(text: str, path: Path) -> SubmissionRecipe:
     except ValidationError as error:
         problems = [_problem(dict(found)) for found in error.errors()]
     lines = [printable(f"{path}: {problem}") for problem in problems]
-    raise ConfigError("\n".join([*lines, "correct these keys; submissions/README.md says what each means"]))
+    notes = find_shipped(SUBMISSIONS) / "README.md"
+    raise ConfigError("\n".join([*lines, f"correct these keys; {notes} says what each means"]))
 
 
 def _problem(error: dict[str, Any]) -> str:

@@ -214,6 +214,11 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml"))
 
 
+def read_shipped(name: str) -> str:
+    """The text of a recipe that comes with abawkit."""
+    return decode_text((_shipped() / f"{name}.toml").read_bytes())
+
+
 def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     """Reads a recipe.
 
@@ -329,7 +334,7 @@ def _shipped() -> Any:
 
 def _text(source: str) -> str:
     if source in recipe_names():  # also where a file or folder of this name lies about; ./demo is a path
-        return decode_text((_shipped() / f"{source}.toml").read_bytes())
+        return read_shipped(source)
     try:
         return decode_text(Path(source).read_bytes())
     except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte

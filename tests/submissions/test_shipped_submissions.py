@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.submissions.manifest import read_manifest
 from abawkit.submissions.plan import Plan, make_plan
 from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
 
@@ -61,11 +60,6 @@ def test_strong_is_the_baseline_with_all_that_is_known() -> None:
     assert strong.optimizer.name == "sam"
     assert strong.ema > 0
     assert strong.model_copy(update={"optimizer": plain.optimizer}) == plain
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*/manifest.json")), ids=lambda path: path.parent.name)
-def test_a_manifest_that_is_there_can_be_read(path: Path) -> None:
-    assert read_manifest(path.parent) is not None
 
 
 def test_every_key_of_the_form_is_in_the_readme() -> None:
