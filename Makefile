@@ -16,7 +16,7 @@ OUT ?= build/gpu
 GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u | paste -sd ';')
 export ABAWKIT_CUDA_ARCHITECTURES ?= $(or $(GPUS),90)
 
-.PHONY: demo test lint check-types kernels pytest floor-headers gpu gpu-standin soak fuzz bench picture clean
+.PHONY: demo test distribution lint check-types kernels pytest floor-headers gpu gpu-standin soak fuzz bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
@@ -51,6 +51,9 @@ $(FLOOR)/torch/include: | $(VENV)/bin/python
 	  wheel = zipfile.ZipFile(*pathlib.Path('$(FLOOR)/wheel').glob('*.whl')); \
 	  wheel.extractall('$(FLOOR)', [name for name in wheel.namelist() if name.startswith('torch/include/')])"
 	rm -r $(FLOOR)/wheel
+
+distribution: $(VENV)/installed-dev  ## Builds sdist and wheel, installs them outside the tree and runs them, on each Python found.
+	$(BIN)/python tests/check_distribution.py
 
 gpu:  ## What a machine with a GPU must show, in eight minutes; DRY=1 runs it on a CPU. WHEELS=folder, ONLY="build tests".
 	$(GPU_PYTHON) -m benchmarks.gpu.check --out $(OUT) $(if $(WHEELS),--wheels $(WHEELS)) $(if $(DRY),--dry) \
