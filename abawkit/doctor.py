@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import abawkit
-from abawkit.native_build import COMMAND, NotBuiltError, add_remedy, find_programs
+from abawkit.native_build import COMMAND, NotBuiltError, add_remedy, find_gpus, find_programs
 from abawkit.native_cache import builds_folder
 
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "pydantic", "safetensors", "pillow", "simplejpeg")
@@ -124,6 +124,9 @@ def _torch() -> Iterator[Finding]:
     if compiled and shutil.which("nvidia-smi"):
         mend = f"update the NVIDIA driver to one for CUDA {compiled}"
         yield Finding("GPU", f"there is a driver, but torch (CUDA {compiled}) finds no device", False, mend)
+    elif not compiled and find_gpus():
+        found = f"there is an NVIDIA GPU, but torch {torch.__version__} is a build for CPUs"
+        yield Finding("GPU", found, False, f"install a build of torch for CUDA, then run `{COMMAND}`")
     else:
         yield Finding("GPU", "none; training runs on the CPU")
 

@@ -101,6 +101,17 @@ def test_a_torch_that_loads_weights_unsafely_is_not_good_enough(
     assert found.mend == "pip install 'torch>=2.10'"
 
 
+def test_a_gpu_that_torch_is_not_built_for_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", None)
+    assert by_name(diagnose(tmp_path))["GPU"] == Finding("GPU", "none; training runs on the CPU")
+    monkeypatch.setattr(doctor, "find_gpus", lambda: [(9, 0)])
+    found = by_name(diagnose(tmp_path))["GPU"]
+    assert not found.ok
+    assert found.found.endswith("is a build for CPUs")
+    assert found.mend == "install a build of torch for CUDA, then run `abawkit ops build`"
+
+
 def test_a_decoder_that_fails_is_found_by_decoding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fails(*_: object) -> None:
         raise OSError("libturbojpeg.so.0: no such file")
