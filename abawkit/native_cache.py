@@ -1,8 +1,8 @@
 """Native operators that ``abawkit ops build`` compiled: in the user's cache, a folder for each torch.
 
 A build is used if it was compiled from this abawkit's sources, for exactly the installed version of torch, and is not
-damaged. It then comes before the one that the package may hold, as somebody asked for it on this machine. Torch is not
-imported.
+damaged. Where the package holds a binary too, the newer of the two is used: what somebody built or installed last. Torch
+is not imported.
 """
 
 import fcntl
@@ -38,6 +38,9 @@ from abawkit.shipped import NATIVE, PACKAGE, find_shipped, shipped_root
 
 FACTS: Final = "facts.json"
 LOG: Final = "build.log"
+
+PACKAGED: Final = PACKAGE / "ops" / LIBRARY
+"""The library that was compiled when abawkit was installed; absent where none was."""
 
 _FORMAT: Final = 1
 
@@ -114,6 +117,22 @@ def find_build(torch_version: str) -> Build | None:
         return None
 
 
+def find_usable_build(torch_version: str, packaged: Path) -> Build | None:
+    """The build that is used with a version of torch, or None where the package's own binary is, or nothing fits.
+
+    Args:
+        torch_version: Of the torch that runs.
+        packaged: The library that the package holds, if it was compiled when abawkit was installed; it may be absent.
+    """
+    build = find_build(torch_version)
+    if build is None or build.refusal():
+        return None
+    try:
+        return build if build.library.stat().st_mtime >= packaged.stat().st_mtime else None
+    except OSError:
+        return build
+
+
 def built_versions() -> list[str]:
     """Versions of torch that there are builds for, in this Python and on this kind of machine."""
     suffix = f"-{sys.implementation.cache_tag}-{platform.machine()}"
@@ -181,9 +200,9 @@ def plan_build(cuda: str | None = None) -> Plan:
 
 
 def is_built(plan: Plan) -> Build | None:
-    """The build that is there and is what a plan would compile, or None."""
-    build = find_build(plan.torch.version)
-    if build is None or build.refusal():
+    """The build that is used here, if it is what a plan would compile, or None."""
+    build = find_usable_build(plan.torch.version, PACKAGED)
+    if build is None:
         return None
     names = set(build.facts.get("cuda_architectures", "").split())
     wanted = set(filter(None, plan.options.get("ABAWKIT_CUDA_ARCHITECTURES", "").split(";")))

@@ -7,7 +7,7 @@ from pathlib import Path
 import abawkit
 from abawkit.files import sha256, sha256_of
 from abawkit.native_build import NotBuiltError, find_torch
-from abawkit.native_cache import find_build
+from abawkit.native_cache import PACKAGED, find_usable_build
 from abawkit.shipped import FOLDER
 
 
@@ -36,7 +36,7 @@ def code_digest() -> str:
 def _cached_operators() -> list[str]:
     """The build of `abawkit ops build` that is used in place of the package's own."""
     try:
-        build = find_build(find_torch().version)
+        build = find_usable_build(find_torch().version, PACKAGED)
     except NotBuiltError:
         return []
-    return [f"native {build.sha256}"] if build and not build.refusal() else []
+    return [f"native {build.sha256}"] if build else []

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from abawkit.native_cache import (
     build_native,
     builds_folder,
     find_build,
+    find_usable_build,
     is_built,
     plan_build,
 )
@@ -65,7 +67,7 @@ def store(version: str = HERE, content: bytes = b"a library", **changed: str) ->
 # --- which build is used
 
 
-def test_a_build_of_this_torch_comes_before_the_binary_of_the_package() -> None:
+def test_a_build_of_this_torch_comes_before_an_older_binary_of_the_package() -> None:
     before = binary.build_facts()
     binary.build_facts.cache_clear()
     binary.cached_build.cache_clear()
@@ -73,6 +75,17 @@ def test_a_build_of_this_torch_comes_before_the_binary_of_the_package() -> None:
     assert build.refusal() == ""
     assert binary.build_facts()["compiler"] == "GNU 99" != before.get("compiler")
     assert binary.binary_path() == build.library
+
+
+def test_of_a_build_and_the_binary_of_the_package_the_newer_one_is_used(tmp_path: Path) -> None:
+    build = store()
+    packaged = tmp_path / LIBRARY
+    assert find_usable_build(HERE, packaged) == build  # the package has none
+    packaged.touch()
+    for age, used in ((100, build), (-100, None)):
+        made = build.library.stat().st_mtime - age
+        os.utime(packaged, (made, made))
+        assert find_usable_build(HERE, packaged) == used
 
 
 def test_each_torch_has_its_own_build() -> None:

@@ -29,7 +29,7 @@ def build(
 
     Run it after `pip install`, after an upgrade of torch or abawkit, and on another kind of machine. It needs a C++
     compiler (GCC 12 or later), and nvcc for GPUs. The build goes to ~/.cache/abawkit/native (or $XDG_CACHE_HOME), one
-    for each version of torch, and comes before the one that abawkit was installed with.
+    for each version of torch; of it and the one that abawkit was installed with, the newer is used.
 
     Example: abawkit ops build
     """

@@ -12,7 +12,7 @@ import torch
 import abawkit
 from abawkit.files import sha256_of
 from abawkit.native_build import COMMAND, LEAST_CAPABILITY, LEAST_TORCH, LIBRARY
-from abawkit.native_cache import Build, built_versions, find_build
+from abawkit.native_cache import Build, built_versions, find_build, find_usable_build
 
 FOLDER: Final = Path(__file__).parent
 """Where the package has its own binary, if it was built when abawkit was installed."""
@@ -34,9 +34,8 @@ def _numbers(version: str) -> tuple[int, int]:
 
 @functools.cache
 def cached_build() -> Build | None:
-    """What `abawkit ops build` compiled for this torch, where it can be used; it comes before the package's own."""
-    build = find_build(torch.__version__)
-    return build if build and not build.refusal() else None
+    """What `abawkit ops build` compiled for this torch, where it can be used and is newer than the package's own."""
+    return find_usable_build(torch.__version__, FOLDER / LIBRARY)
 
 
 @functools.cache
