@@ -21,6 +21,8 @@ COMMAND: Final = "abawkit ops build"
 NO_TORCH: Final = "torch was not found"
 
 LEAST_TORCH: Final = (2, 10)
+"""The stable interface that the binary is compiled against. Source: torch/csrc/stable, functions marked 2.10."""
+
 LEAST_CMAKE: Final = (3, 25)
 
 LEAST_CAPABILITY: Final = (8, 0)
@@ -88,9 +90,9 @@ def find_torch() -> Torch:
             cuda = re.search(r"^cuda\b.*?= ?'([^']+)'", content, re.MULTILINE)
             if version:
                 if tuple(int(part) for part in version[1].split("+")[0].split(".")[:2]) < LEAST_TORCH:
-                    raise NotBuiltError(
-                        f"torch {version[1]} is older than 2.10, whose stable interface is needed; install a later one"
-                    )
+                    least = ".".join(map(str, LEAST_TORCH))
+                    found = f"torch {version[1]} is older than {least}, whose stable interface is needed"
+                    raise NotBuiltError(f"{found}; install a later one")
                 return Torch(folder, version[1], cuda[1] if cuda else None)
     raise NotBuiltError(f"{NO_TORCH}; install torch")
 

@@ -1,8 +1,8 @@
 """Native operators that ``abawkit ops build`` compiled: in the user's cache, a folder for each torch.
 
 A build is used if it was compiled from this abawkit's sources, for exactly the installed version of torch, and is not
-damaged. Where the package holds a binary too, the newer of the two is used: what somebody built or installed last. Torch
-is not imported.
+damaged. Where the package holds a binary too, the newer of the two is used: what was built or installed last. Torch is
+not imported.
 """
 
 import fcntl
