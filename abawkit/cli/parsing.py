@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -50,7 +50,8 @@ class Command(TyperCommand):
         for option in self.params:
             text = getattr(option, "help", None) or ""
             if "{formats}" in text:
-                option.help = text.replace("{formats}", ", ".join(map(printable, format_names())))
+                named: Any = option
+                named.help = text.replace("{formats}", ", ".join(map(printable, format_names())))
         super().format_help(ctx, formatter)
 
 
@@ -69,9 +70,12 @@ class App(typer.Typer):
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(cls=Group, pretty_exceptions_enable=False, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(  # type: ignore[override]
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[_Function], _Function]:
         """Registers a command."""
-        return super().command(name, **{"cls": Command, **settings})
+        registered: Any = super().command(name, **{"cls": Command, **settings})
+        return cast("Callable[[_Function], _Function]", registered)
 
 
 def refuse_lost(context: typer.Context, option: str, given: bool) -> None:

@@ -76,8 +76,8 @@ def _header_of(path: Path) -> str:
 
 def _difference_from_probabilities(path: Path) -> str:
     if path.suffix == ".csv":
-        names = _header_of(path).split(",")
-        return "" if names[0] == "image" and {"valence", EXPRESSIONS[0], ACTION_UNITS[0]} & set(names) else _NO_TABLE
+        columns = _header_of(path).split(",")
+        return "" if columns[0] == "image" and {"valence", EXPRESSIONS[0], ACTION_UNITS[0]} & {*columns} else _NO_TABLE
     if path.suffix == ".parquet":
         try:
             return "" if "image" in parquet.read_schema(path).names else _NO_TABLE

@@ -280,11 +280,8 @@ def refuse_repeated_keys(changes: Sequence[str]) -> None:
         key = _keys(change)
         for other, earlier in seen.items():
             if key[: len(other)] == other[: len(key)]:
-                raise ConfigError(
-                    printable(
-                        f"{earlier} and {change}: both set '{'.'.join(min(key, other, key=len))}'; give one of them"
-                    )
-                )
+                name = ".".join(key if len(key) < len(other) else other)
+                raise ConfigError(printable(f"{earlier} and {change}: both set '{name}'; give one of them"))
         seen[key] = change
 
 

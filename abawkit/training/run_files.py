@@ -30,7 +30,7 @@ def refuse_run_folder(path: Path, *, resume: bool, force: bool) -> None:
     Raises:
         ConfigError: If it holds anything else, or is ``/`` or a home.
     """
-    if not (resume or force) and (path / CHECKPOINTS).is_dir() and any((path / CHECKPOINTS).iterdir()):
+    if not (resume or force) and folder_entries(path) and not _difference(path):
         raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
     refuse_folder(path, force=force or resume, kind=RUN)
 

@@ -21,10 +21,10 @@ GOOD = "\n".join([HEADER, *ROWS, ""])
 def check(tmp_path: Path) -> Check:
     (tmp_path / "list.txt").write_text("".join(f"{row.split(',')[0]},\n" for row in [HEADER.split(",")[0], *ROWS]))
 
-    def run(content: str | bytes | None, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    def run(content: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "abawkit", "check", "-", "--list", "list.txt", *arguments]
-        given = {"stdin": subprocess.DEVNULL} if content is None else {"input": os.fsencode(content)}
-        return subprocess.run(command, capture_output=True, cwd=tmp_path, check=False, **given)  # type: ignore[call-overload,no-any-return]
+        given = os.fsencode(content)
+        return subprocess.run(command, capture_output=True, cwd=tmp_path, check=False, input=given)
 
     return run
 
@@ -48,12 +48,11 @@ def test_defects_are_named_with_their_lines_and_no_temporary_file(check: Check, 
     ("content", "said"),
     [
         ("", b"error: standard input: is empty; expected a submission"),
-        (None, b"error: standard input: is empty; expected a submission"),
         (b"PAR1" + b"\0" * 20, b"error: standard input: looks like a Parquet table"),
         (b"\x1f\x8b damaged", b"error: standard input: "),
     ],
 )
-def test_what_is_no_submission_is_named(check: Check, content: str | bytes | None, said: bytes) -> None:
+def test_what_is_no_submission_is_named(check: Check, content: str | bytes, said: bytes) -> None:
     result = check(content)
     assert result.returncode == 3
     assert result.stderr.startswith(said)
