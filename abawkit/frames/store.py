@@ -225,8 +225,20 @@ class PackedFrames:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __reduce__(self) -> tuple[Callable[[Path], Self], tuple[Path]]:
-        return type(self).open, (self.folder,)
+    def __reduce__(self) -> tuple[Callable[[Path, str], "PackedFrames"], tuple[Path, str]]:
+        return _reopen, (self.folder, self.digest)
+
+
+def _reopen(folder: Path, digest: str) -> PackedFrames:
+    """Opens a store that was opened before, in another process, where another one may be there by now.
+
+    Raises:
+        DataError: If it is not the same one.
+    """
+    store = PackedFrames.open(folder)
+    if store.digest != digest:
+        raise DataError(f"{folder}: holds other frames than when it was opened; start again, now that it is written")
+    return store
 
 
 def _data(folder: Path) -> Path:

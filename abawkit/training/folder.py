@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from abawkit.choices import TRACKERS
+from abawkit.errors import ConfigError
 from abawkit.files import new_folder
 from abawkit.locks import LOCK, locked
 from abawkit.training.checkpoint import CHECKPOINTS, has_checkpoints, remove_checkpoints
@@ -27,6 +28,8 @@ def run_folder(path: Path, *, resume: bool, force: bool) -> Iterator[None]:
     refuse_run_folder(path, resume=resume and is_run(path), force=force)
     new_folder(path, force=True)
     with locked(path):
+        if not (resume or force) and has_checkpoints(path):  # of a run that ended just before the lock was taken
+            raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
         for name in WRITTEN:  # what a killed process had not yet renamed
             for leftover in path.glob(f".{name}.*"):
                 leftover.unlink(missing_ok=True)

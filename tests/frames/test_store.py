@@ -169,6 +169,14 @@ def test_a_pickled_store_is_its_path(packed: Path) -> None:
     assert np.array_equal(pickle.loads(content).pixels, store.pixels)  # noqa: S301 - made in this test
 
 
+def test_a_pickled_store_is_refused_where_another_one_is_by_now(packed: Path) -> None:
+    content = pickle.dumps(PackedFrames.open(packed))
+    header = json.loads((packed / "frames.json").read_bytes())
+    (packed / "frames.json").write_text(json.dumps({**header, "sha256": "0" * 64}))
+    with pytest.raises(DataError, match="holds other frames than when it was opened"):
+        pickle.loads(content)  # noqa: S301 - made in this test
+
+
 def test_a_sound_store_verifies(packed: Path) -> None:
     PackedFrames.open(packed).verify()
 
