@@ -25,7 +25,7 @@ def check(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Say `ok`, or every defect of a submission with its line.
+    """Say `ok`, or every defect of a submission with its line; warn of dummy values that were left in it.
 
     Exits with 0 for a good file, with 3 for any other. With --repair, what has one right answer is put right in a new
     file and named: line ends, blanks, separators, the header, `3.0` for 3, the order of rows. No value is changed,
@@ -37,10 +37,11 @@ def check(
 
     Example: ssh cluster cat predictions.txt | abawkit check - --list MTL.txt
     """
-    from abawkit.cli.repairs import counted, refuse_repair, repair_submission
+    from abawkit.cli.repairs import counted, refuse_repair, repair_submission, runs_of
     from abawkit.cli.stdin import DASH, STDIN, submission_given
     from abawkit.formats.base import get_format
     from abawkit.formats.check import find_problems
+    from abawkit.formats.dummy_values import find_dummy_rows
     from abawkit.formats.frame_counts import with_frame_counts
     from abawkit.tables import VideoList
 
@@ -56,8 +57,13 @@ def check(
             repair_submission(path, repair, listed, plugin, force=force, as_json=as_json, name=name)
             return
         problems = find_problems(path, listed, plugin)
+        dummies = [] if problems else find_dummy_rows(path, listed, plugin)
+    for dummy in dummies:
+        where = f" ({runs_of(dummy.lines)})" if dummy.lines else ""
+        say(f"warning: {name}: {counted(dummy.rows, 'row')}{where} {dummy.what}; were these frames answered?")
     if as_json:
-        print_json({"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]})
+        content = {"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]}
+        print_json(content | {"dummies": [{**d._asdict(), "lines": list(d.lines)} for d in dummies]})
     elif not problems:
         rows = counted(len(listed), "video" if isinstance(listed, VideoList) else "row")
         print(f"ok: {rows}, as listed")

@@ -15,9 +15,9 @@ from abawkit.curation.ledger import write_dropped
 from abawkit.curation.reading import SplitSource, digest_source, read_split
 from abawkit.curation.rules import find_repeats, reason_bit, reasons_to_drop
 from abawkit.curation.sources import Sources, refuse_shared, shared_names, warn_of_shared_clips
-from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, CuratedSplit, write_table
+from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSplit, write_table
 from abawkit.errors import DataError, format_count
-from abawkit.files import processors, write_json
+from abawkit.files import processors, sha256_of, write_json
 from abawkit.frames.hints import failure_hints
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
@@ -155,6 +155,7 @@ def curate(
         "abawkit": abawkit.__version__,
         "sources": {split: _describe_source(sources, split) for split in SPLITS},
         **({"columns": sources.columns.names} if sources.columns else {}),
+        "table_sha256": sha256_of(out / TABLE),
         "frames_digest": report.digest if report else None,
         **curation.as_dict(),
     }

@@ -115,11 +115,16 @@ def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str, fr
         pq.write_table(table, file, use_dictionary=["split"], write_statistics=False, write_page_checksum=True)
 
 
-def open_curated(folder: Path) -> CuratedSet:
+def open_curated(folder: Path, *, check_ledger: bool = True) -> CuratedSet:
     """Opens a curated set.
 
+    Args:
+        folder: Its folder.
+        check_ledger: Whether a table that contradicts the ledger beside it is refused.
+
     Raises:
-        DataError: If the folder holds none, or its table is not one that this version writes.
+        DataError: If the folder holds none, its table is not one that this version writes, or the table is not the one
+            that the ledger was written for.
     """
     path = folder / TABLE
     if not path.is_file():
@@ -137,7 +142,48 @@ def open_curated(folder: Path) -> CuratedSet:
         policy, frames = metadata[b"policy"].decode(), metadata[b"frames"].decode()
     except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
         raise DataError(f"{path}: is not what `abawkit curate` wrote ({error}); {_AGAIN}") from error
-    return CuratedSet(folder, splits, policy, sha256_of(path), frames)
+    curated = CuratedSet(folder, splits, policy, sha256_of(path), frames)
+    if check_ledger and (folder / LEDGER).exists():
+        _refuse_contradiction(curated, read_ledger(folder))
+    return curated
+
+
+def find_contradictions(curated: CuratedSet, ledger: dict[str, Any]) -> list[str]:
+    """What a table says and its ledger contradicts; what a ledger leaves out contradicts nothing.
+
+    Args:
+        curated: The set, with the table.
+        ledger: Its ledger.
+    """
+    found: list[str] = []
+
+    def compare(key: str, number: object, what: str) -> None:
+        said: Any = ledger
+        for part in key.split("."):
+            said = said.get(part) if isinstance(said, dict) else None
+        if said is not None and said != number:
+            found.append(f"{key} is {str(said)[:80]}, the table has {number} {what}")
+
+    compare("policy", curated.policy, "as its policy")
+    compare("frames_digest", curated.frames_digest, "as that of its frames")
+    for name, split in curated.splits.items():
+        a = split.annotations
+        valid = {"any": a.any_valid, "va": a.va_valid, "expression": a.expression_valid, "au": a.au_valid}
+        for task, mask in valid.items():
+            compare(f"splits.{name}.valid.{task}", int(mask.sum()), "such rows")
+        compare(f"splits.{name}.kept", int(split.kept.sum()), "such rows")
+    compare("table_sha256", curated.digest, "as its digest")
+    return found
+
+
+def _refuse_contradiction(curated: CuratedSet, ledger: dict[str, Any]) -> None:
+    found = find_contradictions(curated, ledger)
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise DataError(
+            f"{curated.folder / TABLE}: contradicts its ledger: {found[0]}{more}; "
+            f"`abawkit inspect` names all that is wrong with it; {_AGAIN}"
+        )
 
 
 def read_ledger(folder: Path) -> dict[str, Any]:
@@ -148,8 +194,10 @@ def read_ledger(folder: Path) -> dict[str, Any]:
     """
     try:
         ledger: dict[str, Any] = json.loads((folder / LEDGER).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{folder / LEDGER}: can't be read ({error}); {_AGAIN}") from error
+    if not isinstance(ledger, dict):
+        raise DataError(f"{folder / LEDGER}: holds no JSON object; {_AGAIN}")
     return ledger
 
 

@@ -55,7 +55,7 @@ def _ledger(found: Inspection, folder: Path) -> Record | None:
 
 def _table(found: Inspection, folder: Path) -> CuratedSet | None:
     try:
-        return open_curated(folder)
+        return open_curated(folder, check_ledger=False)
     except DataError as error:
         found.problems.append(str(error))
         return None

@@ -70,3 +70,19 @@ def test_frame_counts_are_refused_where_no_file_needs_them(run: Run, tmp_path: P
     given = write(tmp_path / "va.txt", VA, [f"{name},0.1,0.2" for name in NAMES])
     result = run("check", given, "--format", "abaw5-va", "--list", given, "--frame-counts", given, code=2)
     assert result.stderr == "error: --frame-counts: abaw5-va has no file for each video; leave it out\n"
+
+
+def test_dummy_values_of_the_list_that_were_left_in_are_a_warning(run: Run) -> None:
+    folder = CASES / "dummy-values"
+    command = ("check", folder / "s.txt", "--format", "abaw5-va", "--list", folder / "list.txt")
+    result = run(*command)
+    assert result.stdout == "ok: 5 rows, as listed\n"
+    assert result.stderr == (
+        f"warning: {folder / 's.txt'}: 3 rows (lines 4-6) hold just the values of the list; were these frames "
+        "answered?\n"
+    )
+    found = json.loads(run(*command, "--json").stdout)
+    assert (found["ok"], found["dummies"]) == (
+        True,
+        [{"what": "hold just the values of the list", "lines": [4, 5, 6], "rows": 3}],
+    )

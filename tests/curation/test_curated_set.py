@@ -1,6 +1,7 @@
 """What curation writes can be opened again, row for row, and nothing else is taken for it."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +101,44 @@ def test_a_ledger_that_is_absent_or_damaged_is_named(out: Path, content: bytes |
         (out / LEDGER).write_bytes(content)
     with pytest.raises(DataError, match=r"ledger\.json: can't be read"):
         read_ledger(out)
+
+
+def rewritten(out: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Writes a table anew, as a program of someone else's would."""
+    table = pq.read_table(out / TABLE)
+    pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), out / TABLE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: pa.concat_tables([table, table]), r"splits\.train\.valid\.any is 3, the table has 6 such rows"),
+        (lambda table: table.slice(0, 4), r"splits\.validation\.valid\.any is 2, the table has 1"),
+        (
+            lambda table: table.set_column(4, "valence", table["arousal"]),
+            r"table_sha256 is [0-9a-f]{64}, the table has",
+        ),
+        (lambda table: table.take([1, 0, 2, 3, 4]), r"table_sha256 is"),
+    ],
+)
+def test_a_table_that_contradicts_its_ledger_is_refused(
+    sources: Sources, out: Path, change: Callable[[pa.Table], pa.Table], message: str
+) -> None:
+    curate(sources, out, policy="per-task")
+    rewritten(out, change)
+    with pytest.raises(DataError, match=rf"table\.parquet: contradicts its ledger: {message}"):
+        open_curated(out)
+    assert open_curated(out, check_ledger=False).policy == "per-task"
+
+
+def test_a_ledger_of_another_set_is_refused_and_one_that_says_less_is_not(sources: Sources, out: Path) -> None:
+    curate(sources, out, policy="per-task")
+    ledger = read_ledger(out)
+    (out / LEDGER).write_text(json.dumps(ledger | {"policy": "strict"}))
+    with pytest.raises(DataError, match="policy is strict, the table has per-task as its policy"):
+        open_curated(out)
+    (out / LEDGER).write_text(json.dumps({"abawkit": ledger["abawkit"]}))  # as an older version's
+    assert open_curated(out).policy == "per-task"
+    (out / LEDGER).write_text("[]")
+    with pytest.raises(DataError, match="holds no JSON object"):
+        open_curated(out)
