@@ -6,7 +6,8 @@ from pathlib import Path
 
 from abawkit.errors import DataWarning, Problem, ProblemsError
 from abawkit.formats.answers import annotations_of, fields_of
-from abawkit.formats.column_names import order_columns
+from abawkit.formats.base import find_formats
+from abawkit.formats.column_names import find_other_track, order_columns
 from abawkit.formats.lines import header_lines, read_text
 from abawkit.formats.rows import read_rows
 from abawkit.labels import FIELDS, TASKS
@@ -38,6 +39,9 @@ def read_annotations(path: Path) -> Annotations:
     columns = _columns(path, content) if skip_lines else FIELDS[1:]
     fields = {field.name: field for field in fields_of(TASKS)}
     rows, problems = read_rows(content, [fields[name] for name in columns], skip_lines=skip_lines, missing=True)
+    if problems and skip_lines and (other := find_other_track(_header(content), TASKS)):
+        what = f"the header is that of {' or '.join(find_formats(other))}, expected {EXPECTED}"
+        raise ProblemsError(path, [Problem(1, "", what)], "give the annotations of the multi-task track")
     if problems:
         raise ProblemsError(path, problems, _advice(problems))
     if columns != FIELDS[1:]:
@@ -49,7 +53,7 @@ def read_annotations(path: Path) -> Annotations:
 def _columns(path: Path, content: bytes) -> tuple[str, ...]:
     """The columns of a file behind that of the images, as its header names them."""
     try:
-        order = order_columns(content[: content.index(b"\n")].decode())
+        order = order_columns(_header(content))
     except ValueError as error:
         official = ",".join([*FIELDS[:4], "aus"])
         advice = f"correct line 1; the header of columns in the official order is '{official}'"
@@ -57,6 +61,10 @@ def _columns(path: Path, content: bytes) -> tuple[str, ...]:
     if order.remark:
         warnings.warn(f"{path}: {order.remark}", DataWarning, stacklevel=3)
     return order.columns
+
+
+def _header(content: bytes) -> str:
+    return content[: content.index(b"\n")].decode()
 
 
 def _advice(problems: list[Problem]) -> str:

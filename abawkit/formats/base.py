@@ -107,12 +107,18 @@ def format_names() -> list[str]:
     return sorted({entry.name for entry in offers()})
 
 
-def find_formats(holds: Sequence[Answer]) -> list[str]:
-    """The names of the installed formats that hold just these answers; one that can't be loaded is left out."""
+def find_formats(holds: Sequence[Answer], container: Container | None = None) -> list[str]:
+    """The names of the installed formats that hold just these answers; one that can't be loaded is left out.
+
+    Args:
+        holds: The answers.
+        container: What their submissions are made of; None for either.
+    """
     found = []
     for name in format_names():
         with suppress(ConfigError):
-            if get_format(name).holds == tuple(holds):
+            plugin = get_format(name)
+            if plugin.holds == tuple(holds) and container in (None, plugin.container):
                 found.append(name)
     return found
 

@@ -117,6 +117,12 @@ def find_track(header: str) -> tuple[Answer, ...] | None:
     return next((holds for holds, forms in _TRACKS.items() if named in forms), None)
 
 
+def find_other_track(header: str, holds: Sequence[Answer]) -> tuple[Answer, ...] | None:
+    """The answers of another track, where this is its official header; None for any other header."""
+    found = find_track(header)
+    return found if found != tuple(holds) else None
+
+
 def refuse_other_track(header: str, holds: Sequence[Answer]) -> None:
     """Refuses the header of a list that names anything but the answers of a track.
 

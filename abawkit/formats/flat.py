@@ -12,11 +12,12 @@ import numpy as np
 from abawkit.errors import DataError, Problem, ProblemsError
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
-from abawkit.formats.base import Column, Container
+from abawkit.formats.base import Column, Container, find_formats
+from abawkit.formats.column_names import find_other_track
 from abawkit.formats.lines import header_lines, read_text
 from abawkit.formats.lists import first_fields, read_list
 from abawkit.formats.order import order_problems
-from abawkit.formats.rows import Rows, read_rows, shortened
+from abawkit.formats.rows import Rows, no_rows, read_rows, shortened
 from abawkit.labels import FIELDS, Answer
 from abawkit.tables import Annotations, FrameList, Submission
 
@@ -115,7 +116,12 @@ class FlatFile:
         header = content[: content.index(b"\n")].decode() if skip_lines else ""
         if header != self.header and (self.exact or re.sub(", +", ",", header) != self.header):
             got = f"got the header '{shortened(header)}'" if skip_lines else "got no header"
-            problems.append(Problem(1, "", f"{got}, expected '{self.header}'"))
+            other = find_other_track(header, self.holds)
+            hint = f"; this is a file of {' or '.join(find_formats(other, self.container))}" if other else ""
+            problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}"))
+            if other:  # what its rows hold is not for this track to judge
+                frames = first_fields(content, skip_lines)
+                return frames, no_rows(len(fields)), problems
         rows, found = read_rows(content, fields, skip_lines=skip_lines, missing=missing)
         if not found:
             return FrameList(images=rows.images, lines=rows.lines), rows, problems

@@ -18,12 +18,13 @@ import pyarrow as pa
 from abawkit.errors import DataError, DataWarning, Problem, ProblemsError
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
-from abawkit.formats.base import Column, Container
+from abawkit.formats.base import Column, Container, find_formats
+from abawkit.formats.column_names import find_other_track
 from abawkit.formats.flat import advice
 from abawkit.formats.frame_counts import find_frame_count
 from abawkit.formats.lines import read_text
 from abawkit.formats.lists import read_list
-from abawkit.formats.rows import Rows, read_rows, shortened
+from abawkit.formats.rows import Rows, no_rows, read_rows, shortened
 from abawkit.formats.timeline import answering_rows, frame_name, frame_problems, listed_frames
 from abawkit.formats.video_lists import is_video_list, read_videos
 from abawkit.labels import Answer
@@ -249,7 +250,12 @@ class FolderOfVideos:
         problems: list[Problem] = []
         if re.sub(", +", ",", first) != self.header:
             got = f"got the header '{shortened(first)}'" if headed else "got no header"
-            problems.append(Problem(1, "", f"{got}, expected '{self.header}'", file.name))
+            other = find_other_track(f"image,{first}", self.holds) if headed else None
+            hint = f"; this is a file of {' or '.join(find_formats(other, self.container))}" if other else ""
+            problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}", file.name))
+            if other:  # what its lines hold is not for this track to judge
+                lines = content.count(b"\n") - 1
+                return _Video(file.name.removesuffix(SUFFIX), no_rows(len(fields_of(self.holds))), lines, 2), problems
         rows, found = read_rows(content, fields_of(self.holds), skip_lines=headed, missing=missing, named=False)
         problems += [Problem(p.line, p.column, p.message, file.name) for p in found]
         lines = content.count(b"\n") - headed

@@ -22,7 +22,9 @@ PERSONS: Final = ("_left", "_right")
 
 EXPECTED: Final = "a file of VIDEO,FRAMES lines, or a folder of videos or of their crops"
 
-_LINE: Final = re.compile(r"(?P<video>.*?[^\s,;])[\s,;]+(?P<count>[0-9]{1,9})")
+_LINE: Final = re.compile(r"(?P<video>[^,;\t]*?[^\s,;])[\s,;]+(?P<count>[0-9]{1,9})")
+_COUNT: Final = re.compile(r"\W*(?:(?:number of|num|n|nr)[_ ]?)?(?:frames?|counts?|lengths?)\b", re.IGNORECASE)
+"""What the header of a table begins with whose first column is the count, not the video."""
 
 
 def read_frame_counts(path: Path) -> dict[str, FrameCount]:
@@ -113,6 +115,11 @@ def _counts_of_file(path: Path) -> dict[str, FrameCount]:
     problems: list[Problem] = []
     for line, text in enumerate(lines, start=1):
         found = _LINE.fullmatch(text.rstrip(",; \t").replace('"', ""))
+        if line == 1 and not found and _COUNT.match(text):
+            what = (
+                f"the header '{shortened(text)}' names the frames first, expected the video, then its number of frames"
+            )
+            raise ProblemsError(path, [Problem(1, "", what)], f"expected {EXPECTED}")
         if not found:
             if line > 1 or re.search(r"[0-9]\s*$", text):
                 problems.append(

@@ -71,6 +71,12 @@ class Rows:
     present: Array
 
 
+def no_rows(columns: int) -> Rows:
+    """The rows of a file none of whose rows can be read, with this number of columns of values."""
+    nothing = np.zeros((0, columns))
+    return Rows(pa.array([], pa.string()), np.zeros(0, dtype=np.int64), nothing, nothing.astype(bool))
+
+
 def read_rows(
     content: bytes, fields: Sequence[Field], *, skip_lines: int, missing: bool, named: bool = True
 ) -> tuple[Rows, list[Problem]]:

@@ -22,7 +22,7 @@ _FILES: Final = (*SUFFIXES, ".txt")
 
 
 def is_video_list(content: bytes) -> bool:
-    """Whether text is a list of videos: no header, and no line with a comma, with a slash or with the name of an image.
+    """Whether text is a list of videos: no header, and no line with a comma, a slash, a blank or the name of an image.
 
     Args:
         content: Text from `abawkit.formats.lines.read_text`.
@@ -30,7 +30,7 @@ def is_video_list(content: bytes) -> bool:
     names = _names(content)
     if names[0] in IMAGE_HEADERS or b"," in content.replace(b",\n", b"\n") or b"/" in content:
         return False
-    return not any(name.lower().endswith(IMAGE_SUFFIXES) for name in names)
+    return not any(" " in name.strip() or name.lower().endswith(IMAGE_SUFFIXES) for name in names)
 
 
 def read_videos(path: Path, content: bytes) -> VideoList:

@@ -8,6 +8,7 @@ from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import SubmissionFormat, format_names, get_format
 from abawkit.formats.lines import read_text
+from abawkit.formats.video_lists import is_video_list
 from abawkit.tables import Submission
 
 
@@ -87,6 +88,8 @@ def resemblance(path: Path) -> str:
             lines = read_text(path, "text").decode().split("\n")[:-1]
         except DataError:
             return ""
+    if len(lines) > 1 and is_video_list("".join(f"{line}\n" for line in lines).encode()):
+        return "a list of videos, it seems; `abawkit predict` and `check` take it as --list of the formats abaw3-..."
     names = [line.rstrip(",") for line in lines[1:]]
     if lines[0].startswith("image") and names and not any("," in name for name in names):
         return "a list of frames; `abawkit predict` takes it as --list"

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from abawkit.errors import SHOWN_PROBLEMS, DataError
+from abawkit.errors import SHOWN_PROBLEMS, DataError, ProblemsError
+from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import get_format
 from abawkit.formats.column_names import column_of
 from abawkit.formats.order import order_problems
@@ -99,6 +100,49 @@ def test_a_folder_of_another_track_is_no_list(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{','.join(ACTION_UNITS)}\n{','.join(['-1'] * 12)}\n")
     with pytest.raises(DataError, match=r"a\.txt:1: got the header 'AU1,.*expected 'valence,arousal'"):
         get_format("abaw3-va").read_list(tmp_path)
+
+
+ROWS = {
+    "abaw7": f"0.5,0.5,3,{','.join(['0'] * 12)}",
+    "abaw5-va": "0.5,0.5",
+    "abaw5-expr": "3",
+    "abaw5-au": ",".join(["0"] * 12),
+    "abaw7-ce": "3",
+}
+
+
+@pytest.mark.parametrize("track", HEADERS)
+@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.filterwarnings("ignore:.*the header's first field is 'image_location':abawkit.errors.DataWarning")
+def test_a_file_of_another_track_is_one_problem_and_not_one_for_each_row(write: Write, name: str, track: str) -> None:
+    plugin = get_format(name)
+    path = write("\n".join([HEADERS[track], *(f"{image},{ROWS[track]}" for image in FRAMES)]), "given.txt")
+    problems = plugin.check(path, plugin.read_list(write(listing("image"))))
+    if name == track:
+        assert problems == []
+        return
+    (problem,) = problems
+    assert (problem.line, problem.column) == (1, "")
+    assert track in problem.message.split("; this is a file of ")[1].split(" or ")
+    with pytest.raises(DataError, match="got the header"):
+        plugin.read(path)
+
+
+@pytest.mark.parametrize("track", ["abaw5-va", "abaw5-expr", "abaw5-au", "abaw7-ce"])
+def test_annotations_of_another_track_are_one_problem(write: Write, track: str) -> None:
+    header = HEADERS[track].replace("image_location", "image")
+    with pytest.raises(ProblemsError) as caught:
+        read_annotations(write("\n".join([header, *(f"{image},{ROWS[track]}" for image in FRAMES)])))
+    assert [problem.line for problem in caught.value.problems] == [1]
+
+
+def test_each_file_of_a_folder_of_another_track_is_one_problem(tmp_path: Path) -> None:
+    for video in ("a", "b"):
+        (tmp_path / f"{video}.txt").write_text(f"{','.join(ACTION_UNITS)}\n" + f"{','.join(['0'] * 12)}\n" * 8)
+    listed = FrameList(images=pa.array(FRAMES), lines=np.arange(3))
+    problems = get_format("abaw3-va").check(tmp_path, listed)
+    assert [(problem.file, problem.line) for problem in problems] == [("a.txt", 1), ("b.txt", 1)]
+    assert all(problem.message.endswith("; this is a file of abaw3-au") for problem in problems)
 
 
 def frames(video: str, count: int) -> FrameList:
