@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from abawkit.choices import MAX_NOT_CROPS
 from abawkit.errors import SHOWN_PROBLEMS, DataError, DataWarning, printable
 from abawkit.frames.decode import FRAME_SIZE, Conversion
@@ -19,6 +22,12 @@ Size = tuple[int, int]
 """Width and height in pixels, as a file stores them."""
 
 _SHOWN: Final = 3
+_MIDDLE: Final = slice(28, 84, 4)
+"""Every fourth pixel of the middle half: skin, mostly."""
+_JUDGED: Final = 20
+"""Frames from which their colour is judged: fewer may be of one blue scene."""
+_BLUER: Final = 5
+"""Levels of 255 by which blue is above red on average where the two are taken for swapped: skin is redder."""
 _EXPECTED: Final = (
     f"expected aligned face crops of {FRAME_SIZE} x {FRAME_SIZE} pixels, as the release's cropped_aligned holds them "
     f"(other square sizes from {MIN_SIDE} x {MIN_SIDE} are resized)"
@@ -43,6 +52,7 @@ class FrameCounts:
         conversions: How many were converted in which way.
         examples: For each size but 112 x 112 the first image that had it.
         black: Images that are black all over, as aligners write them where they find no face.
+        colour: Sums of red, green and blue in the middle of the frames, each frame's mean counting once.
         digest: SHA-256 of the pixels in the order of the list, where whoever reads them says so; else empty.
         folders: Of several folders, how many images each gives.
         differing: Images that two folders have with different bytes; the first folder's are read.
@@ -55,6 +65,7 @@ class FrameCounts:
     conversions: Counter[Conversion] = field(default_factory=Counter)
     examples: dict[Size, str] = field(default_factory=dict)
     black: list[str] = field(default_factory=list)
+    colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     digest: str = ""
     folders: dict[str, int] = field(default_factory=dict)
     differing: list[DifferingFrame] = field(default_factory=list)
@@ -97,6 +108,7 @@ class FrameCounts:
         for size, image in chunk.examples.items():
             self.examples.setdefault(size, image)
         self.black += chunk.black
+        self.colour += chunk.pixels[:, _MIDDLE, _MIDDLE].mean(axis=(1, 2)).sum(axis=0)
         if self.not_crops > MAX_NOT_CROPS * self.total:
             raise self._refusal()
 
@@ -110,7 +122,7 @@ class FrameCounts:
             raise self._refusal()
 
     def warn(self) -> None:
-        """Says how many frames were resized or converted, and how many are black.
+        """Says how many frames were resized or converted, how many are black, and whether red and blue seem swapped.
 
         Warns:
             DataWarning: For each of these that there is.
@@ -125,8 +137,15 @@ class FrameCounts:
             self._warn(f"of {self.read:,} frames, some are no plain 8-bit colour pictures and were converted: {kinds}")
         if self.black:
             self._warn(
-                f"{len(self.black):,} of {self.read:,} frames are black, as aligners write them where they find no face: "
+                f"{len(self.black):,} of {self.read:,} frames are black, as where an aligner found no face: "
                 f"{', '.join(self.black[:_SHOWN])}{', ...' if len(self.black) > _SHOWN else ''}"
+            )
+
+        red, _, blue = self.colour / max(self.read, 1)
+        if self.read >= _JUDGED and blue > red + _BLUER:
+            self._warn(
+                f"the middle of the frames is blue (red {red:.0f}, blue {blue:.0f} on average), as faces are where red "
+                "and blue were swapped: cv2.imwrite takes BGR, not RGB"
             )
 
     def _warn(self, text: str) -> None:
@@ -141,6 +160,7 @@ class FrameCounts:
             "not_crops": self.not_crops,
             "sizes": {f"{width}x{height}": count for (width, height), count in self.sizes.most_common()},
             "black": len(self.black),
+            "mean_rgb": [round(float(value), 1) for value in self.colour / max(self.read, 1)],
             "conversions": dict(self.conversions),
             **({"pixels_sha256": self.digest} if self.digest else {}),
         }

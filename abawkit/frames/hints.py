@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from abawkit.errors import printable
 from abawkit.frames.decode import UNUSUAL_SAMPLING
@@ -22,8 +22,11 @@ _DEPTH: Final = 2
 
 _ARCHIVES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
 
-_SAMPLE: Final = 5
-"""Missing images that a folder is asked for before all of them are."""
+_SAMPLE: Final = 50
+"""Videos of which one missing image is looked for in each folder, before all images are."""
+
+_SHOWN_FOLDERS: Final = 5
+_ADD: Final = "add it with another --frames"
 
 _EXAMPLES: Final = 3
 
@@ -54,45 +57,41 @@ def failure_hints(root: Frames, failures: Sequence[FrameFailure], total: int | N
         gone = all(failure.reason == "missing" for failure in failures) and len(failures) == total
         none = f"none of {len(failures):,} frames found in {root}" if gone else ""
         if elsewhere := _elsewhere(folders, missing):
-            has = "has them" if elsewhere.count == len(missing) else f"has {elsewhere.count:,} of {len(missing):,}"
-            advice = "give this folder with --frames" if none else "add it with another --frames"
-            lines.append(f"{none and none + '; '}{elsewhere.folder} {has}: {advice}")
+            start, advice = f"{none}; " if none else "", "give this folder with --frames" if none else _ADD
+            for folder, count in elsewhere:
+                has = "has them" if count == len(missing) else f"has {count:,} of {len(missing):,}"
+                lines.append(f"{start}{folder} {has}: {advice}")
+                start, advice = "", _ADD
         else:
             lines += [none] if none else []
-            lines += _other_names(folders, missing) or _unpacked(folders, missing)
+            lines += _prefixed(folders, missing) or _other_names(folders, missing) or _unpacked(folders, missing)
     if sampled := sum(UNUSUAL_SAMPLING in failure.message for failure in failures):
         lines.append(f"{sampled:,} of them are {UNUSUAL_SAMPLING}; {_CONVERT}")
     return [printable(line) for line in lines]
 
 
-class _Elsewhere(NamedTuple):
-    """A folder that holds frames that were looked for in another.
-
-    Attributes:
-        folder: The folder that the names would start from.
-        count: Frames that it has.
-    """
-
-    folder: Path
-    count: int
-
-
-def _elsewhere(folders: Sequence[Path], missing: Sequence[str]) -> _Elsewhere | None:
-    """The folder near these that has most of the missing images."""
+def _elsewhere(folders: Sequence[Path], missing: Sequence[str]) -> list[tuple[Path, int]]:
+    """Folders near these that have missing images, and how many; each after the first has some that none before has."""
     seen = {os.path.realpath(folder) for folder in folders}
-    sample = [missing[k * len(missing) // _SAMPLE] for k in range(_SAMPLE)]
-    best: _Elsewhere | None = None
+    videos = list({image.rpartition("/")[0]: image for image in reversed(missing)}.values())
+    sample = videos[:: -(-len(videos) // _SAMPLE)]
+    candidates: list[Path] = []
     for folder in folders:
         above = Path(os.path.realpath(folder)).parent if folder.is_symlink() else Path(os.path.normpath(folder / ".."))
         for other in (*_folders_below(folder), *_folders_below(above)):
-            if (resolved := os.path.realpath(other)) in seen:
-                continue
-            seen.add(resolved)
-            if any(_exists(other, image) for image in sample):
-                count = sum(_exists(other, image) for image in missing)
-                if best is None or count > best.count:
-                    best = _Elsewhere(other, count)
-    return best
+            if (resolved := os.path.realpath(other)) not in seen:
+                seen.add(resolved)
+                candidates += [other] if any(_exists(other, image) for image in sample) else []
+    found: list[tuple[Path, int]] = []
+    rest = list(missing)
+    while rest and len(found) < _SHOWN_FOLDERS:
+        held = {other: [image for image in rest if _exists(other, image)] for other in candidates}
+        best = max(held, key=lambda other: len(held[other]), default=None)
+        if best is None or not held[best]:
+            break
+        found.append((best, len(held[best])))
+        rest = list(set(rest).difference(held[best]))
+    return found
 
 
 def _exists(folder: Path, image: str) -> bool:
@@ -109,7 +108,8 @@ def _folders_below(start: Path) -> Iterator[Path]:
         if depth == _DEPTH:
             continue
         with suppress(OSError), os.scandir(folder) as entries:
-            queue.extend((folder / e.name, depth + 1) for e in entries if e.is_dir(follow_symlinks=False))
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            queue.extend((folder / name, depth + 1) for name in names)
 
 
 def _other_names(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
@@ -137,6 +137,21 @@ def _other_names(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
 _JPG: Final = "are there with an ending in other letters"
 _CORRECT: Final = "rename what is in the folder, or correct the list"
 _RENAME: Final = "of .JPG: find FRAMES -name '*.JPG' -exec sh -c 'for f; do mv \"$f\" \"${f%.JPG}.jpg\"; done' _ {} +"
+
+
+def _prefixed(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
+    """A folder that the list's names begin with, and the folders of frames do not have."""
+    prefix = missing[0].partition("/")[0]
+    rest = [image.removeprefix(f"{prefix}/") for image in missing]
+    if not all("/" in name and name != image for name, image in zip(rest, missing, strict=True)):
+        return []
+    for folder in folders:
+        if count := sum(_exists(folder, name) for name in rest):
+            return [
+                f"{folder} has {count:,} of {len(missing):,} without the '{prefix}/' that the list's names begin with, "
+                f"such as {rest[0]}: give a folder in which {prefix} is one, or a list without it"
+            ]
+    return []
 
 
 def _unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ class Listing:
     """What folders hold.
 
     Attributes:
-        root: Where the names start from: the folders that were given, or the one above a folder of a single video.
+        root: Where the names start from: the folders that were given, or those above folders of single videos.
         images: Image names, each once, in natural order: videos by name, frames by number.
         others: How many files are no images, and were left out; hidden ones do not count.
     """
@@ -41,7 +41,7 @@ def list_frames(root: Frames) -> Listing:
     """Lists the images of folders, of all folders in them too.
 
     Images are told by their names' endings. Hidden files and folders, which begin with a dot, are passed over. A
-    folder that holds images itself and no folder is one video's: its own name is then the video's.
+    folder that holds images itself and no folder is one video's: its own name is then the video's, if all are so.
 
     Args:
         root: The folders.
@@ -56,9 +56,10 @@ def list_frames(root: Frames) -> Listing:
         if not folder.is_dir():
             found = "is a file" if folder.exists() else "no such folder"
             raise DataError(printable(f"{folder}: {found}; give the folder of the crops with --frames"))
-    if len(folders.folders) == 1 and _is_video(folders.folders[0]):
-        only = Path(os.path.realpath(folders.folders[0]))
-        folders, starts = FrameFolders((only.parent,), folders.follow_links), [(only.parent, only.name)]
+    if all(_is_video(folder) for folder in folders.folders):
+        videos = [Path(os.path.realpath(folder)) for folder in folders.folders]
+        starts = [(video.parent, video.name) for video in videos]
+        folders = FrameFolders(tuple(dict.fromkeys(video.parent for video in videos)), folders.follow_links)
     else:
         starts = [(folder, "") for folder in folders.folders]
     listed = _Found()

@@ -52,6 +52,25 @@ def test_a_second_folder_that_has_only_some_says_how_many(root: Path) -> None:
     assert "none of" not in "".join(hints(FrameFolders((root, other))))
 
 
+def test_frames_that_were_unpacked_into_several_folders_are_named_one_by_one(root: Path) -> None:
+    for video in ("video0", "video1"):
+        (root / f"batch_{video}").mkdir()
+        (root / video).rename(root / f"batch_{video}" / video)
+    first, second = hints(root)
+    assert (
+        first == f"none of 6 frames found in {root}; {root / 'batch_video0'} has 3 of 6: give this folder with --frames"
+    )
+    assert second == f"{root / 'batch_video1'} has 3 of 6: add it with another --frames"
+
+
+def test_a_folder_before_every_name_of_the_list_is_named(root: Path) -> None:
+    none, found = hints(root, [f"batch1/{name}" for name in NAMES])
+    assert none == f"none of 6 frames found in {root}"
+    assert found.startswith(
+        f"{root} has 6 of 6 without the 'batch1/' that the list's names begin with, such as video0/"
+    )
+
+
 def test_an_ending_in_capitals_is_named_with_the_line_that_renames(root: Path) -> None:
     for name in NAMES:
         (root / name).rename((root / name).with_suffix(".JPG"))

@@ -48,6 +48,13 @@ def test_a_folder_of_one_video_names_it(tmp_path: Path) -> None:
     assert listing.root.folders == (tmp_path.resolve(),)
 
 
+def test_folders_of_one_video_each_are_named_by_it(tmp_path: Path) -> None:
+    touch(tmp_path, "a/v2/1.jpg", "a/v10/1.jpg", "b/w/1.jpg")
+    listing = list_frames(FrameFolders((tmp_path / "a/v10", tmp_path / "a/v2", tmp_path / "b/w")))
+    assert listing.images == ["v2/1.jpg", "v10/1.jpg", "w/1.jpg"]
+    assert listing.root.folders == (tmp_path / "a", tmp_path / "b")
+
+
 def test_several_folders_are_one_list(tmp_path: Path) -> None:
     touch(tmp_path, "a/v/1.jpg", "a/v/2.jpg", "b/v/2.jpg", "b/w/1.jpg")
     assert list_frames(FrameFolders((tmp_path / "a", tmp_path / "b"))).images == ["v/1.jpg", "v/2.jpg", "w/1.jpg"]
