@@ -133,8 +133,8 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
         )
     if state["data"]["rows"] != notes["data"]["rows"]:
         raise DataError(
-            "other frames can be read than when this run was begun, or their pixels differ, so that its batches would be "
-            "others; bring the frames back, or begin anew"
+            "other frames can be read than when this run was begun, or their pixels differ, so that its batches would "
+            "be others; bring the frames back, or begin anew"
         )
     environments = [{**made["environment"], "frames": made["data"]["frames"]} for made in (state, notes)]
     drift = _differences(*({k: v for k, v in e.items() if k not in _NO_MATTER} for e in environments))
