@@ -137,6 +137,8 @@ def describe_value(value: object) -> str:
     """What a value of a file is, for messages."""
     if isinstance(value, _NumpyArray | _NumpyScalar):
         return "a NumPy array that holds other things than real numbers"
+    if isinstance(value, Tensor):
+        return "a tensor that is sparse, quantised or without values"
     return f"a {type(value).__name__}"
 
 
@@ -177,7 +179,11 @@ def _reason(path: Path, container: Container, error: Exception) -> str:
             f'  import torch; content = torch.load({path.name!r}, map_location="cpu", weights_only=False)\n'
             f"  torch.save(content, {state_dict_name(path)!r})"
         )
-    return f"truncated, damaged, or not written by torch.save ({type(error).__name__}); copy or download it again"
+    said = re.search(r"WeightsUnpickler error: (.{1,200})", str(error))
+    what = printable(said[1].strip().rstrip(".")) if said else type(error).__name__
+    if "DTensor" in what:
+        return "holds tensors that several processes share (DTensor); save the whole state dict from one of them"
+    return f"truncated, damaged, or not written by torch.save ({what}); copy or download it again"
 
 
 def _remedy(path: Path, container: Container) -> str:

@@ -152,6 +152,14 @@ def test_an_array_that_does_not_hold_numbers_is_no_tensor(published_state: State
         import_published(write(published_state | {"features.0.bn.bias": array}))
 
 
+@pytest.mark.parametrize(
+    "tensor", [torch.zeros(64).to_sparse(), torch.zeros(64, device="meta")], ids=["sparse", "meta"]
+)
+def test_a_tensor_without_plain_values_is_none(published_state: State, write: Write, tensor: Tensor) -> None:
+    with pytest.raises(DataError, match=r"'features\.0\.bn\.bias' is a tensor that is sparse, quantised or without"):
+        import_published(write(published_state | {"features.0.bn.bias": tensor}))
+
+
 def other(state: State) -> State:
     return {key: value + 1 for key, value in state.items()}
 
