@@ -1,16 +1,20 @@
 """Where a release keeps its files, and whether its splits are apart."""
 
+import csv
+import io
+import shlex
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from abawkit.choices import Split
+from abawkit.choices import Policy, Split
+from abawkit.curation.table import SPLITS, read_ledger
 from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
 from abawkit.frames.paths import FrameFolders, Frames, as_folders
 from abawkit.names import clip_of
@@ -106,6 +110,52 @@ def locate(
         columns=columns,
         joined_with={"train": more_train, "validation": more_validation},
     )
+
+
+def format_command(folder: Path, policy: Policy) -> str:
+    """The command that makes a curated set anew with another policy, from the files that its ledger names.
+
+    Args:
+        folder: The curated set; the new one is called after it and the policy.
+        policy: The policy.
+
+    Returns:
+        One line for a shell; with ``RELEASE`` in it where the ledger can't be read.
+    """
+    try:
+        options = _recorded_options(read_ledger(folder))
+    except (DataError, KeyError, TypeError, AttributeError):
+        options = ["RELEASE"]
+    return shlex.join(
+        ["abawkit", "curate", *options, "--policy", policy, "--out", str(folder.with_name(f"{folder.name}-{policy}"))]
+    )
+
+
+def _recorded_options(ledger: Mapping[str, Any]) -> list[str]:
+    """What a ledger says of where its set came from, as `abawkit curate` takes it."""
+    paths = {
+        split: [Path(part["path"]) for part in (source, *source.get("joined_with", ()))]
+        for split, source in ledger["sources"].items()
+    }
+    train, validation = paths["train"][0], paths["validation"][0]
+    release = train.parent
+    official = train.name in (TRAIN, f"{TRAIN}.gz") and validation in (
+        release / VALIDATION,
+        release / f"{VALIDATION}.gz",
+    )
+    options = [str(release)] if official else []
+    if not official:
+        options += [text for split in SPLITS for path in paths[split] for text in (f"--{split}", str(path))]
+    if columns := ledger.get("columns"):
+        named = io.StringIO()
+        csv.writer(named, lineterminator="").writerow(f"{name}={column}" for name, column in columns.items())
+        options += ["--columns", named.getvalue()]
+    folders = [Path(folder) for folder in ledger["frames"].get("folders", ())]
+    if not official or not {release / FRAMES, release / MORE_FRAMES}.issuperset(folders):
+        options += [text for folder in folders for text in ("--frames", str(folder))]
+    if ledger["frames_digest"] is None:
+        options.append("--labels-only")
+    return options + (["--repeats", "unique"] if ledger["repeats"] == "unique" else [])
 
 
 def shared_names(train: Annotations, validation: Annotations) -> tuple[list[str], list[str]]:

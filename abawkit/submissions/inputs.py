@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from abawkit.choices import Missing
+from abawkit.curation.sources import format_command
 from abawkit.curation.table import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError
 from abawkit.files import processors, sha256, sha256_of
@@ -119,7 +120,7 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
     if curated.policy != recipe.policy:
         raise DataError(
             f"{inputs.data}: was curated with --policy {curated.policy}, and this submission is trained on "
-            f"{recipe.policy}; make it with `abawkit curate RELEASE --out FOLDER --policy {recipe.policy}`"
+            f"{recipe.policy}; make a set with\n{format_command(inputs.data, recipe.policy)}"
         )
     if not curated.frames_digest:
         raise DataError(f"{inputs.data}: holds labels only; run `abawkit curate` with the frames")
