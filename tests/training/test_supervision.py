@@ -50,7 +50,8 @@ def blanked(release: Path, folder: Path, task: str, splits: tuple[str, ...]) -> 
         (folder / f"{name}_set_annotations.txt").write_text("\n".join(lines) + "\n")
     out = folder / "curated"
     out.mkdir()
-    curate(locate(folder, frames=release / "cropped_aligned"), out, policy="per-task", workers=1)
+    with pytest.warns(DataWarning, match="this set can't"):
+        curate(locate(folder, frames=release / "cropped_aligned"), out, policy="per-task", workers=1)
     return out
 
 
@@ -162,8 +163,6 @@ def test_a_loss_without_weight_trains_nothing(recipe: Make) -> None:
         assert select_trainable_tasks(chosen, varied).tasks == ("va", "expression")
     with pytest.raises(ConfigError, match=r"losses\.au is 0, and the recipe's tasks name au"):
         select_trainable_tasks(recipe(losses=Losses(au=0.0), tasks=("va", "au")), table())
-    with pytest.raises(ConfigError, match=r"losses\.va, losses\.expression, losses\.au: got 0"):
-        weighted_tasks(recipe(losses=Losses(va=0.0, expression=0.0, au=0.0)))
 
 
 @pytest.mark.parametrize(
