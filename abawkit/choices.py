@@ -14,6 +14,10 @@ Protocol = Literal["official", "strict"]
 """``official``: each task is scored on the rows where it is annotated. ``strict``: all tasks on the rows where every
 task is, as in the tables of https://arxiv.org/abs/2407.12390."""
 
+Pooling = Literal["linear", "log"]
+"""How members' probabilities become one: ``linear``, their mean; ``log``, the mean of their logits. Valence and arousal
+are always averaged."""
+
 Split = Literal["train", "validation"]
 
 Missing = Literal["refuse", "neighbour"]

@@ -42,7 +42,7 @@ def measure_biases(world: World, videos: int, releases: int) -> Array:
         given = labels[rows][known], said[rows][known], of[known]
         fitted = [fit_bias(*given, shrink) for shrink in BIASES]
         gains.append([f1_per_class(labels[valid], (logs + bias).argmax(axis=1), 8).mean() - plain for bias in fitted])
-    return np.mean(gains, axis=0)
+    return np.asarray(np.mean(gains, axis=0))
 
 
 def measure_thresholds(world: World, videos: int, releases: int) -> Array:
@@ -61,7 +61,7 @@ def measure_thresholds(world: World, videos: int, releases: int) -> Array:
         known = valid[rows]
         counts = threshold_counts(labels[rows][known], said[rows][known], of[known], videos)
         gains.append([at(best_thresholds(counts, shrink)) - at(np.full(12, 0.5)) for shrink in THRESHOLDS])
-    return np.mean(gains, axis=0)
+    return np.asarray(np.mean(gains, axis=0))
 
 
 def main() -> None:

@@ -46,11 +46,11 @@ def calibration(members: Sequence[StoredMember], truth: Annotations, protocol: P
 
 def smoothing(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
     """How each task is smoothed over a video."""
-    return tune(members, truth, calibration=(), weights=False, protocol=protocol)
+    return tune(members, truth, calibration=(), weights=False, pool=False, protocol=protocol)
 
 
 def everything(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
-    """Smoothing and calibration, and what each member weighs where there are several."""
+    """Smoothing and calibration, and where there are several members, what each weighs and how they are pooled."""
     return tune(members, truth, protocol=protocol)
 
 

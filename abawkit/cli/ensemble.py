@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abawkit.choices import Protocol
+from abawkit.choices import Pooling, Protocol
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.notes import fold_notes
 from abawkit.cli.options import Force, Format, Json, ProbabilityTable, Seed
@@ -16,6 +16,7 @@ from abawkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
+    from abawkit.labels import Task
     from abawkit.postprocessing.analysis import Analysis
     from abawkit.postprocessing.members import StoredMember
     from abawkit.postprocessing.outputs import Written
@@ -48,7 +49,16 @@ def ensemble(
         list[str] | None,
         typer.Option(metavar="HOW", help="mean, fitted (on --truth), or a task's numbers, as va=2,1; can be repeated."),
     ] = None,
-    rule: Annotated[Path | None, typer.Option(help="A rule to apply: its weights, smoothing and calibration.")] = None,
+    pool: Annotated[
+        Pooling | None,
+        typer.Option(
+            help="How expressions and action units are pooled. linear: the mean of probabilities (the default). "
+            "log: that of logits. Valence and arousal are averaged."
+        ),
+    ] = None,
+    rule: Annotated[
+        Path | None, typer.Option(help="A rule to apply: its weights, pool, smoothing and calibration.")
+    ] = None,
     save_rule: Annotated[Path | None, typer.Option(help="Where to keep the weights, to use them on test.")] = None,
     table: ProbabilityTable = None,
     format_name: Format = "abaw7",
@@ -77,13 +87,13 @@ def ensemble(
 
     plugin = get_format(format_name)
     hows = weights or []
-    _refuse_options(out or table, truth, hows, rule, save_rule)
+    _refuse_options(out or table, truth, hows, pool, rule, save_rule)
     _refuse_outputs(out, save_rule, table, plugin, [path for path in (*members, truth, rule) if path], force)
     found = read_members(members)
     annotations = read_truth(truth) if truth else None
     if annotations:
         warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
-    applied, tuning = _rule(hows, rule, found, annotations, protocol, folds, seed)
+    applied, tuning = _rule(hows, pool, rule, found, annotations, protocol, folds, seed)
     judged = _judge(found, annotations, protocol, applied, tuning, seed)
     in_sample = bool(rule and annotations and _warn_of_known_rows(rule, annotations))
     if tuning:
@@ -102,36 +112,44 @@ def ensemble(
     from abawkit.cli.ensemble_tables import show_correlations, show_members, show_scores, show_weights
 
     if judged:
-        show_members(judged[0], protocol, "the mean" if tuning else "the others")
+        show_members(judged[0], protocol, "equal weights" if tuning else "the others")
         show_correlations(judged[0])
     if applied and applied.weights:
         from abawkit.postprocessing.rule import grouped
 
         show_weights(grouped(applied, found), applied)
     if judged:
-        show_scores(judged[1], tuning, protocol, in_sample=in_sample)
+        pooled = bool(applied and "log" in applied.pool.values())
+        show_scores(judged[1], tuning, protocol, in_sample=in_sample, pooled=pooled)
     if written:
         print(f"{written.submission}: {len(found[0].predictions):,} rows from {_count(len(found))}")
         print(f"beside it: {written.probabilities.name}, {written.manifest.name}")
     if table:
         print(f"{table}: the probabilities")
     if save_rule:
-        print(f"{save_rule}: these weights; apply them with --rule")
+        print(f"{save_rule}: this rule; apply it with --rule")
 
 
 def _refuse_options(
-    out: Path | None, truth: Path | None, hows: Sequence[str], rule: Path | None, save_rule: Path | None
+    out: Path | None,
+    truth: Path | None,
+    hows: Sequence[str],
+    pool: Pooling | None,
+    rule: Path | None,
+    save_rule: Path | None,
 ) -> None:
     if not (out or truth):
         raise ConfigError("nothing to do: give --out or --probabilities to write, --truth to score, or several")
     if rule and hows:
         raise ConfigError("--weights and --rule: a rule has its own weights; give one of the two")
+    if rule and pool:
+        raise ConfigError("--pool and --rule: a rule says how members are pooled; give one of the two")
     if len(hows) > 1 and {"mean", "fitted"} & set(hows):
         raise ConfigError("--weights: mean and fitted are for all tasks; give one of them alone, or numbers for tasks")
     if "fitted" in hows and not truth:
         raise ConfigError("--weights fitted: needs annotations to fit to; give --truth")
-    if save_rule and (not hows or "mean" in hows):
-        raise ConfigError("--save-rule: the mean needs no rule; give --weights fitted, or numbers")
+    if save_rule and (not hows or "mean" in hows) and pool != "log":
+        raise ConfigError("--save-rule: the mean needs no rule; give --weights fitted, or numbers, or --pool log")
 
 
 def _refuse_outputs(
@@ -159,6 +177,7 @@ def _refuse_outputs(
 
 def _rule(
     hows: Sequence[str],
+    pool: Pooling | None,
     rule: Path | None,
     members: "Sequence[StoredMember]",
     truth: "Annotations | None",
@@ -167,16 +186,22 @@ def _rule(
     seed: int,
 ) -> "tuple[Rule | None, Tuning | None]":
     """What is done with the members, None for the mean; and how it was fitted, where it was."""
+    from abawkit.postprocessing.combination import POOLED, known_tasks
     from abawkit.postprocessing.ensembling import fitted_ensemble, given_weights
     from abawkit.postprocessing.rule import Rule, read_rule
 
     if rule:
         return read_rule(rule), None
+    known = known_tasks(members)
+    pools: dict[Task, Pooling] = {task: "log" for task in POOLED if task in known} if pool == "log" else {}
+    if pool and (len(members) < 2 or (pool == "log" and not pools)):
+        lacking = "there is one member" if len(members) < 2 else "no member knows expressions or action units"
+        raise ConfigError(f"--pool {pool}: {lacking}, so there is nothing to pool; leave it out")
     if "fitted" in hows and truth:
-        tuning = fitted_ensemble(members, truth, protocol=protocol, folds=folds, seed=seed)
+        tuning = fitted_ensemble(members, truth, pools=pools, protocol=protocol, folds=folds, seed=seed)
         return tuning.rule, tuning
     given = given_weights([how for how in hows if how != "mean"], members)
-    return (Rule(weights=given) if given else None), None
+    return (Rule(weights=given, pool=pools) if given or pools else None), None
 
 
 def _judge(
@@ -196,7 +221,7 @@ def _judge(
 
     if truth is None:
         return None
-    used = Rule() if tuning or not rule else rule
+    used = Rule(pool=rule.pool) if tuning and rule else rule or Rule()
     tasks = known_tasks(members)
     analysis = analyse(members, truth, protocol, used)
     if tuning:
@@ -235,6 +260,7 @@ def _as_json(
         "rows": len(members[0].predictions),
         "members": [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members],
         "weights": {task: dict(given) for task, given in rule.weights.items()} if rule else {},
+        "pool": dict(rule.pool) if rule else {},
     }
     if judged:
         content["score"] = {part: interval.as_dict() for part, interval in judged[1].items()}

@@ -62,7 +62,12 @@ def show_weights(members: "Sequence[StoredMember]", rule: "Rule") -> None:
 
 
 def show_scores(
-    score: "Mapping[str, Interval]", tuning: "Tuning | None", protocol: Protocol, *, in_sample: bool = False
+    score: "Mapping[str, Interval]",
+    tuning: "Tuning | None",
+    protocol: Protocol,
+    *,
+    in_sample: bool = False,
+    pooled: bool = False,
 ) -> None:
     """What members score together; where weights were fitted, on videos that they were not fitted on first.
 
@@ -71,21 +76,24 @@ def show_scores(
         tuning: How they were fitted.
         protocol: Of the score.
         in_sample: Whether the ensemble's rule was fitted on these rows.
+        pooled: Whether logits are averaged, where it is probabilities else.
     """
     from abawkit.scoring.videos import few_videos_note
 
     def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:
         return (name, *(f"{found[part].value:{sign}.4f}" for part in _PARTS))
 
+    logits = " of logits" if pooled else ""
     if not tuning:
-        title = f"Ensemble, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
+        title = f"Ensemble{logits}, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
         columns = ["", *_PARTS.values(), "P of a test of as many videos, 95 %"]
         show_table(title, columns, [(*row("together", score), _range(score["score"], ""))])
         return
     seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in _PARTS))
     rows = [(*one, "") for one in (row("cross-fitted", score), seen, row("mean", tuning.untuned))]
     rows.append((*row("difference", tuning.difference, "+"), _range(tuning.difference["score"], "+")))
-    title = f"Fitted weights, {protocol} protocol. Cross-fitted: each video by weights of others. In-sample: too high."
+    how = "Cross-fitted: each video by weights of others. In-sample: too high."
+    title = f"Fitted weights{logits}, {protocol} protocol. {how}"
     show_table(title, ["", *_PARTS.values(), "95 % interval"], rows)
     if tuning.difference["score"].within_noise:
         print("The difference in P is within noise: the mean is as good a choice.\n")

@@ -91,12 +91,11 @@ def _show(result: "Score", forecast: "Forecast | None") -> None:
     if forecast is None:
         show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value, _ in shown])
     else:
-        rows = [(name, f"{value:.4f}", *_ends(forecast, part)) for name, value, part in shown]
         show_table(
             f"{title} of {_count(forecast.videos)}. Forecast: where a test of {_count(forecast.test_videos)} of this "
             f"kind scores {100 * LEVEL:.0f} times in 100",
             ["", "value", "from", "to"],
-            rows,
+            [(name, f"{value:.4f}", *_ends(forecast, part)) for name, value, part in shown],
         )
     for task, title, names, values in (
         ("expression", "F1 by expression", EXPRESSIONS, result.expression_f1_per_class),

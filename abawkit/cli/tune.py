@@ -20,13 +20,16 @@ def tune(
     calibration: Annotated[bool, typer.Option(help="Whether to try thresholds, biases, scales and shifts.")] = True,
     tasks: CalibratedTasks = None,
     weights: Annotated[bool, typer.Option(help="Whether to try other weights of the members than equal ones.")] = True,
+    pool: Annotated[
+        bool, typer.Option(help="Whether to try the mean of logits (log) besides that of probabilities (linear).")
+    ] = True,
     folds: Folds = 10,
     protocol: ScoredRows = "official",
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Search smoothing, calibration and members' weights for each task, and say what of the gain is noise.
+    """Search smoothing, calibration, members' weights and pool for each task, and say what of the gain is noise.
 
     The search is repeated without the videos of each fold, and decides them: that figure comes first. The rule that is
     written comes from all videos. What the search gains nothing by is left as it was.
@@ -48,8 +51,9 @@ def tune(
         raise ConfigError(
             "--tasks names what is calibrated, and --no-calibration says that nothing is; give one of them"
         )
-    if not (smoothing or calibration or weights):
-        raise ConfigError("--no-smoothing, --no-calibration, --no-weights: nothing is left to search; leave one out")
+    if not (smoothing or calibration or (len(members) > 1 and (weights or pool))):
+        alone = "one member has neither weights nor a pool; " if len(members) == 1 and (weights or pool) else ""
+        raise ConfigError(f"{alone}nothing is left to search: leave out one of --no-smoothing, --no-calibration")
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth])
     found, annotations = read_members(members), read_truth(truth)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
@@ -60,6 +64,7 @@ def tune(
             calibration=chosen if calibration else (),
             smoothing=smoothing,
             weights=weights,
+            pool=pool,
             protocol=protocol,
             folds=folds,
             seed=seed,

@@ -105,11 +105,12 @@ def _show_choice(tuning: "Tuning", members: "Sequence[StoredMember]") -> None:
             task,
             str(one.candidate.smoothing),
             "fitted" if one.candidate.calibrated else "none",
+            "-" if task == "va" else one.candidate.pool,
             "fitted" if one.weights is not None else "mean",
         )
         for task, one in chosen.items()
     ]
-    show_table("The rule", ["", "smoothing", "calibration", "weights"], rows, text_columns=4)
+    show_table("The rule", ["", "smoothing", "calibration", "pool", "weights"], rows, text_columns=5)
     show_weights(members, tuning.rule)
 
 

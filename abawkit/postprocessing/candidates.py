@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from abawkit.choices import Pooling
 from abawkit.postprocessing.smoothing import Smoothing
 
 NO_SMOOTHING: Final = Smoothing()
@@ -35,11 +36,13 @@ class Candidate:
         smoothing: How it is smoothed.
         calibrated: Whether its thresholds, biases, or scales and shifts are fitted.
         weighted: Whether the members' weights are fitted; else all count alike.
+        pool: How the members are pooled.
     """
 
     smoothing: Smoothing = NO_SMOOTHING
     calibrated: bool = False
     weighted: bool = False
+    pool: Pooling = "linear"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,20 @@
-"""The weighted mean of members: what an ensemble of stored probabilities says."""
+"""What an ensemble of stored probabilities says: the weighted mean of its members, or of their logits.
+
+The linear pool of probabilities p_m, with weights w_m that sum to 1, is the sum of w_m p_m. The logarithmic pool is in
+proportion to the product of p_m^w_m: the softmax of the mean of log-probabilities, and of an action unit the logistic
+function of the mean of logits. It is sharper, as a label needs the support of all members, where the mean keeps what
+any of them supports; which of the two scores better depends on the members. Valence and arousal are averaged in either.
+
+Source: C. Genest, J. Zidek, Combining probability distributions: a critique and an annotated bibliography, Statistical
+Science 1 (1986) 114-148.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
+from abawkit.choices import Pooling
 from abawkit.errors import DataError, printable
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import assembled
@@ -17,11 +27,26 @@ Weights = Mapping[Task, Mapping[str, float]]
 NO_WEIGHTS: Final[Weights] = {}
 """The mean."""
 
+Pools = Mapping[Task, Pooling]
+"""How expressions and action units are pooled; ``linear`` where a task has no entry."""
+
+LINEAR: Final[Pools] = {}
+
+POOLED: Final[tuple[Task, ...]] = ("expression", "au")
+"""The tasks that can be pooled by their logits."""
+
+LEAST: Final = 1e-6
+"""Probabilities are taken as at least this, and those of an action unit as at most 1 less this, before a logarithm: a
+member that rounds to 0 or 1 is sure, and must not outvote all others together."""
+
 
 def combined(
-    members: Sequence[StoredMember], weights: Weights = NO_WEIGHTS, tasks: Sequence[Task] = TASKS
+    members: Sequence[StoredMember],
+    weights: Weights = NO_WEIGHTS,
+    tasks: Sequence[Task] = TASKS,
+    pools: Pools = LINEAR,
 ) -> Predictions:
-    """Adds up what members say, each task over the members that know it.
+    """Pools what members say, each task over the members that know it.
 
     An ensemble of one is that one, and the order of the members is irrelevant, both bit for bit.
 
@@ -29,6 +54,7 @@ def combined(
         members: Members of one list.
         weights: Not negative; they need not sum to 1. A task without an entry takes the mean.
         tasks: The tasks that are asked for; the columns of others are neutral.
+        pools: How expressions and action units are pooled.
 
     Returns:
         float32 columns.
@@ -43,9 +69,45 @@ def combined(
         if not knowing:
             raise DataError(f"no member knows {task}; add one that does")
         each = _weights(knowing, task, weights[task]) if task in weights else np.ones(len(knowing))
-        total = sum(w * getattr(m.predictions, task).astype(np.float64) for m, w in zip(knowing, each, strict=True))
-        columns[task] = (total / each.sum()).astype(np.float32)
+        said = [getattr(member.predictions, task) for member in knowing]
+        columns[task] = _log_pool(task, said, each) if pools.get(task) == "log" else _linear_pool(said, each)
     return assembled(members[0].predictions.images, columns)
+
+
+def _linear_pool(said: Sequence[Array], weights: Array) -> Array:
+    total = sum(w * columns.astype(np.float64) for columns, w in zip(said, weights, strict=True))
+    return np.asarray(total / weights.sum(), dtype=np.float32)
+
+
+def _log_pool(task: Task, said: Sequence[Array], weights: Array) -> Array:
+    """The logarithmic pool of expressions, (n, 8), or of action units, (n, 12)."""
+    if task not in POOLED:
+        raise ValueError(f"{task} is averaged linearly; only {', '.join(POOLED)} have logits")
+    having = np.flatnonzero(weights)
+    if len(having) == 1:
+        return said[int(having[0])]  # as it is: nothing is pooled
+    logs = sum(w * log_columns(task, columns) for columns, w in zip(said, weights / weights.sum(), strict=True))
+    if task == "au":
+        return np.asarray(1 / (1 + np.exp(-logs)), dtype=np.float32)
+    odds = np.exp(logs - np.max(logs, axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def log_columns(task: Task, columns: Array) -> Array:
+    """What is averaged by a logarithmic pool: log-probabilities of expressions, logits of action units.
+
+    Args:
+        task: ``expression`` or ``au``.
+        columns: Probabilities, shape (n, 8) or (n, 12).
+
+    Returns:
+        float64, of the same shape, finite.
+    """
+    p = columns.astype(np.float64)
+    if task == "expression":
+        return np.asarray(np.log(np.maximum(p, LEAST)))
+    p = np.clip(p, LEAST, 1 - LEAST)
+    return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def knowing_members(members: Sequence[StoredMember], task: Task) -> list[StoredMember]:

@@ -12,7 +12,7 @@ from abawkit.errors import ConfigError, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.case import Case
-from abawkit.postprocessing.combination import combined, known_tasks
+from abawkit.postprocessing.combination import LINEAR, Pools, combined, known_tasks
 from abawkit.postprocessing.crossfit import FOLDS
 from abawkit.postprocessing.floors import LOSES, MIN_POSITIVES, MIN_VIDEOS, LeftAlone
 from abawkit.postprocessing.members import StoredMember, manifest_beside, write_probabilities
@@ -64,6 +64,7 @@ def fitted_ensemble(
     members: Sequence[StoredMember],
     truth: Annotations,
     *,
+    pools: Pools = LINEAR,
     protocol: Protocol = "official",
     folds: int = FOLDS,
     seed: int = 0,
@@ -74,13 +75,14 @@ def fitted_ensemble(
     Args:
         members: Stored probabilities of the rows of `truth`.
         truth: The annotations.
+        pools: How expressions and action units are pooled; weights are those that are best for this.
         protocol: The rows that count.
         folds: Folds of videos.
         seed: Of the folds and of the bootstrap.
         draws: Of the bootstrap.
 
     Returns:
-        The rule and its figures; `Tuning.untuned` are those of the mean.
+        The rule and its figures; `Tuning.untuned` are those of the same pool with equal weights.
 
     Raises:
         DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
@@ -89,13 +91,15 @@ def fitted_ensemble(
     pool = Pool(members, truth)
 
     def fit(rows: Array, without: Sequence[Task]) -> Found:
-        weights = pool.fit({task: mask for task, mask in case.rows_of(rows).items() if task not in without})
-        rule = made_for(Rule(weights=weights), members, case.tasks)
+        masks = {task: mask for task, mask in case.rows_of(rows).items() if task not in without}
+        weights = pool.fit(masks, pools)
+        rule = made_for(Rule(weights=weights, pool=pools), members, case.tasks)
         why = {task: LOSES if task in without else _why(pool, task) for task in case.tasks if task not in weights}
         left = tuple(LeftAlone(f"weights of {task}", reason) for task, reason in why.items())
         return Found(rule, apply_rule(rule, members, case.tasks), {}, left)
 
-    return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, None)
+    equal = combined(members, tasks=case.tasks, pools=pools)
+    return case.judged(fit, equal, folds, seed, draws, None)
 
 
 def write_ensemble(

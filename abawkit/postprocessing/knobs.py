@@ -1,5 +1,6 @@
 """The calibration of one task by itself, as a search fits it many times: fit, decide, score."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ def fit_knobs(task: Task, truth: Array, columns: Array, videos: Array) -> Any:
     Returns:
         Scale and shift, the biases, or the thresholds.
     """
-    return {"va": fit_va, "expression": fit_bias, "au": fit_thresholds}[task](truth, columns, videos)
+    fits: dict[Task, Callable[[Array, Array, Array], Any]]
+    fits = {"va": fit_va, "expression": fit_bias, "au": fit_thresholds}
+    return fits[task](truth, columns, videos)
 
 
 def decide(task: Task, columns: Array, knobs: Any = None) -> Array:

@@ -9,18 +9,19 @@ from typing import Any, Final, get_args
 import numpy as np
 
 import abawkit
+from abawkit.choices import Pooling
 from abawkit.errors import DataError
 from abawkit.files import sha256, write_json
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.calibration import LOWEST, Calibration, calibrated
-from abawkit.postprocessing.combination import combined, knowing_members, known_tasks
+from abawkit.postprocessing.combination import POOLED, Pools, combined, knowing_members, known_tasks
 from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.smoothing import RADIUS_MAX, SCALE_MAX, Smoothing, SmoothingKind, smooth_predictions
 from abawkit.postprocessing.strict import StrictObject, load_strictly
 from abawkit.tables import Predictions
 
-VERSION: Final = 1
-"""Of the file's form."""
+VERSION: Final = 2
+"""Of the file's form. Version 1 had no ``pool``: all was averaged; it is read."""
 
 MAX_WEIGHT: Final = 1e6
 MAX_STRETCH: Final = 100.0
@@ -42,11 +43,13 @@ class Rule:
             members that know it, whatever members these are.
         smoothing: For each task how it is smoothed; a task without an entry is not.
         calibration: What is done then.
+        pool: For expressions and action units, how members are pooled; a task without an entry by ``linear``.
     """
 
     weights: Mapping[Task, Mapping[str, float]] = field(default_factory=dict)
     smoothing: Mapping[Task, Smoothing] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
+    pool: Pools = field(default_factory=dict)
 
 
 def apply_rule(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task] = TASKS) -> Predictions:
@@ -64,7 +67,7 @@ def apply_rule(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task
         DataError: If no member knows a task that is asked for, the rule weighs other members, or frames that are to be
             smoothed have no number.
     """
-    predictions = combined(grouped(rule, members), rule.weights, tasks)
+    predictions = combined(grouped(rule, members), rule.weights, tasks, rule.pool)
     smoothing = {task: rule.smoothing[task] for task in tasks if task in rule.smoothing}
     if smoothing:
         predictions = smooth_predictions(predictions, smoothing)
@@ -79,7 +82,7 @@ def refuse_other_members(rule: Rule, members: Sequence[StoredMember], tasks: Seq
     Raises:
         DataError: If a task has no member, or the rule weighs other members.
     """
-    combined(grouped(rule, members), rule.weights, tasks)
+    combined(grouped(rule, members), rule.weights, tasks, rule.pool)
 
 
 def made_for(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> Rule:
@@ -123,6 +126,7 @@ def rule_content(rule: Rule) -> dict[str, Any]:
     scaled = zip(DIMENSIONS, calibration.scale.tolist(), calibration.shift.tolist(), strict=True)
     return {
         "weights": {task: dict(rule.weights[task]) for task in TASKS if task in rule.weights},
+        "pool": {task: rule.pool[task] for task in TASKS if task in rule.pool},
         "smoothing": {
             task: {"kind": smoothing.kind, "radius": smoothing.radius, "scale": smoothing.scale}
             for task, smoothing in sorted(rule.smoothing.items(), key=lambda entry: TASKS.index(entry[0]))
@@ -158,10 +162,11 @@ def read_rule(path: Path) -> Rule:
         DataError: If the file is not a rule; the message names the key.
     """
     given = _load(path)
-    if (version := given.take("rule")) is True or version != VERSION:
-        raise given.wrong("rule", version, f"{VERSION}: is it a rule?")
+    if (version := given.take("rule")) is True or version not in (1, VERSION):
+        raise given.wrong("rule", version, f"1 or {VERSION}: is it a rule?")
     given.take("abawkit"), given.take("evidence")
     weights = given.mapping("weights")
+    pool = given.mapping("pool") if version == VERSION else StrictObject(path, "", {})
     smoothing = given.mapping("smoothing")
     calibration = given.mapping("calibration")
     given.finish()
@@ -169,8 +174,9 @@ def read_rule(path: Path) -> Rule:
         weights={task: _weights(weights.mapping(task)) for task in TASKS if weights.has(task)},
         smoothing={task: _smoothing(smoothing.mapping(task)) for task in TASKS if smoothing.has(task)},
         calibration=_calibration(calibration),
+        pool={task: _pool(pool, task) for task in TASKS if pool.has(task)},
     )
-    for part in (weights, smoothing, calibration):
+    for part in (weights, smoothing, calibration, pool):
         part.finish()
     return rule
 
@@ -193,6 +199,15 @@ def _weights(given: StrictObject) -> dict[str, float]:
     found = {key: given.number(key, 0, MAX_WEIGHT) for key in given.content}
     if not any(found.values()):
         raise DataError(f"{given.path}: {given.name[:-1]}: got no weight above 0, expected at least one")
+    return found
+
+
+def _pool(given: StrictObject, task: Task) -> Pooling:
+    value = given.take(task)
+    allowed = get_args(Pooling) if task in POOLED else ("linear",)
+    if value not in allowed:
+        raise given.wrong(task, value, f"one of {', '.join(allowed)}" if task in POOLED else "linear, as values are")
+    found: Pooling = value
     return found
 
 

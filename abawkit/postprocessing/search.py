@@ -54,7 +54,7 @@ def calibrate(
     Args:
         members: Stored probabilities of the rows of `truth`; usually one.
         truth: The annotations.
-        base: Its weights and smoothing are kept; by default the mean, without smoothing.
+        base: Its weights, pool and smoothing are kept; by default the mean, without smoothing.
         tasks: What is scored; by default all that a member knows.
         calibration: The tasks that are calibrated; by default all that are scored.
         protocol: The rows that count.
@@ -73,7 +73,7 @@ def calibrate(
     case = Case(members, truth, tasks, protocol)
     fitted = case.among(calibration)
     base = base or Rule()
-    given = made_for(Rule(base.weights, base.smoothing), members, case.tasks)
+    given = made_for(Rule(base.weights, base.smoothing, pool=base.pool), members, case.tasks)
     untuned = apply_rule(given, members, case.tasks)
 
     def loses(task: Task, rows: Array) -> bool:
@@ -88,7 +88,7 @@ def calibrate(
         masks = case.rows_of(rows)
         losing = [task for task in fitted if task in without or loses(task, masks[task])]
         found = fit_calibration(untuned, truth, masks, case.videos, [task for task in fitted if task not in losing])
-        rule = Rule(given.weights, given.smoothing, found.calibration)
+        rule = replace(given, calibration=found.calibration)
         left = (*(LeftAlone(f"calibration of {task}", LOSES) for task in losing), *found.left)
         return Found(rule, calibrated(untuned, found.calibration), {}, left)
 
@@ -103,13 +103,14 @@ def tune(
     calibration: Sequence[Task] | None = None,
     smoothing: bool = True,
     weights: bool = True,
+    pool: bool = True,
     protocol: Protocol = "official",
     folds: int = FOLDS,
     seed: int = 0,
     draws: int = DRAWS,
     progress: Progress | None = None,
 ) -> Tuning:
-    """Searches smoothing, calibration and weights of each task; see `abawkit.postprocessing.task_search`.
+    """Searches smoothing, calibration, weights and pool of each task; see `abawkit.postprocessing.task_search`.
 
     Args:
         members: Stored probabilities of the rows of `truth`.
@@ -118,6 +119,7 @@ def tune(
         calibration: The tasks that may be calibrated; by default all that are scored.
         smoothing: Whether smoothings are tried.
         weights: Whether fitted weights of the members are tried.
+        pool: Whether pooling their logits is tried, for expressions and action units.
         protocol: The rows that count.
         folds: Folds of videos; fewer are made of few videos.
         seed: Of the folds and of the bootstrap.
@@ -133,7 +135,7 @@ def tune(
             are to be smoothed have no number.
     """
     case = Case(members, truth, tasks, protocol)
-    allowed = Allowed(smoothing, weights, case.among(calibration))
+    allowed = Allowed(smoothing, weights, case.among(calibration), pool)
     timeline = Timeline.of(truth.images) if smoothing else None
     searches = {
         task: TaskSearch(task, members, truth, case.scored[task], timeline, allowed, seed) for task in case.tasks
@@ -147,7 +149,8 @@ def tune(
         }
         weighed = {task: one.weights for task, one in chosen.items() if one.weights is not None}
         how = {task: one.candidate.smoothing for task, one in chosen.items() if one.candidate.smoothing.kind != "none"}
-        predictions = smooth_predictions(combined(members, weighed, case.tasks), how, timeline)
+        pools = {task: one.candidate.pool for task, one in chosen.items() if one.candidate.pool != "linear"}
+        predictions = smooth_predictions(combined(members, weighed, case.tasks, pools), how, timeline)
         taken = [task for task, one in chosen.items() if one.candidate.calibrated]
         found = fit_calibration(predictions, truth, case.rows_of(rows), case.videos, taken)
         losing = [task for task in without if chosen[task] != best[task]]
@@ -156,7 +159,7 @@ def tune(
             *(knob for task, one in chosen.items() if task not in losing for knob in one.left(task)),
             *found.left,
         )
-        rule = made_for(Rule(weighed, how, found.calibration), members, case.tasks)
+        rule = made_for(Rule(weighed, how, found.calibration, pools), members, case.tasks)
         return Found(rule, calibrated(predictions, found.calibration), chosen, left)
 
     return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, progress)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from abawkit.choices import Pooling
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.candidates import CALIBRATED_SMOOTHINGS, NO_SMOOTHING, SMOOTHINGS, Candidate, Tried
-from abawkit.postprocessing.combination import combined, knowing_members
+from abawkit.postprocessing.combination import POOLED, combined, knowing_members
 from abawkit.postprocessing.crossfit import SEARCH_FOLDS, video_folds
 from abawkit.postprocessing.floors import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
 from abawkit.postprocessing.knobs import decide, fit_knobs, part_score, tunable
@@ -32,11 +33,13 @@ class Allowed:
         smoothing: Of all tasks.
         weights: Of all tasks.
         calibration: The tasks that may be calibrated.
+        pool: Whether expressions and action units may be pooled by their logits.
     """
 
     smoothing: bool = True
     weights: bool = True
     calibration: Sequence[Task] = TASKS
+    pool: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,10 @@ class Chosen:
             f"smoothing of {task}": [one.candidate.smoothing != NO_SMOOTHING for one in self.tried],
             f"calibration of {task}": [one.candidate.calibrated for one in self.tried],
             f"weights of {task}": [one.candidate.weighted for one in self.tried],
+            f"pool of logits of {task}": [one.candidate.pool == "log" for one in self.tried],
         }
         best = self.candidate
-        taken = (best.smoothing != NO_SMOOTHING, best.calibrated, best.weighted)
+        taken = (best.smoothing != NO_SMOOTHING, best.calibrated, best.weighted, best.pool == "log")
         return [
             LeftAlone(knob, "the search gained nothing by it")
             for (knob, tried), turned in zip(offered.items(), taken, strict=True)
@@ -105,7 +109,7 @@ class TaskSearch:
         self._videos = video_numbers(truth.videos)[1]
         self._members = knowing_members(members, task)
         self._pool = Pool(self._members, truth)
-        self._means: dict[Smoothing, Array] = {}
+        self._means: dict[tuple[Smoothing, Pooling], Array] = {}
 
     def search(self, rows: Array) -> Chosen:
         """Finds the best for the task, looking at the truth of some rows alone.
@@ -127,12 +131,19 @@ class TaskSearch:
             tried.extend(Tried(candidate, self._figure(candidate, rows, folds)) for candidate in candidates)
             return max(tried, key=lambda one: one.figure).candidate  # the first of equals
 
+        several = len(self._members) > 1
+        pools = several and self._allowed.pool and self._task in POOLED
         best = attempt(map(Candidate, SMOOTHINGS if self._allowed.smoothing else (NO_SMOOTHING,)))
+        plain, *ranked = tried[0], *sorted(tried[1:], key=lambda one: -one.figure)[:CALIBRATED_SMOOTHINGS]
+        if pools:
+            best = attempt([replace(best, pool="log")])
         if self._task in self._allowed.calibration:
-            ranked = sorted(tried[1:], key=lambda one: -one.figure)[:CALIBRATED_SMOOTHINGS]
-            best = attempt([replace(one.candidate, calibrated=True) for one in (tried[0], *ranked)])
-        if self._allowed.weights and len(self._members) > 1:
+            smoothings = [one.candidate.smoothing for one in (plain, *ranked)]
+            best = attempt([Candidate(smoothing, calibrated=True, pool=best.pool) for smoothing in smoothings])
+        if self._allowed.weights and several:
             best = attempt([replace(best, weighted=True)])
+        if pools and (best.calibrated or best.weighted):
+            best = attempt([replace(best, pool="linear" if best.pool == "log" else "log")])
         return Chosen(best, self._weights(best, rows), tuple(tried))
 
     def _figure(self, candidate: Candidate, rows: Array, folds: Array) -> float:
@@ -151,19 +162,25 @@ class TaskSearch:
         return part_score(self._task, self._truth[rows], decisions[rows])
 
     def _weights(self, candidate: Candidate, rows: Array) -> Mapping[str, float] | None:
-        return self._pool.fit({self._task: rows}).get(self._task) if candidate.weighted else None
+        return (
+            self._pool.fit({self._task: rows}, {self._task: candidate.pool}).get(self._task)
+            if candidate.weighted
+            else None
+        )
 
     def _columns(self, candidate: Candidate, weights: Mapping[str, float] | None = None) -> Array:
         """What the members say together, smoothed; shape (n, 2), (n, 8) or (n, 12)."""
         if weights is not None:
-            return self._smoothed(candidate.smoothing, weights)
-        if candidate.smoothing not in self._means:
-            self._means[candidate.smoothing] = self._smoothed(candidate.smoothing, None)
-        return self._means[candidate.smoothing]
+            return self._smoothed(candidate, weights)
+        key = candidate.smoothing, candidate.pool
+        if key not in self._means:
+            self._means[key] = self._smoothed(candidate, None)
+        return self._means[key]
 
-    def _smoothed(self, smoothing: Smoothing, weights: Mapping[str, float] | None) -> Array:
-        mixed = combined(self._members, {self._task: weights} if weights else {}, (self._task,))
-        columns: Array = getattr(mixed, self._task)
+    def _smoothed(self, candidate: Candidate, weights: Mapping[str, float] | None) -> Array:
+        task, smoothing = self._task, candidate.smoothing
+        mixed = combined(self._members, {task: weights} if weights else {}, (task,), {task: candidate.pool})
+        columns: Array = getattr(mixed, task)
         if smoothing.kind == "none" or self._timeline is None:
             return columns
-        return smoothed(columns, self._timeline, smoothing, shares=self._task == "expression")
+        return smoothed(columns, self._timeline, smoothing, shares=task == "expression")

@@ -14,6 +14,13 @@ many passes over the rows.
 Source: linear opinion pool, M. Stone, The opinion pool, 1961; EM for mixture proportions, Dempster, Laird and Rubin,
 1977; sequential quadratic programming for them, Kim, Carbonetto, Stephens and Anitescu, https://arxiv.org/abs/1806.01412.
 
+For the logarithmic pool with weights that sum to 1, the likelihood is concave as well: with l_m(c) for what member m
+gives to label c as a logarithm, the pool q is the softmax of sum of w_m l_m, the gradient the mean of l_m of what was
+annotated less its mean over q, and the Hessian less the mean of the covariance of the l_m over q. It is climbed alike.
+
+Source: of the pool, see `abawkit.postprocessing.combination`; gradient and Hessian of a softmax, C. Bishop, Pattern
+Recognition and Machine Learning (2006), section 4.3.4.
+
 Valence and arousal: least squares on the simplex, min |X w - y|^2 over both dimensions, from the moments X'X and X'y.
 """
 
@@ -23,7 +30,7 @@ from typing import Final
 import numpy as np
 
 from abawkit.labels import EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.combination import knowing_members
+from abawkit.postprocessing.combination import LINEAR, Pools, knowing_members, log_columns
 from abawkit.postprocessing.floors import enough, rows_by_video
 from abawkit.postprocessing.members import StoredMember, refuse_other_rows
 from abawkit.tables import Annotations, Array, codes_of
@@ -57,13 +64,15 @@ class Pool:
         self.videos, _ = codes_of(truth.videos)
         self.keys = {task: [member.key for member in knowing_members(members, task)] for task in TASKS}
         self._truth = truth
-        self._columns = {task: _columns(knowing_members(members, task), task, truth) for task in TASKS}
+        self._knowing = {task: knowing_members(members, task) for task in TASKS}
+        self._columns = {task: _columns(self._knowing[task], task, truth) for task in TASKS}
 
-    def fit(self, rows: Mapping[Task, Array]) -> dict[Task, dict[str, float]]:
+    def fit(self, rows: Mapping[Task, Array], pools: Pools = LINEAR) -> dict[Task, dict[str, float]]:
         """Fits the weights of each task.
 
         Args:
             rows: For each task a mask of the rows to learn from, (n,); rows without its annotation must not be in it.
+            pools: How expressions and action units are pooled.
 
         Returns:
             For each task the weight of each member by its key, with six decimals, summing to 1 but for rounding. A task
@@ -77,6 +86,10 @@ class Pool:
             often = self._often(task, chosen)
             if len(self.keys[task]) < 2 or not often.any():
                 continue
+            if pools.get(task) == "log":
+                weights = log_pool_weights(*self._logs(task, chosen, often))
+                found[task] = self._named(task, weights)
+                continue
             columns = self._columns[task][:, chosen]
             if task == "au":
                 columns = columns[:, :, often]
@@ -85,8 +98,19 @@ class Pool:
                 weights = _least_squares(columns, self._truth.va[chosen].ravel())
             else:
                 weights = mixture_weights(columns)
-            found[task] = dict(zip(self.keys[task], np.round(weights, _DECIMALS).tolist(), strict=True))
+            found[task] = self._named(task, weights)
         return found
+
+    def _named(self, task: Task, weights: Array) -> dict[str, float]:
+        return dict(zip(self.keys[task], np.round(weights, _DECIMALS).tolist(), strict=True))
+
+    def _logs(self, task: Task, chosen: Array, often: Array) -> tuple[Array, Array]:
+        """What members give to each label of each observation, (m, N, c), and the annotated label, (N,)."""
+        said = [getattr(member.predictions, task)[chosen] for member in self._knowing[task]]
+        if task == "expression":
+            return np.stack([log_columns(task, p) for p in said]), self._truth.expression[chosen].astype(np.int64)
+        logits = np.stack([log_columns(task, p)[:, often].ravel() for p in said])
+        return np.stack([-logits / 2, logits / 2], axis=2), self._truth.au[chosen][:, often].ravel().astype(np.int64)
 
     def _often(self, task: Task, chosen: Array) -> Array:
         """Which labels of a task are in enough of the chosen rows, and of enough videos; for VA, whether rows are."""
@@ -130,6 +154,51 @@ def mixture_weights(probabilities: Array) -> Array:
         else:
             break  # rounding hides what is left to gain
         weights, mixture, likelihood = weights + step * direction, tried, reached
+    return np.asarray(weights / weights.sum())
+
+
+def log_pool_weights(logs: Array, truth: Array) -> Array:
+    """The weights of the logarithmic pool of greatest likelihood.
+
+    Args:
+        logs: What each of m members gives to each of c labels of N observations, as logarithms, (m, N, c); for each
+            observation they may be moved by a constant.
+        truth: What was annotated, integers from 0, (N,).
+
+    Returns:
+        float64, (m,), none negative, sum 1.
+    """
+    m, n, _ = logs.shape
+    right = logs[:, np.arange(n), truth]
+
+    def pooled(weights: Array) -> tuple[Array, float]:
+        """Probabilities of the pool, (N, c), and the mean log-likelihood."""
+        total = np.tensordot(weights, logs, 1)
+        total -= total.max(axis=1, keepdims=True)
+        odds = np.exp(total)
+        sums = odds.sum(axis=1)
+        return odds / sums[:, None], float((total[np.arange(n), truth] - np.log(sums)).mean())
+
+    weights = np.full(m, 1 / m)
+    q, likelihood = pooled(weights)
+    for _ in range(_STEPS):
+        means = (logs * q).sum(axis=2)
+        gradient = (right - means).mean(axis=1)
+        if gradient.max() - gradient @ weights <= GAP:
+            break
+        spread = (logs * np.sqrt(q)).reshape(m, -1)
+        curvature = (spread @ spread.T - means @ means.T) / n
+        direction = simplex_minimum(curvature, gradient + curvature @ weights) - weights
+        step = 1.0
+        for _ in range(_HALVINGS):
+            tried, reached = pooled(weights + step * direction)
+            if reached >= likelihood + 1e-4 * step * (gradient @ direction):
+                break
+            step /= 2
+        else:
+            break  # rounding hides what is left to gain
+        weights, q, likelihood = weights + step * direction, tried, reached
+    weights = np.clip(weights, 0, None)
     return np.asarray(weights / weights.sum())
 
 

@@ -155,10 +155,10 @@ def student_quantile(probability: float, freedom: int) -> float:
     if freedom == 2:
         return (2 * probability - 1) * math.sqrt(2 / (4 * probability * (1 - probability)))
     x = NormalDist().inv_cdf(probability)
-    terms = (
+    terms: tuple[float, ...] = (
         (x**3 + x) / 4,
         (5 * x**5 + 16 * x**3 + 3 * x) / 96,
         (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
         (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160,
     )
-    return x + sum(term / freedom**k for k, term in enumerate(terms, start=1))
+    return float(x + sum(term / freedom**k for k, term in enumerate(terms, start=1)))

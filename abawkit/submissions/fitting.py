@@ -69,7 +69,8 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
     }
     if decisions.searched:
         smoothing, weights = decisions.smoothing == "tuned", decisions.weights == "fitted"
-        found = tune(members, truth, smoothing=smoothing, weights=weights, **shared)
+        pool = decisions.pool == "tuned"
+        found = tune(members, truth, smoothing=smoothing, weights=weights, pool=pool, **shared)
     else:
         found = calibrate(members, truth, **shared)
     evidence = found.evidence()
@@ -84,6 +85,7 @@ def command(made: Prepared, probabilities: Sequence[Path], rule: Path) -> list[s
     if decisions.searched:
         options += ["--no-smoothing"] if decisions.smoothing == "none" else []
         options += ["--no-weights"] if decisions.weights == "mean" else []
+        options += ["--no-pool"] if decisions.pool == "linear" else []
         options += ["--no-calibration"] if not chosen else []
     if chosen != made.tasks:
         options += [part for task in chosen for part in ("--tasks", task)]

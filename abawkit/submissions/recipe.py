@@ -60,6 +60,8 @@ class Decisions(_Section):
     Attributes:
         weights: ``mean`` of the members, or ``fitted`` on validation.
         smoothing: ``none``, or ``tuned`` on validation.
+        pool: ``linear``, the mean of the members' probabilities, or ``tuned``: that of their logits, where it is better
+            on validation.
         calibration: Tasks that are calibrated on validation.
         folds: Folds of videos that everything fitted is cross-fitted with.
         protocol: The protocol of every figure.
@@ -67,6 +69,7 @@ class Decisions(_Section):
 
     weights: Literal["mean", "fitted"] = "mean"
     smoothing: Literal["none", "tuned"] = "none"
+    pool: Literal["linear", "tuned"] = "linear"
     calibration: list[Task] = []
     folds: Annotated[int, Field(ge=2, le=50)] = 10
     protocol: Protocol = "official"
@@ -74,7 +77,7 @@ class Decisions(_Section):
     @property
     def searched(self) -> bool:
         """Whether `abawkit tune` decides."""
-        return self.weights == "fitted" or self.smoothing == "tuned"
+        return self.weights == "fitted" or self.smoothing == "tuned" or self.pool == "tuned"
 
 
 class SubmissionRecipe(_Section):

@@ -14,6 +14,7 @@ import pytest
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import assembled
+from abawkit.postprocessing.combination import combined
 from abawkit.postprocessing.members import read_member, write_probabilities
 from abawkit.postprocessing.rule import read_rule
 from abawkit.scoring.files import read_truth, score_file
@@ -157,6 +158,25 @@ def test_weights_are_given_task_by_task_in_the_order_of_members(run: Run, member
     assert np.array_equal(stored.au, said[2].au)
 
 
+def test_logits_are_pooled_where_it_is_asked_for_and_a_rule_keeps_that_for_test(
+    run: Run, members: list[Path], annotated: Path, tmp_path: Path
+) -> None:
+    options = ["--pool", "log", "--out", tmp_path / "p.txt", "--save-rule", tmp_path / "rule.json"]
+    found = json.loads(run("ensemble", *members, *options, "--json").stdout)
+    assert found["pool"] == {"expression": "log", "au": "log"}
+    stored, said = read_member(tmp_path / "p.npz").predictions, [read_member(path) for path in members]
+    assert np.array_equal(stored.au, combined(said, pools=found["pool"]).au)
+    assert np.array_equal(stored.va, combined(said).va)
+    assert not np.array_equal(stored.au, combined(said).au)
+    assert read_rule(tmp_path / "rule.json").pool == found["pool"]
+    run("ensemble", *members, "--rule", tmp_path / "rule.json", "--out", tmp_path / "q.txt")
+    assert (tmp_path / "q.txt").read_bytes() == (tmp_path / "p.txt").read_bytes()
+    shown = run("ensemble", *members, "--pool", "log", "--weights", "fitted", "--truth", annotated).stdout
+    assert "Fitted weights of logits" in shown
+    shown = run("ensemble", *members, "--rule", tmp_path / "rule.json", "--truth", annotated).stdout
+    assert "Ensemble of logits" in shown
+
+
 def test_members_of_one_task_make_a_submission_of_that_task(run: Run, members: list[Path], tmp_path: Path) -> None:
     single = tmp_path / "single.npz"
     write_probabilities(single, read_member(members[0]).predictions, ("au",))
@@ -181,6 +201,10 @@ def test_members_of_one_task_make_a_submission_of_that_task(run: Run, members: l
         (["--out", "p.txt", "--weights", "mean", "--weights", "va=1,1,1"], "give one of them alone"),
         (["--out", "p.txt", "--weights", "va=1,1"], "got 2 numbers for 3 members"),
         (["--out", "p.txt", "--save-rule", "r.json"], "--save-rule: the mean needs no rule"),
+        (
+            ["--out", "p.txt", "--pool", "log", "--rule", "r.json"],
+            "--pool and --rule: a rule says how members are pooled",
+        ),
         (["--out", "p.txt", "--weights", "va=1,1,1", "--save-rule", "p.json"], "would be written twice"),
     ],
 )

@@ -196,6 +196,13 @@ def test_a_search_of_nothing_is_refused(run: Run, tmp_path: Path) -> None:
     given = ("tune", tmp_path / "a.npz", "--truth", tmp_path, "--out", tmp_path / "rule.json")
     refused = run(*given, "--no-smoothing", "--no-calibration", "--no-weights", code=2).stderr
     assert "nothing is left to search" in refused
+    refused = run(*given, "--no-smoothing", "--no-calibration", code=2).stderr
+    assert "one member has neither weights nor a pool; nothing is left to search" in refused
+    two = ("tune", tmp_path / "a.npz", tmp_path / "b.npz", "--truth", tmp_path, "--out", tmp_path / "rule.json")
+    none = "--no-smoothing", "--no-calibration", "--no-weights", "--no-pool"
+    assert "nothing is left to search" in run(*two, *none, code=2).stderr
+    elsewhere = [*two[:-1], tmp_path.parent / f"{tmp_path.name}.json"]
+    assert "can't be read" in run(*elsewhere, *none[:3], code=3).stderr
 
 
 def test_a_task_that_falls_is_named_even_where_the_sum_does_not(

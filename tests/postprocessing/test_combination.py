@@ -84,6 +84,69 @@ def test_a_member_of_one_task_has_a_say_in_that_task_alone() -> None:
     assert same(found, A.predictions, ("expression", "au"))
 
 
+LOG: Any = {"expression": "log", "au": "log"}
+
+
+def test_the_log_pool_is_the_softmax_of_mean_log_probabilities_and_the_sigmoid_of_mean_logits() -> None:
+    weights = {"expression": {"a": 1, "b": 3}, "au": {"a": 3, "b": 1}}
+    found = combined([A, B], weights, pools=LOG)
+    product = A.predictions.expression.astype(np.float64) ** 0.25 * B.predictions.expression.astype(np.float64) ** 0.75
+    np.testing.assert_allclose(found.expression, product / product.sum(axis=1, keepdims=True), rtol=0, atol=1e-6)
+    odds = [(p := m.predictions.au.astype(np.float64)) / (1 - p) for m in (A, B)]
+    pooled = odds[0] ** 0.75 * odds[1] ** 0.25
+    np.testing.assert_allclose(found.au, pooled / (1 + pooled), rtol=0, atol=1e-6)
+    assert same(found, combined([A, B]), ("va",))  # valence and arousal are averaged
+
+
+@pytest.mark.parametrize("weights", [{}, {task: {"a": 0.3} for task in TASKS}])
+def test_a_log_pool_of_one_is_that_one_bit_for_bit(weights: Any) -> None:
+    assert same(combined([A], weights, pools=LOG), A.predictions)
+    half = {task: {"a": 0.0, "b": 0.4} for task in TASKS}
+    assert same(combined([A, B], half, pools=LOG), B.predictions)
+
+
+@pytest.mark.parametrize("weights", [{}, {"expression": {"a": 0.1, "b": 0.7, "c": 0.2}}])
+def test_the_order_of_members_is_irrelevant_to_a_log_pool_bit_for_bit(weights: Any) -> None:
+    first, *others = [combined(order, weights, pools=LOG) for order in permutations([A, B, C])]
+    assert all(same(first, other) for other in others)
+
+
+def sure(key: str, expression: int, au: float) -> StoredMember:
+    """A member that is sure of everything: probabilities of 0 and 1."""
+    columns: dict[Task, Array] = {
+        "expression": np.eye(8, dtype=np.float32)[np.full(N, expression)],
+        "au": np.full((N, 12), au, np.float32),
+    }
+    said = assembled(IMAGES, columns)
+    return StoredMember(Path(key), said, ("expression", "au"), columns_digest(said, ("expression", "au")), key)
+
+
+def test_probabilities_of_0_and_1_have_a_finite_say_in_a_log_pool() -> None:
+    one, other, third = sure("x", 1, 1.0), sure("y", 2, 0.0), sure("z", 2, 0.0)
+    found = combined([one, other, third], tasks=("expression", "au"), pools=LOG)
+    assert np.isfinite(found.expression).all()
+    assert np.isfinite(found.au).all()
+    np.testing.assert_allclose(found.expression.sum(axis=1), 1, atol=1e-6)
+    assert (found.decide().expression == 2).all()  # two that are sure outvote one
+    assert not found.decide().au.any()
+    alike = combined([one, sure("w", 1, 1.0)], tasks=("expression", "au"), pools=LOG)
+    assert (alike.decide().expression == 1).all()
+    assert alike.decide().au.all()
+    two = combined([one, other], tasks=("expression", "au"), pools=LOG)
+    np.testing.assert_allclose(two.expression[:, 1], two.expression[:, 2], atol=1e-7)
+    np.testing.assert_allclose(two.au, 0.5, atol=1e-6)
+
+
+def test_a_log_pool_of_no_rows_is_empty() -> None:
+    empty = [replace(m, predictions=m.predictions.select(np.arange(0))) for m in (A, B)]
+    assert len(combined(empty, pools=LOG)) == 0
+
+
+def test_valence_and_arousal_have_no_log_pool() -> None:
+    with pytest.raises(ValueError, match="va is averaged linearly"):
+        combined([A, B], pools={"va": "log"})
+
+
 def test_a_task_that_no_member_knows_is_refused_unless_nobody_asks_for_it() -> None:
     single = member("d", 4, tasks=("va",))
     with pytest.raises(DataError, match="no member knows expression"):

@@ -64,6 +64,16 @@ def test_members_are_added_up_then_smoothed_then_calibrated() -> None:
     assert not same(expected, combined([A, B], FULL.weights))
 
 
+LOG = Rule(weights=FULL.weights, pool={"expression": "log", "au": "log"})
+
+
+def test_a_rule_pools_as_it_says() -> None:
+    expected = combined([A, B], LOG.weights, pools=LOG.pool)
+    assert same(apply_rule(LOG, [A, B]), expected)
+    assert not np.array_equal(expected.expression, combined([A, B], LOG.weights).expression)
+    assert made_for(LOG, [A, B], TASKS).pool == LOG.pool
+
+
 def test_a_rule_that_says_nothing_changes_no_bit() -> None:
     assert same(apply_rule(Rule(), [A]), A.predictions)
     assert same(apply_rule(Rule(smoothing={task: Smoothing() for task in TASKS}), [A]), A.predictions)
@@ -126,12 +136,12 @@ def written(path: Path, rule: Rule = FULL) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("rule", [FULL, Rule()])
+@pytest.mark.parametrize("rule", [FULL, Rule(), LOG])
 def test_a_rule_that_was_written_is_read_as_it_was(tmp_path: Path, rule: Rule) -> None:
     content = written(tmp_path / "rule.json", rule)
-    assert (content["rule"], content["evidence"]["rows"]) == (1, 3)
+    assert (content["rule"], content["evidence"]["rows"]) == (2, 3)
     found = read_rule(tmp_path / "rule.json")
-    assert (found.weights, found.smoothing) == (rule.weights, rule.smoothing)
+    assert (found.weights, found.smoothing, found.pool) == (rule.weights, rule.smoothing, rule.pool)
     for name, values in vars(rule.calibration).items():
         assert np.array_equal(getattr(found.calibration, name), values)
     assert rule_content(found) == rule_content(rule)
@@ -141,7 +151,18 @@ def test_a_rule_that_was_written_is_read_as_it_was(tmp_path: Path, rule: Rule) -
 def test_the_digest_is_of_what_a_rule_does() -> None:
     turned = Rule(weights={"au": FULL.weights["au"], "va": {"bbbb": 0.75, "aaaa": 0.25}})
     assert rule_digest(turned) == rule_digest(Rule(weights=FULL.weights))
-    assert len({rule_digest(rule) for rule in (FULL, turned, Rule())}) == 3
+    assert len({rule_digest(rule) for rule in (FULL, turned, LOG, Rule())}) == 4
+
+
+def test_a_rule_of_the_version_before_is_read_and_knows_no_pool(tmp_path: Path) -> None:
+    path = tmp_path / "rule.json"
+    content = written(path)
+    del content["pool"]
+    path.write_text(json.dumps(content | {"rule": 1}))
+    assert rule_content(read_rule(path)) == rule_content(FULL)
+    path.write_text(json.dumps(content | {"rule": 1, "pool": {"au": "log"}}))
+    with pytest.raises(DataError, match="pool: unknown key"):
+        read_rule(path)
 
 
 def test_a_byte_order_mark_makes_no_difference(tmp_path: Path) -> None:
@@ -174,8 +195,8 @@ def put(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("rule", 2, "rule: got 2, expected 1"),
-        ("rule", True, "rule: got True, expected 1"),
+        ("rule", 3, "rule: got 3, expected 1 or 2"),
+        ("rule", True, "rule: got True, expected 1 or 2"),
         ("smooth", {}, "smooth: unknown key; expected any of abawkit, calibration, evidence"),
         ("weights", [], r"weights: got \[\], expected an object"),
         ("weights.arousal", {"x": 1}, "weights.arousal: unknown key; expected any of au, va"),
@@ -186,6 +207,11 @@ def put(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("weights.va.aaaa", True, "weights.va.aaaa: got True, expected a number"),
         ("weights.va.aaaa", None, "weights.va.aaaa: got nothing, expected a number"),
         ("weights.va.\x1b[2J", -1, r"weights.va.\\x1b\[2J: got -1"),
+        ("pool", "log", "pool: got 'log', expected an object"),
+        ("pool.expression", "mean", "pool.expression: got 'mean', expected one of linear, log"),
+        ("pool.au", ["log"], r"pool.au: got \['log'\]"),
+        ("pool.va", "log", "pool.va: got 'log', expected linear, as values are"),
+        ("pool.valence", "log", "pool.valence: unknown key"),
         ("smoothing.va", "gaussian", "smoothing.va: got 'gaussian', expected an object"),
         ("smoothing.va", {}, "smoothing.va.kind: got nothing, expected one of none, gaussian, median"),
         ("smoothing.va.kind", "mean", "smoothing.va.kind: got 'mean', expected one of none, gaussian, median"),
@@ -221,7 +247,7 @@ def test_a_wrong_value_is_refused_with_its_key(tmp_path: Path, name: str, value:
     [
         ("", "is not JSON"),
         ("[1]", "holds JSON, but no object"),
-        ("{}", "rule: got nothing, expected 1"),
+        ("{}", "rule: got nothing, expected 1 or 2"),
         ('{"rule": 1, "evidence": NaN}', "NaN is no JSON number"),
         ('{"rule": 1, "weights": {"va": {"a": 1e999}}}', "weights.va.a: got inf"),
         ('{"rule": 1, "weights": {"va": {"a": 1, "a": 2}}}', "one key stands twice"),

@@ -16,7 +16,7 @@ from abawkit.postprocessing.calibration import Calibration, calibrated
 from abawkit.postprocessing.case import truth_digest
 from abawkit.postprocessing.combination import combined
 from abawkit.postprocessing.crossfit import FOLDS, SEARCH_FOLDS, video_folds
-from abawkit.postprocessing.knobs import crossfitted_gain, decide, fit_knobs, part_score
+from abawkit.postprocessing.knobs import decide, fit_knobs, part_score
 from abawkit.postprocessing.members import StoredMember
 from abawkit.postprocessing.result import Tuning
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
@@ -123,60 +123,6 @@ def test_thresholds_of_shifted_probabilities_are_found_and_said_to_be_beyond_noi
     assert found.difference["au_f1"].low > 0.2
     assert found.difference["ccc_va"].value == found.difference["expression_f1"].value == 0
     assert np.array_equal(found.rule.calibration.bias, np.zeros(8))
-
-
-def neutral(rule: Rule, task: Task) -> bool:
-    """Whether a rule does nothing for a task but take the mean."""
-    knobs = {"va": ("scale", "shift"), "expression": ("bias",), "au": ("threshold",)}[task]
-    weights = set(rule.weights.get(task, {}).values())
-    same_knobs = all(np.array_equal(getattr(rule.calibration, k), getattr(Calibration(), k)) for k in knobs)
-    return same_knobs and task not in rule.smoothing and len(weights) <= 1
-
-
-@FITS
-def test_a_task_whose_cross_fitted_part_falls_is_left_alone_and_said_to_be(fit: Fit) -> None:
-    """Of a system that sees next to nothing, biases and thresholds fit the noise of ten videos, and may lose on two."""
-    fallen, options = 0, {"smoothing": False} if fit is tune else {}
-    for seed in range(6):
-        truth, one = drawn(noise=4.0, seed=seed)
-        found = fit([one], truth, tasks=("expression", "au"), draws=2, **options)
-        parts = {"expression": "expression_f1", "au": "au_f1"}
-        assert set(found.fallen) == {t for t, part in parts.items() if found.difference[part].value < -1e-12}
-        assert all(neutral(found.rule, task) for task in found.fallen)
-        said = " ".join(found.notes)
-        for task in found.fallen:
-            fallen += f"of {task}: left alone, it loses on videos that it was not fitted on" in said
-    assert fallen
-
-
-def test_a_bias_that_loses_on_other_videos_is_not_taken_within_a_fit_either() -> None:
-    """Each fit looks across folds of its own videos: what it leaves alone costs nothing in the figures."""
-    losses = []
-    for seed in range(6):
-        truth, one = drawn(noise=4.0, seed=seed)
-        videos = np.repeat(np.arange(VIDEOS), ROWS)
-        valid = truth.expression_valid
-        folds = video_folds(truth.images, SEARCH_FOLDS, scored=valid, least=1)[valid]
-        labels, columns = truth.expression[valid], one.predictions.expression[valid]
-        gain = crossfitted_gain("expression", labels, columns, videos[valid], folds)
-        if gain < 0:
-            losses.append(gain)
-            found = calibrate([one], truth, tasks=("expression",), draws=2)
-            assert not found.rule.calibration.bias.any()
-            assert found.difference["expression_f1"].value > gain
-    assert losses
-
-
-@FITS
-def test_ten_folds_are_made_where_there_are_videos_for_them(fit: Fit) -> None:
-    truth, one = drawn()
-    halves = pa.array(
-        [f"v{v}{'ab'[row // 15]}/{row:05d}.jpg" for v in range(VIDEOS) for row in range(ROWS)], pa.string()
-    )
-    predictions = replace(one.predictions, images=halves)
-    options = {"tasks": ("va",), "draws": 2}
-    found = fit([replace(one, predictions=predictions)], replace(truth, images=halves), **options)
-    assert (found.about["videos"], found.about["folds"]) == (24, 10)
 
 
 def test_a_member_that_says_nothing_loses_its_weight() -> None:
@@ -365,7 +311,7 @@ def test_evidence_says_what_was_done_on_what() -> None:
     assert (evidence["list_digest"], evidence["truth_digest"]) == (truth.digest, truth_digest(truth))
     tried = evidence["tried"]["va"]
     best = max(tried, key=lambda entry: entry["figure"])
-    assert evidence["chosen"]["va"] == {key: best[key] for key in ("smoothing", "calibrated", "weighted")}
+    assert evidence["chosen"]["va"] == {key: best[key] for key in ("smoothing", "calibrated", "weighted", "pool")}
     assert tried[0]["figure"] == pytest.approx(evidence["untuned"]["ccc_va"]["value"], abs=1e-6)
     assert evidence["difference"]["score"]["within_noise"] == found.difference["score"].within_noise
 

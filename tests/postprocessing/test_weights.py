@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import assembled
 from abawkit.postprocessing.members import StoredMember, columns_digest
-from abawkit.postprocessing.weights import FLOOR, Pool, mixture_weights, simplex_minimum
+from abawkit.postprocessing.weights import FLOOR, Pool, log_pool_weights, mixture_weights, simplex_minimum
 from abawkit.scoring.score import scored_rows
 from abawkit.tables import Annotations, Array
 
@@ -127,6 +128,38 @@ def material(videos: int = 6, length: int = 50) -> tuple[Annotations, list[Store
 
 
 TRUTH, MEMBERS = material()
+
+
+LOG: Any = {"expression": "log", "au": "log"}
+
+
+def log_likelihood(weights: Array, logs: Array, truth: Array) -> float:
+    total = np.tensordot(weights, logs, 1)
+    return float((total[np.arange(len(truth)), truth] - np.log(np.exp(total).sum(axis=1))).mean())
+
+
+@pytest.mark.parametrize("members", [2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_of_a_log_pool_are_the_best_of_a_fine_grid(seed: int, members: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 4, 300)
+    logs = rng.uniform(-0.3, 1.5, (members, 1, 1)) * np.eye(4)[truth] + rng.normal(0, 1, (members, 300, 4))
+    best = max(log_likelihood(point, logs, truth) for point in simplex_points(members, {2: 400, 3: 60}[members]))
+    found = log_pool_weights(logs, truth)
+    assert log_likelihood(found, logs, truth) >= best - 1e-5
+    assert found.sum() == pytest.approx(1)
+    assert (found >= 0).all()
+
+
+def test_weights_of_a_log_pool_are_those_of_members_that_know_something() -> None:
+    found = Pool(MEMBERS, TRUTH).fit(scored_rows(TRUTH), LOG)
+    plain = Pool(MEMBERS, TRUTH).fit(scored_rows(TRUTH))
+    assert found["va"] == plain["va"]
+    for task in ("expression", "au"):
+        assert found[task]["noise"] < 0.1
+        assert found[task]["good"] > found[task]["noise"]
+        assert found[task] != plain[task]
+        assert sum(found[task].values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_member_that_knows_nothing_gets_next_to_no_weight() -> None:

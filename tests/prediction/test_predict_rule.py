@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,11 +63,12 @@ def test_a_rule_weighs_networks_by_their_digests(
     assert result.submission.read_bytes() == each[1].submission.read_bytes()
 
 
+@pytest.mark.parametrize("pool", [{}, {"expression": "log", "au": "log"}])
 def test_a_rule_does_to_networks_what_it_does_to_their_stored_probabilities(
-    members: list[Path], few: ListedFrames, keys: list[str], each: list[Predicted], tmp_path: Path
+    members: list[Path], few: ListedFrames, keys: list[str], each: list[Predicted], tmp_path: Path, pool: Any
 ) -> None:
     weights = dict(zip(keys, (0.2, 0.3, 0.5), strict=True))
-    rule = Rule({"va": weights, "au": weights}, SMOOTH, CALIBRATION)  # type: ignore[arg-type]
+    rule = Rule({"va": weights, "au": weights}, SMOOTH, CALIBRATION, pool)  # type: ignore[arg-type]
     result = predict(members, few, tmp_path / "p.txt", PLUGIN, rule=rule, device="cpu")
     stored = read_members([one.probabilities for one in each])
     assert sorted(member.key for member in stored) == sorted(keys)
