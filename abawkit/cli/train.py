@@ -132,7 +132,7 @@ def train(
         raise ConfigError("give the folder of a curated set with --data")
     inputs = Inputs(folder, find_weights(weights) if weights else None, source)
     if begun is None:
-        _check_start(resolved, inputs.weights)
+        _check_start(resolved, inputs.weights, settings)
     else:
         _refuse_moved(inputs, data, begun)
     if out:
@@ -194,9 +194,13 @@ def _recipe(recipe: str | None, settings: list[str], begun: "Recorded | None") -
     raise ConfigError("give a recipe, as in: abawkit train demo --data curated --out runs/first")
 
 
-def _check_start(recipe: "Recipe", weights: Path | None) -> None:
-    """Refuses other weights than the recipe starts from; says so where only heads learn, on random numbers."""
+def _check_start(recipe: "Recipe", weights: Path | None, settings: list[str]) -> None:
+    """Refuses other weights than the recipe starts from; says what is doubtful about a new run."""
+    from abawkit.training.recipe_warnings import find_recipe_warnings
+
     recipe.check_start(weights)
+    for line in find_recipe_warnings(recipe, settings):
+        say(f"warning: {line}")
     if weights is None and recipe.heads.epochs:
         end = "heads.epochs=0" if recipe.all.epochs else "all.epochs=10"
         say(

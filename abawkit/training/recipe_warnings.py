@@ -1,0 +1,63 @@
+"""What a recipe says to no effect, and values far beyond use; they are warnings, as each may be meant."""
+
+from collections.abc import Sequence
+
+from abawkit.frames.augmentation import Augmentation
+from abawkit.labels import TASKS
+from abawkit.training.recipe import Recipe
+
+_HIGH_RATE = 1.0
+"""Learning rate above which a value is named: Adam moves each weight by about as much in a step."""
+
+
+def find_recipe_warnings(recipe: Recipe, changes: Sequence[str] = ()) -> list[str]:
+    """One line for each value that was asked for and changes nothing, or that is far beyond use.
+
+    Args:
+        recipe: The recipe, with its changes.
+        changes: ``KEY=VALUE`` each, as of `read_recipe`: only what is named here can be without effect, as a resolved
+            recipe says everything.
+    """
+    named = {change.partition("=")[0].strip() for change in changes}
+    lines = [f"{key} has no effect: {reason}" for key, reason in _without_effect(recipe).items() if key in named]
+    for name, stage in (("heads", recipe.heads), ("all", recipe.all)):
+        if stage.epochs and stage.learning_rate > _HIGH_RATE:
+            lines.append(f"{name}.learning_rate is {stage.learning_rate:g}: a step moves each weight by about as much")
+    return lines
+
+
+def _without_effect(recipe: Recipe) -> dict[str, str]:
+    """Keys that change nothing in this recipe, and why."""
+    found = {}
+    if recipe.schedule.name != "exponential":
+        found["schedule.decay"] = f"schedule.name is {recipe.schedule.name}"
+    if recipe.optimizer.name != "sam":
+        found["optimizer.sam_rho"] = f"optimizer.name is {recipe.optimizer.name}"
+    if not recipe.heads.epochs:
+        found["heads.learning_rate"] = "heads.epochs is 0"
+    if not recipe.all.epochs:
+        of_stage = ("all.learning_rate", "losses.attention", "losses.attention_kind", "patience")
+        found |= dict.fromkeys(of_stage, "all.epochs is 0")
+    elif not recipe.losses.attention:
+        found["losses.attention_kind"] = "losses.attention is 0"
+    if recipe.losses.expression_weights == recipe.losses.au_weights == "none":
+        found["losses.balance"] = "losses.expression_weights and losses.au_weights are none"
+    for task in TASKS:
+        if task not in recipe.tasks:
+            found[f"losses.{task}"] = f"{task} is not among the tasks"
+    if "expression" not in recipe.tasks:
+        keys = ("losses.label_smoothing", "losses.expression_weights")
+        found |= dict.fromkeys(keys, "expression is not among the tasks")
+    if "au" not in recipe.tasks:
+        found["losses.au_weights"] = "au is not among the tasks"
+    return found | _augmentation_without_effect(recipe.augmentation)
+
+
+def _augmentation_without_effect(augmentation: Augmentation) -> dict[str, str]:
+    needed = {"affine": ("angle", "scale", "shift"), "erase": ("erase_area", "erase_aspect")}
+    return {
+        f"augmentation.{key}": f"augmentation.{name} is 0"
+        for name, keys in needed.items()
+        for key in keys
+        if not getattr(augmentation, name)
+    }
