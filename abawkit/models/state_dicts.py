@@ -77,14 +77,18 @@ def find_state_dicts(content: Any, layouts: Sequence[AbstractSet[str]]) -> list[
 
 
 def largest_state_dict(content: Any) -> StateDict | None:
-    """The mapping with the most tensors, whatever network it is of; None where there is no tensor."""
+    """The mapping with the most tensors, of those that hold nothing else, else of all; None where there is no tensor.
+
+    It is a state dict of whatever network.
+    """
     found: StateDict | None = None
-    most = 0
+    most = (False, 0)
     for path, place in _mappings(content):
         count = sum(as_tensor(value) is not None for value in place.values())
-        if count > most:
+        rank = (count == len(place), count)
+        if count and rank > most:
             prefix = "module." if all(key.startswith("module.") for key in place) else ""
-            found, most = _cut(".".join(path), place, prefix), count
+            found, most = _cut(".".join(path), place, prefix), rank
     return found
 
 
@@ -97,10 +101,17 @@ def _mappings(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
         path, value = waiting.popleft()
         if not isinstance(value, Mapping) or not value:
             continue
-        place = {key if isinstance(key, str) else repr(key): inner for key, inner in value.items()}
+        place = {_name_key(key): inner for key, inner in value.items()}
         yield path, place
         if len(path) < _DEPTH:
             waiting += [((*path, key), inner) for key, inner in place.items() if isinstance(inner, Mapping)]
+
+
+def _name_key(key: object) -> str:
+    """A key as text; one of another kind than text or a number by its type, as its own text can have any length."""
+    if isinstance(key, str):
+        return key
+    return str(key) if type(key) is int and abs(key) < 2**63 else f"<{type(key).__name__}>"
 
 
 def _prefixes(place: Mapping[str, Any], layouts: Sequence[AbstractSet[str]]) -> list[str]:

@@ -137,6 +137,8 @@ def describe_value(value: object) -> str:
     """What a value of a file is, for messages."""
     if isinstance(value, _NumpyArray | _NumpyScalar):
         return "a NumPy array that holds other things than real numbers"
+    if isinstance(value, _Inert):
+        return "an object of a class"
     if isinstance(value, Tensor):
         return "a tensor that is sparse, quantised or without values"
     return f"a {type(value).__name__}"
@@ -155,8 +157,11 @@ def _numbers(kind: object, shape: object, content: object, *, fortran: bool) -> 
         count *= side
     if count * dtype.itemsize != len(content):
         return None
-    array = np.frombuffer(bytes(content), dtype).reshape(shape, order="F" if fortran else "C")
-    return torch.from_numpy(array.astype(dtype.newbyteorder("="), order="C", copy=True))
+    try:
+        array = np.frombuffer(bytes(content), dtype).reshape(shape, order="F" if fortran else "C")
+        return torch.from_numpy(array.astype(dtype.newbyteorder("="), order="C", copy=True))
+    except ValueError:  # more dimensions, or longer ones, than an array can have
+        return None
 
 
 def _reason(path: Path, container: Container, error: Exception) -> str:
