@@ -213,9 +213,13 @@ class Learner:
         if self.stage is None or not self.stage.optimizer.state:
             return list(self.recipe.tasks)  # no step has counted: the run is about to end, or goes on from elsewhere
         optimizer, coupled = self.stage.optimizer, self.recipe.optimizer.name == "adam"
-        telling = [p for g in optimizer.param_groups if not (coupled and g["weight_decay"]) for p in g["params"]]
-        moved = {p for p in telling if p in optimizer.state and bool(optimizer.state[p]["exp_avg_sq"].any())}
-        return [task for task in self.recipe.tasks if not moved.isdisjoint(self.network.heads[task].parameters())]
+        telling = {p for g in optimizer.param_groups if not (coupled and g["weight_decay"]) for p in g["params"]}
+        heads = {task: telling.intersection(self.network.heads[task].parameters()) for task in self.recipe.tasks}
+        return [
+            task
+            for task, parameters in heads.items()
+            if any(p in optimizer.state and bool(optimizer.state[p]["exp_avg_sq"].any()) for p in parameters)
+        ]
 
     def prepare_validation(self) -> DDAMFN:
         """The network to validate, the same in all processes."""

@@ -79,17 +79,18 @@ def select_scored_tasks(tasks: Sequence[Task], rows: Annotations, protocol: Prot
         DataWarning: If a task is trained that can't be scored.
     """
     masks = scored_rows(rows, protocol)
-    scored = tuple(task for task in tasks if masks[task].any())
+    constant = masks["va"].any() and not np.ptp(rows.va[masks["va"]], axis=0).any()  # its CCC is 0 whatever is learned
+    scored = tuple(task for task in tasks if masks[task].any() and not (task == "va" and constant))
     absent = [TASK_NAMES[task] for task in tasks if task not in scored]
     if not scored:
         other = "; select = 'official' counts more rows" if protocol == "strict" else ""
         raise DataError(
-            f"no validation row counts for {' or '.join(absent)} under the {protocol} protocol, so that no epoch could "
-            f"be chosen as the best{other}"
+            f"no validation row counts for {' or '.join(absent)} under the {protocol} protocol, or all are alike: no "
+            f"epoch could be chosen as the best{other}"
         )
     if absent:
         warnings.warn(
-            f"no validation row is annotated for {' or '.join(absent)}: trained, but not scored",
+            f"no validation row is annotated for {' or '.join(absent)}, or all are alike: trained, but not scored",
             DataWarning,
             stacklevel=2,
         )
