@@ -119,8 +119,11 @@ def ensemble(
 
         show_weights(grouped(applied, found), applied)
     if judged:
+        from abawkit.postprocessing.combination import known_tasks
+
         pooled = bool(applied and "log" in applied.pool.values())
-        show_scores(judged[1], tuning, protocol, in_sample=in_sample, pooled=pooled)
+        known = known_tasks(found)
+        show_scores(judged[1], tuning, protocol, tasks=known, in_sample=in_sample, pooled=pooled)
     if written:
         print(f"{written.submission}: {len(found[0].predictions):,} rows from {_count(len(found))}")
         print(f"beside it: {written.probabilities.name}, {written.manifest.name}")
@@ -256,6 +259,8 @@ def _as_json(
     written: "Written | None",
     save_rule: Path | None,
 ) -> dict[str, Any]:
+    from abawkit.scoring.videos import PART_OF
+
     content: dict[str, Any] = {
         "rows": len(members[0].predictions),
         "members": [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members],
@@ -263,7 +268,8 @@ def _as_json(
         "pool": dict(rule.pool) if rule else {},
     }
     if judged:
-        content["score"] = {part: interval.as_dict() for part, interval in judged[1].items()}
+        known = {"score", *(PART_OF[task] for member in members for task in member.tasks)}
+        content["score"] = {part: interval.as_dict() if part in known else None for part, interval in judged[1].items()}
         content["analysis"] = judged[0].as_dict()
     if tuning:
         content["fitted"] = tuning.evidence()

@@ -15,25 +15,34 @@ if TYPE_CHECKING:
     from abawkit.scoring.videos import Interval
 
 _PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
+_TASK_OF: dict[str, Task] = dict(zip(_PARTS, TASKS, strict=False))
+
+
+def _parts(tasks: Sequence[Task]) -> dict[str, str]:
+    """The parts of a score that these tasks have, with their headings; P is the sum of all three alone."""
+    known = {part: _PARTS[part] for part, task in _TASK_OF.items() if task in tasks}
+    return known | ({"score": "P" if len(known) == len(TASKS) else "sum"} if len(known) > 1 else {})
 
 
 def show_members(analysis: "Analysis", protocol: Protocol, what: str) -> None:
     """What each member scores alone, and what it adds to `what`."""
     names = _names([standing.member for standing in analysis.standings])
+    tasks = [task for task in TASKS if any(task in standing.member.tasks for standing in analysis.standings)]
+    parts = _parts(tasks)
     rows = [
-        (name, *(_figure(standing, part) for part in _PARTS), f"{standing.adds['score']:+.4f}")
+        (name, *(_figure(standing, part, tasks) for part in parts), f"{standing.adds['score']:+.4f}")
         for name, standing in zip(names, analysis.standings, strict=True)
     ]
-    together = ("together", *(f"{analysis.together[part]:.4f}" for part in _PARTS), "")
+    together = ("together", *(f"{analysis.together[part]:.4f}" for part in parts), "")
     show_table(
-        f"Members, {protocol} protocol; what each adds to {what}", ["", *_PARTS.values(), "adds"], [*rows, together]
+        f"Members, {protocol} protocol; what each adds to {what}", ["", *parts.values(), "adds"], [*rows, together]
     )
 
 
-def _figure(standing: Any, part: str) -> str:
-    of_task: dict[str, Task] = dict(zip(_PARTS, TASKS, strict=False))
-    unknown = part in of_task and of_task[part] not in standing.member.tasks
-    return "-" if unknown else f"{standing.alone[part]:.4f}"
+def _figure(standing: Any, part: str, tasks: Sequence[Task]) -> str:
+    """A part of what a member scores alone; the sum is that of a member that knows as much as all together."""
+    needed = [_TASK_OF[part]] if part in _TASK_OF else tasks
+    return f"{standing.alone[part]:.4f}" if set(needed) <= set(standing.member.tasks) else "-"
 
 
 def show_correlations(analysis: "Analysis") -> None:
@@ -66,6 +75,7 @@ def show_scores(
     tuning: "Tuning | None",
     protocol: Protocol,
     *,
+    tasks: Sequence[Task] = TASKS,
     in_sample: bool = False,
     pooled: bool = False,
 ) -> None:
@@ -75,28 +85,32 @@ def show_scores(
         score: Of the ensemble; where weights were fitted, cross-fitted.
         tuning: How they were fitted.
         protocol: Of the score.
+        tasks: What members know; nothing else is scored.
         in_sample: Whether the ensemble's rule was fitted on these rows.
         pooled: Whether logits are averaged, where it is probabilities else.
     """
     from abawkit.scoring.videos import few_videos_note
 
+    parts = _parts(tasks)
+    whole = list(parts.values())[-1]
+
     def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:
-        return (name, *(f"{found[part].value:{sign}.4f}" for part in _PARTS))
+        return (name, *(f"{found[part].value:{sign}.4f}" for part in parts))
 
     logits = " of logits" if pooled else ""
     if not tuning:
         title = f"Ensemble{logits}, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
-        columns = ["", *_PARTS.values(), "P of a test of as many videos, 95 %"]
+        columns = ["", *parts.values(), f"{whole} of a test of as many videos, 95 %"]
         show_table(title, columns, [(*row("together", score), _range(score["score"], ""))])
         return
-    seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in _PARTS))
+    seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in parts))
     rows = [(*one, "") for one in (row("cross-fitted", score), seen, row("mean", tuning.untuned))]
     rows.append((*row("difference", tuning.difference, "+"), _range(tuning.difference["score"], "+")))
     how = "Cross-fitted: each video by weights of others. In-sample: too high."
     title = f"Fitted weights{logits}, {protocol} protocol. {how}"
-    show_table(title, ["", *_PARTS.values(), "95 % interval"], rows)
+    show_table(title, ["", *parts.values(), "95 % interval"], rows)
     if tuning.difference["score"].within_noise:
-        print("The difference in P is within noise: the mean is as good a choice.\n")
+        print(f"The difference in {whole} is within noise: the mean is as good a choice.\n")
     if note := few_videos_note(tuning.about["videos"]):
         print(f"note: {note}\n")
 

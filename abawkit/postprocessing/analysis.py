@@ -1,6 +1,6 @@
 """What each member of an ensemble is worth: its own score, what it adds, and how far members err alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from abawkit.postprocessing.members import StoredMember, refuse_other_rows
 from abawkit.postprocessing.outputs import decided
 from abawkit.postprocessing.rule import Rule, apply_rule, grouped
 from abawkit.scoring.score import scored_rows
-from abawkit.scoring.videos import PARTS, statistics_by_video
+from abawkit.scoring.videos import PART_OF, PARTS, statistics_by_video
 from abawkit.tables import Annotations, Array, Predictions
 
 Figures = Mapping[str, float]
@@ -51,19 +51,25 @@ class Analysis:
     correlations: Mapping[Task, Array]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON; None for the part of a task that is not known."""
+        known = {task for s in self.standings for task in s.member.tasks}
         return {
             "members": [
                 {"key": s.member.key, "path": str(s.member.path), "tasks": list(s.member.tasks)}
-                | {"alone": dict(s.alone), "adds": dict(s.adds)}
+                | {"alone": _known(s.alone, s.member.tasks), "adds": dict(s.adds)}
                 for s in self.standings
             ],
-            "together": dict(self.together),
+            "together": _known(self.together, known),
             "correlations": {
                 task: [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]
                 for task, matrix in self.correlations.items()
             },
         }
+
+
+def _known(figures: Figures, tasks: Collection[Task]) -> dict[str, float | None]:
+    unknown = {PART_OF[task] for task in TASKS if task not in tasks}
+    return {part: None if part in unknown else value for part, value in figures.items()}
 
 
 def analyse(

@@ -27,6 +27,9 @@ PARTS: Final = ("ccc_va", "expression_f1", "au_f1", "score")
 """The parts of a score and their sum P, as `abawkit.scoring.score.Score` calls them: the three tasks', in their order,
 and ``score``."""
 
+PART_OF: Final[dict[Task, str]] = dict(zip(TASKS, PARTS, strict=False))
+"""The part of each task."""
+
 DRAWS = 2000
 """Draws of a bootstrap: the ends of an interval of 95 % then rest on fifty draws each."""
 

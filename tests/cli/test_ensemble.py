@@ -237,3 +237,26 @@ def test_probabilities_are_written_as_a_table_that_is_read_back_bit_for_bit(
     assert read_member(table).digest == read_member(tmp_path / "p.npz").digest
     run("ensemble", table, "--probabilities", tmp_path / "again.npz")
     assert read_member(tmp_path / "again.npz").digest == read_member(table).digest
+
+
+@pytest.mark.parametrize(
+    ("known", "absent"), [(("va",), ("EXPR", " AU", " P", "sum")), (("va", "au"), ("EXPR", " P "))], ids=["one", "two"]
+)
+def test_what_no_member_knows_is_not_shown(
+    run: Run, members: list[Path], annotated: Path, tmp_path: Path, known: tuple[Task, ...], absent: tuple[str, ...]
+) -> None:
+    paths = []
+    for path in members[:2]:
+        said = read_member(path).predictions
+        paths.append(tmp_path / path.name)
+        columns = {task: getattr(said, task) for task in known}
+        write_probabilities(paths[-1], assembled(said.images, columns), known)
+    shown = run("ensemble", *paths, "--truth", annotated).stdout
+    assert "CCC" in shown
+    assert ("sum" in shown) is (len(known) > 1)
+    for word in absent:
+        assert word not in shown
+    found = json.loads(run("ensemble", *paths, "--truth", annotated, "--json").stdout)
+    assert found["score"]["expression_f1"] is None
+    assert found["analysis"]["together"]["expression_f1"] is None
+    assert found["analysis"]["members"][0]["alone"]["expression_f1"] is None
