@@ -18,7 +18,7 @@ _PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
 _TASK_OF: dict[str, Task] = dict(zip(_PARTS, TASKS, strict=False))
 
 
-def _parts(tasks: Sequence[Task]) -> dict[str, str]:
+def score_parts(tasks: Sequence[Task]) -> dict[str, str]:
     """The parts of a score that these tasks have, with their headings; P is the sum of all three alone."""
     known = {part: _PARTS[part] for part, task in _TASK_OF.items() if task in tasks}
     return known | ({"score": "P" if len(known) == len(TASKS) else "sum"} if len(known) > 1 else {})
@@ -28,7 +28,7 @@ def show_members(analysis: "Analysis", protocol: Protocol, what: str) -> None:
     """What each member scores alone, and what it adds to `what`."""
     names = _names([standing.member for standing in analysis.standings])
     tasks = [task for task in TASKS if any(task in standing.member.tasks for standing in analysis.standings)]
-    parts = _parts(tasks)
+    parts = score_parts(tasks)
     rows = [
         (name, *(_figure(standing, part, tasks) for part in parts), f"{standing.adds['score']:+.4f}")
         for name, standing in zip(names, analysis.standings, strict=True)
@@ -91,7 +91,7 @@ def show_scores(
     """
     from abawkit.scoring.videos import few_videos_note
 
-    parts = _parts(tasks)
+    parts = score_parts(tasks)
     whole = list(parts.values())[-1]
 
     def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from abawkit.errors import printable
 
 if TYPE_CHECKING:
     from abawkit.submissions.inputs import Inputs
-    from abawkit.submissions.manifest import Figures, Range, Validation
+    from abawkit.submissions.manifest import Range, Validation
     from abawkit.submissions.submit import Submitted
 
 
@@ -97,15 +97,18 @@ def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
 
 def _show(result: "Submitted") -> None:
     from abawkit.cli.display import number, show_table, stdout
+    from abawkit.cli.ensemble_tables import score_parts
 
     manifest, validation = result.manifest, result.manifest.validation
     fitted = [("cross-fitted", validation.crossfitted), ("in-sample (too good)", validation.in_sample)]
-    rows = [_row(name, figures) for name, figures in fitted if validation.fitted]
-    rows += [_row("mean, nothing fitted", validation.untuned)]
-    rows += [_row(member.name, member.validation) for member in validation.members]
+    parts = score_parts(validation.tasks)
+    shown = [(name, figures) for name, figures in fitted if validation.fitted]
+    shown += [("mean, nothing fitted", validation.untuned)]
+    shown += [(member.name, member.validation) for member in validation.members]
+    rows = [(name, *(f"{getattr(figures, part):.4f}" for part in parts)) for name, figures in shown]
     console = stdout()
     console.print()
-    show_table(f"Validation, {validation.protocol} protocol", ["", "CCC", "EXPR", "AU", "P"], rows)
+    show_table(f"Validation, {validation.protocol} protocol", ["", *parts.values()], rows)
     for line in _lines(validation):
         console.print(printable(line))
     count = len(result.done)
@@ -116,13 +119,15 @@ def _show(result: "Submitted") -> None:
 
 
 def _lines(validation: "Validation") -> list[str]:
-    interval = validation.interval
+    from abawkit.cli.ensemble_tables import score_parts
+
+    interval, whole = validation.interval, list(score_parts(validation.tasks).values())[-1]
     how = f"cross-fitted over {validation.folds} folds of videos, " if validation.fitted else ""
     against = [(f"{validation.best_member}, the best single member", validation.difference)]
     against += [("the mean with nothing fitted", validation.gain)] if validation.fitted else []
     forecast = f"{100 * interval.level:g} % forecast for a test of {validation.test_videos:,} videos"
     return [
-        f"P {interval.value:.4f}, {how}{forecast} {interval.low:.4f} to {interval.high:.4f}",
+        f"{whole} {interval.value:.4f}, {how}{forecast} {interval.low:.4f} to {interval.high:.4f}",
         *(_difference(name, found) for name, found in against),
         *(f"note: {note}" for note in fold_notes(validation.notes)),
     ]
@@ -131,8 +136,3 @@ def _lines(validation: "Validation") -> list[str]:
 def _difference(name: str, found: "Range") -> str:
     noise = "; within noise" if found.within_noise else ""
     return f"{found.value:+.4f} against {name}, interval {found.low:+.4f} to {found.high:+.4f}{noise}"
-
-
-def _row(name: str, figures: "Figures") -> tuple[str, ...]:
-    parts = (figures.ccc_va, figures.expression_f1, figures.au_f1, figures.score)
-    return (name, *(f"{value:.4f}" for value in parts))

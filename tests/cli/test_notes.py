@@ -1,7 +1,8 @@
-"""Notes of what was left alone are a line a reason."""
+"""Notes of what was left alone are a line a reason; tables of scores have the parts that there are."""
 
+from abawkit.cli.ensemble_tables import score_parts
 from abawkit.cli.notes import fold_notes
-from abawkit.labels import ACTION_UNITS
+from abawkit.labels import ACTION_UNITS, TASKS
 
 FEW = "fewer than 25 rows of 3 videos"
 
@@ -28,3 +29,9 @@ def test_other_notes_and_single_ones_stay_as_they_are_and_in_order() -> None:
         best,
     ]
     assert fold_notes([]) == []
+
+
+def test_a_score_has_the_parts_of_its_tasks_and_p_is_the_sum_of_all_three() -> None:
+    assert score_parts(("va",)) == {"ccc_va": "CCC"}
+    assert score_parts(("va", "au")) == {"ccc_va": "CCC", "au_f1": "AU", "score": "sum"}
+    assert list(score_parts(TASKS).values()) == ["CCC", "EXPR", "AU", "P"]
