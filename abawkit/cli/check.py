@@ -7,7 +7,7 @@ import typer
 
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Format, FrameCounts, Json, ListFile
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, format_count
 
 
 @command
@@ -37,7 +37,7 @@ def check(
 
     Example: ssh cluster cat predictions.txt | abawkit check - --list MTL.txt
     """
-    from abawkit.cli.repairs import counted, refuse_repair, repair_submission, runs_of
+    from abawkit.cli.repairs import refuse_repair, repair_submission, runs_of
     from abawkit.cli.stdin import DASH, STDIN, submission_given
     from abawkit.formats.base import get_format
     from abawkit.formats.check import find_problems
@@ -60,18 +60,18 @@ def check(
         dummies = [] if problems else find_dummy_rows(path, listed, plugin)
     for dummy in dummies:
         where = f" ({runs_of(dummy.lines)})" if dummy.lines else ""
-        say(f"warning: {name}: {counted(dummy.rows, 'row')}{where} {dummy.what}; were these frames answered?")
+        say(f"warning: {name}: {format_count(dummy.rows, 'row')}{where} {dummy.what}; were these frames answered?")
     if as_json:
         content = {"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]}
         print_json(content | {"dummies": [{**d._asdict(), "lines": list(d.lines)} for d in dummies]})
     elif not problems:
-        rows = counted(len(listed), "video" if isinstance(listed, VideoList) else "row")
+        rows = format_count(len(listed), "video" if isinstance(listed, VideoList) else "row")
         print(f"ok: {rows}, as listed")
         if isinstance(listed, VideoList) and not frame_counts:
             say("note: a list of videos does not say how many lines each file needs; --frame-counts checks that too")
     else:
         for problem in problems:
             print(problem.text(name))
-        say(f"not ready to hand in: {counted(len(problems), 'problem')} in {name}")
+        say(f"not ready to hand in: {format_count(len(problems), 'problem')} in {name}")
     if problems:
         raise typer.Exit(3)

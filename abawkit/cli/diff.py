@@ -10,6 +10,7 @@ from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json
 from abawkit.cli.options import Format, Json
 from abawkit.cli.parsing import needs
+from abawkit.errors import format_count
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
@@ -119,7 +120,7 @@ def _show(found: "Changes") -> None:
     from abawkit.cli.display import number, show_table
 
     if not found.rows_changed:
-        print(f"identical: all {found.rows:,} rows say the same")
+        print("identical: " + ("the one row says" if found.rows == 1 else f"all {found.rows:,} rows say") + " the same")
         return
     counts = [("rows", found.rows_changed, found.rows), ("videos", len(found.videos_changed), found.videos)]
     counts += [(f"rows: {ANSWERS[answer]}", rows, found.rows) for answer, rows in found.rows_by_answer.items()]
@@ -138,7 +139,7 @@ def _show(found: "Changes") -> None:
         show_table("Valence and arousal", ["", "mean apart", "largest", "correlation"], values)
     for name, change in found.classes.items():
         pairs = [(a, b, number(rows)) for a, b, rows in change.pairs[:SHOWN]]
-        title = f"{ANSWERS[name].capitalize()}, {number(change.rows)} rows"
+        title = f"{ANSWERS[name].capitalize()}, {format_count(change.rows, 'row')}"
         _show_some(title, ["from", "to", "rows"], pairs, len(change.pairs), text_columns=2)
     if found.units:
         units = [
@@ -163,7 +164,7 @@ def _show_some(
 
 
 def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> None:
-    from abawkit.cli.display import number, show_table
+    from abawkit.cli.display import show_table
     from abawkit.scoring.videos import few_videos_note
 
     both = [(PARTS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]
@@ -173,7 +174,7 @@ def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int)
         for part, (_, _, apart) in scores.items()
     ]
     apart = scores["score"][2]
-    title = f"Gain of the second, {apart.level:.0%} interval over {number(videos)} videos"
+    title = f"Gain of the second, {apart.level:.0%} interval over {format_count(videos, 'video')}"
     show_table(title, ["", "gain", "low", "high"], gains)
     if not apart.low and not apart.high:
         print("the same score on every draw of videos")

@@ -12,7 +12,7 @@ from abawkit.cli.notes import fold_notes
 from abawkit.cli.options import Force, Format, Json, ProbabilityTable, Seed
 from abawkit.cli.parsing import needs
 from abawkit.cli.tuning_options import Folds, ScoredRows
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, format_count
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
@@ -125,7 +125,7 @@ def ensemble(
         known = known_tasks(found)
         show_scores(judged[1], tuning, protocol, tasks=known, in_sample=in_sample, pooled=pooled)
     if written:
-        print(f"{written.submission}: {len(found[0].predictions):,} rows from {_count(len(found))}")
+        print(f"{written.submission}: {format_count(len(found[0].predictions), 'row')} from {_count(len(found))}")
         print(f"beside it: {written.probabilities.name}, {written.manifest.name}")
     if table:
         print(f"{table}: the probabilities")
@@ -282,4 +282,4 @@ def _as_json(
 
 
 def _count(members: int) -> str:
-    return f"{members} member{'s' if members > 1 else ''}"
+    return format_count(members, "member")

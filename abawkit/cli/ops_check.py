@@ -6,7 +6,7 @@ import typer
 
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Json, completing, refuse_device, refuse_operator, registered_names
-from abawkit.errors import ConfigError, OpUnavailableError, printable
+from abawkit.errors import ConfigError, OpUnavailableError, format_count, printable
 
 
 @command
@@ -56,7 +56,7 @@ def check(
             verdict, mode = "differs" if result.reason else "ok", "training" if result.training else "evaluation"
             share = f"{result.worst.excess:.2f} of the allowed error" if result.worst else "no result"
             kind = f"{result.name}, {result.device}, {result.dtype}, {mode}"
-            print(printable(f"{verdict:<7} {kind}: {result.compared} tensors, at most {share}"))
+            print(printable(f"{verdict:<7} {kind}: {format_count(result.compared, 'tensor')}, at most {share}"))
     if as_json:
         print_json({"ok": not any(r.reason for r in results), "checks": [r.as_dict() for r in results]})
     if not results:

@@ -21,7 +21,7 @@ from abawkit.cli.options import (
     refuse_operator,
     set_threads,
 )
-from abawkit.errors import ConfigError, DataError, printable
+from abawkit.errors import ConfigError, DataError, format_count, printable
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
@@ -112,15 +112,18 @@ def predict(
     for row, other in list(result.filled.items())[:10]:
         say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
     if len(result.filled) > 10:
-        say(f"warning: ... and {len(result.filled) - 10:,} more rows; {result.manifest.name} names them all")
+        say(
+            f"warning: ... and {format_count(len(result.filled) - 10, 'more row')}; {result.manifest.name} "
+            "names them all"
+        )
     if as_json:
         paths = {"submission": result.submission, "probabilities": result.probabilities, "manifest": result.manifest}
         members = [{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in result.members]
         written = {name: str(path) for name, path in paths.items()}
         print_json({**written, "rows": result.rows, "members": members, "filled": len(result.filled)})
     else:
-        count = f"{len(result.members)} network{'s' if len(result.members) > 1 else ''}"
-        print(printable(f"{result.submission}: {result.rows:,} rows from {count}"))
+        count = format_count(len(result.members), "network")
+        print(printable(f"{result.submission}: {format_count(result.rows, 'row')} from {count}"))
         print(printable(f"beside it: {result.probabilities.name}, {result.manifest.name}"))
         if table:
             print(printable(f"{table}: the probabilities"))

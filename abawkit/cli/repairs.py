@@ -7,7 +7,7 @@ import typer
 
 from abawkit.cli.claims import claim_submission
 from abawkit.cli.command import print_json, say
-from abawkit.errors import SHOWN_PROBLEMS, ConfigError, printable
+from abawkit.errors import SHOWN_PROBLEMS, ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.mending import Repair
 from abawkit.formats.output import write_submission
@@ -63,14 +63,14 @@ def repair_submission(
     elif result.problems:
         _show_problems(result, name)
     elif not written:
-        print(f"ok: {len(frames):,} rows, as listed; nothing to repair, so nothing was written")
+        print(f"ok: {format_count(len(frames), 'row')}, as listed; nothing to repair, so nothing was written")
     else:
         said = said_of(result.repairs)
         for line in said[:SHOWN_PROBLEMS]:
             print(printable(line))
         if len(said) > SHOWN_PROBLEMS:
-            print(f"... and {counted(len(said) - SHOWN_PROBLEMS, 'more repair')}; --json names all")
-        print(printable(f"ok: {len(frames):,} rows, as listed, written to {out}"))
+            print(f"... and {format_count(len(said) - SHOWN_PROBLEMS, 'more repair')}; --json names all")
+        print(printable(f"ok: {format_count(len(frames), 'row')}, as listed, written to {out}"))
     if result.problems:
         raise typer.Exit(3)
 
@@ -111,14 +111,11 @@ def runs_of(lines: Sequence[int]) -> str:
     return f"line{'s' if len(lines) > 1 else ''} {', '.join(shown)}{f' and {more:,} more' if more else ''}"
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 problem``, ``1,234 problems``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _show_problems(result: Repaired, path: Path) -> None:
     for problem in result.problems:
         print(problem.text(path))
-    could = f"; {counted(len(said_of(result.repairs)), 'other thing')} could be put right" if result.repairs else ""
-    left = f"{counted(len(result.problems), 'problem')} in {path} without one right answer"
+    could = (
+        f"; {format_count(len(said_of(result.repairs)), 'other thing')} could be put right" if result.repairs else ""
+    )
+    left = f"{format_count(len(result.problems), 'problem')} in {path} without one right answer"
     say(f"nothing was written: {left}{could}")

@@ -8,7 +8,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Format, Json
-from abawkit.errors import ConfigError, printable
+from abawkit.errors import ConfigError, format_count
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def score(
     from abawkit.tables import Annotations
 
     if submission.exists() and truth.exists() and submission.samefile(truth):
-        raise ConfigError(
-            f"{printable(str(submission))} is given as --truth, too: a file scored against itself says nothing"
-        )
+        say(f"warning: {submission} is its own --truth: what it scores against itself says nothing")
     right, answers = matched(submission, truth, get_format(format_name))
     result = score_rows(right, answers, protocol)
     forecast = None
@@ -69,7 +67,7 @@ def score(
 
 
 def _show(result: "Score", forecast: "Forecast | None") -> None:
-    from abawkit.cli.display import number, show_table
+    from abawkit.cli.display import show_table
     from abawkit.scoring.published import PUBLISHED
     from abawkit.scoring.videos import LEVEL
 
@@ -87,7 +85,7 @@ def _show(result: "Score", forecast: "Forecast | None") -> None:
     complete = result.tasks == TASKS
     if complete:
         shown.append(("P", result.score, "score"))
-    title = f"Score, {result.protocol} protocol, {number(result.rows)} rows"
+    title = f"Score, {result.protocol} protocol, {format_count(result.rows, 'row')}"
     if forecast is None:
         show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value, _ in shown])
     else:
@@ -122,4 +120,4 @@ def _ends(forecast: "Forecast", part: str) -> tuple[str, str]:
 
 
 def _count(videos: int) -> str:
-    return f"{videos:,} video{'s' if videos != 1 else ''}"
+    return format_count(videos, "video")

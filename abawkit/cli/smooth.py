@@ -7,7 +7,7 @@ import typer
 
 from abawkit.cli.command import command, print_json, say
 from abawkit.cli.options import Force, Json
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, format_count
 from abawkit.labels import TASKS, Task
 
 if TYPE_CHECKING:
@@ -72,10 +72,10 @@ def smooth(
         tasks = {task: {"smoothing": str(how), "mean_change": changes[task]} for task, how in plan.items()}
         print_json({"probabilities": str(out), "rows": len(smoothed), "videos": videos, "tasks": tasks})
     else:
-        from abawkit.cli.display import number, show_table
+        from abawkit.cli.display import show_table
 
         rows = [(task, str(how), f"{changes[task]:.4f}") for task, how in plan.items()]
-        title = f"{out}: {number(len(smoothed))} rows of {number(videos)} videos"
+        title = f"{out}: {format_count(len(smoothed), 'row')} of {format_count(videos, 'video')}"
         show_table(title, ["", "smoothing", "mean change"], rows, text_columns=2)
 
 

@@ -10,7 +10,7 @@ from abawkit.cli.command import command, print_json, say
 from abawkit.cli.notes import fold_notes
 from abawkit.cli.options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
 from abawkit.cli.parsing import needs
-from abawkit.errors import printable
+from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
     from abawkit.submissions.inputs import Inputs
@@ -112,9 +112,9 @@ def _show(result: "Submitted") -> None:
     for line in _lines(validation):
         console.print(printable(line))
     count = len(result.done)
-    done = f"{count} step{'s' if count > 1 else ''} done" if count else "everything was there"
+    done = f"{format_count(count, 'step')} done" if count else "everything was there"
     # Not by the console, which breaks lines: these are copied.
-    _print(f"{result.official}: {number(manifest.submission.rows)} rows, checked; {done}")
+    _print(f"{result.official}: {format_count(manifest.submission.rows, 'row')}, checked; {done}")
     _print(f"SHA-256 {manifest.submission.sha256}")
 
 
@@ -125,7 +125,7 @@ def _lines(validation: "Validation") -> list[str]:
     how = f"cross-fitted over {validation.folds} folds of videos, " if validation.fitted else ""
     against = [(f"{validation.best_member}, the best single member", validation.difference)]
     against += [("the mean with nothing fitted", validation.gain)] if validation.fitted else []
-    forecast = f"{100 * interval.level:g} % forecast for a test of {validation.test_videos:,} videos"
+    forecast = f"{100 * interval.level:g} % forecast for a test of {format_count(validation.test_videos, 'video')}"
     return [
         f"{whole} {interval.value:.4f}, {how}{forecast} {interval.low:.4f} to {interval.high:.4f}",
         *(_difference(name, found) for name, found in against),

@@ -8,7 +8,7 @@ from abawkit.cli.command import print_json, say
 from abawkit.cli.display import number, show_table
 from abawkit.cli.ensemble_tables import show_weights
 from abawkit.cli.notes import fold_notes
-from abawkit.errors import printable
+from abawkit.errors import format_count, printable
 from abawkit.labels import TASKS, Task
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
     }
     parts = {part: name for part, name in _PARTS.items() if part not in _TASKS or _TASKS[part] in tuning.tasks}
     show_table(
-        f"Score of {number(about['rows'])} rows of {about['videos']} videos, {about['protocol']} protocol. "
+        f"Score of {format_count(about['rows'], 'row')} of {format_count(about['videos'], 'video')}, "
+        f"{about['protocol']} protocol. "
         f"Cross-fitted: each video by what was fitted on others, {about['folds']} folds. In-sample: too high.",
         ["", *parts.values()],
         [(name, *(f"{values[part]:.4f}" for part in parts)) for name, values in figures.items()],

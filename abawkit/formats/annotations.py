@@ -4,7 +4,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from abawkit.errors import DataWarning, Problem, ProblemsError
+from abawkit.errors import DataWarning, Problem, ProblemsError, format_count
 from abawkit.formats.answers import annotations_of, fields_of
 from abawkit.formats.base import find_formats
 from abawkit.formats.column_names import find_other_track, order_columns
@@ -68,5 +68,5 @@ def _header(content: bytes) -> str:
 
 
 def _advice(problems: list[Problem]) -> str:
-    count = f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}"
+    count = format_count(len(problems), "problem")
     return f"{count} found; correct the lines named, or fetch the file anew, and run this again"

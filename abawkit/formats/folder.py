@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 import pyarrow as pa
 
-from abawkit.errors import DataError, DataWarning, Problem, ProblemsError
+from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, format_count
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
 from abawkit.formats.base import Column, Container, find_formats
@@ -183,10 +183,10 @@ class FolderOfVideos:
             elif isinstance(frames, VideoList):
                 continue
             elif 0 < lines < last:
-                what = f"got lines for {lines:,} frames, expected {last:,}: line k + 1 is frame k"
+                what = f"got lines for {format_count(lines, 'frame')}, expected {last:,}: line k + 1 is frame k"
                 problems.append(Problem(lines + first, "", what, file))
             elif lines > last == len(listed):
-                what = f"got lines for {lines:,} frames, the list has {last:,} of this video"
+                what = f"got lines for {format_count(lines, 'frame')}, the list has {last:,} of this video"
                 problems.append(Problem(last + first, "", what, file))
         problems += [Problem(0, "", "the list has no frame of this video", f"{video}{SUFFIX}") for video in answered]
         return sorted(problems, key=lambda problem: (problem.file, problem))
@@ -289,7 +289,7 @@ def _file_defect(file: Path) -> str | None:
 
 def _nothing_in_common(answered: Iterable[str], wanted: Iterable[str]) -> Problem:
     files, videos = sorted(answered), list(wanted)
-    what = f"none of its {len(files):,} files is of one of the {len(videos):,} listed videos"
+    what = f"none of its {format_count(len(files), 'file')} is of one of the {len(videos):,} listed videos"
     begins = f"its first is '{shortened(files[0])}{SUFFIX}', the first listed video is '{shortened(videos[0])}'"
     return Problem(0, "", f"{what}: {begins}; this is the list of another track or split, or files are named otherwise")
 

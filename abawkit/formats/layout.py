@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from abawkit.errors import format_count
 from abawkit.formats.base import Column
 from abawkit.formats.rows import shortened
 from abawkit.labels import ACTION_UNITS
@@ -235,14 +236,14 @@ def _rename_images(lines: list[str], listed: frozenset[str]) -> list[Deviation |
         lines[row] = ",".join(["/".join(parts[starts[0] :]), *line.split(",")[1:]])
     deviations: list[Deviation | None] = []
     if backslashes:
-        rows = f"{len(backslashes):,} of {images:,} rows"
+        rows = f"{len(backslashes):,} of {format_count(images, 'row')}"
         problem = f"names of images have '\\' between folder and file ({rows}), expected '/'"
         deviations.append(Deviation(problem, "'\\' in names of images became '/'", tuple(backslashes)))
     if behind:
-        rows = f"{len(behind):,} of {images:,} rows"
+        rows = f"{len(behind):,} of {format_count(images, 'row')}"
         prefix = f"'{shortened(prefixes.most_common(1)[0][0])}'"
         if len(prefixes) > 1:
-            prefix += f" or {len(prefixes) - 1:,} other path{'s' if len(prefixes) > 2 else ''}"
+            prefix += f" or {format_count(len(prefixes) - 1, 'other path')}"
         problem = f"names of images are those of the list behind {prefix} ({rows}), expected nothing before them"
         deviations.append(Deviation(problem, f"{prefix} before names of images removed", tuple(behind)))
     return deviations

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from abawkit.errors import SHOWN_PROBLEMS, Problem
+from abawkit.errors import SHOWN_PROBLEMS, Problem, format_count
 from abawkit.formats.increasing import longest_increasing
 from abawkit.formats.rows import shortened
 from abawkit.tables import FrameList, occurrences
@@ -75,6 +75,6 @@ def _nothing_in_common(rows: FrameList, frames: FrameList) -> Problem:
 def _extra(rows: FrameList, times: Counter[str], row: int) -> Problem:
     name = rows.images[row].as_py()
     listed = times[name]
-    often = f"{listed} time{'s' if listed > 1 else ''}"
+    often = format_count(listed, "time")
     reason = f"the list has it {often}, this is one more" if listed else "the list does not have it"
     return Problem(int(rows.lines[row]), "image", f"got '{shortened(name)}', {reason}")

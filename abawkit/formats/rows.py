@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from abawkit.errors import Problem
+from abawkit.errors import Problem, format_count
 from abawkit.labels import VA_MAX, VA_MIN
 from abawkit.names import image_defect
 from abawkit.tables import Array
@@ -155,8 +155,8 @@ def _careful(
         if line <= skip_lines:
             continue
         if len(cells) != width:
-            got = f"{len(cells)} field{'s' if len(cells) > 1 else ''}" if text else "a blank line"
-            problems.append(Problem(line, "", f"got {got}, expected {width} field{'s' if width > 1 else ''}"))
+            got = format_count(len(cells), "field") if text else "a blank line"
+            problems.append(Problem(line, "", f"got {got}, expected {format_count(width, 'field')}"))
             continue
         if named:
             images.append(check.image(line, cells[0]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from abawkit.errors import SHOWN_PROBLEMS, DataError, printable
+from abawkit.errors import SHOWN_PROBLEMS, DataError, format_count, printable
 from abawkit.frames.paths import FrameFolders, Frames, as_folders
 from abawkit.names import IMAGE_SUFFIXES, image_defect
 
@@ -68,7 +68,7 @@ def list_frames(root: Frames) -> Listing:
     if listed.refused:
         shown = [f"{name!r}: {reason}" for name, reason in list(listed.refused.items())[:SHOWN_PROBLEMS]]
         more = len(listed.refused) - len(shown)
-        shown += [f"... and {more:,} more names"] if more else []
+        shown += [f"... and {format_count(more, 'more name')}"] if more else []
         advice = (
             f"{root}: no list was given, so that every image is a row; rename or move what is named, or give --list"
         )

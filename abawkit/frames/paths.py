@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from abawkit.errors import SHOWN_PROBLEMS, ConfigError, DataError, printable
+from abawkit.errors import SHOWN_PROBLEMS, ConfigError, DataError, format_count, printable
 from abawkit.names import image_defect
 
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
@@ -230,7 +230,7 @@ def _same_bytes(path: str, other: str) -> bool:
 def _refusal(root: FrameFolders, refused: dict[str, str]) -> DataError:
     shown = [f"{printable(repr(image))}: {problem}" for image, problem in list(refused.items())[:SHOWN_PROBLEMS]]
     if len(refused) > len(shown):
-        shown.append(f"... and {len(refused) - len(shown):,} more names")
+        shown.append(f"... and {format_count(len(refused) - len(shown), 'more name')}")
     advice = f"expected names below {printable(str(root))} such as VIDEO/00001.jpg; correct the list, or the links"
     if _LINK in refused.values():
         advice += "; --follow-links follows links to other disks"

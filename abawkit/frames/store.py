@@ -15,7 +15,7 @@ from typing import IO, Any, BinaryIO, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from abawkit.errors import DataError, printable
+from abawkit.errors import DataError, format_count, printable
 from abawkit.files import replacing, sha256_of, write_json
 from abawkit.frames.crops import FrameCounts
 from abawkit.frames.decode import FRAME_SIZE, Conversion
@@ -280,5 +280,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     if any(type(header.get(key)) is not kind for key, kind in fields.items()) or header["format"] != _FORMAT:
         raise DataError(f"{path}: does not describe packed frames of this version; {_AGAIN}")
     if header["frames"] < 1 or header["bytes"] != header["frames"] * FRAME_BYTES:
-        raise DataError(f"{path}: {header['frames']:,} frames do not take {header['bytes']:,} bytes; {_AGAIN}")
+        raise DataError(
+            f"{path}: {format_count(header['frames'], 'frame')} can't take {header['bytes']:,} bytes; {_AGAIN}"
+        )
     return header

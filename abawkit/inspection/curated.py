@@ -7,7 +7,7 @@ from abawkit.choices import Split
 from abawkit.curation.counts import SPLIT_WORDS
 from abawkit.curation.reading import digest_source
 from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSet, open_curated
-from abawkit.errors import DataError
+from abawkit.errors import DataError, format_count
 from abawkit.files import sha256_of
 from abawkit.frames.store import PackedFrames
 from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json
@@ -40,7 +40,9 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
             found.digests[name] = sha256_of(folder / name)
     kept = [int(curated.splits[split].kept.sum()) for split in SPLITS] if curated else []
     found.summary = f"a curated set ({policy or 'of an unknown policy'}), " + (
-        f"{kept[0]:,} training and {kept[1]:,} validation rows kept" if curated else "which can't be opened"
+        f"{format_count(kept[0], 'training row')} and {format_count(kept[1], 'validation row')} kept"
+        if curated
+        else "which can't be opened"
     )
     return found
 
@@ -126,7 +128,7 @@ def _dropped(found: Inspection, path: Path, record: Record | None) -> None:
     lines = path.read_bytes().count(b"\n") - 1
     dropped = sum(rows - kept for rows, kept in counts)
     if len(counts) == len(SPLITS) and lines != dropped:
-        found.problems.append(f"{path}: has {lines:,} rows, the ledger says that {dropped:,} were dropped")
+        found.problems.append(f"{path}: has {format_count(lines, 'row')}, the ledger counts {dropped:,} as dropped")
 
 
 def _sources(found: Inspection, record: Record) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from abawkit.errors import DataError
+from abawkit.errors import DataError, format_count
 from abawkit.files import sha256_of
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.output import submission_digest
@@ -22,7 +22,7 @@ def inspect_probabilities(path: Path) -> Inspection:
     predictions = note_probabilities(found, path)
     if predictions is None:
         return found
-    found.summary = f"probabilities of {len(predictions):,} rows"
+    found.summary = f"probabilities of {format_count(len(predictions), 'row')}"
     manifest = path.with_suffix(".json")
     if manifest.exists():
         compare_manifest(found, path, predictions, manifest)

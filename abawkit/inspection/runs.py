@@ -49,7 +49,8 @@ def inspect_run(folder: Path) -> Inspection:
     found.note("next", _next(folder, state, scans))
     of = f" of {epochs_of(recipe)}" if recipe else ""
     network = f" of {recipe.network}" if recipe else ""
-    found.summary = f"a run{network}, {state}, {len(lines)}{of} epochs done{_reached(found)}"
+    epochs = "epoch" if len(lines) == 1 and not of else "epochs"
+    found.summary = f"a run{network}, {state}, {len(lines)}{of} {epochs} done{_reached(found)}"
     return found
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from abawkit.curation.table import TABLE
-from abawkit.errors import DataError
+from abawkit.errors import DataError, format_count
 from abawkit.files import sha256_of
 from abawkit.formats.output import stored_submission, submission_digest
 from abawkit.inspection.probabilities import note_beside, stored_digest
@@ -40,8 +40,8 @@ def inspect_submission(path: Path) -> Inspection:
     noun = "member" if any("key" in member for member in members) else "network"
     found.summary = (
         f"a submission ({formats})"
-        + (f" of {rows:,} rows" if rows is not None else "")
-        + (f", from {len(members)} {noun}{'s' if len(members) > 1 else ''}" if members else "")
+        + (f" of {format_count(rows, 'row')}" if rows is not None else "")
+        + (f", from {format_count(len(members), noun)}" if members else "")
     )
     return found
 
@@ -117,7 +117,7 @@ def _note_manifest(found: Inspection, record: Record, recognised: Recognised) ->
     rows, digest = record.get("rows", int), record.get("source.list_digest", str)
     answered = recognised.submission if "list" in found.digests else None
     if answered and rows != len(answered):
-        found.problems.append(f"{record.source}: says {rows} rows, the file has {len(answered):,}")
+        found.problems.append(f"{record.source}: says {format_count(rows, 'row')}, the file has {len(answered):,}")
     elif answered and digest != answered.digest:
         found.problems.append(f"{record.source}: is about another list than the file answers")
     found.note("source", _source(found, record))

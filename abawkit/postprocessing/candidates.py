@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from abawkit.choices import Pooling
+from abawkit.errors import format_count
 from abawkit.postprocessing.smoothing import Smoothing
 
 NO_SMOOTHING: Final = Smoothing()
@@ -67,4 +68,4 @@ def described(smoothing: Smoothing) -> str:
     if smoothing.kind == "none":
         return "none"
     scale = f", scale {smoothing.scale:g}" if smoothing.kind == "gaussian" else ""
-    return f"{smoothing.kind}, {smoothing.radius} rows{scale}"
+    return f"{smoothing.kind}, {format_count(smoothing.radius, 'row')}{scale}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from abawkit.errors import DataError
+from abawkit.errors import DataError, format_count
 from abawkit.labels import TASKS
 from abawkit.scoring.videos import video_numbers
 from abawkit.tables import Array, Predictions, videos_of
@@ -60,8 +60,8 @@ def video_folds(
     count = min(count, present // least)
     if count < 2:
         raise DataError(
-            f"found {present} videos with annotated rows, expected at least {2 * least}: what is fitted on one half of "
-            "the videos is judged on the other; annotate more videos, or fit nothing"
+            f"found {format_count(present, 'video')} with annotated rows, expected at least {2 * least}: what is "
+            "fitted on one half of the videos is judged on the other; annotate more videos, or fit nothing"
         )
     rng = np.random.default_rng(seed)
     order = np.argsort(-rows * (1 + rng.uniform(-_JITTER, _JITTER, len(rows))), kind="stable")

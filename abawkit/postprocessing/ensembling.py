@@ -8,7 +8,7 @@ from typing import Any
 
 import abawkit
 from abawkit.choices import Protocol
-from abawkit.errors import ConfigError, printable
+from abawkit.errors import ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.case import Case
@@ -48,7 +48,8 @@ def given_weights(texts: Sequence[str], members: Sequence[StoredMember]) -> dict
         weights = [_number(text, number) for number in numbers.split(",")]
         if len(weights) != len(members):
             raise ConfigError(
-                f"--weights {printable(text)}: got {len(weights)} numbers for {len(members)} members; give one for "
+                f"--weights {printable(text)}: got {format_count(len(weights), 'number')} for "
+                f"{format_count(len(members), 'member')}; give one for "
                 "each, in their order"
             )
         for member, weight in zip(members, weights, strict=True):

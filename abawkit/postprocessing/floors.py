@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from abawkit.errors import format_count
 from abawkit.tables import Array
 
 MIN_POSITIVES: Final = 25
@@ -70,7 +71,8 @@ def scarcity(rows: Array, what: str) -> str:
         what: ``active`` or the like, of a row.
     """
     found, videos = int(rows.sum()), int((rows > 0).sum())
-    return f"{what} in {found} rows of {videos} videos, fewer than {MIN_POSITIVES} rows of {MIN_VIDEOS} videos"
+    count = f"{format_count(found, 'row')} of {format_count(videos, 'video')}"
+    return f"{what} in {count}, fewer than {MIN_POSITIVES} rows of {MIN_VIDEOS} videos"
 
 
 def preferred(gain: Array, distance: Array) -> Array:

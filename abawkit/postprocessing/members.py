@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from abawkit.errors import ConfigError, DataError, printable
+from abawkit.errors import ConfigError, DataError, format_count, printable
 from abawkit.files import refuse_output, replacing
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.columns import RANGES
@@ -231,7 +231,7 @@ def _refuse_other_rows(first: StoredMember, other: StoredMember) -> None:
     if at is None:
         return
     if at >= min(len(a), len(b)):
-        difference = f"it has {len(b):,} rows, not {len(a):,}"
+        difference = f"it has {format_count(len(b), 'row')}, not {len(a):,}"
     else:
         difference = f"row {at + 1:,} is '{printable(b[at].as_py()[:80])}', not '{printable(a[at].as_py()[:80])}'"
     raise DataError(

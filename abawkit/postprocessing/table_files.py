@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 
-from abawkit.errors import DataError, printable
+from abawkit.errors import DataError, format_count, printable
 from abawkit.formats.lines import read_text
 from abawkit.formats.rows import REAL, shortened
 from abawkit.labels import TASKS, Task
@@ -33,7 +33,7 @@ def read_csv(path: Path) -> Cells:
     rows = [[cell.strip(" \t") for cell in line.split(",")] for line in lines[1:]]
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
-            raise DataError(f"{path}:{number}: has {len(row)} fields, the header has {len(header)}")
+            raise DataError(f"{path}:{number}: has {format_count(len(row), 'field')}, the header has {len(header)}")
     cells = dict(zip(header, zip(*rows, strict=True), strict=True))
     columns = {task: np.stack([_numbers(path, name, cells[name]) for name in COLUMNS[task]], axis=1) for task in tasks}
     return Cells(cells["image"], columns, first_line=2)

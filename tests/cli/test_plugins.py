@@ -45,7 +45,7 @@ def use(request: pytest.FixtureRequest, tmp_path: Path) -> Use:
 
 def test_a_format_that_can_not_be_loaded_is_named_and_no_other_one_suffers(use: Use) -> None:
     check = ("check", "answers.txt", "--list", "list.txt")
-    assert use(*check).stdout == "ok: 1 rows, as listed\n"
+    assert use(*check).stdout == "ok: 1 row, as listed\n"
     refused = use(*check, "--format", "odd", "--json")
     assert refused.returncode == 2
     said = json.loads(refused.stdout)["error"]

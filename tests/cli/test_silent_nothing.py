@@ -82,12 +82,12 @@ def test_a_rule_that_changes_nothing_is_called_so(run: Run, members: list[Path],
     assert "warning: the rule changes nothing" in run(*arguments).stderr
 
 
-def test_a_file_is_not_scored_against_itself(run: Run, truth: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_scored_against_itself_is_a_warning(run: Run, truth: Path, tmp_path: Path) -> None:
     same = answers(tmp_path / "a.txt", 1)
     (tmp_path / "link.txt").symlink_to(same)
     for other in (same, tmp_path / "link.txt"):
-        assert "is given as --truth, too" in run("score", same, "--truth", other, code=2).stderr
-    run("score", same, "--truth", truth)
+        assert f"warning: {same} is its own --truth" in run("score", same, "--truth", other).stderr
+    assert "its own --truth" not in run("score", same, "--truth", truth).stderr
 
 
 def test_a_folder_without_submissions_is_said_to_have_none(run: Run, tmp_path: Path) -> None:
