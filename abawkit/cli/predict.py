@@ -85,10 +85,11 @@ def predict(
     applied = read_rule(rule) if rule else None
     if follow_links and not frames:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
+    folders = given_folders(frames, follow_links)
     refuse_operator(ops)
     refuse_device(device)
     _refuse_absent(checkpoints)
-    source = _source(frame_list, given_folders(frames, follow_links), split, data, plugin)
+    source = _source(frame_list, folders, split, data, plugin)
 
     from abawkit.cli.display import bar
     from abawkit.ops import use

@@ -89,7 +89,7 @@ def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
 
     Args:
         videos: The list.
-        roots: Folders in which a video's folder of crops is looked for, in this order.
+        roots: Folders in which a video's folder of crops is looked for, in this order; it may be in several.
 
     Raises:
         DataError: If a video has no crop.
@@ -98,7 +98,9 @@ def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
     lines: list[int] = []
     for video, line in zip(videos.videos.to_pylist(), videos.lines.tolist(), strict=True):
         folders = [root / video for root in roots if (root / video).is_dir()]
-        numbers = _numbered_crops(folders[0]) if folders else {}
+        numbers: dict[int, str] = {}
+        for folder in folders:
+            numbers = _numbered_crops(folder) | numbers  # of the first folder that has it, as frames are read
         if not numbers:
             places = " or ".join(str(root / video) for root in roots)
             raise DataError(

@@ -192,6 +192,15 @@ def test_the_frames_of_listed_videos_are_their_crops_in_order(crops: Folder, wri
             list_crops(ABAW3VA().read_list(write(f"{video}\n")), [root])  # type: ignore[arg-type]
 
 
+def test_the_crops_of_a_video_in_two_folders_are_those_of_both(crops: Folder, write: Write, tmp_path: Path) -> None:
+    first, second = crops(a=[1, 100]), tmp_path / "second"
+    (second / "a").mkdir(parents=True)
+    for number in (50, 100):
+        (second / "a" / f"{number:05}.jpg").touch()
+    found = list_crops(ABAW3VA().read_list(write("a\n")), [first, second])  # type: ignore[arg-type]
+    assert found.images.to_pylist() == ["a/00001.jpg", "a/00050.jpg", "a/00100.jpg"]
+
+
 # video files
 
 
