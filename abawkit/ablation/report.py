@@ -12,6 +12,7 @@ from abawkit.ablation.table import Row, markdown
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
 from abawkit.files import sha256_of, write_bytes, write_json
+from abawkit.scoring.videos import few_videos_note
 from abawkit.training.record import LAST
 
 JSON_NAME: Final = "ablation.json"
@@ -118,6 +119,7 @@ def notes(networks: Networks, choices: Choices, protocol: Protocol, videos: int)
         f"{rounding}. A network a task takes the base's epochs over the rows of its task, {', '.join(apart)} steps.",
         f"All start from {start}. Seeds ({', '.join(map(str, choices.seeds))}) vary the heads' first weights, the "
         f"order of rows and augmentation{several}.",
-        "To the base: the mean difference by seed; the interval holds 95 % of what other draws of videos and seeds "
-        "give, and a difference is marked as noise where that holds 0.",
+        "To the base: the mean difference by seed, with a 95 % confidence interval from draws of videos and seeds; a "
+        "difference is marked as noise where that holds 0.",
+        *filter(None, [few_videos_note(videos).capitalize()]),
     ]

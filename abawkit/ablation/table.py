@@ -75,7 +75,7 @@ def markdown(rows: Sequence[Row], protocol: Protocol) -> str:
         protocol: The protocol of the other columns.
     """
     other = next((p for p in rows[0].figures if p != protocol), None)
-    head = ["", "seeds", *PARTS, "deviation", "to the base", "95 % of other draws"]
+    head = ["", "seeds", *PARTS, "deviation", "to the base", "95 % interval"]
     extra = [f"P, {other}", "to the base", "95 %"] if other else []
     lines = [[*head, *extra], ["---", *["--:"] * (len(head) + len(extra) - 1)]]
     for row in rows:

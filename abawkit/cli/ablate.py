@@ -130,5 +130,5 @@ def _show(result: "Report", out: Path) -> None:
     for protocol in (result.protocol, *others):
         show_table(f"Ablation, {protocol} protocol", COLUMNS, [narrow_cells(row, protocol) for row in result.rows])
     console = stdout()
-    console.print("n: seeds; diff.: mean difference to the base; ~: within noise, 95 % of other draws hold 0")
+    console.print("n: seeds; diff.: mean difference to the base; ~: within noise, the 95 % interval holds 0")
     console.print(printable(f"written: {out / JSON_NAME}, {out / MARKDOWN_NAME}"))

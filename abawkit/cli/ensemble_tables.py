@@ -100,7 +100,7 @@ def show_scores(
     logits = " of logits" if pooled else ""
     if not tuning:
         title = f"Ensemble{logits}, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
-        columns = ["", *parts.values(), f"{whole} of a test of as many videos, 95 %"]
+        columns = ["", *parts.values(), f"95 % forecast of {whole}"]
         show_table(title, columns, [(*row("together", score), _range(score["score"], ""))])
         return
     seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in parts))

@@ -90,8 +90,8 @@ def _show(result: "Score", forecast: "Forecast | None") -> None:
         show_table(title, ["", "value"], [(name, f"{value:.4f}") for name, value, _ in shown])
     else:
         show_table(
-            f"{title} of {_count(forecast.videos)}. Forecast: where a test of {_count(forecast.test_videos)} of this "
-            f"kind scores {100 * LEVEL:.0f} times in 100",
+            f"{title} of {_count(forecast.videos)}; "
+            f"{100 * LEVEL:.0f} % forecast for a test of {number(forecast.test_videos)} others",
             ["", "value", "from", "to"],
             [(name, f"{value:.4f}", *_ends(forecast, part)) for name, value, part in shown],
         )

@@ -68,7 +68,7 @@ def annotated(path: Path, videos: int, seed: int = 0) -> Path:
 def test_the_table_of_a_score_has_the_forecast_for_a_test_of_so_many_videos(run: Run, tmp_path: Path) -> None:
     truth, given = annotated(tmp_path / "truth.txt", 24), annotated(tmp_path / "given.txt", 24, seed=1)
     shown = " ".join(run("score", given, "--truth", truth).stdout.split())
-    assert "240 rows of 24 videos. Forecast: where a test of 24 videos of this kind scores 95 times in 100" in shown
+    assert "240 rows of 24 videos; 95 % forecast for a test of 24 others value from to" in shown
     found = [json.loads(run("score", given, "--truth", truth, "--json", *more).stdout) for more in ((), TEST)]
     assert [out["forecast"]["test_videos"] for out in found] == [24, 100]
     assert found[0]["score"] == found[1]["score"]
@@ -84,7 +84,7 @@ def test_where_there_is_no_forecast_it_is_said_why(run: Run, tmp_path: Path) -> 
     truth = annotated(tmp_path / "truth.txt", 1)
     done = run("score", truth, "--truth", truth)
     assert "no forecast, as all scored rows are of one video" in done.stderr
-    assert "Forecast" not in done.stdout
+    assert "forecast" not in done.stdout
     assert json.loads(run("score", truth, "--truth", truth, "--json").stdout)["forecast"] is None
     compound = GOLDEN / "abaw7-ce.txt"
     refused = run("score", compound, "--format", "abaw7-ce", "--truth", compound, *TEST, code=2)

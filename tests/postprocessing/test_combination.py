@@ -88,7 +88,7 @@ LOG: Any = {"expression": "log", "au": "log"}
 
 
 def test_the_log_pool_is_the_softmax_of_mean_log_probabilities_and_the_sigmoid_of_mean_logits() -> None:
-    weights = {"expression": {"a": 1, "b": 3}, "au": {"a": 3, "b": 1}}
+    weights: Any = {"expression": {"a": 1, "b": 3}, "au": {"a": 3, "b": 1}}
     found = combined([A, B], weights, pools=LOG)
     product = A.predictions.expression.astype(np.float64) ** 0.25 * B.predictions.expression.astype(np.float64) ** 0.75
     np.testing.assert_allclose(found.expression, product / product.sum(axis=1, keepdims=True), rtol=0, atol=1e-6)
