@@ -37,11 +37,10 @@ def check(
 
     Example: ssh cluster cat predictions.txt | abawkit check - --list MTL.txt
     """
-    from abawkit.cli.repairs import refuse_repair, repair_submission, runs_of
+    from abawkit.cli.repairs import count_listed, refuse_repair, repair_submission, warn_of_dummies
     from abawkit.cli.stdin import DASH, STDIN, submission_given
     from abawkit.formats.base import get_format
     from abawkit.formats.check import find_problems
-    from abawkit.formats.dummy_values import find_dummy_rows
     from abawkit.formats.frame_counts import with_frame_counts
     from abawkit.tables import VideoList
 
@@ -57,16 +56,12 @@ def check(
             repair_submission(path, repair, listed, plugin, force=force, as_json=as_json, name=name)
             return
         problems = find_problems(path, listed, plugin)
-        dummies = [] if problems else find_dummy_rows(path, listed, plugin)
-    for dummy in dummies:
-        where = f" ({runs_of(dummy.lines)})" if dummy.lines else ""
-        say(f"warning: {name}: {format_count(dummy.rows, 'row')}{where} {dummy.what}; were these frames answered?")
+        dummies = [] if problems else warn_of_dummies(path, listed, plugin, name)
     if as_json:
         content = {"ok": not problems, "rows": len(listed), "problems": [p.as_dict() for p in problems]}
-        print_json(content | {"dummies": [{**d._asdict(), "lines": list(d.lines)} for d in dummies]})
+        print_json(content | {"dummies": dummies})
     elif not problems:
-        rows = format_count(len(listed), "video" if isinstance(listed, VideoList) else "row")
-        print(f"ok: {rows}, as listed")
+        print(f"ok: {count_listed(listed)}, as listed")
         if isinstance(listed, VideoList) and not frame_counts:
             say("note: a list of videos does not say how many lines each file needs; --frame-counts checks that too")
     else:

@@ -71,7 +71,7 @@ def predict(
     """
     from abawkit.cli.claims import claim_prediction, claim_probabilities
     from abawkit.formats.base import get_format
-    from abawkit.formats.frame_counts import with_frame_counts
+    from abawkit.formats.frame_counts import refuse_other_counts, with_frame_counts
     from abawkit.frames.paths import given_folders
     from abawkit.postprocessing.members import copy_probabilities
     from abawkit.postprocessing.outputs import outputs
@@ -90,6 +90,8 @@ def predict(
     refuse_device(device)
     _refuse_absent(checkpoints)
     source = _source(frame_list, folders, split, data, plugin)
+    if frame_counts:
+        refuse_other_counts(plugin, source.images)
 
     from abawkit.cli.display import bar
     from abawkit.ops import use
@@ -151,7 +153,7 @@ def _source(
     plugin: "SubmissionFormat",
 ) -> "ListedFrames | CuratedFrames":
     from abawkit.curation import open_curated
-    from abawkit.formats.frame_counts import list_crops, refuse_other_counts
+    from abawkit.formats.frame_counts import list_crops
     from abawkit.prediction.sources import CuratedFrames, ListedFrames, folder_frames
     from abawkit.tables import VideoList
 
@@ -166,7 +168,6 @@ def _source(
             listed = list_crops(listed, frames.folders)
             if not getattr(plugin, "frame_counts", None):
                 say("warning: files end with the last crop of each video; --frame-counts says where the videos end")
-        refuse_other_counts(plugin, listed)
         return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
     if frames and not (frame_list or split or data):
         return folder_frames(frames, plugin)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -9,10 +10,11 @@ from abawkit.cli.claims import claim_submission
 from abawkit.cli.command import print_json, say
 from abawkit.errors import SHOWN_PROBLEMS, ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat
+from abawkit.formats.dummy_values import find_dummy_rows
 from abawkit.formats.mending import Repair
 from abawkit.formats.output import write_submission
 from abawkit.formats.repair import Repaired, repaired
-from abawkit.tables import FrameList
+from abawkit.tables import FrameList, VideoList
 
 SHOWN_RUNS = 10
 """Runs of line numbers that a message lists before it only counts."""
@@ -52,6 +54,8 @@ def repair_submission(
     written = bool(result.repairs) and not result.problems
     if written:
         write_submission(out, result.content, force=force)
+    good = out if written else path
+    dummies = [] if result.problems else warn_of_dummies(good, frames, plugin, out if written else name)
     if as_json:
         repairs = [
             {**({"file": r.file} if r.file else {}), "what": r.what, "column": r.column, "lines": list(r.lines)}
@@ -59,20 +63,41 @@ def repair_submission(
         ]
         problems = [problem.as_dict() for problem in result.problems]
         content = {"ok": not problems, "rows": len(frames), "problems": problems, "repairs": repairs}
-        print_json(content | {"written": str(out) if written else None})
+        print_json(content | {"dummies": dummies, "written": str(out) if written else None})
     elif result.problems:
         _show_problems(result, name)
     elif not written:
-        print(f"ok: {format_count(len(frames), 'row')}, as listed; nothing to repair, so nothing was written")
+        print(f"ok: {count_listed(frames)}, as listed; nothing to repair, so nothing was written")
     else:
         said = said_of(result.repairs)
         for line in said[:SHOWN_PROBLEMS]:
             print(printable(line))
         if len(said) > SHOWN_PROBLEMS:
             print(f"... and {format_count(len(said) - SHOWN_PROBLEMS, 'more repair')}; --json names all")
-        print(printable(f"ok: {format_count(len(frames), 'row')}, as listed, written to {out}"))
+        print(printable(f"ok: {count_listed(frames)}, as listed, written to {out}"))
     if result.problems:
         raise typer.Exit(3)
+
+
+def warn_of_dummies(path: Path, frames: FrameList, plugin: SubmissionFormat, name: Path) -> list[dict[str, Any]]:
+    """Warns of dummy values that were left in a good submission, and returns them for JSON.
+
+    Args:
+        path: The submission.
+        frames: The list that it answers.
+        plugin: Its format.
+        name: How messages call the submission.
+    """
+    found = find_dummy_rows(path, frames, plugin)
+    for dummy in found:
+        where = f" ({runs_of(dummy.lines)})" if dummy.lines else ""
+        say(f"warning: {name}: {format_count(dummy.rows, 'row')}{where} {dummy.what}; were these frames answered?")
+    return [{**dummy._asdict(), "lines": list(dummy.lines)} for dummy in found]
+
+
+def count_listed(frames: FrameList) -> str:
+    """``5 rows``, or of a list of videos ``4 videos``."""
+    return format_count(len(frames), "video" if isinstance(frames, VideoList) else "row")
 
 
 def said_of(repairs: Sequence[Repair]) -> list[str]:

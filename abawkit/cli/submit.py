@@ -96,7 +96,7 @@ def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
 
 
 def _show(result: "Submitted") -> None:
-    from abawkit.cli.display import number, show_table, stdout
+    from abawkit.cli.display import show_table, stdout
     from abawkit.cli.ensemble_tables import score_parts
 
     manifest, validation = result.manifest, result.manifest.validation

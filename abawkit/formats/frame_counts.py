@@ -64,13 +64,18 @@ def with_frame_counts(plugin: SubmissionFormat, path: Path | None) -> Submission
     return counted
 
 
-def refuse_other_counts(plugin: SubmissionFormat, frames: FrameList) -> None:
-    """Refuses frame counts that do not go with a list, before any network runs.
+def refuse_other_counts(plugin: SubmissionFormat, images: Sequence[str]) -> None:
+    """Refuses frame counts that do not go with the frames to answer, before any network runs.
+
+    Args:
+        plugin: The format, with its frame counts.
+        images: Names of the frames.
 
     Raises:
         DataError: If a listed video has no count, or frames behind its last one.
     """
     find = getattr(plugin, "count_problems", None)
+    frames = FrameList(images=pa.array(images, pa.string()), lines=np.arange(len(images), dtype=np.int64) + 1)
     if find is not None and (problems := find(frames)):
         first = f"{problems[0].file.removesuffix('.txt')}: {problems[0].message}"
         more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
@@ -89,7 +94,8 @@ def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
 
     Args:
         videos: The list.
-        roots: Folders in which a video's folder of crops is looked for, in this order; it may be in several.
+        roots: Folders in which a video's folder of crops is looked for. Where several have one, each adds its crops; of
+            two of one frame, that of the first folder is taken.
 
     Raises:
         DataError: If a video has no crop.
@@ -97,10 +103,10 @@ def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
     images: list[str] = []
     lines: list[int] = []
     for video, line in zip(videos.videos.to_pylist(), videos.lines.tolist(), strict=True):
-        folders = [root / video for root in roots if (root / video).is_dir()]
         numbers: dict[int, str] = {}
-        for folder in folders:
-            numbers = _numbered_crops(folder) | numbers  # of the first folder that has it, as frames are read
+        for root in roots:
+            if (root / video).is_dir():
+                numbers = _numbered_crops(root / video) | numbers
         if not numbers:
             places = " or ".join(str(root / video) for root in roots)
             raise DataError(

@@ -86,3 +86,15 @@ def test_dummy_values_of_the_list_that_were_left_in_are_a_warning(run: Run) -> N
         True,
         [{"what": "hold just the values of the list", "lines": [4, 5, 6], "rows": 3}],
     )
+
+
+def test_dummy_values_are_a_warning_of_the_repaired_file_too(run: Run, tmp_path: Path) -> None:
+    folder = CASES / "dummy-values"
+    given, out = tmp_path / "s.txt", tmp_path / "repaired.txt"
+    given.write_text((folder / "s.txt").read_text().replace("\n", "\r\n"))
+    options = ("--format", "abaw5-va", "--list", folder / "list.txt", "--repair", out)
+    result = run("check", given, *options)
+    assert result.stdout.endswith(f"ok: 5 rows, as listed, written to {out}\n")
+    assert f"warning: {out}: 3 rows (lines 4-6) hold just the values of the list" in result.stderr
+    found = json.loads(run("check", given, *options, "--force", "--json").stdout)
+    assert [dummy["lines"] for dummy in found["dummies"]] == [[4, 5, 6]]

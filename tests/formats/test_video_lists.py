@@ -124,7 +124,7 @@ def test_a_video_without_a_count_and_a_frame_behind_the_last_are_named(write: Wr
         ("b.txt", 0, "the frame counts do not have its video"),
     ]
     with pytest.raises(DataError, match=r"--frame-counts: a: its video is listed up to frame 4.*\(and 1 more\)"):
-        refuse_other_counts(ABAW3VA().with_frame_counts(counts), listed)
+        refuse_other_counts(ABAW3VA().with_frame_counts(counts), listed.images.to_pylist())
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,12 @@ def test_the_frames_of_listed_videos_are_their_crops_in_order(crops: Folder, wri
     root = crops(b=[10, 9], a=[1, 100], c=[])
     found = list_crops(ABAW3VA().read_list(write("b\na\n")), [root])  # type: ignore[arg-type]
     assert found.images.to_pylist() == ["b/00009.jpg", "b/00010.jpg", "a/00001.jpg", "a/00100.jpg"]
+    more = root.with_name("more")
+    for number in (1, 50):
+        (more / "a").mkdir(parents=True, exist_ok=True)
+        (more / "a" / f"{number}.jpg").touch()
+    both = list_crops(ABAW3VA().read_list(write("a\n")), [root, more])  # type: ignore[arg-type]
+    assert both.images.to_pylist() == ["a/00001.jpg", "a/50.jpg", "a/00100.jpg"]
     for video in ("c", "d"):
         with pytest.raises(DataError, match=f"line 1 of the list: .*/{video} holds no crop of this video"):
             list_crops(ABAW3VA().read_list(write(f"{video}\n")), [root])  # type: ignore[arg-type]
