@@ -91,7 +91,7 @@ def _show(result: "Score", forecast: "Forecast | None") -> None:
     else:
         show_table(
             f"{title} of {_count(forecast.videos)}; "
-            f"{100 * LEVEL:.0f} % forecast for a test of {number(forecast.test_videos)} others",
+            f"{100 * LEVEL:.0f} % forecast for a test of {forecast.test_videos:,} others",
             ["", "value", "from", "to"],
             [(name, f"{value:.4f}", *_ends(forecast, part)) for name, value, part in shown],
         )
