@@ -9,6 +9,7 @@ from abawkit.formats.answers import annotations_of, fields_of
 from abawkit.formats.base import find_formats
 from abawkit.formats.column_names import find_other_track, order_columns
 from abawkit.formats.lines import header_lines, read_text
+from abawkit.formats.lists import first_fields, holds_names_alone
 from abawkit.formats.rows import read_rows
 from abawkit.labels import FIELDS, TASKS
 from abawkit.tables import Annotations
@@ -42,6 +43,9 @@ def read_annotations(path: Path) -> Annotations:
     if problems and skip_lines and (other := find_other_track(_header(content), TASKS)):
         what = f"the header is that of {' or '.join(find_formats(other))}, expected {EXPECTED}"
         raise ProblemsError(path, [Problem(1, "", what)], "give the annotations of the multi-task track")
+    if problems and holds_names_alone(frames := first_fields(content, skip_lines)):
+        what = f"its {len(frames):,} rows hold names alone: this is a list of frames, expected {EXPECTED}"
+        raise ProblemsError(path, [Problem(0, "", what)], "give the annotations")
     if problems:
         raise ProblemsError(path, problems, _advice(problems))
     if columns != FIELDS[1:]:

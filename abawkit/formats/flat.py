@@ -15,7 +15,7 @@ from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of
 from abawkit.formats.base import Column, Container, find_formats
 from abawkit.formats.column_names import find_other_track
 from abawkit.formats.lines import header_lines, read_text
-from abawkit.formats.lists import first_fields, read_list
+from abawkit.formats.lists import first_fields, holds_names_alone, read_list
 from abawkit.formats.order import order_problems
 from abawkit.formats.rows import Rows, no_rows, read_rows, shortened
 from abawkit.labels import FIELDS, Answer
@@ -125,7 +125,11 @@ class FlatFile:
         rows, found = read_rows(content, fields, skip_lines=skip_lines, missing=missing)
         if not found:
             return FrameList(images=rows.images, lines=rows.lines), rows, problems
-        frames = first_fields(content, skip_lines)  # a row of another width has a place in the order all the same
+        frames = first_fields(content, skip_lines)
+        if len(frames) and holds_names_alone(frames):
+            what = f"its {len(frames):,} rows hold names alone: this is a list of frames, not an answer to it"
+            return frames, rows, [*problems, Problem(0, "", what)]
+        # a row of another width has a place in the order all the same
         named = np.array([bool(name) for name in frames.images.to_pylist()], dtype=bool)
         return frames.select(named), rows, problems + found
 

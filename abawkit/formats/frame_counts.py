@@ -23,8 +23,9 @@ PERSONS: Final = ("_left", "_right")
 EXPECTED: Final = "a file of VIDEO,FRAMES lines, or a folder of videos or of their crops"
 
 _LINE: Final = re.compile(r"(?P<video>[^,;\t]*?[^\s,;])[\s,;]+(?P<count>[0-9]{1,9})")
-_COUNT: Final = re.compile(r"\W*(?:(?:number of|num|n|nr)[_ ]?)?(?:frames?|counts?|lengths?)\b", re.IGNORECASE)
-"""What the header of a table begins with whose first column is the count, not the video."""
+_HEADER: Final = re.compile(r"(?P<video>[^,;\t]+)[,;\t](?P<count>[^,;\t]+)|(?P<word>\S+)\s+(?P<number>\S+)")
+_COUNT: Final = re.compile(r"frame|count|length|number|total", re.IGNORECASE)
+"""Found in the name of a column of counts."""
 
 
 def read_frame_counts(path: Path) -> dict[str, FrameCount]:
@@ -123,13 +124,11 @@ def _counts_of_file(path: Path) -> dict[str, FrameCount]:
     problems: list[Problem] = []
     for line, text in enumerate(lines, start=1):
         found = _LINE.fullmatch(text.rstrip(",; \t").replace('"', ""))
-        if line == 1 and not found and _COUNT.match(text):
-            what = (
-                f"the header '{shortened(text)}' names the frames first, expected the video, then its number of frames"
-            )
-            raise ProblemsError(path, [Problem(1, "", what)], f"expected {EXPECTED}")
         if not found:
-            if line > 1 or re.search(r"[0-9]\s*$", text):
+            if line == 1 and not text.rstrip()[-1:].isdigit():
+                if defect := _header_defect(text):
+                    raise ProblemsError(path, [Problem(1, "", defect)], f"expected {EXPECTED}")
+            else:
                 problems.append(
                     Problem(line, "", f"got '{shortened(text)}', expected a video and its number of frames")
                 )
@@ -145,6 +144,15 @@ def _counts_of_file(path: Path) -> dict[str, FrameCount]:
     if not counts:
         raise DataError(f"{path}: names no video; expected {EXPECTED}")
     return counts
+
+
+def _header_defect(header: str) -> str:
+    """Why a header is not that of videos and their numbers of frames; the columns are not guessed."""
+    found = _HEADER.fullmatch(header.strip(",; \t"))
+    video, count = (found["video"] or found["word"], found["count"] or found["number"]) if found else ("", "")
+    if video and _COUNT.search(count) and not _COUNT.search(video):
+        return ""
+    return f"got the header '{shortened(header)}', expected one as 'video,frames': the video, then its number of frames"
 
 
 def _counts_of_folder(path: Path) -> dict[str, FrameCount]:

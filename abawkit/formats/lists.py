@@ -70,6 +70,11 @@ def first_fields(content: bytes, skip_lines: int) -> FrameList:
     return FrameList(images=names, lines=lines, examples=pa.array([rest for _, _, rest in rows], pa.string()))
 
 
+def holds_names_alone(frames: FrameList) -> bool:
+    """Whether nothing stands behind the names of a file: it is a list then, whatever it was given as."""
+    return frames.examples is not None and not any(text.strip(", ") for text in frames.examples.to_pylist())
+
+
 def _refuse_other_track(path: Path, header: str, name: str, holds: Sequence[Answer], official: str) -> None:
     """Raises DataError for the header of a list that is not one of this format's track."""
     if header == official:

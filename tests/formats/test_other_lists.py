@@ -88,6 +88,8 @@ def test_names_of_the_track_are_known_however_they_are_written(write: Write, nam
         ("abaw5-va", "image_location,valence,dominance", "valence, dominance"),
         ("abaw5-va", "image_location,valence,arousal,expression", "valence, arousal, expression"),
         ("abaw5-expr", "image_location,Neutral,Anger,Contempt", "Neutral, Anger, Contempt"),
+        ("abaw5-expr", HEADERS["abaw5-expr"].removesuffix(",Other"), "Neutral, .*, Surprise"),  # the seven of ABAW2
+        ("abaw3-expr", HEADERS["abaw5-expr"].removesuffix(",Other"), "Neutral, .*, Surprise"),
         ("abaw5-au", "image_location,AU1,AU2,AU4,AU5", "AU1, AU2, AU4, AU5"),
     ],
 )
@@ -134,6 +136,19 @@ def test_annotations_of_another_track_are_one_problem(write: Write, track: str) 
     with pytest.raises(ProblemsError) as caught:
         read_annotations(write("\n".join([header, *(f"{image},{ROWS[track]}" for image in FRAMES)])))
     assert [problem.line for problem in caught.value.problems] == [1]
+
+
+@pytest.mark.parametrize("name", ["abaw7", "abaw5-va", "abaw7-ce"])
+@pytest.mark.parametrize("ending", ["", ",", ",,,"])
+def test_a_list_that_was_given_as_an_answer_to_it_is_one_problem(write: Write, name: str, ending: str) -> None:
+    plugin = get_format(name)
+    path = write("\n".join([HEADERS[name], *(image + ending for image in FRAMES)]))
+    (problem,) = plugin.check(path, plugin.read_list(path))
+    assert problem.message == "its 3 rows hold names alone: this is a list of frames, not an answer to it"
+    if name != "abaw7":
+        return
+    with pytest.raises(ProblemsError, match="its 3 rows hold names alone: this is a list of frames, expected"):
+        read_annotations(path)
 
 
 def test_each_file_of_a_folder_of_another_track_is_one_problem(tmp_path: Path) -> None:

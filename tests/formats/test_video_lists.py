@@ -142,9 +142,11 @@ def test_counts_are_read_from_a_line_a_video(write: Write, content: str) -> None
         ("a,0\n", ":1: column 'frames': got 0, expected 1..10,000,000"),
         ("a,3.5\nb,1\n", ":1: got 'a,3.5'"),
         ("video,frames\n", "names no video; expected a file of VIDEO,FRAMES lines"),
-        ("frames,video\n128,5\n", ":1: the header 'frames,video' names the frames first, expected the video, then its"),
-        ("n_frames\tname\n128\t5\n", "names the frames first"),
-        ("video,fps,frames\na,30,128\n", ":2: got 'a,30,128', expected a video and its number of frames"),
+        ("frames,video\n128,5\n", ":1: got the header 'frames,video', expected one as 'video,frames': the video, then"),
+        ("n_frames\tname\n128\t5\n", ":1: got the header 'n_frames"),
+        ("a,b\nc,5\n", ":1: got the header 'a,b'"),
+        ("video,fps,frames\na,30,128\n", ":1: got the header 'video,fps,frames'"),
+        ("a,30,128\n", ":1: got 'a,30,128', expected a video and its number of frames"),
     ],
 )
 def test_a_line_that_is_no_count_is_named(write: Write, content: str, message: str) -> None:
