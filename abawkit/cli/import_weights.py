@@ -7,7 +7,7 @@ import typer
 
 from abawkit.cli.command import command, print_json
 from abawkit.cli.options import Force, Json
-from abawkit.errors import printable
+from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
     from abawkit.models.published import ImportedWeights
@@ -64,10 +64,12 @@ def _lines(imported: "ImportedWeights", out: Path) -> list[str]:
         lines = [f"{out}: {len(imported.state)} tensors of {network_name(imported.config)}{under}"]
     if imported.dropped:
         families = ", ".join(f"{count} of {names}" for names, count in summarise_unused(imported.dropped))
-        lines.append(f"left out: {len(imported.dropped)} tensors that no forward pass uses ({families})")
+        count = format_count(len(imported.dropped), "tensor")
+        lines.append(f"left out: {count} that no forward pass uses ({families})")
     if imported.classes:
         lines.append(f"left out: the classifier of {imported.classes} classes")
     if imported.beside:
-        lines.append(f"left out: {len(imported.beside)} entries beside the network's, the first '{imported.beside[0]}'")
+        count = format_count(len(imported.beside), "entry", "entries")
+        lines.append(f"left out: {count} beside the network's tensors, the first '{imported.beside[0]}'")
     lines += [f"left out: '{name}', other weights of the network; --key {name} takes them" for name in imported.others]
     return lines

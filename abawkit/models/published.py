@@ -8,7 +8,7 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from abawkit.errors import DataError, printable
+from abawkit.errors import DataError, format_count, printable
 from abawkit.files import sha256_of
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.published_keys import (
@@ -226,8 +226,9 @@ def _refusal(path: Path, key: str, problems: list[str], state: Mapping[str, Tens
     under = f" under '{printable(key)}'" if key else ""
     if not known:
         first = [f"{printable(name)} {list(tensor.shape)}" for name, tensor in list(state.items())[:3]]
-        under += f" (another network's: {len(state):,} tensors, the first {', '.join(first)})"
+        under += f" (another network's: {format_count(len(state), 'tensor')}, the first {', '.join(first)})"
+    count = format_count(len(problems), "difference")
     return (
-        f"{path}: these are not weights of DDAMFN{under}, {len(problems)} differences:\n{listed(problems)}\n"
+        f"{path}: these are not weights of DDAMFN{under}, {count}:\n{listed(problems)}\n"
         "give weights of DDAMFN or of its backbone, as their authors publish them"
     )

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
-from abawkit.errors import DataError, printable
+from abawkit.errors import DataError, format_count, printable
 
 BEST: Final = "best.safetensors"
 """The weights of a run folder that others go on from."""
@@ -126,7 +126,8 @@ def _of_zip(path: Path) -> Container:
     inside = [name for name in names if name.endswith(_WEIGHTS)]
     if inside:
         _refuse(path, f"is a zip archive that holds {printable(inside[0][:200])}; unpack it and give that file")
-    return _refuse(path, f"is a zip archive of {len(names):,} files without weights that torch.save wrote")
+    count = format_count(len(names), "file")
+    return _refuse(path, f"is a zip archive of {count} without weights that torch.save wrote")
 
 
 def _refuse_text(path: Path, head: bytes) -> None:

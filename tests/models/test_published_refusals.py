@@ -115,7 +115,7 @@ def test_a_folder_and_nothing_are_named(tmp_path: Path) -> None:
 def test_a_torchscript_network_is_refused_with_the_lines_that_make_its_state_dict(tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)  # type: ignore[no-untyped-call]
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
     with pytest.raises(DataError, match="is a TorchScript network, which is code") as refusal:
         import_published(path)
     assert "torch.jit.load('net.pt'" in str(refusal.value)

@@ -94,7 +94,7 @@ def rates_of_torch(name: str, warmup: int, epochs: int) -> list[float]:
         after = lr.StepLR(optimizer, step_size=2 * STEPS, gamma=0.6)  # ExponentialLR, once an epoch
     else:
         after = lr.ConstantLR(optimizer, factor=1.0)
-    scheduler = after
+    scheduler: torch.optim.lr_scheduler.LRScheduler = after
     if warmup:
         rise = lr.LinearLR(optimizer, start_factor=1e-12, end_factor=1.0, total_iters=2 * warmup)
         scheduler = lr.SequentialLR(optimizer, [rise, after], milestones=[2 * warmup])
