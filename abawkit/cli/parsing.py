@@ -70,9 +70,7 @@ class App(typer.Typer):
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(cls=Group, pretty_exceptions_enable=False, **settings)
 
-    def command(  # type: ignore[override]
-        self, name: str | None = None, **settings: Any
-    ) -> Callable[[_Function], _Function]:
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
         """Registers a command."""
         registered: Any = super().command(name, **{"cls": Command, **settings})
         return cast("Callable[[_Function], _Function]", registered)

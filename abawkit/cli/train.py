@@ -104,6 +104,7 @@ def train(
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
+    from abawkit.files import refuse_home
     from abawkit.frames.paths import given_folders
     from abawkit.models.weight_files import find_weights
     from abawkit.training.inputs import Inputs
@@ -136,6 +137,7 @@ def train(
     else:
         _refuse_moved(inputs, data, begun)
     if out:
+        refuse_home(out)
         _refuse_overlap(out, inputs)
     _refuse_absent(inputs)
     if out and not dry_run:
