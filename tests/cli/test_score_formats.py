@@ -1,6 +1,7 @@
 """``abawkit score`` of formats of one task: only what they hold is shown, and JSON says what that is."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +23,13 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("name", ["abaw3-expr", "abaw3-va", "abaw5-au", "abaw5-expr", "abaw5-va", "abaw7-ce"])
-def test_only_what_a_format_holds_is_shown_and_no_published_result_beside_it(run: Run, name: str) -> None:
+def test_only_what_a_format_holds_is_shown_and_no_published_result_beside_it(
+    run: Run, name: str, tmp_path: Path
+) -> None:
     (held,) = get_format(name).holds
     given = GOLDEN / (name if name.startswith("abaw3") else f"{name}.txt")
-    truth = given if held == "compound" else GOLDEN / "abaw7.txt"  # a submission is in the form of annotations too
+    source = given if held == "compound" else GOLDEN / "abaw7.txt"  # a submission is in the form of annotations too
+    truth = shutil.copy(source, tmp_path / "truth.txt")
     shown = run("score", given, "--format", name, "--truth", truth).stdout
     assert {text for texts in SHOWN.values() for text in texts if text in shown} == set(SHOWN[held])
     assert "Published" not in shown
@@ -37,9 +41,9 @@ def test_only_what_a_format_holds_is_shown_and_no_published_result_beside_it(run
 
 
 @pytest.mark.parametrize("name", ["abaw4", "abaw11"])
-def test_a_multi_task_format_is_shown_with_what_was_published(run: Run, name: str) -> None:
+def test_a_multi_task_format_is_shown_with_what_was_published(run: Run, name: str, tmp_path: Path) -> None:
     path = GOLDEN / f"{name}.txt"
-    shown = run("score", path, "--format", name, "--truth", path).stdout
+    shown = run("score", path, "--format", name, "--truth", shutil.copy(path, tmp_path / "truth.txt")).stdout
     assert all(text in shown for task in ("va", "expression", "au") for text in SHOWN[task])
     assert "Published, on the official test set" in shown
 
@@ -48,7 +52,7 @@ def test_a_truth_that_is_none_of_the_format_is_named(run: Run) -> None:
     path = GOLDEN / "abaw7-ce.txt"
     result = run("score", path, "--format", "abaw7-ce", "--truth", GOLDEN / "abaw7.txt", code=3)
     assert "got the header 'image,valence,arousal,expression,aus'" in result.stderr
-    result = run("score", path, "--format", "abaw3-va", "--truth", path, code=3)
+    result = run("score", path, "--format", "abaw3-va", "--truth", GOLDEN / "abaw7.txt", code=3)
     assert "is a file; expected a folder with a text file for each video" in result.stderr
 
 
@@ -81,11 +85,12 @@ TEST = ("--test-videos", 100)
 
 
 def test_where_there_is_no_forecast_it_is_said_why(run: Run, tmp_path: Path) -> None:
-    truth = annotated(tmp_path / "truth.txt", 1)
-    done = run("score", truth, "--truth", truth)
+    truth, given = annotated(tmp_path / "truth.txt", 1), annotated(tmp_path / "given.txt", 1)
+    done = run("score", given, "--truth", truth)
     assert "no forecast, as all scored rows are of one video" in done.stderr
     assert "forecast" not in done.stdout
-    assert json.loads(run("score", truth, "--truth", truth, "--json").stdout)["forecast"] is None
+    assert json.loads(run("score", given, "--truth", truth, "--json").stdout)["forecast"] is None
     compound = GOLDEN / "abaw7-ce.txt"
-    refused = run("score", compound, "--format", "abaw7-ce", "--truth", compound, *TEST, code=2)
+    other = shutil.copy(compound, tmp_path / "compound.txt")
+    refused = run("score", compound, "--format", "abaw7-ce", "--truth", other, *TEST, code=2)
     assert "compound expressions have no forecast" in refused.stderr
