@@ -115,7 +115,7 @@ TEXTS: Final = [
     "state.pt",
     "manifest.json",
     "network.safetensors",
-    "abawkit.checkpoint.1",
+    "abawkit.checkpoint.2",
     "",
     ".",
     "..",

@@ -80,7 +80,7 @@ def test_a_forged_state_is_refused_or_a_run_goes_on_with_it(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DataWarning)
-                check_same_run(found, notes, True)
+                check_same_run(found, notes, True, tmp_path)
             loop = tiny(tmp_path)
             loop.restore(checkpoint, found)
             loop.learner.begin_epoch(loop.plan[PLACE.epoch], fresh=False)
