@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from abawkit.errors import DataError, printable
+from abawkit.frames.entropy import UnsupportedError, check_entropy_data
 from abawkit.frames.headers import Header, read_header
 
 FRAME_SIZE: Final = 112
@@ -20,7 +21,7 @@ Conversion = Literal["resized", "grayscale", "cmyk", "alpha", "16-bit", "rotated
 """What had to be changed to make a frame of an image. A palette's colours are looked up without a mark."""
 
 UNUSUAL_SAMPLING: Final = "a JPEG with an unusual sampling of its channels, which is not supported"
-"""What is said of a whole JPEG that libjpeg-turbo has no name for, such as 4:1:0."""
+"""What is said of a JPEG of a sampling that libjpeg-turbo has no name for, where Pillow does not help either."""
 
 # Source: EXIF 2.32, section 4.6.4: where row 0 and column 0 of the stored picture belong.
 _TRANSPOSE: Final = {
@@ -80,7 +81,8 @@ def decode(content: bytes, name: str) -> Decoded:
 
     Raises:
         FrameError: If the content is no JPEG or PNG, is truncated or damaged, has a side of more than 4096 pixels, or
-            is a 16-bit PNG with a transparent colour or a JPEG with a sampling that libjpeg-turbo has no name for.
+            is a 16-bit PNG with a transparent colour, or a CMYK or progressive JPEG with a sampling that libjpeg-turbo
+            has no name for.
     """
     try:
         header = read_header(content)
@@ -105,8 +107,8 @@ def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) 
         # strict: without it, a truncated file is filled up with grey and a damaged one with what comes
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, colorspace=space, strict=True)
     except ValueError as error:
-        if "subsampling" in str(error):  # Pillow could decode it, but can't be told to refuse damage
-            raise ValueError(UNUSUAL_SAMPLING) from error
+        if "subsampling" in str(error):
+            return _decode_unusual(content, header)
         raise ValueError(f"truncated or damaged JPEG ({error})") from error
     if header.colour == "cmyk":
         conversions.append("cmyk")
@@ -115,6 +117,23 @@ def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) 
     if header.colour == "grayscale":
         conversions.append("grayscale")
     return pixels
+
+
+def _decode_unusual(content: bytes, header: Header) -> NDArray[np.uint8]:
+    """Decodes a JPEG of a sampling that libjpeg-turbo has no name for, such as 4:1:0, by Pillow.
+
+    Pillow can't be told to refuse damage, so the data is followed to its end first.
+    """
+    if header.colour != "rgb":
+        raise ValueError(UNUSUAL_SAMPLING)
+    try:
+        check_entropy_data(content)
+    except UnsupportedError as error:
+        raise ValueError(UNUSUAL_SAMPLING) from error
+    except (ValueError, LookupError) as error:
+        raise ValueError(f"truncated or damaged JPEG ({error})") from error
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _decode_png(content: bytes, header: Header, conversions: list[Conversion]) -> NDArray[np.uint8]:

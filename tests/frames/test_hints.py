@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from abawkit.frames.hints import failure_hints
 from abawkit.frames.paths import FrameFolders, Frames
@@ -129,10 +130,9 @@ def test_nothing_is_made_up_where_nothing_is_known(root: Path) -> None:
     assert hints(root, ["video7/1.jpg"]) == [f"none of 1 frames found in {root}"]
 
 
-def test_a_jpeg_of_unusual_sampling_comes_with_the_line_that_converts_it(
-    root: Path, four_one_zero: bytes, encode: Encode
-) -> None:
-    (root / NAMES[0]).write_bytes(four_one_zero)
+def test_a_jpeg_of_unusual_sampling_comes_with_the_line_that_converts_it(root: Path, encode: Encode) -> None:
+    inks = Image.new("CMYK", (112, 112), (10, 90, 120, 0))
+    (root / NAMES[0]).write_bytes(encode(inks, subsampling=2))
     (found,) = hints(root)
     assert found.startswith("1 of them are a JPEG with an unusual sampling")
     assert "without loss" in found
