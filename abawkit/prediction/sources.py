@@ -40,16 +40,16 @@ class PixelChunk(NamedTuple):
 
 @dataclass(frozen=True)
 class ListedFrames:
-    """The frames of a test list, in a folder or several; or all images of a folder.
+    """The frames of a test list, in a folder or several.
 
     Attributes:
-        path: The list; None where there is none and the names are those of the folder's images.
+        path: The list.
         root: Where the frames are.
         images: Image names, in order.
         digest: Digest of the names in their order.
     """
 
-    path: Path | None
+    path: Path
     root: Frames
     images: list[str]
     digest: str
@@ -92,8 +92,8 @@ class ListedFrames:
 
     def source(self) -> dict[str, Any]:
         """For the manifest."""
-        listed = {"list": str(self.path), "list_sha256": sha256_of(self.path)} if self.path else {}
-        return {**listed, "frames": as_folders(self.root).as_json()}
+        frames = as_folders(self.root).as_json()
+        return {"list": str(self.path), "list_sha256": sha256_of(self.path), "frames": frames}
 
     def _absent(self) -> list[FrameFailure]:
         """Frames without a file, found before the first network runs."""
@@ -108,7 +108,16 @@ class ListedFrames:
         ]
 
 
-def folder_frames(root: Frames, plugin: SubmissionFormat) -> ListedFrames:
+@dataclass(frozen=True)
+class UnlistedFrames(ListedFrames):
+    """All images of folders, where there is no list; its path is the first folder."""
+
+    def source(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"frames": as_folders(self.root).as_json()}
+
+
+def folder_frames(root: Frames, plugin: SubmissionFormat) -> UnlistedFrames:
     """All images of folders in natural order, for those who have no list.
 
     Args:
@@ -135,7 +144,7 @@ def folder_frames(root: Frames, plugin: SubmissionFormat) -> ListedFrames:
         )
         warnings.warn(f"{root}: {files} left out", DataWarning, stacklevel=2)
     rows = FrameList(pa.array(listing.images, pa.string()), np.arange(len(listing.images), dtype=np.int64) + 1)
-    return ListedFrames(None, listing.root, listing.images, rows.digest)
+    return UnlistedFrames(listing.root.folders[0], listing.root, listing.images, rows.digest)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ def test_an_unreadable_frame_is_refused_by_name(
     members: list[Path], broken: tuple[ListedFrames, int, int], root: Path, tmp_path: Path
 ) -> None:
     source, lost, cut = broken
+    assert isinstance(source.root, Path)
     shutil.copyfile(root / source.images[lost], source.root / source.images[lost])
     with pytest.raises(DataError, match=rf"row {cut + 1}: {source.images[cut]}: unreadable"):
         predict(members[:1], source, tmp_path / "p.txt", ABAW7(), device="cpu")

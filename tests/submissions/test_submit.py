@@ -223,7 +223,7 @@ def test_figures_in_another_form_are_found_again(written: Bench) -> None:
 
 def test_frames_that_changed_are_predicted_again(written: Bench, tmp_path: Path) -> None:
     frames = tmp_path / "frames"
-    shutil.copytree(written.inputs.frames, frames, copy_function=shutil.copy2)
+    shutil.copytree(str(written.inputs.frames), frames, copy_function=shutil.copy2)
     moved = replace(written, inputs=replace(written.inputs, frames=frames))
     assert moved.submit().done == []
     changed = next(frames.glob("*/*.jpg"))
