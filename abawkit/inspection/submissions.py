@@ -117,7 +117,7 @@ def _note_manifest(found: Inspection, record: Record, recognised: Recognised) ->
     rows, digest = record.get("rows", int), record.get("source.list_digest", str)
     answered = recognised.submission if "list" in found.digests else None
     if answered and rows != len(answered):
-        found.problems.append(f"{record.source}: says {format_count(rows, 'row')}, the file has {len(answered):,}")
+        found.problems.append(f"{record.source}: says {rows} rows, the file has {len(answered):,}")
     elif answered and digest != answered.digest:
         found.problems.append(f"{record.source}: is about another list than the file answers")
     found.note("source", _source(found, record))

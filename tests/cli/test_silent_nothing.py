@@ -66,7 +66,7 @@ def test_a_task_that_no_row_of_the_truth_is_annotated_with_is_named_by_all_that_
     run: Run, members: list[Path], truth: Path, tmp_path: Path, name: str
 ) -> None:
     first, second = answers(tmp_path / "a.txt", 1), answers(tmp_path / "b.txt", 2)
-    arguments = {
+    arguments: list[object] = {
         "calibrate": [members[0], "--out", tmp_path / "rule.json"],
         "tune": [*members, "--out", tmp_path / "rule.json", "--no-calibration", "--no-weights"],
         "ensemble": [*members, "--out", tmp_path / "both.txt"],
