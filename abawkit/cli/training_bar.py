@@ -111,7 +111,7 @@ def _progress() -> Progress:
     return Progress(*columns, console=stderr(), transient=True, expand=True)
 
 
-def _fields(event: Event) -> dict[str, str]:
+def _fields(event: Event) -> dict[str, Any]:
     if "step" not in event:
         return {"epoch": "-", "step": "-", "speed": "-"}
     return {

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,14 +67,14 @@ def test_a_task_that_no_row_of_the_truth_is_annotated_with_is_named_by_all_that_
     run: Run, members: list[Path], truth: Path, tmp_path: Path, name: str
 ) -> None:
     first, second = answers(tmp_path / "a.txt", 1), answers(tmp_path / "b.txt", 2)
-    arguments: list[object] = {
+    commands: dict[str, list[Any]] = {
         "calibrate": [members[0], "--out", tmp_path / "rule.json"],
         "tune": [*members, "--out", tmp_path / "rule.json", "--no-calibration", "--no-weights"],
         "ensemble": [*members, "--out", tmp_path / "both.txt"],
         "diff": [first, second],
         "score": [first],
-    }[name]
-    shown = run(name, *arguments, "--truth", truth).stderr.splitlines()
+    }
+    shown = run(name, *commands[name], "--truth", truth).stderr.splitlines()
     assert shown.count("warning: no annotated row for expression; it scores 0") == 1
 
 
