@@ -17,10 +17,10 @@ Bootstrap (1993), chapters 6 and 10, and for the factor sqrt(V / (V - 1)) chapte
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from abawkit.choices import Protocol
 from abawkit.labels import TASKS, Task
@@ -132,33 +132,8 @@ def forecasts(scores: Array, videos: int, test_videos: int, tasks: tuple[Task, .
     ratio = videos / test_videos
     error = drawn.std(axis=0) * math.sqrt(videos / (videos - 1))
     centre = value + (drawn.mean(axis=0) - value) * (ratio - 1)
-    reach = student_quantile((1 + LEVEL) / 2, videos - 1) * error * math.sqrt(1 + ratio)
+    reach = float(stdtrit(videos - 1, (1 + LEVEL) / 2)) * error * math.sqrt(1 + ratio)
     least = np.array([-1.0 * ("va" in tasks), 0.0, 0.0, -1.0 * ("va" in tasks)])
     most = np.array([*(1.0 * (task in tasks) for task in TASKS), len(tasks)])
     low, high = np.clip([centre - reach, centre + reach], least, most)
     return {part: Interval(float(value[i]), float(low[i]), float(high[i])) for i, part in enumerate(PARTS)}
-
-
-def student_quantile(probability: float, freedom: int) -> float:
-    """A quantile of Student's t distribution.
-
-    Exact for 1 and 2 degrees of freedom, else by an expansion in 1 / freedom, good to 0.2 % at 0.975.
-
-    Source: M. Abramowitz, I. Stegun, Handbook of Mathematical Functions (1964), 26.7.5.
-
-    Args:
-        probability: Above 0.5 and below 1.
-        freedom: Degrees of freedom, at least 1.
-    """
-    if freedom == 1:
-        return math.tan(math.pi * (probability - 0.5))
-    if freedom == 2:
-        return (2 * probability - 1) * math.sqrt(2 / (4 * probability * (1 - probability)))
-    x = NormalDist().inv_cdf(probability)
-    terms: tuple[float, ...] = (
-        (x**3 + x) / 4,
-        (5 * x**5 + 16 * x**3 + 3 * x) / 96,
-        (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
-        (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160,
-    )
-    return float(x + sum(term / freedom**k for k, term in enumerate(terms, start=1)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.scoring.forecast import forecast_score, forecast_scores, forecasts, make_forecast, student_quantile
+from abawkit.scoring.forecast import forecast_score, forecast_scores, forecasts, make_forecast
 from abawkit.scoring.score import score
 from abawkit.scoring.videos import PARTS, draw_counts, statistics_by_video
 from abawkit.tables import Annotations, Submission
@@ -103,9 +103,9 @@ def test_a_forecast_names_the_parts_that_are_held(truth: Truth) -> None:
     assert set(found.as_dict()) == {"videos", "test_videos", "level", "ccc_va", "score"}
 
 
-@pytest.mark.parametrize(
-    ("freedom", "quantile"),
-    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (11, 2.2010), (49, 2.0096), (10**6, 1.9600)],
-)
-def test_quantiles_are_those_of_the_tables(freedom: int, quantile: float) -> None:
-    assert student_quantile(0.975, freedom) == pytest.approx(quantile, rel=2e-3)
+@pytest.mark.parametrize(("videos", "quantile"), [(2, 12.7062), (3, 4.3027), (12, 2.2010), (50, 2.0096)])
+def test_the_range_of_few_videos_is_that_of_students_distribution(videos: int, quantile: float) -> None:
+    scores = np.array([[0.0] * 4, [-0.01] * 4, [0.01] * 4])  # a standard deviation of 0.01, and no bias
+    found = forecasts(scores, videos, videos)["ccc_va"]
+    reach = quantile * 0.01 * math.sqrt(2 * videos / (videos - 1))
+    assert (found.low, found.high) == pytest.approx((-reach, reach), rel=1e-4)
