@@ -14,6 +14,9 @@ from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, DIMENSIONS, EXPRE
 ALL_UNITS: Final = "aus"
 """The name that stands for the twelve action units in the official header of the multi-task track."""
 
+OTHER_TRACK: Final = "; this is a file of "
+"""In the message of a problem that says whose header a file has; the names of formats follow."""
+
 _SYNONYMS: Final = {
     **dict.fromkeys(("image", "imagelocation", "imagename"), "image"),
     **dict.fromkeys(("valence", "val", "v"), "valence"),

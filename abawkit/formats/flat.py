@@ -13,7 +13,7 @@ from abawkit.errors import DataError, Problem, ProblemsError
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
 from abawkit.formats.base import Column, Container, find_formats
-from abawkit.formats.column_names import find_other_track
+from abawkit.formats.column_names import OTHER_TRACK, find_other_track
 from abawkit.formats.lines import header_lines, read_text
 from abawkit.formats.lists import first_fields, holds_names_alone, read_list
 from abawkit.formats.order import order_problems
@@ -117,7 +117,7 @@ class FlatFile:
         if header != self.header and (self.exact or re.sub(", +", ",", header) != self.header):
             got = f"got the header '{shortened(header)}'" if skip_lines else "got no header"
             other = find_other_track(header, self.holds)
-            hint = f"; this is a file of {' or '.join(find_formats(other, self.container))}" if other else ""
+            hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}"))
             if other:  # what its rows hold is not for this track to judge
                 frames = first_fields(content, skip_lines)

@@ -19,7 +19,7 @@ from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, forma
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.answers import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
 from abawkit.formats.base import Column, Container, find_formats
-from abawkit.formats.column_names import find_other_track
+from abawkit.formats.column_names import OTHER_TRACK, find_other_track
 from abawkit.formats.flat import advice
 from abawkit.formats.frame_counts import find_frame_count
 from abawkit.formats.lines import read_text
@@ -251,7 +251,7 @@ class FolderOfVideos:
         if re.sub(", +", ",", first) != self.header:
             got = f"got the header '{shortened(first)}'" if headed else "got no header"
             other = find_other_track(f"image,{first}", self.holds) if headed else None
-            hint = f"; this is a file of {' or '.join(find_formats(other, self.container))}" if other else ""
+            hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}", file.name))
             if other:  # what its lines hold is not for this track to judge
                 lines = content.count(b"\n") - 1

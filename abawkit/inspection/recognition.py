@@ -7,6 +7,7 @@ from typing import NamedTuple
 from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
 from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import SubmissionFormat, format_names, get_format
+from abawkit.formats.column_names import OTHER_TRACK
 from abawkit.formats.lines import read_text
 from abawkit.formats.video_lists import is_video_list
 from abawkit.tables import Submission
@@ -65,8 +66,13 @@ def _least(defects: dict[str, ProblemsError]) -> dict[str, ProblemsError]:
     """The shortest list of defects, under the names of all formats that have that one."""
     if not defects:
         return {}
-    least = min(defects.values(), key=lambda error: len(error.problems))
+    least = min(defects.values(), key=lambda error: (_is_of_another_track(error), len(error.problems)))
     return {", ".join(name for name, error in defects.items() if error.problems == least.problems): least}
+
+
+def _is_of_another_track(error: ProblemsError) -> bool:
+    """Whether a format read no more than the header, which is that of another one: then it has one defect to name."""
+    return any(OTHER_TRACK in problem.message for problem in error.problems)
 
 
 def _grouped(reasons: dict[str, str]) -> dict[str, str]:
