@@ -120,8 +120,8 @@ def _unlearnable(rows: Annotations, tasks: Sequence[Task]) -> list[str]:
             found.append(f"no training row shows {', '.join(absent)}: the network can't learn to answer so")
     if "au" in tasks:
         active = rows.au[rows.au_valid]
-        for what, mask in (("never", ~active.any(axis=0)), ("always", active.all(axis=0))):
-            names = [name for name, constant in zip(ACTION_UNITS, mask, strict=True) if constant]
+        for what, mask in (("never", active.max(axis=0) == 0), ("always", active.min(axis=0) == 1)):
+            names = [name for name, constant in zip(ACTION_UNITS, mask.tolist(), strict=True) if constant]
             if names:
                 found.append(f"{what} active in the training rows: {', '.join(names)}: can't be learned")
     return found

@@ -11,7 +11,7 @@ from torch import Tensor
 from abawkit.errors import DataError
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import apply_weights, load_weights, save_weights, state_digest
+from abawkit.models.weights import _file_digest, apply_weights, load_weights, save_weights, state_digest
 
 NANO = NETWORKS["ddamfn-nano"]
 
@@ -74,7 +74,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 
 def test_a_file_of_another_writer_is_refused(network: DDAMFN, tmp_path: Path) -> None:
     safetensors.torch.save_file(network.state_dict(), tmp_path / "other.safetensors")
-    with pytest.raises(DataError, match=r"not in the format abawkit\.network\.1"):
+    with pytest.raises(DataError, match=r"not in the format abawkit\.network\.2"):
         load_weights(tmp_path / "other.safetensors")
 
 
@@ -151,3 +151,13 @@ def test_a_wrong_state_is_named_and_nothing_is_loaded(
 def test_weights_of_another_network_are_refused(file: Path) -> None:
     with pytest.raises(DataError, match=r"differences:(?s:.*)missing: stages\.0\.0\.depthwise\.parts\.2\.weight"):
         apply_weights(DDAMFN(NETWORKS["ddamfn"]), load_weights(file).state, str(file))
+
+
+def test_the_format_before_this_one_is_read_and_its_epoch_counted_from_1(tmp_path: Path, network: DDAMFN) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, NANO, network.state_dict(), {"epoch": "2"})
+    state = load_weights(path).state
+    header = {"format": "abawkit.network.1", "network": NANO.to_dict(), "metadata": {"epoch": "2"}}
+    header["digest"] = _file_digest(state, header)
+    safetensors.torch.save_file(state, path, {"abawkit": json.dumps(header)})
+    assert load_weights(path).metadata == {"epoch": "3"}
