@@ -102,7 +102,7 @@ def test_a_forged_state_is_refused_or_a_run_goes_on_with_it(
     groups, numbers = whole["optimizer"]["param_groups"], forged(whole["optimizer"]["state"], tensors())
     optimizers = numbers.map(lambda state: {**whole, "optimizer": {"state": state, "param_groups": groups}})
     outcomes = ("refused", "not this run", "goes on")
-    fuzz(check, st.one_of(forged(whole, values), *parts, optimizers, optimizers), outcomes=outcomes, examples=150)
+    fuzz(check, st.one_of(forged(whole, values), *parts, optimizers, optimizers), outcomes=outcomes, examples=300)
 
 
 CALLS = [
