@@ -223,6 +223,10 @@ def test_what_is_there_is_kept_unless_force_is_given(run: Run, members: list[Pat
         assert kept.read_text() == "mine"
         kept.unlink()
     (tmp_path / "p.txt").write_text("mine")
+    refused = run("ensemble", *members, "--out", tmp_path / "p.txt", "--force", code=2).stderr
+    assert "--force does not replace it" in refused
+    run("ensemble", members[0], "--out", tmp_path / "q.txt")
+    (tmp_path / "q.txt").rename(tmp_path / "p.txt")
     run("ensemble", *members, "--out", tmp_path / "p.txt", "--force")
     assert get_format("abaw7").read(tmp_path / "p.txt").digest == read_member(tmp_path / "p.npz").predictions.digest
 

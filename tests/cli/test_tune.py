@@ -12,7 +12,7 @@ import pytest
 from abawkit.cli.tuning_tables import show
 from abawkit.labels import FIELDS
 from abawkit.postprocessing.members import read_members, write_probabilities
-from abawkit.postprocessing.rule import apply_rule, read_rule, rule_content
+from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, rule_content, write_rule
 from abawkit.postprocessing.search import calibrate
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.scoring.files import read_truth
@@ -153,9 +153,11 @@ def test_a_file_that_is_there_is_kept_unless_forced(run: Run, folder: Path, tmp_
     out.write_text("mine")
     options = folder / "noise.npz", "--truth", folder / "truth.txt", "--out", out
     assert "exists already" in run(command, *options, code=2).stderr
+    assert "--force does not replace it" in run(command, *options, "--force", code=2).stderr
     assert out.read_text() == "mine"
+    write_rule(out, Rule(), {})
     run(command, *options, "--force")
-    read_rule(out)
+    assert read_rule(out).weights
 
 
 @pytest.mark.parametrize(
