@@ -28,7 +28,7 @@ def shell(tmp_path: Path) -> Shell:
     return run
 
 
-@pytest.mark.parametrize("arguments", ["--help", "--version", "check --help", "--show-completion=bash"])
+@pytest.mark.parametrize("arguments", ["--help", "--version", "check --help"])
 def test_a_page_that_can_not_be_written_is_an_error_of_the_output(shell: Shell, arguments: str) -> None:
     result = shell(f"$ABAWKIT {arguments} > /dev/full")
     assert (result.returncode, result.stderr) == (3, FULL)
