@@ -23,7 +23,9 @@ def shell(tmp_path: Path) -> Shell:
     def run(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "ABAWKIT": f"{sys.executable} -m abawkit", "COLUMNS": "100", **variables}
         command = ["bash", "-o", "pipefail", "-c", line]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", env=environment, cwd=tmp_path, check=False
+        )
 
     return run
 
@@ -79,7 +81,8 @@ def test_files_are_written_whole_where_every_stream_is_closed(shell: Shell, tmp_
 
 def test_a_home_that_can_not_be_written_is_named(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = shell("$ABAWKIT --install-completion bash", HOME=str(tmp_path / "file"))
+    line = "$ABAWKIT --install-completion bash; exit $?"  # so that bash stays, as the parent that is asked for
+    result = shell(line, HOME=str(tmp_path / "file"))
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
     assert str(tmp_path / "file") in result.stderr
