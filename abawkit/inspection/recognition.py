@@ -63,7 +63,10 @@ def recognise(path: Path, named: str | None = None) -> Recognised:
 
 
 def _least(defects: dict[str, ProblemsError]) -> dict[str, ProblemsError]:
-    """The shortest list of defects, under the names of all formats that have that one."""
+    """The shortest list of defects, under the names of all formats that have that one.
+
+    A format to which the header is that of another one says only so; it comes last.
+    """
     if not defects:
         return {}
     least = min(defects.values(), key=lambda error: (_is_of_another_track(error), len(error.problems)))
