@@ -99,6 +99,9 @@ def test_nothing_that_is_there_is_replaced_unasked_and_no_input_ever(
     assert "without .gz" in run("check", damaged, *listed, "--repair", tmp_path / "out.gz", code=2).stderr
     assert "--repair OUT" in run("check", damaged, *listed, "--force", code=2).stderr
     assert damaged.read_bytes() == before
+    assert "does not replace it" in run("check", damaged, *listed, "--repair", out, "--force", code=2).stderr
+    assert out.read_text() == "mine"
+    out.write_text(GOOD.replace(",0\n", ",1\n"))
     run("check", damaged, *listed, "--repair", out, "--force")
     assert out.read_text() == GOOD
 
