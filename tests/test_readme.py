@@ -50,6 +50,12 @@ def published_weights(path: Path) -> None:
     torch.save({"model_state_dict": state}, path)
 
 
+def shorter(line: str, more: list[str]) -> list[str]:
+    """Options to append; a key that the line sets itself stays as it is."""
+    pairs = zip(more[::2], more[1::2], strict=True)
+    return [part for option, value in pairs if f" {value.partition('=')[0]}=" not in line for part in (option, value)]
+
+
 def test_every_command_runs(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     shutil.copytree(ROOT / "submissions", tmp_path / "submissions", ignore=shutil.ignore_patterns("outputs"))
@@ -60,7 +66,8 @@ def test_every_command_runs(tmp_path: Path) -> None:
     for line in prepared:
         if line.startswith(ELSEWHERE):
             continue
-        arguments = shlex.split(line)[1:] + next((more for name, more in SHORTER.items() if line.startswith(name)), [])
+        more = next((shorter(line, more) for name, more in SHORTER.items() if line.startswith(name)), [])
+        arguments = [*shlex.split(line)[1:], *more]
         result = subprocess.run(
             [sys.executable, "-m", "abawkit", *arguments],
             cwd=tmp_path,

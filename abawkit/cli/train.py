@@ -1,5 +1,6 @@
 """``abawkit train``."""
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -140,7 +141,7 @@ def train(
         refuse_home(out)
         _refuse_overlap(out, inputs)
     _refuse_absent(inputs)
-    if out and not dry_run:
+    if out and not dry_run and _is_begun_here():
         refuse_run_folder(out, resume=resume, force=force)
 
     from abawkit.ops import use
@@ -216,6 +217,11 @@ def _trackers(names: list[str]) -> list[TrackerName]:
     if unknown := [name for name in names if name not in TRACKERS]:
         raise ConfigError(f"--log {unknown[0]}: expected one of {', '.join(TRACKERS)}")
     return known
+
+
+def _is_begun_here() -> bool:
+    """Whether this process makes the folder: of those of ``torchrun`` the first, unless it was started again."""
+    return os.environ.get("RANK", "0") == "0" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
 
 
 def _refuse_absent(inputs: "Inputs") -> None:

@@ -82,7 +82,12 @@ def test_predict_answers_the_list_row_for_row(submission: Path, test_list: list[
 def test_check_says_ok(run: Run, submission: Path, test_list: list[str]) -> None:
     assert run("check", submission, "--format", "abaw7", *test_list[:2]).stdout.startswith("ok: ")
     out = json.loads(run("check", submission, *test_list[:2], "--json").stdout)
-    assert out == {"ok": True, "rows": len(Path(test_list[1]).read_text().splitlines()) - 1, "problems": []}
+    assert out == {
+        "ok": True,
+        "rows": len(Path(test_list[1]).read_text().splitlines()) - 1,
+        "problems": [],
+        "dummies": [],
+    }
 
 
 def test_score_json_has_the_documented_keys(run: Run, submission: Path, truth: Path) -> None:

@@ -127,7 +127,7 @@ def test_an_unknown_implementation_ends_training_at_once(
         monkeypatch.setenv("ABAWKIT_OPS", "nope")
     result = run("train", "demo", "--data", curated, "--out", tmp_path / "run", *option, code=4)
     said = "--ops nope" if asked == "option" else "ABAWKIT_OPS=nope"
-    assert result.stderr.startswith(f"error: {said}: no installed package offers this implementation\n")
+    assert result.stderr.startswith(f"error: {said}: no installed package offers this implementation")
     assert not (tmp_path / "run").exists()
 
 

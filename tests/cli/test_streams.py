@@ -18,7 +18,8 @@ def shell(tmp_path: Path) -> Shell:
     """Runs a line of the shell, in which ``$ABAWKIT`` is the command."""
     listed = tmp_path / "list.txt"
     listed.write_text("image\n" + "".join(f"v/{frame:05d}.jpg\n" for frame in range(1, 3000)))
-    (tmp_path / "answers.txt").write_text(listed.read_text())
+    wrong = "".join(f"v/{frame:05d}.jpg,2,2,9{',0' * 12}\n" for frame in range(1, 3000))
+    (tmp_path / "answers.txt").write_text(f"image,valence,arousal,expression,aus\n{wrong}")
 
     def run(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "ABAWKIT": f"{sys.executable} -m abawkit", "COLUMNS": "100", **variables}

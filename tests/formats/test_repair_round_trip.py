@@ -102,7 +102,7 @@ def repair(folder: Path, content: bytes, listed: Lines) -> tuple[Path, int]:
     out.unlink(missing_ok=True)
     code = 0
     try:
-        check(path, frames, "abaw7", out)
+        check(path, frames, "abaw7", repair=out)
     except typer.Exit as end:
         code = end.exit_code
     assert path.read_bytes() == content

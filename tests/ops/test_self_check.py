@@ -346,7 +346,10 @@ def test_the_command_says_where_there_is_nothing_to_check(offer: Offer) -> None:
     offer(Changed)
     result = CliRunner().invoke(app, ["ops", "check", "--ops", "vendor/other"])
     assert (result.exit_code, result.stdout) == (4, "")
-    assert "--ops vendor/other: no such implementation; choose from vendor/changed, reference" in result.stderr
+    assert (
+        "--ops vendor/other: no installed package offers this implementation; give one of native, reference"
+        in result.stderr
+    )
     result = CliRunner().invoke(app, ["ops", "check", "--ops", "reference"])
     assert result.exit_code == 2
     assert "nothing to check: only the reference serves these devices" in result.stderr

@@ -225,7 +225,7 @@ def test_a_folder_with_other_things_is_not_resumed_into(tmp_path: Path) -> None:
 def test_the_results_alone_of_a_run_are_not_resumed_over(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     kept = {path.name for path in run.iterdir()}
-    with pytest.raises(ConfigError, match="is not empty"), run_folder(run, resume=True, force=False):
+    with pytest.raises(ConfigError, match="holds a run"), run_folder(run, resume=True, force=False):
         pass
     assert {path.name for path in run.iterdir()} == kept
 
