@@ -41,7 +41,7 @@ def is_crop(size: Size) -> bool:
 
 
 @dataclass
-class FrameCounts:
+class FrameSummary:
     """What the frames of a list were, counted as they are read.
 
     Attributes:

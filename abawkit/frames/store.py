@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from abawkit.errors import DataError, format_count, printable
 from abawkit.files import replacing, sha256_of, write_json
-from abawkit.frames.crops import FrameCounts
+from abawkit.frames.crops import FrameSummary
 from abawkit.frames.decode import FRAME_SIZE, Conversion
 from abawkit.frames.hints import failure_hints
 from abawkit.frames.paths import Frames
@@ -47,7 +47,7 @@ class PackReport:
     failures: tuple[FrameFailure, ...]
     conversions: Mapping[Conversion, int]
     digest: str
-    counts: FrameCounts
+    counts: FrameSummary
 
 
 def pack(
@@ -86,7 +86,7 @@ def pack(
             folder.mkdir(parents=True, exist_ok=True)
             _check_space(folder, len(unique))
             with replacing(data) as file:
-                packed = _write_chunks(chunks, FrameCounts.begin(root, unique), file, progress)
+                packed = _write_chunks(chunks, FrameSummary.begin(root, unique), file, progress)
                 if not packed.frames:
                     raise _nothing_read(root, packed.failures)
                 if accept:
@@ -111,7 +111,7 @@ def pack(
 
 
 def _write_chunks(
-    chunks: Iterable[Chunk], counts: FrameCounts, file: IO[bytes], progress: Callable[[int, int], None] | None
+    chunks: Iterable[Chunk], counts: FrameSummary, file: IO[bytes], progress: Callable[[int, int], None] | None
 ) -> PackReport:
     frame_of_row = np.full(counts.total, -1, np.int64)
     failures: list[FrameFailure] = []

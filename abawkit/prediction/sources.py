@@ -15,7 +15,7 @@ from abawkit.curation.table import CuratedSet
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.files import processors, sha256_of
 from abawkit.formats.base import SubmissionFormat
-from abawkit.frames.crops import FrameCounts
+from abawkit.frames.crops import FrameSummary
 from abawkit.frames.listing import list_frames
 from abawkit.frames.paths import Frames, as_folders, frame_paths
 from abawkit.frames.reader import FrameFailure, read_frames
@@ -55,7 +55,7 @@ class ListedFrames:
     digest: str
 
     def chunks(
-        self, missing: Missing, failures: list[FrameFailure], counts: FrameCounts | None = None
+        self, missing: Missing, failures: list[FrameFailure], counts: FrameSummary | None = None
     ) -> Iterator[PixelChunk]:
         """Frames in the list's order; those that can't be had are refused at once, or added to `failures`.
 
@@ -82,13 +82,13 @@ class ListedFrames:
         counts.finish()
         counts.warn()
 
-    def begin(self) -> FrameCounts:
+    def begin(self) -> FrameSummary:
         """Counts of what the frames are, before the first is read.
 
         Raises:
             DataError: If a folder of frames is absent, or a name leads out of it.
         """
-        return FrameCounts.begin(self.root, self.images)
+        return FrameSummary.begin(self.root, self.images)
 
     def source(self) -> dict[str, Any]:
         """For the manifest."""
@@ -171,7 +171,7 @@ class CuratedFrames:
         return self.curated.splits[self.split].annotations.digest
 
     def chunks(
-        self, missing: Missing, failures: list[FrameFailure], counts: FrameCounts | None = None
+        self, missing: Missing, failures: list[FrameFailure], counts: FrameSummary | None = None
     ) -> Iterator[PixelChunk]:
         """Frames in the table's order; rows without a frame are refused at once, or added to `failures`.
 

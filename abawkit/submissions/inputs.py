@@ -13,7 +13,7 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.files import processors, sha256, sha256_of
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.frame_counts import list_crops
-from abawkit.frames.crops import FrameCounts
+from abawkit.frames.crops import FrameSummary
 from abawkit.frames.paths import Frames, as_folders, frame_paths
 from abawkit.models.weight_files import find_weights
 from abawkit.steps import run_together
@@ -135,7 +135,7 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
         frame_list = list_crops(frame_list, folders)
     weights = sha256_of(inputs.weights) if inputs.weights else None
     images = frame_list.images.to_pylist()
-    FrameCounts.begin(inputs.frames, images)  # names images that two folders have with different bytes
+    FrameSummary.begin(inputs.frames, images)  # names images that two folders have with different bytes
     digest = frames_digest(inputs.frames, images)
     return Opened(inputs, curated, plugin, frame_list, digest, weights)
 

@@ -17,7 +17,7 @@ from abawkit.choices import MAX_MISSING, Split
 from abawkit.curation.table import CuratedSet, CuratedSplit
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.files import processors
-from abawkit.frames.crops import FrameCounts
+from abawkit.frames.crops import FrameSummary
 from abawkit.frames.folder import FolderFrames
 from abawkit.frames.hints import failure_hints
 from abawkit.frames.paths import Frames
@@ -62,7 +62,7 @@ class FramedRows:
     rows: Array
     frames: Array
     store: FrameSource
-    counts: FrameCounts | None = None
+    counts: FrameSummary | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -201,7 +201,7 @@ def _framed(curated: CuratedSet, name: Split, chosen: Array, root: Frames | None
 
 def _readable(
     split: CuratedSplit, name: Split, which: Array, root: Frames, max_missing: float
-) -> tuple[Array, FrameCounts]:
+) -> tuple[Array, FrameSummary]:
     """Those of the rows whose frame can be read and decoded, and what the files were.
 
     Raises:
@@ -209,7 +209,7 @@ def _readable(
     """
     images = split.annotations.select(which).images.to_pylist()
     distinct = list(dict.fromkeys(images))
-    counts = FrameCounts.begin(root, distinct)
+    counts = FrameSummary.begin(root, distinct)
     failures: list[FrameFailure] = []
     digest = hashlib.sha256()
     with closing(read_frames(distinct, root, workers=processors())) as chunks:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from abawkit.errors import DataError, DataWarning
-from abawkit.frames.crops import FrameCounts, is_crop
+from abawkit.frames.crops import FrameSummary, is_crop
 from abawkit.frames.reader import read_frames
 
 Scene = Callable[..., NDArray[np.uint8]]
@@ -17,8 +17,8 @@ Encode = Callable[..., bytes]
 NAMES = [f"video{video}/{number:05}.jpg" for video in (0, 1) for number in (1, 8, 17)]
 
 
-def count(root: Path, images: list[str], size: int = 256) -> FrameCounts:
-    counts = FrameCounts.begin(root, images)
+def count(root: Path, images: list[str], size: int = 256) -> FrameSummary:
+    counts = FrameSummary.begin(root, images)
     for chunk in read_frames(images, root, workers=1, size=size):
         counts.add(chunk)
     counts.finish()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import ConfigError, DataError, DataWarning
-from abawkit.frames.crops import FrameCounts
+from abawkit.frames.crops import FrameSummary
 from abawkit.frames.folder import FolderFrames
 from abawkit.frames.paths import FrameFolders, frame_path, frame_paths, search_folders
 from abawkit.frames.reader import read_frames
@@ -53,7 +53,7 @@ def test_an_image_of_two_folders_with_different_bytes_is_named(root: Path, secon
     with pytest.warns(
         DataWarning, match=r"^1 image is in two folders .* different bytes; the first .*: video0/00001\.jpg"
     ):
-        counts = FrameCounts.begin(frames, images)
+        counts = FrameSummary.begin(frames, images)
     assert [(image, other) for image, _, other in counts.differing] == [("video0/00001.jpg", second)]
     assert counts.folders == {str(root): 2, str(second): 2}
     assert counts.as_dict()["differing"] == 1
