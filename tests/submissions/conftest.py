@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,13 @@ class Bench:
         self.said.clear()
         chosen = {"jobs": 2, "threads": 1, "run": self.commands, "say": self.said.append, **means}
         return submit(folder or self.folder, self.inputs, Means(**chosen))
+
+    def list_for_any_track(self, folder: Path) -> None:
+        """Takes the same frames under a header that names no task."""
+        header, _, rows = self.inputs.listed.read_text().partition("\n")
+        assert header.startswith("image,")
+        (folder / "list.txt").write_text(f"image\n{rows}")
+        self.inputs = replace(self.inputs, listed=folder / "list.txt")
 
     def write(self, recipe: str) -> None:
         (self.folder / "recipe.toml").write_text(recipe)

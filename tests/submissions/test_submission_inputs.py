@@ -1,4 +1,4 @@
-"""What goes in beside the recipe, and how work is shared out."""
+"""What goes in beside the recipe, how work is shared out, and what formats of some of the tasks ask for."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from abawkit.submissions import inputs
 from abawkit.submissions.inputs import Means, frames_digest
+from tests.submissions.conftest import RECIPE, Bench
 
 
 def test_the_digest_of_frames_is_of_names_sizes_and_times(tmp_path: Path) -> None:
@@ -47,3 +48,26 @@ def test_processors_are_shared_out(
 ) -> None:
     monkeypatch.setattr(inputs, "processors", lambda: processors)
     assert means.share(wanted) == expected
+
+
+# formats of some of the tasks
+
+
+def test_calibration_of_a_task_that_the_format_does_not_hold_fits_nothing(bench: Bench, tmp_path: Path) -> None:
+    bench.list_for_any_track(tmp_path)
+    bench.write(RECIPE.replace("seeds =", 'format = "abaw5-au"\nseeds =').replace('["au"]', '["expression"]'))
+    validation = bench.submit().manifest.validation
+    assert not validation.fitted
+    assert validation.folds == 0
+    assert validation.crossfitted == validation.in_sample == validation.untuned
+    assert not [line for line in bench.said if line.startswith("$ abawkit calibrate")]
+
+
+def test_the_command_of_the_fit_names_the_calibrated_tasks_of_the_format_alone(bench: Bench, tmp_path: Path) -> None:
+    bench.list_for_any_track(tmp_path)
+    recipe = RECIPE.replace("seeds =", 'format = "abaw5-va"\nseeds =').replace('["au"]', '["va", "au"]')
+    for text, without in ((recipe, False), (recipe.replace('"va", ', ""), True)):
+        bench.write(text + 'smoothing = "tuned"\n')
+        assert bench.submit().manifest.validation.fitted
+        (said,) = [line for line in bench.said if line.startswith("$ abawkit tune")]
+        assert ("--no-calibration" in said, "--tasks" in said) == (without, False)

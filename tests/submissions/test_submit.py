@@ -94,33 +94,6 @@ def test_where_nothing_is_fitted_both_figures_are_the_same(bench: Bench) -> None
     assert validation.gain.within_noise
 
 
-def test_calibration_of_a_task_that_the_format_does_not_hold_fits_nothing(bench: Bench, tmp_path: Path) -> None:
-    bench.inputs = replace(bench.inputs, listed=list_of_any_track(bench.inputs.listed, tmp_path))
-    bench.write(RECIPE.replace("seeds =", 'format = "abaw5-au"\nseeds =').replace('["au"]', '["expression"]'))
-    validation = bench.submit().manifest.validation
-    assert not validation.fitted
-    assert validation.folds == 0
-    assert validation.crossfitted == validation.in_sample == validation.untuned
-    assert not [line for line in bench.said if line.startswith("$ abawkit calibrate")]
-
-
-def list_of_any_track(listed: Path, folder: Path) -> Path:
-    """The same frames under a header that names no task."""
-    path = folder / "list.txt"
-    path.write_text(listed.read_text().replace(listed.read_text().partition("\n")[0], "image", 1))
-    return path
-
-
-def test_the_command_of_the_fit_names_the_calibrated_tasks_of_the_format_alone(bench: Bench, tmp_path: Path) -> None:
-    bench.inputs = replace(bench.inputs, listed=list_of_any_track(bench.inputs.listed, tmp_path))
-    recipe = RECIPE.replace("seeds =", 'format = "abaw5-va"\nseeds =').replace('["au"]', '["va", "au"]')
-    for text, without in ((recipe, False), (recipe.replace('"va", ', ""), True)):
-        bench.write(text + 'smoothing = "tuned"\n')
-        assert bench.submit().manifest.validation.fitted
-        (said,) = [line for line in bench.said if line.startswith("$ abawkit tune")]
-        assert ("--no-calibration" in said, "--tasks" in said) == (without, False)
-
-
 def test_a_second_submit_does_nothing(written: Bench) -> None:
     manifest = (written.folder / "manifest.json").read_bytes()
     result = written.submit()
