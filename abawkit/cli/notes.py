@@ -4,12 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-_LEFT_ALONE: Final = re.compile(r"(?P<knob>.+): left alone, (?P<reason>.+)", re.DOTALL)
+_LEFT_ALONE: Final = re.compile(r"(?P<parameter>.+): left alone, (?P<reason>.+)", re.DOTALL)
 _SHOWN: Final = 6
 
 
 def fold_notes(notes: Sequence[str]) -> list[str]:
-    """Joins notes that say the same of several knobs.
+    """Joins notes that say the same of several parameters.
 
     Args:
         notes: As of `abawkit.postprocessing.result.Tuning.notes`; others stay as they are.
@@ -32,9 +32,9 @@ def _fold(reason: str, notes: Sequence[str]) -> str:
     for note in notes:
         kind, _, name = note.partition(": left alone, ")[0].partition(" of ")
         kinds.setdefault(kind, []).append(name)
-    knobs = "; ".join(f"{kind} of {_names(names)}" for kind, names in kinds.items())
+    parameters = "; ".join(f"{kind} of {_names(names)}" for kind, names in kinds.items())
     counted = " each (--json has the counts)" if any(character.isdigit() for character in reason) else ""
-    return f"{knobs}: left alone, {reason}{counted}"
+    return f"{parameters}: left alone, {reason}{counted}"
 
 
 def _names(names: Sequence[str]) -> str:
