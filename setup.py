@@ -20,7 +20,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from abawkit.native_build import (  # noqa: E402
+from abawkit.system.native_build import (  # noqa: E402
     COMMAND,
     LIBRARY,
     NO_TORCH,
@@ -29,7 +29,7 @@ from abawkit.native_build import (  # noqa: E402
     compile_operators,
     find_torch,
 )
-from abawkit.shipped import FOLDER, copy_shipped  # noqa: E402
+from abawkit.system.shipped import FOLDER, copy_shipped  # noqa: E402
 
 PACKAGE = Path("abawkit") / "ops"
 NOTE = "build_note.txt"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import abawkit
-from abawkit.native_build import COMMAND, NotBuiltError, add_remedy, find_gpus, find_programs
-from abawkit.native_cache import builds_folder
+from abawkit.system.native_build import COMMAND, NotBuiltError, add_remedy, find_gpus, find_programs
+from abawkit.system.native_cache import builds_folder
 
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "pydantic", "safetensors", "pillow", "simplejpeg")
 
@@ -143,11 +143,11 @@ def _chosen_operators() -> Finding:
     import torch
 
     from abawkit.errors import OpUnavailableError
+    from abawkit.ops.availability import devices
     from abawkit.ops.base import Call
-    from abawkit.ops.binary import GPU_TOO_OLD
-    from abawkit.ops.examples import DDAMFN_SIZES
+    from abawkit.ops.native_library import GPU_TOO_OLD
     from abawkit.ops.registry import VARIABLE, Offer, best, select, wished
-    from abawkit.ops.survey import devices
+    from abawkit.ops.testing import DDAMFN_SIZES
 
     words: list[str] = []
     passed: dict[str, tuple[Offer, str]] = {}

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abawkit.files import sha256
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Answer
+from abawkit.system.files import sha256
 
 Array = npt.NDArray[Any]
 

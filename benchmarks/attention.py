@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from abawkit.ops.availability import native_facts
 from abawkit.ops.bench import Bench, Measured, bench
-from abawkit.ops.survey import native_facts
 
 IMAGES = (1, 8, 32, 64, 256)
 

@@ -18,12 +18,11 @@ import torch
 from abawkit.curation import curate, locate, open_curated
 from abawkit.synth.release import write_release
 from abawkit.training.checkpoint import CHECKPOINTS
-from abawkit.training.inputs import Inputs
+from abawkit.training.distributed import ALONE
 from abawkit.training.loop import Hooks
-from abawkit.training.processes import ALONE
 from abawkit.training.recipe import read_recipe
-from abawkit.training.record import BEST
-from abawkit.training.run import build
+from abawkit.training.run import Inputs, build
+from abawkit.training.run_folder import BEST
 
 
 def main() -> None:

@@ -15,10 +15,10 @@ import numpy as np
 from abawkit.labels import TASKS
 from abawkit.postprocessing.outputs import decided
 from abawkit.postprocessing.rule import apply_rule
-from abawkit.postprocessing.search import calibrate
+from abawkit.scoring.bootstrap import PARTS, VideoStatistics, intervals, statistics_by_video, with_draws
 from abawkit.scoring.forecast import forecasts
-from abawkit.scoring.videos import PARTS, VideoStatistics, intervals, statistics_by_video, with_draws
 from abawkit.tables import Array
+from abawkit.tuning.tune import calibrate
 from benchmarks.simulated_worlds import NAMES, World, make_world
 
 DRAWS: Final = 600

@@ -22,10 +22,10 @@ import pandas as pd
 import pyarrow as pa
 
 from abawkit.curation import Sources, curate
-from abawkit.curation.sources import TRAIN, VALIDATION
+from abawkit.curation.release import TRAIN, VALIDATION
 from abawkit.errors import DataWarning
-from abawkit.formats.abaw7 import ABAW7
-from abawkit.scoring.files import score_file
+from abawkit.formats.editions import ABAW7
+from abawkit.scoring.matching import score_file
 from abawkit.synth import write_release
 from abawkit.tables import FrameList, Submission
 

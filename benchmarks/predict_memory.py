@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import save_weights

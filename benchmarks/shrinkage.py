@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from abawkit.metrics import f1_of_counts, f1_per_class
-from abawkit.postprocessing.biases import fit_bias
-from abawkit.postprocessing.thresholds import GRID, best_thresholds, threshold_counts
+from abawkit.scoring.metrics import f1_of_counts, f1_per_class
 from abawkit.tables import Array
+from abawkit.tuning.expression_biases import fit_bias
+from abawkit.tuning.thresholds import GRID, best_thresholds, threshold_counts
 from benchmarks.simulated_worlds import NAMES, World, make_world
 
 BIASES: Final = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)

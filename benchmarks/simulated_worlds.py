@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.labels import MISSING_AU, MISSING_EXPRESSION, MISSING_VA, TASKS
-from abawkit.postprocessing.members import StoredMember
+from abawkit.probabilities.members import StoredMember
 from abawkit.synth.labels import sample_labels
 from abawkit.synth.rates import Annotated
 from abawkit.synth.videos import Video, plan_videos

@@ -15,8 +15,8 @@ import torch
 
 from abawkit.curation import curate, locate
 from abawkit.ops.base import Call
-from abawkit.ops.examples import DDAMFN_SIZES
 from abawkit.ops.native import Native
+from abawkit.ops.testing import DDAMFN_SIZES
 from abawkit.synth import write_release
 
 PLUGIN = Path(__file__).parent / "plugin"

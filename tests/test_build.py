@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from abawkit.native_build import NotBuiltError, find_torch, run_command
+from abawkit.system.native_build import NotBuiltError, find_torch, run_command
 
 ROOT = Path(__file__).parents[1]
 NOTE = "abawkit/ops/build_note.txt"

@@ -11,9 +11,9 @@ import pytest
 
 from abawkit import doctor
 from abawkit.doctor import Finding, cpu_quota, diagnose
-from abawkit.native_build import NotBuiltError
 from abawkit.ops import registry
 from abawkit.ops.reference import Reference
+from abawkit.system.native_build import NotBuiltError
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:

@@ -11,21 +11,20 @@ import abawkit
 ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
-    ("labels", "choices", "errors"),
-    ("names", "files", "locks", "shipped", "native_build"),
-    ("native_cache",),
-    ("provenance",),
-    ("tables",),
-    ("formats", "metrics", "frames"),
+    ("labels", "choices", "errors", "frame_names"),
+    ("system",),
+    ("tables", "strict_json"),
+    ("formats", "frames"),
     ("curation", "synth"),
     ("scoring", "ops"),
+    ("probabilities",),
     ("postprocessing",),
+    ("tuning",),
     ("models",),
     ("training",),
     ("prediction",),
-    ("steps",),
+    ("pipeline",),
     ("submissions", "ablation", "doctor", "inspection"),
-    ("demo",),
     ("cli",),
     ("__main__",),
 )
@@ -33,9 +32,8 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Stages that must work on a machine where torch is broken or absent.
 WITHOUT_TORCH = (
-    *("labels", "errors", "names", "files", "locks", "shipped", "native_build", "native_cache"),
-    *("tables", "formats", "metrics", "curation", "scoring", "synth"),
-    *("postprocessing", "steps", "submissions"),
+    *("labels", "choices", "errors", "frame_names", "system", "tables", "strict_json", "formats", "curation", "synth"),
+    *("scoring", "probabilities", "postprocessing", "tuning", "pipeline", "submissions"),
 )
 
 

@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 
 import abawkit
-from abawkit.shipped import NATIVE, SUBMISSIONS
+from abawkit.system.shipped import NATIVE, SUBMISSIONS
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ("baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong")

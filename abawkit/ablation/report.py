@@ -1,19 +1,103 @@
 """What an ablation leaves: ``ablation.json`` with everything, ``ablation.md`` with the table and what it means."""
 
+import re
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import abawkit
 from abawkit.ablation.networks import Choices, Networks
-from abawkit.ablation.table import Row, markdown
+from abawkit.ablation.statistics import Figures
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
-from abawkit.files import sha256_of, write_bytes, write_json
-from abawkit.scoring.videos import few_videos_note
-from abawkit.training.record import LAST
+from abawkit.scoring.bootstrap import Interval, few_videos_note
+from abawkit.system.files import sha256_of, write_bytes, write_json
+from abawkit.training.run_folder import LAST
+
+PARTS: Final = {"CCC": "ccc_va", "EXPR": "expression_f1", "AU": "au_f1", "P": "score"}
+"""Columns of every table, and what they hold."""
+
+COLUMNS: Final = ("", "n", *PARTS, "dev.", "diff.", "95 % of it")
+"""Headings of `narrow_cells`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        name: For JSON.
+        title: For people.
+        figures: By protocol.
+        seeds: The seeds whose networks it is about.
+        fitted: Whether something was fitted to annotations of the validation rows; its figures are then cross-fitted.
+        in_sample: P of each seed with rules fitted on the very rows that they are scored on, where something was
+            fitted. For JSON alone, under this name: it says how far one would have fooled oneself.
+        made: What it was made of, for JSON.
+    """
+
+    name: str
+    title: str
+    figures: Mapping[Protocol, Figures]
+    seeds: Sequence[int]
+    fitted: bool = False
+    in_sample: Sequence[float] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        content: dict[str, Any] = {"name": self.name, "title": self.title, "seeds": list(self.seeds)}
+        content |= {"cross_fitted": self.fitted, "figures": {p: f.as_dict() for p, f in self.figures.items()}}
+        return content | ({"in_sample": list(self.in_sample)} if self.fitted else {}) | dict(self.made)
+
+
+def difference_text(interval: Interval | None) -> tuple[str, str]:
+    """``+0.012`` and ``-0.021 +0.045 ~``, where ``~`` marks a difference within noise; ``-`` each for the base."""
+    if interval is None:
+        return "-", "-"
+    return f"{interval.value:+.3f}", f"{interval.low:+.3f} {interval.high:+.3f}{' ~' if interval.within_noise else ''}"
+
+
+def cells(row: Row, protocol: Protocol) -> list[str]:
+    """A row under one protocol: title, seeds, CCC, EXPR, AU, P, its deviation, difference to the base, interval."""
+    figures = row.figures[protocol]
+    means = [f"{figures.mean[part]:.3f}" for part in PARTS.values()]
+    deviation = f"{figures.deviation['score']:.3f}" if figures.deviation else "-"
+    return [row.title, str(len(row.seeds)), *means, deviation, *difference_text(figures.difference.get("score"))]
+
+
+def narrow_cells(row: Row, protocol: Protocol) -> list[str]:
+    """`cells` for 80 columns: ``.012`` for ``0.012``."""
+    title, *figures = cells(row, protocol)
+    return [title, *(re.sub(r"(?<![0-9])0\.", ".", figure) for figure in figures)]
+
+
+def markdown(rows: Sequence[Row], protocol: Protocol) -> str:
+    """The table as Markdown, with P under the other protocol in the last columns.
+
+    Args:
+        rows: The rows.
+        protocol: The protocol of the other columns.
+    """
+    other = next((p for p in rows[0].figures if p != protocol), None)
+    head = ["", "seeds", *PARTS, "deviation", "to the base", "95 % interval"]
+    extra = [f"P, {other}", "to the base", "95 %"] if other else []
+    lines = [[*head, *extra], ["---", *["--:"] * (len(head) + len(extra) - 1)]]
+    for row in rows:
+        more = []
+        if other:
+            figures = row.figures[other]
+            more = [f"{figures.mean['score']:.3f}", *difference_text(figures.difference.get("score"))]
+        lines.append([*cells(row, protocol), *more])
+    return "".join(f"| {' | '.join(_apart(cell) for cell in line)} |\n" for line in lines)
+
+
+def _apart(cell: str) -> str:
+    """A cell that Markdown shows as it is: a lone ``~`` could begin a line that is struck through."""
+    return cell.replace(" ~", " (noise)")
+
 
 JSON_NAME: Final = "ablation.json"
 MARKDOWN_NAME: Final = "ablation.md"

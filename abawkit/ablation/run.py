@@ -1,12 +1,93 @@
 """An ablation from end to end; a second call redoes only what is not there."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
-from abawkit.ablation.networks import Choices, make_networks
-from abawkit.ablation.report import Report, report
-from abawkit.ablation.rows import Bench
-from abawkit.ablation.runs import Means
+from abawkit.ablation.fits import Fit, Fitted, calibration, everything, fitted, smoothing, thresholds
+from abawkit.ablation.networks import Choices, Networks, make_networks
+from abawkit.ablation.plan import BASE
+from abawkit.ablation.report import Report, Row, report
+from abawkit.ablation.statistics import Judge
+from abawkit.ablation.steps import Means
 from abawkit.choices import Protocol
+from abawkit.curation import open_curated
+from abawkit.postprocessing.averaging import combined
+from abawkit.probabilities.members import StoredMember, read_member, read_members
+from abawkit.tables import Annotations, Submission
+
+TITLES: Final = {
+    BASE: "base",
+    "strict": "strict, same epochs",
+    "strict-steps": "strict, same steps",
+    "no-attention-loss": "no attention loss",
+    "consistency": "consistency loss",
+    "frozen": "frozen backbone",
+    "single-tasks": "a network a task",
+}
+"""What the variants of the plan are called."""
+
+DECISIONS: Final[dict[str, tuple[str, Fit]]] = {
+    "thresholds": ("AU thresholds", thresholds),
+    "calibration": ("calibration", calibration),
+    "smoothing": ("smoothing", smoothing),
+    "smoothing-calibration": ("smoothing, calibration", everything),
+}
+"""What is done with the probabilities of each seed's base."""
+
+
+class Bench:
+    """Makes the rows.
+
+    Args:
+        networks: What the long part left.
+        protocol: What rules are fitted for.
+        say: Called with a line for each row that takes long.
+    """
+
+    def __init__(self, networks: Networks, protocol: Protocol, say: Callable[[str], None]) -> None:
+        curated = open_curated(networks.folder.curated("per-task"))
+        self.networks, self.protocol, self.say = networks, protocol, say
+        self.truth: Annotations = curated.splits["validation"].annotations
+        self.seeds = sorted({seed for seed, _ in networks.probabilities})
+        self.base = read_members([networks.probabilities[seed, BASE] for seed in self.seeds])
+        self.judge = Judge(self.truth, [member.predictions.decide() for member in self.base])
+
+    def rows(self) -> list[Row]:
+        """All rows, the base first."""
+        rows = [Row(BASE, TITLES[BASE], self.judge.base_figures(), self.seeds)]
+        for name, title in TITLES.items():
+            if name != BASE:
+                decisions = [self._member(seed, name).predictions.decide() for seed in self.seeds]
+                rows.append(Row(name, title, self.judge.figures(decisions), self.seeds))
+        for name, (title, fit) in DECISIONS.items():
+            self.say(f"fitting: {title}")
+            found = [self._fitted(fit, [m], f"seed{s}/{name}") for s, m in zip(self.seeds, self.base, strict=True)]
+            rows.append(self._fitted_row(name, title, found))
+        return [*rows, *self._ensemble()]
+
+    def _ensemble(self) -> list[Row]:
+        if len(self.base) < 2:
+            return []
+        count = f"ensemble of {len(self.base)}"
+        mean = combined(self.base).decide()
+        self.say(f"fitting: {count}")
+        tuned = self._fitted(everything, self.base, "ensemble")
+        plain = Row("ensemble", count, self.judge.figures([mean]), self.seeds)
+        return [plain, self._fitted_row("ensemble-tuned", f"{count}, all fitted", [tuned])]
+
+    def _fitted_row(self, name: str, title: str, found: Sequence[Fitted]) -> Row:
+        decisions: list[Submission] = [one.held_out.decide() for one in found]
+        in_sample = [one.in_sample for one in found]
+        made = {"fits": [one.evidence for one in found]}
+        return Row(name, title, self.judge.figures(decisions), self.seeds, True, in_sample, made)
+
+    def _fitted(self, fit: Fit, members: Sequence[StoredMember], name: str) -> Fitted:
+        path: Path = self.networks.folder.root / "fitted" / self.protocol / f"{name}.npz"
+        return fitted(fit, members, self.truth, self.protocol, path)
+
+    def _member(self, seed: int, variant: str) -> StoredMember:
+        return read_member(self.networks.probabilities[seed, variant])
 
 
 def ablate(choices: Choices, out: Path, means: Means, *, protocol: Protocol = "official") -> Report:

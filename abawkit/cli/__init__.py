@@ -5,8 +5,8 @@ Nothing here imports numpy, torch or rich before a command needs it: ``abawkit -
 
 import sys
 
+from abawkit.cli._streams import NOT_WRITTEN, READER_GONE, exit_code, finish_streams, prepare_streams, say_unwritten
 from abawkit.cli.app import app
-from abawkit.cli.streams import NOT_WRITTEN, READER_GONE, exit_code, finish_streams, prepare_streams, say_unwritten
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json, Threads, completing, shipped_recipes
+from abawkit.cli._command import command, print_json, say
+from abawkit.cli._options import Json, Threads, completing, shipped_recipes
 from abawkit.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def ablate(
 
     Example: abawkit ablate --size demo --out ablation
     """
-    from abawkit.cli.claims import claim
+    from abawkit.cli._claims import claim
 
     _refuse_inputs(release, recipe, changes or [], weights)
     claim(out)
@@ -72,11 +72,11 @@ def ablate(
 
     from abawkit.ablation.networks import Choices
     from abawkit.ablation.run import ablate as run
-    from abawkit.ablation.runs import Means
-    from abawkit.cli.training_bar import watch_training
-    from abawkit.files import processors
+    from abawkit.ablation.steps import Means
+    from abawkit.cli._output import watch_training
     from abawkit.models.weight_files import find_weights
-    from abawkit.steps import watched
+    from abawkit.pipeline.commands import watched
+    from abawkit.system.files import processors
 
     at_once = jobs or _jobs(recipe, changes or [])
     means = Means(at_once, threads or max(1, processors() // at_once), force, say)
@@ -105,8 +105,8 @@ def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weight
 
 def _refuse_other(out: Path) -> None:
     """Refuses a folder that holds anything but an ablation, before torch is imported."""
-    from abawkit.ablation.folder import BEGUN
-    from abawkit.files import folder_entries
+    from abawkit.ablation.workspace import BEGUN
+    from abawkit.system.files import folder_entries
 
     if not (out / BEGUN).exists() and folder_entries(out):
         raise ConfigError(f"{out}: is not empty, and holds no ablation; give another folder")
@@ -114,17 +114,16 @@ def _refuse_other(out: Path) -> None:
 
 def _jobs(recipe: str, changes: list[str]) -> int:
     """Runs at a time: a processor trains one, and a GPU has memory for one."""
-    from abawkit.files import processors
     from abawkit.models.inference import pick_device
+    from abawkit.system.files import processors
     from abawkit.training.recipe import read_recipe
 
     return processors() if pick_device(read_recipe(recipe, changes).device).type == "cpu" else 1
 
 
 def _show(result: "Report", out: Path) -> None:
-    from abawkit.ablation.report import JSON_NAME, MARKDOWN_NAME
-    from abawkit.ablation.table import COLUMNS, narrow_cells
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.ablation.report import COLUMNS, JSON_NAME, MARKDOWN_NAME, narrow_cells
+    from abawkit.cli._output import show_table, stdout
 
     others = [protocol for protocol in result.rows[0].figures if protocol != result.protocol]
     for protocol in (result.protocol, *others):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import abawkit
+from abawkit.cli._command import App
 from abawkit.cli.ablate import ablate
 from abawkit.cli.calibrate import calibrate
 from abawkit.cli.check import check
@@ -17,7 +18,6 @@ from abawkit.cli.ensemble import ensemble
 from abawkit.cli.import_weights import import_weights
 from abawkit.cli.inspect import inspect
 from abawkit.cli.ops import ops
-from abawkit.cli.parsing import App
 from abawkit.cli.predict import predict
 from abawkit.cli.recipes import recipes
 from abawkit.cli.score import score

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli.command import command, say
-from abawkit.cli.options import Force, Json, Seed
-from abawkit.cli.tuning_options import CalibratedTasks, Folds, RuleOut, ScoredRows, Truth, calibrated_tasks
+from abawkit.cli._command import command, say
+from abawkit.cli._options import CalibratedTasks, Folds, Force, Json, RuleOut, ScoredRows, Seed, Truth, calibrated_tasks
 from abawkit.errors import ConfigError
 from abawkit.labels import Task
 
@@ -43,15 +42,15 @@ def calibrate(
 
     Example: abawkit calibrate runs/a/validation.npz --truth curated --out rule.json --smooth-va gaussian:10:100000
     """
-    from abawkit.cli.claims import claim_file
-    from abawkit.cli.display import bar
-    from abawkit.cli.tuning_tables import show
+    from abawkit.cli._claims import claim_file
+    from abawkit.cli._output import bar
+    from abawkit.cli._tables import show
     from abawkit.inspection.output_kinds import RULE
-    from abawkit.postprocessing.members import read_members
     from abawkit.postprocessing.rule import read_evidence, write_rule
-    from abawkit.postprocessing.search import calibrate as fit
-    from abawkit.scoring.files import read_truth
+    from abawkit.probabilities.members import read_members
+    from abawkit.scoring.matching import read_truth
     from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.tuning.tune import calibrate as fit
 
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth, *([rule] if rule else [])])
     chosen = calibrated_tasks(tasks)

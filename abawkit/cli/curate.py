@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Final, get_args
 import typer
 
 from abawkit.choices import MAX_MISSING, Policy, Repeats
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import FollowLinks, Force, Frames, Json, Workers
-from abawkit.cli.parsing import needs
+from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._options import FollowLinks, Force, Frames, Json, Workers
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
@@ -93,11 +92,11 @@ def curate(
     Example: abawkit curate --train mine.csv --validation others.parquet --frames crops --out curated --policy per-task
     --columns image=path,valence=v,arousal=a
     """
-    from abawkit.cli.claims import claim_folder
-    from abawkit.cli.display import bar
+    from abawkit.cli._claims import claim_folder
+    from abawkit.cli._output import bar
     from abawkit.curation import curate as run
     from abawkit.curation import locate
-    from abawkit.curation.sources import format_shared
+    from abawkit.curation.release import format_shared
     from abawkit.frames.paths import as_folders, given_folders
     from abawkit.inspection.output_kinds import CURATED_SET
 
@@ -148,7 +147,7 @@ def _columns(texts: list[str], missing: list[str]) -> "TableColumns":
 
 
 def _show(result: "Curation", out: Path) -> None:
-    from abawkit.cli.display import number, show_table, stdout
+    from abawkit.cli._output import number, show_table, stdout
 
     console = stdout()
     splits = result.splits.values()

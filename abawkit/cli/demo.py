@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Json
+from abawkit.cli._command import command, print_json, say
+from abawkit.cli._options import Force, Json
 
 if TYPE_CHECKING:
-    from abawkit.demo import DemoResult
+    from abawkit.pipeline.demo import DemoResult
 
 
 class _Size(StrEnum):
@@ -31,12 +31,12 @@ def demo(
 
     Example: abawkit demo --out demo
     """
-    from abawkit.cli.claims import claim
-    from abawkit.cli.training_bar import watch_training
-    from abawkit.demo import holds_demo, open_demo, run_demo
-    from abawkit.files import refuse_folder
+    from abawkit.cli._claims import claim
+    from abawkit.cli._output import watch_training
     from abawkit.inspection.output_kinds import DEMO
-    from abawkit.steps import watched
+    from abawkit.pipeline.commands import watched
+    from abawkit.pipeline.demo import holds_demo, open_demo, run_demo
+    from abawkit.system.files import refuse_folder
 
     again = holds_demo(out, size.value, force=force)
     refuse_folder(out, force=force or again, kind=DEMO)
@@ -54,7 +54,7 @@ def demo(
 
 
 def _show(result: "DemoResult", out: Path) -> None:
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.cli._output import show_table, stdout
 
     scored = [(f"seed {i}", member) for i, member in enumerate(result.members, start=1)]
     scored += [("ensemble", result.ensemble), ("constant answer", result.constant)]

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli.command import command, print_json
-from abawkit.cli.options import Format, Json
-from abawkit.cli.parsing import needs
+from abawkit.cli._command import command, needs, print_json
+from abawkit.cli._options import Format, Json
 from abawkit.errors import format_count
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
-    from abawkit.scoring.changes import Changes
-    from abawkit.scoring.videos import Interval
+    from abawkit.scoring.bootstrap import Interval
+    from abawkit.scoring.compare import Changes
 
     Compared = tuple[Interval, Interval, Interval]
 
@@ -49,7 +48,7 @@ def diff(
     Example: abawkit diff baseline.txt smoothed.txt --truth validation_set_annotations.txt
     """
     from abawkit.formats.base import get_format
-    from abawkit.scoring.changes import changes
+    from abawkit.scoring.compare import changes
 
     plugin = get_format(format_name)
     paths = [_submission_of(path, plugin) for path in (first, second)]
@@ -87,10 +86,10 @@ def _scores(
     """
     from abawkit.errors import ConfigError
     from abawkit.labels import TASKS
-    from abawkit.scoring.files import matched
+    from abawkit.scoring.bootstrap import DRAWS, PARTS, intervals, statistics_by_video, with_draws
     from abawkit.scoring.forecast import forecasts
+    from abawkit.scoring.matching import matched
     from abawkit.scoring.score import warn_of_unannotated
-    from abawkit.scoring.videos import DRAWS, PARTS, intervals, statistics_by_video, with_draws
     from abawkit.tables import Annotations
 
     annotations, first = matched(paths[0], truth, plugin)
@@ -117,7 +116,7 @@ def _scores_as_dict(scores: "dict[str, Compared]", protocol: Protocol, videos: i
 
 
 def _show(found: "Changes") -> None:
-    from abawkit.cli.display import number, show_table
+    from abawkit.cli._output import number, show_table
 
     if not found.rows_changed:
         print("identical: " + ("the one row says" if found.rows == 1 else f"all {found.rows:,} rows say") + " the same")
@@ -155,7 +154,7 @@ def _show_some(
     title: str, columns: list[str], rows: Sequence[tuple[str, ...]], count: int, *, text_columns: int = 1
 ) -> None:
     """A table of the first of `count` rows, which says how many there are."""
-    from abawkit.cli.display import show_table
+    from abawkit.cli._output import show_table
 
     if count > len(rows):
         title = f"{title}: the first {len(rows)} of {count:,} (--json has all)"
@@ -164,8 +163,8 @@ def _show_some(
 
 
 def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> None:
-    from abawkit.cli.display import show_table
-    from abawkit.scoring.videos import few_videos_note
+    from abawkit.cli._output import show_table
+    from abawkit.scoring.bootstrap import few_videos_note
 
     both = [(PARTS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]
     show_table(f"Score, {protocol} protocol", ["", "first", "second"], both)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from abawkit.cli.command import command, print_json
-from abawkit.cli.options import Json
+from abawkit.cli._command import command, print_json
+from abawkit.cli._options import Json
 
 
 @command

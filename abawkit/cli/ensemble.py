@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abawkit.choices import Pooling, Protocol
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.notes import fold_notes
-from abawkit.cli.options import Force, Format, Json, ProbabilityTable, Seed
-from abawkit.cli.parsing import needs
-from abawkit.cli.tuning_options import Folds, ScoredRows
+from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._options import Folds, Force, Format, Json, ProbabilityTable, ScoredRows, Seed
+from abawkit.cli._tables import fold_notes
 from abawkit.errors import ConfigError, format_count
 
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
     from abawkit.labels import Task
-    from abawkit.postprocessing.analysis import Analysis
-    from abawkit.postprocessing.members import StoredMember
     from abawkit.postprocessing.outputs import Written
-    from abawkit.postprocessing.result import Tuning
     from abawkit.postprocessing.rule import Rule
-    from abawkit.scoring.videos import Interval
+    from abawkit.probabilities.members import StoredMember
+    from abawkit.scoring.bootstrap import Interval
     from abawkit.tables import Annotations
+    from abawkit.tuning.cross_validation import Tuning
+    from abawkit.tuning.ensemble_analysis import Analysis
 
 
 @command
@@ -80,10 +78,10 @@ def ensemble(
     Example: abawkit ensemble a/test.npz b/test.npz --out predictions.txt
     """
     from abawkit.formats.base import get_format
-    from abawkit.postprocessing.ensembling import write_combined
-    from abawkit.postprocessing.members import read_members
-    from abawkit.scoring.files import read_truth
+    from abawkit.probabilities.members import read_members
+    from abawkit.scoring.matching import read_truth
     from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.tuning.ensemble import write_combined
 
     plugin = get_format(format_name)
     hows = weights or []
@@ -109,7 +107,7 @@ def ensemble(
     if as_json:
         print_json(_as_json(found, applied, judged, tuning, written, save_rule))
         return
-    from abawkit.cli.ensemble_tables import show_correlations, show_members, show_scores, show_weights
+    from abawkit.cli._tables import show_correlations, show_members, show_scores, show_weights
 
     if judged:
         show_members(judged[0], protocol, "equal weights" if tuning else "the others")
@@ -119,7 +117,7 @@ def ensemble(
 
         show_weights(grouped(applied, found), applied)
     if judged:
-        from abawkit.postprocessing.combination import known_tasks
+        from abawkit.postprocessing.averaging import known_tasks
 
         pooled = bool(applied and "log" in applied.pool.values())
         known = known_tasks(found)
@@ -163,7 +161,7 @@ def _refuse_outputs(
     inputs: list[Path],
     force: bool,
 ) -> None:
-    from abawkit.cli.claims import claim_file, claim_prediction, claim_probabilities
+    from abawkit.cli._claims import claim_file, claim_prediction, claim_probabilities
     from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.outputs import outputs
 
@@ -189,9 +187,9 @@ def _rule(
     seed: int,
 ) -> "tuple[Rule | None, Tuning | None]":
     """What is done with the members, None for the mean; and how it was fitted, where it was."""
-    from abawkit.postprocessing.combination import POOLED, known_tasks
-    from abawkit.postprocessing.ensembling import fitted_ensemble, given_weights
+    from abawkit.postprocessing.averaging import POOLED, known_tasks
     from abawkit.postprocessing.rule import Rule, read_rule
+    from abawkit.tuning.ensemble import fitted_ensemble, given_weights
 
     if rule:
         return read_rule(rule), None
@@ -216,11 +214,11 @@ def _judge(
     seed: int,
 ) -> "tuple[Analysis, Mapping[str, Interval]] | None":
     """The ensemble taken apart, and its score; fitted weights have no part in what members are said to be worth."""
-    from abawkit.postprocessing.analysis import analyse
-    from abawkit.postprocessing.combination import known_tasks
+    from abawkit.postprocessing.averaging import known_tasks
     from abawkit.postprocessing.outputs import decided
     from abawkit.postprocessing.rule import Rule, apply_rule
     from abawkit.scoring.forecast import forecast_scores
+    from abawkit.tuning.ensemble_analysis import analyse
 
     if truth is None:
         return None
@@ -246,7 +244,7 @@ def _warn_of_known_rows(rule: Path, truth: "Annotations") -> bool:
 def _write(
     out: Path, members: "Sequence[StoredMember]", rule: "Rule | None", plugin: "SubmissionFormat", force: bool
 ) -> "Written":
-    from abawkit.postprocessing.ensembling import write_ensemble
+    from abawkit.tuning.ensemble import write_ensemble
 
     return write_ensemble(out, members, rule, plugin, force=force)
 
@@ -259,7 +257,7 @@ def _as_json(
     written: "Written | None",
     save_rule: Path | None,
 ) -> dict[str, Any]:
-    from abawkit.scoring.videos import PART_OF
+    from abawkit.scoring.bootstrap import PART_OF
 
     content: dict[str, Any] = {
         "rows": len(members[0].predictions),

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli.command import command, print_json
-from abawkit.cli.options import Force, Json
+from abawkit.cli._command import command, print_json
+from abawkit.cli._options import Force, Json
 from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def import_weights(
 
     Example: abawkit import-weights affecnet8_epoch25_acc0.6469.pth --out ddamfn-affectnet8.safetensors
     """
-    from abawkit.cli.claims import claim_file
+    from abawkit.cli._claims import claim_file
     from abawkit.inspection.output_kinds import WEIGHTS
     from abawkit.models.weight_files import detect_container
 

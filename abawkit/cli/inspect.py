@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json
+from abawkit.cli._command import command, print_json, say
+from abawkit.cli._options import Json
 from abawkit.errors import DataError, printable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def inspect(
 
 
 def _show(found: "Inspection") -> None:
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.cli._output import show_table, stdout
 
     show_table(printable(f"{found.path}: {found.summary}"), ["", "value"], list(_rows(found.facts)), text_columns=2)
     if found.digests:

@@ -1,19 +1,147 @@
 """``abawkit ops``; `build`, `check` and `bench` are its commands."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from abawkit.cli.command import command, print_json
+from abawkit.cli._command import App, command, print_json, refuse_lost, say
+from abawkit.cli._options import Json, completing, refuse_device, refuse_operator, registered_names
 from abawkit.cli.ops_bench import bench
-from abawkit.cli.ops_build import build
-from abawkit.cli.ops_check import check
-from abawkit.cli.options import Json
-from abawkit.cli.parsing import App, refuse_lost
-from abawkit.errors import printable
+from abawkit.errors import ConfigError, OpUnavailableError, format_count, printable
 
 if TYPE_CHECKING:
-    from abawkit.ops.survey import Serving, Survey
+    from abawkit.ops.availability import Serving, Survey
+
+
+@command
+def check(
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the CPU and every GPU.")] = None,
+    ops: Annotated[
+        str | None,
+        typer.Option(
+            "--ops",
+            help="Check this implementation alone.",
+            autocompletion=completing(lambda: registered_names("abawkit.ops")),
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the results of every implementation with those of the reference, on the devices of this machine.
+
+    Outputs, running statistics and gradients of small calls are compared with the reference in float64: all types, both
+    memory formats, evaluation and training. A short form of this check runs by itself before an implementation serves
+    its first call on a device. Exits with 4 where results differ by more than rounding.
+
+    Example: abawkit ops check --device cuda
+    """
+    refuse_operator(ops)
+    if device is not None:
+        refuse_device(device)
+
+    import torch
+
+    from abawkit.models.inference import pick_device
+    from abawkit.ops.availability import check_all, devices
+    from abawkit.ops.registry import implementations
+
+    names = [offer.name for offer in implementations() if offer.implementation is not None]
+    if ops is not None and ops not in names:
+        raise OpUnavailableError(f"--ops {printable(ops)}: no such implementation; choose from {', '.join(names)}")
+    chosen = devices()
+    if device is not None:
+        picked = pick_device(device)
+        if picked.type == "cuda" and picked.index is None:
+            picked = torch.device("cuda", torch.cuda.current_device())
+        chosen = [picked]
+    results = []
+    for result in check_all(chosen, ops):
+        results.append(result)
+        if not as_json:
+            verdict, mode = "differs" if result.reason else "ok", "training" if result.training else "evaluation"
+            share = f"{result.worst.excess:.2f} of the allowed error" if result.worst else "no result"
+            kind = f"{result.name}, {result.device}, {result.dtype}, {mode}"
+            print(printable(f"{verdict:<7} {kind}: {format_count(result.compared, 'tensor')}, at most {share}"))
+    if as_json:
+        print_json({"ok": not any(r.reason for r in results), "checks": [r.as_dict() for r in results]})
+    if not results:
+        raise ConfigError("nothing to check: only the reference serves these devices; `abawkit ops` says why")
+    for result in results:
+        if result.reason:
+            say(f"{result.name}: {result.reason}")
+    if any(result.reason for result in results):
+        raise typer.Exit(OpUnavailableError.exit_code)
+
+
+@command
+def build(
+    cuda: Annotated[
+        Literal["auto", "require", "skip"] | None,
+        typer.Option(
+            "--cuda",
+            help="CUDA kernels: where nvcc is found, an error without it, or none; default: require where torch can "
+            "use a GPU.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, max=1024, help="Compilers at the same time; default: all processors.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compile even if the build that is there fits.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compile the native operators for the torch and the GPUs of this machine.
+
+    Run it after `pip install`, after an upgrade of torch or abawkit, and on another kind of machine. It needs a C++
+    compiler (GCC 12 or later), and nvcc for GPUs. The build goes to ~/.cache/abawkit/native (or $XDG_CACHE_HOME), one
+    for each version of torch; of it and the one that abawkit was installed with, the newer is used.
+
+    Example: abawkit ops build
+    """
+    from abawkit.system.native_build import NotBuiltError, add_remedy
+    from abawkit.system.native_cache import build_native, is_built, plan_build
+
+    try:
+        plan = plan_build(cuda)
+        found = None if force else is_built(plan)
+        if found is None:
+            say(f"compiling native operators for {plan.words}; this takes a minute or more")
+            build = build_native(plan, jobs=jobs)
+        else:
+            build = found
+    except NotBuiltError as error:
+        lines = str(error).split("\n")
+        message = "\n".join([f"native operators can't be built: {add_remedy(lines[0])}", *lines[1:]])
+        raise OpUnavailableError(message) from error
+    if plan.options["ABAWKIT_CUDA"] == "auto" and not build.facts["cuda"]:
+        say(f"warning: built without CUDA: {build.facts.get('cuda_refusal') or 'nvcc was not found'}")
+    refused = _refusals()
+    for device, reason in refused.items():
+        if device == "cpu" or (plan.gpus and plan.options["ABAWKIT_CUDA"] != "skip"):
+            raise OpUnavailableError(f"{build.folder}: this build does not serve {device}: {reason}")
+        say(f"warning: {device} runs on the reference: {reason}")
+    if as_json:
+        print_json({"folder": str(build.folder), "built": found is None, "facts": build.facts})
+        return
+    kernels = (
+        f"CUDA {build.facts['cuda']} for {build.facts['cuda_architectures']}" if build.facts["cuda"] else "no CUDA"
+    )
+    print(f"{'built' if found is None else 'there already'}: {build.facts['instruction_sets']}; {kernels}")
+    print(f"{build.library}")
+
+
+def _refusals() -> dict[str, str]:
+    """Devices that the build does not serve, after its self-check, and why."""
+    import torch
+
+    from abawkit.ops.availability import devices
+    from abawkit.ops.base import Call
+    from abawkit.ops.registry import implementations
+    from abawkit.ops.testing import DDAMFN_SIZES
+
+    native = next(offer for offer in implementations() if offer.name == "native")
+    calls = (Call(device, torch.float32, DDAMFN_SIZES, training=False, gradients=False) for device in devices())
+    reasons = {str(call.device): native.reasons_for(call) for call in calls}
+    return {device: "; ".join(found) for device, found in reasons.items() if found}
+
 
 ops = App()
 for _command in (build, check, bench):
@@ -32,7 +160,7 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         refuse_lost(context, "--json", as_json)
         return
-    from abawkit.ops.survey import survey
+    from abawkit.ops.availability import survey
 
     found = survey()
     if as_json:
@@ -42,7 +170,7 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
 
 
 def _show(found: "Survey") -> None:
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.cli._output import show_table, stdout
 
     c, h, w, k, _ = found.sizes
     rows = [

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json, Threads, refuse_device, set_threads
+from abawkit.cli._command import command, print_json, say
+from abawkit.cli._options import Json, Threads, refuse_device, set_threads
 from abawkit.errors import printable
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def bench(
 
 
 def _show(result: "Bench") -> None:
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.cli._output import show_table, stdout
 
     console = stdout()
     plural = "s" if result.threads > 1 else ""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Missing, Split
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import (
+from abawkit.cli._command import command, print_json, say
+from abawkit.cli._options import (
     FollowLinks,
     Force,
     Format,
@@ -69,13 +69,13 @@ def predict(
 
     Example: abawkit predict runs/a runs/b --list MTL.txt --frames test_data/cropped_aligned --out predictions.txt
     """
-    from abawkit.cli.claims import claim_prediction, claim_probabilities
+    from abawkit.cli._claims import claim_prediction, claim_probabilities
     from abawkit.formats.base import get_format
     from abawkit.formats.frame_counts import refuse_other_counts, with_frame_counts
     from abawkit.frames.paths import given_folders
-    from abawkit.postprocessing.members import copy_probabilities
     from abawkit.postprocessing.outputs import outputs
     from abawkit.postprocessing.rule import read_rule
+    from abawkit.probabilities.members import copy_probabilities
 
     plugin = with_frame_counts(get_format(format_name), frame_counts)
     read = [s for s in (*checkpoints, frame_list, *(frames or []), data, frame_counts, rule) if s]
@@ -93,7 +93,7 @@ def predict(
     if frame_counts:
         refuse_other_counts(plugin, source.images)
 
-    from abawkit.cli.display import bar
+    from abawkit.cli._output import bar
     from abawkit.ops import use
     from abawkit.prediction.predict import predict as run
 

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from abawkit.cli.command import command, print_json
-from abawkit.cli.options import Json
+from abawkit.cli._command import command, print_json
+from abawkit.cli._options import Json
 from abawkit.errors import ConfigError, printable
 
 
@@ -33,7 +33,7 @@ def recipes(
 
 
 def _show(found: dict[str, tuple[str, Any]]) -> None:
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.cli._output import show_table, stdout
 
     columns = ["name", "network", "weights", "epochs: heads", "all", "batch", "learning rate"]
     rows = [

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Format, Json
+from abawkit.cli._command import command, print_json, say
+from abawkit.cli._options import Format, Json
 from abawkit.errors import ConfigError, format_count
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
@@ -45,8 +45,8 @@ def score(
     Example: abawkit score predictions.txt --truth validation_set_annotations.txt
     """
     from abawkit.formats.base import get_format
-    from abawkit.scoring.files import matched, score_rows
     from abawkit.scoring.forecast import make_forecast
+    from abawkit.scoring.matching import matched, score_rows
     from abawkit.tables import Annotations
 
     if submission.exists() and truth.exists() and submission.samefile(truth):
@@ -67,9 +67,9 @@ def score(
 
 
 def _show(result: "Score", forecast: "Forecast | None") -> None:
-    from abawkit.cli.display import show_table
-    from abawkit.scoring.published import PUBLISHED
-    from abawkit.scoring.videos import LEVEL
+    from abawkit.cli._output import show_table
+    from abawkit.scoring.baselines import PUBLISHED
+    from abawkit.scoring.bootstrap import LEVEL
 
     parts = {
         "va": [("CCC valence", result.ccc_valence, ""), ("CCC arousal", result.ccc_arousal, "")],

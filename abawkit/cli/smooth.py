@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Force, Json
+from abawkit.cli._command import command, print_json, say
+from abawkit.cli._options import Force, Json
 from abawkit.errors import ConfigError, format_count
 from abawkit.labels import TASKS, Task
 
@@ -41,10 +41,10 @@ def smooth(
 
     Example: abawkit smooth runs/a/validation.npz --out smoothed.npz --expression median:5
     """
-    from abawkit.cli.claims import claim_probabilities
-    from abawkit.postprocessing.members import read_member, write_probabilities
+    from abawkit.cli._claims import claim_probabilities
     from abawkit.postprocessing.smoothing import smooth_predictions
     from abawkit.postprocessing.timeline import Timeline
+    from abawkit.probabilities.members import read_member, write_probabilities
 
     given = _given({"va": va, "expression": expression, "au": au})
     claim_probabilities(out, force=force, inputs=[probabilities])
@@ -72,7 +72,7 @@ def smooth(
         tasks = {task: {"smoothing": str(how), "mean_change": changes[task]} for task, how in plan.items()}
         print_json({"probabilities": str(out), "rows": len(smoothed), "videos": videos, "tasks": tasks})
     else:
-        from abawkit.cli.display import show_table
+        from abawkit.cli._output import show_table
 
         rows = [(task, str(how), f"{changes[task]:.4f}") for task, how in plan.items()]
         title = f"{out}: {format_count(len(smoothed), 'row')} of {format_count(videos, 'video')}"

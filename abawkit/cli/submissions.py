@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import Json
-from abawkit.cli.parsing import App, refuse_lost
+from abawkit.cli._command import App, command, print_json, refuse_lost, say
+from abawkit.cli._options import Json
 from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from abawkit.submissions.ledger import Slot
-    from abawkit.submissions.listing import Entry
-    from abawkit.submissions.slots import Nearness
+    from abawkit.submissions.slots import Entry, Nearness
 
 Folder = Annotated[Path, typer.Option("--folder", help="Folder that holds the submissions' folders and the ledger.")]
 Name = Annotated[str, typer.Argument(help="Name of the submission's folder.")]
@@ -36,8 +34,7 @@ def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False
         refuse_lost(context, f"--folder {folder}", folder != HERE)  # a slot would be taken from another ledger
         refuse_lost(context, "--json", as_json)
         return
-    from abawkit.submissions.listing import list_submissions
-    from abawkit.submissions.slots import nearness
+    from abawkit.submissions.slots import list_submissions, nearness
 
     entries, slots = list_submissions(folder)
     near = {
@@ -164,7 +161,7 @@ def _slot(slot: "Slot") -> dict[str, Any]:
 
 
 def _show(folder: Path, entries: "list[Entry]", slots: "list[Slot]", near: "dict[str, list[Nearness]]") -> None:
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.cli._output import show_table, stdout
 
     if not entries and not slots:
         print(

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Missing
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.notes import fold_notes
-from abawkit.cli.options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
-from abawkit.cli.parsing import needs
+from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
+from abawkit.cli._tables import fold_notes
 from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
-    from abawkit.submissions.inputs import Inputs
     from abawkit.submissions.manifest import Range, Validation
     from abawkit.submissions.submit import Submitted
+    from abawkit.submissions.workspace import Inputs
 
 
 @command
@@ -59,12 +58,12 @@ def submit(
     """
     refuse_operator(ops)
 
-    from abawkit.cli.training_bar import watch_training
+    from abawkit.cli._output import watch_training
     from abawkit.frames.paths import FrameFolders
     from abawkit.models.weight_files import find_weights
-    from abawkit.steps import watched
-    from abawkit.submissions.inputs import Inputs, Means
+    from abawkit.pipeline.commands import watched
     from abawkit.submissions.submit import submit as run
+    from abawkit.submissions.workspace import Inputs, Means
 
     start = find_weights(weights) if weights else None
     inputs = Inputs(data, frame_list, FrameFolders(tuple(frames), follow_links), start, missing)
@@ -85,7 +84,7 @@ def _print(text: str) -> None:
 
 
 def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
-    from abawkit.cli.display import show_table
+    from abawkit.cli._output import show_table
     from abawkit.submissions.submit import outlook
 
     steps = outlook(folder, inputs)
@@ -96,8 +95,8 @@ def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
 
 
 def _show(result: "Submitted") -> None:
-    from abawkit.cli.display import show_table, stdout
-    from abawkit.cli.ensemble_tables import score_parts
+    from abawkit.cli._output import show_table, stdout
+    from abawkit.cli._tables import score_parts
 
     manifest, validation = result.manifest, result.manifest.validation
     fitted = [("cross-fitted", validation.crossfitted), ("in-sample (too good)", validation.in_sample)]
@@ -119,7 +118,7 @@ def _show(result: "Submitted") -> None:
 
 
 def _lines(validation: "Validation") -> list[str]:
-    from abawkit.cli.ensemble_tables import score_parts
+    from abawkit.cli._tables import score_parts
 
     interval, whole = validation.interval, list(score_parts(validation.tasks).values())[-1]
     how = f"cross-fitted over {validation.folds} folds of videos, " if validation.fitted else ""

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from abawkit.cli.command import command, print_json
-from abawkit.cli.options import Force, Json, Seed, Workers
-from abawkit.cli.parsing import needs
+from abawkit.cli._command import command, needs, print_json
+from abawkit.cli._options import Force, Json, Seed, Workers
 
 
 class _Size(StrEnum):
@@ -37,8 +36,8 @@ def synth(
 
     Example: abawkit synth release --size demo
     """
-    from abawkit.cli.claims import claim_folder
-    from abawkit.cli.display import bar, number, show_table
+    from abawkit.cli._claims import claim_folder
+    from abawkit.cli._output import bar, number, show_table
     from abawkit.inspection.output_kinds import RELEASE
     from abawkit.synth import write_release
 

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from abawkit.choices import TRACKERS, TrackerName
-from abawkit.cli.command import command, print_json, say
-from abawkit.cli.options import (
+from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._options import (
     FollowLinks,
     Force,
     Json,
@@ -21,17 +22,41 @@ from abawkit.cli.options import (
     set_threads,
     shipped_recipes,
 )
-from abawkit.cli.parsing import needs
+from abawkit.cli._output import show_table
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import TASKS
 
 if TYPE_CHECKING:
-    from abawkit.training.inputs import Inputs
     from abawkit.training.loop import Hooks, Moment
     from abawkit.training.recipe import Recipe
     from abawkit.training.resume import Recorded
-    from abawkit.training.run import Trained
+    from abawkit.training.run import Inputs, Trained
     from abawkit.training.trackers import Trackers
+
+
+def rehearse(recipe: "Recipe", inputs: "Inputs", as_json: bool) -> None:
+    """Runs one batch and shows what the whole run would take."""
+    from abawkit.training.dry_run import rehearse
+
+    found = rehearse(recipe, inputs)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    gib = f"{found.peak_memory / 2**30:.2f} GiB"
+    made_by = found.environment
+    rows = [
+        ("network", f"{recipe.network}, {found.parameters:,} parameters, {found.trainable:,} trained"),
+        ("rows", f"{found.rows:,} training, {found.validation_rows:,} validation"),
+        ("device", f"{made_by['device']}, {made_by['threads']} threads"),
+        ("operator", ", ".join(made_by["ops"].values())),
+        ("first batch", ", ".join(f"{name} {value:.3f}" for name, value in found.losses.items())),
+        ("peak memory", gib),
+        ("speed", f"{found.images_per_second:.0f} images/s, {found.validation_images_per_second:.0f} in validation"),
+        ("checkpoint", f"{found.checkpoint_bytes / 2**20:.1f} MiB, {recipe.checkpoints.keep} are kept"),
+        ("steps", f"{found.steps:,} of {recipe.batch_size}"),
+        ("time", str(timedelta(seconds=round(found.seconds)))),
+    ]
+    show_table("Dry run: nothing was written", ["what", "found"], rows)
 
 
 @command
@@ -105,10 +130,10 @@ def train(
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
-    from abawkit.files import refuse_home
     from abawkit.frames.paths import given_folders
     from abawkit.models.weight_files import find_weights
-    from abawkit.training.inputs import Inputs
+    from abawkit.system.files import refuse_home
+    from abawkit.training.run import Inputs
     from abawkit.training.run_files import refuse_run_folder
 
     if dry_run and (resume or force):
@@ -150,8 +175,6 @@ def train(
     asked = ops or (begun and begun.ops)
     with use(asked, said=f"--ops {asked}"):
         if out is None or dry_run:
-            from abawkit.cli.rehearsal import rehearse
-
             rehearse(resolved, inputs, as_json)
         else:
             options = {"resume": resume, "allow_drift": allow_drift, "force": force, "as_json": as_json}
@@ -160,7 +183,7 @@ def train(
 
 def _refuse_moved(inputs: "Inputs", data: Path | None, begun: "Recorded") -> None:
     """Asks for the new place of what a run was begun with, where that is no longer where it was."""
-    from abawkit.curation.table import TABLE
+    from abawkit.curation.curated_set import TABLE
 
     if data is None and not (inputs.data / TABLE).is_file():
         raise DataError(
@@ -258,15 +281,14 @@ def _run(
     force: bool,
     as_json: bool,
 ) -> None:
-    from abawkit.cli.training_bar import training_bar
-    from abawkit.models.precision import repeatable
-    from abawkit.training.folder import run_folder
-    from abawkit.training.inputs import Resume
+    from abawkit.cli._output import training_bar
+    from abawkit.models.devices import repeatable
+    from abawkit.system.signals import stopping
+    from abawkit.training.distributed import joined
     from abawkit.training.loop import Hooks
-    from abawkit.training.processes import joined
     from abawkit.training.resume import begun_by
-    from abawkit.training.run import operator_of, operators_of, train
-    from abawkit.training.stopping import stopping
+    from abawkit.training.run import Resume, operator_of, operators_of, train
+    from abawkit.training.run_folder import run_folder
     from abawkit.training.trackers import Trackers
 
     with ExitStack() as stack:
@@ -288,7 +310,7 @@ def _run(
 
 
 def _hooks(show: "Callable[[Moment], None] | None", trackers: "Trackers", epochs: int) -> "Hooks":
-    from abawkit.cli.training_bar import report_epoch
+    from abawkit.cli._output import report_epoch
     from abawkit.training.loop import Hooks
 
     def on_step(moment: "Moment") -> None:
@@ -315,7 +337,7 @@ def _show(result: "Trained", as_json: bool) -> None:
         resumed = str(result.resumed) if result.resumed else None
         print_json({**content, "seconds": round(result.seconds, 1), "resumed": resumed, "validation": scores})
         return
-    from abawkit.cli.display import show_table, stdout
+    from abawkit.cli._output import show_table, stdout
 
     scored = next(iter(result.scores.values())).tasks
     parts = {"va": ("CCC", "ccc_va"), "expression": ("EXPR", "expression_f1"), "au": ("AU", "au_f1")}

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from abawkit.cli.command import command
-from abawkit.cli.options import Force, Json, Seed
-from abawkit.cli.tuning_options import CalibratedTasks, Folds, RuleOut, ScoredRows, Truth, calibrated_tasks
+from abawkit.cli._command import command
+from abawkit.cli._options import CalibratedTasks, Folds, Force, Json, RuleOut, ScoredRows, Seed, Truth, calibrated_tasks
 from abawkit.errors import ConfigError
 
 
@@ -36,15 +35,15 @@ def tune(
 
     Example: abawkit tune runs/a/validation.npz runs/b/validation.npz --truth curated --out rule.json
     """
-    from abawkit.cli.claims import claim_file
-    from abawkit.cli.display import bar
-    from abawkit.cli.tuning_tables import show
+    from abawkit.cli._claims import claim_file
+    from abawkit.cli._output import bar
+    from abawkit.cli._tables import show
     from abawkit.inspection.output_kinds import RULE
-    from abawkit.postprocessing.members import read_members
     from abawkit.postprocessing.rule import write_rule
-    from abawkit.postprocessing.search import tune as search
-    from abawkit.scoring.files import read_truth
+    from abawkit.probabilities.members import read_members
+    from abawkit.scoring.matching import read_truth
     from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.tuning.tune import tune as search
 
     chosen = calibrated_tasks(tasks)
     if chosen and not calibration:

@@ -1,7 +1,7 @@
 """From annotation files to a curated set: what is valid, what is kept, and why every other row is not."""
 
 from abawkit.curation.curate import Curation, curate
-from abawkit.curation.sources import Sources, locate
-from abawkit.curation.table import CuratedSet, CuratedSplit, open_curated
+from abawkit.curation.curated_set import CuratedSet, CuratedSplit, open_curated
+from abawkit.curation.release import Sources, locate
 
 __all__ = ["CuratedSet", "CuratedSplit", "Curation", "Sources", "curate", "locate", "open_curated"]

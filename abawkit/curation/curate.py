@@ -7,23 +7,62 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
 
 import abawkit
 from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
 from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count, warn
-from abawkit.curation.ledger import write_dropped
+from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSplit, write_table
 from abawkit.curation.reading import SplitSource, digest_source, read_split
-from abawkit.curation.rules import find_repeats, reason_bit, reasons_to_drop
-from abawkit.curation.sources import Sources, refuse_shared, shared_names, warn_of_shared_clips
-from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSplit, write_table
-from abawkit.errors import DataError, format_count
-from abawkit.files import processors, sha256_of, write_json
+from abawkit.curation.release import Sources, refuse_shared, shared_names, warn_of_shared_clips
+from abawkit.curation.rules import REASONS, find_repeats, reason_bit, reasons_to_drop
+from abawkit.errors import DataError, format_count, printable
 from abawkit.frames.hints import failure_hints
+from abawkit.frames.packed import PackReport, pack
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
-from abawkit.frames.store import PackReport, pack
 from abawkit.labels import TASKS
+from abawkit.system.files import processors, replacing, sha256_of, write_json
 from abawkit.tables import Annotations, Array
+
+_FORMULA = ("=", "+", "-", "@", "\t")
+_PLAIN = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$"
+
+
+def safe_cell(text: str) -> str:
+    """A cell that a spreadsheet shows as it is: escaped, and quoted with ``'`` where it would be a formula."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def write_dropped(path: Path, splits: dict[str, tuple[Annotations, Array]]) -> None:
+    """Writes ``split,line,image,reasons`` for every row that was dropped.
+
+    Args:
+        path: The CSV.
+        splits: For each split its rows and why each is dropped (bits of `REASONS`), 0 where it is kept.
+    """
+    tables = [_dropped(split, rows, reasons) for split, (rows, reasons) in splits.items()]
+    with replacing(path) as file:
+        csv.write_csv(pa.concat_tables(tables), file, csv.WriteOptions(quoting_style="needed"))
+
+
+def _dropped(split: str, annotations: Annotations, reasons: Array) -> pa.Table:
+    rows = np.flatnonzero(reasons)
+    images = annotations.images.take(pa.array(rows))
+    if not pc.all(pc.match_substring_regex(images, _PLAIN)).as_py():
+        images = pa.array([safe_cell(name) for name in images.to_pylist()], pa.string())
+    texts = [";".join(r for r in REASONS if bits & reason_bit(r)) for bits in range(1 << len(REASONS))]
+    return pa.table(
+        {
+            "split": pa.array([split], pa.string()).take(pa.array(np.zeros(len(rows), dtype=np.int8))),
+            "line": annotations.lines[rows],
+            "image": images,
+            "reasons": pa.array(texts, pa.string()).take(pa.array(reasons[rows])),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +136,7 @@ def curate(
 ) -> Curation:
     """Validates and filters a release.
 
-    Writes into `out` the table (`abawkit.curation.table`), ``ledger.json``, ``dropped.csv`` and, if `sources` has
+    Writes into `out` the table (`abawkit.curation.curated_set`), ``ledger.json``, ``dropped.csv`` and, if `sources` has
     frames, the packed frames of all validation rows and of the training rows that are kept.
 
     Args:

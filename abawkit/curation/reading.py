@@ -11,13 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abawkit.errors import ConfigError, DataError, DataWarning, printable
-from abawkit.files import sha256, sha256_of
-from abawkit.formats.abaw3 import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
-from abawkit.formats.abaw5 import ABAW5VA, ABAW5ActionUnits, ABAW5Expression
-from abawkit.formats.annotations import read_annotations
-from abawkit.formats.folder import SUFFIX
-from abawkit.formats.timeline import numbered
+from abawkit.formats.editions import (
+    ABAW3VA,
+    ABAW5VA,
+    ABAW3ActionUnits,
+    ABAW3Expression,
+    ABAW5ActionUnits,
+    ABAW5Expression,
+)
+from abawkit.formats.frame_lines import numbered
+from abawkit.formats.per_video import SUFFIX
+from abawkit.formats.readers import read_annotations
 from abawkit.labels import FIELDS, TASKS, Answer, Task
+from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Annotations, Array, occurrences, videos_of
 
 if TYPE_CHECKING:  # it imports pandas, which only tables of one's own need

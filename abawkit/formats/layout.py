@@ -14,8 +14,8 @@ from typing import Final
 from abawkit.errors import format_count
 from abawkit.formats.base import Column
 from abawkit.formats.rows import shortened
+from abawkit.frame_names import IMAGE_SUFFIXES
 from abawkit.labels import ACTION_UNITS
-from abawkit.names import IMAGE_SUFFIXES
 
 _DELIMITERS: Final = {";": "';'", "\t": "tabs", "|": "'|'", " ": "blanks"}
 _MAX_INDEXES: Final = 3

@@ -19,11 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, format_count, printable
-from abawkit.formats.answers import annotations_of, fields_of
-from abawkit.formats.lines import read_text
+from abawkit.formats.label_columns import annotations_of, fields_of
 from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, Field, Rows, plain_names, shortened
+from abawkit.formats.text import read_text
+from abawkit.frame_names import image_defect
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.names import image_defect
 from abawkit.tables import Annotations, Array
 
 IMAGE: Final = "image"

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from abawkit.errors import Problem, format_count
+from abawkit.frame_names import image_defect
 from abawkit.labels import VA_MAX, VA_MIN
-from abawkit.names import image_defect
 from abawkit.tables import Array
 
 REAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")

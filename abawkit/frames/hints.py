@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from abawkit.errors import printable
+from abawkit.frame_names import frame_number
 from abawkit.frames.decode import UNUSUAL_SAMPLING
 from abawkit.frames.paths import Frames, as_folders
 from abawkit.frames.reader import FrameFailure
-from abawkit.names import frame_number
 
 _MAX_FOLDERS: Final = 5000
 """Folders that are looked into for a video, at most: a second on a slow disk."""

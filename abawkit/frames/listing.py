@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from abawkit.errors import SHOWN_PROBLEMS, DataError, format_count, printable
+from abawkit.frame_names import IMAGE_SUFFIXES, image_defect
 from abawkit.frames.paths import FrameFolders, Frames, as_folders
-from abawkit.names import IMAGE_SUFFIXES, image_defect
 
 _DIGITS = re.compile(r"([0-9]+)")
 

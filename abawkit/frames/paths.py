@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from abawkit.errors import SHOWN_PROBLEMS, ConfigError, DataError, format_count, printable
-from abawkit.names import image_defect
+from abawkit.frame_names import image_defect
 
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 
@@ -104,7 +104,7 @@ def frame_paths(root: Frames, images: Sequence[str]) -> list[str]:
         `str`, as many are held at once.
 
     Raises:
-        DataError: If `root` is no folder, a name has a defect (`abawkit.names.image_defect`), or a symbolic link
+        DataError: If `root` is no folder, a name has a defect (`abawkit.frame_names.image_defect`), or a symbolic link
             leads out of the root and is not followed. Up to 20 names are shown.
     """
     opened = _open_roots(root)

@@ -1,14 +1,112 @@
 """Checkpoints of runs: whole or damaged, file by file, and what they hold."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from abawkit.errors import DataError
-from abawkit.files import sha256_of
-from abawkit.inspection.makings import note_best, note_data, note_recipe, note_resumed, note_start
+from abawkit.curation.curated_set import TABLE
+from abawkit.errors import ConfigError, DataError
 from abawkit.inspection.report import Inspection, Record, is_file, read_json
+from abawkit.system.files import sha256_of
 from abawkit.training.checkpoint import FORMAT, MANIFEST, STATE, Checkpoint, Place, check_checkpoint
+from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names
+
+_NEAR: Final = 12
+"""Keys in which a recipe may differ from one that comes with abawkit and still be described by it."""
+
+
+def note_recipe(found: Inspection, text: str, source: str) -> Recipe | None:
+    """Notes a resolved recipe, and which recipe that comes with abawkit it is nearest to; None if it is no recipe."""
+    try:
+        recipe = parse_recipe(text, source)
+    except ConfigError as error:
+        found.problems.append(str(error))
+        return None
+    found.note(
+        "recipe",
+        {
+            **_likeness(recipe),
+            "network": recipe.network,
+            "tasks": list(recipe.tasks),
+            "seed": recipe.seed,
+            "batch_size": recipe.batch_size,
+            "epochs": epochs_of(recipe),
+        },
+    )
+    return recipe
+
+
+def epochs_of(recipe: Recipe) -> int:
+    """Epochs of both stages; a run with patience may end before."""
+    return recipe.heads.epochs + recipe.all.epochs
+
+
+def note_data(found: Inspection, record: Record) -> None:
+    """Notes the curated set, and whether it still is where it was and as it was."""
+    folder, digest = record.get("data.folder", str), record.get("data.table_digest", str)
+    data = {
+        "policy": record.get("data.policy", str, optional=True),
+        "folder": folder,
+        "frames": record.folders("data.frames", optional=True),
+        "table": found.compare("its curated table", Path(folder) / TABLE, digest) if folder else None,
+    }
+    found.note("data", {name: value for name, value in data.items() if value is not None})
+    if digest:
+        found.digests["data table"] = digest
+
+
+def note_start(found: Inspection, record: Record) -> None:
+    """Notes the weights that a run began with, if it did not begin with random ones."""
+    if not record.mapping("weights", optional=True):
+        return
+    path, digest = record.get("weights.path", str), record.get("weights.sha256", str)
+    state = found.compare("the file of weights that the run began with", Path(path), digest) if path else None
+    found.note("began_with", {"path": path, "state": state})
+    if digest:
+        found.digests["began with"] = digest
+
+
+def note_best(found: Inspection, epoch: int | None, figure: float | None, scores: Mapping[str, Any]) -> None:
+    """Notes the best epoch: its figure, and the parts of its score under both protocols."""
+    parts = ("score", "ccc_va", "expression_f1", "au_f1")
+    brief = {
+        protocol: {part: scores[protocol][part] for part in parts if part in scores[protocol]}
+        for protocol in ("official", "strict")
+        if isinstance(scores.get(protocol), Mapping)
+    }
+    if epoch:
+        found.note("best", {"epoch": epoch, "figure": figure, **brief})
+
+
+def note_resumed(found: Inspection, record: Record, name: str) -> None:
+    """Notes how often a run was continued, from where, and what was other than before."""
+    times = [
+        {"from": entry.get("from", str), "drift": entry.get("drift", list)}
+        for entry in record.entries(name, optional=True)
+    ]
+    found.note("resumed", len(times))
+    found.note("resumed_from", times or None)
+
+
+def _likeness(recipe: Recipe) -> dict[str, Any]:
+    """The nearest recipe that comes with abawkit, and the keys in which this one differs from it."""
+    own = _flat(recipe.model_dump(mode="json"))
+    nearest: dict[str, Any] | None = None
+    for name in recipe_names():
+        other = _flat(read_recipe(name).model_dump(mode="json"))
+        changed = {key: value for key, value in own.items() if value != other.get(key)}
+        if len(changed) <= _NEAR and (nearest is None or len(changed) < len(nearest["changed"])):
+            nearest = {"like": name, "changed": changed}
+    return nearest or {"like": None}
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
 
 NAME: Final = re.compile(r"\d{4,9}-\d{6,9}")
 """Name of a checkpoint's folder."""

@@ -5,12 +5,12 @@ from typing import Any
 
 from abawkit.choices import Split
 from abawkit.curation.counts import SPLIT_WORDS
+from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSet, open_curated
 from abawkit.curation.reading import digest_source
-from abawkit.curation.table import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSet, open_curated
 from abawkit.errors import DataError, format_count
-from abawkit.files import sha256_of
-from abawkit.frames.store import PackedFrames
+from abawkit.frames.packed import PackedFrames
 from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json
+from abawkit.system.files import sha256_of
 
 
 def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:

@@ -12,12 +12,12 @@ from typing import Any, Final
 import pyarrow as pa
 from pyarrow import parquet
 
-from abawkit.curation import sources
-from abawkit.curation.table import DROPPED, FRAMES, LEDGER, TABLE
+from abawkit.curation import release as sources
+from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, TABLE
 from abawkit.errors import ConfigError, printable
-from abawkit.files import Kind, folder_entries
 from abawkit.formats.base import format_names, get_format
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+from abawkit.system.files import Kind, folder_entries
 
 _NO_TABLE: Final = "is no table of probabilities"
 

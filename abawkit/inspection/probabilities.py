@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from abawkit.errors import DataError, format_count
-from abawkit.files import sha256_of
 from abawkit.formats.base import SubmissionFormat
-from abawkit.formats.output import submission_digest
-from abawkit.inspection.recognition import Recognised
+from abawkit.formats.writing import submission_digest
+from abawkit.inspection.formats import Recognised
 from abawkit.inspection.report import Inspection, is_file, read_json
-from abawkit.postprocessing.columns import COLUMNS
-from abawkit.postprocessing.members import columns_digest
-from abawkit.postprocessing.stored import read_stored
+from abawkit.probabilities.files import COLUMNS, read_stored
+from abawkit.probabilities.members import columns_digest
+from abawkit.system.files import sha256_of
 from abawkit.tables import Predictions
 
 

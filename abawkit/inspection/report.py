@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from abawkit.errors import DataError
-from abawkit.files import decode_text, sha256_of
+from abawkit.system.files import decode_text, sha256_of
 
 State = Literal["unchanged", "changed", "gone", "not looked at"]
 """Of a file that a record names with its digest."""

@@ -8,14 +8,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.inspection.checkpoints import NAME, Scan, note_state, read_state, scan_checkpoint
-from abawkit.inspection.makings import epochs_of, note_best, note_data, note_recipe, note_resumed, note_start
-from abawkit.inspection.networks import inspect_weights
+from abawkit.inspection.checkpoints import (
+    NAME,
+    Scan,
+    epochs_of,
+    note_best,
+    note_data,
+    note_recipe,
+    note_resumed,
+    note_start,
+    note_state,
+    read_state,
+    scan_checkpoint,
+)
 from abawkit.inspection.report import Inspection, Record, is_file, read_json, read_text
-from abawkit.locks import LOCK
+from abawkit.inspection.weights import inspect_weights
+from abawkit.system.locks import LOCK
 from abawkit.training.checkpoint import CHECKPOINTS
 from abawkit.training.recipe import Recipe, parse_recipe
-from abawkit.training.record import BEST, FORMAT, LAST, MANIFEST, METRICS, RECIPE
+from abawkit.training.run_folder import BEST, FORMAT, LAST, MANIFEST, METRICS, RECIPE
 
 _SHOWN: Final = 1000
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from abawkit.curation.table import TABLE
+from abawkit.curation.curated_set import TABLE
 from abawkit.errors import DataError, format_count
-from abawkit.files import sha256_of
-from abawkit.formats.output import stored_submission, submission_digest
+from abawkit.formats.writing import stored_submission, submission_digest
+from abawkit.inspection.formats import Recognised, recognise, resemblance
 from abawkit.inspection.probabilities import note_beside, stored_digest
-from abawkit.inspection.recognition import Recognised, recognise, resemblance
 from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json, torch_trouble
+from abawkit.system.files import sha256_of
 
 _NOTHING = Recognised(None, [], {}, {})
 
@@ -162,7 +162,7 @@ def _member(found: Inspection, member: Record) -> dict[str, Any]:
 def _weights_state(found: Inspection, path: str, digest: str) -> State | None:
     if torch_trouble():
         return "not looked at"
-    from abawkit.inspection.networks import weights_digest
+    from abawkit.inspection.weights import weights_digest
 
     return found.compare("the network that had a say in it", _located(path, found.path), digest, weights_digest)
 

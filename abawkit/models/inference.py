@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.errors import ConfigError
-from abawkit.frames.augment import normalise
+from abawkit.frames.augmentation import normalise
+from abawkit.models.devices import Download, exact_float32, stage, upload
 from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
-from abawkit.models.precision import exact_float32
-from abawkit.models.transfer import Download, stage, upload
 from abawkit.tables import Array
 
 BATCH = 256

@@ -9,7 +9,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from abawkit.errors import DataError, format_count, printable
-from abawkit.files import sha256_of
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.published_keys import (
     CLASSIFIER,
@@ -27,6 +26,7 @@ from abawkit.models.state_dicts import StateDict, find_state_dicts, largest_stat
 from abawkit.models.torch_files import as_tensor, describe_value, load_torch_file
 from abawkit.models.weight_files import detect_container
 from abawkit.models.weights import HEADER, differences, listed, named_in_utf8, save_weights
+from abawkit.system.files import sha256_of
 
 AFFECTNET_EXPRESSIONS: Final = (
     "Neutral",

@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from abawkit.errors import ConfigError, DataError, printable
-from abawkit.files import sha256, write_bytes
 from abawkit.models.config import NetworkConfig
+from abawkit.models.devices import to_host
 from abawkit.models.network import ATTENTION, DDAMFN, HEADS
-from abawkit.models.transfer import to_host
 from abawkit.models.weight_files import detect_container
+from abawkit.system.files import sha256, write_bytes
 
 FORMAT: Final = "abawkit.network.2"
 _FROM_ZERO: Final = "abawkit.network.1"

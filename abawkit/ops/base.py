@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from abawkit.ops.gates import Gates
-from abawkit.ops.parameters import Parameters, Sizes, Statistics
+from abawkit.ops.tensors import Gates, Parameters, Sizes, Statistics
 
 GROUP: Final = "abawkit.ops"
 

@@ -8,13 +8,12 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from abawkit.ops.attention import dual_direction_attention
+from abawkit.ops.attention import FoldCache, dual_direction_attention
 from abawkit.ops.base import Call
-from abawkit.ops.cache import FoldCache
-from abawkit.ops.compiled import COMPILED, Variant, evaluation_variants, training_variants
-from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
-from abawkit.ops.parameters import Sizes
+from abawkit.ops.bench_variants import COMPILED, Variant, evaluation_variants, training_variants
 from abawkit.ops.registry import implementations
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
 from abawkit.ops.timing import Rotation, cache_bytes, kernel_milliseconds, wall_milliseconds
 
 Mode = Literal["evaluation", "training"]

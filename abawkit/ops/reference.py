@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from abawkit.ops.base import Implementation
-from abawkit.ops.gates import Gates
-from abawkit.ops.parameters import Parameters, Statistics
+from abawkit.ops.tensors import Gates, Parameters, Statistics
 
 
 class Reference(Implementation):

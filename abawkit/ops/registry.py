@@ -19,9 +19,9 @@ import torch
 
 from abawkit.errors import OpUnavailableError, OpWarning, printable
 from abawkit.ops.base import GROUP, Call, Implementation
-from abawkit.ops.parameters import Sizes
 from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import find_difference
+from abawkit.ops.tensors import Sizes
 
 VARIABLE: Final = "ABAWKIT_OPS"
 """The variable of the environment that names an implementation; empty is the same as absent."""

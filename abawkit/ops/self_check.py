@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 import abawkit
-from abawkit.files import write_bytes
 from abawkit.ops.base import Call, Implementation
-from abawkit.ops.examples import Inputs, random_inputs
-from abawkit.ops.gates import Gates
-from abawkit.ops.parameters import Parameters, Statistics
 from abawkit.ops.reference import Reference
+from abawkit.ops.tensors import Gates, Parameters, Statistics
+from abawkit.ops.testing import Inputs, random_inputs
+from abawkit.system.files import write_bytes
 
 TOLERANCES: Final = {torch.float32: 4e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11, torch.float64: 1e-10}
 """Relative error that is allowed beside twice that of the reference in the same type."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import abawkit
 from abawkit.errors import ConfigError
-from abawkit.files import write_json
 from abawkit.formats.base import SubmissionFormat
-from abawkit.formats.output import submission_digest, write_submission
+from abawkit.formats.writing import submission_digest, write_submission
 from abawkit.labels import TASKS, Answer, Task
-from abawkit.postprocessing.members import columns_digest, write_probabilities
 from abawkit.postprocessing.rule import Rule, rule_content, rule_digest
+from abawkit.probabilities.members import columns_digest, write_probabilities
+from abawkit.system.files import write_json
 from abawkit.tables import Predictions, Submission
 
 

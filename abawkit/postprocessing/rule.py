@@ -11,13 +11,13 @@ import numpy as np
 import abawkit
 from abawkit.choices import Pooling
 from abawkit.errors import DataError
-from abawkit.files import sha256, write_json
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.postprocessing.averaging import POOLED, Pools, combined, knowing_members, known_tasks
 from abawkit.postprocessing.calibration import LOWEST, Calibration, calibrated
-from abawkit.postprocessing.combination import POOLED, Pools, combined, knowing_members, known_tasks
-from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.smoothing import RADIUS_MAX, SCALE_MAX, Smoothing, SmoothingKind, smooth_predictions
-from abawkit.postprocessing.strict import StrictObject, load_strictly
+from abawkit.probabilities.members import StoredMember, columns_digest
+from abawkit.strict_json import StrictObject, load_strictly
+from abawkit.system.files import sha256, write_json
 from abawkit.tables import Predictions
 
 VERSION: Final = 2

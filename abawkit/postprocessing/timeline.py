@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abawkit.errors import DataError, printable
-from abawkit.names import FRAME_NUMBER
+from abawkit.frame_names import FRAME_NUMBER
 from abawkit.tables import Array, videos_of
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abawkit.errors import DataError, printable
+from abawkit.frame_names import frame_number
 from abawkit.frames.hints import failure_hints
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
-from abawkit.names import frame_number
 from abawkit.tables import Array
 
 if TYPE_CHECKING:  # a list, and what is wrong with it, are read without torch

@@ -15,19 +15,18 @@ from abawkit.errors import DataWarning
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.reader import FrameFailure
 from abawkit.labels import TASKS, Task
+from abawkit.models.attention import attention_call, operators
 from abawkit.models.inference import Probabilities, pick_device
-from abawkit.models.operators import attention_call, operators
-from abawkit.postprocessing.columns import assembled
-from abawkit.postprocessing.members import KEY_DIGITS, StoredMember, columns_digest
 from abawkit.postprocessing.outputs import needed_tasks, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
 from abawkit.postprocessing.timeline import frame_numbers
-from abawkit.prediction.ensemble import each_probabilities, mean_probabilities, zeros
-from abawkit.prediction.members import Member, load_members
 from abawkit.prediction.missing import fill_from_neighbours
+from abawkit.prediction.networks import Member, each_probabilities, load_members, mean_probabilities, zeros
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
+from abawkit.probabilities.files import assembled
+from abawkit.probabilities.members import KEY_DIGITS, StoredMember, columns_digest
 from abawkit.tables import Array, Predictions
-from abawkit.training.record import environment
+from abawkit.training.run_folder import environment
 
 _EQUAL: Final = 1e-4
 """Probabilities, valences and arousals that differ by less are one answer, computed in batches of other sizes."""

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.choices import Missing, Split
-from abawkit.curation.table import CuratedSet
+from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError, DataError, DataWarning
-from abawkit.files import processors, sha256_of
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.listing import list_frames
 from abawkit.frames.paths import Frames, as_folders, frame_paths
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
+from abawkit.system.files import processors, sha256_of
 from abawkit.tables import Array, FrameList
 
 CHUNK: Final = 256

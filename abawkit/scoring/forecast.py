@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 
 from abawkit.choices import Protocol
 from abawkit.labels import TASKS, Task
-from abawkit.scoring.videos import DRAWS, LEVEL, PARTS, Interval, statistics_by_video, with_draws
+from abawkit.scoring.bootstrap import DRAWS, LEVEL, PARTS, Interval, statistics_by_video, with_draws
 from abawkit.tables import Annotations, Array, Submission
 
 

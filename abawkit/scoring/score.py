@@ -17,7 +17,7 @@ import numpy as np
 from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, Answer, Task
-from abawkit.metrics import ccc, f1_per_class, f1_per_unit
+from abawkit.scoring.metrics import ccc, f1_per_class, f1_per_unit
 from abawkit.tables import Annotations, Array, Submission
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)

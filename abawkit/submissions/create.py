@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from abawkit.errors import ConfigError, printable
-from abawkit.shipped import SUBMISSIONS, find_shipped
 from abawkit.submissions.recipe import RECIPE, read_submission_recipe
+from abawkit.system.shipped import SUBMISSIONS, find_shipped
 
 IGNORED: Final = "# what `abawkit submit` writes\n/outputs/\n/manifest.json\n"
 

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from abawkit.errors import ConfigError, DataError, printable
-from abawkit.files import write_bytes
 from abawkit.submissions.manifest import Count, Digest, Range, Text
+from abawkit.system.files import write_bytes
 
 LEDGER: Final = "ledger.jsonl"
 

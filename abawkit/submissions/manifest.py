@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from abawkit.choices import Policy, Protocol
 from abawkit.errors import DataError, printable
-from abawkit.files import write_json
 from abawkit.labels import Task
-from abawkit.scoring.videos import Interval
+from abawkit.scoring.bootstrap import Interval
 from abawkit.submissions.recipe import Epoch
+from abawkit.system.files import write_json
 
 MANIFEST: Final = "manifest.json"
 
@@ -36,7 +36,7 @@ class Figures(_Part):
 
 
 class Range(_Part):
-    """A figure with its interval, as `abawkit.scoring.videos.Interval` has it."""
+    """A figure with its interval, as `abawkit.scoring.bootstrap.Interval` has it."""
 
     value: FiniteFloat
     low: FiniteFloat
@@ -45,7 +45,7 @@ class Range(_Part):
 
     @property
     def within_noise(self) -> bool:
-        """As of `abawkit.scoring.videos.Interval`."""
+        """As of `abawkit.scoring.bootstrap.Interval`."""
         return Interval(**self.model_dump()).within_noise
 
 

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from abawkit.choices import Policy, Protocol
 from abawkit.errors import ConfigError, printable
-from abawkit.files import decode_text, sha256
 from abawkit.labels import Task
-from abawkit.shipped import SUBMISSIONS, find_shipped
+from abawkit.system.files import decode_text, sha256
+from abawkit.system.shipped import SUBMISSIONS, find_shipped
 
 RECIPE: Final = "recipe.toml"
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, MISSING_AU, MISSING_EXPRESSION, MISSING_VA, VA_MAX, VA_MIN
-from abawkit.synth.muscles import ANNOTATOR_NOISE, LABELLED, PRESENT_ABOVE, UNITS, latent, perform, presence
+from abawkit.synth.action_units import ANNOTATOR_NOISE, LABELLED, PRESENT_ABOVE, UNITS, latent, perform, presence
 from abawkit.synth.rates import RATES, SPLITS, Split, SplitRates, apportion
 from abawkit.synth.videos import Video
 

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from abawkit.errors import ConfigError
-from abawkit.files import write_bytes
 from abawkit.labels import FIELDS, MISSING_VA
 from abawkit.synth.labels import SplitLabels, sample_labels
 from abawkit.synth.rates import PUBLIC_ROWS, SPLITS, Split, apportion
 from abawkit.synth.rendering import RenderJob, render
 from abawkit.synth.videos import Video, plan_videos
+from abawkit.system.files import write_bytes
 
 LIST_HEADER: Final = "image,valence,arousal,expression,aus"
 DEFAULT_DIFFICULTY: Final = 0.45

@@ -1,4 +1,4 @@
-"""Drawing a release's frames in parallel processes; every frame is a pure function of seed, split, video and number."""
+"""A contact sheet: what the drawn faces look like."""
 
 import multiprocessing
 import os
@@ -12,11 +12,54 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from abawkit.errors import ConfigError
-from abawkit.files import processors
-from abawkit.synth.frame import VideoRenderer
-from abawkit.synth.rates import Split
+from abawkit.labels import EXPRESSIONS
+from abawkit.synth.action_units import prototype
+from abawkit.synth.camera import align, compress, develop, film, hold
+from abawkit.synth.face.face import Face
+from abawkit.synth.face.pen import CROP
+from abawkit.synth.people import person
+from abawkit.synth.rates import SPLITS, Split
+from abawkit.system.files import processors
+
+
+class VideoRenderer:
+    """Draws frames of one video; each depends on seed, split, video and frame number alone, not on the others.
+
+    Args:
+        seed: Seed of the release.
+        split: Split of the video.
+        video: Index of the video in its split.
+        difficulty: Strength of the nuisances, 0..1; at 0 there are none.
+    """
+
+    def __init__(self, seed: int, split: Split, video: int, difficulty: float) -> None:
+        self._key = [seed, SPLITS.index(split), 4, video]
+        self._difficulty = difficulty
+        self._shot = film(difficulty, np.random.default_rng(self._key))
+        self._face = Face(person(seed, split, video))
+
+    def image(self, frame: int, intensity: NDArray[np.float64]) -> Image.Image:
+        """Draws one frame.
+
+        Args:
+            frame: Frame number.
+            intensity: Intensity of each of the 17 action units, 0..1; shape (17,).
+
+        Returns:
+            RGB, 112 x 112.
+        """
+        rng = np.random.default_rng([*self._key, frame])
+        pose = hold(self._shot, frame, self._difficulty, rng)
+        drawn = self._face.draw(intensity, pose.turn, pose.gaze)
+        return develop(align(drawn, pose), self._shot, self._difficulty, rng)
+
+    def jpeg(self, frame: int, intensity: NDArray[np.float64]) -> bytes:
+        """`image`, compressed as this video is."""
+        return compress(self.image(frame, intensity), self._shot.quality)
+
 
 _FRAMES_PER_CALL = 64
 
@@ -122,3 +165,22 @@ def render(
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def contact_sheet(people: int = 6, seed: int = 0, hardest: float = 0.9) -> Image.Image:
+    """Draws textbook expressions of some people.
+
+    Args:
+        people: Number of rows, at least 1, each another person.
+        seed: Seed of the people, as in `write_release`.
+        hardest: Difficulty of the last row, 0..1; it rises evenly from 0 in the first.
+
+    Returns:
+        RGB, 896 pixels wide, `people` times 112 high; columns are the eight expressions in their order.
+    """
+    sheet = Image.new("RGB", (CROP * len(EXPRESSIONS), CROP * people))
+    for row in range(people):
+        renderer = VideoRenderer(seed, "train", row, hardest * row / max(people - 1, 1))
+        for column in range(len(EXPRESSIONS)):
+            sheet.paste(renderer.image(40 * column, prototype(column)), (CROP * column, CROP * row))
+    return sheet

@@ -6,14 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from abawkit.frames.augment import Variation, plan_variation
+from abawkit.frames.augmentation import Variation, plan_variation
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.models.transfer import stage
+from abawkit.models.devices import stage
 from abawkit.tables import Array
-from abawkit.training.data import FramedRows
+from abawkit.training.data import FramedRows, ResidentFrames
 from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
-from abawkit.training.resident import ResidentFrames
 
 _TARGETS = ((2,), (), (12,), (), (), ())
 """Shape of a row in each part of `Targets`."""

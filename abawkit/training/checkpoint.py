@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from abawkit.errors import DataError
-from abawkit.files import sha256, sha256_of, write_bytes, write_json
+from abawkit.system.files import sha256, sha256_of, write_bytes, write_json
 from abawkit.training import run_files
 
 CHECKPOINTS: Final = run_files.CHECKPOINTS

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from abawkit.errors import OpWarning, printable
-from abawkit.models.transfer import upload
+from abawkit.models.devices import upload
 from abawkit.training.batches import HostBatch
 
 WARM_UP: Final = 3

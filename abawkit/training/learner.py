@@ -11,25 +11,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from abawkit.errors import ConfigError
-from abawkit.frames.augment import apply_variation
+from abawkit.frames.augmentation import apply_variation
 from abawkit.labels import Task
+from abawkit.models.devices import Download, upload
 from abawkit.models.network import DDAMFN
-from abawkit.models.transfer import Download, upload
 from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
 from abawkit.tables import Array
-from abawkit.training.balance import au_weights, expression_weights
 from abawkit.training.batches import HostBatch, collect, unpack
 from abawkit.training.checkpoint import STATE, Checkpoint
-from abawkit.training.data import FramedRows
+from abawkit.training.checkpoint_state import load_optimizer, optimizer_state
+from abawkit.training.data import FramedRows, ResidentFrames, resident_frames
+from abawkit.training.distributed import Processes, SynchronisedBatchNorm
 from abawkit.training.graphs import GraphedStep
-from abawkit.training.losses import Targets
+from abawkit.training.losses import Targets, au_weights, expression_weights
 from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
-from abawkit.training.processes import Processes
 from abawkit.training.recipe import Recipe, Schedule, Stage
-from abawkit.training.resident import ResidentFrames, resident_frames
-from abawkit.training.state import load_optimizer, optimizer_state
 from abawkit.training.step import Objective, StepLosses, TrainingStep
-from abawkit.training.synchronised import SynchronisedBatchNorm
 
 NETWORK: Final = "network.safetensors"
 AVERAGE: Final = "average.safetensors"

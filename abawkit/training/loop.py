@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from abawkit.errors import DataError, DataWarning, StoppedError, printable
-from abawkit.files import sha256_of, write_bytes
 from abawkit.labels import TASKS, Task
+from abawkit.models.devices import to_host
 from abawkit.models.inference import BATCH
-from abawkit.models.transfer import to_host
 from abawkit.models.weights import save_weights, state_digest
+from abawkit.system.files import sha256_of, write_bytes
+from abawkit.system.signals import Stop
 from abawkit.tables import Array
 from abawkit.training.batches import HostBatch
 from abawkit.training.checkpoint import Checkpoint, Place, write_checkpoint
 from abawkit.training.data import FramedRows, epoch_batches, prefetched
-from abawkit.training.evaluation import brief, evaluate, figure
 from abawkit.training.learner import Learner, Scheduled, enough_memory
 from abawkit.training.progress import Progress, generators, set_generators
-from abawkit.training.record import BEST, LAST, METRICS
+from abawkit.training.run_folder import BEST, LAST, METRICS
 from abawkit.training.step import StepLosses
-from abawkit.training.stopping import Stop
 from abawkit.training.supervision import describe_tasks
+from abawkit.training.validation import brief, evaluate, figure
 
 BAD_STEPS: Final = 5
 """Steps in a row without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""

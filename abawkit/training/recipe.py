@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from abawkit.errors import ConfigError, printable
-from abawkit.files import decode_text
-from abawkit.frames.augmentation import Augmentation
+from abawkit.frames.augmentation_config import Augmentation
 from abawkit.labels import TASKS, Task
+from abawkit.system.files import decode_text
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

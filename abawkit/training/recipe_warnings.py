@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from abawkit.frames.augmentation import Augmentation
+from abawkit.frames.augmentation_config import Augmentation
 from abawkit.labels import TASKS
 from abawkit.training.recipe import Recipe
 

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.paths import FrameFolders, given_folders
 from abawkit.training.checkpoint import Checkpoint, Place, newest_checkpoint
-from abawkit.training.processes import Processes
-from abawkit.training.record import LAST, RECIPE
-from abawkit.training.state import run_state
+from abawkit.training.checkpoint_state import run_state
+from abawkit.training.distributed import Processes
+from abawkit.training.run_folder import LAST, RECIPE
 
 _NO_MATTER: Final = ("git", "pandas")
 """What the environment notes and results don't depend on. The code's own version does count."""

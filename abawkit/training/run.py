@@ -10,34 +10,60 @@ from typing import Any, Final
 import torch
 
 from abawkit.choices import Protocol
-from abawkit.curation.table import CuratedSet, open_curated
+from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
-from abawkit.files import sha256, sha256_of, write_bytes
-from abawkit.frames.paths import as_folders
+from abawkit.frames.paths import Frames, as_folders
 from abawkit.labels import Task
+from abawkit.models.attention import attention_call, operators
 from abawkit.models.config import NETWORKS, NetworkConfig
+from abawkit.models.devices import exact_float32, repeatable, training_precision
 from abawkit.models.inference import pick_device, place
 from abawkit.models.network import DDAMFN
-from abawkit.models.operators import attention_call, operators
-from abawkit.models.precision import exact_float32, repeatable, training_precision
 from abawkit.models.starting_weights import start_from
 from abawkit.models.weight_files import find_weights
 from abawkit.ops import use
 from abawkit.ops.registry import wished
 from abawkit.scoring.score import Score
+from abawkit.system.files import sha256, sha256_of, write_bytes
+from abawkit.system.signals import Stop
+from abawkit.training.checkpoint_state import run_state
 from abawkit.training.data import evaluation_rows, training_rows
-from abawkit.training.evaluation import check_protocol
-from abawkit.training.folder import clear_run
-from abawkit.training.inputs import Inputs, Resume
+from abawkit.training.distributed import ALONE, Processes
 from abawkit.training.learner import Learner, enough_memory
 from abawkit.training.loop import Hooks, Loop
-from abawkit.training.processes import ALONE, Processes
 from abawkit.training.recipe import Recipe
-from abawkit.training.record import MANIFEST, RECIPE, environment, write_manifest
 from abawkit.training.resume import check_same_run, find_checkpoint
-from abawkit.training.state import run_state
-from abawkit.training.stopping import Stop
+from abawkit.training.run_folder import MANIFEST, RECIPE, clear_run, environment, write_manifest
 from abawkit.training.supervision import select_scored_tasks, select_trainable_tasks, weighted_tasks
+from abawkit.training.validation import check_protocol
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made of, beside its recipe.
+
+    Attributes:
+        data: Folder of the curated set.
+        weights: Weights to start from: a file that abawkit wrote, the folder of a run, or published weights.
+        frames: Folders of image files to read frames from, rather than from the packed store.
+    """
+
+    data: Path
+    weights: Path | None = None
+    frames: Frames | None = None
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a run is continued.
+
+    Attributes:
+        allow_drift: Whether it may go on where versions, hardware, threads or the operator's implementation differ, so
+            that the result is not the one of a run that was not interrupted.
+    """
+
+    allow_drift: bool = False
+
 
 _SYNCHRONISED: Final = "synchronise = true of the recipe"
 

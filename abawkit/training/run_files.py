@@ -5,9 +5,9 @@ from typing import Final
 
 from abawkit.choices import TRACKERS
 from abawkit.errors import ConfigError, printable
-from abawkit.files import Kind, folder_entries, refuse_folder
-from abawkit.locks import LOCK
 from abawkit.models import weight_files
+from abawkit.system.files import Kind, folder_entries, refuse_folder
+from abawkit.system.locks import LOCK
 
 RECIPE: Final = "recipe.toml"
 MANIFEST: Final = "manifest.json"

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.choices import Split
-from abawkit.curation.table import FRAMES, CuratedSet, CuratedSplit, open_curated, write_table
-from abawkit.frames.store import FRAME_BYTES
+from abawkit.curation.curated_set import FRAMES, CuratedSet, CuratedSplit, open_curated, write_table
+from abawkit.frames.packed import FRAME_BYTES
 from benchmarks.gpu.steps import TRAIN, VALIDATION
 
 PART: Final = 1_000

@@ -15,8 +15,8 @@ from typing import Any, Final
 import torch
 
 from abawkit.ops import Parameters, dual_direction_attention
-from abawkit.ops.cache import FoldCache
-from abawkit.ops.examples import Inputs, random_inputs
+from abawkit.ops.attention import FoldCache
+from abawkit.ops.testing import Inputs, random_inputs
 from abawkit.ops.timing import Rotation, cache_bytes, kernel_microseconds, wall_milliseconds
 from benchmarks.gpu.runner import LEFT_OUT
 

@@ -12,7 +12,7 @@ import subprocess
 
 import torch
 
-from abawkit.ops.survey import native_facts
+from abawkit.ops.availability import native_facts
 from abawkit.ops.timing import Rotation, cache_bytes, wall_milliseconds
 
 BYTES = {"cuda": 2**30, "cpu": 2**24}

@@ -16,10 +16,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from abawkit.ops import binary
-from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
-from abawkit.ops.packing import pack
-from abawkit.ops.parameters import Sizes
+from abawkit.ops import native_library as binary
+from abawkit.ops.native import pack
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
 from benchmarks.gpu.runner import LEFT_OUT
 from benchmarks.gpu.steps import TOOLS
 

@@ -1,4 +1,4 @@
-// The operators of abawkit/ops/library.py for CPUs and GPUs, on torch's stable ABI: one binary for many versions.
+// The operators of abawkit/ops/torch_library.py for CPUs and GPUs, on torch's stable ABI: one binary for many versions.
 //
 // Shapes and types are checked here once more, whoever calls: the kernels take pointers on trust.
 #include <torch/csrc/stable/accelerator.h>

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from abawkit.ablation.plan import Training, make_plan
-from abawkit.ablation.runs import Making, Means
+from abawkit.ablation.steps import Making, Means
 from abawkit.choices import Policy
 from abawkit.labels import Task
 from abawkit.training.recipe import read_recipe
-from abawkit.training.record import LAST, MANIFEST, RECIPE
+from abawkit.training.run_folder import LAST, MANIFEST, RECIPE
 
 ROWS: dict[tuple[Policy, Task | None], int] = {
     ("per-task", None): 5_120,

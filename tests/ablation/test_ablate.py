@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.ablation.folder import Folder
-from abawkit.ablation.networks import Choices
+from abawkit.ablation.networks import Choices, stand_in
 from abawkit.ablation.plan import CONSISTENCY
-from abawkit.ablation.pretraining import stand_in
 from abawkit.ablation.run import ablate
-from abawkit.ablation.runs import Means
+from abawkit.ablation.steps import Means
+from abawkit.ablation.workspace import Folder
 from abawkit.curation import curate, locate, open_curated
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN, HEADS
 from abawkit.models.weights import load_weights, save_weights
-from abawkit.postprocessing.members import write_probabilities
-from abawkit.training.record import LAST
+from abawkit.probabilities.members import write_probabilities
+from abawkit.training.run_folder import LAST
 from tests.ablation.conftest import Commands, option
 from tests.ablation.test_rows import noisy
 

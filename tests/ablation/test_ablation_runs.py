@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.ablation.folder import Folder
 from abawkit.ablation.plan import Training
-from abawkit.ablation.predictions import predict_all
-from abawkit.ablation.runs import Making, Means, makings, train_all
+from abawkit.ablation.steps import Making, Means, makings, predict_all, train_all
+from abawkit.ablation.workspace import Folder
 from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError
-from abawkit.training.record import LAST, MANIFEST, RECIPE
+from abawkit.training.run_folder import LAST, MANIFEST, RECIPE
 from tests.ablation.conftest import Commands, option, recipe_of
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from abawkit.ablation.figures import PROTOCOLS, Figures
-from abawkit.ablation.rows import DECISIONS, TITLES
-from abawkit.ablation.table import COLUMNS, Row, cells, difference_text, markdown, narrow_cells
-from abawkit.cli.display import show_table
-from abawkit.scoring.videos import PARTS, Interval
+from abawkit.ablation.report import COLUMNS, Row, cells, difference_text, markdown, narrow_cells
+from abawkit.ablation.run import DECISIONS, TITLES
+from abawkit.ablation.statistics import PROTOCOLS, Figures
+from abawkit.cli._output import show_table
+from abawkit.scoring.bootstrap import PARTS, Interval
 
 
 def row(name: str, title: str, *, base: bool = False, seeds: int = 3, fitted: bool = False) -> Row:

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abawkit.ablation import rows as rows_module
-from abawkit.ablation.fitted import Fitted, fitted
-from abawkit.ablation.folder import Folder
+from abawkit.ablation import run as rows_module
+from abawkit.ablation.fits import Fitted, fitted
 from abawkit.ablation.networks import Networks
 from abawkit.ablation.plan import Training
-from abawkit.ablation.rows import TITLES, Bench
-from abawkit.ablation.table import Row
+from abawkit.ablation.report import Row
+from abawkit.ablation.run import TITLES, Bench
+from abawkit.ablation.workspace import Folder
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
-from abawkit.postprocessing.combination import combined
-from abawkit.postprocessing.members import StoredMember, read_member, write_probabilities
-from abawkit.postprocessing.search import tune
+from abawkit.postprocessing.averaging import combined
+from abawkit.probabilities.members import StoredMember, read_member, write_probabilities
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Predictions
+from abawkit.tuning.tune import tune
 
 # a tiny release lacks classes and units
 pytestmark = pytest.mark.filterwarnings("ignore::abawkit.errors.DataWarning")
@@ -128,8 +128,8 @@ def test_a_second_call_fits_nothing(networks: Networks, rows: dict[str, Row], mo
     def refuse(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("abawkit.ablation.fitted.calibrate", refuse)
-    monkeypatch.setattr("abawkit.ablation.fitted.tune", refuse)
+    monkeypatch.setattr("abawkit.ablation.fits.calibrate", refuse)
+    monkeypatch.setattr("abawkit.ablation.fits.tune", refuse)
     again = Bench(networks, "official", lambda _: None)
     assert [row.as_dict() for row in again.rows()] == first
 

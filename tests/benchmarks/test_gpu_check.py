@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
 from abawkit.training.data import evaluation_rows, training_rows
 from benchmarks.gpu.environment import make_environment, make_variables
 from benchmarks.gpu.frames import write_set

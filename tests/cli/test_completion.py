@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.cli.options import bound_threads, shipped_recipes
-from abawkit.files import processors
+from abawkit.cli._options import bound_threads, shipped_recipes
 from abawkit.formats.base import format_names
+from abawkit.system.files import processors
 from abawkit.training.recipe import recipe_names
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,7 +64,7 @@ def test_more_threads_than_processors_are_bounded_and_said(capsys: pytest.Captur
 
 def test_threads_of_the_environment_are_bounded_too(tmp_path: Path) -> None:
     code = (
-        "from abawkit.cli.options import set_threads; set_threads(None); import torch; print(torch.get_num_threads())"
+        "from abawkit.cli._options import set_threads; set_threads(None); import torch; print(torch.get_num_threads())"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": str(processors() + 7)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)

@@ -13,11 +13,11 @@ import pytest
 
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.columns import assembled
-from abawkit.postprocessing.combination import combined
-from abawkit.postprocessing.members import read_member, write_probabilities
+from abawkit.postprocessing.averaging import combined
 from abawkit.postprocessing.rule import read_rule
-from abawkit.scoring.files import read_truth, score_file
+from abawkit.probabilities.files import assembled
+from abawkit.probabilities.members import read_member, write_probabilities
+from abawkit.scoring.matching import read_truth, score_file
 from abawkit.tables import Array
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

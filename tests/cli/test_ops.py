@@ -13,8 +13,8 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from abawkit.cli._command import command
 from abawkit.cli.app import app
-from abawkit.cli.command import command
 from abawkit.errors import OpWarning
 from abawkit.ops import registry
 from abawkit.ops.base import Call
@@ -59,7 +59,7 @@ def test_the_listing_says_why_not_and_what_is_chosen_for_what(monkeypatch: pytes
     offers += [registry.Offer("vendor/x", "x 1", error="no y")]
     monkeypatch.setattr(registry, "_offers", lambda: offers)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("abawkit.ops.survey.native_facts", lambda: {"compiler": "gcc 12", "cuda_ptx": ""})
+    monkeypatch.setattr("abawkit.ops.availability.native_facts", lambda: {"compiler": "gcc 12", "cuda_ptx": ""})
     assert [line.rstrip() for line in shown(120).stdout.splitlines()[3:]] == [
         "vendor/picky   cpu      float32      no",
         "reference      cpu      all          all",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.ops import binary
+from abawkit.ops import native_library as binary
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from abawkit.cli import app
-from abawkit.cli.parsing import Command, Group
+from abawkit.cli._command import Command, Group
 from abawkit.training.recipe import drop_overridden, refuse_repeated_keys
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.files import OWN, workspace_of
-from abawkit.locks import hold_lock
+from abawkit.system.files import OWN, workspace_of
+from abawkit.system.locks import hold_lock
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Command = tuple[str, list[object]]

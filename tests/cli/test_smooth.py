@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.members import read_member, write_probabilities
 from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, smooth_predictions
+from abawkit.probabilities.members import read_member, write_probabilities
 from abawkit.tables import Predictions
 from tests.cli.conftest import Run, answer
 

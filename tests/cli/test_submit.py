@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from abawkit.provenance import code_digest
-from abawkit.scoring.files import score_file
-from abawkit.submissions.inputs import Inputs, Means
+from abawkit.scoring.matching import score_file
 from abawkit.submissions.submit import submit
+from abawkit.submissions.workspace import Inputs, Means
+from abawkit.system.provenance import code_digest
 from tests.cli.conftest import Run, answer, command_line
 
 pytestmark = pytest.mark.e2e
@@ -37,7 +37,7 @@ folds = 2
 
 
 def forked(commands: list[list[str]], say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Runs steps as `abawkit.steps.run_together` does, without an import of torch for each."""
+    """Runs steps as `abawkit.pipeline.commands.run_together` does, without an import of torch for each."""
     return [json.loads(command_line(*arguments, "--json").stdout) for arguments in commands]
 
 

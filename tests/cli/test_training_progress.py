@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from abawkit.cli import training_bar
-from abawkit.cli.training_bar import describe_epoch, report_epoch, watch_training
-from abawkit.cli.training_bar import training_bar as bar_of_training
-from abawkit.steps import PROGRESS, report_progress, run_together, watched
+from abawkit.cli import _output as training_bar
+from abawkit.cli._output import describe_epoch, report_epoch, watch_training
+from abawkit.cli._output import training_bar as bar_of_training
+from abawkit.pipeline.commands import PROGRESS, report_progress, run_together, watched
 from abawkit.training.loop import Moment
 
 NETWORKS = [["train", "demo", "--out", f"runs/{name}"] for name in ("seed1", "seed2")]

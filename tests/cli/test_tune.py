@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from abawkit.cli.tuning_tables import show
+from abawkit.cli._tables import show
 from abawkit.labels import FIELDS
-from abawkit.postprocessing.members import read_members, write_probabilities
 from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, rule_content, write_rule
-from abawkit.postprocessing.search import calibrate
 from abawkit.postprocessing.smoothing import Smoothing
-from abawkit.scoring.files import read_truth
+from abawkit.probabilities.members import read_members, write_probabilities
+from abawkit.scoring.bootstrap import PARTS, Interval
+from abawkit.scoring.matching import read_truth
 from abawkit.scoring.score import score
-from abawkit.scoring.videos import PARTS, Interval
 from abawkit.tables import Array, Predictions
+from abawkit.tuning.tune import calibrate
 from tests.cli.conftest import Run, answer
 
 pytestmark = pytest.mark.e2e

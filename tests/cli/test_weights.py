@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from abawkit.files import sha256_of
+from abawkit.system.files import sha256_of
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GOLDEN = Path(__file__).parents[1] / "golden"

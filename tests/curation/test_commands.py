@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.curation import Sources, curate, locate
-from abawkit.curation.sources import format_command
+from abawkit.curation.release import format_command
 from abawkit.formats.own_table import parse_columns
 
 Release = Callable[..., Sources]

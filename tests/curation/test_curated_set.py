@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from abawkit.curation import Sources, curate, open_curated
-from abawkit.curation.table import LEDGER, TABLE, read_ledger
+from abawkit.curation.curated_set import LEDGER, TABLE, read_ledger
 from abawkit.errors import DataError
-from abawkit.formats.annotations import read_annotations
+from abawkit.formats.readers import read_annotations
 
 Release = Callable[..., Sources]
 Row = Callable[..., str]

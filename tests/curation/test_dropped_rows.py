@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.curation import Sources, curate
-from abawkit.curation.ledger import safe_cell
+from abawkit.curation.curate import safe_cell
 
 Release = Callable[..., Sources]
 Row = Callable[..., str]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from abawkit.curation import Sources, curate, locate, open_curated
+from abawkit.curation.curated_set import read_ledger
 from abawkit.curation.reading import read_split
-from abawkit.curation.table import read_ledger
 from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
 from abawkit.inspection import inspect
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS

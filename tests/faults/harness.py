@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from abawkit.errors import DataError
-from abawkit.files import write_bytes
+from abawkit.system.files import write_bytes
 from abawkit.training.checkpoint import (
     CHECKPOINTS,
     STATE,

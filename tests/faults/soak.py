@@ -23,7 +23,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from abawkit.files import sha256_of
+from abawkit.system.files import sha256_of
 
 HERE = Path(__file__).parent
 SETTINGS = ("batch_size=16", "heads.epochs=1", "heads.learning_rate=1e-2", "all.epochs=2", "checkpoints.every=3")

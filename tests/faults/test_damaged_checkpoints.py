@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from abawkit.errors import DataError
-from abawkit.files import sha256, sha256_of, write_bytes
+from abawkit.system.files import sha256, sha256_of, write_bytes
 from abawkit.training.checkpoint import (
     CHECKPOINTS,
     MANIFEST,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from abawkit.errors import ConfigError, DataWarning
-from abawkit.locks import LOCK, locked
-from abawkit.training.folder import run_folder
+from abawkit.system.locks import LOCK, locked
+from abawkit.training.run_folder import run_folder
 
 pytestmark = pytest.mark.faults
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from abawkit.files import sha256_of
+from abawkit.system.files import sha256_of
 from abawkit.training.checkpoint import newest_checkpoint
 
 pytestmark = pytest.mark.faults

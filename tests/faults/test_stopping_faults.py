@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from abawkit.training.stopping import SIGNALS, stopping
+from abawkit.system.signals import SIGNALS, stopping
 
 pytestmark = pytest.mark.faults
 

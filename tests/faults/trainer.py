@@ -20,18 +20,17 @@ import numpy as np
 import torch
 
 import abawkit.training.run
-from abawkit.curation.table import open_curated
-from abawkit.files import sha256_of
+from abawkit.curation.curated_set import open_curated
+from abawkit.system.files import sha256_of
 from abawkit.training import loop
 from abawkit.training.checkpoint import Place
 from abawkit.training.data import FramedRows, evaluation_rows, training_rows
-from abawkit.training.evaluation import evaluate
-from abawkit.training.folder import run_folder
-from abawkit.training.inputs import Inputs, Resume
+from abawkit.training.distributed import ALONE
 from abawkit.training.loop import Hooks, Loop, Moment
-from abawkit.training.processes import ALONE
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import build, train
+from abawkit.training.run import Inputs, Resume, build, train
+from abawkit.training.run_folder import run_folder
+from abawkit.training.validation import evaluate
 
 ROWS: Final = 29
 RECIPE: Final = Recipe.model_validate(

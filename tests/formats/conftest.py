@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 
 HEADER = "image,valence,arousal,expression,aus"
 ROW = "video1/{:05}.jpg,0.5,-0.25,3,1,0,0,0,1,0,0,0,0,0,1,0"

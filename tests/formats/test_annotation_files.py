@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataWarning, ProblemsError
-from abawkit.formats.annotations import read_annotations
+from abawkit.formats.readers import read_annotations
 from abawkit.labels import FIELDS
 from abawkit.tables import Annotations
 

@@ -10,9 +10,9 @@ import pytest
 
 from abawkit.curation import curate, locate, open_curated
 from abawkit.errors import DataWarning, ProblemsError
-from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import get_format
 from abawkit.formats.column_names import column_of, order_columns
+from abawkit.formats.readers import read_annotations
 from abawkit.labels import ACTION_UNITS, FIELDS
 
 Write = Callable[..., Path]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.formats.base import get_format
-from abawkit.formats.dummy_values import DummyRows, find_dummy_rows
+from abawkit.formats.check import DummyRows, find_dummy_rows
 
 Write = Callable[..., Path]
 Find = Callable[..., list[DummyRows]]

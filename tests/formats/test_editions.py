@@ -10,7 +10,7 @@ import pytest
 
 from abawkit.errors import DataError, ProblemsError
 from abawkit.formats.base import SubmissionFormat, format_names, get_format
-from abawkit.formats.output import stored_submission
+from abawkit.formats.writing import stored_submission
 from abawkit.labels import COMPOUND_EXPRESSIONS, EXPRESSIONS
 from abawkit.tables import Annotations, Predictions, Submission
 

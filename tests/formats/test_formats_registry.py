@@ -7,13 +7,14 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 from abawkit.errors import ConfigError
-from abawkit.formats import abaw7, base
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats import base
+from abawkit.formats import editions as abaw7
 from abawkit.formats.base import GROUP, format_names, get_format
+from abawkit.formats.editions import ABAW7
 
 Install = Callable[..., None]
 PARTS = ("name", "summary", "holds", "container", "read_list", "encode", "check", "read", "read_truth")
-OURS = "abawkit.formats.abaw7:ABAW7"
+OURS = "abawkit.formats.editions:ABAW7"
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ def test_a_format_of_an_earlier_abawkit_is_refused_and_what_it_lacks_is_named(
 ) -> None:
     old = type("Old", (), {name: getattr(ABAW7, name) for name in PARTS if name != part})
     monkeypatch.setattr(abaw7, "Old", old, raising=False)
-    installed(("old", "abawkit.formats.abaw7:Old"))
+    installed(("old", "abawkit.formats.editions:Old"))
     with pytest.raises(
-        ConfigError, match=f"--format old: abawkit.formats.abaw7:Old is not a format, it has no {part}$"
+        ConfigError, match=f"--format old: abawkit.formats.editions:Old is not a format, it has no {part}$"
     ):
         get_format("old")
 
@@ -70,7 +71,7 @@ def test_a_format_whose_parts_are_not_what_they_must_be_is_refused(
     installed: Install, monkeypatch: pytest.MonkeyPatch, part: str, value: object, message: str
 ) -> None:
     monkeypatch.setattr(abaw7, "Odd", type("Odd", (ABAW7,), {part: value}), raising=False)
-    installed(("odd", "abawkit.formats.abaw7:Odd"))
+    installed(("odd", "abawkit.formats.editions:Odd"))
     with pytest.raises(ConfigError, match=re.escape(message)):
         get_format("odd")
 
@@ -86,7 +87,9 @@ def test_an_unknown_format_is_an_error_that_lists_those_installed(installed: Ins
         get_format("nope")
 
 
-@pytest.mark.parametrize("value", ["no_such_package:X", "abawkit.formats.abaw7:NoSuchClass", "abawkit.labels:FIELDS"])
+@pytest.mark.parametrize(
+    "value", ["no_such_package:X", "abawkit.formats.editions:NoSuchClass", "abawkit.labels:FIELDS"]
+)
 def test_a_format_that_fails_to_load_is_named_with_the_reason(installed: Install, value: str) -> None:
     installed(("broken", value))
     with pytest.raises(ConfigError, match=f"--format broken: {value} can't be loaded: "):
@@ -96,7 +99,7 @@ def test_a_format_that_fails_to_load_is_named_with_the_reason(installed: Install
 def test_a_name_that_two_packages_offer_is_an_error_that_names_both(installed: Install) -> None:
     installed(("abaw7", OURS), ("abaw7", "rival.formats:Theirs"))
     with pytest.raises(
-        ConfigError, match=r"more than one package: abawkit\.formats\.abaw7:ABAW7 .*rival\.formats:Theirs"
+        ConfigError, match=r"more than one package: abawkit\.formats\.editions:ABAW7 .*rival\.formats:Theirs"
     ):
         get_format("abaw7")
 

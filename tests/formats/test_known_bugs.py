@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from abawkit.formats.abaw7 import ABAW7
-from abawkit.formats.annotations import read_annotations
+from abawkit.formats.editions import ABAW7
+from abawkit.formats.readers import read_annotations
 from abawkit.tables import FrameList, Predictions, Submission, videos_of
 
 Write = Callable[..., Path]

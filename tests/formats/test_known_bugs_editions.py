@@ -8,7 +8,7 @@ import pytest
 
 from abawkit.errors import DataError, DataWarning
 from abawkit.formats.base import get_format
-from abawkit.formats.flat import FlatFile
+from abawkit.formats.single_file import FlatFile
 
 Write = Callable[..., Path]
 Defects = Callable[..., list[tuple[int, str, str]]]

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.formats.abaw3 import ABAW3VA
-from abawkit.formats.abaw5 import ABAW5Expression
-from abawkit.formats.abaw7 import ABAW7
-from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.check import find_problems
+from abawkit.formats.editions import ABAW3VA, ABAW7, ABAW5Expression
+from abawkit.formats.readers import read_annotations
 from abawkit.formats.repair import repaired
 
 Write = Callable[..., Path]

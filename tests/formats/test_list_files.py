@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError, DataWarning, ProblemsError
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 
 Write = Callable[..., Path]
 NAMES = ["video45_1/00001.jpg", "video45_1/00008.jpg", "video45_1/00001.jpg", "video7_left/00002.jpg"]

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from abawkit.errors import SHOWN_PROBLEMS, DataError, ProblemsError
-from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import get_format
 from abawkit.formats.column_names import column_of
-from abawkit.formats.order import order_problems
+from abawkit.formats.readers import read_annotations
+from abawkit.formats.row_order import order_problems
 from abawkit.labels import ACTION_UNITS
 from abawkit.tables import FrameList
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from abawkit.formats.answers import fields_of
+from abawkit.formats.label_columns import fields_of
 from abawkit.formats.rows import Rows, _careful, _quick, read_rows
 from abawkit.labels import TASKS, Answer
 

@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.formats.abaw4 import ABAW4
-from abawkit.formats.abaw5 import ABAW5VA, ABAW5ActionUnits, ABAW5Expression
-from abawkit.formats.abaw7 import ABAW7
-from abawkit.formats.abaw7ce import ABAW7Compound
-from abawkit.formats.abaw11 import ABAW11
 from abawkit.formats.base import SubmissionFormat
-from abawkit.formats.flat import FlatFile
+from abawkit.formats.editions import ABAW4, ABAW5VA, ABAW7, ABAW11, ABAW5ActionUnits, ABAW5Expression, ABAW7Compound
 from abawkit.formats.repair import Repaired, repaired
+from abawkit.formats.single_file import FlatFile
 
 Rows = Callable[..., list[str]]
 Write = Callable[..., Path]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.formats.abaw3 import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
+from abawkit.formats.editions import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
 from abawkit.formats.repair import Repaired, repaired
 
 Mend = Callable[..., Repaired]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abawkit.formats.abaw7 import ABAW7
-from abawkit.formats.increasing import always_increasing, longest_increasing
+from abawkit.formats.editions import ABAW7
 from abawkit.formats.repair import Repaired, repaired
+from abawkit.formats.row_order import always_increasing, longest_increasing
 
 Write = Callable[..., Path]
 HEADER = "image,valence,arousal,expression,aus"

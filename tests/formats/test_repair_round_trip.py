@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from abawkit.cli.check import check
 from abawkit.formats import base
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 
 HEADER = "image,valence,arousal,expression,aus"
 HEADERS = [

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.formats.base import get_format
-from abawkit.formats.output import submission_digest, write_submission
-from abawkit.formats.timeline import answering_rows
+from abawkit.formats.frame_lines import answering_rows
+from abawkit.formats.writing import submission_digest, write_submission
 from abawkit.tables import FrameList, Submission
 
 FLAT = ["abaw11", "abaw4", "abaw5-au", "abaw5-expr", "abaw5-va", "abaw7", "abaw7-ce"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.errors import DataError, DataWarning, ProblemsError
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 from abawkit.labels import ACTION_UNITS
 from abawkit.tables import Submission
 

@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.files import sha256
-from abawkit.formats import output
+from abawkit.formats import writing as output
 from abawkit.formats.base import Container
-from abawkit.formats.output import refuse_submission, stored_submission, submission_digest, write_submission
+from abawkit.formats.writing import refuse_submission, stored_submission, submission_digest, write_submission
+from abawkit.system.files import sha256
 
 OLD, NEW = {"a.txt": b"old\n"}, {"b.txt": b"new\n", "c.txt": b""}
 

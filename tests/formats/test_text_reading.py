@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError, DataWarning
-from abawkit.formats import lines
-from abawkit.formats.lines import header_lines, read_text
+from abawkit.formats import text as lines
+from abawkit.formats.text import header_lines, read_text
 
 Write = Callable[..., Path]
 GOOD = b"image,a\nv/1.jpg,1\nv/2.jpg,2\n"

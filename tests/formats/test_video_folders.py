@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from abawkit.errors import DataError, ProblemsError
-from abawkit.formats import timeline
-from abawkit.formats.abaw3 import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
+from abawkit.formats import frame_lines as timeline
+from abawkit.formats.editions import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
 from abawkit.tables import FrameList, Submission
 
 HEADER = "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other"

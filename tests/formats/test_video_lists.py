@@ -9,10 +9,15 @@ import pyarrow as pa
 import pytest
 
 from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
-from abawkit.formats.abaw3 import ABAW3VA
 from abawkit.formats.base import get_format
-from abawkit.formats.frame_counts import list_crops, read_frame_counts, refuse_other_counts, with_frame_counts
-from abawkit.formats.video_files import count_frames
+from abawkit.formats.editions import ABAW3VA
+from abawkit.formats.frame_counts import (
+    count_frames,
+    list_crops,
+    read_frame_counts,
+    refuse_other_counts,
+    with_frame_counts,
+)
 from abawkit.tables import FrameCount, FrameList, Submission, VideoList
 
 Write = Callable[..., Path]

@@ -231,5 +231,5 @@ def test_conversions_add_up_in_the_order_in_which_they_are_done(scene: Scene, en
 
 
 def test_decoding_and_packing_need_no_torch() -> None:
-    code = "import sys, abawkit.frames.store, abawkit.frames.augmentation; sys.exit('torch' in sys.modules)"
+    code = "import sys, abawkit.frames.packed, abawkit.frames.augmentation_config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ import pytest
 
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.crops import FrameSummary
-from abawkit.frames.folder import FolderFrames
+from abawkit.frames.image_folder import FolderFrames
 from abawkit.frames.paths import FrameFolders, frame_path, frame_paths, search_folders
 from abawkit.frames.reader import read_frames
 

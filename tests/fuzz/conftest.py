@@ -28,12 +28,12 @@ from abawkit.models.config import NetworkConfig, Split, StageConfig
 from abawkit.models.network import DDAMFN
 from abawkit.scoring.score import Score
 from abawkit.training.checkpoint import Place
+from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner
 from abawkit.training.loop import Hooks, Loop
-from abawkit.training.processes import ALONE
 from abawkit.training.progress import generators, set_generators
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.record import BEST
+from abawkit.training.run_folder import BEST
 
 EXAMPLES: Final = int(os.environ.get("ABAWKIT_FUZZ_EXAMPLES", "0"))
 PATIENCE: Final = 60

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataError
-from abawkit.files import sha256, sha256_of
 from abawkit.models.weights import load_weights
+from abawkit.system.files import sha256, sha256_of
 from abawkit.training.checkpoint import CHECKPOINTS, MANIFEST, STATE, Checkpoint, newest_checkpoint
+from abawkit.training.checkpoint_state import run_state
 from abawkit.training.learner import AVERAGE, NETWORK
-from abawkit.training.record import BEST
 from abawkit.training.resume import recorded
-from abawkit.training.state import run_state
+from abawkit.training.run_folder import BEST
 
 pytestmark = pytest.mark.faults
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from abawkit.errors import DataError
 from abawkit.labels import TASKS
 from abawkit.postprocessing.calibration import Calibration
-from abawkit.postprocessing.columns import COLUMNS
-from abawkit.postprocessing.members import StoredMember, read_member, write_probabilities
 from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, rule_content, write_rule
 from abawkit.postprocessing.smoothing import Smoothing
+from abawkit.probabilities.files import COLUMNS
+from abawkit.probabilities.members import StoredMember, read_member, write_probabilities
 from abawkit.tables import Predictions
 
 Fuzz = Callable[..., None]

@@ -11,7 +11,7 @@ import tomli_w
 from hypothesis import strategies as st
 
 from abawkit.errors import ConfigError
-from abawkit.frames.augmentation import Augmentation
+from abawkit.frames.augmentation_config import Augmentation
 from abawkit.labels import TASKS
 from abawkit.training.recipe import Recipe, parse_recipe, recipe_names
 

@@ -10,10 +10,9 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataWarning
-from abawkit.formats.abaw5 import ABAW5VA, ABAW5Expression
-from abawkit.formats.abaw7ce import ABAW7Compound
-from abawkit.formats.flat import FlatFile
+from abawkit.formats.editions import ABAW5VA, ABAW5Expression, ABAW7Compound
 from abawkit.formats.repair import Repaired, repaired
+from abawkit.formats.single_file import FlatFile
 from abawkit.tables import FrameList
 
 FORMS = [ABAW5VA(), ABAW5Expression(), ABAW7Compound()]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataError, DataWarning
 from abawkit.training.checkpoint import CHECKPOINTS, STATE, Checkpoint, Place, newest_checkpoint
+from abawkit.training.checkpoint_state import run_state
 from abawkit.training.resume import check_same_run
-from abawkit.training.state import run_state
 
 pytestmark = pytest.mark.faults
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataWarning
-from abawkit.formats.abaw7 import ABAW7, HEADER
-from abawkit.formats.annotations import read_annotations
+from abawkit.formats.editions import ABAW7, HEADER
+from abawkit.formats.readers import read_annotations
 from abawkit.tables import Annotations, FrameList
 
 NAMES = ["v/1.jpg", "v/2.jpg", "w_left/00001.jpg", "é/1.PNG", "v/a b.jpeg"]

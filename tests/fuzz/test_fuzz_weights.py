@@ -12,9 +12,9 @@ import torch
 from hypothesis import strategies as st
 
 from abawkit.errors import DataError
-from abawkit.files import sha256
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import Weights, apply_weights, load_weights, state_digest
+from abawkit.system.files import sha256
 from abawkit.training.learner import NETWORK
 
 Fuzz = Callable[..., None]

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from abawkit.frames.augment import augment
-from abawkit.frames.augmentation import PUBLISHED, Augmentation
-from tests.frames.test_augment import EVERYTHING
+from abawkit.frames.augmentation import augment
+from abawkit.frames.augmentation_config import PUBLISHED, Augmentation
+from tests.frames.test_augmentation import EVERYTHING
 
 BOUND = 2e-3
 """Of normalised values, in which a grey level is 0.017: coordinates of float32 are off by 1e-5 pixels, and neighbouring

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.curation.table import open_curated
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.curation.curated_set import open_curated
+from abawkit.formats.editions import ABAW7
 from abawkit.models.inference import Probabilities, infer, place
 from abawkit.models.weights import save_weights
-from abawkit.postprocessing.members import read_probabilities
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import CuratedFrames
+from abawkit.probabilities.members import read_probabilities
 from abawkit.tables import Array
 from abawkit.training.data import evaluation_rows
 from tests.gpu.networks import draw_network

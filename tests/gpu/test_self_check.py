@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from abawkit.cli.app import app
 from abawkit.ops import Gates
 from abawkit.ops.base import Call
-from abawkit.ops.examples import DDAMFN_SIZES
 from abawkit.ops.native import Native
-from abawkit.ops.parameters import Sizes
 from abawkit.ops.self_check import check, describe_device, describe_differences, find_difference
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import DDAMFN_SIZES
 from tests.ops.test_contract import SIZES
 from tests.ops.test_self_check import Changed, Inexact
 

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
 from abawkit.errors import StoppedError
-from abawkit.formats.abaw7 import ABAW7
-from abawkit.frames.augmentation import Augmentation
+from abawkit.formats.editions import ABAW7
+from abawkit.frames.augmentation_config import Augmentation
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import CuratedFrames
-from abawkit.training.inputs import Inputs, Resume
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Resume, Trained, train
 from tests.training.test_resuming import digests, stop_at
 
 EPOCHS = 2

@@ -17,7 +17,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session", autouse=True)
 def loaded() -> None:
     """The operators are there, whoever called what before."""
-    from abawkit.ops import binary
+    from abawkit.ops import native_library as binary
 
     assert binary.load() == ""
 

@@ -138,9 +138,8 @@ def count_training(curated: Path, out: Path, changes: dict[str, Any], kernels: H
         changes: To the recipe; nested as in TOML.
         kernels: Instead of a `HostKernels`.
     """
-    from abawkit.training.inputs import Inputs
     from abawkit.training.recipe import Recipe
-    from abawkit.training.run import train
+    from abawkit.training.run import Inputs, train
 
     plain = {
         "network": "ddamfn-nano",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from abawkit.ops.examples import random_inputs
+from abawkit.ops.testing import random_inputs
 from tests.gpu_standin.test_operators import SIZES, by_operator, calls_of, on
 
 FORBIDDEN: dict[str, Callable[[torch.Tensor], object]] = {

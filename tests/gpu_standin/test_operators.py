@@ -8,10 +8,10 @@ from torch import Tensor
 
 from abawkit.ops import Parameters, Statistics, dual_direction_attention, use
 from abawkit.ops.base import Call
-from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
-from abawkit.ops.packing import pack
-from abawkit.ops.parameters import Sizes
+from abawkit.ops.native import pack
 from abawkit.ops.registry import select
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
 from tests.gpu_standin.runtime_calls import clear_calls, count_calls, read_operators
 
 SIZES = {"published": DDAMFN_SIZES, "all different": Sizes(channels=24, height=3, width=5, heads=2, squeezed=4)}

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from abawkit.errors import StoppedError
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import ListedFrames
-from abawkit.training.inputs import Inputs
+from abawkit.system.signals import Stop
 from abawkit.training.loop import Hooks
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run import Trained, train
-from abawkit.training.stopping import Stop
+from abawkit.training.run import Inputs, Trained, train
 
 SETTINGS = ["all.epochs=1", "checkpoints.every=1", "seed=3", "device=cpu"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from abawkit.curation import curate, locate, open_curated
-from abawkit.curation.table import write_table
-from abawkit.files import sha256_of
+from abawkit.curation.curated_set import write_table
 from abawkit.inspection import Inspection, inspect
+from abawkit.system.files import sha256_of
 
 Edit = Callable[[Path, str, Any], None]
 Flip = Callable[[Path], None]

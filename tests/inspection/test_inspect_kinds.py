@@ -9,7 +9,7 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.formats.base import get_format
-from abawkit.formats.output import write_submission
+from abawkit.formats.writing import write_submission
 from abawkit.inspection import inspect
 from abawkit.inspection.report import Inspection, Record, plain
 from abawkit.training.run import Trained

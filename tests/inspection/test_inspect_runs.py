@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
 from abawkit.inspection import Inspection, inspect
-from abawkit.locks import locked
 from abawkit.models.weights import load_weights, state_digest
-from abawkit.training.inputs import Inputs, Resume
+from abawkit.system.locks import locked
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Resume, Trained, train
 
 Edit = Callable[[Path, str, Any], None]
 Flip = Callable[[Path], None]

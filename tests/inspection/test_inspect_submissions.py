@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.files import sha256_of
-from abawkit.formats.abaw7 import ABAW7
 from abawkit.formats.base import get_format
-from abawkit.formats.output import stored_submission, submission_digest, write_submission
+from abawkit.formats.editions import ABAW7
+from abawkit.formats.writing import stored_submission, submission_digest, write_submission
 from abawkit.inspection import Inspection, inspect
 from abawkit.inspection.submissions import inspect_submission
 from abawkit.models.weights import load_weights, save_weights, state_digest
+from abawkit.system.files import sha256_of
 from abawkit.tables import FrameList, Predictions
 from abawkit.training.run import Trained
 

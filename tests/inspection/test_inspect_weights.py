@@ -15,11 +15,11 @@ import safetensors.torch
 import torch
 
 from abawkit.errors import DataError
-from abawkit.files import sha256, sha256_of
 from abawkit.inspection import inspect
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights, save_weights, state_digest
+from abawkit.system.files import sha256, sha256_of
 from abawkit.training.run import Trained
 
 Edit = Callable[[Path, str, Any], None]

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from abawkit.models.attention import attention_call, operators
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
-from abawkit.models.operators import attention_call, operators
 from abawkit.ops import attention, registry
 from abawkit.ops.base import Call
 from abawkit.ops.reference import Reference

@@ -9,15 +9,15 @@ import torch
 
 from abawkit.models import inference
 from abawkit.models.config import NETWORKS
-from abawkit.models.network import DDAMFN
-from abawkit.models.precision import (
+from abawkit.models.devices import (
     WORKSPACE,
+    Download,
     describe_precision,
     exact_float32,
     repeatable,
     training_precision,
 )
-from abawkit.models.transfer import Download
+from abawkit.models.network import DDAMFN
 from abawkit.tables import Array
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

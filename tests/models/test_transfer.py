@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from abawkit.models import transfer
-from abawkit.models.transfer import Download, stage, to_host, upload
+from abawkit.models import devices as transfer
+from abawkit.models.devices import Download, stage, to_host, upload
 
 CPU = torch.device("cpu")
 

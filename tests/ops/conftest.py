@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from abawkit.ops import registry
-from abawkit.ops.examples import Inputs, random_inputs
-from abawkit.ops.parameters import Sizes
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import Inputs, random_inputs
 
 SMALL = Sizes(channels=24, height=3, width=5, heads=2, squeezed=4)
 

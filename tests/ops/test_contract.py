@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from abawkit.ops import Gates, Parameters, Statistics, attention_mse, dual_direction_attention
-from abawkit.ops.examples import Inputs, random_inputs
-from abawkit.ops.parameters import Sizes
 from abawkit.ops.self_check import VANISHING, relative_errors
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import Inputs, random_inputs
 
 IMPLEMENTATIONS = ["reference", "native"]
 SIZES = {

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from abawkit.ops import Gates, Parameters, Statistics, attention_mse, dual_direction_attention, use
 from abawkit.ops.base import Call
-from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
-from abawkit.ops.packing import pack
-from abawkit.ops.parameters import Sizes
+from abawkit.ops.native import pack
 from abawkit.ops.registry import select
 from abawkit.ops.self_check import TOLERANCES, VANISHING, relative_errors
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
 from tests.ops.test_contract import IMPLEMENTATIONS, LAYOUTS, SIZES, Run, as_type, run
 from tests.ops.test_operators import OPS, checked, images, network
 

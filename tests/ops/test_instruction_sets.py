@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.ops import binary
+from abawkit.ops import native_library as binary
 
 CONTRACT = Path(__file__).with_name("test_contract.py")
 

@@ -14,10 +14,10 @@ from torch._dynamo import compiled_autograd
 from abawkit.models.attention import DualDirectionAttention
 from abawkit.ops import Parameters, attention_mse, use
 from abawkit.ops.base import Call
-from abawkit.ops.examples import random_inputs
-from abawkit.ops.packing import pack
-from abawkit.ops.parameters import Sizes
+from abawkit.ops.native import pack
 from abawkit.ops.registry import select
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import random_inputs
 
 OPS = torch.ops.abawkit
 WEIGHTS = range(17)

@@ -11,10 +11,10 @@ from abawkit.ops import bench as module
 from abawkit.ops import dual_direction_attention, registry, timing
 from abawkit.ops.base import Call
 from abawkit.ops.bench import Measured, bench, saved_bytes
-from abawkit.ops.compiled import evaluation_variants, fold, folded_attention, training_variants
-from abawkit.ops.examples import Inputs
-from abawkit.ops.parameters import Sizes
+from abawkit.ops.bench_variants import evaluation_variants, fold, folded_attention, training_variants
 from abawkit.ops.reference import Reference
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import Inputs
 from abawkit.ops.timing import Rotation
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")

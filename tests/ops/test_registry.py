@@ -14,9 +14,9 @@ import torch
 from abawkit.errors import OpUnavailableError, OpWarning
 from abawkit.ops import registry, use
 from abawkit.ops.base import GROUP, Call, Implementation
-from abawkit.ops.examples import DDAMFN_SIZES
 from abawkit.ops.reference import Reference
 from abawkit.ops.registry import best, implementations, select
+from abawkit.ops.testing import DDAMFN_SIZES
 
 Install = Callable[..., None]
 CALL = Call(torch.device("cpu"), torch.float32, DDAMFN_SIZES, training=False, gradients=False)

@@ -16,8 +16,6 @@ from abawkit.cli import app
 from abawkit.errors import OpUnavailableError, OpWarning
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention, registry, self_check
 from abawkit.ops.base import Call
-from abawkit.ops.examples import DDAMFN_SIZES, Inputs, random_inputs
-from abawkit.ops.parameters import Sizes
 from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import (
     LEAST_GAP,
@@ -28,6 +26,8 @@ from abawkit.ops.self_check import (
     find_difference,
     smallest_gap,
 )
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
 
 MODES = {"evaluation": (False, False), "evaluation with gradients": (False, True), "training": (True, True)}
 by_mode = pytest.mark.parametrize(("training", "gradients"), MODES.values(), ids=MODES.keys())
@@ -322,8 +322,8 @@ def test_no_random_number_of_the_callers_is_drawn(sizes: Sizes) -> None:
 def test_the_command_checks_everything_at_length_and_ends_with_4_where_results_differ(
     offer: Offer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abawkit.ops.survey.CHECKED_SIZES", (Sizes(24, 3, 5, 2, 4),))
-    monkeypatch.setattr("abawkit.ops.survey.CHECKED_IMAGES", (5,))
+    monkeypatch.setattr("abawkit.ops.availability.CHECKED_SIZES", (Sizes(24, 3, 5, 2, 4),))
+    monkeypatch.setattr("abawkit.ops.availability.CHECKED_IMAGES", (5,))
     offer(Changed)
     result = CliRunner().invoke(app, ["ops", "check", "--json"])
     assert result.exit_code == 0, result.output

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from abawkit.ops import Statistics, dual_direction_attention
 from abawkit.ops.base import Call
-from abawkit.ops.examples import random_inputs
-from abawkit.ops.parameters import Sizes, update_statistics
 from abawkit.ops.registry import select
+from abawkit.ops.tensors import Sizes, update_statistics
+from abawkit.ops.testing import random_inputs
 
 OPS = torch.ops.abawkit
 IMAGES = 3

@@ -12,9 +12,10 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity
 
 from abawkit.ops import bench as bench_module
-from abawkit.ops import compiled, dual_direction_attention, timing
+from abawkit.ops import bench_variants as compiled
+from abawkit.ops import dual_direction_attention, timing
 from abawkit.ops.bench import bench
-from abawkit.ops.parameters import Sizes
+from abawkit.ops.tensors import Sizes
 from abawkit.ops.timing import Rotation, cache_bytes, kernel_microseconds, kernel_milliseconds, wall_milliseconds
 
 CPU = torch.device("cpu")

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from abawkit.ops import Parameters, Statistics, dual_direction_attention, registry, use
 from abawkit.ops.base import Call
-from abawkit.ops.examples import random_inputs
-from abawkit.ops.parameters import Sizes
 from abawkit.ops.reference import Reference
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import random_inputs
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
 

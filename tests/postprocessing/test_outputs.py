@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.files import sha256_of
 from abawkit.formats.base import get_format
 from abawkit.labels import COMPOUND_EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.members import read_member, write_probabilities
 from abawkit.postprocessing.outputs import decided, needed_tasks, outputs, write_outputs
 from abawkit.postprocessing.rule import Rule, rule_content, rule_digest
+from abawkit.probabilities.members import read_member, write_probabilities
+from abawkit.system.files import sha256_of
 from abawkit.tables import Predictions
 
 

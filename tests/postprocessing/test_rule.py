@@ -11,10 +11,8 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
+from abawkit.postprocessing.averaging import combined
 from abawkit.postprocessing.calibration import Calibration, calibrated
-from abawkit.postprocessing.columns import assembled
-from abawkit.postprocessing.combination import combined
-from abawkit.postprocessing.members import StoredMember, columns_digest
 from abawkit.postprocessing.rule import (
     Rule,
     apply_rule,
@@ -26,6 +24,8 @@ from abawkit.postprocessing.rule import (
     write_rule,
 )
 from abawkit.postprocessing.smoothing import Smoothing, smooth_predictions
+from abawkit.probabilities.files import assembled
+from abawkit.probabilities.members import StoredMember, columns_digest
 from abawkit.tables import Predictions
 
 IMAGES = pa.array([f"v{video}/{frame:05d}.jpg" for video in range(3) for frame in (1, 8, 17, 21, 77)])

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.errors import ConfigError, DataError
+from abawkit.frame_names import frame_number
 from abawkit.labels import TASKS, Task
-from abawkit.names import frame_number
-from abawkit.postprocessing import windows
+from abawkit.postprocessing import smoothing as windows
 from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, parse_smoothing, smooth_predictions, smoothed
 from abawkit.postprocessing.timeline import Timeline, frame_numbers
 from abawkit.tables import Array, Predictions

@@ -13,8 +13,7 @@ from abawkit.labels import TASKS
 from abawkit.models.inference import Probabilities, infer, place
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights
-from abawkit.prediction.ensemble import mean_probabilities
-from abawkit.prediction.members import load_members
+from abawkit.prediction.networks import load_members, mean_probabilities
 from abawkit.prediction.sources import PixelChunk
 from abawkit.tables import Array
 

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from abawkit.errors import ConfigError, DataError, DataWarning
-from abawkit.formats.abaw7 import ABAW7
 from abawkit.formats.base import get_format
+from abawkit.formats.editions import ABAW7
 from abawkit.frames.paths import FrameFolders
 from abawkit.inspection.submissions import inspect_submission
-from abawkit.postprocessing.members import read_probabilities
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import ListedFrames, folder_frames
+from abawkit.probabilities.members import read_probabilities
 
 Frames = Callable[[Path, Path], ListedFrames]
 PLUGIN = ABAW7()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 from abawkit.models.inference import Probabilities
-from abawkit.postprocessing.members import read_probabilities
 from abawkit.prediction.missing import fill_from_neighbours
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import ListedFrames
+from abawkit.probabilities.members import read_probabilities
 
 Frames = Callable[[Path, Path], ListedFrames]
 
@@ -87,7 +87,7 @@ def test_a_missing_frame_is_refused_by_name_before_any_network_runs(
     def never(*_: object) -> None:
         raise AssertionError("a network ran")
 
-    monkeypatch.setattr("abawkit.prediction.ensemble.infer", never)
+    monkeypatch.setattr("abawkit.prediction.networks.infer", never)
     with pytest.raises(DataError, match=rf"row {lost + 1}: {source.images[lost]}: missing") as refusal:
         predict(members[:1], source, tmp_path / "p.txt", ABAW7(), device="cpu")
     assert "--missing neighbour" in str(refusal.value)

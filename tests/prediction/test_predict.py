@@ -10,21 +10,21 @@ import pytest
 import torch
 
 from abawkit.curation.curate import curate
-from abawkit.curation.sources import locate
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
+from abawkit.curation.release import locate
 from abawkit.errors import DataError
-from abawkit.files import sha256_of
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 from abawkit.frames.reader import read_frames
 from abawkit.models.inference import infer, place
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights, state_digest
-from abawkit.postprocessing.members import read_probabilities
 from abawkit.prediction.predict import Predicted, predict
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
+from abawkit.probabilities.members import read_probabilities
+from abawkit.system.files import sha256_of
 from abawkit.tables import Array, Predictions
 from abawkit.training.data import evaluation_rows
-from abawkit.training.evaluation import predict_rows
+from abawkit.training.validation import predict_rows
 
 CPU = torch.device("cpu")
 PLUGIN = ABAW7()

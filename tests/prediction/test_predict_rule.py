@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.formats.abaw7 import ABAW7
 from abawkit.formats.base import get_format
-from abawkit.formats.output import stored_submission, submission_digest
+from abawkit.formats.editions import ABAW7
+from abawkit.formats.writing import stored_submission, submission_digest
 from abawkit.labels import TASKS
 from abawkit.models.weights import load_weights, state_digest
 from abawkit.postprocessing.calibration import Calibration
-from abawkit.postprocessing.members import read_member, read_members
 from abawkit.postprocessing.rule import Rule, apply_rule, made_for, rule_content, rule_digest
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.prediction.predict import Predicted, predict
 from abawkit.prediction.sources import ListedFrames
+from abawkit.probabilities.members import read_member, read_members
 from abawkit.tables import Array
 
 Frames = Callable[[Path, Path], ListedFrames]
@@ -118,7 +118,7 @@ def test_a_rule_that_does_not_fit_is_refused_before_any_network_runs(
     def never(*_: object) -> None:
         raise AssertionError("a network ran")
 
-    monkeypatch.setattr("abawkit.prediction.ensemble.infer", never)
+    monkeypatch.setattr("abawkit.prediction.networks.infer", never)
     if fault == "members":
         rule, source, message = Rule(weights={"va": {"0123456789ab": 1.0}}), few, "weighs what is no member: 0123"
     else:

@@ -9,7 +9,7 @@ import pytest
 
 from abawkit.choices import Policy
 from abawkit.curation import Curation, curate, locate, open_curated
-from abawkit.formats.abaw7 import ABAW7
+from abawkit.formats.editions import ABAW7
 from abawkit.tables import occurrences
 
 KEPT = {"strict": (52_154, 15_440), "per-task": (142_333, 26_876)}

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from abawkit.errors import DataError
+from abawkit.scoring.bootstrap import PARTS, draw_counts, statistics_by_video
 from abawkit.scoring.forecast import forecast_score, forecast_scores, forecasts, make_forecast
 from abawkit.scoring.score import score
-from abawkit.scoring.videos import PARTS, draw_counts, statistics_by_video
 from abawkit.tables import Annotations, Submission
-from tests.scoring.test_videos import drawn_answer, drawn_truth, parts_of, rows_of_videos
+from tests.scoring.test_bootstrap import drawn_answer, drawn_truth, parts_of, rows_of_videos
 
 Truth = Callable[..., Annotations]
 

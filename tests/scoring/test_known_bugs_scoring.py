@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from abawkit.errors import DataWarning
-from abawkit.metrics import ccc, f1_per_unit
+from abawkit.scoring.metrics import ccc, f1_per_unit
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Submission
 

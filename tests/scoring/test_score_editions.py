@@ -11,9 +11,9 @@ import pytest
 from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning, ProblemsError
 from abawkit.formats.base import get_format
-from abawkit.formats.output import write_submission
+from abawkit.formats.writing import write_submission
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
-from abawkit.scoring.files import score_file
+from abawkit.scoring.matching import score_file
 from abawkit.scoring.score import Score, score, score_compound, scored_rows
 from abawkit.tables import Annotations, Submission
 

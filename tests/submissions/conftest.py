@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 
 from abawkit.curation import open_curated
-from abawkit.files import sha256, sha256_of
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS
 from abawkit.postprocessing.outputs import needed_tasks, write_outputs
-from abawkit.submissions.inputs import Inputs, Means
 from abawkit.submissions.submit import Submitted, submit
+from abawkit.submissions.workspace import Inputs, Means
+from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Array, Predictions
 
 RECIPE = """

@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 
 from abawkit.cli.app import app
 from abawkit.errors import ConfigError
-from abawkit.shipped import find_shipped
 from abawkit.submissions.create import create_submission, list_shipped
-from abawkit.submissions.listing import list_submissions
 from abawkit.submissions.plan import make_plan
 from abawkit.submissions.recipe import read_submission_recipe
+from abawkit.submissions.slots import list_submissions
+from abawkit.system.shipped import find_shipped
 from abawkit.training.recipe import read_recipe, recipe_names
 
 ROOT = Path(__file__).parents[2]

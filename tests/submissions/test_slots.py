@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.locks import LOCK
 from abawkit.submissions.ledger import append, read_ledger
-from abawkit.submissions.listing import State, list_submissions, state_of
 from abawkit.submissions.manifest import Manifest, read_manifest
-from abawkit.submissions.slots import nearness, note_score, send, sent_copy
+from abawkit.submissions.slots import State, list_submissions, nearness, note_score, send, sent_copy, state_of
+from abawkit.system.locks import LOCK
 from tests.submissions.conftest import RECIPE, Bench
 
 

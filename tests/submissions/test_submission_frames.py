@@ -8,7 +8,7 @@ import pytest
 
 from abawkit.errors import DataError, DataWarning
 from abawkit.frames.paths import FrameFolders
-from abawkit.submissions.inputs import frames_digest
+from abawkit.submissions.workspace import frames_digest
 from tests.submissions.conftest import Bench
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.submissions import inputs
-from abawkit.submissions.inputs import Means, frames_digest
+from abawkit.submissions import workspace as inputs
+from abawkit.submissions.workspace import Means, frames_digest
 from tests.submissions.conftest import RECIPE, Bench
 
 

@@ -12,14 +12,14 @@ import pytest
 
 from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError
-from abawkit.files import sha256_of
 from abawkit.formats.base import get_format
-from abawkit.locks import locked
-from abawkit.postprocessing.members import read_members, read_probabilities
 from abawkit.postprocessing.rule import Rule, apply_rule, read_rule
+from abawkit.probabilities.members import read_members, read_probabilities
 from abawkit.scoring.score import score
 from abawkit.submissions.manifest import read_manifest
 from abawkit.submissions.submit import outlook
+from abawkit.system.files import sha256_of
+from abawkit.system.locks import locked
 from tests.submissions.conftest import RECIPE, Bench, option
 
 TRAINED = ["train runs/all-seed1", "train runs/all-seed2"]

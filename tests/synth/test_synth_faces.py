@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from abawkit.synth import contact_sheet
-from abawkit.synth.eyes import Gaze
-from abawkit.synth.face import Face
-from abawkit.synth.frame import VideoRenderer
-from abawkit.synth.muscles import UNITS
-from abawkit.synth.population import person
+from abawkit.synth.action_units import UNITS
+from abawkit.synth.face.eyes import Gaze
+from abawkit.synth.face.face import Face
+from abawkit.synth.people import person
 from abawkit.synth.rates import Split
+from abawkit.synth.rendering import VideoRenderer
 
 BARE = next(
     video

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+from abawkit.synth.action_units import LABELLED, UNITS, latent, perform, presence, prototype
 from abawkit.synth.labels import flip, sample_labels
-from abawkit.synth.muscles import LABELLED, UNITS, latent, perform, presence, prototype
-from abawkit.synth.population import person
+from abawkit.synth.people import person
 from abawkit.synth.rates import RATES, SPLITS, Split, apportion
 from abawkit.synth.videos import plan_videos
 

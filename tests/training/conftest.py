@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from abawkit.curation.curate import curate
-from abawkit.curation.sources import locate
-from abawkit.training.inputs import Inputs
+from abawkit.curation.release import locate
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Trained, train
 
 
 def small_recipe(**changes: Any) -> Recipe:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from abawkit.tables import Annotations
-from abawkit.training.balance import au_weights, expression_weights
+from abawkit.training.losses import au_weights, expression_weights
 
 
 def rows(expression: list[int], au: list[list[int]], valid: list[bool]) -> Annotations:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.curation.table import open_curated
-from abawkit.frames.augment import apply_variation, augment, normalise, plan_variation
-from abawkit.frames.augmentation import PUBLISHED
+from abawkit.curation.curated_set import open_curated
+from abawkit.frames.augmentation import apply_variation, augment, normalise, plan_variation
+from abawkit.frames.augmentation_config import PUBLISHED
 from abawkit.labels import TASKS
-from abawkit.models.transfer import upload
+from abawkit.models.devices import upload
 from abawkit.training.batches import collect, unpack
 from abawkit.training.data import training_rows
 from abawkit.training.recipe import Recipe

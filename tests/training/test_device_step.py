@@ -12,21 +12,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from abawkit.curation.table import open_curated
-from abawkit.frames.augmentation import PUBLISHED
+from abawkit.curation.curated_set import open_curated
+from abawkit.frames.augmentation_config import PUBLISHED
 from abawkit.labels import TASKS
 from abawkit.models.config import NETWORKS
+from abawkit.models.devices import Download
 from abawkit.models.network import DDAMFN
-from abawkit.models.transfer import Download
 from abawkit.ops import use
 from abawkit.training import step as step_module
+from abawkit.training.checkpoint_state import optimizer_state
 from abawkit.training.data import training_rows
+from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner, Scheduled
 from abawkit.training.losses import Targets
 from abawkit.training.optimizers import MovingAverage, make_optimizer, set_learning_rate
-from abawkit.training.processes import ALONE
 from abawkit.training.recipe import Losses, Recipe, Stage
-from abawkit.training.state import optimizer_state
 from abawkit.training.step import Objective, TrainingStep
 from tests.host_traffic import HostTraffic
 

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from abawkit.errors import OpWarning
-from abawkit.files import sha256_of
-from abawkit.frames.augmentation import PUBLISHED
+from abawkit.frames.augmentation_config import PUBLISHED
+from abawkit.system.files import sha256_of
 from abawkit.training.batches import HostBatch
 from abawkit.training.graphs import WARM_UP, GraphedStep
-from abawkit.training.inputs import Inputs
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import train
+from abawkit.training.run import Inputs, train
 
 CPU = torch.device("cpu")
 

@@ -9,15 +9,14 @@ import pytest
 import torch
 
 from abawkit.errors import DataError, StoppedError
-from abawkit.files import sha256_of
-from abawkit.models.transfer import Download
-from abawkit.training.inputs import Inputs, Resume
+from abawkit.models.devices import Download
+from abawkit.system.files import sha256_of
+from abawkit.system.signals import Stop
 from abawkit.training.learner import Learner
 from abawkit.training.loop import Hooks, Moment
 from abawkit.training.recipe import Checkpoints, Recipe, Stage
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Resume, Trained, train
 from abawkit.training.step import StepLosses
-from abawkit.training.stopping import Stop
 
 Make = Callable[..., Recipe]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abawkit.metrics import ccc
+from abawkit.scoring.metrics import ccc
 from abawkit.training.losses import au_loss, expression_loss, va_loss
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

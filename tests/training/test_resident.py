@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.curation.table import open_curated
-from abawkit.files import sha256_of
-from abawkit.frames.store import FRAME_BYTES, PackedFrames
+from abawkit.curation.curated_set import open_curated
+from abawkit.frames.packed import FRAME_BYTES, PackedFrames
 from abawkit.labels import TASKS
-from abawkit.training import resident
-from abawkit.training.data import FramedRows, training_rows
-from abawkit.training.inputs import Inputs
+from abawkit.system.files import sha256_of
+from abawkit.training import data as resident
+from abawkit.training.data import SHARE, FramedRows, ResidentFrames, resident_frames, training_rows
 from abawkit.training.recipe import Recipe
-from abawkit.training.resident import SHARE, ResidentFrames, resident_frames
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Trained, train
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

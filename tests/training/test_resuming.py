@@ -12,19 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, StoppedError
-from abawkit.files import sha256_of
 from abawkit.models.weights import load_weights
+from abawkit.system.files import sha256_of
+from abawkit.system.signals import Stop
 from abawkit.training.checkpoint import newest_checkpoint
 from abawkit.training.data import FramedRows, training_rows
-from abawkit.training.folder import clear_run, run_folder
-from abawkit.training.inputs import Inputs, Resume
 from abawkit.training.loop import Hooks, Moment
 from abawkit.training.progress import generators, set_generators
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import Trained, train
-from abawkit.training.stopping import Stop
+from abawkit.training.run import Inputs, Resume, Trained, train
+from abawkit.training.run_folder import clear_run, run_folder
 
 Make = Callable[..., Recipe]
 NOTHING = Stage(epochs=0)
@@ -268,7 +267,7 @@ def test_other_readable_frames_are_refused(
 def test_another_version_of_the_code_is_drift(
     run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abawkit.training.record.code_digest", lambda: "0123")
+    monkeypatch.setattr("abawkit.training.run_folder.code_digest", lambda: "0123")
     with pytest.raises(ConfigError, match=r"code: was [0-9a-f]{16}, is 0123"):
         train(two_epochs, Inputs(curated), run, resume=Resume())
 

@@ -9,20 +9,19 @@ from typing import Any
 import pytest
 import torch
 
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning
-from abawkit.files import sha256_of
+from abawkit.models.devices import Download
 from abawkit.models.network import DDAMFN
-from abawkit.models.transfer import Download
 from abawkit.models.weights import Weights, load_weights, save_weights, state_digest
 from abawkit.scoring.score import Score
+from abawkit.system.files import sha256_of
 from abawkit.training.data import evaluation_rows
-from abawkit.training.evaluation import evaluate
-from abawkit.training.inputs import Inputs
+from abawkit.training.dry_run import rehearse
 from abawkit.training.recipe import Recipe, Stage, read_recipe
-from abawkit.training.rehearsal import rehearse
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Trained, train
 from abawkit.training.step import StepLosses
+from abawkit.training.validation import evaluate
 
 Make = Callable[..., Recipe]
 NOTHING = Stage(epochs=0)

@@ -15,17 +15,16 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
 from abawkit.errors import ConfigError, DataError
-from abawkit.files import sha256_of
 from abawkit.models.weights import load_weights
+from abawkit.system.files import sha256_of
 from abawkit.training.checkpoint import newest_checkpoint
 from abawkit.training.data import FramedRows
-from abawkit.training.inputs import Inputs
 from abawkit.training.learner import enough_memory
 from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Trained, train
 
 pytestmark = pytest.mark.faults
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from abawkit.training.running_statistics import RunningStatistics, kept_statistics
+from abawkit.training.step import RunningStatistics, kept_statistics
 
 
 @pytest.fixture

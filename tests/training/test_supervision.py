@@ -14,22 +14,21 @@ import pytest
 import torch
 
 from abawkit.curation.curate import curate
-from abawkit.curation.sources import locate
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
+from abawkit.curation.release import locate
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.inspection import inspect
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights
-from abawkit.prediction.members import load_members
+from abawkit.prediction.networks import load_members
 from abawkit.tables import Annotations
 from abawkit.training.data import FramedRows, training_rows
-from abawkit.training.inputs import Inputs, Resume
+from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner
 from abawkit.training.loop import Hooks, Loop
-from abawkit.training.processes import ALONE
 from abawkit.training.recipe import Losses, Recipe, Stage
-from abawkit.training.run import Trained, train
+from abawkit.training.run import Inputs, Resume, Trained, train
 from abawkit.training.supervision import select_scored_tasks, select_trainable_tasks, weighted_tasks
 
 Make = Callable[..., Recipe]

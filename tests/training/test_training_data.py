@@ -11,14 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abawkit.curation.sources import FRAMES
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
+from abawkit.curation.release import FRAMES
 from abawkit.errors import DataError, DataWarning
 from abawkit.labels import TASKS, Task
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.training.data import FramedRows, epoch_batches, evaluation_rows, prefetched, training_rows
-from abawkit.training.evaluation import predict_rows
+from abawkit.training.validation import predict_rows
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abawkit.curation.sources import FRAMES
-from abawkit.curation.table import open_curated
+from abawkit.curation.curated_set import open_curated
+from abawkit.curation.release import FRAMES
 from abawkit.errors import DataError, StoppedError
 from abawkit.frames.paths import FrameFolders
 from abawkit.inspection.runs import inspect_run
 from abawkit.labels import TASKS
+from abawkit.system.signals import Stop
 from abawkit.training.data import evaluation_rows, training_rows
-from abawkit.training.inputs import Inputs, Resume
 from abawkit.training.loop import Hooks
 from abawkit.training.recipe import read_recipe
 from abawkit.training.resume import recorded
-from abawkit.training.run import train
-from abawkit.training.stopping import Stop
+from abawkit.training.run import Inputs, Resume, train
 
 
 @pytest.fixture

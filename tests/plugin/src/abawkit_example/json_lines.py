@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.errors import Problem, ProblemsError
-from abawkit.formats.annotations import read_annotations
 from abawkit.formats.base import Container
-from abawkit.formats.lines import read_text
-from abawkit.formats.lists import read_list
-from abawkit.formats.order import order_problems
+from abawkit.formats.readers import read_annotations, read_list
+from abawkit.formats.row_order import order_problems
+from abawkit.formats.text import read_text
+from abawkit.frame_names import image_defect
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Answer
-from abawkit.names import image_defect
 from abawkit.tables import Annotations, FrameList, Submission
 
 EXPECTED = 'JSON lines, as {"image": "VIDEO/00001.jpg", "valence": 0.5, "arousal": 0, "expression": "Anger", "aus": []}'

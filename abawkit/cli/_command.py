@@ -1,0 +1,263 @@
+"""What every command does alike: errors become a message and an exit code, warnings become lines on stderr."""
+
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from types import FrameType
+from typing import Any, Final, ParamSpec, TextIO, TypeVar, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from abawkit.cli._claims import claims_held
+from abawkit.cli._options import format_names
+from abawkit.cli._streams import STDOUT, say_unwritten
+from abawkit.errors import (
+    AbawkitError,
+    ConfigError,
+    DataError,
+    DataWarning,
+    OpWarning,
+    ProblemsError,
+    StoppedError,
+    printable,
+)
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+
+_NEEDS: Final = "option_needs"
+
+
+def needs(option: str, other: str) -> Callable[[_Function], _Function]:
+    """Has a command refuse an option that would do nothing, as another one is not given.
+
+    Args:
+        option: Name of the function's parameter.
+        other: Names of the parameters of which one must be given, apart by ``|``; behind a ``!`` the name of the flag
+            that must not be.
+    """
+
+    def note(function: _Function) -> _Function:
+        setattr(function, _NEEDS, {**getattr(function, _NEEDS, {}), option: other})
+        return function
+
+    return note
+
+
+class Command(TyperCommand):
+    """A command that refuses an option given twice, where the last value would win, and one that would do nothing."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """The parser of the command's arguments."""
+        return _read_strictly(super().make_parser(ctx), self.params, ctx)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        for option, other in getattr(self.callback, _NEEDS, {}).items():
+            _refuse_idle(self.params, ctx, option, other)
+        return super().invoke(ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the help page, with the formats that are installed now."""
+        for option in self.params:
+            text = getattr(option, "help", None) or ""
+            if "{formats}" in text:
+                named: Any = option
+                named.help = text.replace("{formats}", ", ".join(map(printable, format_names())))
+        super().format_help(ctx, formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands, whose own options are read like those of a `Command`."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """The parser of the group's own arguments."""
+        return _read_strictly(super().make_parser(ctx), self.params, ctx)
+
+
+class App(typer.Typer):
+    """A Typer app whose commands are each a `Command`."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(cls=Group, pretty_exceptions_enable=False, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
+        """Registers a command."""
+        registered: Any = super().command(name, **{"cls": Command, **settings})
+        return cast("Callable[[_Function], _Function]", registered)
+
+
+def refuse_lost(context: typer.Context, option: str, given: bool) -> None:
+    """Refuses an option of a group that stands before one of its commands, which has its own and would not see it.
+
+    Raises:
+        ConfigError: If it was given.
+    """
+    if given:
+        raise ConfigError(f"{option}: give it behind `{context.invoked_subcommand}`, which has one of its own")
+
+
+def _read_strictly(parser: Any, options: Sequence[Any], ctx: Any) -> Any:
+    """Has a parser refuse what is given more than once, and an option that would be taken for another one's value.
+
+    Options that take several values are declared as lists. A flag may be repeated, as it means the same, unless it has
+    an opposite.
+    """
+    parse = parser.parse_args
+
+    def parse_strictly(args: list[str]) -> tuple[dict[str, Any], list[str], Sequence[Any]]:
+        if not ctx.resilient_parsing:  # a shell that completes is told nothing
+            _refuse_swallowed(args, options, ctx)
+        values, rest, order = parse(args)
+        if not ctx.resilient_parsing:
+            for option, count in Counter(order).items():
+                if count > 1 and _takes_one(option):
+                    ctx.fail(_message(option, count))
+        return values, rest, order
+
+    parser.parse_args = parse_strictly
+    return parser
+
+
+def _refuse_swallowed(args: Sequence[str], options: Sequence[Any], ctx: Any) -> None:
+    """Refuses ``--out --force``: a file of that name would be written, and nothing be forced."""
+    names = {name: option for option in options for name in (*option.opts, *option.secondary_opts) if name[:1] == "-"}
+    given = args[: args.index("--")] if "--" in args else args
+    for name, value in pairwise(given):
+        if name in names and not names[name].is_flag and value in names:
+            ctx.fail(
+                f"{name} has no value, as {value} is an option; what is really called so is given as {name}={value}"
+            )
+
+
+def _takes_one(option: Any) -> bool:
+    if option.param_type_name != "option" or option.multiple or getattr(option, "count", False):
+        return False
+    return not option.is_flag or bool(option.secondary_opts)
+
+
+def _message(option: Any, count: int) -> str:
+    times = "twice" if count == 2 else f"{count} times"
+    return f"{_name(option)} is given {times}, and only one of them can count: give it once"
+
+
+def _name(option: Any) -> str:
+    return "/".join([*option.opts, *option.secondary_opts])
+
+
+def _refuse_idle(options: Sequence[Any], ctx: Any, option: str, other: str) -> None:
+    source = ctx.get_parameter_source(option)
+    if source is None or source.name != "COMMANDLINE":
+        return
+    names = {parameter.name: _name(parameter) for parameter in options}
+    if other.startswith("!") and ctx.params.get(other[1:]):
+        ctx.fail(f"{names[option]} does nothing with {names[other[1:]]}: leave one of them out")
+    if not other.startswith("!") and not any(ctx.params.get(name) for name in other.split("|")):
+        needed = " or ".join(names[name] for name in other.split("|"))
+        ctx.fail(f"{names[option]} does nothing without {needed}: give that too, or leave it out")
+
+
+P = ParamSpec("P")
+
+_SHOWN = (DataWarning, OpWarning)
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Makes a function a command.
+
+    `AbawkitError` ends it with its message on stderr and its exit code, an `OSError` with 3, both in JSON on stdout too
+    where the command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` or an `OpWarning` is a
+    line on stderr. Anything else is a bug and keeps its traceback. SIGTERM and SIGHUP end it as Ctrl-C does, so that
+    nothing half made is left; what the command claims (`abawkit.cli._claims`) is held until it ends.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        with warnings.catch_warnings():
+            for category in _SHOWN:
+                warnings.simplefilter("always", category)
+            warnings.showwarning = _show_warning
+            try:
+                with _signals_raise(), claims_held():
+                    function(*args, **kwargs)
+            except AbawkitError as error:
+                if kwargs.get("as_json"):
+                    print_json(_as_json(error))
+                say(str(error) if isinstance(error, StoppedError) else f"error: {error}")
+                raise typer.Exit(error.exit_code) from error
+            except BrokenPipeError:
+                raise  # whoever read stdout has had enough: the command ends without a word
+            except OSError as error:
+                say_unwritten(error)
+                if kwargs.get("as_json") and error.filename != STDOUT:
+                    print_json({"error": str(error), "exit_code": DataError.exit_code})
+                raise typer.Exit(DataError.exit_code) from error
+            except KeyboardInterrupt as error:
+                say("interrupted")
+                raise typer.Exit(130) from error
+
+    return wrapped
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Makes an exception of the signals that would end the process without leaving a block; those ignored stay so."""
+    owner = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        if os.getpid() != owner:  # a process that was forked, which has nothing to leave
+            os._exit(128 + number)
+        raise StoppedError(f"stopped by {signal.Signals(number).name}", number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread has signals
+        return
+    taken = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def print_json(content: Any) -> None:
+    """Writes one JSON object on stdout."""
+    print(json.dumps(content, indent=2, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """Writes for a person, on stderr; what could disturb a terminal is escaped."""
+    print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
+
+
+def _as_json(error: AbawkitError) -> dict[str, Any]:
+    content: dict[str, Any] = {"error": str(error), "exit_code": error.exit_code}
+    if isinstance(error, ProblemsError):
+        content["path"] = str(error.path)
+        content["problems"] = [problem.as_dict() for problem in error.problems]
+    return content
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    del filename, lineno, file, line
+    if issubclass(category, _SHOWN):
+        say(f"warning: {message}")

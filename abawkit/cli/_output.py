@@ -1,0 +1,207 @@
+"""How far training is: a bar on a terminal, one for each network where several train at once, else lines."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from abawkit.cli._command import say
+from abawkit.errors import printable
+from abawkit.labels import TASKS, Task
+from abawkit.pipeline.commands import Event, report_progress
+
+if TYPE_CHECKING:
+    from abawkit.training.loop import Moment
+
+
+def stdout() -> Console:
+    """The console of results."""
+    return Console(highlight=False, markup=False)
+
+
+def stderr() -> Console:
+    """The console of progress."""
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> None:
+    """Prints a table on stdout; its first columns are text, its others numbers.
+
+    Args:
+        title: Stands above it.
+        columns: Headings.
+        rows: Cells.
+        text_columns: How many columns at the left are text.
+    """
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        result.add_column(column, justify="left" if index < text_columns else "right", overflow="fold")
+    for row in rows:
+        result.add_row(*(Text(printable(cell)) for cell in row))
+    console = stdout()
+    console.print(Text(title, style="bold"))
+    console.print(result)
+    console.print()
+
+
+def number(value: int) -> str:
+    """An integer with thousands apart: ``142,382``."""
+    return f"{value:,}"
+
+
+@contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on stderr, only where that is a terminal.
+
+    Yields:
+        A function of the work done and the work in all, or None without a terminal.
+    """
+    console = stderr()
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+_EVERY: Final = 0.2  # seconds between two reports of a step
+_PARTS: Final[dict[Task, tuple[str, str]]] = {
+    "va": ("CCC", "ccc_va"),
+    "expression": ("EXPR", "expression_f1"),
+    "au": ("AU", "au_f1"),
+}
+
+Show = Callable[["Moment"], None]
+
+
+@contextmanager
+def training_bar() -> Iterator[Show | None]:
+    """A bar on stderr, only where that is a terminal; where this is a step of another command, that one shows it.
+
+    Yields:
+        What `abawkit.training.run.train` calls after each step, or None where nobody watches.
+    """
+    if report_progress({}):
+        yield _reporter()
+        return
+    if not stderr().is_terminal:
+        yield None
+        return
+    with _progress() as progress:
+        task = progress.add_task("", total=None, **_fields({}))
+        yield lambda moment: _update(progress, task, _event(moment))
+
+
+@contextmanager
+def watch_training(commands: Sequence[Sequence[str]]) -> Iterator[Callable[[int, Event], None]]:
+    """Shows networks that train at the same time: a line for each, kept up to date, or a line an epoch.
+
+    Args:
+        commands: Arguments behind ``abawkit``; only those of ``train`` report anything.
+
+    Yields:
+        What takes the number of a command and what it reports; see `abawkit.pipeline.commands.Watch`.
+    """
+    names = _names(commands)
+    if not stderr().is_terminal or not any(command[0] == "train" for command in commands):
+        yield lambda i, event: say(f"{names[i]}: {event['text']}") if "text" in event else None
+        return
+    with _progress() as progress:
+        tasks = [progress.add_task(name, total=None, **_fields({})) for name in names]
+        yield lambda i, event: _update(progress, tasks[i], event)
+
+
+def report_epoch(line: dict[str, Any], epochs: int) -> None:
+    """Says what an epoch has led to, on stderr or to the command that this one is a step of.
+
+    Args:
+        line: Of ``metrics.jsonl``.
+        epochs: Epochs of the run.
+    """
+    text = describe_epoch(line, epochs)
+    say(text)
+    report_progress({"text": text})
+
+
+def describe_epoch(line: dict[str, Any], epochs: int) -> str:
+    """A line for a person; P is there where all three tasks were trained, and else their parts alone.
+
+    Args:
+        line: Of ``metrics.jsonl``.
+        epochs: Epochs of the run.
+    """
+    parts = line["official"]
+    shown = {name: parts[key] for name, key in _PARTS.values() if parts[key] is not None}
+    each = ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
+    score = f"P {parts['score']:.4f} ({each})" if len(shown) == len(TASKS) else each
+    speed = f"{line['images_per_second']:.0f} images/s"
+    return f"epoch {line['epoch']}/{epochs}: loss {line['losses']['total']:.3f}, validation {score}, {speed}"
+
+
+def _names(commands: Sequence[Sequence[str]]) -> list[str]:
+    """The folder that each command writes to, with the one above it where names would be the same."""
+    paths = [Path(c[list(c).index("--out") + 1]) if "--out" in c else Path(c[0]) for c in commands]
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [f"{path.parent.name}/{path.name}" for path in paths]
+
+
+def _progress() -> Progress:
+    """A bar with, from left to right: name, epoch, bar, step, speed, time left; 80 columns hold it."""
+    columns = (
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=18)),
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(bar_width=None, table_column=Column(min_width=6, ratio=1)),
+        TextColumn("step {task.fields[step]}"),
+        TextColumn("{task.fields[speed]} images/s"),
+        TimeRemainingColumn(compact=True),
+    )
+    return Progress(*columns, console=stderr(), transient=True, expand=True)
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    if "step" not in event:
+        return {"epoch": "-", "step": "-", "speed": "-"}
+    return {
+        "epoch": f"{event['epoch']}/{event['epochs']}",
+        "step": f"{event['step']}/{event['steps']}",
+        "speed": f"{event['images_per_second']:.0f}",
+    }
+
+
+def _update(progress: Progress, task: TaskID, event: Event) -> None:
+    if "step" in event:
+        progress.update(task, completed=event["done"], total=event["total"], **_fields(event))
+
+
+def _event(moment: "Moment") -> Event:
+    return {
+        "epoch": moment.epoch,
+        "epochs": moment.epochs,
+        "step": moment.steps,
+        "steps": moment.total_steps,
+        "done": moment.done,
+        "total": moment.total,
+        "images_per_second": moment.images_per_second,
+    }
+
+
+def _reporter() -> Show:
+    last = 0.0
+
+    def report(moment: "Moment") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _EVERY or moment.steps == moment.total_steps:
+            last = now
+            report_progress(_event(moment))
+
+    return report

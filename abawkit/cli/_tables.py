@@ -1,0 +1,289 @@
+"""What `abawkit calibrate` and `abawkit tune` print: the figures on videos that the fit did not see stand first."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from abawkit.choices import Protocol
+from abawkit.cli._command import print_json, say
+from abawkit.cli._output import number, show_table
+from abawkit.errors import format_count, printable
+from abawkit.labels import TASKS, Task
+
+if TYPE_CHECKING:
+    from abawkit.postprocessing.rule import Rule
+    from abawkit.probabilities.members import StoredMember
+    from abawkit.scoring.bootstrap import Interval
+    from abawkit.tuning.cross_validation import Tuning
+    from abawkit.tuning.ensemble_analysis import Analysis
+
+
+_LEFT_ALONE: Final = re.compile(r"(?P<parameter>.+): left alone, (?P<reason>.+)", re.DOTALL)
+_SHOWN: Final = 6
+
+
+def fold_notes(notes: Sequence[str]) -> list[str]:
+    """Joins notes that say the same of several parameters.
+
+    Args:
+        notes: As of `abawkit.tuning.cross_validation.Tuning.notes`; others stay as they are.
+
+    Returns:
+        One line for each reason, in the order in which reasons come first; what a reason counts, as the rows of one
+        unit, is left to the rule's file and ``--json``.
+    """
+    lines: dict[str, list[str]] = {}
+    for note in notes:
+        found = _LEFT_ALONE.fullmatch(note)
+        lines.setdefault(found["reason"].rpartition(", ")[2] if found else note, []).append(note)
+    return [_fold(reason, same) for reason, same in lines.items()]
+
+
+def _fold(reason: str, notes: Sequence[str]) -> str:
+    if len(notes) == 1:
+        return notes[0]
+    kinds: dict[str, list[str]] = {}
+    for note in notes:
+        kind, _, name = note.partition(": left alone, ")[0].partition(" of ")
+        kinds.setdefault(kind, []).append(name)
+    parameters = "; ".join(f"{kind} of {_names(names)}" for kind, names in kinds.items())
+    counted = " each (--json has the counts)" if any(character.isdigit() for character in reason) else ""
+    return f"{parameters}: left alone, {reason}{counted}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+_PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
+_TASK_OF: dict[str, Task] = dict(zip(_PARTS, TASKS, strict=False))
+
+
+def score_parts(tasks: Sequence[Task]) -> dict[str, str]:
+    """The parts of a score that these tasks have, with their headings; P is the sum of all three alone."""
+    known = {part: _PARTS[part] for part, task in _TASK_OF.items() if task in tasks}
+    return known | ({"score": "P" if len(known) == len(TASKS) else "sum"} if len(known) > 1 else {})
+
+
+def show_members(analysis: "Analysis", protocol: Protocol, what: str) -> None:
+    """What each member scores alone, and what it adds to `what`."""
+    names = _member_names([standing.member for standing in analysis.standings])
+    tasks = [task for task in TASKS if any(task in standing.member.tasks for standing in analysis.standings)]
+    parts = score_parts(tasks)
+    rows = [
+        (name, *(_figure(standing, part, tasks) for part in parts), f"{standing.adds['score']:+.4f}")
+        for name, standing in zip(names, analysis.standings, strict=True)
+    ]
+    together = ("together", *(f"{analysis.together[part]:.4f}" for part in parts), "")
+    show_table(
+        f"Members, {protocol} protocol; what each adds to {what}", ["", *parts.values(), "adds"], [*rows, together]
+    )
+
+
+def _figure(standing: Any, part: str, tasks: Sequence[Task]) -> str:
+    """A part of what a member scores alone; the sum is that of a member that knows as much as all together."""
+    needed = [_TASK_OF[part]] if part in _TASK_OF else tasks
+    return f"{standing.alone[part]:.4f}" if set(needed) <= set(standing.member.tasks) else "-"
+
+
+def show_correlations(analysis: "Analysis") -> None:
+    """How far members err alike, task by task."""
+    names = _member_names([standing.member for standing in analysis.standings])
+    for task, matrix in analysis.correlations.items():
+        rows = [(name, *map(_correlation, row)) for name, row in zip(names, matrix.tolist(), strict=True)]
+        columns = ["", *(str(i) for i in range(1, len(names) + 1))]
+        show_table(f"Correlation of errors, {task}", columns, rows)
+
+
+def _correlation(value: float) -> str:
+    return "-" if value != value else f"{value:.2f}"
+
+
+def show_weights(members: "Sequence[StoredMember]", rule: "Rule") -> None:
+    """The weight of each member, as the rule has it; nothing where all weights are equal, which is the mean."""
+    tasks = [task for task in TASKS if len(set(rule.weights.get(task, {}).values())) > 1]
+    if not tasks:
+        return
+    rows = [
+        (name, *(f"{w:.4f}" if (w := rule.weights[task].get(member.key)) is not None else "-" for task in tasks))
+        for name, member in zip(_member_names(members), members, strict=True)
+    ]
+    show_table("Weights; the mean in other tasks" if len(tasks) < len(TASKS) else "Weights", ["", *tasks], rows)
+
+
+def show_scores(
+    score: "Mapping[str, Interval]",
+    tuning: "Tuning | None",
+    protocol: Protocol,
+    *,
+    tasks: Sequence[Task] = TASKS,
+    in_sample: bool = False,
+    pooled: bool = False,
+) -> None:
+    """What members score together; where weights were fitted, on videos that they were not fitted on first.
+
+    Args:
+        score: Of the ensemble; where weights were fitted, cross-fitted.
+        tuning: How they were fitted.
+        protocol: Of the score.
+        tasks: What members know; nothing else is scored.
+        in_sample: Whether the ensemble's rule was fitted on these rows.
+        pooled: Whether logits are averaged, where it is probabilities else.
+    """
+    from abawkit.scoring.bootstrap import few_videos_note
+
+    parts = score_parts(tasks)
+    whole = list(parts.values())[-1]
+
+    def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:
+        return (name, *(f"{found[part].value:{sign}.4f}" for part in parts))
+
+    logits = " of logits" if pooled else ""
+    if not tuning:
+        title = f"Ensemble{logits}, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
+        columns = ["", *parts.values(), f"95 % forecast of {whole}"]
+        show_table(title, columns, [(*row("together", score), _range(score["score"], ""))])
+        return
+    seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in parts))
+    rows = [(*one, "") for one in (row("cross-fitted", score), seen, row("mean", tuning.untuned))]
+    rows.append((*row("difference", tuning.difference, "+"), _range(tuning.difference["score"], "+")))
+    how = "Cross-fitted: each video by weights of others. In-sample: too high."
+    title = f"Fitted weights{logits}, {protocol} protocol. {how}"
+    show_table(title, ["", *parts.values(), "95 % interval"], rows)
+    if tuning.difference["score"].within_noise:
+        print(f"The difference in {whole} is within noise: the mean is as good a choice.\n")
+    if note := few_videos_note(tuning.about["videos"]):
+        print(f"note: {note}\n")
+
+
+def _range(interval: "Interval", sign: str) -> str:
+    return f"{interval.low:{sign}.4f}..{interval.high:{sign}.4f}"
+
+
+def _member_names(members: "Sequence[StoredMember]") -> list[str]:
+    """Numbered names, with the folder where the file's name alone would not tell."""
+    names = [member.path.name for member in members]
+    full = [m.path.name if names.count(m.path.name) == 1 else f"{m.path.parent.name}/{m.path.name}" for m in members]
+    return [f"{i} {name}" for i, name in enumerate(full, start=1)]
+
+
+_TUNED_PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
+_TASKS: dict[str, Task] = dict(zip(_TUNED_PARTS, TASKS, strict=False))
+
+
+def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before: str, *, as_json: bool) -> None:
+    """Prints a result, and says on stderr what its figures do not know.
+
+    Args:
+        tuning: The result.
+        members: What it was fitted for.
+        out: The rule that was written.
+        before: What the figures of nothing fitted are called.
+        as_json: Whether JSON is wanted instead of tables.
+    """
+    import numpy as np
+
+    from abawkit.postprocessing.rule import rule_content
+    from abawkit.scoring.bootstrap import few_videos_note
+
+    both = (tuning.found.predictions, tuning.untuned_predictions)
+    if all(np.array_equal(*(getattr(predictions, task) for predictions in both)) for task in tuning.tasks):
+        say(f"warning: the rule changes nothing: every answer stays what it is {before}; the notes say why")
+
+    say(
+        "note: where networks were chosen on these very rows, as the best epoch of a run is on validation, "
+        "all figures are a little too high"
+    )
+    if as_json:
+        print_json({"rule": str(out), **rule_content(tuning.rule), **tuning.evidence()})
+        return
+    about = tuning.about
+    figures = {
+        "cross-fitted": {part: interval.value for part, interval in tuning.cross_fitted.items()},
+        "in-sample": tuning.in_sample,
+        before: {part: interval.value for part, interval in tuning.untuned.items()},
+    }
+    parts = {part: name for part, name in _TUNED_PARTS.items() if part not in _TASKS or _TASKS[part] in tuning.tasks}
+    show_table(
+        f"Score of {format_count(about['rows'], 'row')} of {format_count(about['videos'], 'video')}, "
+        f"{about['protocol']} protocol. "
+        f"Cross-fitted: each video by what was fitted on others, {about['folds']} folds. In-sample: too high.",
+        ["", *parts.values()],
+        [(name, *(f"{values[part]:.4f}" for part in parts)) for name, values in figures.items()],
+    )
+    show_table(
+        f"Cross-fitted less {before}: what the rules of the {about['folds']} folds gain on videos that they were not "
+        f"fitted on; 95 % interval over {number(about['draws'])} draws of these videos",
+        ["", "", "gain", "from", "to"],
+        [(name, *_verdict(tuning.difference[part])) for part, name in parts.items()],
+        text_columns=2,
+    )
+    print(_sentence(tuning.difference["score"], before))
+    for part, name in parts.items():
+        if part in _TASKS and _TASKS[part] in tuning.fallen:
+            print(f"{name} falls, so the rule leaves this task as it was: it loses nothing there.")
+    if note := few_videos_note(about["videos"]):
+        print(f"note: {note}")
+    print()
+    _show_choice(tuning, members)
+    _show_knobs(tuning)
+    print(printable(f"{out}: the rule; apply it with predict --rule or ensemble --rule"))
+    for line in fold_notes(tuning.notes):
+        say(f"note: {line}")
+
+
+def _verdict(gain: "Interval") -> tuple[str, ...]:
+    judged = "within noise" if gain.within_noise else "beyond noise"
+    return judged, *(f"{value:+.4f}" for value in (gain.value, gain.low, gain.high))
+
+
+def _sentence(gain: "Interval", before: str) -> str:
+    if gain.within_noise:
+        return (
+            "The difference in P is within noise: other videos could turn it around, "
+            f"and nothing here says that the rule is better than {before}."
+        )
+    if gain.value > 0:
+        return f"The gain in P is beyond noise: hardly any draw of videos would make {before} the better choice."
+    return "P falls, beyond noise: what makes it fall is left out of the rule."
+
+
+def _show_choice(tuning: "Tuning", members: "Sequence[StoredMember]") -> None:
+    chosen = tuning.found.chosen
+    if not chosen:
+        return
+    rows: list[tuple[str, ...]] = [
+        (
+            task,
+            str(one.candidate.smoothing),
+            "fitted" if one.candidate.calibrated else "none",
+            "-" if task == "va" else one.candidate.pool,
+            "fitted" if one.weights is not None else "mean",
+        )
+        for task, one in chosen.items()
+    ]
+    show_table("The rule", ["", "smoothing", "calibration", "pool", "weights"], rows, text_columns=5)
+    show_weights(members, tuning.rule)
+
+
+def _show_knobs(tuning: "Tuning") -> None:
+    """The knobs of calibration that were turned."""
+    from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
+
+    c = tuning.rule.calibration
+    rows = [
+        (f"{name}: {what}", f"{value:.4f}")
+        for i, name in enumerate(DIMENSIONS)
+        for what, value, plain in (("scale", c.scale[i], 1.0), ("shift", c.shift[i], 0.0))
+        if value != plain
+    ]
+    rows += [(f"{name}: bias", f"{value:+.2f}") for name, value in zip(EXPRESSIONS, c.bias, strict=True) if value]
+    rows += [
+        (f"{name}: threshold", f"{value:.2f}")
+        for name, value in zip(ACTION_UNITS, c.threshold, strict=True)
+        if value != 0.5
+    ]
+    if rows:
+        show_table("Calibration, where it differs from none", ["", "value"], rows)

@@ -1,0 +1,243 @@
+"""Where a release keeps its files, and whether its splits are apart."""
+
+import csv
+import io
+import shlex
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from abawkit.choices import Policy, Split
+from abawkit.curation.curated_set import SPLITS, read_ledger
+from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
+from abawkit.frame_names import clip_of
+from abawkit.frames.paths import FrameFolders, Frames, as_folders
+from abawkit.tables import Annotations
+
+if TYPE_CHECKING:
+    from abawkit.formats.own_table import TableColumns
+
+
+TRAIN = "training_set_annotations.txt"
+VALIDATION = "validation_set_annotations.txt"
+FRAMES = "cropped_aligned"
+MORE_FRAMES = "cropped_aligned_new_50_vids"
+"""Aff-Wild2 is given out as two archives, and the second unpacks beside the first."""
+TRAIN_FOLDER = "Train_Set"
+VALIDATION_FOLDER = "Validation_Set"
+"""Of each single-task track of an older edition (https://arxiv.org/abs/2202.10659), with a file for each video."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that are curated.
+
+    Attributes:
+        train: Annotations of the training split: a file, or the folder of a single-task track.
+        validation: Annotations of the validation split.
+        frames: Where the frames of both are, or None where only the labels are curated.
+        columns: What columns the annotations have, where they are tables of one's own.
+        joined_with: Further single-task tracks of each split, which are joined with the first.
+    """
+
+    train: Path
+    validation: Path
+    frames: Frames | None
+    columns: "TableColumns | None" = None
+    joined_with: Mapping[Split, Sequence[Path]] = field(default_factory=dict)
+
+    def paths(self, split: Split) -> list[Path]:
+        """The files or folders of a split."""
+        return [self.train if split == "train" else self.validation, *self.joined_with.get(split, ())]
+
+
+def locate(
+    release: Path | None = None,
+    *,
+    train: Path | Sequence[Path] | None = None,
+    validation: Path | Sequence[Path] | None = None,
+    frames: Frames | None = None,
+    labels_only: bool = False,
+    follow_links: bool = False,
+    columns: "TableColumns | None" = None,
+) -> Sources:
+    """Finds the files of a release in the official layout; each path may be given instead, as teams' layouts differ.
+
+    Args:
+        release: Folder of the release. It may also be one of an older edition, with ``TRACK/Train_Set`` and
+            ``TRACK/Validation_Set`` for each single-task track. None where all else is given.
+        train: Instead of ``training_set_annotations.txt`` (or its ``.gz``) in the release.
+        validation: Instead of ``validation_set_annotations.txt`` (or its ``.gz``) in the release.
+        frames: Instead of ``cropped_aligned`` (and ``cropped_aligned_new_50_vids``, where it is) in the release.
+        labels_only: Whether frames are left out.
+        follow_links: Whether symbolic links in the release's own folders of frames may lead out of them.
+        columns: What columns the annotations have, where they are tables of one's own.
+
+    Raises:
+        ConfigError: If the options contradict each other, or say too little without a release.
+        DataError: If a file or folder is not there.
+    """
+    if labels_only and frames:
+        raise ConfigError("--labels-only and --frames contradict each other; give one of them")
+    train = [train] if isinstance(train, Path) else train
+    validation = [validation] if isinstance(validation, Path) else validation
+    if release is None:
+        if not train or not validation or not (frames or labels_only):
+            raise ConfigError("without a RELEASE, give --train and --validation, and --frames or --labels-only")
+        release = Path()
+    if not release.is_dir():
+        kind = "is a file" if release.exists() else "no such folder"
+        raise DataError(f"{release}: {kind}; expected the folder of a release that holds {TRAIN} and {VALIDATION}")
+    found = None if labels_only else frames or _frames(release, follow_links)
+    for folder in as_folders(found).folders if found else ():
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such folder of frames; give it with --frames, or --labels-only to do without"
+            )
+    first_train, *more_train = train or _annotations(release, TRAIN, "--train", TRAIN_FOLDER)
+    first_validation, *more_validation = validation or _annotations(
+        release, VALIDATION, "--validation", VALIDATION_FOLDER
+    )
+    return Sources(
+        train=first_train,
+        validation=first_validation,
+        frames=found,
+        columns=columns,
+        joined_with={"train": more_train, "validation": more_validation},
+    )
+
+
+def format_command(folder: Path, policy: Policy) -> str:
+    """The command that makes a curated set anew with another policy, from the files that its ledger names.
+
+    Args:
+        folder: The curated set; the new one is called after it and the policy.
+        policy: The policy.
+
+    Returns:
+        One line for a shell; with ``RELEASE`` in it where the ledger can't be read.
+    """
+    try:
+        options = _recorded_options(read_ledger(folder))
+    except (DataError, KeyError, TypeError, AttributeError):
+        options = ["RELEASE"]
+    return shlex.join(
+        ["abawkit", "curate", *options, "--policy", policy, "--out", str(folder.with_name(f"{folder.name}-{policy}"))]
+    )
+
+
+def _recorded_options(ledger: Mapping[str, Any]) -> list[str]:
+    """What a ledger says of where its set came from, as `abawkit curate` takes it."""
+    paths = {
+        split: [Path(part["path"]) for part in (source, *source.get("joined_with", ()))]
+        for split, source in ledger["sources"].items()
+    }
+    train, validation = paths["train"][0], paths["validation"][0]
+    release = train.parent
+    official = train.name in (TRAIN, f"{TRAIN}.gz") and validation in (
+        release / VALIDATION,
+        release / f"{VALIDATION}.gz",
+    )
+    options = [str(release)] if official else []
+    if not official:
+        options += [text for split in SPLITS for path in paths[split] for text in (f"--{split}", str(path))]
+    if columns := ledger.get("columns"):
+        named = io.StringIO()
+        csv.writer(named, lineterminator="").writerow(f"{name}={column}" for name, column in columns.items())
+        options += ["--columns", named.getvalue()]
+    folders = [Path(folder) for folder in ledger["frames"].get("folders", ())]
+    if not official or not {release / FRAMES, release / MORE_FRAMES}.issuperset(folders):
+        options += [text for folder in folders for text in ("--frames", str(folder))]
+    if ledger["frames_digest"] is None:
+        options.append("--labels-only")
+    return options + (["--repeats", "unique"] if ledger["repeats"] == "unique" else [])
+
+
+def shared_names(train: Annotations, validation: Annotations) -> tuple[list[str], list[str]]:
+    """Videos, and images, that stand in both splits; sorted."""
+    videos = _shared(train.videos, validation.videos)
+    images = _shared(train.images, validation.images) if videos else []
+    return videos, images
+
+
+def refuse_shared(videos: Sequence[str], images: Sequence[str]) -> None:
+    """Refuses splits that share videos: a network would be validated on people that it has learned.
+
+    Raises:
+        DataError: If any video is in both splits.
+    """
+    if videos:
+        raise DataError(
+            f"{format_shared(videos, images)} ({_first(videos)}): a score on such a validation split says nothing\n"
+            "correct the files, or allow it with --allow-shared-videos"
+        )
+
+
+def format_shared(videos: Sequence[str], images: Sequence[str]) -> str:
+    """``2 videos and 1 image are in both splits``."""
+    verb = "is" if len(videos) == 1 and not images else "are"
+    return f"{format_count(len(videos), 'video')} and {format_count(len(images), 'image')} {verb} in both splits"
+
+
+def warn_of_shared_clips(train: Annotations, validation: Annotations) -> list[str]:
+    """Warns of clips of which one person is in the training split and another in the validation split.
+
+    Names that end in ``_left`` and ``_right`` are the persons of one clip. Official splits may do so, and a network may
+    learn the scene, the light and the camera: a warning, not an error.
+
+    Returns:
+        The clips, sorted.
+    """
+    sides = [defaultdict[str, list[str]](list) for _ in range(2)]
+    for side, table in zip(sides, (train, validation), strict=True):
+        for video in sorted(pc.unique(table.videos).to_pylist()):
+            side[clip_of(video)].append(video)
+    pairs = {
+        clip: next(((a, b) for a in sides[0][clip] for b in sides[1][clip] if a != b), None)
+        for clip in sorted(sides[0].keys() & sides[1].keys())
+    }
+    shared = {clip: pair for clip, pair in pairs.items() if pair}
+    if shared:
+        a, b = next(iter(shared.values()))
+        verb = "is" if len(shared) == 1 else "are"
+        warnings.warn(
+            f"{format_count(len(shared), 'clip')} {verb} in both splits ({_first(list(shared))}): {a} is in training, "
+            f"{b} in validation; two persons of one clip share its scene, so validation scores may be too high",
+            DataWarning,
+            stacklevel=3,
+        )
+    return list(shared)
+
+
+def _first(names: Sequence[str]) -> str:
+    return printable(", ".join(names[:5])) + (", ..." if len(names) > 5 else "")
+
+
+def _frames(release: Path, follow_links: bool) -> Frames:
+    more = release / MORE_FRAMES
+    folders = (release / FRAMES, more) if more.is_dir() else (release / FRAMES,)
+    return FrameFolders(folders, follow_links) if follow_links or len(folders) > 1 else folders[0]
+
+
+def _annotations(release: Path, name: str, option: str, split_folder: str) -> list[Path]:
+    for path in (release / name, release / f"{name}.gz"):
+        if path.exists():
+            return [path]
+    tracks = [path for path in sorted(release.glob(f"*/{split_folder}")) if path.is_dir()]
+    if tracks or (release / split_folder).is_dir():
+        return tracks or [release / split_folder]
+    raise DataError(
+        f"{release / name}: no such file; give the annotations with {option}, or the folder of an older edition, which "
+        f"has TRACK/{split_folder}"
+    )
+
+
+def _shared(a: object, b: object) -> list[str]:
+    common = pc.unique(a).filter(pc.is_in(pc.unique(a), value_set=pc.unique(b)))
+    return sorted(np.asarray(common.to_pylist(), dtype=object).tolist())

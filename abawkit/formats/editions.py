@@ -1,0 +1,95 @@
+"""ABAW11, multi-task track: the file of ABAW7; rows of its list end without a comma.
+
+Source: the rules of the 11th ABAW competition (2026), which runs the track of the 7th again on the same data.
+"""
+
+from abawkit.formats.per_video import FolderOfVideos
+from abawkit.formats.single_file import FlatFile, single_task_header
+from abawkit.labels import TASKS, Answer
+
+HEADER = "image,valence,arousal,expression,aus"
+
+
+class ABAW7(FlatFile):
+    """Flat file of the multi-task track."""
+
+    name = "abaw7"
+    summary = "ABAW7 multi-task: image,valence,arousal,expression and 12 action units, a row a listed frame"
+    holds: tuple[Answer, ...] = TASKS
+    header = HEADER
+    firsts = ("image",)
+    exact = True
+
+
+class ABAW7Compound(FlatFile):
+    """One of seven compound expressions."""
+
+    name = "abaw7-ce"
+    summary = "ABAW7 compound expression: image_location and one index 0..6, a row a listed frame"
+    holds: tuple[Answer, ...] = ("compound",)
+    header = single_task_header("compound")
+
+
+class ABAW3VA(FolderOfVideos):
+    """Valence and arousal."""
+
+    name = "abaw3-va"
+    summary = "ABAW3 valence and arousal: a folder with a file a video, a line a frame"
+    holds: tuple[Answer, ...] = ("va",)
+
+
+class ABAW3Expression(FolderOfVideos):
+    """One of eight expressions."""
+
+    name = "abaw3-expr"
+    summary = "ABAW3 expression, 0..7: a folder with a file a video, a line a frame"
+    holds: tuple[Answer, ...] = ("expression",)
+
+
+class ABAW3ActionUnits(FolderOfVideos):
+    """Twelve action units."""
+
+    name = "abaw3-au"
+    summary = "ABAW3 action units, 12 a line: a folder with a file a video, a line a frame"
+    holds: tuple[Answer, ...] = ("au",)
+
+
+class ABAW4(ABAW7):
+    """The file of ABAW7; the list is read with and without commas."""
+
+    name = "abaw4"
+    summary = "ABAW4 multi-task: the file of abaw7"
+
+
+class ABAW5VA(FlatFile):
+    """Valence and arousal."""
+
+    name = "abaw5-va"
+    summary = "ABAW5 and 6 valence and arousal: image_location,valence,arousal, a row a listed frame"
+    holds: tuple[Answer, ...] = ("va",)
+    header = single_task_header("va")
+
+
+class ABAW5Expression(FlatFile):
+    """One of eight expressions."""
+
+    name = "abaw5-expr"
+    summary = "ABAW5 and 6 expression: image_location and one index 0..7, a row a listed frame"
+    holds: tuple[Answer, ...] = ("expression",)
+    header = single_task_header("expression")
+
+
+class ABAW5ActionUnits(FlatFile):
+    """Twelve action units."""
+
+    name = "abaw5-au"
+    summary = "ABAW5 and 6 action units: image_location and 12 action units, a row a listed frame"
+    holds: tuple[Answer, ...] = ("au",)
+    header = single_task_header("au")
+
+
+class ABAW11(ABAW7):
+    """The file of ABAW7; the list is read with and without commas."""
+
+    name = "abaw11"
+    summary = "ABAW11 multi-task: the file of abaw7"

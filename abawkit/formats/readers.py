@@ -1,0 +1,208 @@
+"""The annotation files of the multi-task track: ``image,valence,arousal,expression,`` and twelve action units."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, format_count
+from abawkit.formats.base import find_formats
+from abawkit.formats.column_names import find_other_track, find_track, order_columns, refuse_other_track
+from abawkit.formats.frame_counts import SUFFIXES
+from abawkit.formats.frame_lines import frame_name
+from abawkit.formats.label_columns import annotations_of, fields_of
+from abawkit.formats.rows import plain_names, read_rows, shortened
+from abawkit.formats.text import IMAGE_HEADERS, header_lines, read_text
+from abawkit.frame_names import IMAGE_SUFFIXES, image_defect
+from abawkit.labels import FIELDS, TASKS, Answer
+from abawkit.tables import Annotations, FrameList, VideoList
+
+LIST = "a list of frames, one image name a row (MTL.txt)"
+
+
+def read_list(
+    path: Path, firsts: Sequence[str], *, name: str = "", holds: Sequence[Answer] = (), header: str = ""
+) -> FrameList:
+    """Reads a list; rows may end in nothing, in a comma or in dummy values.
+
+    Args:
+        path: The list.
+        firsts: Names of the header's first field that give no warning.
+        name: The format that the list is read for, for messages.
+        holds: The answers of that format: a header that names others is that of another track's list. Without any, what
+            a header names is not looked at.
+        header: The official header of the format, which is always accepted.
+
+    Raises:
+        DataError: If the file is no list, or one of another track.
+        ProblemsError: If an image name is not what it must be.
+    """
+    content = read_text(path, LIST)
+    if is_video_list(content):
+        raise DataError(
+            f"{path}:1: got a list of videos, expected {LIST}; {name or 'this format'} answers frames: give their "
+            "list, or a --format of one file per video (abaw3-va, abaw3-expr, abaw3-au)"
+        )
+    skip_lines = header_lines(path, content, LIST, firsts)
+    if skip_lines and holds:
+        _refuse_other_track(path, content[: content.index(b"\n")].decode(), name, holds, header)
+    frames = first_fields(content, skip_lines)
+    if not plain_names(frames.images):
+        problems = [
+            Problem(int(line), "image", f"{defect}: '{shortened(name)}'")
+            for line, name in zip(frames.lines, frames.images.to_pylist(), strict=True)
+            if (defect := image_defect(name))
+        ]
+        if problems:
+            raise ProblemsError(path, problems, "give the list as the organisers released it")
+    return frames
+
+
+def first_fields(content: bytes, skip_lines: int) -> FrameList:
+    """What stands before the first comma of every line, and behind it.
+
+    Args:
+        content: Text from `read_text`.
+        skip_lines: Lines before the first row.
+    """
+    rows = [line.partition(",") for line in content.decode().split("\n")[skip_lines:-1]]
+    lines = np.arange(len(rows), dtype=np.int64) + skip_lines + 1
+    names = pa.array([name for name, _, _ in rows], pa.string())
+    return FrameList(images=names, lines=lines, examples=pa.array([rest for _, _, rest in rows], pa.string()))
+
+
+def holds_names_alone(frames: FrameList) -> bool:
+    """Whether nothing stands behind the names of a file: it is a list then, whatever it was given as."""
+    return frames.examples is not None and not any(text.strip(", ") for text in frames.examples.to_pylist())
+
+
+def _refuse_other_track(path: Path, header: str, name: str, holds: Sequence[Answer], official: str) -> None:
+    """Raises DataError for the header of a list that is not one of this format's track."""
+    if header == official:
+        return
+    try:
+        refuse_other_track(header, holds)
+    except ValueError as error:
+        other = find_track(header)
+        whose = f"; this is a list of {' or '.join(find_formats(other))}" if other and other != tuple(holds) else ""
+        raise DataError(
+            f"{path}:1: {error}{whose}\ngive the list of {name}: lists of other tracks name other videos; if this is "
+            "it, keep only the first name of its header"
+        ) from error
+
+
+_FILES: Final = (*SUFFIXES, ".txt")
+
+
+def is_video_list(content: bytes) -> bool:
+    """Whether text is a list of videos: no header, and no line with a comma, a slash, a blank or the name of an image.
+
+    Args:
+        content: Text from `abawkit.formats.text.read_text`.
+    """
+    names = _names(content)
+    if names[0] in IMAGE_HEADERS or b"," in content.replace(b",\n", b"\n") or b"/" in content:
+        return False
+    return not any(" " in name.strip() or name.lower().endswith(IMAGE_SUFFIXES) for name in names)
+
+
+def read_videos(path: Path, content: bytes) -> VideoList:
+    """Reads a list of videos.
+
+    Args:
+        path: The list, for messages.
+        content: Its text, for which `is_video_list` holds.
+
+    Raises:
+        ProblemsError: If a name can't be that of a video, or stands twice.
+    """
+    names = _names(content)
+    problems = [
+        Problem(line, "video", f"{defect}: '{shortened(name)}'")
+        for line, name in enumerate(names, start=1)
+        if (defect := _defect(name, names[: line - 1]))
+    ]
+    if problems:
+        raise ProblemsError(path, problems, "give the list as the organisers released it: a video a line")
+    images = pa.array([frame_name(name, 1) for name in names], pa.string())
+    return VideoList(images=images, lines=np.arange(len(names), dtype=np.int64) + 1)
+
+
+def _names(content: bytes) -> list[str]:
+    return [line.rstrip(",") for line in content.decode().split("\n")[:-1]]
+
+
+def _defect(name: str, before: Sequence[str]) -> str:
+    if name in before:
+        return "got a video that is listed before"
+    if name.lower().endswith(_FILES):
+        return "got the name of a file, expected that of a video, without an ending"
+    if not name or image_defect(frame_name(name, 1)):
+        return "got a name that no video can have"
+    return ""
+
+
+EXPECTED = "an annotation file of 16 fields a row (image,valence,arousal,expression and 12 action units)"
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Reads an annotation file and checks every cell of it.
+
+    Columns are read by the names in the header, in any order. A header may name fewer columns than rows have, or
+    ``aus`` for all units, as the official one does. A pair of valence and arousal of which one is missing is missing;
+    so is a row of action units of which some are.
+
+    Args:
+        path: Comma-separated text; missing values are -5 (valence, arousal) and -1 (expression, action units).
+
+    Returns:
+        The annotations in the order of the file, repeats kept.
+
+    Raises:
+        DataError: If the file can't be read as annotations at all.
+        ProblemsError: If the header names other columns, or any row is not what it must be; it holds every problem of
+            the file.
+    """
+    content = read_text(path, EXPECTED)
+    skip_lines = header_lines(path, content, EXPECTED)
+    columns = _columns(path, content) if skip_lines else FIELDS[1:]
+    fields = {field.name: field for field in fields_of(TASKS)}
+    rows, problems = read_rows(content, [fields[name] for name in columns], skip_lines=skip_lines, missing=True)
+    if problems and skip_lines and (other := find_other_track(_header(content), TASKS)):
+        what = f"the header is that of {' or '.join(find_formats(other))}, expected {EXPECTED}"
+        raise ProblemsError(path, [Problem(1, "", what)], "give the annotations of the multi-task track")
+    if problems and holds_names_alone(frames := first_fields(content, skip_lines)):
+        what = f"its {len(frames):,} rows hold names alone: this is a list of frames, expected {EXPECTED}"
+        raise ProblemsError(path, [Problem(0, "", what)], "give the annotations")
+    if problems:
+        raise ProblemsError(path, problems, _advice(problems))
+    if columns != FIELDS[1:]:
+        order = [columns.index(name) for name in FIELDS[1:]]
+        rows = replace(rows, values=rows.values[:, order], present=rows.present[:, order])
+    return annotations_of(rows.images, rows, TASKS)
+
+
+def _columns(path: Path, content: bytes) -> tuple[str, ...]:
+    """The columns of a file behind that of the images, as its header names them."""
+    try:
+        order = order_columns(_header(content))
+    except ValueError as error:
+        official = ",".join([*FIELDS[:4], "aus"])
+        advice = f"correct line 1; the header of columns in the official order is '{official}'"
+        raise ProblemsError(path, [Problem(1, "", str(error))], advice) from error
+    if order.remark:
+        warnings.warn(f"{path}: {order.remark}", DataWarning, stacklevel=3)
+    return order.columns
+
+
+def _header(content: bytes) -> str:
+    return content[: content.index(b"\n")].decode()
+
+
+def _advice(problems: list[Problem]) -> str:
+    count = format_count(len(problems), "problem")
+    return f"{count} found; correct the lines named, or fetch the file anew, and run this again"

@@ -1,0 +1,110 @@
+"""Submissions on disk: written whole or not at all, and their digest, be they a file or a folder."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from abawkit.errors import ConfigError, DataError
+from abawkit.formats.base import Container
+from abawkit.formats.text import MAX_BYTES
+from abawkit.system.files import refuse_output, replacing_folder, sha256, write_bytes
+
+Content = bytes | Mapping[str, bytes]
+"""What `encode` gives: the bytes of a file, or those of a folder's files by name."""
+
+
+def refuse_submission(path: Path, container: Container, *, force: bool, inputs: Sequence[Path] = ()) -> None:
+    """Refuses an output that can't be written, or that would replace something, before any work is spent on it.
+
+    Args:
+        path: The file or folder to write.
+        container: Which of the two.
+        force: Whether what is there may be replaced; of folders, only one that holds nothing but files, none of them
+            hidden: another is no submission.
+        inputs: Files and folders that are read; see `abawkit.system.files.refuse_output`.
+
+    Raises:
+        ConfigError: If `path` exists and `force` is false, is of the other kind or one of the inputs or lies in one, or
+            if its folder is absent or read-only.
+    """
+    if container == "file" or not path.is_dir():
+        refuse_output(path, force=force and container == "file", inputs=inputs)
+        return
+    # What refuse_output says of a new path holds for one that is replaced too, but for its being there.
+    refuse_output(path / "any", force=True, inputs=inputs)
+    if any(source.resolve().is_relative_to(path.resolve()) for source in inputs):
+        raise ConfigError(f"{path}: would replace what is read from it; give another path")
+    if not force:
+        raise ConfigError(f"{path}: exists already; give another path, or --force to replace it")
+    if odd := sorted(entry.name for entry in path.iterdir() if entry.name.startswith(".") or not entry.is_file()):
+        raise ConfigError(f"{path}: holds '{odd[0]}', so it is no submission, and is not replaced; give another path")
+
+
+def write_submission(path: Path, content: Content, *, force: bool = False) -> None:
+    """Writes a submission whole or not at all.
+
+    A file is written beside its target and renamed, and replaces what is there, as all files here do. So is a folder;
+    one that is there is first moved aside, and removed when the new one is in its place. The two moves are not one: a
+    kill just between them leaves the old folder whole beside it; see `abawkit.system.files.replacing_folder`.
+
+    Args:
+        path: Where.
+        content: From `abawkit.formats.base.SubmissionFormat.encode`.
+        force: Whether a folder that is there is replaced; see `refuse_submission`.
+
+    Raises:
+        ConfigError: If a folder can't be written to `path`.
+        DataError: If a name in a folder is none, or the disk is full or failing.
+    """
+    if isinstance(content, bytes):
+        write_bytes(path, content)
+        return
+    for name in content:
+        if not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
+            raise DataError(f"{path}: '{name}' is no name of a file in it; nothing was written")
+    refuse_submission(path, "folder", force=force)
+    with replacing_folder(path, force=force) as new:
+        for name, text in content.items():
+            with (new / name).open("xb") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def submission_digest(content: Content) -> str:
+    """SHA-256 of a submission, in hexadecimal.
+
+    Of a file, that of its bytes. Of a folder, that of a line for each file in the order of names, each its digest, two
+    blanks and its name: what ``sha256sum * | sha256sum`` prints in it under ``LC_ALL=C``.
+
+    Args:
+        content: From `encode`, or from `stored_submission`.
+    """
+    if isinstance(content, bytes):
+        return sha256(content)
+    lines = [f"{sha256(content[name])}  {name}\n".encode(errors="surrogateescape") for name in _sorted(content)]
+    return sha256(b"".join(lines))
+
+
+def stored_submission(path: Path) -> Content:
+    """The bytes of a submission on disk, whatever its format.
+
+    Raises:
+        DataError: If there is none, it can't be read, is too large, or a folder holds anything but files.
+    """
+    try:
+        if not path.is_dir():
+            return path.read_bytes()
+        entries = sorted(path.iterdir())
+        if odd := [entry.name for entry in entries if not entry.is_file()]:
+            raise DataError(f"{path}: holds '{odd[0]}', which is no file, so it is no submission")
+        if (size := sum(entry.stat().st_size for entry in entries)) > MAX_BYTES:
+            raise DataError(f"{path}: holds {size:,} bytes, so it is no submission")
+        return {entry.name: entry.read_bytes() for entry in entries}
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); expected a submission") from error
+
+
+def _sorted(names: Mapping[str, bytes]) -> list[str]:
+    """Names in the order of their bytes."""
+    return sorted(names, key=lambda name: name.encode(errors="surrogateescape"))

@@ -1,0 +1,94 @@
+"""Frames of a folder of image files, decoded whenever a batch needs them: no packed store, no disk space of its own."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abawkit.errors import DataError, printable
+from abawkit.frames.decode import FRAME_SIZE
+from abawkit.frames.paths import Frames, frame_paths
+from abawkit.frames.reader import FrameFailure, read_frame
+from abawkit.system.files import processors
+
+_TASK: Final = 16
+"""Frames that a thread takes on at a time: enough to be worth the handing over, few enough to share a small batch."""
+
+
+class FolderFrames:
+    """Listed frames of a folder, for whoever lacks the disk space of `PackedFrames`; a frame's index is its row.
+
+    Each frame is decoded anew each time it is asked for, by `abawkit.frames.decode.decode`. Between two calls there are
+    neither threads nor open files, so that there is nothing to close and a copy may be pickled.
+
+    Attributes:
+        images: Image names.
+        root: The folder that the names start from, or several.
+        workers: Decoding threads of a call; no result depends on it.
+    """
+
+    def __init__(self, images: Sequence[str], root: Frames, *, workers: int | None = None) -> None:
+        """Checks the names and opens no file.
+
+        Args:
+            images: Image names; a name may be repeated.
+            root: The folder that the names start from, or several.
+            workers: Decoding threads, at least 1; the number of processors by default.
+
+        Raises:
+            DataError: If `root` is no folder or a name leads out of it.
+            ValueError: If `workers` is below 1.
+        """
+        self.images = images
+        self.root = root
+        self.workers = processors() if workers is None else workers
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self._paths = frame_paths(root, images)
+
+    def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Reads and decodes frames.
+
+        Args:
+            indices: Frame indices, (n,) int64, in any order, repeats allowed.
+
+        Returns:
+            Their pixels in the same order, (n, 112, 112, 3) uint8, contiguous, the caller's own.
+
+        Raises:
+            DataError: If a frame is missing, truncated, damaged or no JPEG or PNG; it names the first ten.
+            IndexError: If an index is negative or past the end.
+        """
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"frame indices {indices.min()}..{indices.max()}, expected 0..{len(self) - 1}")
+        rows: list[int] = indices.tolist()
+        pixels = np.empty((len(rows), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+
+        def fill(start: int) -> list[FrameFailure]:
+            failures = []
+            for k in range(start, min(start + _TASK, len(rows))):
+                frame = read_frame(rows[k], self.images[rows[k]], self._paths[rows[k]])
+                if isinstance(frame, FrameFailure):
+                    failures.append(frame)
+                else:
+                    pixels[k] = frame.pixels
+            return failures
+
+        # Threads of this call alone: to start them takes as long as a few frames, and nobody has to end them later.
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="frames") as pool:
+            failed = [failure for failures in pool.map(fill, range(0, len(rows), _TASK)) for failure in failures]
+        if failed:
+            raise _unreadable(self.root, list(dict.fromkeys(failed)))
+        return pixels
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def _unreadable(root: Frames, failures: Sequence[FrameFailure]) -> DataError:
+    shown = [failure.text for failure in failures[:10]]
+    more = [f"... and {len(failures) - 10:,} more"] if len(failures) > 10 else []
+    head = f"{printable(str(root))}: frames that are needed now can't be had:"
+    return DataError("\n".join([head, *shown, *more, "extract or copy these frames again"]))

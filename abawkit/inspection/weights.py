@@ -1,0 +1,80 @@
+"""Files of weights: those that abawkit wrote, and published ones."""
+
+from pathlib import Path
+from typing import Final
+
+from abawkit.errors import DataError
+from abawkit.inspection.report import Inspection
+from abawkit.models.config import network_name
+from abawkit.models.network import ATTENTION, HEADS
+from abawkit.models.published import import_published
+from abawkit.models.weights import Weights, load_weights, state_digest
+from abawkit.system.files import sha256_of
+
+_STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def inspect_weights(path: Path) -> Inspection:
+    """Looks at a file of weights that abawkit wrote; one that can't be used is a problem, not an error."""
+    found = Inspection(path, "weights", "weights that can't be used")
+    found.note("bytes", path.stat().st_size)
+    found.digests["file"] = sha256_of(path)
+    try:
+        weights = load_weights(path, heads_optional=True)
+    except DataError as error:
+        found.problems.append(str(error))
+        return found
+    count = parameters(weights)
+    heads = any(key.startswith(HEADS) for key in weights.state)
+    noted = dict(weights.metadata)
+    tasks = [task for task in noted.pop("tasks", "").split(",") if task]
+    found.note("network", network_name(weights.config))
+    found.note("parameters", count)
+    found.note("numbers", sorted({str(t.dtype).removeprefix("torch.") for t in weights.state.values()}))
+    found.note("heads", heads)
+    found.note("tasks", tasks or None)
+    if (epoch := noted.get("epoch", "")).isdecimal() and len(epoch) < 10:
+        found.note("epoch", int(noted.pop("epoch")))
+    for name, value in noted.items():
+        found.note(name, value)
+    found.digests["weights"] = state_digest(weights.state)
+    attention = any(key.startswith(ATTENTION) for key in weights.state)
+    without = ", without heads" if attention else ", its backbone alone: without attention and heads"
+    trained = f", trained for {', '.join(tasks)}" if tasks else "" if heads else without
+    found.summary = f"weights of {network_name(weights.config)}, {count:,} parameters{trained}"
+    return found
+
+
+def inspect_published(path: Path) -> Inspection:
+    """Looks at published weights.
+
+    Raises:
+        DataError: If they are not those of DDAMFN, or hold anything that only code could load.
+    """
+    imported = import_published(path)
+    what = "the backbone of DDAMFN" if imported.backbone else "DDAMFN"
+    found = Inspection(path, "published weights", f"published weights of {what}; import them before they are used")
+    found.note("bytes", path.stat().st_size)
+    found.note("network", "backbone of ddamfn" if imported.backbone else network_name(imported.config))
+    found.note("key", imported.key or None)
+    found.note("left_out", imported.others or None)
+    found.note("tensors", len(imported.state))
+    found.note("unused_tensors", len(imported.dropped))
+    found.note("classes", imported.classes)
+    found.note("next", f"abawkit import-weights {path} --out {path.with_suffix('.safetensors')}")
+    found.digests["file"] = imported.digest
+    return found
+
+
+def weights_digest(path: Path) -> str:
+    """Digest of the weights in a file that `predict` or `train` took, as their manifests have it.
+
+    Raises:
+        DataError: If the file is not one of weights.
+    """
+    return state_digest(load_weights(path, heads_optional=True).state)
+
+
+def parameters(weights: Weights) -> int:
+    """How many numbers a network learns; the running statistics of its norms are counted along the way, not learned."""
+    return sum(tensor.numel() for name, tensor in weights.state.items() if not name.endswith(_STATISTICS))

@@ -1,0 +1,190 @@
+"""The compiled operators: whether there are any, what they were built for, and loading them where they fit."""
+
+import ctypes
+import functools
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import torch
+
+import abawkit
+from abawkit.system.files import sha256_of
+from abawkit.system.native_build import COMMAND, LEAST_CAPABILITY, LEAST_TORCH, LIBRARY
+from abawkit.system.native_cache import Build, built_versions, find_build, find_usable_build
+
+FOLDER: Final = Path(__file__).parent
+"""Where the package has its own binary, if it was built when abawkit was installed."""
+
+REBUILD: Final = COMMAND
+
+GPU_TOO_OLD: Final = "the CUDA kernels need a GPU of compute capability 8.0 or later"
+"""What a refusal begins with that no build changes."""
+
+_NO_NVCC: Final = "nvcc was not found"
+_REMEDIES: Final = {_NO_NVCC: "install the CUDA toolkit", "ABAWKIT_CUDA=skip was set": "leave it unset"}
+"""What helps against the causes that CMakeLists.txt gives; another one is a line of nvcc's own."""
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split("+")[0].split(".")[:2]
+    return int(major), int(minor)
+
+
+@functools.cache
+def cached_build() -> Build | None:
+    """What `abawkit ops build` compiled for this torch, where it can be used and is newer than the package's own."""
+    return find_usable_build(torch.__version__, FOLDER / LIBRARY)
+
+
+@functools.cache
+def build_facts() -> dict[str, str]:
+    """How the binary was built that is used here; empty where there is none. Needs no torch that fits.
+
+    Keys: ``abawkit``, ``compiler``, ``instruction_sets``, ``cuda`` (its version, or empty), ``cuda_refusal`` (why it is
+    empty), ``cuda_architectures``, ``cuda_ptx``, ``torch``.
+    """
+    if build := cached_build():
+        return build.facts
+    try:
+        module = importlib.import_module("abawkit.ops._build")
+    except ImportError:
+        return {}
+    return {name: str(value) for name, value in vars(module).items() if not name.startswith("_")}
+
+
+def refusal(facts: dict[str, str], torch_version: str) -> str:
+    """Why a binary with these facts can't be loaded into this torch; empty where it can."""
+    if facts["abawkit"] != abawkit.__version__:
+        return f"the binary is of abawkit {facts['abawkit']}, this is {abawkit.__version__}; rebuild: {REBUILD}"
+    running, built = _numbers(torch_version), _numbers(facts["torch"])
+    if running < LEAST_TORCH or running[0] != built[0]:
+        return (
+            f"the binary was built for torch {LEAST_TORCH[0]}.{LEAST_TORCH[1]} to {built[0]}.x (with {facts['torch']}),"
+            f" torch {torch_version} runs; rebuild: {REBUILD}"
+        )
+    return ""
+
+
+def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
+    """Why a binary has no kernel for a GPU of this compute capability; empty where it has.
+
+    Machine code runs on GPUs of its own major version and at least its minor one, PTX on all later ones; code for 90a
+    on 9.0 alone. Source: CUDA C++ Programming Guide, sections on binary and PTX compatibility.
+    """
+    if not facts["cuda"]:
+        cause = facts.get("cuda_refusal") or _NO_NVCC
+        remedy = _REMEDIES.get(cause, "correct that (CUDAHOSTCXX names another host compiler)")
+        return f"the binary was built without CUDA, as {cause}; {remedy}, then run `{REBUILD}`"
+    for name in facts["cuda_architectures"].split():
+        major, minor = divmod(int(name.rstrip("af")), 10)
+        later = name.isdigit() and capability[0] == major and capability[1] > minor
+        if later or capability == (major, minor):
+            return ""
+    if facts["cuda_ptx"] and capability >= divmod(int(facts["cuda_ptx"]), 10):
+        return ""
+    if capability < LEAST_CAPABILITY:
+        here = f"{capability[0]}.{capability[1]}"
+        return f"{GPU_TOO_OLD}, this one has {here}"
+    wanted = f"{capability[0]}{capability[1]}"
+    return (
+        f"the binary has kernels for compute capabilities {facts['cuda_architectures']}, this GPU has {wanted}; "
+        f"rebuild: {REBUILD}"
+    )
+
+
+@functools.cache
+def probe_gpu(index: int) -> str:
+    """Asks the binary, which `load` has loaded, whether its CUDA code can run on a GPU.
+
+    Args:
+        index: Of the GPU, as torch counts them.
+
+    Returns:
+        Why it can't, with the versions that have to fit each other; empty where it can.
+    """
+    function = ctypes.CDLL(str(_path())).abawkit_cuda_refusal
+    function.argtypes = [ctypes.c_int32, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int)]
+    function.restype = ctypes.c_char_p
+    driver, runtime = ctypes.c_int(), ctypes.c_int()
+    reason = bytes(function(index, ctypes.byref(driver), ctypes.byref(runtime))).decode(errors="replace")
+    if not reason:
+        return ""
+    return describe_cuda_failure(reason, driver.value, runtime.value, torch.version.cuda)
+
+
+def describe_cuda_failure(reason: str, driver: int, runtime: int, torch_cuda: str | None) -> str:
+    """Puts what the CUDA runtime says into a sentence that says what to do.
+
+    Args:
+        reason: In the words of the runtime.
+        driver: The newest CUDA that the driver serves, 13020 for 13.2; 0 where unknown.
+        runtime: The CUDA that the binary was built with, in the same way.
+        torch_cuda: The CUDA that torch was built with, or None.
+    """
+
+    def version(number: int) -> str:
+        return f"CUDA {number // 1000}.{number % 1000 // 10}" if number else "unknown"
+
+    remedy = f"rebuild: {REBUILD}"
+    if 0 < driver < runtime:
+        remedy = f"update the NVIDIA driver, or, with the nvcc of {version(driver)}, {remedy}"
+    return (
+        f"its CUDA kernels can't be started: {reason} (driver: {version(driver)}, "
+        f"torch: {f'CUDA {torch_cuda}' if torch_cuda else 'a build for CPUs'}, binary: {version(runtime)}); {remedy}"
+    )
+
+
+@functools.cache
+def load() -> str:
+    """Loads the operators, once. Returns why they can't be had, or an empty text."""
+    facts = build_facts()
+    if not facts:
+        return _explain_absence()
+    if reason := refusal(facts, torch.__version__):
+        return reason
+    importlib.import_module("abawkit.ops.torch_library")
+    load_library: Callable[[Path], None] = torch.ops.load_library
+    try:
+        load_library(_path())
+    except OSError as error:
+        return f"can't be loaded ({error.__cause__ or error}); rebuild: {REBUILD}"
+    return ""
+
+
+def _explain_absence() -> str:
+    """Why there is no binary: a build in the cache that can't be used, those for other torches, or the note."""
+    build = find_build(torch.__version__)
+    if build and (reason := build.refusal()):
+        return reason
+    if versions := [version for version in built_versions() if version != torch.__version__]:
+        return f"not built for torch {torch.__version__}, only for {', '.join(versions)}; build: {REBUILD}"
+    note = FOLDER / "build_note.txt"
+    reason = note.read_text().strip() if note.is_file() else ""
+    if not reason:
+        return f"not built; build: {REBUILD}"
+    return f"not built: {reason}" if REBUILD in reason else f"not built: {reason}; run `{REBUILD}`"
+
+
+@functools.cache
+def digest() -> str:
+    """SHA-256 of the compiled operators."""
+    return sha256_of(_path())
+
+
+def _path() -> Path:
+    build = cached_build()
+    return build.library if build else FOLDER / LIBRARY
+
+
+def binary_path() -> Path | None:
+    """The library that is used here, or would be if it fitted; None where there is none."""
+    return _path() if build_facts() else None
+
+
+def instruction_set() -> str:
+    """The instruction set that CPU kernels run with here: the best that the processor has, or ABAWKIT_CPU."""
+    function = ctypes.CDLL(str(_path())).abawkit_instruction_set
+    function.restype = ctypes.c_char_p
+    return bytes(function()).decode()

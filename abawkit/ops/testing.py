@@ -1,0 +1,80 @@
+"""Random features and weights, for measuring and for tests."""
+
+import math
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from abawkit.ops.tensors import Parameters, Sizes, Statistics, parameter_shapes
+
+DDAMFN_SIZES: Final = Sizes(channels=512, height=7, width=7, heads=2, squeezed=16)
+"""What the published network asks of the operator."""
+
+
+class Inputs(NamedTuple):
+    """What `abawkit.ops.dual_direction_attention` is given.
+
+    Attributes:
+        features: (N, C, H, W).
+        parameters: Of any plausible trained network.
+        statistics: Running statistics that fit them.
+    """
+
+    features: Tensor
+    parameters: Parameters
+    statistics: Statistics
+
+
+def random_inputs(
+    images: int = 3,
+    sizes: Sizes = DDAMFN_SIZES,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    gradients: bool = False,
+    weights_dtype: torch.dtype | None = None,
+) -> Inputs:
+    """Draws inputs; one seed gives the same numbers for every type and device, rounded to the type.
+
+    Args:
+        images: N.
+        sizes: Of the operator.
+        seed: Of the numbers.
+        dtype: Of the features.
+        device: Where to put them.
+        gradients: Whether features and parameters ask for gradients.
+        weights_dtype: Of parameters and statistics, where it is not that of the features.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(shape: tuple[int, ...], deviation: float = 1.0) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64) * deviation
+
+    def uniform(shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=generator, dtype=torch.float64) + 0.5
+
+    def parameter(name: str, shape: tuple[int, ...]) -> Tensor:
+        if name.endswith("_scale"):
+            return uniform(shape)
+        if len(shape) == 1:
+            return normal(shape, 0.1)
+        summed = shape[2] if name in ("row_weight", "column_weight") else math.prod(shape[1:])
+        return normal(shape, math.sqrt(2 / summed))
+
+    c, h, w, k, m = sizes
+    drawn = {name: parameter(name, shape) for name, shape in parameter_shapes(sizes).items()}
+    counts = {"row": k * c, "column": k * c, "squeeze": k * m, "pool": c}
+    running = [t for n in counts.values() for t in (normal((n,), 0.1), uniform((n,)))]
+    features = normal((images, c, h, w)).to(device, dtype).requires_grad_(gradients)
+    return Inputs(
+        features,
+        Parameters(
+            **{
+                name: value.to(device, weights_dtype or dtype).requires_grad_(gradients)
+                for name, value in drawn.items()
+            }
+        ),
+        Statistics(*(value.to(device, weights_dtype or dtype) for value in running)),
+    )

@@ -1,0 +1,231 @@
+"""The operators that native code computes: schemas, shapes, gradients and autocast, as torch knows them.
+
+`csrc/binding/operators.cpp` has the kernels; `csrc/kernels/dda.h` says what each tensor holds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from abawkit.ops.tensors import Sizes
+
+LIBRARY: Final = torch.library.Library("abawkit", "DEF")  # type: ignore[no-untyped-call]
+_define: Callable[[str], object] = LIBRARY.define
+_implement: Callable[[str, Callable[..., Any], str], object] = LIBRARY.impl
+
+_define(
+    "dda_inference(Tensor features, Tensor folded, int heads, int squeezed, bool gates) -> (Tensor, Tensor, Tensor)"
+)
+_define(
+    "dda_forward(Tensor features, Tensor[] parameters, Tensor? given, float eps, bool gates)"
+    " -> (Tensor embedding, Tensor rows, Tensor columns, Tensor squeezed, Tensor pooled, Tensor statistics)"
+)
+_define(
+    "dda_backward(Tensor grad_embedding, Tensor? grad_rows, Tensor? grad_columns, Tensor features,"
+    " Tensor[] parameters, Tensor squeezed, Tensor pooled, Tensor statistics, bool batch_statistics, float eps)"
+    " -> Tensor[]"
+)
+_define("dda_update(Tensor(a!)[] running, Tensor statistics, int images, int height, int width, float momentum) -> ()")
+
+_OPS = torch.ops.abawkit
+
+
+def compute_type(features: torch.dtype) -> torch.dtype:
+    """The type in which sums are taken, and that parameters have."""
+    return torch.float64 if features == torch.float64 else torch.float32
+
+
+def dense(features: Tensor) -> bool:
+    """Whether kernels read these features where they lie."""
+    return features.is_contiguous() or features.is_contiguous(memory_format=torch.channels_last)
+
+
+def _gates(features: Tensor, heads: int, wanted: bool) -> tuple[Tensor, Tensor]:
+    n, c, h, w = features.shape
+    n = n if wanted else 0
+    return features.new_empty((n, heads, c, h)), features.new_empty((n, heads, c, w))
+
+
+def _fake_inference(
+    features: Tensor, folded: Tensor, heads: int, squeezed: int, gates: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    del folded, squeezed
+    return (features.new_empty(features.shape[:2]), *_gates(features, heads, gates))
+
+
+def _fake_forward(
+    features: Tensor, parameters: list[Tensor], given: Tensor | None, eps: float, gates: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    del given, eps
+    n, c, h, w = features.shape
+    heads = parameters[0].shape[0]
+    squeezed = parameters[7].shape[0] // heads
+    dtype = compute_type(features.dtype)
+    return (
+        features.new_empty((n, c)),
+        *_gates(features, heads, gates),
+        features.new_empty((n, heads, h + w, squeezed), dtype=dtype),
+        features.new_empty((n, c), dtype=dtype),
+        features.new_empty((2, 2 * heads * c + heads * squeezed + c), dtype=dtype),
+    )
+
+
+def _fake_backward(
+    grad_embedding: Tensor,
+    grad_rows: Tensor | None,
+    grad_columns: Tensor | None,
+    features: Tensor,
+    parameters: list[Tensor],
+    squeezed: Tensor,
+    pooled: Tensor,
+    statistics: Tensor,
+    batch_statistics: bool,
+    eps: float,
+) -> list[Tensor]:
+    del grad_embedding, grad_rows, grad_columns, squeezed, pooled, statistics, batch_statistics, eps
+    own = torch.empty_like(features) if dense(features) else features.new_empty(features.shape)
+    return [own, *(p.new_empty(p.shape) for p in parameters)]
+
+
+def _fake_update(
+    running: list[Tensor], statistics: Tensor, images: int, height: int, width: int, momentum: float
+) -> None:
+    del running, statistics, images, height, width, momentum
+
+
+for _name, _fake in (
+    ("inference", _fake_inference),
+    ("forward", _fake_forward),
+    ("backward", _fake_backward),
+    ("update", _fake_update),
+):
+    torch.library.register_fake(f"abawkit::dda_{_name}", _fake, lib=LIBRARY)
+
+
+class _Forward(torch.autograd.Function):
+    """Gradients of `dda_forward`. `torch.library.register_autograd` costs lists of tensors four times as much."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, given: Tensor | None, eps: float, gates: bool, *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            outputs: tuple[Tensor, ...] = _FORWARD(features, list(parameters), given, eps, gates)
+        ctx.save_for_backward(features, *parameters, *outputs[3:])
+        ctx.eps, ctx.batch_statistics, ctx.gates = eps, given is None, gates
+        ctx.mark_non_differentiable(*outputs[3:])
+        ctx.set_materialize_grads(False)
+        return outputs
+
+    @staticmethod
+    def backward(
+        ctx: Any, embedding: Tensor | None, rows: Tensor | None, columns: Tensor | None, *_: Any
+    ) -> tuple[Tensor | None, ...]:
+        features, *parameters, squeezed, pooled, statistics = ctx.saved_tensors
+        if embedding is None:
+            embedding = features.new_zeros(features.shape[:2])
+        rows, columns = (rows, columns) if ctx.gates else (None, None)
+        saved = (squeezed, pooled, statistics)
+        # As in `forward` below: compiled autograd traces operators, not what is in them.
+        compute = _BACKWARD if torch.compiler.is_compiling() else _backward
+        own, *others = compute(embedding, rows, columns, features, parameters, *saved, ctx.batch_statistics, ctx.eps)
+        return own, None, None, None, *others
+
+
+def _forward(
+    features: Tensor, parameters: Sequence[Tensor], given: Tensor | None, eps: float, gates: bool
+) -> tuple[Tensor, ...]:
+    apply: Callable[..., tuple[Tensor, ...]] = _Forward.apply
+    return apply(features, given, eps, gates, *parameters)
+
+
+class _Backward(torch.autograd.Function):
+    """Says what a second derivative would need."""
+
+    @staticmethod
+    def forward(ctx: Any, arguments: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+        del ctx, tensors
+        with torch._C._AutoDispatchBelowAutograd():
+            return tuple(_BACKWARD(*arguments))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        del ctx, gradients
+        raise RuntimeError(
+            "abawkit's native dual-direction attention has no second derivative; use the reference: --ops reference, "
+            "or abawkit.ops.use('reference')"
+        )
+
+
+def _backward(*arguments: Any) -> list[Tensor]:
+    if not torch.is_grad_enabled():
+        with torch._C._AutoDispatchBelowAutograd():
+            found: list[Tensor] = _BACKWARD(*arguments)
+            return found
+    flat = [t for a in arguments for t in (a if isinstance(a, list) else [a]) if isinstance(t, Tensor)]
+    return list(_Backward.apply(arguments, *flat))  # type: ignore[no-untyped-call]
+
+
+INFERENCE: Final = _OPS.dda_inference.default
+_FORWARD: Final = _OPS.dda_forward.default
+_BACKWARD: Final = _OPS.dda_backward.default
+_UPDATE: Final = _OPS.dda_update.default
+_implement("dda_forward", _forward, "Autograd")
+_implement("dda_backward", _backward, "Autograd")
+_implement("dda_update", torch.library.fallthrough_kernel, "Autograd")
+
+
+def _autocast(name: str, device: str) -> None:
+    """Under autocast, features take its type as those of a convolution do; weights and sums keep their own."""
+    operator = getattr(_OPS, name)
+    keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device.upper()}"))
+
+    def kernel(features: Tensor, *rest: Any) -> Any:
+        if features.dtype in (torch.float32, torch.float16, torch.bfloat16):
+            features = features.to(torch.get_autocast_dtype(device))
+        with torch._C._ExcludeDispatchKeyGuard(keys):
+            return operator(features, *rest)
+
+    _implement(name, kernel, f"Autocast{device.upper()}")
+
+
+for _name in ("dda_inference", "dda_forward"):
+    for _device in ("cpu", "cuda"):
+        _autocast(_name, _device)
+
+
+def forward(
+    features: Tensor, parameters: Sequence[Tensor], given: Tensor | None, eps: float, gates: bool
+) -> tuple[Tensor, ...]:
+    """`dda_forward`, without a round trip through the dispatcher where it would do nothing but call `_forward`.
+
+    Args:
+        features: (N, C, H, W).
+        parameters: As `abawkit.ops.tensors.Parameters`, of the type in which sums are taken.
+        given: As `abawkit.ops.tensors.Statistics.flat` gives them, or None for those of the batch.
+        eps: Added to variances.
+        gates: Whether gates are wanted.
+
+    Returns:
+        Embedding, gates of rows, gates of columns, two tensors for the backward pass, and the statistics.
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(features.device.type):
+        found: tuple[Tensor, ...] = _FORWARD(features, list(parameters), given, eps, gates)
+        return found
+    return _forward(features, parameters, given, eps, gates)
+
+
+def update(running: Sequence[Tensor], statistics: Tensor, images: int, sizes: Sizes, momentum: float) -> None:
+    """`abawkit.ops.tensors.update_statistics` on CPUs, as one operator.
+
+    Args:
+        running: As `abawkit.ops.tensors.Statistics`; changed in place.
+        statistics: Of the batch, the last that `forward` returns.
+        images: Of the batch, at least 2.
+        sizes: Of the operator.
+        momentum: Share of the batch in the result.
+    """
+    _UPDATE(list(running), statistics, images, sizes.height, sizes.width, momentum)
+    torch.autograd.graph.increment_version(running)  # a kernel on the stable ABI can't

@@ -1,0 +1,1 @@
+"""Commands as steps of a larger job, and their cache."""

@@ -1,0 +1,147 @@
+"""What several networks say of frames, chunk by chunk: memory grows with the outputs alone."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from abawkit.errors import ConfigError, DataError
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.models.inference import Probabilities, infer, place
+from abawkit.models.network import DDAMFN
+from abawkit.models.weight_files import find_weights
+from abawkit.models.weights import load_weights, state_digest
+from abawkit.prediction.sources import PixelChunk
+from abawkit.tables import Array
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble.
+
+    Attributes:
+        path: Its file of weights.
+        digest: Digest of its weights: two members of one digest are one network twice.
+        tasks: The tasks that it was trained for; it has no say in others.
+        network: The network, on its device.
+    """
+
+    path: Path
+    digest: str
+    tasks: tuple[Task, ...]
+    network: DDAMFN
+
+
+def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[Task] = TASKS) -> list[Member]:
+    """Loads the networks of an ensemble.
+
+    Args:
+        sources: Run folders, whose best epoch is taken, or files of weights.
+        device: Where the networks will run.
+        tasks: The tasks that must have a member each.
+
+    Raises:
+        ConfigError: If there is none.
+        DataError: If one can't be loaded or has no heads, two are the same network, or one of `tasks` has no member.
+    """
+    if not sources:
+        raise ConfigError("no checkpoint was given; give run folders or files of weights")
+    members = [_load(source, device) for source in sources]
+    by_digest: dict[str, Path] = {}
+    for member in members:
+        if member.digest in by_digest:
+            raise DataError(
+                f"{member.path}: the same network as {by_digest[member.digest]} (digest {member.digest[:12]}); "
+                "it would count twice: give each member once"
+            )
+        by_digest[member.digest] = member.path
+    absent = [task for task in tasks if not any(task in member.tasks for member in members)]
+    if absent:
+        raise DataError(f"no checkpoint was trained for {', '.join(absent)}; add one that was")
+    return members
+
+
+def _load(source: Path, device: torch.device) -> Member:
+    path = find_weights(source) if source.is_dir() else source
+    weights = load_weights(path)
+    network = DDAMFN(weights.config)
+    network.load_state_dict(weights.state)
+    place(network, device)
+    named = weights.metadata.get("tasks", ",".join(TASKS)).split(",")
+    return Member(path, state_digest(weights.state), tuple(task for task in TASKS if task in named), network.eval())
+
+
+def mean_probabilities(
+    members: Sequence[Member],
+    chunks: Iterable[PixelChunk],
+    total: int,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Probabilities, Array]:
+    """Averages what the members say, for each task over the members that were trained for it.
+
+    Args:
+        members: At least one.
+        chunks: Frames, in any order, each row at most once.
+        total: Rows of the list.
+        device: Where the members are.
+        progress: Called with the rows done and the rows in all.
+
+    Returns:
+        The means, float32, with zeros for rows that were in no chunk and for tasks that no member knows; and a mask of
+        the rows that were in one, (total,).
+    """
+    result = zeros(total)
+    seen = np.zeros(total, dtype=bool)
+    for rows, answers in _answers(members, chunks, seen, device, progress):
+        for i, task in enumerate(TASKS):
+            heard = [answer[i] for answer, member in zip(answers, members, strict=True) if task in member.tasks]
+            if heard:
+                # sorted, so that the order of the members changes no bit of the mean
+                result[i][rows] = np.mean(np.sort(np.stack(heard), axis=0), axis=0, dtype=np.float64)
+    return result, seen
+
+
+def each_probabilities(
+    members: Sequence[Member],
+    chunks: Iterable[PixelChunk],
+    total: int,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Probabilities], Array]:
+    """Keeps what each member says: 88 bytes a row and member.
+
+    Returns:
+        What each says, float32, of all tasks, with zeros for rows that were in no chunk; and a mask of the rows that
+        were in one, (total,). Arguments are those of `mean_probabilities`.
+    """
+    results = [zeros(total) for _ in members]
+    seen = np.zeros(total, dtype=bool)
+    for rows, answers in _answers(members, chunks, seen, device, progress):
+        for result, answer in zip(results, answers, strict=True):
+            for column, values in zip(result, answer, strict=True):
+                column[rows] = values
+    return results, seen
+
+
+def _answers(
+    members: Sequence[Member],
+    chunks: Iterable[PixelChunk],
+    seen: Array,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[tuple[Array, list[Probabilities]]]:
+    """The rows of each chunk and what each member says of them; marks them as seen."""
+    for rows, pixels in chunks:
+        yield rows, [infer(member.network, pixels, device) for member in members]
+        seen[rows] = True
+        if progress:
+            progress(int(seen.sum()), len(seen))
+
+
+def zeros(total: int) -> Probabilities:
+    """Arrays to fill."""
+    widths = (len(DIMENSIONS), len(EXPRESSIONS), len(ACTION_UNITS))
+    return Probabilities(*(np.zeros((total, width), dtype=np.float32) for width in widths))

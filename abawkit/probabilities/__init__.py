@@ -1,0 +1,1 @@
+"""Stored probabilities as files, and the networks that wrote them."""

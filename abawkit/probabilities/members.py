@@ -1,0 +1,237 @@
+"""Members of an ensemble: probabilities in files, of abawkit's own networks or of any other system."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from abawkit.errors import ConfigError, DataError, format_count, printable
+from abawkit.labels import TASKS, Task
+from abawkit.probabilities.files import RANGES, read_stored, write_csv, write_parquet
+from abawkit.system.files import refuse_output, replacing
+from abawkit.tables import Annotations, Predictions, first_difference
+
+MAX_MANIFEST: Final = 1 << 26
+"""Bytes of a manifest: several times that of a submission of which every row was answered from another frame."""
+
+ENDINGS: Final = (".npz", ".csv", ".parquet")
+"""Of files of probabilities that are written."""
+
+KEY_DIGITS: Final = 12
+"""Digits of a network's digest that name it in keys."""
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class StoredMember:
+    """One member of an ensemble of stored probabilities.
+
+    Attributes:
+        path: Its file.
+        predictions: What it says; the columns of tasks that it does not know are filled and mean nothing.
+        tasks: The tasks that it has a say in.
+        digest: SHA-256 of its rows and of its columns of these tasks: two members of one digest are one member twice.
+        key: What a rule calls it, on validation and on test: the digests of its networks where they are known, joined
+            by ``+``, else the name of its file without the ending.
+    """
+
+    path: Path
+    predictions: Predictions
+    tasks: tuple[Task, ...]
+    digest: str
+    key: str
+
+
+def read_member(path: Path) -> StoredMember:
+    """Reads one member: see `abawkit.probabilities.files` for the forms.
+
+    Its key comes from the manifest beside it where abawkit wrote that: the first 12 digits of each network's digest (or
+    the key of each member), sorted, joined by ``+``, and the digest of the rule that was applied, behind ``@``. A file
+    without such a manifest is called by its name, so those of one system for validation and for test need one name in
+    two folders.
+
+    Raises:
+        DataError: If the file does not hold probabilities, or the manifest beside it is about another list, or about
+            other probabilities of this one.
+    """
+    stored = read_stored(path)
+    predictions, tasks = stored.predictions, stored.tasks
+    digest = columns_digest(predictions, tasks)
+    return StoredMember(path, predictions, tasks, digest, _key(path, predictions, digest))
+
+
+def read_members(paths: Sequence[Path]) -> list[StoredMember]:
+    """Reads the members of an ensemble.
+
+    Raises:
+        ConfigError: If there is none.
+        DataError: If one can't be read, their rows differ, or two are the same or are called the same.
+    """
+    if not paths:
+        raise ConfigError("no member was given; give the .npz files of `abawkit predict`, or those of other systems")
+    members: list[StoredMember] = []
+    for path in paths:
+        member = read_member(path)
+        if members:
+            _refuse_other_rows(members[0], member)
+        for other in members:
+            if member.digest == other.digest:
+                raise DataError(
+                    f"{path}: the same probabilities as {other.path} (digest {member.digest[:12]}); they would count "
+                    "twice: give each member once"
+                )
+            if member.key == other.key:
+                raise DataError(
+                    f"{path}: is called {printable(member.key)}, as is {other.path}; a rule could not tell them apart: "
+                    "give members of other networks, or other names to files that have no manifest"
+                )
+        members.append(member)
+    return members
+
+
+def refuse_other_rows(member: StoredMember, truth: Annotations) -> None:
+    """Refuses a member whose rows are not those of the annotations.
+
+    Raises:
+        DataError: If they are not.
+    """
+    if not member.predictions.images.equals(truth.images):
+        raise DataError(
+            f"{member.path}: its {len(member.predictions):,} rows are not the {len(truth):,} of the annotations, in "
+            "their order; predict the annotated split, or give the annotations of this list"
+        )
+
+
+def refuse_probabilities(path: Path, *, force: bool, inputs: Sequence[Path] = (), others: Sequence[Path] = ()) -> None:
+    """Refuses a file that `write_probabilities` can't write, before any work is spent on it.
+
+    Raises:
+        ConfigError: If its ending is none of `ENDINGS`, if nothing can be written there, or if it is one of the
+            `others` that are written.
+    """
+    if path.resolve() in [other.resolve() for other in others]:
+        raise ConfigError(f"{path}: would be written twice; give the probabilities another path")
+    if path.suffix not in ENDINGS:
+        raise ConfigError(f"{path}: got another ending, expected {' or '.join(ENDINGS)} for probabilities")
+    refuse_output(path, force=force, inputs=inputs)
+
+
+def write_probabilities(path: Path, predictions: Predictions, tasks: Sequence[Task] = TASKS) -> None:
+    """Writes what `read_member` reads, by the ending of the name: see `abawkit.probabilities.files` for the forms.
+
+    Values are float32 in all of them; only an ``.npz`` has the digest of the list.
+    """
+    with replacing(path) as file:
+        if path.suffix == ".csv":
+            write_csv(file, predictions, tasks)
+        elif path.suffix == ".parquet":
+            write_parquet(file, predictions, tasks)
+        else:
+            columns = {task: getattr(predictions, task) for task in TASKS if task in tasks}
+            names = np.array(predictions.images.to_pylist())
+            np.savez_compressed(file, images=names, list_digest=predictions.digest, **columns)
+
+
+def copy_probabilities(path: Path, copy: Path) -> None:
+    """Writes the probabilities of one file to another, whose ending may be another one."""
+    stored = read_stored(path)
+    write_probabilities(copy, stored.predictions, stored.tasks)
+
+
+def read_probabilities(path: Path) -> Predictions:
+    """Reads the probabilities that abawkit wrote, bit for bit.
+
+    Raises:
+        DataError: If the file is not one of these.
+    """
+    stored = read_stored(path)
+    if not stored.own:
+        raise DataError(
+            f"{path}: does not hold probabilities of abawkit (float32, with list_digest); run `abawkit predict` again"
+        )
+    return stored.predictions
+
+
+def columns_digest(predictions: Predictions, tasks: Sequence[Task]) -> str:
+    """SHA-256 over the rows' names and the columns of these tasks, as little-endian float32.
+
+    Values are cut to their range, as reading cuts them: what is written has the digest of what is read back.
+    """
+    digest = hashlib.sha256(predictions.digest.encode())
+    for task in TASKS:
+        if task in tasks:
+            digest.update(task.encode())
+            digest.update(np.clip(getattr(predictions, task), *RANGES[task]).astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def manifest_beside(path: Path) -> dict[str, Any] | None:
+    """The manifest that abawkit wrote beside a file; None where there is none, or JSON of something else."""
+    beside = _beside(path)
+    try:
+        if not beside.is_file() or beside.stat().st_size > MAX_MANIFEST:
+            return None
+        content = json.loads(beside.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    entries = content.get("members") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries or "submission_sha256" not in content:
+        return None
+    return content if all(_is_entry(entry) for entry in entries) else None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{_stem(path)}.json")
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+
+
+def _key(path: Path, predictions: Predictions, digest: str) -> str:
+    manifest = manifest_beside(path)
+    if manifest is None:
+        return _stem(path)
+    source = manifest.get("source")
+    if not isinstance(source, dict) or source.get("list_digest") != predictions.digest:
+        raise DataError(f"{_beside(path)}: is about other rows than {path}; predict again, or keep the two apart")
+    described = manifest.get("probabilities_digest", digest)  # older manifests have none
+    if described != digest:
+        raise DataError(
+            f"{path}: is not what {_beside(path)} describes: it has digest {digest[:KEY_DIGITS]}, not "
+            f"{printable(str(described)[:KEY_DIGITS])}; predict again, or remove the manifest"
+        )
+    keys = [entry.get("key") or entry["digest"][:KEY_DIGITS] for entry in manifest["members"]]
+    # a mean of means is not one of all, and what a rule made of one member is not what it makes of all
+    keys = [f"({key})" if len(keys) > 1 and ("+" in key or "@" in key) else key for key in keys]
+    rule = manifest.get("rule")
+    applied = rule.get("digest") if isinstance(rule, dict) else None
+    suffix = f"@{applied[:KEY_DIGITS]}" if isinstance(applied, str) else ""
+    return "+".join(sorted(keys)) + suffix
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("key", ""), str):
+        return False
+    digest = entry.get("digest")
+    return isinstance(digest, str) and _DIGEST.fullmatch(digest) is not None
+
+
+def _refuse_other_rows(first: StoredMember, other: StoredMember) -> None:
+    a, b = first.predictions.images, other.predictions.images
+    at = first_difference(a, b)
+    if at is None:
+        return
+    if at >= min(len(a), len(b)):
+        difference = f"it has {format_count(len(b), 'row')}, not {len(a):,}"
+    else:
+        difference = f"row {at + 1:,} is '{printable(b[at].as_py()[:80])}', not '{printable(a[at].as_py()[:80])}'"
+    raise DataError(
+        f"{other.path}: has other rows than {first.path}: {difference}; members must answer one list, in its order"
+    )

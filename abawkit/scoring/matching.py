@@ -1,0 +1,125 @@
+"""Scoring files: a submission against annotations or a curated split."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from abawkit.choices import Protocol
+from abawkit.curation.curated_set import TABLE, open_curated
+from abawkit.errors import Problem, ProblemsError
+from abawkit.formats.base import SubmissionFormat, get_format
+from abawkit.formats.frame_lines import numbered
+from abawkit.formats.readers import read_annotations
+from abawkit.formats.row_order import order_problems
+from abawkit.formats.rows import shortened
+from abawkit.scoring.score import Score, score, score_compound
+from abawkit.tables import Annotations, Array, FrameList, Submission
+
+
+def read_truth(path: Path) -> Annotations:
+    """Reads annotations of all tasks.
+
+    Args:
+        path: An annotation file, or the folder of a curated set: then its validation rows, which are those with at
+            least one annotated task.
+
+    Raises:
+        DataError: If it is neither.
+    """
+    return open_curated(path).splits["validation"].annotations if path.is_dir() else read_annotations(path)
+
+
+def score_file(submission: Path, truth: Path, *, protocol: Protocol = "official", format_name: str = "abaw7") -> Score:
+    """Scores a submission; see `abawkit.scoring.score.score`, and `matched` for how rows meet.
+
+    Args:
+        submission: The file or folder.
+        truth: What its format reads as truth, or the folder of a curated set: see `read_truth`.
+        protocol: Which rows count; compound expressions know no difference.
+        format_name: Format of the submission.
+
+    Raises:
+        ProblemsError: As `matched`.
+        ConfigError: If there is no such format.
+    """
+    right, answers = matched(submission, truth, get_format(format_name))
+    return score_rows(right, answers, protocol)
+
+
+def score_rows(truth: Annotations | Submission, answers: Submission, protocol: Protocol = "official") -> Score:
+    """Scores what `matched` returns; see `score_file`."""
+    return score(truth, answers, protocol) if isinstance(truth, Annotations) else score_compound(truth, answers)
+
+
+def matched(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple[Annotations | Submission, Submission]:
+    """Reads a submission and its truth, and brings their rows together.
+
+    Rows are joined by row. Of a folder with a file for each video, they are joined by video and frame: every frame has
+    exactly one line there. Its truth need not have every frame, and rows that repeat a frame take the same answer.
+
+    Args:
+        submission: The file or folder.
+        truth: What its format reads as truth, or the folder of a curated set: see `read_truth`.
+        plugin: Format of the submission.
+
+    Returns:
+        The truth and the answers, row for row; of a folder, the rows on which a task that it holds is annotated.
+
+    Raises:
+        DataError: If there is no truth of this format at `truth`.
+        ProblemsError: If a cell of either is not what it must be, or if the rows of the submission are not those of the
+            truth: missing, extra or moved.
+    """
+    answers = plugin.read(submission)
+    right = _truth(truth, plugin)
+    if plugin.container == "folder" and isinstance(right, Annotations):
+        return _joined(right, answers, submission, truth)
+    if not right.images.equals(answers.images):
+        rows = plugin.read_list(submission)
+        advice = f"the rows of {submission} must be those of {truth}, in order, repeats included; nothing was scored"
+        raise ProblemsError(submission, order_problems(rows, _listed(right)), advice)
+    return right, answers
+
+
+def _truth(path: Path, plugin: SubmissionFormat) -> Annotations | Submission:
+    curated = path.is_dir() and (plugin.container == "file" or (path / TABLE).exists())
+    return read_truth(path) if curated and "compound" not in plugin.holds else plugin.read_truth(path)
+
+
+def _listed(table: Annotations | Submission) -> FrameList:
+    lines: Array = table.lines if isinstance(table, Annotations) else np.arange(len(table), dtype=np.int64) + 2
+    return FrameList(images=table.images, lines=lines)
+
+
+def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Path) -> tuple[Annotations, Submission]:
+    """The annotated rows of the truth, and of each row's frame the answer.
+
+    Raises:
+        ProblemsError: If an annotated frame has no answer.
+    """
+    valid = {"va": truth.va_valid, "expression": truth.expression_valid, "au": truth.au_valid}
+    annotated = [mask for task, mask in valid.items() if task in answers.holds]
+    truth = truth.select(np.logical_or.reduce(annotated)) if annotated else truth
+    found = pc.index_in(_frames(truth.images), value_set=_frames(answers.images))
+    if found.null_count == len(truth) and len(truth):
+        what = f"none of its {len(answers):,} lines is of one of the {len(truth):,} annotated frames of {truth_path}"
+        raise ProblemsError(path, [Problem(0, "", what)], "give the truth of the videos that it answers")
+    if found.null_count:
+        rows = np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))
+        problems = [
+            Problem(0, "", f"no line for '{shortened(name)}' (line {line:,} of {truth_path.name})")
+            for name, line in zip(truth.images.take(pa.array(rows)).to_pylist(), truth.lines[rows], strict=True)
+        ]
+        raise ProblemsError(path, problems, f"{path} must answer every annotated frame; nothing was scored")
+    chosen = answers.select(found.to_numpy())
+    columns = {task: getattr(chosen, task) for task in answers.holds}
+    return truth, Submission.of(truth.images, **columns)
+
+
+def _frames(images: pa.StringArray) -> pa.StringArray:
+    """Names by which frames are joined: video and number, however the number is written; of other names, the name."""
+    videos, numbers = numbered(images)
+    names = pc.binary_join_element_wise(videos, pc.cast(pa.array(numbers), pa.string()), "/")
+    return pc.coalesce(names, images)

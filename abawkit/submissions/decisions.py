@@ -1,0 +1,337 @@
+"""From stored probabilities to the official file: fit on validation, apply to the list, write, check."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.compute as pc
+from pydantic import ValidationError
+
+import abawkit
+from abawkit.choices import Protocol
+from abawkit.errors import ProblemsError
+from abawkit.formats.base import get_format
+from abawkit.formats.writing import stored_submission, submission_digest, write_submission
+from abawkit.frames.paths import as_folders
+from abawkit.labels import TASKS, Task
+from abawkit.pipeline.step_cache import Step
+from abawkit.postprocessing.outputs import decided, outputs, write_outputs
+from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, write_rule
+from abawkit.probabilities.members import StoredMember, read_members, write_probabilities
+from abawkit.scoring.bootstrap import PARTS, Interval, difference_interval, few_videos_note, statistics_by_video
+from abawkit.scoring.forecast import forecast_score
+from abawkit.submissions.manifest import Figures, MemberFigures, Range, Validation
+from abawkit.submissions.recipe import Decisions, SubmissionRecipe
+from abawkit.submissions.steps import Predicted, prediction_manifest
+from abawkit.submissions.workspace import Place, Prepared
+from abawkit.system.files import sha256_of, write_json
+from abawkit.system.provenance import code_digest
+from abawkit.tables import Annotations, Predictions, Submission, videos_of
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A rule, and what it makes of validation.
+
+    Attributes:
+        rule: The rule.
+        held_out: Probabilities that decisions are made of, each row by a rule that was fitted without its video.
+        in_sample: The same by `rule`, which was fitted on all of them.
+        folds: Folds of videos; 0 where nothing was fitted.
+        notes: What was left alone, and why.
+        evidence: For the file of the rule, JSON.
+    """
+
+    rule: Rule
+    held_out: Predictions
+    in_sample: Predictions
+    folds: int = 0
+    notes: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def calibrated(decisions: Decisions, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """The scored tasks that are calibrated; a recipe may name others, which its format does not hold."""
+    return tuple(task for task in tasks if task in decisions.calibration)
+
+
+def fits(decisions: Decisions, tasks: Sequence[Task]) -> bool:
+    """Whether anything is fitted on validation, for these scored tasks."""
+    return decisions.searched or bool(calibrated(decisions, tasks))
+
+
+def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decisions, tasks: Sequence[Task]) -> Fitted:
+    """Fits what a recipe asks for.
+
+    Args:
+        members: Stored probabilities of the validation rows.
+        truth: The validation rows.
+        decisions: As of the recipe.
+        tasks: The tasks that are scored; calibration of others is left out.
+
+    Raises:
+        DataError: If the members' rows are not those of the truth, or there are too few videos for two folds.
+    """
+    if not fits(decisions, tasks):
+        plain = apply_rule(Rule(), members, tasks)
+        return Fitted(Rule(), plain, plain)
+    from abawkit.tuning.tune import calibrate, tune
+
+    shared: dict[str, Any] = {
+        "tasks": tuple(tasks),
+        "calibration": calibrated(decisions, tasks),
+        "protocol": decisions.protocol,
+        "folds": decisions.folds,
+    }
+    if decisions.searched:
+        smoothing, weights = decisions.smoothing == "tuned", decisions.weights == "fitted"
+        pool = decisions.pool == "tuned"
+        found = tune(members, truth, smoothing=smoothing, weights=weights, pool=pool, **shared)
+    else:
+        found = calibrate(members, truth, **shared)
+    evidence = found.evidence()
+    return Fitted(found.rule, found.held_out, found.found.predictions, evidence["folds"], found.notes, evidence)
+
+
+def command(made: Prepared, probabilities: Sequence[Path], rule: Path) -> list[str]:
+    """The command that fits the same rule by hand."""
+    decisions = made.recipe.decisions
+    chosen = calibrated(decisions, made.tasks)
+    options = []
+    if decisions.searched:
+        options += ["--no-smoothing"] if decisions.smoothing == "none" else []
+        options += ["--no-weights"] if decisions.weights == "mean" else []
+        options += ["--no-pool"] if decisions.pool == "linear" else []
+        options += ["--no-calibration"] if not chosen else []
+    if chosen != made.tasks:
+        options += [part for task in chosen for part in ("--tasks", task)]
+    options += ["--folds", str(decisions.folds), "--protocol", decisions.protocol]
+    name = "tune" if decisions.searched else "calibrate"
+    truth = str(made.opened.inputs.data)
+    return [name, *map(str, probabilities), "--truth", truth, *options, "--out", str(rule)]
+
+
+_BEST = (
+    "the weights of each run are those of the epoch that scored best on the same validation rows: all figures are a "
+    "little too good"
+)
+
+
+def evaluate(
+    members: Mapping[str, StoredMember],
+    fitted: Fitted,
+    truth: Annotations,
+    recipe: SubmissionRecipe,
+    tasks: Sequence[Task],
+    test_videos: int,
+) -> Validation:
+    """Scores a submission on validation.
+
+    Args:
+        members: The members by name.
+        fitted: What was fitted, and what it makes of the validation rows.
+        truth: The validation rows.
+        recipe: Of the submission.
+        tasks: The tasks that are scored.
+        test_videos: Videos of the list that is answered.
+
+    Raises:
+        DataError: If no row counts, or there are fewer than two videos.
+    """
+    protocol = recipe.decisions.protocol
+    mine = decided(fitted.held_out, tasks)
+    alone = {name: decided(member.predictions, tasks) for name, member in members.items()}
+    scored = [
+        MemberFigures(name=name, key=members[name].key, validation=_score(truth, submission, protocol))
+        for name, submission in alone.items()
+    ]
+    best = max(scored, key=lambda member: member.validation.score).name
+    few = [note] if (note := few_videos_note(len(statistics_by_video(truth, mine, protocol).names))) else []
+    mean = decided(apply_rule(Rule(), list(members.values()), tasks), tasks)
+    return Validation(
+        protocol=protocol,
+        tasks=list(tasks),
+        fitted=fitted.folds > 0,
+        folds=fitted.folds,
+        crossfitted=_score(truth, mine, protocol),
+        interval=_range(forecast_score(truth, mine, protocol, test_videos=test_videos)),
+        test_videos=test_videos,
+        in_sample=_score(truth, decided(fitted.in_sample, tasks), protocol),
+        untuned=_score(truth, mean, protocol),
+        gain=_range(difference_interval(truth, mine, mean, protocol)),
+        members=scored,
+        best_member=best,
+        difference=_range(difference_interval(truth, mine, alone[best], protocol)),
+        notes=[*fitted.notes, *([_BEST] if recipe.epoch == "best" else []), *few],
+    )
+
+
+def _score(truth: Annotations, submission: Submission, protocol: Protocol) -> Figures:
+    statistics = statistics_by_video(truth, submission, protocol)
+    values = statistics.scores(np.ones((1, len(statistics.names))))[0]
+    return Figures(**dict(zip(PARTS, values.tolist(), strict=True)))
+
+
+def _range(interval: Interval) -> Range:
+    return Range(**interval.as_dict())
+
+
+RULE: Final = "rule.json"
+CROSSFITTED: Final = "crossfitted.txt"
+FIGURES: Final = "validation.json"
+OFFICIAL: Final = "predictions"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """How decisions are made, and what they score.
+
+    Attributes:
+        rule: File of the rule.
+        digest: SHA-256 of that file.
+        validation: What the submission scores on validation.
+    """
+
+    rule: Path
+    digest: str
+    validation: Validation
+
+
+def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided:
+    """Fits on validation what the recipe asks for, unless that was done with the same probabilities.
+
+    Leaves ``rule.json``, ``validation.json`` (the figures), ``crossfitted.npz`` (probabilities of the validation rows,
+    each row by a rule that was fitted on other videos) and, of all three tasks, ``crossfitted.txt`` with the decisions.
+
+    Raises:
+        DataError: If probabilities can't be read back, or validation has too few videos for the folds.
+    """
+    out = place.outputs
+    crossfitted = out / CROSSFITTED
+    files = [out / RULE, out / FIGURES, crossfitted.with_suffix(".npz")]
+    files += [crossfitted] if made.tasks == TASKS else []
+    made_of = {
+        "abawkit": abawkit.__version__,
+        "code": code_digest(),
+        "decisions": made.recipe.decisions.model_dump(mode="json"),
+        "epoch": made.recipe.epoch,
+        "members": _digests(predicted.validation, place),
+        "data": made.opened.curated.digest,
+        "tasks": list(made.tasks),
+        "test_videos": _count_videos(made),
+    }
+    step = Step("fit decisions", made_of, files)
+    validation = None if place.due(step) else _figures(out / FIGURES)
+    if validation is None:
+        place.stamps.begin(step)
+        validation = _fit(made, [predicted_step.outputs[0] for predicted_step in predicted.validation], place)
+        place.finish([step])
+    return Decided(out / RULE, place.stamps.digest(step, out / RULE), validation)
+
+
+def _fit(made: Prepared, paths: list[Path], place: Place) -> Validation:
+    out, decisions = place.outputs, made.recipe.decisions
+    if fits(decisions, made.tasks):
+        place.means.say(f"$ abawkit {shlex.join(command(made, paths, out / RULE))}")
+    members = read_members(paths)
+    truth = made.opened.curated.splits["validation"].annotations
+    fitted = fit(members, truth, decisions, made.tasks)
+    named = dict(zip((member.name for member in made.plan.members), members, strict=True))
+    validation = evaluate(named, fitted, truth, made.recipe, made.tasks, _count_videos(made))
+    write_rule(out / RULE, fitted.rule, fitted.evidence)
+    crossfitted = out / CROSSFITTED
+    write_probabilities(crossfitted.with_suffix(".npz"), fitted.held_out, made.tasks)
+    if made.tasks == TASKS:
+        write_submission(crossfitted, get_format("abaw7").encode(decided(fitted.held_out, TASKS)))
+    write_json(out / FIGURES, validation.model_dump(mode="json"))
+    return validation
+
+
+def write_official(made: Prepared, predicted: Predicted, decisions: Decided, place: Place) -> Path:
+    """Applies the rule to the list's probabilities, writes the official file and checks it, unless it is there.
+
+    Returns:
+        The official file, or folder.
+
+    Raises:
+        ProblemsError: If the written file is not what the organisers' script reads.
+        DataError: If probabilities can't be read back.
+    """
+    plugin = made.opened.plugin
+    path = place.outputs / (f"{OFFICIAL}.txt" if plugin.container == "file" else OFFICIAL)
+    made_of = {
+        "abawkit": abawkit.__version__,
+        "code": code_digest(),
+        "rule": decisions.digest,
+        "members": _digests(predicted.test, place),
+        "list": made.opened.frame_list.digest,
+        "format": plugin.name,
+    }
+    step = Step(f"write {path.name}", made_of, outputs(path))
+    if not place.due(step):
+        return path
+    place.stamps.begin(step)
+    paths = [predicted_step.outputs[0] for predicted_step in predicted.test]
+    joined = shlex.join([*map(str, paths), "--rule", str(decisions.rule), "--format", plugin.name, "--out", str(path)])
+    place.means.say(f"$ abawkit ensemble {joined}")
+    members = read_members(paths)
+    predictions = apply_rule(read_rule(decisions.rule), members, made.tasks)
+    first = prediction_manifest(paths[0])
+    write_outputs(
+        path,
+        predictions,
+        made.tasks,
+        plugin,
+        source=_source(made),
+        members=[_as_json(member) for member in members],
+        environment=first["environment"],
+        rule=read_rule(decisions.rule),
+        filled=first["filled"],
+        force=True,
+    )
+    listed = str(made.opened.inputs.listed)
+    place.means.say(f"$ abawkit check {shlex.join([str(path), '--format', plugin.name, '--list', listed])}")
+    if problems := plugin.check(path, made.opened.frame_list):
+        raise ProblemsError(path, problems, "this file is not to be handed in; the list may be damaged")
+    place.finish([step])
+    return path
+
+
+def official_digest(path: Path) -> str:
+    """SHA-256 of an official file or folder, as manifests name it.
+
+    Raises:
+        DataError: If it is absent, or no submission.
+    """
+    return submission_digest(stored_submission(path))
+
+
+def _count_videos(made: Prepared) -> int:
+    """Videos of the list that is answered."""
+    return len(pc.unique(videos_of(made.opened.frame_list.images)))
+
+
+def _digests(steps: Sequence[Step], place: Place) -> list[str]:
+    """Of the probabilities and the manifest that each prediction left: a member's key comes from the second."""
+    return [place.stamps.digest(step, path) for step in steps for path in step.outputs[:2]]
+
+
+def _figures(path: Path) -> Validation | None:
+    """The figures that were written; None where another form of them was, as by another state of this version."""
+    try:
+        return Validation.model_validate_json(path.read_bytes())
+    except ValidationError:
+        return None
+
+
+def _source(made: Prepared) -> dict[str, Any]:
+    inputs = made.opened.inputs
+    frames = as_folders(inputs.frames).as_json()
+    return {"list": str(inputs.listed), "list_sha256": sha256_of(inputs.listed), "frames": frames}
+
+
+def _as_json(member: StoredMember) -> dict[str, Any]:
+    return {"path": str(member.path), "key": member.key, "digest": member.digest, "tasks": list(member.tasks)}

@@ -1,0 +1,1 @@
+"""The drawn face, a part a file."""

@@ -1,0 +1,1 @@
+"""Files, locks, signals, provenance: what the machine is asked for."""

@@ -1,0 +1,237 @@
+"""Batch norms whose statistics are those of all processes' rows together."""
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
+from torch.overrides import TorchFunctionMode
+
+from abawkit.errors import AbawkitError, ConfigError
+from abawkit.tables import Array
+
+TIMEOUT: Final = timedelta(minutes=10)
+"""How long a process waits for another one before all of them end. One that dies is noticed at once."""
+
+
+class LostProcessError(AbawkitError):
+    """Another process of the run is gone, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of a run; by default it is alone.
+
+    Attributes:
+        rank: Its number, from 0; number 0 writes and speaks for all.
+        count: How many there are.
+        restarts: How often all of them were started again after a failure.
+        launcher: What started them, the same over restarts; empty for one process.
+    """
+
+    rank: int = 0
+    count: int = 1
+    restarts: int = 0
+    launcher: str = ""
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    def sizes(self, rows: int) -> list[int]:
+        """How many of `rows` consecutive rows each process takes; they differ by one at most."""
+        return [len(part) for part in np.array_split(np.arange(rows), self.count)]
+
+    def part(self, batch: Array) -> Array:
+        """The rows of a batch that this process takes, in their order."""
+        return np.array_split(batch, self.count)[self.rank]
+
+    def gathered(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
+        """The rows of all processes in their order; gradients flow to the own rows alone.
+
+        The gradient of a loss of all rows is thus, in each process, the part that its own rows have in it; the sum
+        over the processes is the whole.
+
+        Args:
+            own: Rows of this process, (sizes[rank], ...).
+            sizes: Rows of each process.
+        """
+        if self.count == 1:
+            return own
+        padded = own.new_zeros((max(sizes), *own.shape[1:]))
+        padded[: len(own)] = own.detach()
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([own if r == self.rank else parts[r][:n] for r, n in enumerate(sizes)])
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in one of the processes; all of them must ask."""
+        if self.count == 1:
+            return flag
+        votes = torch.tensor([float(flag)], device=_device())
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return bool(votes.item())
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Gives all processes what the first one has, in place."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+    def from_first(self, numbers: Sequence[int]) -> list[int]:
+        """What the first process says; all of them must ask, with as many numbers."""
+        if self.count == 1:
+            return list(numbers)
+        tensor = torch.tensor(numbers, dtype=torch.int64, device=_device())
+        dist.broadcast(tensor, 0)
+        told: list[int] = tensor.tolist()
+        return told
+
+
+ALONE: Final = Processes()
+"""One process."""
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Joins the other processes of this run, where ``torchrun`` started several; leaves them at the end of the block.
+
+    NCCL connects GPUs, one for each process of a machine; gloo connects CPUs.
+
+    Args:
+        device: The recipe's device.
+
+    Raises:
+        ConfigError: If there are fewer GPUs than processes on this machine.
+        LostProcessError: If another process ends, or does not answer for `TIMEOUT`.
+    """
+    count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if count < 2:
+        yield ALONE
+        return
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    if gpu:
+        if torch.device(device if device != "auto" else "cuda").index is not None:
+            raise ConfigError(f"device = '{device}' is one GPU for {count} processes; set cuda: each takes its own")
+        local, here = int(os.environ.get("LOCAL_RANK", rank)), torch.cuda.device_count()
+        if local >= here:
+            raise ConfigError(f"{local + 1} processes or more and {here} GPUs; give torchrun --nproc-per-node {here}")
+        torch.cuda.set_device(local)
+    try:
+        store, *_ = next(rendezvous("env://", rank, count, timeout=TIMEOUT))
+        # torchrun keeps its store over restarts: a process could find the address of one that is gone
+        store = PrefixStore(f"restart {restarts}", store)
+        backend = "nccl" if gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+        yield Processes(rank, count, restarts, f"process {os.getppid()} on {socket.gethostname()}")
+        dist.destroy_process_group()
+    except (dist.DistError, RuntimeError) as error:
+        if not _is_about_processes(error):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise LostProcessError(
+            f"process {rank} of {count}: another process is gone or does not answer ({first})\n"
+            "its own message stands above or in its log; continue with --resume"
+        ) from error
+    finally:
+        # NCCL's end waits for processes that may be waiting for this one: it is left to the end of the process
+        if dist.is_initialized() and dist.get_backend() == "gloo":
+            dist.destroy_process_group()
+
+
+def _is_about_processes(error: Exception) -> bool:
+    words = ("[gloo", "gloo ", "nccl", "connection closed", "connection reset", "connection refused", "timed out")
+    return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+class SynchronisedBatchNorm(TorchFunctionMode):
+    """Within the block every batch norm in training mode takes mean and variance over the rows of all processes.
+
+    It stands in for ``torch.nn.functional.batch_norm``, and so serves modules and the reference of dual-direction
+    attention alike, on CPUs too, where torch's own synchronised module does not run. All processes must run the same
+    layers.
+
+    Source: Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, algorithm 1; running variances are unbiased, as in
+    torch.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        return (_batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    if not training:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    dtype = x.dtype
+    wide = x if dtype == torch.float64 else x.float()
+    over = [d for d in range(x.ndim) if d != 1]
+    shape = [1, -1, *[1] * (x.ndim - 2)]
+    count = _summed(wide.new_tensor([x.numel() / x.shape[1]]))
+    mean = _summed(wide.sum(over)) / count
+    centred = wide - mean.view(shape)
+    variance = _summed((centred * centred).sum(over)) / count
+    with torch.no_grad():
+        if running_mean is not None and running_var is not None:
+            running_mean.lerp_(mean.to(running_mean), momentum)
+            running_var.lerp_((variance * count / (count - 1)).to(running_var), momentum)
+    y = centred * (variance + eps).rsqrt().view(shape)
+    if weight is not None:
+        y = y * weight.view(shape)
+    if bias is not None:
+        y = y + bias.view(shape)
+    return y.to(dtype)
+
+
+def _summed(own: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(own)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes. What each does with it counts in the loss of all, so gradients are summed likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        del ctx
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        del ctx
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total

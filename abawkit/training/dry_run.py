@@ -1,0 +1,133 @@
+"""A run that is built and not run: one batch, to see what the whole would take."""
+
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from abawkit.curation.curated_set import open_curated
+from abawkit.models.devices import exact_float32, repeatable
+from abawkit.models.inference import BATCH, infer
+from abawkit.training.distributed import ALONE
+from abawkit.training.learner import NETWORK
+from abawkit.training.loop import Hooks, Loop
+from abawkit.training.recipe import Recipe
+from abawkit.training.run import Inputs, build
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What one batch tells of a run.
+
+    Attributes:
+        parameters: Of the network.
+        trainable: Those that the last stage changes.
+        rows: Training rows.
+        validation_rows: Validation rows.
+        steps: Steps of the run.
+        losses: Of the batch.
+        peak_memory: Bytes: of the GPU's memory that torch took, or of this process, whole, on a CPU.
+        images_per_second: Forward, backward and the optimiser's move, augmentation and reading too.
+        validation_images_per_second: Forward alone.
+        checkpoint_bytes: Size of a checkpoint; as many as ``checkpoints.keep`` lie in the run's folder.
+        seconds: That the recipe's epochs would take at this speed, with their validation.
+        environment: Versions, hardware, the operator's implementation.
+    """
+
+    parameters: int
+    trainable: int
+    rows: int
+    validation_rows: int
+    steps: int
+    losses: dict[str, float]
+    peak_memory: int
+    images_per_second: float
+    validation_images_per_second: float
+    checkpoint_bytes: int
+    seconds: float
+    environment: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
+    """Builds a run as `train` does, takes a first batch forward and backward, and leaves nothing behind.
+
+    The batch is taken twice and the second time is measured: the first one allocates and chooses kernels. Both are
+    steps of the last stage, the dearer one. A checkpoint is written to a temporary folder.
+
+    Raises:
+        AbawkitError: Whatever `train` would raise up to its first step.
+    """
+    recipe.check_start(inputs.weights)
+    with repeatable(recipe.device), exact_float32():
+        return _rehearse(recipe, inputs)
+
+
+def _rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
+    curated = open_curated(inputs.data)
+    with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
+        loop = build(recipe, inputs, curated, Path(folder), processes=ALONE, hooks=Hooks())
+        losses, seconds = _step(loop)
+        size = _checkpoint_size(loop, Path(folder))
+    rows = np.arange(min(BATCH, len(loop.validation)))
+    pixels = loop.validation.pixels(rows)
+    network, device = loop.learner.network, loop.learner.device
+    infer(network, pixels, device)
+    began = time.perf_counter()
+    infer(network, pixels, device)
+    answered = time.perf_counter() - began
+    batches = [len(loop.batches(epoch)) for epoch in range(len(loop.plan))]
+    batch = len(loop.batches(0)[0])
+    training = sum(batches) * seconds
+    return Rehearsal(
+        parameters=sum(p.numel() for p in network.parameters()),
+        trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        rows=len(loop.rows),
+        validation_rows=len(loop.validation),
+        steps=sum(batches),
+        losses=losses,
+        peak_memory=_peak_memory(device),
+        images_per_second=batch / seconds,
+        validation_images_per_second=len(rows) / answered,
+        checkpoint_bytes=size,
+        seconds=training + len(loop.plan) * len(loop.validation) * answered / len(rows),
+        environment=loop.notes["environment"],
+    )
+
+
+def _step(loop: Loop) -> tuple[dict[str, float], float]:
+    """The losses of the first batch, and how long it took."""
+    scheduled = loop.plan[-1]
+    loop.learner.begin_epoch(scheduled, fresh=True)
+    batch = loop.batches(0)[0]
+    losses: dict[str, float] = {}
+    seconds = 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        found = loop.learner.step(scheduled.stage.learning_rate, loop.learner.collect(0, batch, batch)).read()
+        seconds = time.perf_counter() - began
+        losses = losses or found
+    return losses, seconds
+
+
+def _checkpoint_size(loop: Loop, folder: Path) -> int:
+    loop.save()
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    # and the best weights so far, which every checkpoint after the first epoch holds
+    return sum(path.stat().st_size for path in files) + sum(p.stat().st_size for p in files if p.name == NETWORK)
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # Source: getrusage(2) of each system
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

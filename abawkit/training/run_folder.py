@@ -1,0 +1,107 @@
+"""The folder of a run: made or taken up, and locked while the run writes to it."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from abawkit.choices import TRACKERS
+from abawkit.curation.curated_set import CuratedSet
+from abawkit.errors import ConfigError
+from abawkit.models.devices import Precision, describe_precision
+from abawkit.system.files import new_folder, write_json
+from abawkit.system.locks import LOCK, locked
+from abawkit.system.provenance import code_digest, git_commit
+from abawkit.training.checkpoint import CHECKPOINTS, has_checkpoints, remove_checkpoints
+from abawkit.training.run_files import BEST, LAST, MANIFEST, METRICS, RECIPE, WRITTEN, refuse_run_folder
+
+__all__ = ["BEST", "LAST", "MANIFEST", "METRICS", "RECIPE", "environment", "write_manifest"]
+
+FORMAT: Final = "abawkit.run.2"
+"""Of `MANIFEST`; the first one had no name and counted epochs from 0."""
+
+
+def environment(device: torch.device, operators: dict[str, str], training: Precision | None = None) -> dict[str, Any]:
+    """Versions and hardware that results depend on.
+
+    Args:
+        device: Where it ran.
+        operators: Names of the implementations that it ran on, by operator.
+        training: What steps computed with, where there were any.
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    packages = ("abawkit", "torch", "numpy", "pandas", "pillow", "simplejpeg")
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "device": f"{device} ({name})",
+        "code": code_digest(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "ops": operators,
+        "precision": describe_precision(training),
+        "git": git_commit(Path.cwd()),
+    }
+
+
+def processor_name() -> str:
+    """What the processor calls itself, or its architecture where it has no name."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def write_manifest(out: Path, curated: CuratedSet, environment: dict[str, Any], content: dict[str, Any]) -> None:
+    """Writes ``manifest.json``: data, environment, and what the run adds."""
+    data = {"policy": curated.policy, "table_digest": curated.digest, "folder": str(curated.folder.resolve())}
+    write_json(out / MANIFEST, {"format": FORMAT, "data": data, "environment": environment, **content})
+
+
+@contextmanager
+def run_folder(path: Path, *, resume: bool, force: bool) -> Iterator[None]:
+    """Makes the folder of a run, or takes it up, and keeps other runs out of it for the length of the block.
+
+    Args:
+        path: The folder.
+        resume: Whether it may hold a run, which is continued.
+        force: Whether it may hold a run, which is replaced.
+
+    Raises:
+        ConfigError: If it holds anything else, can't be written to, or another run is writing to it.
+    """
+    refuse_run_folder(path, resume=resume and is_run(path), force=force)
+    new_folder(path, force=True)
+    with locked(path):
+        if not (resume or force) and has_checkpoints(path):  # of a run that ended just before the lock was taken
+            raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
+        for name in WRITTEN:  # what a killed process had not yet renamed
+            for leftover in path.glob(f".{name}.*"):
+                leftover.unlink(missing_ok=True)
+        if force and not resume:
+            for tracker in TRACKERS:  # else the new run would be logged as more of the old one
+                shutil.rmtree(path / tracker, ignore_errors=True)
+        yield
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run that can be continued: with checkpoints, or killed before there was one."""
+    if not path.is_dir():
+        return False
+    if has_checkpoints(path):
+        return True
+    names = {RECIPE, LOCK, CHECKPOINTS, *TRACKERS}
+    return all(entry.name in names or entry.name.startswith(".") for entry in path.iterdir())
+
+
+def clear_run(path: Path) -> None:
+    """Removes what an earlier run left in a folder."""
+    remove_checkpoints(path)
+    for name in WRITTEN:
+        (path / name).unlink(missing_ok=True)

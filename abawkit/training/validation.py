@@ -1,0 +1,121 @@
+"""A network's real score on validation rows, under both protocols: over all rows at once, never averaged by batch."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from abawkit.choices import Protocol
+from abawkit.errors import DataError, DataWarning, printable
+from abawkit.labels import TASKS, Task
+from abawkit.models.inference import infer
+from abawkit.models.network import DDAMFN, OUTPUTS
+from abawkit.scoring.score import PROTOCOLS, Score, score
+from abawkit.tables import Array, Predictions, Submission
+from abawkit.training.data import FramedRows
+from abawkit.training.distributed import ALONE, Processes
+
+_PARTS: Final[dict[Task, str]] = {"va": "ccc_va", "expression": "expression_f1", "au": "au_f1"}
+
+CHUNK: Final = 1024
+"""Rows whose pixels are held at a time: 39 MB."""
+
+
+def predict_rows(
+    network: DDAMFN,
+    rows: FramedRows,
+    device: torch.device,
+    *,
+    processes: Processes = ALONE,
+    between: Callable[[], None] | None = None,
+) -> Predictions:
+    """What a network says of every row.
+
+    Args:
+        network: On `device`.
+        rows: Each is answered once, by one of the processes; all of them get all answers.
+        device: Where to run.
+        processes: Among which the rows are divided; all of them must call.
+        between: Called now and then; what it raises ends the work.
+
+    Raises:
+        DataError: If it is not finite somewhere.
+    """
+    parts: list[Array] = []
+    for start in range(0, len(rows), CHUNK * processes.count):
+        block = np.arange(start, min(start + CHUNK * processes.count, len(rows)))
+        own = infer(network, rows.pixels(processes.part(block)), device)
+        joined = np.hstack(own)
+        if processes.count > 1:
+            mine = torch.from_numpy(joined).to(device)
+            joined = processes.gathered(mine, processes.sizes(len(block))).cpu().numpy()
+        parts.append(joined)
+        if between:
+            between()
+    answers = np.concatenate(parts)
+    va, expression, au = np.split(answers, np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
+    bad = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+    if len(bad):
+        names = ", ".join(printable(name) for name in rows.annotations.images.take(bad[:10]).to_pylist())
+        raise DataError(
+            f"the network's answer is not finite for {len(bad):,} rows: {names}, ...\n"
+            "lower the learning rate, or set optimizer.clip"
+        )
+    return Predictions(rows.annotations.images, va, expression, au)
+
+
+def evaluate(
+    network: DDAMFN,
+    rows: FramedRows,
+    device: torch.device,
+    *,
+    tasks: Sequence[Task] = TASKS,
+    processes: Processes = ALONE,
+    between: Callable[[], None] | None = None,
+) -> dict[Protocol, Score]:
+    """Scores a network by every protocol that has rows; other arguments are those of `predict_rows`.
+
+    Args:
+        network: The network.
+        rows: The rows.
+        device: Where to run.
+        tasks: What is scored: a head that was not trained has no score.
+        processes: Among which the rows are divided.
+        between: Called now and then.
+
+    Raises:
+        DataError: If no protocol has.
+    """
+    decided = predict_rows(network, rows, device, processes=processes, between=between).decide()
+    submission = Submission.of(decided.images, **{task: getattr(decided, task) for task in tasks})
+    scores: dict[Protocol, Score] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # an untrained network answers the same everywhere
+        for protocol in PROTOCOLS:
+            if protocol == "official" or rows.annotations.all_valid.any():
+                scores[protocol] = score(rows.annotations, submission, protocol)
+    return scores
+
+
+def figure(result: Score, tasks: Sequence[Task]) -> float:
+    """The sum of the parts of a score that belong to the tasks; with all three it is P."""
+    return float(sum(getattr(result, _PARTS[task]) for task in tasks))
+
+
+def brief(result: Score) -> dict[str, Any]:
+    """The parts of a score that a line of metrics holds; None for what is not scored."""
+    content = result.report()
+    return {key: content[key] for key in ("score", *_PARTS.values())}
+
+
+def check_protocol(rows: FramedRows, protocol: Protocol) -> None:
+    """Refuses a protocol by which no validation row counts, before an epoch is spent.
+
+    Raises:
+        DataError: If none does.
+    """
+    valid = rows.annotations.all_valid if protocol == "strict" else rows.annotations.any_valid
+    if not valid.any():
+        raise DataError(f"no validation row counts under the {protocol} protocol; set select to the other one")

@@ -1,0 +1,1 @@
+"""What is fitted on validation: thresholds, biases, smoothing, weights, and the estimate of its score."""

@@ -1,0 +1,162 @@
+"""The calibration of one task by itself, as a search fits it many times: fit, decide, score."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.postprocessing.calibration import HALF, Calibration
+from abawkit.scoring.metrics import ccc, f1_per_class, f1_per_unit
+from abawkit.tables import Annotations, Array, Predictions
+from abawkit.tuning.expression_biases import class_rows, fit_bias
+from abawkit.tuning.support import LeftAlone, enough, rows_by_video, scarcity
+from abawkit.tuning.thresholds import active_rows, best_thresholds, fit_thresholds, threshold_counts
+from abawkit.tuning.va_scaling import fit_stretch, fit_va
+
+
+@dataclass(frozen=True)
+class CalibrationFit:
+    """What was fitted.
+
+    Attributes:
+        calibration: The knobs.
+        left: Those that were not turned, and why: in the order of tasks and columns.
+    """
+
+    calibration: Calibration
+    left: tuple[LeftAlone, ...]
+
+
+def fit_calibration(
+    predictions: Predictions,
+    truth: Annotations,
+    masks: Mapping[Task, Array],
+    videos: Array,
+    tasks: Sequence[Task] = TASKS,
+) -> CalibrationFit:
+    """Fits a scale and a shift for valence and arousal, a bias for each expression, a threshold for each action unit.
+
+    Args:
+        predictions: Smoothed, if they are to be smoothed: n rows.
+        truth: The annotations of these rows.
+        masks: For each task the rows to learn from, all annotated for it, shape (n,) each.
+        videos: A number for each row's video, integers from 0, shape (n,).
+        tasks: Those whose knobs are fitted; the others' are neutral, and none of them is in `left`.
+
+    Raises:
+        ValueError: If the rows are not the same: a bug of the caller.
+    """
+    if not predictions.images.equals(truth.images):
+        raise ValueError("the rows of the predictions are not those of the annotations")
+    knobs: dict[str, Array] = {}
+    left: list[LeftAlone] = []
+    for task in TASKS:
+        if task in tasks:
+            rows = np.flatnonzero(masks[task])
+            given = getattr(truth, task)[rows], getattr(predictions, task)[rows], videos[rows]
+            found, kept = {"va": _va, "expression": _expression, "au": _au}[task](*given)
+            knobs |= found
+            left += kept
+    return CalibrationFit(Calibration(**knobs), tuple(left))
+
+
+def _va(truth: Array, va: Array, videos: Array) -> tuple[dict[str, Array], list[LeftAlone]]:
+    found = [fit_stretch(truth[:, i], va[:, i], videos) for i in range(len(DIMENSIONS))]
+    pairs = zip(DIMENSIONS, found, strict=True)
+    left = [LeftAlone(f"scale and shift of {name}", fit.reason) for name, fit in pairs if fit.reason]
+    return {"scale": np.array([fit.scale for fit in found]), "shift": np.array([fit.shift for fit in found])}, left
+
+
+def _expression(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[LeftAlone]]:
+    left = _scarce(class_rows(truth, videos), [f"bias of {name}" for name in EXPRESSIONS], "annotated")
+    return {"bias": fit_bias(truth, probabilities, videos)}, left
+
+
+def _au(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[LeftAlone]]:
+    counts = threshold_counts(truth, probabilities, videos, int(videos.max(initial=-1)) + 1)
+    left = _scarce(active_rows(counts), [f"threshold of {name}" for name in ACTION_UNITS], "active")
+    return {"threshold": best_thresholds(counts)}, left
+
+
+def _scarce(rows: Array, names: Sequence[str], what: str) -> list[LeftAlone]:
+    few = np.flatnonzero(~enough(rows))
+    return [LeftAlone(names[column], scarcity(rows[:, column], what)) for column in few.tolist()]
+
+
+def fit_knobs(task: Task, truth: Array, columns: Array, videos: Array) -> Any:
+    """Fits what `abawkit.tuning.calibration_fit.fit_calibration` does for one task.
+
+    Args:
+        task: The task.
+        truth: Annotated rows, shape (n, 2), (n,) or (n, 12).
+        columns: Their values or probabilities, shape (n, 2), (n, 8) or (n, 12).
+        videos: A number for each row's video, integers from 0, shape (n,).
+
+    Returns:
+        Scale and shift, the biases, or the thresholds.
+    """
+    fits: dict[Task, Callable[[Array, Array, Array], Any]]
+    fits = {"va": fit_va, "expression": fit_bias, "au": fit_thresholds}
+    return fits[task](truth, columns, videos)
+
+
+def decide(task: Task, columns: Array, knobs: Any = None) -> Array:
+    """The decisions of one task, as `abawkit.tables.Predictions.decide` makes them of calibrated predictions.
+
+    Args:
+        task: The task.
+        columns: Values or probabilities, shape (n, 2), (n, 8) or (n, 12).
+        knobs: What `fit_knobs` gave; None for none.
+
+    Returns:
+        Values, classes, or 0 and 1; shape (n, 2), (n,) or (n, 12).
+    """
+    if task == "va":
+        scale, shift = (1.0, 0.0) if knobs is None else knobs
+        return np.clip(columns * scale + shift, -1, 1)
+    if task == "expression":
+        return np.asarray((columns if knobs is None else columns * np.exp(knobs)).argmax(axis=1))
+    return np.asarray(columns >= (HALF if knobs is None else knobs))
+
+
+def part_score(task: Task, truth: Array, decisions: Array) -> float:
+    """The task's part of P on these rows: see `abawkit.scoring.score.score`."""
+    if task == "va":
+        return float(np.mean([ccc(truth[:, i], decisions[:, i]) for i in range(2)]))
+    if task == "expression":
+        return float(f1_per_class(truth, decisions, len(EXPRESSIONS)).mean())
+    return float(f1_per_unit(truth, decisions).mean())
+
+
+def crossfitted_gain(task: Task, truth: Array, columns: Array, videos: Array, folds: Array) -> float:
+    """What calibrating a task gains on rows that it was not fitted on: its part of P, cross-fitted, less the plain one.
+
+    Args:
+        task: The task.
+        truth: Annotated rows, shape (n, 2), (n,) or (n, 12).
+        columns: Their values or probabilities, shape (n, 2), (n, 8) or (n, 12).
+        videos: A number for each row's video, integers from 0, shape (n,).
+        folds: A fold for each row, from 0, whole videos each, shape (n,).
+    """
+    decisions = np.zeros(truth.shape, dtype=np.float64 if task == "va" else np.int8)
+    for fold in range(int(folds.max()) + 1):
+        others = folds != fold
+        knobs = fit_knobs(task, truth[others], columns[others], videos[others])
+        decisions[~others] = decide(task, columns[~others], knobs)
+    return part_score(task, truth, decisions) - part_score(task, truth, decide(task, columns))
+
+
+def tunable(task: Task, truth: Array, videos: Array) -> bool:
+    """Whether enough is annotated to turn any knob of a task: one label, or the values, reach both floors.
+
+    Args:
+        task: The task.
+        truth: Annotated rows, shape (n, 2), (n,) or (n, 12).
+        videos: A number for each row's video, integers from 0, shape (n,).
+    """
+    if task == "expression":
+        return bool(enough(class_rows(truth, videos)).any())
+    positive = np.ones((len(truth), 1), dtype=bool) if task == "va" else truth == 1
+    return bool(enough(rows_by_video(positive, videos)).any())

@@ -1,0 +1,198 @@
+"""Ensembles of stored probabilities from end to end: weights given, fitted or of a rule, and the files of it."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import abawkit
+from abawkit.choices import Protocol
+from abawkit.errors import ConfigError, format_count, printable
+from abawkit.formats.base import SubmissionFormat
+from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.averaging import LINEAR, Pools, combined, known_tasks
+from abawkit.postprocessing.outputs import Written, needed_tasks, write_outputs
+from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule, made_for
+from abawkit.probabilities.members import StoredMember, manifest_beside, write_probabilities
+from abawkit.scoring.bootstrap import DRAWS
+from abawkit.system.provenance import git_commit
+from abawkit.tables import Annotations, Array
+from abawkit.tuning.cross_validation import Case, Found, Tuning
+from abawkit.tuning.ensemble_weights import Pool
+from abawkit.tuning.folds import FOLDS
+from abawkit.tuning.support import LOSES, MIN_POSITIVES, MIN_VIDEOS, LeftAlone
+
+
+def given_weights(texts: Sequence[str], members: Sequence[StoredMember]) -> dict[Task, dict[str, float]]:
+    """Reads weights as they are typed: ``va=2,1``, a number for each member in their order.
+
+    Args:
+        texts: One for each task, at most.
+        members: The members.
+
+    Returns:
+        For each task that is named the weight of each member that knows it, by its key.
+
+    Raises:
+        ConfigError: If a text is not of this form, or a member gets weight in a task that it does not know.
+    """
+    found: dict[Task, dict[str, float]] = {}
+    for text in texts:
+        name, _, numbers = text.partition("=")
+        task = next((task for task in TASKS if task == name), None)
+        if task is None or task in found:
+            fault = "is weighed twice" if task else f"is no task; give one of {', '.join(TASKS)}"
+            raise ConfigError(f"--weights {printable(text)}: '{printable(name)}' {fault}, as va=2,1")
+        weights = [_number(text, number) for number in numbers.split(",")]
+        if len(weights) != len(members):
+            raise ConfigError(
+                f"--weights {printable(text)}: got {format_count(len(weights), 'number')} for "
+                f"{format_count(len(members), 'member')}; give one for "
+                "each, in their order"
+            )
+        for member, weight in zip(members, weights, strict=True):
+            if weight and task not in member.tasks:
+                raise ConfigError(f"--weights {text}: {member.path} does not know {task}; its weight must be 0")
+        if not any(weights):
+            raise ConfigError(f"--weights {text}: got no weight above 0, expected at least one")
+        found[task] = {m.key: w for m, w in zip(members, weights, strict=True) if task in m.tasks}
+    return found
+
+
+def fitted_ensemble(
+    members: Sequence[StoredMember],
+    truth: Annotations,
+    *,
+    pools: Pools = LINEAR,
+    protocol: Protocol = "official",
+    folds: int = FOLDS,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Tuning:
+    """Fits the weights of each task on all videos; and for each fold on the others, to say what they are worth.
+
+    Args:
+        members: Stored probabilities of the rows of `truth`.
+        truth: The annotations.
+        pools: How expressions and action units are pooled; weights are those that are best for this.
+        protocol: The rows that count.
+        folds: Folds of videos.
+        seed: Of the folds and of the bootstrap.
+        draws: Of the bootstrap.
+
+    Returns:
+        The rule and its figures; `Tuning.untuned` are those of the same pool with equal weights.
+
+    Raises:
+        DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
+    """
+    case = Case(members, truth, known_tasks(members), protocol)
+    pool = Pool(members, truth)
+
+    def fit(rows: Array, without: Sequence[Task]) -> Found:
+        masks = {task: mask for task, mask in case.rows_of(rows).items() if task not in without}
+        weights = pool.fit(masks, pools)
+        rule = made_for(Rule(weights=weights, pool=pools), members, case.tasks)
+        why = {task: LOSES if task in without else _why(pool, task) for task in case.tasks if task not in weights}
+        left = tuple(LeftAlone(f"weights of {task}", reason) for task, reason in why.items())
+        return Found(rule, apply_rule(rule, members, case.tasks), {}, left)
+
+    equal = combined(members, tasks=case.tasks, pools=pools)
+    return case.judged(fit, equal, folds, seed, draws, None)
+
+
+def write_ensemble(
+    out: Path,
+    members: Sequence[StoredMember],
+    rule: Rule | None,
+    plugin: SubmissionFormat,
+    *,
+    force: bool = False,
+) -> Written:
+    """Writes what members say together, as `abawkit.prediction.predict.predict` does what networks say.
+
+    The manifest names each row that a member answered from another frame, as far as manifests beside members say so.
+
+    Args:
+        out: The official file or folder.
+        members: The members.
+        rule: What is done with them; the mean where it is None.
+        plugin: The format; the tasks that it asks for must be known, others that are known are stored too.
+        force: Whether a folder that is at `out` is replaced.
+
+    Raises:
+        DataError: If no member knows a task that the format asks for, or the rule is for other members.
+    """
+    asked = {*needed_tasks(plugin.holds), *known_tasks(members)}
+    tasks = tuple(task for task in TASKS if task in asked)
+    made = [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members]
+    return write_outputs(
+        out,
+        apply_rule(rule or Rule(), members, tasks),
+        tasks,
+        plugin,
+        source=_source(members),
+        members=made,
+        environment={
+            "python": platform.python_version(),
+            "abawkit": abawkit.__version__,
+            "numpy": version("numpy"),
+            "git": git_commit(Path.cwd()),
+        },
+        rule=rule,
+        filled=_filled(members),
+        force=force,
+    )
+
+
+def write_combined(path: Path, members: Sequence[StoredMember], rule: Rule | None) -> None:
+    """Writes the probabilities of the members together, of all tasks that are known, and nothing beside them."""
+    tasks = known_tasks(members)
+    write_probabilities(path, apply_rule(rule or Rule(), members, tasks), tasks)
+
+
+def _number(text: str, number: str) -> float:
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MAX_WEIGHT:
+        raise ConfigError(
+            f"--weights {printable(text)}: got '{printable(number)}', expected numbers from 0 to {MAX_WEIGHT:g}, "
+            "as va=2,1"
+        )
+    return value
+
+
+def _why(pool: Pool, task: Task) -> str:
+    if len(pool.keys[task]) < 2:
+        return "one member knows it"
+    what = {"va": "rows are annotated", "expression": "rows have one expression", "au": "rows have one action unit"}
+    return f"fewer than {MIN_POSITIVES} {what[task]}, or they are of fewer than {MIN_VIDEOS} videos"
+
+
+def _source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
+    """What was predicted, as the first manifest beside a member says; nothing where there is none."""
+    manifests = [manifest_beside(member.path) for member in members]
+    sources = [manifest["source"] for manifest in manifests if manifest and isinstance(manifest.get("source"), dict)]
+    return sources[0] if sources else {}
+
+
+def _filled(members: Sequence[StoredMember]) -> list[dict[str, Any]]:
+    """The rows that any member answered from another frame, in order; of several for a row, the first member's."""
+    found: dict[int, dict[str, Any]] = {}
+    for member in members:
+        entries = (manifest_beside(member.path) or {}).get("filled")
+        for entry in entries if isinstance(entries, list) else []:
+            if _is_filled(entry, member):
+                found.setdefault(entry["row"], {name: entry[name] for name in ("row", "image", "from")})
+    return [found[row] for row in sorted(found)]
+
+
+def _is_filled(entry: Any, member: StoredMember) -> bool:
+    """Whether an entry of a manifest names a row of the member, and the frame that answered it."""
+    if not isinstance(entry, dict) or type(entry.get("row")) is not int or not isinstance(entry.get("from"), str):
+        return False
+    images, row = member.predictions.images, entry["row"]
+    return 1 <= row <= len(images) and bool(entry.get("image") == images[row - 1].as_py())

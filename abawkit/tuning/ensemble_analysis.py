@@ -1,0 +1,147 @@
+"""What each member of an ensemble is worth: its own score, what it adds, and how far members err alike."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from abawkit.choices import Protocol
+from abawkit.labels import TASKS, Task
+from abawkit.postprocessing.averaging import known_tasks
+from abawkit.postprocessing.outputs import decided
+from abawkit.postprocessing.rule import Rule, apply_rule, grouped
+from abawkit.probabilities.members import StoredMember, refuse_other_rows
+from abawkit.scoring.bootstrap import PART_OF, PARTS, statistics_by_video
+from abawkit.scoring.score import scored_rows
+from abawkit.tables import Annotations, Array, Predictions
+
+Figures = Mapping[str, float]
+"""Parts of a score by name, see `abawkit.scoring.bootstrap.PARTS`; the part of a task that is not known is 0."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One member among the others.
+
+    Attributes:
+        member: The member.
+        alone: What it scores by itself.
+        adds: What all score together, less what they score without it.
+    """
+
+    member: StoredMember
+    alone: Figures
+    adds: Figures
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An ensemble taken apart.
+
+    Attributes:
+        standings: Of each member, in their order; members that the rule weighs as one count as one, behind the others.
+        together: What they score together.
+        correlations: For each task that several members know the correlation of their errors, (m, m), in the order of
+            `standings`; NaN with a member whose error does not vary or that does not know the task.
+    """
+
+    standings: list[Standing]
+    together: Figures
+    correlations: Mapping[Task, Array]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; None for the part of a task that is not known."""
+        known = {task for s in self.standings for task in s.member.tasks}
+        return {
+            "members": [
+                {"key": s.member.key, "path": str(s.member.path), "tasks": list(s.member.tasks)}
+                | {"alone": _known(s.alone, s.member.tasks), "adds": dict(s.adds)}
+                for s in self.standings
+            ],
+            "together": _known(self.together, known),
+            "correlations": {
+                task: [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]
+                for task, matrix in self.correlations.items()
+            },
+        }
+
+
+def _known(figures: Figures, tasks: Collection[Task]) -> dict[str, float | None]:
+    unknown = {PART_OF[task] for task in TASKS if task not in tasks}
+    return {part: None if part in unknown else value for part, value in figures.items()}
+
+
+def analyse(
+    members: Sequence[StoredMember], truth: Annotations, protocol: Protocol = "official", rule: Rule | None = None
+) -> Analysis:
+    """Scores members alone, together and all but one.
+
+    Args:
+        members: Members of the rows of `truth`.
+        truth: The annotations.
+        protocol: Which rows count.
+        rule: What is done with them together; without one member its weight is shared by the others in proportion. A
+            member alone is decided as it is. The mean, if none is given.
+
+    Raises:
+        DataError: If the rows of the members are not those of the truth, or no row counts.
+    """
+    rule = rule or Rule()
+    for member in members:
+        refuse_other_rows(member, truth)
+    members = grouped(rule, members)
+    together = _figures(apply_rule(rule, members, known_tasks(members)), known_tasks(members), truth, protocol)
+    standings = []
+    for member in members:
+        alone = _figures(member.predictions, member.tasks, truth, protocol)
+        others = [other for other in members if other is not member]
+        tasks = known_tasks(others)
+        rest = apply_rule(_without(rule, member.key), others, tasks) if others else member.predictions
+        without = _figures(rest, tasks, truth, protocol)
+        standings.append(Standing(member, alone, {part: together[part] - without[part] for part in PARTS}))
+    rows = scored_rows(truth, protocol)
+    correlations = {
+        task: _correlation(members, task, truth, rows[task])
+        for task in TASKS
+        if sum(task in member.tasks for member in members) > 1
+    }
+    return Analysis(standings, together, correlations)
+
+
+def _figures(
+    predictions: Predictions, tasks: Sequence[Task], truth: Annotations, protocol: Protocol
+) -> dict[str, float]:
+    if not tasks:
+        return dict.fromkeys(PARTS, 0.0)
+    statistics = statistics_by_video(truth, decided(predictions, tasks), protocol)
+    return dict(zip(PARTS, statistics.scores(np.ones((1, len(statistics.names))))[0].tolist(), strict=True))
+
+
+def _without(rule: Rule, key: str) -> Rule:
+    """The rule for all members but one; where that had all the weight, the others have equal ones."""
+    weights = {task: {k: w for k, w in given.items() if k != key} for task, given in rule.weights.items()}
+    return replace(rule, weights={task: given for task, given in weights.items() if any(given.values())})
+
+
+def _correlation(members: Sequence[StoredMember], task: Task, truth: Annotations, rows: Array) -> Array:
+    result = np.full((len(members), len(members)), np.nan)
+    knowing = [i for i, member in enumerate(members) if task in member.tasks]
+    if not rows.any():
+        return result
+    errors = np.stack([_errors(members[i].predictions, task, truth, rows) for i in knowing])
+    errors -= errors.mean(axis=1, keepdims=True)
+    length = np.sqrt((errors**2).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = errors @ errors.T / np.outer(length, length)
+    result[np.ix_(knowing, knowing)] = np.clip(found, -1, 1)
+    return result
+
+
+def _errors(predictions: Predictions, task: Task, truth: Annotations, rows: Array) -> Array:
+    """How far what was said is from what was annotated, float64: signed, but for expressions."""
+    said: Array = getattr(predictions, task)[rows].astype(np.float64)
+    if task == "expression":
+        return np.asarray(1 - said[np.arange(len(said)), truth.expression[rows]])
+    annotated: Array = getattr(truth, task)[rows]
+    return np.asarray((said - annotated).ravel())

@@ -1,0 +1,162 @@
+"""Fitting calibrations and searching rules, with honest figures.
+
+Everything that is fitted is fitted twice over: on all videos, which gives the rule, and for each fold of videos on the
+others, which gives decisions for the videos of the fold. The search is part of what is fitted: its choice of smoothing
+is made anew in each fold, across folds within it. So the first figure is what the rule can be expected to score on
+videos that nobody has seen, and the in-sample one shows how much of the rest is self-deception.
+
+The difference to nothing fitted comes with a bootstrap over videos. It holds the rules of the folds fixed: it says how
+the videos vary, not what another fit would have given. What the written rule gains on other videos lies outside of it a
+little more often than it says: `benchmarks/interval_coverage.py` measures how often.
+
+A task that loses on videos that it was not fitted on is left alone: within each fit where its calibration loses across
+folds of the rows that are fitted on, and by the rule where its cross-fitted part of the score falls.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from abawkit.choices import Protocol
+from abawkit.labels import Task
+from abawkit.postprocessing.averaging import combined
+from abawkit.postprocessing.calibration import calibrated
+from abawkit.postprocessing.rule import Rule, apply_rule, made_for
+from abawkit.postprocessing.smoothing import smooth_predictions
+from abawkit.postprocessing.timeline import Timeline
+from abawkit.probabilities.members import StoredMember
+from abawkit.scoring.bootstrap import DRAWS
+from abawkit.tables import Annotations, Array
+from abawkit.tuning.calibration_fit import crossfitted_gain, fit_calibration, tunable
+from abawkit.tuning.cross_validation import Case, Found, Progress, Tuning
+from abawkit.tuning.folds import FOLDS, SEARCH_FOLDS, video_folds
+from abawkit.tuning.support import LOSES, LeftAlone
+from abawkit.tuning.task_search import Allowed, Candidate, TaskSearch
+
+
+def calibrate(
+    members: Sequence[StoredMember],
+    truth: Annotations,
+    *,
+    base: Rule | None = None,
+    tasks: Sequence[Task] | None = None,
+    calibration: Sequence[Task] | None = None,
+    protocol: Protocol = "official",
+    folds: int = FOLDS,
+    seed: int = 0,
+    draws: int = DRAWS,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Fits scales and shifts, biases and thresholds; weights and smoothing are given.
+
+    Args:
+        members: Stored probabilities of the rows of `truth`; usually one.
+        truth: The annotations.
+        base: Its weights, pool and smoothing are kept; by default the mean, without smoothing.
+        tasks: What is scored; by default all that a member knows.
+        calibration: The tasks that are calibrated; by default all that are scored.
+        protocol: The rows that count.
+        folds: Folds of videos; fewer are made of few videos.
+        seed: Of the folds and of the bootstrap.
+        draws: Of the bootstrap.
+        progress: See `Progress`.
+
+    Returns:
+        The rule, for these members alone, and its figures; `Tuning.untuned` are those of weights and smoothing alone.
+
+    Raises:
+        ConfigError: If a task is asked for that no member knows, or fewer than two folds.
+        DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
+    """
+    case = Case(members, truth, tasks, protocol)
+    fitted = case.among(calibration)
+    base = base or Rule()
+    given = made_for(Rule(base.weights, base.smoothing, pool=base.pool), members, case.tasks)
+    untuned = apply_rule(given, members, case.tasks)
+
+    def loses(task: Task, rows: Array) -> bool:
+        """Whether calibrating a task on these rows is seen to lose on those of them that it was not fitted on."""
+        labels, columns, videos = (v[rows] for v in (getattr(truth, task), getattr(untuned, task), case.videos))
+        if not tunable(task, labels, videos):
+            return False
+        folds = video_folds(truth.images, SEARCH_FOLDS, seed, scored=rows, least=1)[rows]
+        return crossfitted_gain(task, labels, columns, videos, folds) < 0
+
+    def fit(rows: Array, without: Sequence[Task]) -> Found:
+        masks = case.rows_of(rows)
+        losing = [task for task in fitted if task in without or loses(task, masks[task])]
+        found = fit_calibration(untuned, truth, masks, case.videos, [task for task in fitted if task not in losing])
+        rule = replace(given, calibration=found.calibration)
+        left = (*(LeftAlone(f"calibration of {task}", LOSES) for task in losing), *found.left)
+        return Found(rule, calibrated(untuned, found.calibration), {}, left)
+
+    return case.judged(fit, untuned, folds, seed, draws, progress)
+
+
+def tune(
+    members: Sequence[StoredMember],
+    truth: Annotations,
+    *,
+    tasks: Sequence[Task] | None = None,
+    calibration: Sequence[Task] | None = None,
+    smoothing: bool = True,
+    weights: bool = True,
+    pool: bool = True,
+    protocol: Protocol = "official",
+    folds: int = FOLDS,
+    seed: int = 0,
+    draws: int = DRAWS,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Searches smoothing, calibration, weights and pool of each task; see `abawkit.tuning.task_search`.
+
+    Args:
+        members: Stored probabilities of the rows of `truth`.
+        truth: The annotations.
+        tasks: What is scored; by default all that a member knows.
+        calibration: The tasks that may be calibrated; by default all that are scored.
+        smoothing: Whether smoothings are tried.
+        weights: Whether fitted weights of the members are tried.
+        pool: Whether pooling their logits is tried, for expressions and action units.
+        protocol: The rows that count.
+        folds: Folds of videos; fewer are made of few videos.
+        seed: Of the folds and of the bootstrap.
+        draws: Of the bootstrap.
+        progress: See `Progress`.
+
+    Returns:
+        The rule, for these members alone, and its figures; `Tuning.untuned` are those of the mean of the members.
+
+    Raises:
+        ConfigError: If a task is asked for that no member knows, or fewer than two folds.
+        DataError: If the rows of a member are not those of the truth, too few videos are annotated, or frames that
+            are to be smoothed have no number.
+    """
+    case = Case(members, truth, tasks, protocol)
+    allowed = Allowed(smoothing, weights, case.among(calibration), pool)
+    timeline = Timeline.of(truth.images) if smoothing else None
+    searches = {
+        task: TaskSearch(task, members, truth, case.scored[task], timeline, allowed, seed) for task in case.tasks
+    }
+
+    def fit(rows: Array, without: Sequence[Task]) -> Found:
+        best = {task: search.search(rows) for task, search in searches.items()}
+        chosen = {
+            task: replace(one, candidate=Candidate(), weights=None) if task in without else one
+            for task, one in best.items()
+        }
+        weighed = {task: one.weights for task, one in chosen.items() if one.weights is not None}
+        how = {task: one.candidate.smoothing for task, one in chosen.items() if one.candidate.smoothing.kind != "none"}
+        pools = {task: one.candidate.pool for task, one in chosen.items() if one.candidate.pool != "linear"}
+        predictions = smooth_predictions(combined(members, weighed, case.tasks, pools), how, timeline)
+        taken = [task for task, one in chosen.items() if one.candidate.calibrated]
+        found = fit_calibration(predictions, truth, case.rows_of(rows), case.videos, taken)
+        losing = [task for task in without if chosen[task] != best[task]]
+        left = (
+            *(LeftAlone(f"all of {task}", LOSES) for task in losing),
+            *(knob for task, one in chosen.items() if task not in losing for knob in one.left(task)),
+            *found.left,
+        )
+        rule = made_for(Rule(weighed, how, found.calibration, pools), members, case.tasks)
+        return Found(rule, calibrated(predictions, found.calibration), chosen, left)
+
+    return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, progress)
