@@ -1,4 +1,10 @@
-"""The long part of an ablation: everything until the probabilities of all networks are stored."""
+"""The long part of an ablation: from the initial weights to the stored probabilities of all networks.
+
+The paper starts from a network trained on AffectNet, another data set with other labels, and its comparison of a frozen
+with a fine-tuned network needs such weights. The stand-in is trained for expressions alone, on a release of other
+persons, with the recipe of the base. Its heads are left behind, as those of published weights are
+(`abawkit.models.published`): every variant of a seed begins with the same heads, initialised from that seed.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

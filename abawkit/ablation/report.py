@@ -1,4 +1,4 @@
-"""What an ablation leaves: ``ablation.json`` with everything, ``ablation.md`` with the table and what it means."""
+"""The table of an ablation, ``ablation.json`` with everything, and ``ablation.md`` with the table and what it means."""
 
 import re
 import textwrap

@@ -1,4 +1,4 @@
-"""An ablation from end to end; a second call redoes only what is not there."""
+"""An ablation from end to end, and the rows of its table; a second call does only what is missing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the networks of each variant say of the validation rows; a prediction of the same networks is not redone."""
+"""Trains the networks of a plan and predicts the validation rows; what was finished before is not done again."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What an ablation is made of: a release, given or drawn, and its two curated sets."""
+"""The folder of an ablation, and its inputs: a release, given or synthetic, and its two curated sets."""
 
 import json
 from collections.abc import Callable

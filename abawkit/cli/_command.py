@@ -1,4 +1,4 @@
-"""What every command does alike: errors become a message and an exit code, warnings become lines on stderr."""
+"""What all commands share: parsing of options, errors as a message and an exit code, warnings as lines on stderr."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""Options that ``abawkit calibrate`` and ``abawkit tune`` share."""
+"""Options that several commands share."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""How far training is: a bar on a terminal, one for each network where several train at once, else lines."""
+"""Tables on stdout; progress bars on stderr, or lines where stderr is no terminal."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What `abawkit calibrate` and `abawkit tune` print: the figures on videos that the fit did not see stand first."""
+"""The tables of ``abawkit ensemble``, ``calibrate`` and ``tune``; out-of-fold scores come first."""
 
 import re
 from collections.abc import Mapping, Sequence

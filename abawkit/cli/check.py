@@ -1,4 +1,4 @@
-"""``abawkit check``."""
+"""``abawkit check``, of a file, a folder or standard input."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""``abawkit ops``; `build`, `check` and `bench` are its commands."""
+"""``abawkit ops``, with its commands ``build``, ``check`` and ``bench``."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 

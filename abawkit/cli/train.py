@@ -1,4 +1,4 @@
-"""``abawkit train``."""
+"""``abawkit train``, and its dry run."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Curation from end to end: read both splits, apply the policy, pack the frames, write down everything."""
+"""Curation from end to end: read both splits, apply the policy, pack the frames, write the curated set."""
 
 import shutil
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Checking a submission: every defect, and what explains many of them said once."""
+"""Checks a submission: every defect, defects with one cause reported once, and dummy values that were left in."""
 
 import functools
 import tempfile

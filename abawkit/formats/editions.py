@@ -1,6 +1,17 @@
-"""ABAW11, multi-task track: the file of ABAW7; rows of its list end without a comma.
+"""The formats of the ABAW editions, one class each: what a submission is and which tasks it answers.
 
-Source: the rules of the 11th ABAW competition (2026), which runs the track of the 7th again on the same data.
+Sources:
+
+* ABAW7, multi-task track, and its second track of seven compound expressions: https://arxiv.org/abs/2407.03835, as
+  participants' published files show them. The multi-task file has a header of five names over rows of sixteen fields.
+  No annotations of compound expressions were released: they are derived from the eight expressions
+  (`abawkit.tables.Predictions.decide`), and a submission is scored against a file of its own form.
+* ABAW3, three single-task tracks, a folder with a text file for each video: https://arxiv.org/abs/2202.10659. Its text
+  prints a blank in the header of expressions, participants' files have none: headers are written without, and read with
+  and without.
+* ABAW4, multi-task track: https://arxiv.org/abs/2207.01138.
+* ABAW11 (2026) runs the multi-task track of ABAW7 again on the same data.
+* ABAW5 and ABAW6, three single-task tracks, one file each: https://arxiv.org/abs/2303.01498.
 """
 
 from abawkit.formats.per_video import FolderOfVideos

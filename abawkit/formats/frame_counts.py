@@ -1,4 +1,4 @@
-"""How many frames videos have, where a list names videos alone; and which of them have a crop."""
+"""How many frames each video has: from a file of counts, from the headers of video files, or from a folder of crops."""
 
 import re
 import struct

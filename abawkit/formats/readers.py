@@ -1,4 +1,8 @@
-"""The annotation files of the multi-task track: ``image,valence,arousal,expression,`` and twelve action units."""
+"""Readers of lists of frames, of lists of videos, and of the annotation files of the multi-task track.
+
+Source of the lists of videos (one name per line, no header): the files ``*_Challenge_test_set_release.txt`` that
+participants' public code reads.
+"""
 
 import warnings
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Repairing a submission: what has one right answer is put right and named, the rest is named and left."""
+"""Repairs a submission: a defect with one right answer is fixed and reported, every other one is reported and left."""
 
 import gzip
 from collections import Counter, defaultdict

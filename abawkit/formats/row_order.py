@@ -1,4 +1,4 @@
-"""Whether the rows of a submission are those of the list: none missing, none added, none moved, repeats kept."""
+"""Whether the rows of a submission are those of the list: none missing, added or moved, repeated rows kept."""
 
 from bisect import bisect_left
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How training frames are varied: the parameters, and what their random numbers are for. Needs no torch."""
+"""Parameters of data augmentation, and its random numbers, a function of seed and row alone. Needs no torch."""
 
 from dataclasses import dataclass
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""Checkpoints of runs: whole or damaged, file by file, and what they hold."""
+"""Checkpoints of runs, whole or damaged; the recipe, data, weights and environment that they record."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which implementations a network's operators run on, for checks before the work and for manifests after it."""
+"""The attention module: it holds the parameters, `abawkit.ops` computes. And which implementation serves a network."""
 
 from collections.abc import Iterable
 

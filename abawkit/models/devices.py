@@ -1,4 +1,4 @@
-"""What numbers a GPU computes with, and that it computes the same ones again; torch's settings are put back after."""
+"""How a GPU is used: numeric precision, deterministic algorithms, and copies that the host does not wait for."""
 
 import os
 from collections.abc import Hashable, Iterator, Mapping

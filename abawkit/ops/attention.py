@@ -1,4 +1,4 @@
-"""Dual-direction attention, whoever computes it."""
+"""Dual-direction attention by whichever implementation serves the call; folded weights are cached."""
 
 from typing import Any, Self
 

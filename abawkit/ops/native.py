@@ -1,4 +1,4 @@
-"""The implementation that is compiled from ``csrc/``: C++ on CPUs, CUDA on NVIDIA GPUs."""
+"""The native implementation, compiled from ``csrc/`` (C++, CUDA), and weights with batch norms folded into them."""
 
 from typing import ClassVar, Final, NamedTuple
 

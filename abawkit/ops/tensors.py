@@ -1,4 +1,4 @@
-"""What dual-direction attention is given beside the features: the parameters of K heads and of what follows them."""
+"""The parameters, running statistics and gates of dual-direction attention, as tensors."""
 
 from typing import NamedTuple
 

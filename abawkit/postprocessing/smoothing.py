@@ -1,4 +1,4 @@
-"""Smoothing of what networks say of a video's frames, over the distance between frames.
+"""Smoothing over the frames of a video: means and medians over windows, by distance between frames.
 
 Source: a Gaussian over frame distance within a video, exp(-d^2 / 100000) over 10 rows on either side for valence and
 arousal and over 50 for expressions, is what participants published; no window of theirs for action units was found.

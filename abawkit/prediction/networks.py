@@ -1,4 +1,4 @@
-"""What several networks say of frames, chunk by chunk: memory grows with the outputs alone."""
+"""The networks of an ensemble and their probabilities, chunk by chunk: memory grows with the outputs alone."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

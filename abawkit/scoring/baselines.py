@@ -1,4 +1,4 @@
-"""Results that others published, to show beside a user's own."""
+"""Scores to compare with: those of a constant answer, and published results."""
 
 from dataclasses import dataclass
 from typing import Final

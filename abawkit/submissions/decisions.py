@@ -1,4 +1,4 @@
-"""From stored probabilities to the official file: fit on validation, apply to the list, write, check."""
+"""From stored probabilities to the official file: fit on validation, score, apply to the list, write, check."""
 
 import shlex
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Spending a slot: what is sent is noted, a copy of it kept, and compared with what was sent before."""
+"""Submissions that were written and slots that were spent; what is sent is copied and compared."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A submission from its folder: train what is missing, predict, decide, write, check, and write down what it was."""
+"""A submission from its folder: train what is missing, predict, decide, write, check, and write the manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Everything that a submission is made of, read and checked before the first step, and where it is made."""
+"""The inputs of a submission, opened, checked and digested before the first step, and the folder that it is made in."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""A contact sheet: what the drawn faces look like."""
+"""Rendering of synthetic frames, in parallel processes, and a contact sheet of them.
+
+Every frame is a pure function of seed, split, video and number.
+"""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Training frames that lie on the GPU as they are packed, where they fit: a step takes them there by number."""
+"""Training rows in memory; their frames, packed, in a folder or resident on the GPU; the order of an epoch."""
 
 import hashlib
 import warnings

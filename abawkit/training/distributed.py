@@ -1,4 +1,8 @@
-"""Batch norms whose statistics are those of all processes' rows together."""
+"""Several processes that train one network: collectives, losses of the whole batch, synchronised batch norms.
+
+``torchrun`` starts the processes; gradients are averaged by torch's DistributedDataParallel. The losses here are those
+of the whole batch, so that the number of processes changes nothing but the speed.
+"""
 
 import os
 import socket

@@ -1,7 +1,7 @@
-"""The losses of the three tasks, each over the rows where its task is annotated, and the attention loss.
+"""The losses of the three tasks, the attention loss, and the weights that balance classes and action units.
 
-A task without annotated rows in a batch gives exactly zero loss and zero gradient. No loss depends on the values in
-rows that are not annotated.
+Each loss is taken over the rows where its task is annotated. A task without annotated rows in a batch gives exactly
+zero loss and zero gradient. No loss depends on the values in rows that are not annotated.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Training from end to end: two stages, validation after each epoch, the best epoch kept; resumed where it was left."""
+"""Training from end to end: two stages, validation after each epoch, the best epoch kept; resumed where it stopped."""
 
 import shutil
 import warnings

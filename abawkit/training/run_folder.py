@@ -1,4 +1,4 @@
-"""The folder of a run: made or taken up, and locked while the run writes to it."""
+"""The folder of a run: created or resumed, locked while it is written; its manifest and its metrics."""
 
 import platform
 import shutil

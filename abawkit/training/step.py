@@ -1,4 +1,4 @@
-"""One step: forward, losses, backward, and the optimiser's move."""
+"""One training step: forward, losses, backward, optimiser; a step with a loss that is not finite changes nothing."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext

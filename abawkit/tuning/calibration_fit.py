@@ -1,4 +1,4 @@
-"""The calibration of one task by itself, as a search fits it many times: fit, decide, score."""
+"""Fits a calibration: thresholds, biases, scale and shift; and reports which were not fitted, and why."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

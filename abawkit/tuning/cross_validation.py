@@ -1,4 +1,4 @@
-"""What is fitted on, and what it is judged by: members, the truth of their rows, folds of videos."""
+"""Cross-fitting: members, truth and folds of videos; the fitted rule, with its out-of-fold score."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

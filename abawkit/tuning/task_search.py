@@ -1,7 +1,7 @@
-"""The search for what is best done for one task: weights, smoothing, calibration.
+"""The search for the best weights, smoothing and calibration of one task.
 
-P is a sum of three parts, one a task, and no knob of one task touches another: the best for all three together is the
-best for each.
+P is a sum of three parts, one for each task, and no parameter of one task affects another: the best for all three
+together is the best for each.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
