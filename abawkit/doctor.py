@@ -15,7 +15,7 @@ from typing import Any
 
 import abawkit
 from abawkit.system.native_build import COMMAND, NotBuiltError, add_remedy, find_gpus, find_programs
-from abawkit.system.native_cache import builds_folder
+from abawkit.system.native_cache import find_builds_folder
 
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "pydantic", "safetensors", "pillow", "simplejpeg")
 
@@ -50,7 +50,7 @@ class Finding:
         return asdict(self)
 
 
-def diagnose(folder: Path) -> list[Finding]:
+def check_installation(folder: Path) -> list[Finding]:
     """Looks at everything.
 
     Args:
@@ -143,25 +143,25 @@ def _chosen_operators() -> Finding:
     import torch
 
     from abawkit.errors import OpUnavailableError
-    from abawkit.ops.availability import devices
+    from abawkit.ops.availability import list_devices
     from abawkit.ops.base import Call
     from abawkit.ops.native_library import GPU_TOO_OLD
-    from abawkit.ops.registry import VARIABLE, Offer, best, select, wished
+    from abawkit.ops.registry import VARIABLE, Offer, find_best, requested, select
     from abawkit.ops.testing import DDAMFN_SIZES
 
     words: list[str] = []
     passed: dict[str, tuple[Offer, str]] = {}
-    for device in devices():
+    for device in list_devices():
         calls = [Call(device, torch.float32, DDAMFN_SIZES, training=t, gradients=t) for t in (False, True)]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what they would say stands in this line
                 names = dict.fromkeys(select(call).name for call in calls)
         except OpUnavailableError as error:
-            mend = f"unset {VARIABLE}, or name one that runs" if wished() else "`abawkit ops` says what is wrong"
+            mend = f"unset {VARIABLE}, or name one that runs" if requested() else "`abawkit ops` says what is wrong"
             return Finding("operators", f"none: {str(error).splitlines()[0]}", False, mend)
         words.append(f"{' and '.join(names)} on {device}")
-        found = [] if wished() else [best(call) for call in calls]
+        found = [] if requested() else [find_best(call) for call in calls]
         passed |= {offer.name: (offer, "; ".join(reasons)) for f in found for offer, reasons in f.passed}
     mend = ""
     for offer, reason in passed.values():
@@ -257,7 +257,7 @@ def _temporary() -> Finding:
 
 def _cache() -> Finding:
     """Where self-checks and builds of the operators are kept; a folder that is not there yet has to be made."""
-    folder = builds_folder().absolute()
+    folder = find_builds_folder().absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return _writable("cache", existing, "set XDG_CACHE_HOME to a folder that can be written to")
 

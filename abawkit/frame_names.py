@@ -15,7 +15,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _NUMBER = re.compile(FRAME_NUMBER + r"\Z")
 
 
-def image_defect(name: str) -> str | None:
+def find_name_defect(name: str) -> str | None:
     """Says what is wrong with the name of a frame.
 
     Names may hold any character that a file name may: they are escaped where they are printed. They may not lead out
@@ -49,7 +49,7 @@ def image_defect(name: str) -> str | None:
     return None
 
 
-def frame_number(name: str) -> int | None:
+def parse_frame_number(name: str) -> int | None:
     """The number of a frame within its video: 123 of ``VIDEO/00123.jpg``.
 
     Args:
@@ -62,7 +62,7 @@ def frame_number(name: str) -> int | None:
     return int(found["number"]) if found else None
 
 
-def clip_of(video: str) -> str:
+def find_clip(video: str) -> str:
     """The clip of a video: ``video5`` of ``video5_left``, ``video5_right`` and ``video5``, which show its persons.
 
     Args:

@@ -25,7 +25,7 @@ is the identity, while the rounding to 1e-6 is far below what any annotator, net
 """
 
 
-def videos_of(images: pa.StringArray) -> pa.StringArray:
+def find_videos(images: pa.StringArray) -> pa.StringArray:
     """The video of each image: all that stands before the last slash.
 
     Args:
@@ -34,7 +34,7 @@ def videos_of(images: pa.StringArray) -> pa.StringArray:
     return pc.list_element(pc.split_pattern(images, "/", max_splits=1, reverse=True), 0)
 
 
-def codes_of(images: pa.StringArray) -> tuple[Array, Array]:
+def encode_videos(images: pa.StringArray) -> tuple[Array, Array]:
     """Numbers the images in the order in which they first stand.
 
     Returns:
@@ -47,7 +47,7 @@ def codes_of(images: pa.StringArray) -> tuple[Array, Array]:
     return codes, repeated
 
 
-def occurrences(images: pa.StringArray) -> Array:
+def count_occurrences(images: pa.StringArray) -> Array:
     """How often each row's image stood before it: 0 for the first row that names an image, 1 for the second.
 
     The pair (image, occurrence) names a row even where a list repeats images.
@@ -55,7 +55,7 @@ def occurrences(images: pa.StringArray) -> Array:
     Returns:
         int64, shape (n,).
     """
-    codes, repeated = codes_of(images)
+    codes, repeated = encode_videos(images)
     result = np.zeros(len(codes), dtype=np.int64)
     seen: dict[int, int] = {}
     for row in np.flatnonzero(repeated).tolist():
@@ -64,7 +64,7 @@ def occurrences(images: pa.StringArray) -> Array:
     return result
 
 
-def first_difference(images: pa.StringArray, others: pa.StringArray) -> int | None:
+def find_first_difference(images: pa.StringArray, others: pa.StringArray) -> int | None:
     """The first row in which two lists differ, one of them perhaps by having no such row; None where they are equal."""
     if images.equals(others):
         return None
@@ -95,7 +95,7 @@ class _Table:
     @cached_property
     def videos(self) -> pa.StringArray:
         """The video of each row."""
-        return videos_of(self.images)
+        return find_videos(self.images)
 
     @cached_property
     def digest(self) -> str:

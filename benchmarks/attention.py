@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from abawkit.ops.availability import native_facts
+from abawkit.ops.availability import read_native_facts
 from abawkit.ops.bench import Bench, Measured, bench
 
 IMAGES = (1, 8, 32, 64, 256)
@@ -87,7 +87,7 @@ def main() -> None:
     )
     hardware = processor() if result.device == "cpu" else torch.cuda.get_device_name(result.device)
     print(f"{hardware}, {result.threads} threads, torch {result.torch}, {result.dtype}, {result.rounds} rounds")
-    for name, value in native_facts().items():
+    for name, value in read_native_facts().items():
         print(f"{name}: {value}")
     last = "of sum's rate" if result.device == "cpu" else "of copy's bandwidth"
     print(

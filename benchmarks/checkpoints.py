@@ -15,13 +15,13 @@ from statistics import median
 
 import torch
 
-from abawkit.curation import curate, locate, open_curated
+from abawkit.curation import curate, find_sources, open_curated
 from abawkit.synth.release import write_release
 from abawkit.training.checkpoint import CHECKPOINTS
 from abawkit.training.distributed import ALONE
-from abawkit.training.loop import Hooks
+from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run import Inputs, build
+from abawkit.training.run import Inputs, build_loop
 from abawkit.training.run_folder import BEST
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         folder = Path(name)
         write_release(folder / "release", size="tiny", workers=2)
         (folder / "curated").mkdir()
-        curate(locate(folder / "release"), folder / "curated", policy="per-task")
+        curate(find_sources(folder / "release"), folder / "curated", policy="per-task")
         for recipe in ("demo", "baseline"):
             measure(recipe, folder / "curated", folder / recipe, options.rounds, options.batch)
 
@@ -46,7 +46,7 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     recipe = read_recipe(name, [f"batch_size={batch_size}"])
     out.mkdir()
     inputs = Inputs(curated)
-    loop = build(recipe, inputs, open_curated(curated), out, processes=ALONE, hooks=Hooks())
+    loop = build_loop(recipe, inputs, open_curated(curated), out, processes=ALONE, hooks=Callbacks())
     scheduled, batch = loop.plan[-1], loop.batches(0)[0]
     loop.learner.begin_epoch(scheduled, fresh=True)
     collected = loop.learner.collect(0, batch, batch)

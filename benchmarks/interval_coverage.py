@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from abawkit.labels import TASKS
-from abawkit.postprocessing.outputs import decided
+from abawkit.postprocessing.outputs import decide
 from abawkit.postprocessing.rule import apply_rule
-from abawkit.scoring.bootstrap import PARTS, VideoStatistics, intervals, statistics_by_video, with_draws
-from abawkit.scoring.forecast import forecasts
+from abawkit.scoring.bootstrap import PARTS, VideoStatistics, make_intervals, score_draws, sum_by_video
+from abawkit.scoring.forecast import list_forecasts
 from abawkit.tables import Array
 from abawkit.tuning.tune import calibrate
 from benchmarks.simulated_worlds import NAMES, World, make_world
@@ -46,9 +46,9 @@ def measure_scores(statistics: VideoStatistics, videos: int, releases: int) -> l
         held, widths = np.zeros(2), np.zeros(2)
         for _ in range(releases):
             order = rng.permutation(len(statistics.names))
-            scores = select_videos(statistics, order[:videos]).scores(with_draws(videos, DRAWS, int(order[0])))
+            scores = select_videos(statistics, order[:videos]).scores(score_draws(videos, DRAWS, int(order[0])))
             truth = whole(select_videos(statistics, order[videos : videos + test_videos]))[P]
-            for i, found in enumerate((intervals(scores), forecasts(scores, videos, test_videos))):
+            for i, found in enumerate((make_intervals(scores), list_forecasts(scores, videos, test_videos))):
                 one = found["score"]
                 held[i] += one.low <= truth <= one.high
                 widths[i] += one.high - one.low
@@ -67,9 +67,9 @@ def measure_differences(one: VideoStatistics, other: VideoStatistics, videos: in
     held = 0
     for _ in range(releases):
         order = rng.permutation(len(one.names))[:videos]
-        counts = with_draws(videos, DRAWS, int(order[0]))
+        counts = score_draws(videos, DRAWS, int(order[0]))
         apart = select_videos(one, order).scores(counts) - select_videos(other, order).scores(counts)
-        found = intervals(apart)["score"]
+        found = make_intervals(apart)["score"]
         held += found.low <= truth <= found.high
     return f"  difference, {videos} videos: {held / releases:.3f}"
 
@@ -78,12 +78,12 @@ def measure_gains(world: World, videos: int, releases: int, folds: int) -> str:
     """How often the interval of what `calibrate` gains holds what the written rule gains on all videos."""
     rng = np.random.default_rng(videos)
     everything, said = world.select(np.arange(world.videos))
-    before = whole(statistics_by_video(everything, decided(said.predictions, TASKS)))
+    before = whole(sum_by_video(everything, decide(said.predictions, TASKS)))
     held, apart = 0, []
     for seed in range(releases):
         truth, member = world.select(rng.permutation(world.videos)[:videos])
         tuning = calibrate([member], truth, folds=folds, seed=seed, draws=DRAWS)
-        after = whole(statistics_by_video(everything, decided(apply_rule(tuning.rule, [said]), TASKS)))
+        after = whole(sum_by_video(everything, decide(apply_rule(tuning.rule, [said]), TASKS)))
         gain, found = (after - before)[P], tuning.difference["score"]
         held += found.low <= gain <= found.high
         apart.append([found.value - gain, gain])
@@ -105,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in NAMES:
         world = make_world(name, options.videos, seed=1)
-        one, other = (statistics_by_video(world.truth, decided(system, TASKS)) for system in world.systems)
+        one, other = (sum_by_video(world.truth, decide(system, TASKS)) for system in world.systems)
         print(f"{name}: P {whole(one)[P]:.3f} and {whole(other)[P]:.3f} on {len(one.names):,} videos", flush=True)
         for videos in (50, 12):
             if "score" in options.parts:

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from abawkit.curation import curate, locate
+from abawkit.curation import curate, find_sources
 from abawkit.synth.release import write_release
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -45,7 +45,7 @@ def main() -> None:
         folder = Path(name)
         write_release(folder / "release", size="tiny", workers=2)
         (folder / "curated").mkdir()
-        curate(locate(folder / "release"), folder / "curated", policy="per-task")
+        curate(find_sources(folder / "release"), folder / "curated", policy="per-task")
         for case, settings in cases.items():
             one, two = [], []
             for k in range(options.rounds):

@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from abawkit.scoring.metrics import f1_of_counts, f1_per_class
+from abawkit.scoring.metrics import f1_from_counts, f1_per_class
 from abawkit.tables import Array
 from abawkit.tuning.expression_biases import fit_bias
-from abawkit.tuning.thresholds import GRID, best_thresholds, threshold_counts
+from abawkit.tuning.thresholds import GRID, count_by_threshold, find_best_thresholds
 from benchmarks.simulated_worlds import NAMES, World, make_world
 
 BIASES: Final = (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)
@@ -49,9 +49,9 @@ def measure_thresholds(world: World, videos: int, releases: int) -> Array:
     """Mean gain in F1 of action units on all videos for each of `THRESHOLDS`."""
     valid, labels, said = world.truth.au_valid, world.truth.au, world.systems[0].au
     hits, wrong, missed = np.moveaxis(
-        threshold_counts(labels[valid], said[valid], np.zeros(int(valid.sum()), dtype=np.int64), 1)[0], -1, 0
+        count_by_threshold(labels[valid], said[valid], np.zeros(int(valid.sum()), dtype=np.int64), 1)[0], -1, 0
     )
-    curve = f1_of_counts(hits, hits + missed, hits + wrong)  # of each unit at each threshold
+    curve = f1_from_counts(hits, hits + missed, hits + wrong)  # of each unit at each threshold
 
     def at(thresholds: Array) -> float:
         return float(curve[np.arange(len(curve)), np.searchsorted(GRID, thresholds - 1e-9)].mean())
@@ -59,8 +59,8 @@ def measure_thresholds(world: World, videos: int, releases: int) -> Array:
     gains = []
     for rows, of in draw(world, videos, releases):
         known = valid[rows]
-        counts = threshold_counts(labels[rows][known], said[rows][known], of[known], videos)
-        gains.append([at(best_thresholds(counts, shrink)) - at(np.full(12, 0.5)) for shrink in THRESHOLDS])
+        counts = count_by_threshold(labels[rows][known], said[rows][known], of[known], videos)
+        gains.append([at(find_best_thresholds(counts, shrink)) - at(np.full(12, 0.5)) for shrink in THRESHOLDS])
     return np.asarray(np.mean(gains, axis=0))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.labels import Task
-from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, smoothed
+from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, apply_smoothing
 from abawkit.postprocessing.timeline import Timeline
 from abawkit.tables import Array
 
@@ -86,7 +86,7 @@ def compare(values: Array, listed: Drawn, how: Smoothing, rounds: int) -> tuple[
         start = time.perf_counter()
         timeline = Timeline.of(listed.images)
         middle = time.perf_counter()
-        found = smoothed(values, timeline, how)
+        found = apply_smoothing(values, timeline, how)
         times.append(time.perf_counter() - middle)
         timeline_times.append(middle - start)
     right = where_right(listed, how.radius)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from abawkit.curation import curate, locate
+from abawkit.curation import curate, find_sources
 from abawkit.ops.base import Call
 from abawkit.ops.native import Native
 from abawkit.ops.testing import DDAMFN_SIZES
@@ -73,7 +73,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def curated(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("curated")
-    curate(locate(release), folder, policy="per-task", workers=1)
+    curate(find_sources(release), folder, policy="per-task", workers=1)
     return folder
 
 

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from abawkit import doctor
-from abawkit.doctor import Finding, cpu_quota, diagnose
+from abawkit.doctor import Finding, check_installation, cpu_quota
 from abawkit.ops import registry
 from abawkit.ops.reference import Reference
 from abawkit.system.native_build import NotBuiltError
@@ -45,13 +45,13 @@ def test_the_quota_of_both_versions_of_control_groups(
 def test_a_quota_below_the_processors_says_how_many_threads_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "cpu_quota", lambda _: 2.0)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
-    quota = by_name(diagnose(Path.cwd()))["CPU quota"]
+    quota = by_name(check_installation(Path.cwd()))["CPU quota"]
     assert not quota.ok
     assert "OMP_NUM_THREADS=2" in quota.mend
 
 
 def test_everything_that_is_wrong_has_a_line_that_mends_it_and_nothing_else_has(tmp_path: Path) -> None:
-    findings = diagnose(tmp_path)
+    findings = check_installation(tmp_path)
     assert {"abawkit", "Python", "torch", "JPEG decoder", "processors", "CPU quota", "disk", "shared memory"} <= set(
         by_name(findings)
     )
@@ -66,7 +66,7 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
         return installed_version(name)
 
     monkeypatch.setattr(doctor, "version", version)
-    found = by_name(diagnose(tmp_path))
+    found = by_name(check_installation(tmp_path))
     assert found["pydantic"] == Finding("pydantic", "not installed", False, "pip install pydantic -c constraints.txt")
     assert found["numpy"].ok
 
@@ -78,7 +78,7 @@ def test_a_torch_that_can_not_be_imported_does_not_end_the_other_checks(
     (tmp_path / "torch.py").write_text(f"raise {error}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    found = by_name(diagnose(tmp_path))
+    found = by_name(check_installation(tmp_path))
     assert not found["torch works"].ok
     assert found["torch works"].found.startswith("no: ")
     assert "pip install --force-reinstall torch" in found["torch works"].mend
@@ -96,7 +96,7 @@ def test_a_torch_that_loads_weights_unsafely_is_not_good_enough(
     )
     vars(old).update(version=SimpleNamespace(cuda=None))
     monkeypatch.setitem(sys.modules, "torch", old)
-    found = by_name(diagnose(tmp_path))["torch works"]
+    found = by_name(check_installation(tmp_path))["torch works"]
     assert not found.ok
     assert found.mend == "pip install 'torch>=2.10'"
 
@@ -104,9 +104,9 @@ def test_a_torch_that_loads_weights_unsafely_is_not_good_enough(
 def test_a_gpu_that_torch_is_not_built_for_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.version.cuda", None)
-    assert by_name(diagnose(tmp_path))["GPU"] == Finding("GPU", "none; training runs on the CPU")
+    assert by_name(check_installation(tmp_path))["GPU"] == Finding("GPU", "none; training runs on the CPU")
     monkeypatch.setattr(doctor, "find_gpus", lambda: [(9, 0)])
-    found = by_name(diagnose(tmp_path))["GPU"]
+    found = by_name(check_installation(tmp_path))["GPU"]
     assert not found.ok
     assert found.found.endswith("is a build for CPUs")
     assert found.mend == "install a build of torch for CUDA, then run `abawkit ops build`"
@@ -117,7 +117,7 @@ def test_a_decoder_that_fails_is_found_by_decoding(monkeypatch: pytest.MonkeyPat
         raise OSError("libturbojpeg.so.0: no such file")
 
     monkeypatch.setattr("abawkit.frames.decode.decode", fails)
-    decoder = by_name(diagnose(tmp_path))["JPEG decoder"]
+    decoder = by_name(check_installation(tmp_path))["JPEG decoder"]
     assert not decoder.ok
     assert "libturbojpeg.so.0" in decoder.found
 
@@ -130,7 +130,7 @@ def test_small_disks_and_small_shared_memory_are_found(
 ) -> None:
     usage = namedtuple("usage", ["total", "used", "free"])
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**12, 0, free))
-    found = by_name(diagnose(tmp_path))
+    found = by_name(check_installation(tmp_path))
     assert (found["disk"].ok, found["shared memory"].ok) == (disk, memory)
 
 
@@ -175,9 +175,9 @@ def test_the_operators_line_says_what_runs_and_mends_what_can_be_mended(
     monkeypatch.setattr(doctor, "find_programs", dict)
     registry.refresh()
     with monkeypatch.context() as patched:
-        patched.setattr(registry, "_offers", lambda: tuple(offers))
+        patched.setattr(registry, "_registered", lambda: tuple(offers))
         patched.setattr("torch.cuda.is_available", lambda: False)
-        line = by_name(diagnose(tmp_path))["operators"]
+        line = by_name(check_installation(tmp_path))["operators"]
     registry.refresh()
     assert line == Finding("operators", found, not mend, mend)
 
@@ -191,16 +191,16 @@ def test_what_compiling_needs_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_p
     registry.refresh()
     with monkeypatch.context() as patched:
         offers = (offer("reference", "abawkit 1"), offer("native", "abawkit 1", "not built"))
-        patched.setattr(registry, "_offers", lambda: offers)
-        line = by_name(diagnose(tmp_path))["operators"]
+        patched.setattr(registry, "_registered", lambda: offers)
+        line = by_name(check_installation(tmp_path))["operators"]
     registry.refresh()
     assert line.mend == "not found: a C++ compiler; install it, then run `abawkit ops build`"
 
 
 def test_a_folder_that_can_not_be_written_to_is_found_by_writing(tmp_path: Path) -> None:
     """Permissions don't tell: nobody can write to /proc, root included, although its mode says otherwise."""
-    assert by_name(diagnose(tmp_path))["folder"] == Finding("folder", f"{tmp_path} can be written to")
-    found = by_name(diagnose(Path("/proc")))["folder"]
+    assert by_name(check_installation(tmp_path))["folder"] == Finding("folder", f"{tmp_path} can be written to")
+    found = by_name(check_installation(Path("/proc")))["folder"]
     assert not found.ok
     assert found.found.startswith("/proc can't be written to: ")
     assert found.mend == "give another folder with --folder, or make this one writable"
@@ -212,7 +212,7 @@ def test_a_cache_and_a_folder_for_temporary_files_that_can_not_be_written_to_are
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.tempdir", "/proc")
-    found = by_name(diagnose(tmp_path))
+    found = by_name(check_installation(tmp_path))
     assert (found["cache"].ok, found["temporary files"].ok) == (False, False)
     assert found["cache"].found == f"{tmp_path / 'file'} can't be written to: Not a directory"
     assert "XDG_CACHE_HOME" in found["cache"].mend
@@ -232,7 +232,7 @@ def test_an_implementation_that_the_environment_names_and_that_can_not_run_is_wr
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ABAWKIT_OPS", "nope")
-    line = by_name(diagnose(tmp_path))["operators"]
+    line = by_name(check_installation(tmp_path))["operators"]
     assert not line.ok
     assert line.found == "none: ABAWKIT_OPS=nope: no installed package offers this implementation"
     assert line.mend == "unset ABAWKIT_OPS, or name one that runs"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from abawkit.frame_names import image_defect
+from abawkit.frame_names import find_name_defect
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from abawkit.frame_names import image_defect
     ],
 )
 def test_a_path_below_the_frames_folder_is_good(name: str) -> None:
-    assert image_defect(name) is None
+    assert find_name_defect(name) is None
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_a_path_below_the_frames_folder_is_good(name: str) -> None:
     ],
 )
 def test_a_name_that_leads_out_or_is_written_in_a_second_way_is_refused(name: str, defect: str) -> None:
-    assert defect in (image_defect(name) or "")
+    assert defect in (find_name_defect(name) or "")

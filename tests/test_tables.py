@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, FIELDS
-from abawkit.tables import DECIMALS, FrameList, Predictions, Submission, occurrences, videos_of
+from abawkit.tables import DECIMALS, FrameList, Predictions, Submission, count_occurrences, find_videos
 
 
 def strings(*names: str) -> pa.StringArray:
@@ -46,18 +46,18 @@ def test_a_row_has_sixteen_fields_in_the_order_of_the_challenge() -> None:
 
 def test_a_video_is_all_before_the_last_slash() -> None:
     names = strings("v/1.jpg", "a/b/1.jpg", "video_left/1.jpg", "left_/1.jpg")
-    assert videos_of(names).to_pylist() == ["v", "a/b", "video_left", "left_"]
+    assert find_videos(names).to_pylist() == ["v", "a/b", "video_left", "left_"]
 
 
 def test_occurrences_number_the_rows_of_a_repeated_image() -> None:
-    assert occurrences(strings("b", "a", "b", "b", "a", "c")).tolist() == [0, 0, 1, 2, 1, 0]
-    assert occurrences(strings()).tolist() == []
+    assert count_occurrences(strings("b", "a", "b", "b", "a", "c")).tolist() == [0, 0, 1, 2, 1, 0]
+    assert count_occurrences(strings()).tolist() == []
 
 
 @settings(derandomize=True, max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=20))
 def test_occurrences_agree_with_counting_one_by_one(names: list[str]) -> None:
-    assert occurrences(strings(*names)).tolist() == [names[:row].count(name) for row, name in enumerate(names)]
+    assert count_occurrences(strings(*names)).tolist() == [names[:row].count(name) for row, name in enumerate(names)]
 
 
 def test_columns_of_unequal_length_are_refused() -> None:

@@ -10,9 +10,9 @@ from abawkit.choices import Protocol
 from abawkit.errors import DataError
 from abawkit.probabilities.members import StoredMember, read_probabilities, write_probabilities
 from abawkit.system.files import write_json
-from abawkit.system.provenance import code_digest
+from abawkit.system.provenance import digest_code
 from abawkit.tables import Annotations, Predictions
-from abawkit.tuning.cross_validation import Tuning, truth_digest
+from abawkit.tuning.cross_validation import Tuning, digest_truth
 from abawkit.tuning.tune import calibrate, tune
 
 Fit = Callable[[Sequence[StoredMember], Annotations, Protocol], Tuning]
@@ -53,7 +53,9 @@ def everything(members: Sequence[StoredMember], truth: Annotations, protocol: Pr
     return tune(members, truth, protocol=protocol)
 
 
-def fitted(fit: Fit, members: Sequence[StoredMember], truth: Annotations, protocol: Protocol, path: Path) -> Fitted:
+def fit_variant(
+    fit: Fit, members: Sequence[StoredMember], truth: Annotations, protocol: Protocol, path: Path
+) -> Fitted:
     """Fits a rule, or reads what the same fit by the same code left.
 
     Args:
@@ -68,10 +70,10 @@ def fitted(fit: Fit, members: Sequence[StoredMember], truth: Annotations, protoc
     """
     note = path.with_suffix(".json")
     makings = {
-        "code": code_digest(),
+        "code": digest_code(),
         "fit": fit.__name__,
         "members": sorted(member.digest for member in members),
-        "truth": truth_digest(truth),
+        "truth": digest_truth(truth),
         "protocol": protocol,
     }
     if (kept := _kept(path, note, makings)) is not None:

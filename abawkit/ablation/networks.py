@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Final
 
 from abawkit.ablation.plan import Training, base_recipe, make_plan
-from abawkit.ablation.steps import Making, Means, Place, makings, predict_all, train_all
-from abawkit.ablation.workspace import Folder, curate, draw, open_folder, origin, prepare_release, training_counts
+from abawkit.ablation.steps import ExecutionOptions, Place, Provenance, predict_all, read_provenance, train_all
+from abawkit.ablation.workspace import (
+    Folder,
+    count_training_rows,
+    curate_release,
+    describe_origin,
+    open_folder,
+    prepare_release,
+    write_synthetic_release,
+)
 from abawkit.choices import Policy
 from abawkit.curation import open_curated
 from abawkit.errors import DataError
@@ -25,7 +33,7 @@ DRAWN_SEED: Final = 1
 """Seed of the release that the stand-in is trained on; the ablation's own has 0, and no person is in both."""
 
 
-def stand_in(folder: Folder, size: str, source: str, settings: Sequence[str], means: Means) -> Path:
+def train_stand_in(folder: Folder, size: str, source: str, settings: Sequence[str], means: ExecutionOptions) -> Path:
     """Trains the stand-in, unless it is there.
 
     Args:
@@ -44,11 +52,11 @@ def stand_in(folder: Folder, size: str, source: str, settings: Sequence[str], me
     """
     root = folder.pretraining
     root.mkdir(exist_ok=True)
-    draw(root / "release", size, DRAWN_SEED, means.say)
-    curate(root / "release", root / "curated", "per-task", means.say)
+    write_synthetic_release(root / "release", size, DRAWN_SEED, means.say)
+    curate_release(root / "release", root / "curated", "per-task", means.say)
     changes = (*settings, "patience=0", "weights=none")
     recipe, digest = read_recipe(source, [*changes, "tasks=['expression']"]), open_curated(root / "curated").digest
-    run = Making(root / "run", source, changes, recipe, root / "curated", digest, None)
+    run = Provenance(root / "run", source, changes, recipe, root / "curated", digest, None)
     done = run.manifest is not None and not run.difference()
     train_all([run], means)
     if not done or not folder.start.is_file():
@@ -100,12 +108,12 @@ class Networks:
 
     folder: Folder
     plan: list[Training]
-    runs: list[Making]
+    runs: list[Provenance]
     start: Path
     probabilities: dict[Place, Path]
 
 
-def make_networks(choices: Choices, out: Path, means: Means) -> Networks:
+def make_networks(choices: Choices, out: Path, means: ExecutionOptions) -> Networks:
     """Draws, curates, trains and predicts what is not there yet.
 
     Args:
@@ -119,13 +127,13 @@ def make_networks(choices: Choices, out: Path, means: Means) -> Networks:
         StepError: If a step fails.
     """
     base_recipe(choices.recipe, choices.settings)  # a slip is found before anything is drawn
-    folder = open_folder(out, origin(choices.release, choices.size, choices.weights))
+    folder = open_folder(out, describe_origin(choices.release, choices.size, choices.weights))
     prepare_release(folder, choices.release, choices.size, means.say)
-    counts = training_counts(folder)
+    counts = count_training_rows(folder)
     _refuse_unlabelled(folder, counts)
     plan = make_plan(choices.recipe, choices.settings, choices.seeds, counts)
-    start = choices.weights or stand_in(folder, choices.size, choices.recipe, choices.settings, means)
-    runs = makings(plan, folder, choices.recipe, start)
+    start = choices.weights or train_stand_in(folder, choices.size, choices.recipe, choices.settings, means)
+    runs = read_provenance(plan, folder, choices.recipe, start)
     train_all(runs, means)
     return Networks(folder, plan, runs, start, predict_all(plan, runs, folder, means))
 

@@ -105,7 +105,7 @@ def make_plan(
     base, common = base_recipe(source, settings), [*settings, *_FIXED]
     runs = []
     for seed in seeds:
-        for variant in variants(base, rows["per-task", None], rows["strict", None]):
+        for variant in list_variants(base, rows["per-task", None], rows["strict", None]):
             for task in TASKS if variant.apart else (None,):
                 changes = (*common, *variant.changes)
                 tasks = (task,) if task else TASKS
@@ -125,7 +125,7 @@ def base_recipe(source: str, settings: Sequence[str]) -> Recipe:
     return _checked(read_recipe(source, [*settings, *_FIXED]), source)
 
 
-def variants(base: Recipe, rows: int, strict_rows: int) -> list[Variant]:
+def list_variants(base: Recipe, rows: int, strict_rows: int) -> list[Variant]:
     """The variants whose networks are trained, the base first.
 
     Args:
@@ -140,7 +140,7 @@ def variants(base: Recipe, rows: int, strict_rows: int) -> list[Variant]:
     return [
         Variant(BASE),
         Variant("strict", "strict"),
-        Variant("strict-steps", "strict", same_steps(base, rows, strict_rows)),
+        Variant("strict-steps", "strict", match_steps(base, rows, strict_rows)),
         Variant("no-attention-loss", changes=("losses.attention=0.0",)),
         Variant("consistency", changes=consistency),
         Variant("frozen", changes=frozen),
@@ -148,7 +148,7 @@ def variants(base: Recipe, rows: int, strict_rows: int) -> list[Variant]:
     ]
 
 
-def same_steps(base: Recipe, rows: int, fewer: int) -> tuple[str, ...]:
+def match_steps(base: Recipe, rows: int, fewer: int) -> tuple[str, ...]:
     """Changes that give training on fewer rows as many steps, and the same learning rate at each.
 
     Steps are rounded up to whole epochs; where that adds some, a cosine falls as much later.

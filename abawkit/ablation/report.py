@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import abawkit
 from abawkit.ablation.networks import Choices, Networks
-from abawkit.ablation.statistics import Figures
+from abawkit.ablation.statistics import Scores
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
-from abawkit.scoring.bootstrap import Interval, few_videos_note
+from abawkit.scoring.bootstrap import Interval, describe_few_videos
 from abawkit.system.files import sha256_of, write_bytes, write_json
 from abawkit.training.run_folder import LAST
 
@@ -20,7 +20,7 @@ PARTS: Final = {"CCC": "ccc_va", "EXPR": "expression_f1", "AU": "au_f1", "P": "s
 """Columns of every table, and what they hold."""
 
 COLUMNS: Final = ("", "n", *PARTS, "dev.", "diff.", "95 % of it")
-"""Headings of `narrow_cells`."""
+"""Headings of `format_narrow_cells`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Row:
 
     name: str
     title: str
-    figures: Mapping[Protocol, Figures]
+    figures: Mapping[Protocol, Scores]
     seeds: Sequence[int]
     fitted: bool = False
     in_sample: Sequence[float] = ()
@@ -53,28 +53,28 @@ class Row:
         return content | ({"in_sample": list(self.in_sample)} if self.fitted else {}) | dict(self.made)
 
 
-def difference_text(interval: Interval | None) -> tuple[str, str]:
+def describe_difference(interval: Interval | None) -> tuple[str, str]:
     """``+0.012`` and ``-0.021 +0.045 ~``, where ``~`` marks a difference within noise; ``-`` each for the base."""
     if interval is None:
         return "-", "-"
     return f"{interval.value:+.3f}", f"{interval.low:+.3f} {interval.high:+.3f}{' ~' if interval.within_noise else ''}"
 
 
-def cells(row: Row, protocol: Protocol) -> list[str]:
+def format_cells(row: Row, protocol: Protocol) -> list[str]:
     """A row under one protocol: title, seeds, CCC, EXPR, AU, P, its deviation, difference to the base, interval."""
     figures = row.figures[protocol]
     means = [f"{figures.mean[part]:.3f}" for part in PARTS.values()]
     deviation = f"{figures.deviation['score']:.3f}" if figures.deviation else "-"
-    return [row.title, str(len(row.seeds)), *means, deviation, *difference_text(figures.difference.get("score"))]
+    return [row.title, str(len(row.seeds)), *means, deviation, *describe_difference(figures.difference.get("score"))]
 
 
-def narrow_cells(row: Row, protocol: Protocol) -> list[str]:
-    """`cells` for 80 columns: ``.012`` for ``0.012``."""
-    title, *figures = cells(row, protocol)
+def format_narrow_cells(row: Row, protocol: Protocol) -> list[str]:
+    """`format_cells` for 80 columns: ``.012`` for ``0.012``."""
+    title, *figures = format_cells(row, protocol)
     return [title, *(re.sub(r"(?<![0-9])0\.", ".", figure) for figure in figures)]
 
 
-def markdown(rows: Sequence[Row], protocol: Protocol) -> str:
+def format_markdown(rows: Sequence[Row], protocol: Protocol) -> str:
     """The table as Markdown, with P under the other protocol in the last columns.
 
     Args:
@@ -89,8 +89,8 @@ def markdown(rows: Sequence[Row], protocol: Protocol) -> str:
         more = []
         if other:
             figures = row.figures[other]
-            more = [f"{figures.mean['score']:.3f}", *difference_text(figures.difference.get("score"))]
-        lines.append([*cells(row, protocol), *more])
+            more = [f"{figures.mean['score']:.3f}", *describe_difference(figures.difference.get("score"))]
+        lines.append([*format_cells(row, protocol), *more])
     return "".join(f"| {' | '.join(_apart(cell) for cell in line)} |\n" for line in lines)
 
 
@@ -127,7 +127,9 @@ class Report:
     def write(self, root: Path) -> None:
         """Writes ``ablation.json`` and ``ablation.md`` into a folder, in place of those of the call before."""
         write_json(root / JSON_NAME, self.content)
-        text = markdown(self.rows, self.protocol) + "".join(f"\n{textwrap.fill(note, 120)}\n" for note in self.notes)
+        text = format_markdown(self.rows, self.protocol) + "".join(
+            f"\n{textwrap.fill(note, 120)}\n" for note in self.notes
+        )
         write_bytes(root / MARKDOWN_NAME, text.encode())
 
 
@@ -141,7 +143,7 @@ def report(rows: Sequence[Row], networks: Networks, choices: Choices, protocol: 
         protocol: The protocol of the main figures.
         videos: Scored videos.
     """
-    words = notes(networks, choices, protocol, videos)
+    words = list_notes(networks, choices, protocol, videos)
     manifests = [run.manifest or {} for run in networks.runs]
     environments: list[dict[str, Any]] = []
     for manifest in manifests:
@@ -183,7 +185,7 @@ def report(rows: Sequence[Row], networks: Networks, choices: Choices, protocol: 
     return Report(list(rows), protocol, words, content)
 
 
-def notes(networks: Networks, choices: Choices, protocol: Protocol, videos: int) -> list[str]:
+def list_notes(networks: Networks, choices: Choices, protocol: Protocol, videos: int) -> list[str]:
     """What a reader of the table must know, a sentence or two each."""
     base, strict = (next(run for run in networks.plan if run.variant == name) for name in ("base", "strict"))
     longer = next(run for run in networks.plan if run.variant == "strict-steps")
@@ -205,5 +207,5 @@ def notes(networks: Networks, choices: Choices, protocol: Protocol, videos: int)
         f"order of rows and augmentation{several}.",
         "To the base: the mean difference by seed, with a 95 % confidence interval from draws of videos and seeds; a "
         "difference is marked as noise where that holds 0.",
-        *filter(None, [few_videos_note(videos).capitalize()]),
+        *filter(None, [describe_few_videos(videos).capitalize()]),
     ]

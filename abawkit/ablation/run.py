@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from abawkit.ablation.fits import Fit, Fitted, calibration, everything, fitted, smoothing, thresholds
+from abawkit.ablation.fits import Fit, Fitted, calibration, everything, fit_variant, smoothing, thresholds
 from abawkit.ablation.networks import Choices, Networks, make_networks
 from abawkit.ablation.plan import BASE
 from abawkit.ablation.report import Report, Row, report
-from abawkit.ablation.statistics import Judge
-from abawkit.ablation.steps import Means
+from abawkit.ablation.statistics import Evaluator
+from abawkit.ablation.steps import ExecutionOptions
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
-from abawkit.postprocessing.averaging import combined
+from abawkit.postprocessing.averaging import average_members
 from abawkit.probabilities.members import StoredMember, read_member, read_members
 from abawkit.tables import Annotations, Submission
 
@@ -36,7 +36,7 @@ DECISIONS: Final[dict[str, tuple[str, Fit]]] = {
 """What is done with the probabilities of each seed's base."""
 
 
-class Bench:
+class RowMaker:
     """Makes the rows.
 
     Args:
@@ -51,7 +51,7 @@ class Bench:
         self.truth: Annotations = curated.splits["validation"].annotations
         self.seeds = sorted({seed for seed, _ in networks.probabilities})
         self.base = read_members([networks.probabilities[seed, BASE] for seed in self.seeds])
-        self.judge = Judge(self.truth, [member.predictions.decide() for member in self.base])
+        self.judge = Evaluator(self.truth, [member.predictions.decide() for member in self.base])
 
     def rows(self) -> list[Row]:
         """All rows, the base first."""
@@ -70,7 +70,7 @@ class Bench:
         if len(self.base) < 2:
             return []
         count = f"ensemble of {len(self.base)}"
-        mean = combined(self.base).decide()
+        mean = average_members(self.base).decide()
         self.say(f"fitting: {count}")
         tuned = self._fitted(everything, self.base, "ensemble")
         plain = Row("ensemble", count, self.judge.figures([mean]), self.seeds)
@@ -84,13 +84,13 @@ class Bench:
 
     def _fitted(self, fit: Fit, members: Sequence[StoredMember], name: str) -> Fitted:
         path: Path = self.networks.folder.root / "fitted" / self.protocol / f"{name}.npz"
-        return fitted(fit, members, self.truth, self.protocol, path)
+        return fit_variant(fit, members, self.truth, self.protocol, path)
 
     def _member(self, seed: int, variant: str) -> StoredMember:
         return read_member(self.networks.probabilities[seed, variant])
 
 
-def ablate(choices: Choices, out: Path, means: Means, *, protocol: Protocol = "official") -> Report:
+def ablate(choices: Choices, out: Path, means: ExecutionOptions, *, protocol: Protocol = "official") -> Report:
     """Trains, predicts, fits and scores all variants, and writes the table.
 
     Args:
@@ -105,7 +105,7 @@ def ablate(choices: Choices, out: Path, means: Means, *, protocol: Protocol = "o
         StepError: If a step fails; what was done is kept.
     """
     networks = make_networks(choices, out, means)
-    bench = Bench(networks, protocol, means.say)
+    bench = RowMaker(networks, protocol, means.say)
     videos = bench.judge.videos(protocol)
     result = report(bench.rows(), networks, choices, protocol, videos)
     result.write(out)

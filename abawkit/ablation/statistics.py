@@ -21,9 +21,9 @@ from abawkit.scoring.bootstrap import (
     PARTS,
     Interval,
     VideoStatistics,
-    intervals,
-    statistics_by_video,
-    with_draws,
+    make_intervals,
+    score_draws,
+    sum_by_video,
 )
 from abawkit.tables import Annotations, Array, Submission
 
@@ -31,7 +31,7 @@ PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
+class Scores:
     """Figures of a row under one protocol.
 
     Attributes:
@@ -65,7 +65,7 @@ class Figures:
         }
 
 
-class Judge:
+class Evaluator:
     """Scores decisions against one truth, each with the base's of the same seed.
 
     Args:
@@ -94,7 +94,7 @@ class Judge:
             raise DataError(f"fewer than two validation videos count under the {protocol} protocol; take the other one")
         return len(self.base[protocol][0].names)
 
-    def figures(self, decisions: Sequence[Submission]) -> dict[Protocol, Figures]:
+    def figures(self, decisions: Sequence[Submission]) -> dict[Protocol, Scores]:
         """The figures of a row.
 
         Args:
@@ -103,28 +103,28 @@ class Judge:
         Raises:
             DataError: If the rows are not those of the truth.
         """
-        found: dict[Protocol, Figures] = {}
+        found: dict[Protocol, Scores] = {}
         for protocol, base in self.base.items():
             own = self._statistics(decisions, protocol)
             once = np.ones((1, len(base[0].names)))
-            found[protocol] = Figures(_scores(own, once)[:, 0], self._differences(own, base))
+            found[protocol] = Scores(_scores(own, once)[:, 0], self._differences(own, base))
         return found
 
-    def base_figures(self) -> dict[Protocol, Figures]:
+    def base_figures(self) -> dict[Protocol, Scores]:
         """The figures of the base."""
         ones = {protocol: np.ones((1, len(base[0].names))) for protocol, base in self.base.items()}
-        return {protocol: Figures(_scores(base, ones[protocol])[:, 0], {}) for protocol, base in self.base.items()}
+        return {protocol: Scores(_scores(base, ones[protocol])[:, 0], {}) for protocol, base in self.base.items()}
 
     def _statistics(self, decisions: Sequence[Submission], protocol: Protocol) -> list[VideoStatistics]:
-        return [statistics_by_video(self.truth, one, protocol) for one in decisions]
+        return [sum_by_video(self.truth, one, protocol) for one in decisions]
 
     def _differences(self, own: list[VideoStatistics], base: list[VideoStatistics]) -> dict[str, Interval]:
         videos, seeds = len(base[0].names), len(base)
-        counts = with_draws(videos, DRAWS, self.seed)
+        counts = score_draws(videos, DRAWS, self.seed)
         apart = _scores(own, counts) - _scores(base, counts)  # one for all seeds is set against each of them
         taken = np.random.default_rng(self.seed + 1).multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
         weights = np.concatenate([np.ones((1, seeds)), taken]) / seeds
-        return intervals(np.einsum("ds,sdp->dp", weights, apart))
+        return make_intervals(np.einsum("ds,sdp->dp", weights, apart))
 
 
 def _scores(statistics: Sequence[VideoStatistics], counts: Array) -> Array:

@@ -12,14 +12,14 @@ from abawkit.ablation.workspace import Folder
 from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import TASKS
-from abawkit.pipeline.commands import run_together, waves
+from abawkit.pipeline.commands import group_waves, run_together
 from abawkit.system.files import sha256_of
 from abawkit.training.recipe import Recipe, drop_overridden
 from abawkit.training.run_folder import LAST, MANIFEST, RECIPE
 
 
 @dataclass(frozen=True)
-class Means:
+class ExecutionOptions:
     """How the steps of an ablation are run.
 
     Attributes:
@@ -36,7 +36,7 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Making:
+class Provenance:
     """One run and all that it is made of.
 
     Attributes:
@@ -100,7 +100,7 @@ class Making:
         return "other weights" if started != (self.weights and sha256_of(self.weights)) else ""
 
 
-def makings(plan: Sequence[Training], folder: Folder, source: str, weights: Path) -> list[Making]:
+def read_provenance(plan: Sequence[Training], folder: Folder, source: str, weights: Path) -> list[Provenance]:
     """The runs of a plan with all that they are made of.
 
     Args:
@@ -114,7 +114,7 @@ def makings(plan: Sequence[Training], folder: Folder, source: str, weights: Path
     """
     digests = {policy: open_curated(folder.curated(policy)).digest for policy in {run.policy for run in plan}}
     return [
-        Making(
+        Provenance(
             folder.run(run.seed, run.name),
             source,
             run.changes,
@@ -128,7 +128,7 @@ def makings(plan: Sequence[Training], folder: Folder, source: str, weights: Path
     ]
 
 
-def train_all(runs: Sequence[Making], means: Means) -> None:
+def train_all(runs: Sequence[Provenance], means: ExecutionOptions) -> None:
     """Trains what is not finished, those that take longest first, so that few processes wait for others.
 
     Raises:
@@ -145,7 +145,7 @@ def train_all(runs: Sequence[Making], means: Means) -> None:
         run.out.parent.mkdir(parents=True, exist_ok=True)
         how = "--force" if run.out in others else "--resume"
         commands.append([*run.arguments, "--threads", str(means.threads), how])
-    for together in waves(commands, means.jobs):
+    for together in group_waves(commands, means.jobs):
         run_together(together, means.say)
     for run in missing:
         if run.manifest is None or (difference := run.difference()):
@@ -156,7 +156,9 @@ Place = tuple[int, str]
 """Seed and variant."""
 
 
-def predict_all(plan: Sequence[Training], runs: Sequence[Making], folder: Folder, means: Means) -> dict[Place, Path]:
+def predict_all(
+    plan: Sequence[Training], runs: Sequence[Provenance], folder: Folder, means: ExecutionOptions
+) -> dict[Place, Path]:
     """Predicts all validation rows with each variant's last weights, whatever policy its networks were trained on.
 
     Args:
@@ -183,7 +185,7 @@ def predict_all(plan: Sequence[Training], runs: Sequence[Making], folder: Folder
             source = ["--split", "validation", "--data", str(data), "--missing", "neighbour"]
             last = [str(run.out / LAST) for run in networks]
             commands.append(["predict", *last, *source, "--out", str(out), "--threads", str(means.threads), "--force"])
-    for together in waves(commands, means.jobs):
+    for together in group_waves(commands, means.jobs):
         run_together(together, means.say)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from abawkit.choices import Policy
-from abawkit.curation import locate, open_curated
+from abawkit.curation import find_sources, open_curated
 from abawkit.curation.curated_set import LEDGER, SPLITS
 from abawkit.curation.reading import digest_source
 from abawkit.errors import ConfigError, printable
@@ -97,7 +97,7 @@ POLICIES: Final[tuple[Policy, ...]] = ("per-task", "strict")
 Say = Callable[[str], None]
 
 
-def origin(release: Path | None, size: str, weights: Path | None) -> dict[str, Any]:
+def describe_origin(release: Path | None, size: str, weights: Path | None) -> dict[str, Any]:
     """What an ablation is begun with, as its folder notes it.
 
     Args:
@@ -111,7 +111,7 @@ def origin(release: Path | None, size: str, weights: Path | None) -> dict[str, A
     start = sha256_of(weights) if weights else "a stand-in"
     if release is None:
         return {"release": f"drawn, {size}", "weights": start}
-    sources = locate(release)
+    sources = find_sources(release)
     paths = [path for split in SPLITS for path in sources.paths(split)]
     digests = {str(path.relative_to(release)): digest_source(path) for path in paths}
     return {"release": str(release.resolve()), **digests, "weights": start if weights else f"{start}, {size}"}
@@ -125,24 +125,24 @@ def prepare_release(folder: Folder, release: Path | None, size: str, say: Say) -
     """
     if release is None:
         release = folder.release
-        draw(release, size, 0, say)
+        write_synthetic_release(release, size, 0, say)
     for policy in POLICIES:
-        curate(release, folder.curated(policy), policy, say)
+        curate_release(release, folder.curated(policy), policy, say)
 
 
-def draw(release: Path, size: str, seed: int, say: Say) -> None:
+def write_synthetic_release(release: Path, size: str, seed: int, say: Say) -> None:
     """Draws a release, unless one is there whole."""
     if not (release / "test_set_examples" / "MTL.txt").is_file():  # written last
         run_together([["synth", str(release), "--size", size, "--seed", str(seed), "--force"]], say)
 
 
-def curate(release: Path, out: Path, policy: Policy, say: Say) -> None:
+def curate_release(release: Path, out: Path, policy: Policy, say: Say) -> None:
     """Curates a release, unless the curated set is there whole."""
     if not (out / LEDGER).is_file():  # written last
         run_together([["curate", str(release), "--policy", policy, "--out", str(out), "--force"]], say)
 
 
-def training_counts(folder: Folder) -> dict[tuple[Policy, Task | None], int]:
+def count_training_rows(folder: Folder) -> dict[tuple[Policy, Task | None], int]:
     """Training rows by policy and task; under None those that are annotated for any task.
 
     Raises:

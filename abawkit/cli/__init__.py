@@ -5,7 +5,7 @@ Nothing here imports numpy, torch or rich before a command needs it: ``abawkit -
 
 import sys
 
-from abawkit.cli._streams import NOT_WRITTEN, READER_GONE, exit_code, finish_streams, prepare_streams, say_unwritten
+from abawkit.cli._streams import NOT_WRITTEN, READER_GONE, exit_code, finish_streams, prepare_streams, report_unwritten
 from abawkit.cli.app import app
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     except BrokenPipeError:
         code = READER_GONE
     except OSError as error:  # of a help page, or of installing completion: commands have met their own
-        say_unwritten(error)
+        report_unwritten(error)
         code = NOT_WRITTEN
     sys.exit(finish_streams(code))
 

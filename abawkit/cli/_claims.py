@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from abawkit.system.files import (
     Kind,
+    find_workspace,
     refuse_folder,
     refuse_home,
     refuse_output,
     remove_leftovers,
     replacing_folder,
-    workspace_of,
 )
 from abawkit.system.locks import hold_lock
 
@@ -25,7 +25,7 @@ _claims: ContextVar[ExitStack] = ContextVar("abawkit.claims")
 
 
 @contextmanager
-def claims_held() -> Iterator[None]:
+def hold_claims() -> Iterator[None]:
     """Everything that is claimed in this block is held until it ends."""
     with ExitStack() as stack:
         token = _claims.set(stack)
@@ -82,9 +82,9 @@ def claim_prediction(out: Path, container: "Container", *, force: bool, inputs: 
     Arguments and errors are those of `claim_submission`.
     """
     from abawkit.inspection.output_kinds import PREDICTION_MANIFEST, PROBABILITIES
-    from abawkit.postprocessing.outputs import outputs
+    from abawkit.postprocessing.outputs import list_outputs
 
-    submission, probabilities, manifest = outputs(out)
+    submission, probabilities, manifest = list_outputs(out)
     claim_submission(submission, container, force=force, inputs=inputs)
     claim_file(probabilities, force=force, kind=PROBABILITIES, inputs=inputs)
     claim_file(manifest, force=force, kind=PREDICTION_MANIFEST, inputs=inputs)
@@ -134,6 +134,6 @@ def claim(path: Path) -> None:
         ConfigError: If another command is writing it, or it is ``/`` or a home.
     """
     refuse_home(path)
-    base, prefix = workspace_of(path)
+    base, prefix = find_workspace(path)
     base.mkdir(parents=True, exist_ok=True)
     _claims.get().enter_context(hold_lock(base / f"{prefix}.lock", path))

@@ -17,9 +17,9 @@ from typing import Any, Final, ParamSpec, TextIO, TypeVar, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from abawkit.cli._claims import claims_held
+from abawkit.cli._claims import hold_claims
 from abawkit.cli._options import format_names
-from abawkit.cli._streams import STDOUT, say_unwritten
+from abawkit.cli._streams import STDOUT, report_unwritten
 from abawkit.errors import (
     AbawkitError,
     ConfigError,
@@ -96,7 +96,7 @@ class App(typer.Typer):
         return cast("Callable[[_Function], _Function]", registered)
 
 
-def refuse_lost(context: typer.Context, option: str, given: bool) -> None:
+def refuse_ignored(context: typer.Context, option: str, given: bool) -> None:
     """Refuses an option of a group that stands before one of its commands, which has its own and would not see it.
 
     Raises:
@@ -187,22 +187,22 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 warnings.simplefilter("always", category)
             warnings.showwarning = _show_warning
             try:
-                with _signals_raise(), claims_held():
+                with _signals_raise(), hold_claims():
                     function(*args, **kwargs)
             except AbawkitError as error:
                 if kwargs.get("as_json"):
                     print_json(_as_json(error))
-                say(str(error) if isinstance(error, StoppedError) else f"error: {error}")
+                print_message(str(error) if isinstance(error, StoppedError) else f"error: {error}")
                 raise typer.Exit(error.exit_code) from error
             except BrokenPipeError:
                 raise  # whoever read stdout has had enough: the command ends without a word
             except OSError as error:
-                say_unwritten(error)
+                report_unwritten(error)
                 if kwargs.get("as_json") and error.filename != STDOUT:
                     print_json({"error": str(error), "exit_code": DataError.exit_code})
                 raise typer.Exit(DataError.exit_code) from error
             except KeyboardInterrupt as error:
-                say("interrupted")
+                print_message("interrupted")
                 raise typer.Exit(130) from error
 
     return wrapped
@@ -237,7 +237,7 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2, allow_nan=False))
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
     """Writes for a person, on stderr; what could disturb a terminal is escaped."""
     print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
 
@@ -260,4 +260,4 @@ def _show_warning(
 ) -> None:
     del filename, lineno, file, line
     if issubclass(category, _SHOWN):
-        say(f"warning: {message}")
+        print_message(f"warning: {message}")

@@ -16,9 +16,9 @@ from abawkit.labels import TASKS, Task
 
 def bound_threads(threads: int | None) -> int | None:
     """At most as many CPU threads as there are processors: more of them only wait for each other, for hours."""
-    from abawkit.system.files import processors
+    from abawkit.system.files import count_processors
 
-    if threads is None or threads <= (most := processors()):
+    if threads is None or threads <= (most := count_processors()):
         return threads
     print(f"warning: --threads {threads}: this process may use {most} processors; {most} threads run", file=sys.stderr)
     return most
@@ -32,12 +32,12 @@ def set_threads(threads: int | None) -> None:
     """
     import torch
 
-    from abawkit.system.files import processors
+    from abawkit.system.files import count_processors
 
-    torch.set_num_threads(min(threads or torch.get_num_threads(), processors()))
+    torch.set_num_threads(min(threads or torch.get_num_threads(), count_processors()))
 
 
-def registered_names(group: str) -> list[str]:
+def list_registered(group: str) -> list[str]:
     """What installed packages register in a group of entry points, sorted; nothing of it is loaded."""
     return sorted({entry.name for entry in entry_points(group=group)})
 
@@ -50,7 +50,7 @@ def refuse_operator(name: str | None) -> None:
     """
     from abawkit.errors import OpUnavailableError, printable
 
-    names = registered_names("abawkit.ops")
+    names = list_registered("abawkit.ops")
     if name is not None and name not in names:
         raise OpUnavailableError(
             f"--ops {printable(name)}: no installed package offers this implementation; give one of "
@@ -70,19 +70,19 @@ def refuse_device(name: str) -> None:
         raise ConfigError(f"device '{printable(name)}' can't be used here; give cpu, cuda, cuda:1 or auto")
 
 
-def shipped_recipes() -> list[str]:
+def list_shipped_recipes() -> list[str]:
     """Names of the training recipes that come with abawkit, found without what it takes to read one."""
     return sorted(path.stem for path in (Path(__file__).parent.parent / "training" / "recipes").glob("*.toml"))
 
 
-def completing(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
+def complete_with(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
     """What a shell offers for an option: those of some names that go on from what was typed."""
     return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
 
 
 def format_names() -> list[str]:
     """Names of the formats of submissions."""
-    return registered_names("abawkit.formats")
+    return list_registered("abawkit.formats")
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
@@ -93,7 +93,7 @@ Format = Annotated[
         "--format",
         metavar="NAME",
         help="Format of the submission: {formats}.",
-        autocompletion=completing(format_names),
+        autocompletion=complete_with(format_names),
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random number.")]
@@ -121,7 +121,7 @@ Ops = Annotated[
         "--ops",
         metavar="NAME",
         help="Implementation of the attention, as `abawkit ops` lists; default: best.",
-        autocompletion=completing(lambda: registered_names("abawkit.ops")),
+        autocompletion=complete_with(lambda: list_registered("abawkit.ops")),
     ),
 ]
 ProbabilityTable = Annotated[
@@ -147,7 +147,7 @@ CalibratedTasks = Annotated[
         "--tasks",
         metavar="va|expression|au",
         help="The only task that may be calibrated; repeat for two of them.",
-        autocompletion=completing(lambda: list(TASKS)),
+        autocompletion=complete_with(lambda: list(TASKS)),
     ),
 ]
 Folds = Annotated[
@@ -159,7 +159,7 @@ ScoredRows = Annotated[
 ]
 
 
-def calibrated_tasks(names: list[str] | None) -> list[Task] | None:
+def find_calibrated_tasks(names: list[str] | None) -> list[Task] | None:
     """The tasks that ``--tasks`` names; None where it is left out.
 
     Raises:

@@ -12,13 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column, Table
 from rich.text import Text
 
-from abawkit.cli._command import say
+from abawkit.cli._command import print_message
 from abawkit.errors import printable
 from abawkit.labels import TASKS, Task
 from abawkit.pipeline.commands import Event, report_progress
 
 if TYPE_CHECKING:
-    from abawkit.training.loop import Moment
+    from abawkit.training.loop import StepInfo
 
 
 def stdout() -> Console:
@@ -51,13 +51,13 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     console.print()
 
 
-def number(value: int) -> str:
+def format_number(value: int) -> str:
     """An integer with thousands apart: ``142,382``."""
     return f"{value:,}"
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on stderr, only where that is a terminal.
 
     Yields:
@@ -80,11 +80,11 @@ _PARTS: Final[dict[Task, tuple[str, str]]] = {
     "au": ("AU", "au_f1"),
 }
 
-Show = Callable[["Moment"], None]
+Show = Callable[["StepInfo"], None]
 
 
 @contextmanager
-def training_bar() -> Iterator[Show | None]:
+def show_training() -> Iterator[Show | None]:
     """A bar on stderr, only where that is a terminal; where this is a step of another command, that one shows it.
 
     Yields:
@@ -113,7 +113,7 @@ def watch_training(commands: Sequence[Sequence[str]]) -> Iterator[Callable[[int,
     """
     names = _names(commands)
     if not stderr().is_terminal or not any(command[0] == "train" for command in commands):
-        yield lambda i, event: say(f"{names[i]}: {event['text']}") if "text" in event else None
+        yield lambda i, event: print_message(f"{names[i]}: {event['text']}") if "text" in event else None
         return
     with _progress() as progress:
         tasks = [progress.add_task(name, total=None, **_fields({})) for name in names]
@@ -128,7 +128,7 @@ def report_epoch(line: dict[str, Any], epochs: int) -> None:
         epochs: Epochs of the run.
     """
     text = describe_epoch(line, epochs)
-    say(text)
+    print_message(text)
     report_progress({"text": text})
 
 
@@ -182,7 +182,7 @@ def _update(progress: Progress, task: TaskID, event: Event) -> None:
         progress.update(task, completed=event["done"], total=event["total"], **_fields(event))
 
 
-def _event(moment: "Moment") -> Event:
+def _event(moment: "StepInfo") -> Event:
     return {
         "epoch": moment.epoch,
         "epochs": moment.epochs,
@@ -197,7 +197,7 @@ def _event(moment: "Moment") -> Event:
 def _reporter() -> Show:
     last = 0.0
 
-    def report(moment: "Moment") -> None:
+    def report(moment: "StepInfo") -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _EVERY or moment.steps == moment.total_steps:

@@ -7,11 +7,11 @@ from typing import Any
 import typer
 
 from abawkit.cli._claims import claim_submission
-from abawkit.cli._command import print_json, say
+from abawkit.cli._command import print_json, print_message
 from abawkit.errors import SHOWN_PROBLEMS, ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.check import find_dummy_rows
-from abawkit.formats.repair import Repaired, repaired
+from abawkit.formats.repair import Repaired, repair_file
 from abawkit.formats.repair_lines import Repair
 from abawkit.formats.writing import write_submission
 from abawkit.tables import FrameList, VideoList
@@ -50,7 +50,7 @@ def repair_submission(
     Raises:
         typer.Exit: With 3, if a problem is left.
     """
-    result = repaired(path, frames, plugin)
+    result = repair_file(path, frames, plugin)
     written = bool(result.repairs) and not result.problems
     if written:
         write_submission(out, result.content, force=force)
@@ -69,7 +69,7 @@ def repair_submission(
     elif not written:
         print(f"ok: {count_listed(frames)}, as listed; nothing to repair, so nothing was written")
     else:
-        said = said_of(result.repairs)
+        said = describe_problems(result.repairs)
         for line in said[:SHOWN_PROBLEMS]:
             print(printable(line))
         if len(said) > SHOWN_PROBLEMS:
@@ -90,8 +90,10 @@ def warn_of_dummies(path: Path, frames: FrameList, plugin: SubmissionFormat, nam
     """
     found = find_dummy_rows(path, frames, plugin)
     for dummy in found:
-        where = f" ({runs_of(dummy.lines)})" if dummy.lines else ""
-        say(f"warning: {name}: {format_count(dummy.rows, 'row')}{where} {dummy.what}; were these frames answered?")
+        where = f" ({group_rows(dummy.lines)})" if dummy.lines else ""
+        print_message(
+            f"warning: {name}: {format_count(dummy.rows, 'row')}{where} {dummy.what}; were these frames answered?"
+        )
     return [{**dummy._asdict(), "lines": list(dummy.lines)} for dummy in found]
 
 
@@ -100,7 +102,7 @@ def count_listed(frames: FrameList) -> str:
     return format_count(len(frames), "video" if isinstance(frames, VideoList) else "row")
 
 
-def said_of(repairs: Sequence[Repair]) -> list[str]:
+def describe_problems(repairs: Sequence[Repair]) -> list[str]:
     """A line for each thing that was put right, of cells in several columns too."""
     groups: dict[tuple[str, str], list[Repair]] = {}
     for repair in repairs:
@@ -116,10 +118,10 @@ def _said(what: str, file: str, group: list[Repair]) -> str:
         f" in {', '.join(columns) if len(columns) <= SHOWN_COLUMNS else f'{len(columns)} columns'}" if columns else ""
     )
     many = f" ({cells:,} cells)" if columns and cells > 1 else ""
-    return f"{f'{file}: ' if file else ''}{what}{where}{many}{f': {runs_of(lines)}' if lines else ''}"
+    return f"{f'{file}: ' if file else ''}{what}{where}{many}{f': {group_rows(lines)}' if lines else ''}"
 
 
-def runs_of(lines: Sequence[int]) -> str:
+def group_rows(lines: Sequence[int]) -> str:
     """``line 7``, or ``lines 2-51,160``; of many runs the first, and how many lines the others are.
 
     Args:
@@ -140,7 +142,9 @@ def _show_problems(result: Repaired, path: Path) -> None:
     for problem in result.problems:
         print(problem.text(path))
     could = (
-        f"; {format_count(len(said_of(result.repairs)), 'other thing')} could be put right" if result.repairs else ""
+        f"; {format_count(len(describe_problems(result.repairs)), 'other thing')} could be put right"
+        if result.repairs
+        else ""
     )
     left = f"{format_count(len(result.problems), 'problem')} in {path} without one right answer"
-    say(f"nothing was written: {left}{could}")
+    print_message(f"nothing was written: {left}{could}")

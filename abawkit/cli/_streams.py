@@ -48,7 +48,7 @@ def finish_streams(code: int) -> int:
         code = code or READER_GONE
     except OSError as error:
         if not code:  # else the command has said why it failed
-            say_unwritten(error)
+            report_unwritten(error)
         code = code or NOT_WRITTEN
     else:
         return code
@@ -65,7 +65,7 @@ def exit_code(end: SystemExit) -> int:
     return end.code if isinstance(end.code, int) else 1 if end.code else 0
 
 
-def say_unwritten(error: OSError) -> None:
+def report_unwritten(error: OSError) -> None:
     """Says on stderr which file, or that standard output, can't be written, and why."""
     where = error.filename or "input or output"
     what = "free the disk, or redirect it elsewhere" if where == STDOUT else "check this path"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from abawkit.choices import Protocol
-from abawkit.cli._command import print_json, say
-from abawkit.cli._output import number, show_table
+from abawkit.cli._command import print_json, print_message
+from abawkit.cli._output import format_number, show_table
 from abawkit.errors import format_count, printable
 from abawkit.labels import TASKS, Task
 
@@ -23,7 +23,7 @@ _LEFT_ALONE: Final = re.compile(r"(?P<parameter>.+): left alone, (?P<reason>.+)"
 _SHOWN: Final = 6
 
 
-def fold_notes(notes: Sequence[str]) -> list[str]:
+def group_notes(notes: Sequence[str]) -> list[str]:
     """Joins notes that say the same of several parameters.
 
     Args:
@@ -61,7 +61,7 @@ _PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
 _TASK_OF: dict[str, Task] = dict(zip(_PARTS, TASKS, strict=False))
 
 
-def score_parts(tasks: Sequence[Task]) -> dict[str, str]:
+def name_score_parts(tasks: Sequence[Task]) -> dict[str, str]:
     """The parts of a score that these tasks have, with their headings; P is the sum of all three alone."""
     known = {part: _PARTS[part] for part, task in _TASK_OF.items() if task in tasks}
     return known | ({"score": "P" if len(known) == len(TASKS) else "sum"} if len(known) > 1 else {})
@@ -71,7 +71,7 @@ def show_members(analysis: "Analysis", protocol: Protocol, what: str) -> None:
     """What each member scores alone, and what it adds to `what`."""
     names = _member_names([standing.member for standing in analysis.standings])
     tasks = [task for task in TASKS if any(task in standing.member.tasks for standing in analysis.standings)]
-    parts = score_parts(tasks)
+    parts = name_score_parts(tasks)
     rows = [
         (name, *(_figure(standing, part, tasks) for part in parts), f"{standing.adds['score']:+.4f}")
         for name, standing in zip(names, analysis.standings, strict=True)
@@ -132,9 +132,9 @@ def show_scores(
         in_sample: Whether the ensemble's rule was fitted on these rows.
         pooled: Whether logits are averaged, where it is probabilities else.
     """
-    from abawkit.scoring.bootstrap import few_videos_note
+    from abawkit.scoring.bootstrap import describe_few_videos
 
-    parts = score_parts(tasks)
+    parts = name_score_parts(tasks)
     whole = list(parts.values())[-1]
 
     def row(name: str, found: "Mapping[str, Interval]", sign: str = "") -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def show_scores(
     show_table(title, ["", *parts.values(), "95 % interval"], rows)
     if tuning.difference["score"].within_noise:
         print(f"The difference in {whole} is within noise: the mean is as good a choice.\n")
-    if note := few_videos_note(tuning.about["videos"]):
+    if note := describe_few_videos(tuning.about["videos"]):
         print(f"note: {note}\n")
 
 
@@ -173,7 +173,7 @@ _TUNED_PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score"
 _TASKS: dict[str, Task] = dict(zip(_TUNED_PARTS, TASKS, strict=False))
 
 
-def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before: str, *, as_json: bool) -> None:
+def show_tuning(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before: str, *, as_json: bool) -> None:
     """Prints a result, and says on stderr what its figures do not know.
 
     Args:
@@ -185,19 +185,19 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
     """
     import numpy as np
 
-    from abawkit.postprocessing.rule import rule_content
-    from abawkit.scoring.bootstrap import few_videos_note
+    from abawkit.postprocessing.rule import make_rule_content
+    from abawkit.scoring.bootstrap import describe_few_videos
 
     both = (tuning.found.predictions, tuning.untuned_predictions)
     if all(np.array_equal(*(getattr(predictions, task) for predictions in both)) for task in tuning.tasks):
-        say(f"warning: the rule changes nothing: every answer stays what it is {before}; the notes say why")
+        print_message(f"warning: the rule changes nothing: every answer stays what it is {before}; the notes say why")
 
-    say(
+    print_message(
         "note: where networks were chosen on these very rows, as the best epoch of a run is on validation, "
         "all figures are a little too high"
     )
     if as_json:
-        print_json({"rule": str(out), **rule_content(tuning.rule), **tuning.evidence()})
+        print_json({"rule": str(out), **make_rule_content(tuning.rule), **tuning.evidence()})
         return
     about = tuning.about
     figures = {
@@ -215,7 +215,7 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
     )
     show_table(
         f"Cross-fitted less {before}: what the rules of the {about['folds']} folds gain on videos that they were not "
-        f"fitted on; 95 % interval over {number(about['draws'])} draws of these videos",
+        f"fitted on; 95 % interval over {format_number(about['draws'])} draws of these videos",
         ["", "", "gain", "from", "to"],
         [(name, *_verdict(tuning.difference[part])) for part, name in parts.items()],
         text_columns=2,
@@ -224,14 +224,14 @@ def show(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before:
     for part, name in parts.items():
         if part in _TASKS and _TASKS[part] in tuning.fallen:
             print(f"{name} falls, so the rule leaves this task as it was: it loses nothing there.")
-    if note := few_videos_note(about["videos"]):
+    if note := describe_few_videos(about["videos"]):
         print(f"note: {note}")
     print()
     _show_choice(tuning, members)
     _show_knobs(tuning)
     print(printable(f"{out}: the rule; apply it with predict --rule or ensemble --rule"))
-    for line in fold_notes(tuning.notes):
-        say(f"note: {line}")
+    for line in group_notes(tuning.notes):
+        print_message(f"note: {line}")
 
 
 def _verdict(gain: "Interval") -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli._command import command, print_json, say
-from abawkit.cli._options import Json, Threads, completing, shipped_recipes
+from abawkit.cli._command import command, print_json, print_message
+from abawkit.cli._options import Json, Threads, complete_with, list_shipped_recipes
 from abawkit.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def ablate(
         typer.Option(
             "--recipe",
             help="Recipe of the base: a name or a TOML file.",
-            autocompletion=completing(shipped_recipes),
+            autocompletion=complete_with(list_shipped_recipes),
         ),
     ] = "demo",
     changes: Annotated[
@@ -72,17 +72,17 @@ def ablate(
 
     from abawkit.ablation.networks import Choices
     from abawkit.ablation.run import ablate as run
-    from abawkit.ablation.steps import Means
+    from abawkit.ablation.steps import ExecutionOptions
     from abawkit.cli._output import watch_training
     from abawkit.models.weight_files import find_weights
-    from abawkit.pipeline.commands import watched
-    from abawkit.system.files import processors
+    from abawkit.pipeline.commands import watch_steps
+    from abawkit.system.files import count_processors
 
     at_once = jobs or _jobs(recipe, changes or [])
-    means = Means(at_once, threads or max(1, processors() // at_once), force, say)
+    means = ExecutionOptions(at_once, threads or max(1, count_processors() // at_once), force, print_message)
     numbers = tuple(range(1, seeds + 1))
     choices = Choices(release, size.value, recipe, tuple(changes or []), weights and find_weights(weights), numbers)
-    with watched(watch_training):
+    with watch_steps(watch_training):
         result = run(choices, out, means, protocol=protocol)
     if as_json:
         print_json(result.content)
@@ -92,13 +92,13 @@ def ablate(
 
 def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weights: Path | None) -> None:
     """Names what is not there, or no recipe, before torch is imported."""
-    from abawkit.curation import locate
+    from abawkit.curation import find_sources
     from abawkit.training.recipe import read_recipe, refuse_repeated_keys
 
     refuse_repeated_keys(changes)
     read_recipe(recipe, changes)
     if release:
-        locate(release)
+        find_sources(release)
     if weights and not weights.exists():
         raise DataError(f"{weights}: no such file; give weights that abawkit wrote, or published ones (.pth)")
 
@@ -106,28 +106,30 @@ def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weight
 def _refuse_other(out: Path) -> None:
     """Refuses a folder that holds anything but an ablation, before torch is imported."""
     from abawkit.ablation.workspace import BEGUN
-    from abawkit.system.files import folder_entries
+    from abawkit.system.files import list_entries
 
-    if not (out / BEGUN).exists() and folder_entries(out):
+    if not (out / BEGUN).exists() and list_entries(out):
         raise ConfigError(f"{out}: is not empty, and holds no ablation; give another folder")
 
 
 def _jobs(recipe: str, changes: list[str]) -> int:
     """Runs at a time: a processor trains one, and a GPU has memory for one."""
     from abawkit.models.inference import pick_device
-    from abawkit.system.files import processors
+    from abawkit.system.files import count_processors
     from abawkit.training.recipe import read_recipe
 
-    return processors() if pick_device(read_recipe(recipe, changes).device).type == "cpu" else 1
+    return count_processors() if pick_device(read_recipe(recipe, changes).device).type == "cpu" else 1
 
 
 def _show(result: "Report", out: Path) -> None:
-    from abawkit.ablation.report import COLUMNS, JSON_NAME, MARKDOWN_NAME, narrow_cells
+    from abawkit.ablation.report import COLUMNS, JSON_NAME, MARKDOWN_NAME, format_narrow_cells
     from abawkit.cli._output import show_table, stdout
 
     others = [protocol for protocol in result.rows[0].figures if protocol != result.protocol]
     for protocol in (result.protocol, *others):
-        show_table(f"Ablation, {protocol} protocol", COLUMNS, [narrow_cells(row, protocol) for row in result.rows])
+        show_table(
+            f"Ablation, {protocol} protocol", COLUMNS, [format_narrow_cells(row, protocol) for row in result.rows]
+        )
     console = stdout()
     console.print("n: seeds; diff.: mean difference to the base; ~: within noise, the 95 % interval holds 0")
     console.print(printable(f"written: {out / JSON_NAME}, {out / MARKDOWN_NAME}"))

@@ -5,8 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli._command import command, say
-from abawkit.cli._options import CalibratedTasks, Folds, Force, Json, RuleOut, ScoredRows, Seed, Truth, calibrated_tasks
+from abawkit.cli._command import command, print_message
+from abawkit.cli._options import (
+    CalibratedTasks,
+    Folds,
+    Force,
+    Json,
+    RuleOut,
+    ScoredRows,
+    Seed,
+    Truth,
+    find_calibrated_tasks,
+)
 from abawkit.errors import ConfigError
 from abawkit.labels import Task
 
@@ -43,8 +53,8 @@ def calibrate(
     Example: abawkit calibrate runs/a/validation.npz --truth curated --out rule.json --smooth-va gaussian:10:100000
     """
     from abawkit.cli._claims import claim_file
-    from abawkit.cli._output import bar
-    from abawkit.cli._tables import show
+    from abawkit.cli._output import progress_bar
+    from abawkit.cli._tables import show_tuning
     from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.rule import read_evidence, write_rule
     from abawkit.probabilities.members import read_members
@@ -53,11 +63,11 @@ def calibrate(
     from abawkit.tuning.tune import calibrate as fit
 
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth, *([rule] if rule else [])])
-    chosen = calibrated_tasks(tasks)
+    chosen = find_calibrated_tasks(tasks)
     base = _base(rule, {"va": smooth_va, "expression": smooth_expression, "au": smooth_au})
     found, annotations = read_members(members), read_truth(truth)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
-    with bar("fits") as progress:
+    with progress_bar("fits") as progress:
         tuning = fit(
             found,
             annotations,
@@ -70,8 +80,10 @@ def calibrate(
         )
     write_rule(out, tuning.rule, tuning.evidence())
     if rule and read_evidence(rule).get("list_digest") == annotations.digest:
-        say(f"warning: {rule} was fitted on these rows: all figures below are too high; abawkit tune finds honest ones")
-    show(tuning, found, out, "uncalibrated", as_json=as_json)
+        print_message(
+            f"warning: {rule} was fitted on these rows: all figures below are too high; abawkit tune finds honest ones"
+        )
+    show_tuning(tuning, found, out, "uncalibrated", as_json=as_json)
 
 
 def _base(rule: Path | None, texts: dict[Task, str | None]) -> "Rule":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from abawkit.cli._command import command, print_json, say
+from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Force, Format, FrameCounts, Json, ListFile
 from abawkit.errors import ConfigError, DataError, format_count
 
@@ -58,7 +58,7 @@ def _read() -> bytes:
     from abawkit.formats.text import MAX_BYTES
 
     if os.isatty(0):
-        say("reading the submission from the terminal: Ctrl-D ends it")
+        print_message("reading the submission from the terminal: Ctrl-D ends it")
     try:
         with open(0, "rb", closefd=False) as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -99,10 +99,10 @@ def check(
     from abawkit.cli._repair import count_listed, refuse_repair, repair_submission, warn_of_dummies
     from abawkit.formats.base import get_format
     from abawkit.formats.check import find_problems
-    from abawkit.formats.frame_counts import with_frame_counts
+    from abawkit.formats.frame_counts import apply_frame_counts
     from abawkit.tables import VideoList
 
-    plugin = with_frame_counts(get_format(format_name), frame_counts)
+    plugin = apply_frame_counts(get_format(format_name), frame_counts)
     if force and not repair:
         raise ConfigError("--force: replaces what --repair writes; give --repair OUT, or leave it out")
     if repair:
@@ -121,10 +121,12 @@ def check(
     elif not problems:
         print(f"ok: {count_listed(listed)}, as listed")
         if isinstance(listed, VideoList) and not frame_counts:
-            say("note: a list of videos does not say how many lines each file needs; --frame-counts checks that too")
+            print_message(
+                "note: a list of videos does not say how many lines each file needs; --frame-counts checks that too"
+            )
     else:
         for problem in problems:
             print(problem.text(name))
-        say(f"not ready to hand in: {format_count(len(problems), 'problem')} in {name}")
+        print_message(f"not ready to hand in: {format_count(len(problems), 'problem')} in {name}")
     if problems:
         raise typer.Exit(3)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, get_args
 import typer
 
 from abawkit.choices import MAX_MISSING, Policy, Repeats
-from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import FollowLinks, Force, Frames, Json, Workers
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
@@ -93,22 +93,22 @@ def curate(
     --columns image=path,valence=v,arousal=a
     """
     from abawkit.cli._claims import claim_folder
-    from abawkit.cli._output import bar
+    from abawkit.cli._output import progress_bar
     from abawkit.curation import curate as run
-    from abawkit.curation import locate
-    from abawkit.curation.release import format_shared
-    from abawkit.frames.paths import as_folders, given_folders
+    from abawkit.curation import find_sources
+    from abawkit.curation.release import describe_shared_names
+    from abawkit.frames.paths import list_given_folders, make_frame_folders
     from abawkit.inspection.output_kinds import CURATED_SET
 
     if missing_value and not columns:
         raise ConfigError("--missing-value is for the tables of --columns; official files mark with -5 and -1")
     if follow_links and labels_only:
         raise ConfigError("--follow-links is about frames, and --labels-only leaves them out; give one of them")
-    sources = locate(
+    sources = find_sources(
         release,
         train=train,
         validation=validation,
-        frames=given_folders(frames, follow_links),
+        frames=list_given_folders(frames, follow_links),
         labels_only=labels_only,
         follow_links=follow_links,
         columns=_columns(columns, missing_value or []) if columns else None,
@@ -116,9 +116,9 @@ def curate(
     read = [
         *sources.paths("train"),
         *sources.paths("validation"),
-        *(as_folders(sources.frames).folders if sources.frames else ()),
+        *(make_frame_folders(sources.frames).folders if sources.frames else ()),
     ]
-    with claim_folder(out, force=force, kind=CURATED_SET, inputs=read) as folder, bar("frames") as progress:
+    with claim_folder(out, force=force, kind=CURATED_SET, inputs=read) as folder, progress_bar("frames") as progress:
         result = run(
             sources,
             folder,
@@ -130,9 +130,9 @@ def curate(
             progress=progress,
         )
     if result.shared_videos:
-        say(
-            f"warning: {format_shared(result.shared_videos, result.shared_images)}: scores on this validation split "
-            "say nothing of new people"
+        print_message(
+            f"warning: {describe_shared_names(result.shared_videos, result.shared_images)}: scores on this "
+            "validation split say nothing of new people"
         )
     if as_json:
         print_json(result.as_dict())
@@ -147,13 +147,13 @@ def _columns(texts: list[str], missing: list[str]) -> "TableColumns":
 
 
 def _show(result: "Curation", out: Path) -> None:
-    from abawkit.cli._output import number, show_table, stdout
+    from abawkit.cli._output import format_number, show_table, stdout
 
     console = stdout()
     splits = result.splits.values()
 
     def rows(*entries: tuple[str, list[int]]) -> list[list[str]]:
-        return [[name, *map(number, values)] for name, values in entries]
+        return [[name, *map(format_number, values)] for name, values in entries]
 
     figures = rows(
         ("rows", [c.rows for c in splits]),
@@ -184,7 +184,7 @@ def _show(result: "Curation", out: Path) -> None:
         {(name, mark) for by_column in result.missing.values() for name in by_column for mark in by_column[name]}
     )
     entries = [
-        [name, mark, *(number(by_column.get(name, {}).get(mark, 0)) for by_column in result.missing.values())]
+        [name, mark, *(format_number(by_column.get(name, {}).get(mark, 0)) for by_column in result.missing.values())]
         for name, mark in marks
     ]
     if entries:

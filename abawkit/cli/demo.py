@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli._command import command, print_json, say
+from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Force, Json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def demo(
     from abawkit.cli._claims import claim
     from abawkit.cli._output import watch_training
     from abawkit.inspection.output_kinds import DEMO
-    from abawkit.pipeline.commands import watched
+    from abawkit.pipeline.commands import watch_steps
     from abawkit.pipeline.demo import holds_demo, open_demo, run_demo
     from abawkit.system.files import refuse_folder
 
@@ -42,8 +42,10 @@ def demo(
     refuse_folder(out, force=force or again, kind=DEMO)
     claim(out)
     refuse_folder(out, force=force or again, kind=DEMO)  # it may be there since
-    with watched(watch_training):
-        result = run_demo(open_demo(out, size=size.value, force=force), size=size.value, say=say if as_json else print)
+    with watch_steps(watch_training):
+        result = run_demo(
+            open_demo(out, size=size.value, force=force), size=size.value, say=print_message if as_json else print
+        )
     if as_json:
         content = {"members": result.members, "ensemble": result.ensemble, "constant": result.constant}
         print_json({**content, "seconds": round(result.seconds, 1)})

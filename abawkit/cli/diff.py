@@ -48,12 +48,12 @@ def diff(
     Example: abawkit diff baseline.txt smoothed.txt --truth validation_set_annotations.txt
     """
     from abawkit.formats.base import get_format
-    from abawkit.scoring.compare import changes
+    from abawkit.scoring.compare import compare_submissions
 
     plugin = get_format(format_name)
     paths = [_submission_of(path, plugin) for path in (first, second)]
     submissions = [plugin.read(path) for path in paths]
-    found = changes(*submissions)
+    found = compare_submissions(*submissions)
     scores, videos = _scores(truth, paths, plugin, protocol) if truth else (None, 0)
     if as_json:
         summary = _scores_as_dict(scores, protocol, videos) if scores else None
@@ -86,23 +86,23 @@ def _scores(
     """
     from abawkit.errors import ConfigError
     from abawkit.labels import TASKS
-    from abawkit.scoring.bootstrap import DRAWS, PARTS, intervals, statistics_by_video, with_draws
-    from abawkit.scoring.forecast import forecasts
-    from abawkit.scoring.matching import matched
+    from abawkit.scoring.bootstrap import DRAWS, PARTS, make_intervals, score_draws, sum_by_video
+    from abawkit.scoring.forecast import list_forecasts
+    from abawkit.scoring.matching import match_rows
     from abawkit.scoring.score import warn_of_unannotated
     from abawkit.tables import Annotations
 
-    annotations, first = matched(paths[0], truth, plugin)
-    _, second = matched(paths[1], truth, plugin)
+    annotations, first = match_rows(paths[0], truth, plugin)
+    _, second = match_rows(paths[1], truth, plugin)
     if not isinstance(annotations, Annotations):
         raise ConfigError(f"--truth {truth}: no interval for compound expressions; `abawkit score` scores each alone")
     warn_of_unannotated(annotations, [task for task in TASKS if task in first.holds], protocol)
-    before, after = (statistics_by_video(annotations, one, protocol) for one in (first, second))
+    before, after = (sum_by_video(annotations, one, protocol) for one in (first, second))
     videos, tasks = len(before.names), before.tasks
-    counts = with_draws(videos, DRAWS, 0)
+    counts = score_draws(videos, DRAWS, 0)
     drawn = before.scores(counts), after.scores(counts)
-    each = [forecasts(scores, videos, videos, tasks) for scores in drawn]
-    apart = intervals(drawn[1] - drawn[0])
+    each = [list_forecasts(scores, videos, videos, tasks) for scores in drawn]
+    apart = make_intervals(drawn[1] - drawn[0])
     parts = [part for task, part in zip(TASKS, PARTS, strict=False) if task in tasks]
     return {part: (each[0][part], each[1][part], apart[part]) for part in (*parts, "score")}, videos
 
@@ -116,14 +116,14 @@ def _scores_as_dict(scores: "dict[str, Compared]", protocol: Protocol, videos: i
 
 
 def _show(found: "Changes") -> None:
-    from abawkit.cli._output import number, show_table
+    from abawkit.cli._output import format_number, show_table
 
     if not found.rows_changed:
         print("identical: " + ("the one row says" if found.rows == 1 else f"all {found.rows:,} rows say") + " the same")
         return
     counts = [("rows", found.rows_changed, found.rows), ("videos", len(found.videos_changed), found.videos)]
     counts += [(f"rows: {ANSWERS[answer]}", rows, found.rows) for answer, rows in found.rows_by_answer.items()]
-    shares = [(name, number(part), number(whole), _share(part, whole)) for name, part, whole in counts]
+    shares = [(name, format_number(part), format_number(whole), _share(part, whole)) for name, part, whole in counts]
     show_table("What changed from the first to the second", ["", "changed", "of", "share"], shares)
     if found.values:
         values = [
@@ -137,16 +137,18 @@ def _show(found: "Changes") -> None:
         ]
         show_table("Valence and arousal", ["", "mean apart", "largest", "correlation"], values)
     for name, change in found.classes.items():
-        pairs = [(a, b, number(rows)) for a, b, rows in change.pairs[:SHOWN]]
+        pairs = [(a, b, format_number(rows)) for a, b, rows in change.pairs[:SHOWN]]
         title = f"{ANSWERS[name].capitalize()}, {format_count(change.rows, 'row')}"
         _show_some(title, ["from", "to", "rows"], pairs, len(change.pairs), text_columns=2)
     if found.units:
         units = [
-            (name, number(unit.on), number(unit.off), _share(unit.on + unit.off, found.rows))
+            (name, format_number(unit.on), format_number(unit.off), _share(unit.on + unit.off, found.rows))
             for name, unit in found.units.items()
         ]
         show_table("Action units", ["", "switched on", "off", "share"], units)
-    videos = [(name, number(changed), number(rows)) for name, changed, rows in found.videos_changed[:SHOWN]]
+    videos = [
+        (name, format_number(changed), format_number(rows)) for name, changed, rows in found.videos_changed[:SHOWN]
+    ]
     _show_some("Videos", ["", "rows changed", "of"], videos, len(found.videos_changed))
 
 
@@ -164,7 +166,7 @@ def _show_some(
 
 def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> None:
     from abawkit.cli._output import show_table
-    from abawkit.scoring.bootstrap import few_videos_note
+    from abawkit.scoring.bootstrap import describe_few_videos
 
     both = [(PARTS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]
     show_table(f"Score, {protocol} protocol", ["", "first", "second"], both)
@@ -184,7 +186,7 @@ def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int)
         print(
             f"the {better} is better: the interval of the gain, {apart.low:+.4f} to {apart.high:+.4f}, does not hold 0"
         )
-    if note := few_videos_note(videos):
+    if note := describe_few_videos(videos):
         print(f"note: {note}")
 
 

@@ -20,9 +20,9 @@ def doctor(
 
     Example: abawkit doctor
     """
-    from abawkit.doctor import diagnose
+    from abawkit.doctor import check_installation
 
-    findings = diagnose(folder)
+    findings = check_installation(folder)
     if as_json:
         print_json({"ok": all(f.ok for f in findings), "findings": [f.as_dict() for f in findings]})
     else:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abawkit.choices import Pooling, Protocol
-from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import Folds, Force, Format, Json, ProbabilityTable, ScoredRows, Seed
-from abawkit.cli._tables import fold_notes
+from abawkit.cli._tables import group_notes
 from abawkit.errors import ConfigError, format_count
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def ensemble(
     judged = _judge(found, annotations, protocol, applied, tuning, seed)
     in_sample = bool(rule and annotations and _warn_of_known_rows(rule, annotations))
     if tuning:
-        for note in fold_notes(tuning.notes):
-            say(f"note: {note}")
+        for note in group_notes(tuning.notes):
+            print_message(f"note: {note}")
     if save_rule and applied:
         from abawkit.postprocessing.rule import write_rule
 
@@ -113,14 +113,14 @@ def ensemble(
         show_members(judged[0], protocol, "equal weights" if tuning else "the others")
         show_correlations(judged[0])
     if applied and applied.weights:
-        from abawkit.postprocessing.rule import grouped
+        from abawkit.postprocessing.rule import group_members
 
-        show_weights(grouped(applied, found), applied)
+        show_weights(group_members(applied, found), applied)
     if judged:
-        from abawkit.postprocessing.averaging import known_tasks
+        from abawkit.postprocessing.averaging import find_known_tasks
 
         pooled = bool(applied and "log" in applied.pool.values())
-        known = known_tasks(found)
+        known = find_known_tasks(found)
         show_scores(judged[1], tuning, protocol, tasks=known, in_sample=in_sample, pooled=pooled)
     if written:
         print(f"{written.submission}: {format_count(len(found[0].predictions), 'row')} from {_count(len(found))}")
@@ -163,16 +163,16 @@ def _refuse_outputs(
 ) -> None:
     from abawkit.cli._claims import claim_file, claim_prediction, claim_probabilities
     from abawkit.inspection.output_kinds import RULE
-    from abawkit.postprocessing.outputs import outputs
+    from abawkit.postprocessing.outputs import list_outputs
 
-    if out and save_rule and save_rule.resolve() in [path.resolve() for path in outputs(out)]:
+    if out and save_rule and save_rule.resolve() in [path.resolve() for path in list_outputs(out)]:
         raise ConfigError(f"{save_rule}: would be written twice; give --save-rule another path")
     if out:
         claim_prediction(out, plugin.container, force=force, inputs=inputs)
     if save_rule:
         claim_file(save_rule, force=force, kind=RULE, inputs=inputs)
     if table:
-        others = [*(outputs(out) if out else []), *([save_rule] if save_rule else [])]
+        others = [*(list_outputs(out) if out else []), *([save_rule] if save_rule else [])]
         claim_probabilities(table, force=force, inputs=inputs, others=others)
 
 
@@ -187,21 +187,21 @@ def _rule(
     seed: int,
 ) -> "tuple[Rule | None, Tuning | None]":
     """What is done with the members, None for the mean; and how it was fitted, where it was."""
-    from abawkit.postprocessing.averaging import POOLED, known_tasks
+    from abawkit.postprocessing.averaging import POOLED, find_known_tasks
     from abawkit.postprocessing.rule import Rule, read_rule
-    from abawkit.tuning.ensemble import fitted_ensemble, given_weights
+    from abawkit.tuning.ensemble import fit_ensemble, make_given_rule
 
     if rule:
         return read_rule(rule), None
-    known = known_tasks(members)
+    known = find_known_tasks(members)
     pools: dict[Task, Pooling] = {task: "log" for task in POOLED if task in known} if pool == "log" else {}
     if pool and (len(members) < 2 or (pool == "log" and not pools)):
         lacking = "there is one member" if len(members) < 2 else "no member knows expressions or action units"
         raise ConfigError(f"--pool {pool}: {lacking}, so there is nothing to pool; leave it out")
     if "fitted" in hows and truth:
-        tuning = fitted_ensemble(members, truth, pools=pools, protocol=protocol, folds=folds, seed=seed)
+        tuning = fit_ensemble(members, truth, pools=pools, protocol=protocol, folds=folds, seed=seed)
         return tuning.rule, tuning
-    given = given_weights([how for how in hows if how != "mean"], members)
+    given = make_given_rule([how for how in hows if how != "mean"], members)
     return (Rule(weights=given, pool=pools) if given or pools else None), None
 
 
@@ -214,8 +214,8 @@ def _judge(
     seed: int,
 ) -> "tuple[Analysis, Mapping[str, Interval]] | None":
     """The ensemble taken apart, and its score; fitted weights have no part in what members are said to be worth."""
-    from abawkit.postprocessing.averaging import known_tasks
-    from abawkit.postprocessing.outputs import decided
+    from abawkit.postprocessing.averaging import find_known_tasks
+    from abawkit.postprocessing.outputs import decide
     from abawkit.postprocessing.rule import Rule, apply_rule
     from abawkit.scoring.forecast import forecast_scores
     from abawkit.tuning.ensemble_analysis import analyse
@@ -223,12 +223,12 @@ def _judge(
     if truth is None:
         return None
     used = Rule(pool=rule.pool) if tuning and rule else rule or Rule()
-    tasks = known_tasks(members)
+    tasks = find_known_tasks(members)
     analysis = analyse(members, truth, protocol, used)
     if tuning:
         return analysis, tuning.cross_fitted
     predictions = apply_rule(used, members, tasks)
-    return analysis, forecast_scores(truth, decided(predictions, tasks), protocol, seed=seed)
+    return analysis, forecast_scores(truth, decide(predictions, tasks), protocol, seed=seed)
 
 
 def _warn_of_known_rows(rule: Path, truth: "Annotations") -> bool:
@@ -237,7 +237,9 @@ def _warn_of_known_rows(rule: Path, truth: "Annotations") -> bool:
 
     known = bool(read_evidence(rule).get("list_digest") == truth.digest)
     if known:
-        say(f"warning: {rule} was fitted on these rows: the scores below are too high; its cross_fitted ones are not")
+        print_message(
+            f"warning: {rule} was fitted on these rows: the scores below are too high; its cross_fitted ones are not"
+        )
     return known
 
 

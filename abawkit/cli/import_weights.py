@@ -53,7 +53,7 @@ def import_weights(
 
 def _lines(imported: "ImportedWeights", out: Path) -> list[str]:
     """What was taken, and what was left out, as families and counts."""
-    from abawkit.models.config import network_name
+    from abawkit.models.config import name_network
     from abawkit.models.published_keys import summarise_unused
 
     under = f", from '{imported.key}'" if imported.key else ""
@@ -61,7 +61,7 @@ def _lines(imported: "ImportedWeights", out: Path) -> list[str]:
         lines = [f"{out}: {len(imported.state)} tensors of ddamfn's backbone{under}"]
         lines.append("not in the file: the attention, which will start from random numbers")
     else:
-        lines = [f"{out}: {len(imported.state)} tensors of {network_name(imported.config)}{under}"]
+        lines = [f"{out}: {len(imported.state)} tensors of {name_network(imported.config)}{under}"]
     if imported.dropped:
         families = ", ".join(f"{count} of {names}" for names, count in summarise_unused(imported.dropped))
         count = format_count(len(imported.dropped), "tensor")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from abawkit.cli._command import command, print_json, say
+from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Json
 from abawkit.errors import DataError, printable
 
@@ -44,7 +44,7 @@ def inspect(
         except DataError as error:  # the others are looked at all the same
             entries.append({"path": str(path), "error": str(error)})
             problems += 1
-            say(f"error: {error}")
+            print_message(f"error: {error}")
             continue
         entries.append(found.as_dict())
         problems += len(found.problems)

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from abawkit.cli._command import App, command, print_json, refuse_lost, say
-from abawkit.cli._options import Json, completing, refuse_device, refuse_operator, registered_names
+from abawkit.cli._command import App, command, print_json, print_message, refuse_ignored
+from abawkit.cli._options import Json, complete_with, list_registered, refuse_device, refuse_operator
 from abawkit.cli.ops_bench import bench
 from abawkit.errors import ConfigError, OpUnavailableError, format_count, printable
 
@@ -21,7 +21,7 @@ def check(
         typer.Option(
             "--ops",
             help="Check this implementation alone.",
-            autocompletion=completing(lambda: registered_names("abawkit.ops")),
+            autocompletion=complete_with(lambda: list_registered("abawkit.ops")),
         ),
     ] = None,
     as_json: Json = False,
@@ -41,13 +41,13 @@ def check(
     import torch
 
     from abawkit.models.inference import pick_device
-    from abawkit.ops.availability import check_all, devices
-    from abawkit.ops.registry import implementations
+    from abawkit.ops.availability import check_all, list_devices
+    from abawkit.ops.registry import list_implementations
 
-    names = [offer.name for offer in implementations() if offer.implementation is not None]
+    names = [offer.name for offer in list_implementations() if offer.implementation is not None]
     if ops is not None and ops not in names:
         raise OpUnavailableError(f"--ops {printable(ops)}: no such implementation; choose from {', '.join(names)}")
-    chosen = devices()
+    chosen = list_devices()
     if device is not None:
         picked = pick_device(device)
         if picked.type == "cuda" and picked.index is None:
@@ -67,7 +67,7 @@ def check(
         raise ConfigError("nothing to check: only the reference serves these devices; `abawkit ops` says why")
     for result in results:
         if result.reason:
-            say(f"{result.name}: {result.reason}")
+            print_message(f"{result.name}: {result.reason}")
     if any(result.reason for result in results):
         raise typer.Exit(OpUnavailableError.exit_code)
 
@@ -103,7 +103,7 @@ def build(
         plan = plan_build(cuda)
         found = None if force else is_built(plan)
         if found is None:
-            say(f"compiling native operators for {plan.words}; this takes a minute or more")
+            print_message(f"compiling native operators for {plan.words}; this takes a minute or more")
             build = build_native(plan, jobs=jobs)
         else:
             build = found
@@ -112,12 +112,12 @@ def build(
         message = "\n".join([f"native operators can't be built: {add_remedy(lines[0])}", *lines[1:]])
         raise OpUnavailableError(message) from error
     if plan.options["ABAWKIT_CUDA"] == "auto" and not build.facts["cuda"]:
-        say(f"warning: built without CUDA: {build.facts.get('cuda_refusal') or 'nvcc was not found'}")
+        print_message(f"warning: built without CUDA: {build.facts.get('cuda_refusal') or 'nvcc was not found'}")
     refused = _refusals()
     for device, reason in refused.items():
         if device == "cpu" or (plan.gpus and plan.options["ABAWKIT_CUDA"] != "skip"):
             raise OpUnavailableError(f"{build.folder}: this build does not serve {device}: {reason}")
-        say(f"warning: {device} runs on the reference: {reason}")
+        print_message(f"warning: {device} runs on the reference: {reason}")
     if as_json:
         print_json({"folder": str(build.folder), "built": found is None, "facts": build.facts})
         return
@@ -132,13 +132,13 @@ def _refusals() -> dict[str, str]:
     """Devices that the build does not serve, after its self-check, and why."""
     import torch
 
-    from abawkit.ops.availability import devices
+    from abawkit.ops.availability import list_devices
     from abawkit.ops.base import Call
-    from abawkit.ops.registry import implementations
+    from abawkit.ops.registry import list_implementations
     from abawkit.ops.testing import DDAMFN_SIZES
 
-    native = next(offer for offer in implementations() if offer.name == "native")
-    calls = (Call(device, torch.float32, DDAMFN_SIZES, training=False, gradients=False) for device in devices())
+    native = next(offer for offer in list_implementations() if offer.name == "native")
+    calls = (Call(device, torch.float32, DDAMFN_SIZES, training=False, gradients=False) for device in list_devices())
     reasons = {str(call.device): native.reasons_for(call) for call in calls}
     return {device: "; ".join(found) for device, found in reasons.items() if found}
 
@@ -158,11 +158,11 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
     Example: abawkit ops
     """
     if context.invoked_subcommand is not None:
-        refuse_lost(context, "--json", as_json)
+        refuse_ignored(context, "--json", as_json)
         return
-    from abawkit.ops.availability import survey
+    from abawkit.ops.availability import survey_operators
 
-    found = survey()
+    found = survey_operators()
     if as_json:
         print_json(found.as_dict())
     else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli._command import command, print_json, say
+from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Json, Threads, refuse_device, set_threads
 from abawkit.errors import printable
 
@@ -74,7 +74,7 @@ def bench(
         rounds=rounds,
         channels_last=channels_last,
         compiled=compiled,
-        say=say,
+        say=print_message,
     )
     if as_json:
         print_json(result.as_dict())
@@ -108,7 +108,7 @@ def _show(result: "Bench") -> None:
         shown = {head: cells for head, cells in columns.items() if any(cells)}
         show_table(work, list(shown), list(zip(*shown.values(), strict=True)), text_columns=2)
     for what, reason in result.left_out.items():
-        say(f"not measured: {what}: {reason}")
+        print_message(f"not measured: {what}: {reason}")
 
 
 def _text(value: float | None, form: str) -> str:

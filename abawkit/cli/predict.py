@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Missing, Split
-from abawkit.cli._command import command, print_json, say
+from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import (
     FollowLinks,
     Force,
@@ -71,21 +71,21 @@ def predict(
     """
     from abawkit.cli._claims import claim_prediction, claim_probabilities
     from abawkit.formats.base import get_format
-    from abawkit.formats.frame_counts import refuse_other_counts, with_frame_counts
-    from abawkit.frames.paths import given_folders
-    from abawkit.postprocessing.outputs import outputs
+    from abawkit.formats.frame_counts import apply_frame_counts, refuse_other_counts
+    from abawkit.frames.paths import list_given_folders
+    from abawkit.postprocessing.outputs import list_outputs
     from abawkit.postprocessing.rule import read_rule
     from abawkit.probabilities.members import copy_probabilities
 
-    plugin = with_frame_counts(get_format(format_name), frame_counts)
+    plugin = apply_frame_counts(get_format(format_name), frame_counts)
     read = [s for s in (*checkpoints, frame_list, *(frames or []), data, frame_counts, rule) if s]
     claim_prediction(out, plugin.container, force=force, inputs=read)
     if table:
-        claim_probabilities(table, force=force, inputs=read, others=outputs(out))
+        claim_probabilities(table, force=force, inputs=read, others=list_outputs(out))
     applied = read_rule(rule) if rule else None
     if follow_links and not frames:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
-    folders = given_folders(frames, follow_links)
+    folders = list_given_folders(frames, follow_links)
     refuse_operator(ops)
     refuse_device(device)
     _refuse_absent(checkpoints)
@@ -93,12 +93,12 @@ def predict(
     if frame_counts:
         refuse_other_counts(plugin, source.images)
 
-    from abawkit.cli._output import bar
+    from abawkit.cli._output import progress_bar
     from abawkit.ops import use
     from abawkit.prediction.predict import predict as run
 
     set_threads(threads)
-    with use(ops, said=f"--ops {ops}"), bar("frames") as progress:
+    with use(ops, said=f"--ops {ops}"), progress_bar("frames") as progress:
         result = run(
             checkpoints,
             source,
@@ -113,9 +113,11 @@ def predict(
     if table:
         copy_probabilities(result.probabilities, table)
     for row, other in list(result.filled.items())[:10]:
-        say(f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
+        print_message(
+            f"warning: row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}"
+        )
     if len(result.filled) > 10:
-        say(
+        print_message(
             f"warning: ... and {format_count(len(result.filled) - 10, 'more row')}; {result.manifest.name} "
             "names them all"
         )
@@ -154,7 +156,7 @@ def _source(
 ) -> "ListedFrames | CuratedFrames":
     from abawkit.curation import open_curated
     from abawkit.formats.frame_counts import list_crops
-    from abawkit.prediction.sources import CuratedFrames, ListedFrames, folder_frames
+    from abawkit.prediction.sources import CuratedFrames, ListedFrames, list_folder_frames
     from abawkit.tables import VideoList
 
     if split and data and not (frame_list or frames):
@@ -167,10 +169,12 @@ def _source(
         if isinstance(listed, VideoList):
             listed = list_crops(listed, frames.folders)
             if not getattr(plugin, "frame_counts", None):
-                say("warning: files end with the last crop of each video; --frame-counts says where the videos end")
+                print_message(
+                    "warning: files end with the last crop of each video; --frame-counts says where the videos end"
+                )
         return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
     if frames and not (frame_list or split or data):
-        return folder_frames(frames, plugin)
+        return list_folder_frames(frames, plugin)
     raise ConfigError(
         "give --list and --frames for a list of frames, --frames alone for every image of a folder, or --split and "
         "--data for a curated split"

@@ -18,9 +18,9 @@ def recipes(
 
     Example: abawkit recipes baseline > mine.toml
     """
-    from abawkit.training.recipe import read_recipe, read_shipped, recipe_names
+    from abawkit.training.recipe import list_recipes, read_recipe, read_shipped
 
-    names = recipe_names()
+    names = list_recipes()
     if name is not None and name not in names:
         raise ConfigError(f"{printable(name)}: no recipe of this name comes with abawkit; these do: {', '.join(names)}")
     if as_json:

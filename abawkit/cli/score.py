@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli._command import command, print_json, say
+from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Format, Json
 from abawkit.errors import ConfigError, format_count
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
@@ -46,18 +46,18 @@ def score(
     """
     from abawkit.formats.base import get_format
     from abawkit.scoring.forecast import make_forecast
-    from abawkit.scoring.matching import matched, score_rows
+    from abawkit.scoring.matching import match_rows, score_rows
     from abawkit.tables import Annotations
 
     if submission.exists() and truth.exists() and submission.samefile(truth):
-        say(f"warning: {submission} is its own --truth: what it scores against itself says nothing")
-    right, answers = matched(submission, truth, get_format(format_name))
+        print_message(f"warning: {submission} is its own --truth: what it scores against itself says nothing")
+    right, answers = match_rows(submission, truth, get_format(format_name))
     result = score_rows(right, answers, protocol)
     forecast = None
     if isinstance(right, Annotations):
         forecast = make_forecast(right, answers, protocol, test_videos)
         if not forecast:
-            say("note: no forecast, as all scored rows are of one video: how much videos differ is not known")
+            print_message("note: no forecast, as all scored rows are of one video: how much videos differ is not known")
     elif test_videos:
         raise ConfigError("--test-videos: compound expressions have no forecast; leave it out")
     if as_json:

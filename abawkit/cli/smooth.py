@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from abawkit.cli._command import command, print_json, say
+from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Force, Json
 from abawkit.errors import ConfigError, format_count
 from abawkit.labels import TASKS, Task
@@ -66,7 +66,9 @@ def smooth(
     changes = {task: _mean_change(getattr(member.predictions, task), getattr(smoothed, task)) for task in plan}
     for task, how in plan.items():
         if how.kind != "none" and not changes[task]:
-            say(f"warning: {how} changes nothing of {task}: each row is alone, or like the rows of its video beside it")
+            print_message(
+                f"warning: {how} changes nothing of {task}: each row is alone, or like the rows of its video beside it"
+            )
     videos = len(timeline.starts) - 1
     if as_json:
         tasks = {task: {"smoothing": str(how), "mean_change": changes[task]} for task, how in plan.items()}

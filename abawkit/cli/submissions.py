@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abawkit.cli._command import App, command, print_json, refuse_lost, say
+from abawkit.cli._command import App, command, print_json, print_message, refuse_ignored
 from abawkit.cli._options import Json
 from abawkit.errors import ConfigError, printable
 
@@ -31,14 +31,14 @@ def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False
     Example: abawkit submissions
     """
     if context.invoked_subcommand is not None:
-        refuse_lost(context, f"--folder {folder}", folder != HERE)  # a slot would be taken from another ledger
-        refuse_lost(context, "--json", as_json)
+        refuse_ignored(context, f"--folder {folder}", folder != HERE)  # a slot would be taken from another ledger
+        refuse_ignored(context, "--json", as_json)
         return
-    from abawkit.submissions.slots import list_submissions, nearness
+    from abawkit.submissions.slots import list_submissions, measure_nearness
 
     entries, slots = list_submissions(folder)
     near = {
-        entry.name: list(nearness(folder, entry.name, entry.manifest, slots))
+        entry.name: list(measure_nearness(folder, entry.name, entry.manifest, slots))
         for entry in entries
         if entry.manifest and entry.state == "as written" and not entry.slots
     }
@@ -105,7 +105,7 @@ def sent(
     line, near = send(folder, name, slots=slots, note=note)
     for other in near:
         if other.near:
-            say(f"warning: nearly the same as slot {other.slot}: {other.text()}")
+            print_message(f"warning: nearly the same as slot {other.slot}: {other.text()}")
     if as_json:
         print_json({**line.model_dump(mode="json"), "differs": [other.as_dict() for other in near]})
         return

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Missing
-from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
-from abawkit.cli._tables import fold_notes
+from abawkit.cli._tables import group_notes
 from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
@@ -61,17 +61,19 @@ def submit(
     from abawkit.cli._output import watch_training
     from abawkit.frames.paths import FrameFolders
     from abawkit.models.weight_files import find_weights
-    from abawkit.pipeline.commands import watched
+    from abawkit.pipeline.commands import watch_steps
     from abawkit.submissions.submit import submit as run
-    from abawkit.submissions.workspace import Inputs, Means
+    from abawkit.submissions.workspace import ExecutionOptions, Inputs
 
     start = find_weights(weights) if weights else None
     inputs = Inputs(data, frame_list, FrameFolders(tuple(frames), follow_links), start, missing)
     if dry_run:
         _outlook(folder, inputs, as_json)
         return
-    with watched(watch_training):
-        result = run(folder, inputs, Means(jobs, threads, ops, allow_drift, say=say if as_json else _print))
+    with watch_steps(watch_training):
+        result = run(
+            folder, inputs, ExecutionOptions(jobs, threads, ops, allow_drift, say=print_message if as_json else _print)
+        )
     if as_json:
         manifest = result.manifest.model_dump(mode="json")
         print_json({"folder": str(folder), "official": str(result.official), "done": result.done, **manifest})
@@ -85,9 +87,9 @@ def _print(text: str) -> None:
 
 def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
     from abawkit.cli._output import show_table
-    from abawkit.submissions.submit import outlook
+    from abawkit.submissions.submit import describe_slots
 
-    steps = outlook(folder, inputs)
+    steps = describe_slots(folder, inputs)
     if as_json:
         print_json({"steps": [{"name": name, "due": reason or None} for name, reason in steps]})
         return
@@ -96,11 +98,11 @@ def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
 
 def _show(result: "Submitted") -> None:
     from abawkit.cli._output import show_table, stdout
-    from abawkit.cli._tables import score_parts
+    from abawkit.cli._tables import name_score_parts
 
     manifest, validation = result.manifest, result.manifest.validation
     fitted = [("cross-fitted", validation.crossfitted), ("in-sample (too good)", validation.in_sample)]
-    parts = score_parts(validation.tasks)
+    parts = name_score_parts(validation.tasks)
     shown = [(name, figures) for name, figures in fitted if validation.fitted]
     shown += [("mean, nothing fitted", validation.untuned)]
     shown += [(member.name, member.validation) for member in validation.members]
@@ -118,9 +120,9 @@ def _show(result: "Submitted") -> None:
 
 
 def _lines(validation: "Validation") -> list[str]:
-    from abawkit.cli._tables import score_parts
+    from abawkit.cli._tables import name_score_parts
 
-    interval, whole = validation.interval, list(score_parts(validation.tasks).values())[-1]
+    interval, whole = validation.interval, list(name_score_parts(validation.tasks).values())[-1]
     how = f"cross-fitted over {validation.folds} folds of videos, " if validation.fitted else ""
     against = [(f"{validation.best_member}, the best single member", validation.difference)]
     against += [("the mean with nothing fitted", validation.gain)] if validation.fitted else []
@@ -128,7 +130,7 @@ def _lines(validation: "Validation") -> list[str]:
     return [
         f"{whole} {interval.value:.4f}, {how}{forecast} {interval.low:.4f} to {interval.high:.4f}",
         *(_difference(name, found) for name, found in against),
-        *(f"note: {note}" for note in fold_notes(validation.notes)),
+        *(f"note: {note}" for note in group_notes(validation.notes)),
     ]
 
 

@@ -37,11 +37,11 @@ def synth(
     Example: abawkit synth release --size demo
     """
     from abawkit.cli._claims import claim_folder
-    from abawkit.cli._output import bar, number, show_table
+    from abawkit.cli._output import format_number, progress_bar, show_table
     from abawkit.inspection.output_kinds import RELEASE
     from abawkit.synth import write_release
 
-    with claim_folder(out, force=force, kind=RELEASE) as folder, bar("frames") as progress:
+    with claim_folder(out, force=force, kind=RELEASE) as folder, progress_bar("frames") as progress:
         summary = write_release(
             folder,
             size=size.value,
@@ -56,7 +56,7 @@ def synth(
         print_json(splits)
         return
     rows = [
-        [name, *(number(counts[key]) for key in ("rows", "repeated_rows", "videos", "frames"))]
+        [name, *(format_number(counts[key]) for key in ("rows", "repeated_rows", "videos", "frames"))]
         for name, counts in splits.items()
     ]
     show_table(f"Drawn: {out}", ["", "rows", "repeated", "videos", "frames"], rows)

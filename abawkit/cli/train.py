@@ -10,35 +10,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abawkit.choices import TRACKERS, TrackerName
-from abawkit.cli._command import command, needs, print_json, say
+from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import (
     FollowLinks,
     Force,
     Json,
     Ops,
     Threads,
-    completing,
+    complete_with,
+    list_shipped_recipes,
     refuse_operator,
     set_threads,
-    shipped_recipes,
 )
 from abawkit.cli._output import show_table
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import TASKS
 
 if TYPE_CHECKING:
-    from abawkit.training.loop import Hooks, Moment
+    from abawkit.training.loop import Callbacks, StepInfo
     from abawkit.training.recipe import Recipe
     from abawkit.training.resume import Recorded
     from abawkit.training.run import Inputs, Trained
     from abawkit.training.trackers import Trackers
 
 
-def rehearse(recipe: "Recipe", inputs: "Inputs", as_json: bool) -> None:
+def show_dry_run(recipe: "Recipe", inputs: "Inputs", as_json: bool) -> None:
     """Runs one batch and shows what the whole run would take."""
-    from abawkit.training.dry_run import rehearse
+    from abawkit.training.dry_run import dry_run
 
-    found = rehearse(recipe, inputs)
+    found = dry_run(recipe, inputs)
     if as_json:
         print_json(found.as_dict())
         return
@@ -66,7 +66,7 @@ def train(
         str | None,
         typer.Argument(
             help="TOML file, or the name of a recipe that comes with abawkit.",
-            autocompletion=completing(shipped_recipes),
+            autocompletion=complete_with(list_shipped_recipes),
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set.")] = None,
@@ -85,7 +85,7 @@ def train(
             "--tasks",
             metavar="va|expression|au",
             help="Train this task alone; repeat for two of them.",
-            autocompletion=completing(lambda: list(TASKS)),
+            autocompletion=complete_with(lambda: list(TASKS)),
         ),
     ] = None,
     weights: Annotated[
@@ -112,7 +112,7 @@ def train(
             "--log",
             metavar="|".join(TRACKERS),
             help="Log to this tracker too (an extra); repeatable.",
-            autocompletion=completing(lambda: list(TRACKERS)),
+            autocompletion=complete_with(lambda: list(TRACKERS)),
         ),
     ] = None,
     ops: Ops = None,
@@ -130,7 +130,7 @@ def train(
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
-    from abawkit.frames.paths import given_folders
+    from abawkit.frames.paths import list_given_folders
     from abawkit.models.weight_files import find_weights
     from abawkit.system.files import refuse_home
     from abawkit.training.run import Inputs
@@ -150,9 +150,12 @@ def train(
     settings += [f"device={device}"] if device is not None else []
     refuse_operator(ops)
     trackers = _trackers(log or [])
-    begun = _begun(out) if out and resume else None
+    begun = _read_begun_run(out) if out and resume else None
     resolved = _recipe(recipe, settings, begun)
-    folder, source = data or (begun and begun.data), given_folders(frames, follow_links) or (begun and begun.frames)
+    folder, source = (
+        data or (begun and begun.data),
+        list_given_folders(frames, follow_links) or (begun and begun.frames),
+    )
     if follow_links and not frames:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
     if folder is None:
@@ -175,7 +178,7 @@ def train(
     asked = ops or (begun and begun.ops)
     with use(asked, said=f"--ops {asked}"):
         if out is None or dry_run:
-            rehearse(resolved, inputs, as_json)
+            show_dry_run(resolved, inputs, as_json)
         else:
             options = {"resume": resume, "allow_drift": allow_drift, "force": force, "as_json": as_json}
             _run(resolved, inputs, out, trackers, **options)
@@ -198,15 +201,15 @@ def _refuse_moved(inputs: "Inputs", data: Path | None, begun: "Recorded") -> Non
             )
 
 
-def _begun(out: Path) -> "Recorded | None":
+def _read_begun_run(out: Path) -> "Recorded | None":
     """What the run in a folder was begun with: what isn't given again is taken from there."""
     from abawkit.training.run_files import CHECKPOINTS
 
     if not (out / CHECKPOINTS).is_dir():
         return None
-    from abawkit.training.resume import recorded
+    from abawkit.training.resume import read_recorded
 
-    return recorded(out)
+    return read_recorded(out)
 
 
 def _recipe(recipe: str | None, settings: list[str], begun: "Recorded | None") -> "Recipe":
@@ -226,10 +229,10 @@ def _check_start(recipe: "Recipe", weights: Path | None, settings: list[str]) ->
 
     recipe.check_start(weights)
     for line in find_recipe_warnings(recipe, settings):
-        say(f"warning: {line}")
+        print_message(f"warning: {line}")
     if weights is None and recipe.heads.epochs:
         end = "heads.epochs=0" if recipe.all.epochs else "all.epochs=10"
-        say(
+        print_message(
             f"warning: heads.epochs is {recipe.heads.epochs} and there are no weights to start from: in that stage the "
             f"heads learn on a frozen network of random numbers; give --weights, or --set {end}"
         )
@@ -250,21 +253,21 @@ def _is_begun_here() -> bool:
 def _refuse_absent(inputs: "Inputs") -> None:
     """Names what is not there, or can't be read, before torch is imported."""
     from abawkit.curation import open_curated
-    from abawkit.frames.paths import as_folders
+    from abawkit.frames.paths import make_frame_folders
 
     open_curated(inputs.data)
     if inputs.weights and not inputs.weights.exists():
         raise DataError(f"{inputs.weights}: no such file; give weights that abawkit wrote, or published ones (.pth)")
-    for folder in as_folders(inputs.frames).folders if inputs.frames else ():
+    for folder in make_frame_folders(inputs.frames).folders if inputs.frames else ():
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; give the folder of the frames with --frames")
 
 
 def _refuse_overlap(out: Path, inputs: "Inputs") -> None:
-    from abawkit.frames.paths import as_folders
+    from abawkit.frames.paths import make_frame_folders
 
     target = out.resolve()
-    frames = as_folders(inputs.frames).folders if inputs.frames else ()
+    frames = make_frame_folders(inputs.frames).folders if inputs.frames else ()
     for source in filter(None, (inputs.data, inputs.weights, *frames)):
         if source.resolve().is_relative_to(target) or (source.is_dir() and target.is_relative_to(source.resolve())):
             raise ConfigError(f"--out {out}: would write where {source} is read from; give another folder")
@@ -281,39 +284,39 @@ def _run(
     force: bool,
     as_json: bool,
 ) -> None:
-    from abawkit.cli._output import training_bar
-    from abawkit.models.devices import repeatable
-    from abawkit.system.signals import stopping
-    from abawkit.training.distributed import joined
-    from abawkit.training.loop import Hooks
-    from abawkit.training.resume import begun_by
-    from abawkit.training.run import Resume, operator_of, operators_of, train
+    from abawkit.cli._output import show_training
+    from abawkit.models.devices import use_deterministic_algorithms
+    from abawkit.system.signals import stop_on_signals
+    from abawkit.training.distributed import join_processes
+    from abawkit.training.loop import Callbacks
+    from abawkit.training.resume import find_begun_run
+    from abawkit.training.run import Resume, find_operator, find_operators, train
     from abawkit.training.run_folder import run_folder
     from abawkit.training.trackers import Trackers
 
     with ExitStack() as stack:
-        stack.enter_context(repeatable(recipe.device))  # before anything is computed
-        processes = stack.enter_context(joined(recipe.device))
-        again = resume or begun_by(out, processes)
-        hooks = Hooks()
-        with operator_of(recipe, processes):
-            operators_of(recipe)  # ends here if it can't run, before there is a folder
+        stack.enter_context(use_deterministic_algorithms(recipe.device))  # before anything is computed
+        processes = stack.enter_context(join_processes(recipe.device))
+        again = resume or find_begun_run(out, processes)
+        hooks = Callbacks()
+        with find_operator(recipe, processes):
+            find_operators(recipe)  # ends here if it can't run, before there is a folder
         if processes.first:
             stack.enter_context(run_folder(out, resume=again, force=force))
             tracked = stack.enter_context(Trackers(trackers, out, recipe.model_dump(mode="json"), resumed=again))
             epochs = recipe.heads.epochs + recipe.all.epochs
-            hooks = _hooks(stack.enter_context(training_bar()), tracked, epochs)
+            hooks = _hooks(stack.enter_context(show_training()), tracked, epochs)
         how = Resume(allow_drift) if again else None
-        result = train(recipe, inputs, out, resume=how, processes=processes, stopping=stopping(), hooks=hooks)
+        result = train(recipe, inputs, out, resume=how, processes=processes, stopping=stop_on_signals(), hooks=hooks)
     if processes.first:
         _show(result, as_json)
 
 
-def _hooks(show: "Callable[[Moment], None] | None", trackers: "Trackers", epochs: int) -> "Hooks":
+def _hooks(show: "Callable[[StepInfo], None] | None", trackers: "Trackers", epochs: int) -> "Callbacks":
     from abawkit.cli._output import report_epoch
-    from abawkit.training.loop import Hooks
+    from abawkit.training.loop import Callbacks
 
-    def on_step(moment: "Moment") -> None:
+    def on_step(moment: "StepInfo") -> None:
         if show:
             show(moment)
         losses = {f"losses/{name}": value for name, value in moment.losses.items()}
@@ -326,7 +329,7 @@ def _hooks(show: "Callable[[Moment], None] | None", trackers: "Trackers", epochs
         scored = {name: value for name, value in scores.items() if value is not None}
         trackers.log({**scored, "validation/figure": line["figure"]}, line["steps"])
 
-    return Hooks(on_step, on_epoch)
+    return Callbacks(on_step, on_epoch)
 
 
 def _show(result: "Trained", as_json: bool) -> None:

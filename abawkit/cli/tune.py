@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from abawkit.cli._command import command
-from abawkit.cli._options import CalibratedTasks, Folds, Force, Json, RuleOut, ScoredRows, Seed, Truth, calibrated_tasks
+from abawkit.cli._options import (
+    CalibratedTasks,
+    Folds,
+    Force,
+    Json,
+    RuleOut,
+    ScoredRows,
+    Seed,
+    Truth,
+    find_calibrated_tasks,
+)
 from abawkit.errors import ConfigError
 
 
@@ -36,8 +46,8 @@ def tune(
     Example: abawkit tune runs/a/validation.npz runs/b/validation.npz --truth curated --out rule.json
     """
     from abawkit.cli._claims import claim_file
-    from abawkit.cli._output import bar
-    from abawkit.cli._tables import show
+    from abawkit.cli._output import progress_bar
+    from abawkit.cli._tables import show_tuning
     from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.rule import write_rule
     from abawkit.probabilities.members import read_members
@@ -45,7 +55,7 @@ def tune(
     from abawkit.scoring.score import warn_of_unannotated
     from abawkit.tuning.tune import tune as search
 
-    chosen = calibrated_tasks(tasks)
+    chosen = find_calibrated_tasks(tasks)
     if chosen and not calibration:
         raise ConfigError(
             "--tasks names what is calibrated, and --no-calibration says that nothing is; give one of them"
@@ -56,7 +66,7 @@ def tune(
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth])
     found, annotations = read_members(members), read_truth(truth)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
-    with bar("searches") as progress:
+    with progress_bar("searches") as progress:
         tuning = search(
             found,
             annotations,
@@ -70,4 +80,4 @@ def tune(
             progress=progress,
         )
     write_rule(out, tuning.rule, tuning.evidence())
-    show(tuning, found, out, "untuned", as_json=as_json)
+    show_tuning(tuning, found, out, "untuned", as_json=as_json)

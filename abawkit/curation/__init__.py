@@ -2,6 +2,6 @@
 
 from abawkit.curation.curate import Curation, curate
 from abawkit.curation.curated_set import CuratedSet, CuratedSplit, open_curated
-from abawkit.curation.release import Sources, locate
+from abawkit.curation.release import Sources, find_sources
 
-__all__ = ["CuratedSet", "CuratedSplit", "Curation", "Sources", "curate", "locate", "open_curated"]
+__all__ = ["CuratedSet", "CuratedSplit", "Curation", "Sources", "curate", "find_sources", "open_curated"]

@@ -70,7 +70,7 @@ class SplitCounts:
         return asdict(self)
 
 
-def count(annotations: Annotations, repeated: RepeatedRows, reasons: Array, repeats: Repeats) -> SplitCounts:
+def count_split(annotations: Annotations, repeated: RepeatedRows, reasons: Array, repeats: Repeats) -> SplitCounts:
     """Counts a split.
 
     Args:
@@ -127,14 +127,16 @@ def check_kept(splits: Mapping[Split, SplitCounts], policy: Policy, tasks: Colle
         )
     for split, counts in splits.items():
         if counts.kept < MIN_KEPT * counts.rows:
-            warn(f"{_describe_kept(split, counts, policy)}; {_others(splits, policy)}")
+            warn_of_counts(f"{_describe_kept(split, counts, policy)}; {_others(splits, policy)}")
         for task in tasks:
             if not counts.valid[task]:
                 use = "be trained on" if split == "train" else "be validated on"
-                warn(f"no {SPLIT_WORDS[split]} row is annotated with {_TASK_WORDS[task]}: this set can't {use} it")
+                warn_of_counts(
+                    f"no {SPLIT_WORDS[split]} row is annotated with {_TASK_WORDS[task]}: this set can't {use} it"
+                )
 
 
-def warn(text: str) -> None:
+def warn_of_counts(text: str) -> None:
     """Warns of something in the data, in the name of whoever called curation."""
     warnings.warn(text, DataWarning, stacklevel=4)
 

@@ -13,18 +13,18 @@ from pyarrow import csv
 
 import abawkit
 from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
-from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count, warn
+from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count_split, warn_of_counts
 from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSplit, write_table
 from abawkit.curation.reading import SplitSource, digest_source, read_split
-from abawkit.curation.release import Sources, refuse_shared, shared_names, warn_of_shared_clips
+from abawkit.curation.release import Sources, find_shared_names, refuse_shared, warn_of_shared_clips
 from abawkit.curation.rules import REASONS, find_repeats, reason_bit, reasons_to_drop
 from abawkit.errors import DataError, format_count, printable
-from abawkit.frames.hints import failure_hints
+from abawkit.frames.hints import describe_failures
 from abawkit.frames.packed import PackReport, pack
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
 from abawkit.labels import TASKS
-from abawkit.system.files import processors, replacing, sha256_of, write_json
+from abawkit.system.files import count_processors, replacing, sha256_of, write_json
 from abawkit.tables import Annotations, Array
 
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -159,7 +159,7 @@ def curate(
     """
     read = {split: read_split(sources.paths(split), sources.columns) for split in SPLITS}
     annotations: dict[Split, Annotations] = {split: source.annotations for split, source in read.items()}
-    videos, images = shared_names(annotations["train"], annotations["validation"])
+    videos, images = find_shared_names(annotations["train"], annotations["validation"])
     if not allow_shared_videos:
         refuse_shared(videos, images)
     _warn_of_idle_marks(sources, read.values())
@@ -167,12 +167,12 @@ def curate(
     repeated = {split: find_repeats(table) for split, table in annotations.items()}
     reasons = {split: reasons_to_drop(table, repeated[split], policy, repeats) for split, table in annotations.items()}
     frames = {split: np.full(len(table), -1, dtype=np.int64) for split, table in annotations.items()}
-    counts = {split: count(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
+    counts = {split: count_split(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
     check_kept(counts, policy, [task for task in TASKS if any(task in source.tasks for source in read.values())])
     report = None
     if sources.frames:
         report = _pack(sources.frames, out, annotations, reasons, frames, max_missing, workers, progress)
-        counts = {split: count(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
+        counts = {split: count_split(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
     else:
         shutil.rmtree(out / FRAMES, ignore_errors=True)  # of an earlier set, which --force allowed
     curation = Curation(
@@ -207,7 +207,7 @@ def _warn_of_idle_marks(sources: Sources, read: Iterable[SplitSource]) -> None:
     found = {mark for source in read for marks in source.missing.values() for mark in marks}
     idle = sorted((sources.columns.missing if sources.columns else frozenset()) - found)
     if idle:
-        warn(f"--missing-value: no cell of the named columns is {' or '.join(map(repr, idle))}")
+        warn_of_counts(f"--missing-value: no cell of the named columns is {' or '.join(map(repr, idle))}")
 
 
 def _describe_source(sources: Sources, split: Split) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def _pack(
         images,
         root,
         out / FRAMES,
-        workers=workers or processors(),
+        workers=workers or count_processors(),
         progress=progress,
         accept=lambda packed: _refuse_failures(root, packed, max_missing, images, len(wanted["train"])),
     )
@@ -262,7 +262,7 @@ def _refuse_failures(root: Frames, report: PackReport, max_missing: float, image
                 f"{root}: none of the {format_count(len(names), f'{SPLIT_WORDS[split]} frame')} is there and readable, "
                 f"the first is {names[0]}; give the right folder with --frames"
             )
-            raise DataError("\n".join([found, *failure_hints(root, report.failures, total)]))
+            raise DataError("\n".join([found, *describe_failures(root, report.failures, total)]))
     if len(report.failures) <= max_missing * total:
         return
     first = [f"{failure.image}: {failure.reason} ({failure.message})" for failure in report.failures[:10]]
@@ -271,7 +271,7 @@ def _refuse_failures(root: Frames, report: PackReport, max_missing: float, image
             [
                 f"{root}: {len(report.failures):,} of {total:,} frames are missing or unreadable; the first:",
                 *first,
-                *failure_hints(root, report.failures, total),
+                *describe_failures(root, report.failures, total),
                 f"copy them anew, give the right folder with --frames, or allow more than {max_missing:.1%} "
                 "with --max-missing",
             ]

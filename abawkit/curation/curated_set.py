@@ -83,7 +83,7 @@ class CuratedSet:
         return store
 
 
-def as_table(split: Split, curated: CuratedSplit) -> pa.Table:
+def make_table(split: Split, curated: CuratedSplit) -> pa.Table:
     """The columns of one split; what is not annotated is null."""
     a = curated.annotations
     va_missing, expression_missing, au_missing = ~a.va_valid, ~a.expression_valid, ~a.au_valid
@@ -108,7 +108,7 @@ def as_table(split: Split, curated: CuratedSplit) -> pa.Table:
 
 def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str, frames_digest: str) -> None:
     """Writes the table of a curated set into its folder; see `CuratedSet` for what the arguments are."""
-    table = pa.concat_tables([as_table(split, curated) for split, curated in splits.items()])
+    table = pa.concat_tables([make_table(split, curated) for split, curated in splits.items()])
     table = table.replace_schema_metadata({"abawkit": _FORMAT, "policy": policy, "frames": frames_digest})
     with replacing(folder / TABLE) as file:
         # Only the split repeats itself; looking for repeats in other columns takes longer than writing them.

@@ -19,12 +19,12 @@ from abawkit.formats.editions import (
     ABAW5ActionUnits,
     ABAW5Expression,
 )
-from abawkit.formats.frame_lines import numbered
+from abawkit.formats.frame_lines import split_names
 from abawkit.formats.per_video import SUFFIX
 from abawkit.formats.readers import read_annotations
 from abawkit.labels import FIELDS, TASKS, Answer, Task
 from abawkit.system.files import sha256, sha256_of
-from abawkit.tables import Annotations, Array, occurrences, videos_of
+from abawkit.tables import Annotations, Array, count_occurrences, find_videos
 
 if TYPE_CHECKING:  # it imports pandas, which only tables of one's own need
     from abawkit.formats.own_table import TableColumns
@@ -173,7 +173,7 @@ def _names(line: str) -> list[str]:
 
 def _keys(table: Annotations) -> pa.StringArray:
     """A name for each row that no other row of the table has: its image, and how often that stood before."""
-    before = pc.cast(pa.array(occurrences(table.images)), pa.string())
+    before = pc.cast(pa.array(count_occurrences(table.images)), pa.string())
     return pc.binary_join_element_wise(before, table.images, " ")
 
 
@@ -184,6 +184,6 @@ def _columns(table: Annotations) -> dict[str, Array]:
 
 def _order(images: pa.StringArray) -> Array:
     """Rows by the name of their video, and by frame within it."""
-    coded = videos_of(images).dictionary_encode()
+    coded = find_videos(images).dictionary_encode()
     rank = np.argsort(np.argsort(np.array(coded.dictionary.to_pylist(), dtype=object)))
-    return np.lexsort((numbered(images)[1], rank[coded.indices.to_numpy()]))
+    return np.lexsort((split_names(images)[1], rank[coded.indices.to_numpy()]))

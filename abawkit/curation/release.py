@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from abawkit.choices import Policy, Split
 from abawkit.curation.curated_set import SPLITS, read_ledger
 from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
-from abawkit.frame_names import clip_of
-from abawkit.frames.paths import FrameFolders, Frames, as_folders
+from abawkit.frame_names import find_clip
+from abawkit.frames.paths import FrameFolders, Frames, make_frame_folders
 from abawkit.tables import Annotations
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Sources:
         return [self.train if split == "train" else self.validation, *self.joined_with.get(split, ())]
 
 
-def locate(
+def find_sources(
     release: Path | None = None,
     *,
     train: Path | Sequence[Path] | None = None,
@@ -95,7 +95,7 @@ def locate(
         kind = "is a file" if release.exists() else "no such folder"
         raise DataError(f"{release}: {kind}; expected the folder of a release that holds {TRAIN} and {VALIDATION}")
     found = None if labels_only else frames or _frames(release, follow_links)
-    for folder in as_folders(found).folders if found else ():
+    for folder in make_frame_folders(found).folders if found else ():
         if not folder.is_dir():
             raise DataError(
                 f"{folder}: no such folder of frames; give it with --frames, or --labels-only to do without"
@@ -159,7 +159,7 @@ def _recorded_options(ledger: Mapping[str, Any]) -> list[str]:
     return options + (["--repeats", "unique"] if ledger["repeats"] == "unique" else [])
 
 
-def shared_names(train: Annotations, validation: Annotations) -> tuple[list[str], list[str]]:
+def find_shared_names(train: Annotations, validation: Annotations) -> tuple[list[str], list[str]]:
     """Videos, and images, that stand in both splits; sorted."""
     videos = _shared(train.videos, validation.videos)
     images = _shared(train.images, validation.images) if videos else []
@@ -174,12 +174,13 @@ def refuse_shared(videos: Sequence[str], images: Sequence[str]) -> None:
     """
     if videos:
         raise DataError(
-            f"{format_shared(videos, images)} ({_first(videos)}): a score on such a validation split says nothing\n"
+            f"{describe_shared_names(videos, images)} ({_first(videos)}): a score on such a validation split "
+            "says nothing\n"
             "correct the files, or allow it with --allow-shared-videos"
         )
 
 
-def format_shared(videos: Sequence[str], images: Sequence[str]) -> str:
+def describe_shared_names(videos: Sequence[str], images: Sequence[str]) -> str:
     """``2 videos and 1 image are in both splits``."""
     verb = "is" if len(videos) == 1 and not images else "are"
     return f"{format_count(len(videos), 'video')} and {format_count(len(images), 'image')} {verb} in both splits"
@@ -197,7 +198,7 @@ def warn_of_shared_clips(train: Annotations, validation: Annotations) -> list[st
     sides = [defaultdict[str, list[str]](list) for _ in range(2)]
     for side, table in zip(sides, (train, validation), strict=True):
         for video in sorted(pc.unique(table.videos).to_pylist()):
-            side[clip_of(video)].append(video)
+            side[find_clip(video)].append(video)
     pairs = {
         clip: next(((a, b) for a in sides[0][clip] for b in sides[1][clip] if a != b), None)
         for clip in sorted(sides[0].keys() & sides[1].keys())

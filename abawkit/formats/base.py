@@ -97,14 +97,14 @@ class SubmissionFormat(Protocol):
 
 
 @cache
-def offers() -> EntryPoints:
+def registered() -> EntryPoints:
     """What installed packages offer, looked up once: reading what every package says of itself takes milliseconds."""
     return entry_points(group=GROUP)
 
 
 def format_names() -> list[str]:
     """The names of all formats that installed packages offer, sorted."""
-    return sorted({entry.name for entry in offers()})
+    return sorted({entry.name for entry in registered()})
 
 
 def find_formats(holds: Sequence[Answer], container: Container | None = None) -> list[str]:
@@ -129,7 +129,7 @@ def get_format(name: str) -> SubmissionFormat:
     Raises:
         ConfigError: If no installed package has it, if two have it, or if it can't be loaded or is no format.
     """
-    found = list(offers().select(name=name))
+    found = list(registered().select(name=name))
     if not found:
         known = ", ".join(format_names()) or "none; is abawkit installed?"
         raise ConfigError(f"--format {name}: unknown format; installed formats: {known}")

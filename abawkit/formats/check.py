@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from abawkit.errors import DataError, DataWarning, Problem
 from abawkit.formats.base import Column, SubmissionFormat
 from abawkit.formats.layout import Deviation, normalise_layout
-from abawkit.formats.readers import first_fields
-from abawkit.formats.rows import REAL, shortened
+from abawkit.formats.readers import read_first_fields
+from abawkit.formats.rows import REAL, shorten
 from abawkit.formats.text import read_text
 from abawkit.tables import FrameList
 
@@ -60,7 +60,7 @@ def find_dummy_rows(path: Path, frames: FrameList, plugin: SubmissionFormat) -> 
         return []
     if plugin.container == "folder":
         return _constant_files(path, columns)
-    rows = first_fields(read_text(path, "a submission"), 1)
+    rows = read_first_fields(read_text(path, "a submission"), 1)
     texts: list[str] = rows.examples.to_pylist() if rows.examples is not None else []
     listed: list[str] = frames.examples.to_pylist() if frames.examples is not None else []
     exact = _has_reals(columns)
@@ -77,7 +77,7 @@ def find_dummy_rows(path: Path, frames: FrameList, plugin: SubmissionFormat) -> 
     text = _constant(list(answers.values()), exact=exact)
     if text is not None:
         lines = tuple(int(rows.lines[row]) for row, other in enumerate(texts) if other == text)
-        found.append(DummyRows(f"hold one and the same answer, '{shortened(text)}'", lines, len(lines)))
+        found.append(DummyRows(f"hold one and the same answer, '{shorten(text)}'", lines, len(lines)))
     return found
 
 
@@ -95,7 +95,7 @@ def _constant_files(path: Path, columns: Sequence[Column]) -> list[DummyRows]:
         return []
     count = sum(lines.count(text) for lines in files.values())
     where = sum(text in lines for lines in files.values())
-    return [DummyRows(f"hold one and the same answer, '{shortened(text)}', in {where:,} files", (), count)]
+    return [DummyRows(f"hold one and the same answer, '{shorten(text)}', in {where:,} files", (), count)]
 
 
 def _constant(texts: Sequence[str], *, exact: bool) -> str | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from abawkit.formats.rows import shortened
+from abawkit.formats.rows import shorten
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, DIMENSIONS, EXPRESSIONS, FIELDS, TASKS, Answer
 
 ALL_UNITS: Final = "aus"
@@ -55,7 +55,7 @@ def split_header(header: str) -> list[str]:
     return names[1:]
 
 
-def column_of(name: str) -> str | None:
+def find_column(name: str) -> str | None:
     """The official name of a column, however it is written: ``AU1`` of ``au_01``; None for a name that is not known.
 
     A unit outside the official twelve keeps its number, as in ``AU5``.
@@ -84,7 +84,7 @@ def order_columns(header: str, columns: Sequence[str] = FIELDS[1:]) -> ColumnOrd
             does not say where each of them is. The text says what it names, and what was expected.
     """
     names = split_header(header)
-    known = [column_of(name) for name in names]
+    known = [find_column(name) for name in names]
     if names and not any(known) and not any(_RESEMBLING.search(name.lower()) for name in names):
         remark = f"the header names no known column ({list_names(names)}); columns are read in the official order"
         return ColumnOrder(tuple(columns), remark)
@@ -92,7 +92,7 @@ def order_columns(header: str, columns: Sequence[str] = FIELDS[1:]) -> ColumnOrd
     for name, column in zip(names, known, strict=True):
         meant = ACTION_UNITS if column == ALL_UNITS else (column or "",)
         if not set(meant) <= set(columns):
-            got = f"names '{shortened(name)}'" if name else "has a column without a name"
+            got = f"names '{shorten(name)}'" if name else "has a column without a name"
             raise ValueError(f"the header {got}, expected {_expected(columns)}")
         if set(meant) & set(named):
             raise ValueError(f"the header names {column} twice, expected each column once")
@@ -114,7 +114,7 @@ def find_track(header: str) -> tuple[Answer, ...] | None:
     """The answers of the track whose official header this is; None for any other header.
 
     Args:
-        header: The first line of a file. Names may be written in any way that `column_of` knows, units as ``aus``.
+        header: The first line of a file. Names may be written in any way that `find_column` knows, units as ``aus``.
     """
     named = _expand(split_header(header))
     return next((holds for holds, forms in _TRACKS.items() if named in forms), None)
@@ -152,14 +152,14 @@ def _is_beginning(named: Sequence[str], form: Sequence[str]) -> bool:
 
 def list_names(names: Sequence[str]) -> str:
     """The first names of a sequence, and how many more there are."""
-    shown = ", ".join(shortened(name, 30) or "nothing" for name in names[:_SHOWN])
+    shown = ", ".join(shorten(name, 30) or "nothing" for name in names[:_SHOWN])
     more = len(names) - _SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _expand(names: Sequence[str]) -> tuple[str, ...]:
     """Official names, the units one by one; what is not known stays as it is written, in quotes."""
-    columns = [column_of(name) or f"'{name}'" for name in names]
+    columns = [find_column(name) or f"'{name}'" for name in names]
     return tuple(unit for column in columns for unit in (ACTION_UNITS if column == ALL_UNITS else (column,)))
 
 

@@ -15,7 +15,7 @@ Sources:
 """
 
 from abawkit.formats.per_video import FolderOfVideos
-from abawkit.formats.single_file import FlatFile, single_task_header
+from abawkit.formats.single_file import FlatFile, make_single_task_header
 from abawkit.labels import TASKS, Answer
 
 HEADER = "image,valence,arousal,expression,aus"
@@ -38,7 +38,7 @@ class ABAW7Compound(FlatFile):
     name = "abaw7-ce"
     summary = "ABAW7 compound expression: image_location and one index 0..6, a row a listed frame"
     holds: tuple[Answer, ...] = ("compound",)
-    header = single_task_header("compound")
+    header = make_single_task_header("compound")
 
 
 class ABAW3VA(FolderOfVideos):
@@ -78,7 +78,7 @@ class ABAW5VA(FlatFile):
     name = "abaw5-va"
     summary = "ABAW5 and 6 valence and arousal: image_location,valence,arousal, a row a listed frame"
     holds: tuple[Answer, ...] = ("va",)
-    header = single_task_header("va")
+    header = make_single_task_header("va")
 
 
 class ABAW5Expression(FlatFile):
@@ -87,7 +87,7 @@ class ABAW5Expression(FlatFile):
     name = "abaw5-expr"
     summary = "ABAW5 and 6 expression: image_location and one index 0..7, a row a listed frame"
     holds: tuple[Answer, ...] = ("expression",)
-    header = single_task_header("expression")
+    header = make_single_task_header("expression")
 
 
 class ABAW5ActionUnits(FlatFile):
@@ -96,7 +96,7 @@ class ABAW5ActionUnits(FlatFile):
     name = "abaw5-au"
     summary = "ABAW5 and 6 action units: image_location and 12 action units, a row a listed frame"
     holds: tuple[Answer, ...] = ("au",)
-    header = single_task_header("au")
+    header = make_single_task_header("au")
 
 
 class ABAW11(ABAW7):

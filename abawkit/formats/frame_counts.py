@@ -12,9 +12,9 @@ import pyarrow as pa
 from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.frame_lines import MAX_FRAMES
-from abawkit.formats.rows import shortened
+from abawkit.formats.rows import shorten
 from abawkit.formats.text import read_text
-from abawkit.frame_names import IMAGE_SUFFIXES, frame_number
+from abawkit.frame_names import IMAGE_SUFFIXES, parse_frame_number
 from abawkit.tables import FrameCount, FrameList, VideoList
 
 SUFFIXES: Final = (".mp4", ".mov", ".m4v", ".avi")
@@ -150,7 +150,7 @@ def read_frame_counts(path: Path) -> dict[str, FrameCount]:
     return _counts_of_folder(path) if path.is_dir() else _counts_of_file(path)
 
 
-def with_frame_counts(plugin: SubmissionFormat, path: Path | None) -> SubmissionFormat:
+def apply_frame_counts(plugin: SubmissionFormat, path: Path | None) -> SubmissionFormat:
     """A format with the frame counts that it needs to say how many lines the file of a video must have.
 
     Args:
@@ -233,15 +233,13 @@ def _counts_of_file(path: Path) -> dict[str, FrameCount]:
                 if defect := _header_defect(text):
                     raise ProblemsError(path, [Problem(1, "", defect)], f"expected {EXPECTED}")
             else:
-                problems.append(
-                    Problem(line, "", f"got '{shortened(text)}', expected a video and its number of frames")
-                )
+                problems.append(Problem(line, "", f"got '{shorten(text)}', expected a video and its number of frames"))
             continue
         video, count = _stem(found["video"].strip()), FrameCount(int(found["count"]))
         if not 1 <= count.frames <= MAX_FRAMES:
             problems.append(Problem(line, "frames", f"got {count.frames:,}, expected 1..{MAX_FRAMES:,}"))
         elif counts.setdefault(video, count) != count:
-            got = f"got {count.frames:,} frames of '{shortened(video)}', a line before says {counts[video].frames:,}"
+            got = f"got {count.frames:,} frames of '{shorten(video)}', a line before says {counts[video].frames:,}"
             problems.append(Problem(line, "frames", got))
     if problems:
         raise ProblemsError(path, problems, f"expected {EXPECTED}")
@@ -256,7 +254,7 @@ def _header_defect(header: str) -> str:
     video, count = (found["video"] or found["word"], found["count"] or found["number"]) if found else ("", "")
     if video and _COUNT.search(count) and not _COUNT.search(video):
         return ""
-    return f"got the header '{shortened(header)}', expected one as 'video,frames': the video, then its number of frames"
+    return f"got the header '{shorten(header)}', expected one as 'video,frames': the video, then its number of frames"
 
 
 def _counts_of_folder(path: Path) -> dict[str, FrameCount]:
@@ -286,7 +284,7 @@ def _numbered_crops(folder: Path) -> dict[int, str]:
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(IMAGE_SUFFIXES))
     found: dict[int, str] = {}
     for name in names:
-        number = frame_number(name)
+        number = parse_frame_number(name)
         if number:
             found.setdefault(number, name)
     return found

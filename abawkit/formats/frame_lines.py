@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abawkit.errors import DataError, Problem
-from abawkit.formats.rows import plain_names, shortened
-from abawkit.frame_names import image_defect
+from abawkit.formats.rows import are_plain_names, shorten
+from abawkit.frame_names import find_name_defect
 from abawkit.tables import Array, FrameList
 
 MAX_FRAMES: Final = 10_000_000
@@ -19,7 +19,7 @@ that asks for more has a wrong number in it, and would fill the disk."""
 _NUMBERED: Final = r"^(?P<video>[^/]+)/0*(?P<number>[0-9]{1,9})\.[A-Za-z]+$"
 
 
-def numbered(images: pa.StringArray) -> tuple[pa.StringArray, Array]:
+def split_names(images: pa.StringArray) -> tuple[pa.StringArray, Array]:
     """Splits names ``VIDEO/00001.jpg``.
 
     Args:
@@ -34,7 +34,7 @@ def numbered(images: pa.StringArray) -> tuple[pa.StringArray, Array]:
     return pc.struct_field(parts, "video"), pc.cast(numbers, pa.int64()).to_numpy(zero_copy_only=False)
 
 
-def frame_problems(frames: FrameList) -> list[Problem]:
+def find_frame_problems(frames: FrameList) -> list[Problem]:
     """The names of a list for which no line of a file per video can be told.
 
     Args:
@@ -43,20 +43,20 @@ def frame_problems(frames: FrameList) -> list[Problem]:
     Returns:
         Problems in the order of rows; where there are none, all names are safe to make files of.
     """
-    _, numbers = numbered(frames.images)
-    if len(numbers) and numbers.min() >= 1 and plain_names(frames.images) and not _excess(frames.images, numbers):
+    _, numbers = split_names(frames.images)
+    if len(numbers) and numbers.min() >= 1 and are_plain_names(frames.images) and not _excess(frames.images, numbers):
         return []
     if total := _excess(frames.images, numbers):
         what = f"the last frames of the videos add up to {total:,}, expected at most {MAX_FRAMES:,} in all"
         return [Problem(0, "image", f"{what}: a frame number is wrong")]
     return [
-        Problem(int(line), "image", f"{defect}: '{shortened(name)}'")
+        Problem(int(line), "image", f"{defect}: '{shorten(name)}'")
         for line, name, number in zip(frames.lines, frames.images.to_pylist(), numbers.tolist(), strict=True)
-        if (defect := image_defect(name) or (_unnumbered(name) if number < 1 else None))
+        if (defect := find_name_defect(name) or (_unnumbered(name) if number < 1 else None))
     ]
 
 
-def answering_rows(images: pa.StringArray, frames: Mapping[str, int] | None = None) -> dict[str, Array]:
+def assign_rows(images: pa.StringArray, frames: Mapping[str, int] | None = None) -> dict[str, Array]:
     """For each line of each video, the row that answers it.
 
     A line has a frame from 1 to the last one listed of its video, or to its last frame where that is known. A frame
@@ -64,7 +64,7 @@ def answering_rows(images: pa.StringArray, frames: Mapping[str, int] | None = No
     repeat a frame, the first answers.
 
     Args:
-        images: Names without a `frame_problems`.
+        images: Names without a `find_frame_problems`.
         frames: Number of frames of each video, as far as they are known and more than are listed.
 
     Returns:
@@ -74,23 +74,23 @@ def answering_rows(images: pa.StringArray, frames: Mapping[str, int] | None = No
     return {video: _nearest(rows, numbers, known.get(video, 0)) for video, rows, numbers in _videos(images)}
 
 
-def listed_frames(frames: FrameList) -> dict[str, Array]:
+def list_frames(frames: FrameList) -> dict[str, Array]:
     """The frames of each video that a list has.
 
     Returns:
         By video, in the order of the list: frame numbers without repeats, ascending, int64.
 
     Raises:
-        DataError: If a name has a `frame_problems`.
+        DataError: If a name has a `find_frame_problems`.
     """
-    if problems := frame_problems(frames):
+    if problems := find_frame_problems(frames):
         raise DataError(f"line {problems[0].line:,} of the list: {problems[0].message}; give another list")
     return {video: np.unique(numbers) for video, _, numbers in _videos(frames.images)}
 
 
 def _videos(images: pa.StringArray) -> Iterator[tuple[str, Array, Array]]:
     """Each video with its rows in the order of frames, and the number of each row's frame."""
-    videos, numbers = numbered(images)
+    videos, numbers = split_names(images)
     coded = videos.dictionary_encode()
     codes = coded.indices.to_numpy()
     order = np.lexsort((numbers, codes))  # stable: of equal frames, the first row stays first
@@ -114,7 +114,7 @@ def _excess(images: pa.StringArray, numbers: Array) -> int:
     """The sum of the videos' last frames, where it is more than `MAX_FRAMES`; else 0."""
     if not len(images) or numbers.max(initial=0) * len(images) <= MAX_FRAMES:
         return 0
-    codes = numbered(images)[0].dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    codes = split_names(images)[0].dictionary_encode().indices.to_numpy(zero_copy_only=False)
     known = numbers > 0
     last = np.zeros(len(images), dtype=np.int64)
     np.maximum.at(last, codes[known].astype(np.int64), numbers[known])
@@ -127,6 +127,6 @@ def _unnumbered(name: str) -> str:
     return "got a name without a frame number from 1, expected VIDEO/00001.jpg"
 
 
-def frame_name(video: str, number: int) -> str:
+def format_frame_name(video: str, number: int) -> str:
     """``VIDEO/00001.jpg``."""
     return f"{video}/{number:05}.jpg"

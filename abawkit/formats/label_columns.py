@@ -38,17 +38,17 @@ FIELDS: Final[dict[Answer, tuple[Field, ...]]] = {
 """The columns of values of each answer."""
 
 
-def fields_of(holds: Sequence[Answer]) -> list[Field]:
+def make_fields(holds: Sequence[Answer]) -> list[Field]:
     """The columns of rows that hold these answers, one after the other."""
     return [field for answer in holds for field in FIELDS[answer]]
 
 
-def columns_of(holds: Sequence[Answer]) -> list[Column]:
+def make_columns(holds: Sequence[Answer]) -> list[Column]:
     """The same, by name and kind alone."""
-    return [Column(field.name, "real" if field.top is None else "integer") for field in fields_of(holds)]
+    return [Column(field.name, "real" if field.top is None else "integer") for field in make_fields(holds)]
 
 
-def texts_of(submission: Submission, holds: Sequence[Answer], name: str) -> list[str]:
+def format_texts(submission: Submission, holds: Sequence[Answer], name: str) -> list[str]:
     """The cells of each row: valence and arousal with six decimals, integers for all else, commas between.
 
     Args:
@@ -79,7 +79,7 @@ def _cells(submission: Submission, answer: Answer) -> list[str]:
     return [str(index) for index in indices.tolist()]
 
 
-def submission_of(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Submission:
+def make_submission(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Submission:
     """The submission that rows of these answers make.
 
     Args:
@@ -95,7 +95,7 @@ def submission_of(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -
     return Submission.of(images, **columns)
 
 
-def annotations_of(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Annotations:
+def make_annotations(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Annotations:
     """The annotations that rows of these tasks make; no other task is annotated.
 
     A pair of valence and arousal of which one is missing is missing; so is a row of action units of which some are.
@@ -109,7 +109,7 @@ def annotations_of(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) 
     nothing = np.zeros(len(images), dtype=bool)
     valid: dict[Answer, Any] = {task: cells.all(axis=1) for task, cells in given.items()}
     some: dict[Answer, Any] = {task: cells.any(axis=1) for task, cells in given.items()}
-    answers = submission_of(images, rows, holds)
+    answers = make_submission(images, rows, holds)
     va, expression, au = (valid.get(task, nothing) for task in ("va", "expression", "au"))
     return Annotations(
         images=images,

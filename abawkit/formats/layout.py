@@ -13,7 +13,7 @@ from typing import Final
 
 from abawkit.errors import format_count
 from abawkit.formats.base import Column
-from abawkit.formats.rows import shortened
+from abawkit.formats.rows import shorten
 from abawkit.frame_names import IMAGE_SUFFIXES
 from abawkit.labels import ACTION_UNITS
 
@@ -111,8 +111,8 @@ def _unwrap_values(lines: list[str], columns: Sequence[Column]) -> Deviation | N
     rounded = "; a printed tensor is rounded, float(x) writes all digits" if "tensor" in example else ""
     many = f"{len(changed):,} lines hold" if len(changed) > 1 else "1 line holds"
     return Deviation(
-        f"{many} values as Python prints them, such as '{shortened(example.strip())}', expected plain numbers{rounded}",
-        f"values as Python prints them, such as '{shortened(example.strip())}', became plain numbers",
+        f"{many} values as Python prints them, such as '{shorten(example.strip())}', expected plain numbers{rounded}",
+        f"values as Python prints them, such as '{shorten(example.strip())}', became plain numbers",
         changed,
     )
 
@@ -241,7 +241,7 @@ def _rename_images(lines: list[str], listed: frozenset[str]) -> list[Deviation |
         deviations.append(Deviation(problem, "'\\' in names of images became '/'", tuple(backslashes)))
     if behind:
         rows = f"{len(behind):,} of {format_count(images, 'row')}"
-        prefix = f"'{shortened(prefixes.most_common(1)[0][0])}'"
+        prefix = f"'{shorten(prefixes.most_common(1)[0][0])}'"
         if len(prefixes) > 1:
             prefix += f" or {format_count(len(prefixes) - 1, 'other path')}"
         problem = f"names of images are those of the list behind {prefix} ({rows}), expected nothing before them"

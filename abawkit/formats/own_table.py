@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, format_count, printable
-from abawkit.formats.label_columns import annotations_of, fields_of
-from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, Field, Rows, plain_names, shortened
+from abawkit.formats.label_columns import make_annotations, make_fields
+from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, Field, Rows, are_plain_names, shorten
 from abawkit.formats.text import read_text
-from abawkit.frame_names import image_defect
+from abawkit.frame_names import find_name_defect
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.tables import Annotations, Array
 
@@ -133,7 +133,7 @@ def read_own_table(path: Path, columns: TableColumns) -> OwnTable:
     """
     frame, lines, problems = _read_parquet(path, columns) if _is_parquet(path) else _read_csv(path, columns)
     images = _images(frame[columns.names[IMAGE]], columns.names[IMAGE], lines, problems)
-    fields = fields_of(columns.tasks)
+    fields = make_fields(columns.tasks)
     values, missing = [], {}
     for each in fields:
         column = columns.names[each.name]
@@ -147,7 +147,7 @@ def read_own_table(path: Path, columns: TableColumns) -> OwnTable:
     table = np.stack(values, axis=1)
     present = ~np.isnan(table)
     rows = Rows(images=images, lines=lines, values=np.where(present, table, 0.0), present=present)
-    return OwnTable(annotations_of(images, rows, columns.tasks), missing)
+    return OwnTable(make_annotations(images, rows, columns.tasks), missing)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -254,7 +254,7 @@ def _refuse_absent(path: Path, columns: TableColumns, header: Sequence[str]) -> 
         if counts[column] != 1
     ]
     if problems:
-        shown = ", ".join(shortened(printable(name), 30) for name in header[:30])
+        shown = ", ".join(shorten(printable(name), 30) for name in header[:30])
         more = f" and {len(header) - 30:,} more" if len(header) > 30 else ""
         raise ProblemsError(path, problems, f"its columns are: {shown}{more}; give --columns with these names")
 
@@ -262,11 +262,11 @@ def _refuse_absent(path: Path, columns: TableColumns, header: Sequence[str]) -> 
 def _images(cells: "pd.Series[Any]", column: str, lines: Array, problems: list[Problem]) -> pa.StringArray:
     names = [cell if isinstance(cell, str) else "" if _is_null(cell) else str(cell) for cell in cells.tolist()]
     images = pa.array(names, pa.string())
-    if not plain_names(images):
+    if not are_plain_names(images):
         problems += [
-            Problem(int(line), column, f"{defect}: '{shortened(name)}'")
+            Problem(int(line), column, f"{defect}: '{shorten(name)}'")
             for line, name in zip(lines, names, strict=True)
-            if (defect := image_defect(name))
+            if (defect := find_name_defect(name))
         ]
     return images
 
@@ -327,7 +327,7 @@ def _number(value: Any, what: Field, marks: frozenset[str]) -> "float | _Mark | 
     if low <= number <= high and (what.top is None or number == int(number)):
         return number
     decimal = "; write a decimal point" if REAL.fullmatch(text.replace(",", ".", 1)) and "," in text else ""
-    return f"got '{shortened(text)}', expected {_expectation(what)}{decimal}"
+    return f"got '{shorten(text)}', expected {_expectation(what)}{decimal}"
 
 
 def _expectation(what: Field) -> str:

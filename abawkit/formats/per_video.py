@@ -2,7 +2,7 @@
 
 The file of a video is named ``VIDEO.txt``, has a header in line 1 and a line for every frame, from 1 to the last. Lists
 are sparse, so a frame between those listed is answered as its neighbours are: see
-`abawkit.formats.frame_lines.answering_rows`.
+`abawkit.formats.frame_lines.assign_rows`.
 """
 
 import re
@@ -19,13 +19,20 @@ from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, forma
 from abawkit.formats.base import Column, Container, find_formats
 from abawkit.formats.column_names import OTHER_TRACK, find_other_track
 from abawkit.formats.frame_counts import find_frame_count
-from abawkit.formats.frame_lines import answering_rows, frame_name, frame_problems, listed_frames
-from abawkit.formats.label_columns import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
+from abawkit.formats.frame_lines import assign_rows, find_frame_problems, format_frame_name, list_frames
+from abawkit.formats.label_columns import (
+    NAMES,
+    format_texts,
+    make_annotations,
+    make_columns,
+    make_fields,
+    make_submission,
+)
 from abawkit.formats.readers import is_video_list, read_annotations, read_list, read_videos
-from abawkit.formats.rows import Rows, no_rows, read_rows, shortened
-from abawkit.formats.single_file import advice
+from abawkit.formats.rows import Rows, describe_no_rows, read_rows, shorten
+from abawkit.formats.single_file import describe_width_error
 from abawkit.formats.text import read_text
-from abawkit.frame_names import image_defect
+from abawkit.frame_names import find_name_defect
 from abawkit.labels import Answer
 from abawkit.tables import Annotations, FrameCount, FrameList, Submission, VideoList
 
@@ -67,7 +74,7 @@ class FolderOfVideos:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Of a line."""
-        return tuple(columns_of(self.holds))
+        return tuple(make_columns(self.holds))
 
     def with_frame_counts(self, counts: Mapping[str, FrameCount]) -> Self:
         """This format with videos whose numbers of frames are known: each needs a line for each of its frames.
@@ -99,7 +106,7 @@ class FolderOfVideos:
             if is_video_list(content):
                 return read_videos(path, content)
             frames = read_list(path, ("image", "image_location"), name=self.name, holds=self.holds)
-            if problems := frame_problems(frames):
+            if problems := find_frame_problems(frames):
                 raise ProblemsError(path, problems, f"{self.name} can't answer such frames; give another list")
             return frames
         videos, problems = self._videos(path, missing=True)
@@ -115,19 +122,19 @@ class FolderOfVideos:
             DataError: If the submission does not hold this task, if a name is not ``VIDEO/00001.jpg``, or if the number
                 of frames of a video is not known though it is of others.
         """
-        cells = np.array(texts_of(submission, self.holds, self.name), dtype=object)
+        cells = np.array(format_texts(submission, self.holds, self.name), dtype=object)
         rows = FrameList(images=submission.images, lines=np.arange(len(submission), dtype=np.int64) + 1)
-        if problems := frame_problems(rows):
+        if problems := find_frame_problems(rows):
             raise DataError(f"{self.name}: row {problems[0].line:,}: {problems[0].message}; nothing was written")
         known = {}
         if self.frame_counts is not None:
             if problems := self.count_problems(rows):
                 raise DataError(f"{self.name}: {problems[0].file}: {problems[0].message}; nothing was written")
-            found = {video: find_frame_count(self.frame_counts, video) for video in listed_frames(rows)}
+            found = {video: find_frame_count(self.frame_counts, video) for video in list_frames(rows)}
             known = {video: count.frames for video, count in found.items() if count}
         return {
             f"{video}{SUFFIX}": "\n".join([self.header, *cells[answers], ""]).encode()
-            for video, answers in answering_rows(submission.images, known).items()
+            for video, answers in assign_rows(submission.images, known).items()
         }
 
     def count_problems(self, frames: FrameList) -> list[Problem]:
@@ -139,7 +146,7 @@ class FolderOfVideos:
         problems: list[Problem] = []
         if self.frame_counts is None:
             return problems
-        for video, numbers in listed_frames(frames).items():
+        for video, numbers in list_frames(frames).items():
             count = find_frame_count(self.frame_counts, video)
             file = f"{video}{SUFFIX}"
             if not count:
@@ -162,7 +169,7 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=False)
         answered = {video.name: video for video in videos}
         unread = {problem.file for problem in problems} - {f"{video}{SUFFIX}" for video in answered}
-        wanted = listed_frames(frames)
+        wanted = list_frames(frames)
         if answered and not answered.keys() & wanted.keys() and not unread & {f"{video}{SUFFIX}" for video in wanted}:
             problems.append(_nothing_in_common(answered, wanted))
             return sorted(problems, key=lambda problem: (problem.file, problem))
@@ -197,8 +204,8 @@ class FolderOfVideos:
         """
         videos, problems = self._videos(path, missing=False)
         if problems:
-            raise ProblemsError(path, problems, advice(path, self.name))
-        return submission_of(_images(videos), _rows(videos), self.holds)
+            raise ProblemsError(path, problems, describe_width_error(path, self.name))
+        return make_submission(_images(videos), _rows(videos), self.holds)
 
     def read_truth(self, path: Path) -> Annotations:
         """Reads what a submission is scored against.
@@ -216,7 +223,7 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=True)
         if problems:
             raise ProblemsError(path, problems, "give the annotations as they were released")
-        return annotations_of(_images(videos), _rows(videos), self.holds)
+        return make_annotations(_images(videos), _rows(videos), self.holds)
 
     def _videos(self, path: Path, *, missing: bool) -> tuple[list[_Video], list[Problem]]:
         """The files of a folder that can be read, in the order of their names, and every problem of the folder."""
@@ -247,14 +254,16 @@ class FolderOfVideos:
         headed = not _READ_AS.match(first)
         problems: list[Problem] = []
         if re.sub(", +", ",", first) != self.header:
-            got = f"got the header '{shortened(first)}'" if headed else "got no header"
+            got = f"got the header '{shorten(first)}'" if headed else "got no header"
             other = find_other_track(f"image,{first}", self.holds) if headed else None
             hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}", file.name))
             if other:  # what its lines hold is not for this track to judge
                 lines = content.count(b"\n") - 1
-                return _Video(file.name.removesuffix(SUFFIX), no_rows(len(fields_of(self.holds))), lines, 2), problems
-        rows, found = read_rows(content, fields_of(self.holds), skip_lines=headed, missing=missing, named=False)
+                return _Video(
+                    file.name.removesuffix(SUFFIX), describe_no_rows(len(make_fields(self.holds))), lines, 2
+                ), problems
+        rows, found = read_rows(content, make_fields(self.holds), skip_lines=headed, missing=missing, named=False)
         problems += [Problem(p.line, p.column, p.message, file.name) for p in found]
         lines = content.count(b"\n") - headed
         if not lines:
@@ -281,14 +290,14 @@ def _file_defect(file: Path) -> str | None:
         return f"is no video's file, expected files named VIDEO{SUFFIX} and nothing else"
     if name != name.encode(errors="replace").decode():
         return "has a name that is not UTF-8"
-    defect = image_defect(frame_name(name.removesuffix(SUFFIX), 1))
+    defect = find_name_defect(format_frame_name(name.removesuffix(SUFFIX), 1))
     return defect and "has a name that no video can have"
 
 
 def _nothing_in_common(answered: Iterable[str], wanted: Iterable[str]) -> Problem:
     files, videos = sorted(answered), list(wanted)
     what = f"none of its {format_count(len(files), 'file')} is of one of the {len(videos):,} listed videos"
-    begins = f"its first is '{shortened(files[0])}{SUFFIX}', the first listed video is '{shortened(videos[0])}'"
+    begins = f"its first is '{shorten(files[0])}{SUFFIX}', the first listed video is '{shorten(videos[0])}'"
     return Problem(0, "", f"{what}: {begins}; this is the list of another track or split, or files are named otherwise")
 
 
@@ -299,7 +308,7 @@ def _parted(message: str, file: Path) -> tuple[int, str]:
 
 
 def _images(videos: list[_Video]) -> pa.StringArray:
-    return pa.array([frame_name(v.name, k) for v in videos for k in range(1, v.lines + 1)], pa.string())
+    return pa.array([format_frame_name(v.name, k) for v in videos for k in range(1, v.lines + 1)], pa.string())
 
 
 def _rows(videos: list[_Video]) -> Rows:

@@ -17,11 +17,11 @@ from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, forma
 from abawkit.formats.base import find_formats
 from abawkit.formats.column_names import find_other_track, find_track, order_columns, refuse_other_track
 from abawkit.formats.frame_counts import SUFFIXES
-from abawkit.formats.frame_lines import frame_name
-from abawkit.formats.label_columns import annotations_of, fields_of
-from abawkit.formats.rows import plain_names, read_rows, shortened
-from abawkit.formats.text import IMAGE_HEADERS, header_lines, read_text
-from abawkit.frame_names import IMAGE_SUFFIXES, image_defect
+from abawkit.formats.frame_lines import format_frame_name
+from abawkit.formats.label_columns import make_annotations, make_fields
+from abawkit.formats.rows import are_plain_names, read_rows, shorten
+from abawkit.formats.text import IMAGE_HEADERS, count_header_lines, read_text
+from abawkit.frame_names import IMAGE_SUFFIXES, find_name_defect
 from abawkit.labels import FIELDS, TASKS, Answer
 from abawkit.tables import Annotations, FrameList, VideoList
 
@@ -51,22 +51,22 @@ def read_list(
             f"{path}:1: got a list of videos, expected {LIST}; {name or 'this format'} answers frames: give their "
             "list, or a --format of one file per video (abaw3-va, abaw3-expr, abaw3-au)"
         )
-    skip_lines = header_lines(path, content, LIST, firsts)
+    skip_lines = count_header_lines(path, content, LIST, firsts)
     if skip_lines and holds:
         _refuse_other_track(path, content[: content.index(b"\n")].decode(), name, holds, header)
-    frames = first_fields(content, skip_lines)
-    if not plain_names(frames.images):
+    frames = read_first_fields(content, skip_lines)
+    if not are_plain_names(frames.images):
         problems = [
-            Problem(int(line), "image", f"{defect}: '{shortened(name)}'")
+            Problem(int(line), "image", f"{defect}: '{shorten(name)}'")
             for line, name in zip(frames.lines, frames.images.to_pylist(), strict=True)
-            if (defect := image_defect(name))
+            if (defect := find_name_defect(name))
         ]
         if problems:
             raise ProblemsError(path, problems, "give the list as the organisers released it")
     return frames
 
 
-def first_fields(content: bytes, skip_lines: int) -> FrameList:
+def read_first_fields(content: bytes, skip_lines: int) -> FrameList:
     """What stands before the first comma of every line, and behind it.
 
     Args:
@@ -126,13 +126,13 @@ def read_videos(path: Path, content: bytes) -> VideoList:
     """
     names = _names(content)
     problems = [
-        Problem(line, "video", f"{defect}: '{shortened(name)}'")
+        Problem(line, "video", f"{defect}: '{shorten(name)}'")
         for line, name in enumerate(names, start=1)
         if (defect := _defect(name, names[: line - 1]))
     ]
     if problems:
         raise ProblemsError(path, problems, "give the list as the organisers released it: a video a line")
-    images = pa.array([frame_name(name, 1) for name in names], pa.string())
+    images = pa.array([format_frame_name(name, 1) for name in names], pa.string())
     return VideoList(images=images, lines=np.arange(len(names), dtype=np.int64) + 1)
 
 
@@ -145,7 +145,7 @@ def _defect(name: str, before: Sequence[str]) -> str:
         return "got a video that is listed before"
     if name.lower().endswith(_FILES):
         return "got the name of a file, expected that of a video, without an ending"
-    if not name or image_defect(frame_name(name, 1)):
+    if not name or find_name_defect(format_frame_name(name, 1)):
         return "got a name that no video can have"
     return ""
 
@@ -172,14 +172,14 @@ def read_annotations(path: Path) -> Annotations:
             the file.
     """
     content = read_text(path, EXPECTED)
-    skip_lines = header_lines(path, content, EXPECTED)
+    skip_lines = count_header_lines(path, content, EXPECTED)
     columns = _columns(path, content) if skip_lines else FIELDS[1:]
-    fields = {field.name: field for field in fields_of(TASKS)}
+    fields = {field.name: field for field in make_fields(TASKS)}
     rows, problems = read_rows(content, [fields[name] for name in columns], skip_lines=skip_lines, missing=True)
     if problems and skip_lines and (other := find_other_track(_header(content), TASKS)):
         what = f"the header is that of {' or '.join(find_formats(other))}, expected {EXPECTED}"
         raise ProblemsError(path, [Problem(1, "", what)], "give the annotations of the multi-task track")
-    if problems and holds_names_alone(frames := first_fields(content, skip_lines)):
+    if problems and holds_names_alone(frames := read_first_fields(content, skip_lines)):
         what = f"its {len(frames):,} rows hold names alone: this is a list of frames, expected {EXPECTED}"
         raise ProblemsError(path, [Problem(0, "", what)], "give the annotations")
     if problems:
@@ -187,7 +187,7 @@ def read_annotations(path: Path) -> Annotations:
     if columns != FIELDS[1:]:
         order = [columns.index(name) for name in FIELDS[1:]]
         rows = replace(rows, values=rows.values[:, order], present=rows.present[:, order])
-    return annotations_of(rows.images, rows, TASKS)
+    return make_annotations(rows.images, rows, TASKS)
 
 
 def _columns(path: Path, content: bytes) -> tuple[str, ...]:

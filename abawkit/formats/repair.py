@@ -13,11 +13,11 @@ import pyarrow as pa
 from abawkit.errors import ConfigError, DataError, Problem
 from abawkit.formats.base import Column, SubmissionFormat
 from abawkit.formats.check import check_content
-from abawkit.formats.repair_lines import Mended, Repair, mended
-from abawkit.formats.row_order import always_increasing, keys_of, longest_increasing
-from abawkit.formats.rows import REAL, shortened
+from abawkit.formats.repair_lines import Repair, RepairedText, repair_text
+from abawkit.formats.row_order import find_always_increasing, find_longest_increasing, make_keys
+from abawkit.formats.rows import REAL, shorten
 from abawkit.formats.text import read_text
-from abawkit.tables import Array, FrameList, videos_of
+from abawkit.tables import Array, FrameList, find_videos
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Order:
     doubts: list[Problem]
 
 
-def order_of(rows: list[str], listed: pa.StringArray) -> Order | None:
+def find_order(rows: list[str], listed: pa.StringArray) -> Order | None:
     """Matches rows with a list by image and occurrence.
 
     Rows that name one image and say different things have no name of their own: their places are certain only as long
@@ -52,9 +52,9 @@ def order_of(rows: list[str], listed: pa.StringArray) -> Order | None:
     images = pa.array(names, pa.string())
     if images.equals(listed) or Counter(names) != Counter(listed.to_pylist()):
         return None
-    place = {key: row for row, key in enumerate(keys_of(listed))}
-    places = np.array([place[key] for key in keys_of(images)], dtype=np.int64)
-    moved = np.setdiff1d(np.arange(len(rows)), longest_increasing(places))
+    place = {key: row for row, key in enumerate(make_keys(listed))}
+    places = np.array([place[key] for key in make_keys(images)], dtype=np.int64)
+    moved = np.setdiff1d(np.arange(len(rows)), find_longest_increasing(places))
     return Order(np.argsort(places), moved, _doubts(rows, names, places))
 
 
@@ -67,16 +67,16 @@ def _doubts(rows: list[str], names: list[str], places: Array) -> list[Problem]:
     differing = [group for group in repeated if len({_values(rows[row]) for row in group}) > 1]
     if not differing:
         return []
-    videos = videos_of(pa.array(names, pa.string())).dictionary_encode().indices.to_numpy()
+    videos = find_videos(pa.array(names, pa.string())).dictionary_encode().indices.to_numpy()
     settled = np.ones(len(rows), dtype=bool)
     for video in np.unique(videos[[group[0] for group in differing]]).tolist():
         members = np.flatnonzero(videos == video)
-        settled[members] = always_increasing(places[members])
+        settled[members] = find_always_increasing(places[members])
     return [
         Problem(
             row,
             "image",
-            f"'{shortened(names[row])}' stands in {len(group)} rows that say different things, and rows of its video "
+            f"'{shorten(names[row])}' stands in {len(group)} rows that say different things, and rows of its video "
             "are out of order; which of them belongs where can't be told",
         )
         for group in differing
@@ -106,7 +106,7 @@ class Repaired:
     problems: list[Problem]
 
 
-def repaired(path: Path, frames: FrameList, plugin: SubmissionFormat) -> Repaired:
+def repair_file(path: Path, frames: FrameList, plugin: SubmissionFormat) -> Repaired:
     """Repairs a submission in memory, and has its format check the result.
 
     Put right are a byte-order mark, ends of lines, blank lines, blanks and quotes around cells, commas behind a row and
@@ -126,9 +126,9 @@ def repaired(path: Path, frames: FrameList, plugin: SubmissionFormat) -> Repaire
     header, columns = _form_of(plugin)
     if plugin.container == "folder":
         return _repaired_folder(path, frames, plugin, header, columns)
-    file = _mended(path, header, columns, frames.images.to_pylist())
+    file = _repair_content(path, header, columns, frames.images.to_pylist())
     doubts = [Problem(file.numbers[0], "", file.doubt)] if file.doubt else []
-    order = order_of(file.rows, frames.images)
+    order = find_order(file.rows, frames.images)
     if order and order.doubts:
         doubts += [replace(doubt, line=file.numbers[doubt.line + 1]) for doubt in order.doubts]
     elif order:
@@ -146,7 +146,7 @@ def _repaired_folder(
     files = {}
     for file in sorted(entry for entry in path.iterdir() if entry.is_file()):
         with suppress(DataError):  # what is no text stays a problem of the folder
-            files[file.name] = _mended(file, header, columns)
+            files[file.name] = _repair_content(file, header, columns)
     content = {name: file.content for name, file in files.items()}
     found = [problem for problem in before if problem.file not in files and (path / problem.file).exists()]
     found += [Problem(file.numbers[0], "", file.doubt, name) for name, file in files.items() if file.doubt]
@@ -174,16 +174,16 @@ def _form_of(plugin: SubmissionFormat) -> tuple[str, Sequence[Column]]:
     return header, columns
 
 
-def _mended(path: Path, header: str, columns: Sequence[Column], images: Sequence[str] = ()) -> Mended:
+def _repair_content(path: Path, header: str, columns: Sequence[Column], images: Sequence[str] = ()) -> RepairedText:
     read_text(path, f"a submission with the header '{header}'")  # refuses what is no text
     raw = path.read_bytes()
-    return mended(gzip.decompress(raw) if path.suffix == ".gz" else raw, header, columns, images)
+    return repair_text(gzip.decompress(raw) if path.suffix == ".gz" else raw, header, columns, images)
 
 
-def _put_in_order(file: Mended, order: Order) -> None:
+def _put_in_order(file: RepairedText, order: Order) -> None:
     places = np.argsort(order.rows)
     for row in order.moved.tolist():
-        name = shortened(file.rows[row].partition(",")[0])
+        name = shorten(file.rows[row].partition(",")[0])
         file.notes.add(f"'{name}' moved to row {places[row] + 1:,}, its place in the list", file.numbers[row + 1])
     file.rows = [file.rows[row] for row in order.rows.tolist()]
     file.numbers[1:] = [file.numbers[row + 1] for row in order.rows.tolist()]

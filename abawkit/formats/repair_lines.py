@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from abawkit.formats.base import Column
 from abawkit.formats.layout import normalise_layout
-from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, shortened
+from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, shorten
 from abawkit.formats.text import BOM, IMAGE_HEADERS
 from abawkit.frame_names import IMAGE_SUFFIXES
 
@@ -52,7 +52,7 @@ class Notes:
 
 
 @dataclass
-class Mended:
+class RepairedText:
     """A file of which every line is as good as it gets on its own.
 
     Attributes:
@@ -80,7 +80,7 @@ class Mended:
         return self.numbers[line - 1] if 1 <= line <= last else line and self.numbers[-1] + line - last
 
 
-def mended(raw: bytes, header: str, columns: Sequence[Column], images: Sequence[str] = ()) -> Mended:
+def repair_text(raw: bytes, header: str, columns: Sequence[Column], images: Sequence[str] = ()) -> RepairedText:
     """Repairs the lines of a file one by one.
 
     Args:
@@ -105,14 +105,14 @@ def mended(raw: bytes, header: str, columns: Sequence[Column], images: Sequence[
         else:
             meant, doubt = _meant(found, header, columns)
             if meant:
-                notes.add(f"header '{shortened(found)}' became '{header}'", numbers[0])
+                notes.add(f"header '{shorten(found)}' became '{header}'", numbers[0])
                 lines[0] = header
     canonical = re.compile(",".join(_CANONICAL[column.kind] for column in columns))
     rows = [
         text if canonical.fullmatch(text) else _row(text, line, columns, notes)
         for text, line in zip(lines[1:], numbers[1:], strict=True)
     ]
-    return Mended(lines[0], rows, numbers, notes, doubt)
+    return RepairedText(lines[0], rows, numbers, notes, doubt)
 
 
 def _lines(raw: bytes, notes: Notes, *, between: bool) -> tuple[list[str], list[int]]:
@@ -166,12 +166,12 @@ def _meant(line: str, header: str, columns: Sequence[Column]) -> tuple[bool, str
     for place, name in enumerate(names):
         places = {at for form in forms for at, official in enumerate(form) if _key(official) == _key(name)}
         if places and place not in places:
-            reason = f"the header has '{shortened(name)}' in another place than the official one"
+            reason = f"the header has '{shorten(name)}' in another place than the official one"
             return False, f"{reason}; whether the columns are in another order too can't be told"
     agreed, form = max(((_agreed(names, form), form) for form in forms), key=lambda pair: pair[0])
     if agreed in {0, len(names)}:
         return agreed > 0, ""  # where none agrees, the format says that it is no header of its own
-    got = f"'{shortened(names[agreed])}'" if names[agreed] else "nothing"
+    got = f"'{shorten(names[agreed])}'" if names[agreed] else "nothing"
     wanted = f"'{form[agreed]}'" if agreed < len(form) else "no name"
     return False, f"the header has {got} where the official one has {wanted}; what the column holds can't be told"
 
@@ -213,7 +213,7 @@ def _row(text: str, line: int, columns: Sequence[Column], notes: Notes) -> str:
         for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
             cells[place] = bare = _integer(cell) if column.kind == "integer" else _bare(cell)
             if bare != cell:
-                notes.add(f"'{shortened(cell)}' became '{shortened(bare)}'", line, column.name)
+                notes.add(f"'{shorten(cell)}' became '{shorten(bare)}'", line, column.name)
     return ",".join(cells)
 
 

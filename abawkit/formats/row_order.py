@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.errors import SHOWN_PROBLEMS, Problem, format_count
-from abawkit.formats.rows import shortened
-from abawkit.tables import Array, FrameList, occurrences
+from abawkit.formats.rows import shorten
+from abawkit.tables import Array, FrameList, count_occurrences
 
 
-def longest_increasing(values: Array) -> Array:
+def find_longest_increasing(values: Array) -> Array:
     """Indices of a longest strictly increasing subsequence, in order.
 
     Args:
@@ -28,7 +28,7 @@ def longest_increasing(values: Array) -> Array:
     return np.array(chain[::-1], dtype=np.int64)
 
 
-def always_increasing(values: Array) -> Array:
+def find_always_increasing(values: Array) -> Array:
     """What no longest strictly increasing subsequence can do without.
 
     Args:
@@ -61,7 +61,7 @@ def _lengths(values: list[int]) -> list[int]:
 _OTHER_LIST: Final = "this is the list of another track or split, or names are written otherwise"
 
 
-def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
+def find_order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     """Compares the rows of a file with the list, row by row, and names each difference once.
 
     A row is the pair of image and occurrence. After a row that is missing, the rows behind it are not wrong: they are
@@ -80,10 +80,10 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
         return []
     if len(rows) and len(frames) and not set(rows.images.to_pylist()) & set(frames.images.to_pylist()):
         return [_nothing_in_common(rows, frames)]
-    listed = {key: row for row, key in enumerate(keys_of(frames.images))}
-    position = np.array([listed.get(key, -1) for key in keys_of(rows.images)], dtype=np.int64)
+    listed = {key: row for row, key in enumerate(make_keys(frames.images))}
+    position = np.array([listed.get(key, -1) for key in make_keys(rows.images)], dtype=np.int64)
     known = np.flatnonzero(position >= 0)
-    kept = known[longest_increasing(position[known])]
+    kept = known[find_longest_increasing(position[known])]
     moved = np.setdiff1d(known, kept)
     missing = np.setdiff1d(np.arange(len(frames)), position[known])
     times = Counter(frames.images.to_pylist())
@@ -91,12 +91,12 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     for row in moved.tolist():
         place = f"its place in the list is row {position[row] + 1:,} (line {frames.lines[position[row]]:,} of the list)"
         problems.append(
-            Problem(int(rows.lines[row]), "image", f"got '{shortened(rows.images[row].as_py())}' out of order; {place}")
+            Problem(int(rows.lines[row]), "image", f"got '{shorten(rows.images[row].as_py())}' out of order; {place}")
         )
     for row in missing.tolist():
         before = int(np.searchsorted(position[kept], row))
         line = int(rows.lines[kept[before - 1]]) + 1 if before else int(rows.lines[0] if len(rows) else 2)
-        name = shortened(frames.images[row].as_py())
+        name = shorten(frames.images[row].as_py())
         problems.append(Problem(line, "image", f"row missing: '{name}' (line {frames.lines[row]:,} of the list)"))
     if len(known) < len(rows) / 2 and len(problems) > SHOWN_PROBLEMS:
         what = f"only {len(known):,} of its {len(rows):,} rows name one of the {len(frames):,} listed frames"
@@ -104,13 +104,13 @@ def order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     return problems
 
 
-def keys_of(images: pa.StringArray) -> list[tuple[str, int]]:
+def make_keys(images: pa.StringArray) -> list[tuple[str, int]]:
     """What tells rows apart: the image, and how many rows before named it, from 0."""
-    return list(zip(images.to_pylist(), occurrences(images).tolist(), strict=True))
+    return list(zip(images.to_pylist(), count_occurrences(images).tolist(), strict=True))
 
 
 def _nothing_in_common(rows: FrameList, frames: FrameList) -> Problem:
-    named, listed = (shortened(table.images[0].as_py()) for table in (rows, frames))
+    named, listed = (shorten(table.images[0].as_py()) for table in (rows, frames))
     return Problem(
         0,
         "image",
@@ -124,4 +124,4 @@ def _extra(rows: FrameList, times: Counter[str], row: int) -> Problem:
     listed = times[name]
     often = format_count(listed, "time")
     reason = f"the list has it {often}, this is one more" if listed else "the list does not have it"
-    return Problem(int(rows.lines[row]), "image", f"got '{shortened(name)}', {reason}")
+    return Problem(int(rows.lines[row]), "image", f"got '{shorten(name)}', {reason}")

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from abawkit.errors import Problem, format_count
-from abawkit.frame_names import image_defect
+from abawkit.frame_names import find_name_defect
 from abawkit.labels import VA_MAX, VA_MIN
 from abawkit.tables import Array
 
@@ -71,7 +71,7 @@ class Rows:
     present: Array
 
 
-def no_rows(columns: int) -> Rows:
+def describe_no_rows(columns: int) -> Rows:
     """The rows of a file none of whose rows can be read, with this number of columns of values."""
     nothing = np.zeros((0, columns))
     return Rows(pa.array([], pa.string()), np.zeros(0, dtype=np.int64), nothing, nothing.astype(bool))
@@ -97,7 +97,7 @@ def read_rows(
     return (rows, []) if rows else _careful(content, fields, skip_lines, missing=missing, named=named)
 
 
-def plain_names(images: pa.StringArray) -> bool:
+def are_plain_names(images: pa.StringArray) -> bool:
     """Whether all are image names with nothing unusual in them; then none of them has a defect."""
     return bool(pc.all(pc.match_substring_regex(images, _PLAIN_NAME)).as_py())
 
@@ -124,7 +124,7 @@ def _quick(content: bytes, fields: Sequence[Field], skip_lines: int, *, missing:
     except pa.ArrowInvalid:
         return None
     images = table.column("image").combine_chunks() if named else pa.array([], pa.string())
-    if named and not plain_names(images):
+    if named and not are_plain_names(images):
         return None
     columns = [table.column(field.name).to_numpy() for field in fields]
     present = np.empty((len(fields), len(table)), dtype=bool)  # a column after the other: as it is read and compared
@@ -181,9 +181,9 @@ class _Cells:
         self.integer = INTEGER_WITH_POINT if missing else INTEGER
 
     def image(self, line: int, name: str) -> str:
-        defect = image_defect(name)
+        defect = find_name_defect(name)
         if defect:
-            self.problems.append(Problem(line, "image", f"{defect}: '{shortened(name)}'"))
+            self.problems.append(Problem(line, "image", f"{defect}: '{shorten(name)}'"))
         return name
 
     def number(self, line: int, field: Field, cell: str) -> float:
@@ -193,7 +193,7 @@ class _Cells:
         if low <= value <= high:
             return value
         if not (self.missing and value == field.missing):
-            got = f"'{shortened(cell)}'" if cell else "nothing"
+            got = f"'{shorten(cell)}'" if cell else "nothing"
             what = "a number" if field.top is None else "an integer"
             alternative = f", or {field.missing:g} (missing)" if self.missing else ""
             self.problems.append(
@@ -202,6 +202,6 @@ class _Cells:
         return float("nan")
 
 
-def shortened(text: str, length: int = 60) -> str:
+def shorten(text: str, length: int = 60) -> str:
     """Text cut to `length` characters for a message."""
     return text if len(text) <= length else f"{text[:length]}..."

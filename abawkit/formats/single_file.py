@@ -12,11 +12,18 @@ import numpy as np
 from abawkit.errors import DataError, Problem, ProblemsError
 from abawkit.formats.base import Column, Container, find_formats
 from abawkit.formats.column_names import OTHER_TRACK, find_other_track
-from abawkit.formats.label_columns import NAMES, annotations_of, columns_of, fields_of, submission_of, texts_of
-from abawkit.formats.readers import first_fields, holds_names_alone, read_annotations, read_list
-from abawkit.formats.row_order import order_problems
-from abawkit.formats.rows import Rows, no_rows, read_rows, shortened
-from abawkit.formats.text import header_lines, read_text
+from abawkit.formats.label_columns import (
+    NAMES,
+    format_texts,
+    make_annotations,
+    make_columns,
+    make_fields,
+    make_submission,
+)
+from abawkit.formats.readers import holds_names_alone, read_annotations, read_first_fields, read_list
+from abawkit.formats.row_order import find_order_problems
+from abawkit.formats.rows import Rows, describe_no_rows, read_rows, shorten
+from abawkit.formats.text import count_header_lines, read_text
 from abawkit.labels import FIELDS, Answer
 from abawkit.tables import Annotations, FrameList, Submission
 
@@ -46,7 +53,7 @@ class FlatFile:
     @property
     def columns(self) -> tuple[Column, ...]:
         """Of a row."""
-        return (Column("image", "image"), *columns_of(self.holds))
+        return (Column("image", "image"), *make_columns(self.holds))
 
     def read_list(self, path: Path) -> FrameList:
         """Reads the list of frames; rows may end in nothing, in a comma or in dummy values.
@@ -63,14 +70,14 @@ class FlatFile:
         Raises:
             DataError: If the submission does not hold these answers.
         """
-        cells = texts_of(submission, self.holds, self.name)
+        cells = format_texts(submission, self.holds, self.name)
         body = [f"{image},{text}\n" for image, text in zip(submission.images.to_pylist(), cells, strict=True)]
         return f"{self.header}\n{''.join(body)}".encode()
 
     def check(self, path: Path, frames: FrameList) -> list[Problem]:
         """Every way in which the file differs from what the organisers' script reads."""
         images, _, problems = self._parse(path)
-        return sorted([*problems, *order_problems(images, frames)])
+        return sorted([*problems, *find_order_problems(images, frames)])
 
     def read(self, path: Path) -> Submission:
         """Reads a submission, every cell checked; its order is the list's business: see `check`.
@@ -80,8 +87,8 @@ class FlatFile:
         """
         _, rows, problems = self._parse(path)
         if problems:
-            raise ProblemsError(path, problems, advice(path, self.name))
-        return submission_of(rows.images, rows, self.holds)
+            raise ProblemsError(path, problems, describe_width_error(path, self.name))
+        return make_submission(rows.images, rows, self.holds)
 
     def read_truth(self, path: Path) -> Annotations | Submission:
         """Reads what a submission is scored against.
@@ -97,34 +104,34 @@ class FlatFile:
         """
         if "compound" in self.holds:
             return self.read(path)
-        if len(fields_of(self.holds)) == len(FIELDS) - 1 or _width(path) == len(FIELDS):
+        if len(make_fields(self.holds)) == len(FIELDS) - 1 or _width(path) == len(FIELDS):
             return read_annotations(path)
         _, rows, problems = self._parse(path, missing=True)
         if problems:
             what_to_do = "give annotations of these rows, in a file of 16 columns or in this form"
             raise ProblemsError(path, problems, what_to_do)
-        return annotations_of(rows.images, rows, self.holds)
+        return make_annotations(rows.images, rows, self.holds)
 
     def _parse(self, path: Path, *, missing: bool = False) -> tuple[FrameList, Rows, list[Problem]]:
         """The images of all rows with their lines, the rows of the right width, and every problem of the file."""
-        fields = fields_of(self.holds)
+        fields = make_fields(self.holds)
         expected = f"a submission with the header '{self.header}' and {len(fields) + 1} fields a row"
         content = read_text(path, expected)
-        skip_lines = header_lines(path, content, expected, self.firsts)
+        skip_lines = count_header_lines(path, content, expected, self.firsts)
         problems: list[Problem] = []
         header = content[: content.index(b"\n")].decode() if skip_lines else ""
         if header != self.header and (self.exact or re.sub(", +", ",", header) != self.header):
-            got = f"got the header '{shortened(header)}'" if skip_lines else "got no header"
+            got = f"got the header '{shorten(header)}'" if skip_lines else "got no header"
             other = find_other_track(header, self.holds)
             hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}"))
             if other:  # what its rows hold is not for this track to judge
-                frames = first_fields(content, skip_lines)
-                return frames, no_rows(len(fields)), problems
+                frames = read_first_fields(content, skip_lines)
+                return frames, describe_no_rows(len(fields)), problems
         rows, found = read_rows(content, fields, skip_lines=skip_lines, missing=missing)
         if not found:
             return FrameList(images=rows.images, lines=rows.lines), rows, problems
-        frames = first_fields(content, skip_lines)
+        frames = read_first_fields(content, skip_lines)
         if len(frames) and holds_names_alone(frames):
             what = f"its {len(frames):,} rows hold names alone: this is a list of frames, not an answer to it"
             return frames, rows, [*problems, Problem(0, "", what)]
@@ -133,12 +140,12 @@ class FlatFile:
         return frames.select(named), rows, problems + found
 
 
-def single_task_header(answer: Answer) -> str:
+def make_single_task_header(answer: Answer) -> str:
     """The header of the flat files that hold one answer alone: ``image_location`` and the answer's names."""
     return ",".join(["image_location", *NAMES[answer]])
 
 
-def advice(path: Path, name: str) -> str:
+def describe_width_error(path: Path, name: str) -> str:
     """What to do about a submission with defects."""
     named = "" if name == "abaw7" else f" --format {name}"  # abaw7 is what commands assume
     return f"abawkit check {path}{named} --list LIST names every defect"

@@ -75,7 +75,7 @@ def read_text(path: Path, expected: str) -> bytes:
     return content
 
 
-def header_lines(path: Path, content: bytes, expected: str, firsts: Sequence[str] = IMAGE_HEADERS[:1]) -> int:
+def count_header_lines(path: Path, content: bytes, expected: str, firsts: Sequence[str] = IMAGE_HEADERS[:1]) -> int:
     """Finds out whether the first line is a header, by its first field alone: headers are often narrower than rows.
 
     Args:

@@ -71,14 +71,14 @@ def write_submission(path: Path, content: Content, *, force: bool = False) -> No
                 os.fsync(file.fileno())
 
 
-def submission_digest(content: Content) -> str:
+def digest_submission(content: Content) -> str:
     """SHA-256 of a submission, in hexadecimal.
 
     Of a file, that of its bytes. Of a folder, that of a line for each file in the order of names, each its digest, two
     blanks and its name: what ``sha256sum * | sha256sum`` prints in it under ``LC_ALL=C``.
 
     Args:
-        content: From `encode`, or from `stored_submission`.
+        content: From `encode`, or from `round_submission`.
     """
     if isinstance(content, bytes):
         return sha256(content)
@@ -86,7 +86,7 @@ def submission_digest(content: Content) -> str:
     return sha256(b"".join(lines))
 
 
-def stored_submission(path: Path) -> Content:
+def round_submission(path: Path) -> Content:
     """The bytes of a submission on disk, whatever its format.
 
     Raises:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from abawkit.frames.augmentation_config import Augmentation, Purpose, uniform
+from abawkit.frames.augmentation_config import Augmentation, Purpose, draw_uniform
 
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
@@ -124,10 +124,10 @@ class _Draw:
         self.seed, self.epoch, self.rows = seed, epoch, rows
 
     def between(self, low: float, high: float, purpose: Purpose) -> NDArray[np.float64]:
-        return low + (high - low) * uniform(self.seed, self.epoch, self.rows, purpose)
+        return low + (high - low) * draw_uniform(self.seed, self.epoch, self.rows, purpose)
 
     def happens(self, probability: float, purpose: Purpose) -> NDArray[np.bool_]:
-        return uniform(self.seed, self.epoch, self.rows, purpose) < probability
+        return draw_uniform(self.seed, self.epoch, self.rows, purpose) < probability
 
 
 def _planes(pixels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ _FACTOR_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _FACTOR_2: Final = np.uint64(0x94D049BB133111EB)
 
 
-def uniform(seed: int, epoch: int, rows: NDArray[np.integer[Any]], purpose: int) -> NDArray[np.float64]:
+def draw_uniform(seed: int, epoch: int, rows: NDArray[np.integer[Any]], purpose: int) -> NDArray[np.float64]:
     """Draws one number for each row, independent of which other rows are asked for, and in which order.
 
     Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from abawkit.choices import MAX_NOT_CROPS
 from abawkit.errors import SHOWN_PROBLEMS, DataError, DataWarning, printable
 from abawkit.frames.decode import FRAME_SIZE, Conversion
-from abawkit.frames.paths import DifferingFrame, Frames, as_folders, search_folders
+from abawkit.frames.paths import DifferingFrame, Frames, make_frame_folders, search_folders
 from abawkit.frames.reader import Chunk
 
 MIN_SIDE: Final = 32
@@ -79,13 +79,13 @@ class FrameSummary:
             images: Image names.
 
         Raises:
-            DataError: As `abawkit.frames.paths.frame_paths`.
+            DataError: As `abawkit.frames.paths.find_frame_paths`.
 
         Warns:
             DataWarning: If an image is in two folders with different bytes; they are named.
         """
         counts = cls(root, len(images))
-        if len(as_folders(root).folders) > 1:
+        if len(make_frame_folders(root).folders) > 1:
             counts.folders, counts.differing = search_folders(root, images)
             if counts.differing:
                 warnings.warn(_describe_differing(counts.differing), DataWarning, stacklevel=3)

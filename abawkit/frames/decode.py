@@ -12,7 +12,7 @@ from PIL import Image
 
 from abawkit.errors import DataError, printable
 from abawkit.frames.entropy import UnsupportedError, check_entropy_data
-from abawkit.frames.headers import Header, read_header, without_exif
+from abawkit.frames.headers import Header, read_header, strip_exif
 
 FRAME_SIZE: Final = 112
 """Width and height of a frame, in pixels. Source: s-Aff-Wild2, https://arxiv.org/abs/2407.03835."""
@@ -132,7 +132,7 @@ def _decode_unusual(content: bytes, header: Header) -> NDArray[np.uint8]:
         raise ValueError(UNUSUAL_SAMPLING) from error
     except (ValueError, LookupError) as error:
         raise ValueError(f"truncated or damaged JPEG ({error})") from error
-    with Image.open(io.BytesIO(without_exif(content)), formats=("JPEG",)) as image:  # Pillow warns of damaged EXIF data
+    with Image.open(io.BytesIO(strip_exif(content)), formats=("JPEG",)) as image:  # Pillow warns of damaged EXIF data
         return np.asarray(image.convert("RGB"))
 
 

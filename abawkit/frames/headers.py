@@ -145,7 +145,7 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     raise ValueError(f"truncated JPEG: {len(content)} bytes, and the image has not begun")
 
 
-def without_exif(content: bytes) -> bytes:
+def strip_exif(content: bytes) -> bytes:
     """A JPEG that `read_header` has accepted, without its EXIF data."""
     segments = list(_jpeg_segments(content))
     for marker, payload in segments:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from abawkit.errors import printable
-from abawkit.frame_names import frame_number
+from abawkit.frame_names import parse_frame_number
 from abawkit.frames.decode import UNUSUAL_SAMPLING
-from abawkit.frames.paths import Frames, as_folders
+from abawkit.frames.paths import Frames, make_frame_folders
 from abawkit.frames.reader import FrameFailure
 
 _MAX_FOLDERS: Final = 5000
@@ -37,7 +37,7 @@ _CONVERT: Final = (
 )
 
 
-def failure_hints(root: Frames, failures: Sequence[FrameFailure], total: int | None = None) -> list[str]:
+def describe_failures(root: Frames, failures: Sequence[FrameFailure], total: int | None = None) -> list[str]:
     """What is known of frames that can't be had, beyond their names: lines that end a message.
 
     Looks into the folders of frames, into what lies in them and beside them, and opens no image.
@@ -53,7 +53,7 @@ def failure_hints(root: Frames, failures: Sequence[FrameFailure], total: int | N
     lines: list[str] = []
     missing = list(dict.fromkeys(failure.image for failure in failures if failure.reason == "missing"))
     if missing:
-        folders = as_folders(root).folders
+        folders = make_frame_folders(root).folders
         gone = all(failure.reason == "missing" for failure in failures) and len(failures) == total
         none = f"none of {len(failures):,} frames found in {root}" if gone else ""
         if elsewhere := _elsewhere(folders, missing):
@@ -210,5 +210,5 @@ def _plain(name: str) -> str:
 
 def _numbered(name: str) -> str:
     """The number of a frame, as a key that no file name can be."""
-    number = frame_number(name)
+    number = parse_frame_number(name)
     return f"/{number}" if number is not None else f"//{name}"

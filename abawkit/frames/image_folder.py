@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from abawkit.errors import DataError, printable
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.frames.paths import Frames, frame_paths
+from abawkit.frames.paths import Frames, find_frame_paths
 from abawkit.frames.reader import FrameFailure, read_frame
-from abawkit.system.files import processors
+from abawkit.system.files import count_processors
 
 _TASK: Final = 16
 """Frames that a thread takes on at a time: enough to be worth the handing over, few enough to share a small batch."""
@@ -43,10 +43,10 @@ class FolderFrames:
         """
         self.images = images
         self.root = root
-        self.workers = processors() if workers is None else workers
+        self.workers = count_processors() if workers is None else workers
         if self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
-        self._paths = frame_paths(root, images)
+        self._paths = find_frame_paths(root, images)
 
     def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Reads and decodes frames.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from abawkit.errors import SHOWN_PROBLEMS, DataError, format_count, printable
-from abawkit.frame_names import IMAGE_SUFFIXES, image_defect
-from abawkit.frames.paths import FrameFolders, Frames, as_folders
+from abawkit.frame_names import IMAGE_SUFFIXES, find_name_defect
+from abawkit.frames.paths import FrameFolders, Frames, make_frame_folders
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -51,7 +51,7 @@ def list_frames(root: Frames) -> Listing:
             UTF-8, a newline), a link leads out of the folder and is not followed, or images lie beside folders of
             videos. Up to 20 names are shown.
     """
-    folders = as_folders(root)
+    folders = make_frame_folders(root)
     for folder in folders.folders:
         if not folder.is_dir():
             found = "is a file" if folder.exists() else "no such folder"
@@ -77,10 +77,10 @@ def list_frames(root: Frames) -> Listing:
         raise DataError(
             printable(f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}); give the folder of the crops")
         )
-    return Listing(folders, sorted(listed.images, key=natural_key), listed.others)
+    return Listing(folders, sorted(listed.images, key=make_natural_key), listed.others)
 
 
-def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+def make_natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """A key that sorts names as people count: ``v2/9.jpg`` before ``v2/10.jpg``, and ``v2/...`` before ``v10/...``."""
     parts = []
     for part in name.split("/"):
@@ -138,4 +138,4 @@ def _defect(path: str) -> str | None:
         return "got a comma or a line end, which no row of a submission can hold"
     if "/" not in path:
         return "an image beside folders of videos; put it into one"
-    return image_defect(path)
+    return find_name_defect(path)

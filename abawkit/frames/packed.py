@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from abawkit.errors import DataError, format_count, printable
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.decode import FRAME_SIZE, Conversion
-from abawkit.frames.hints import failure_hints
+from abawkit.frames.hints import describe_failures
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import Chunk, FrameFailure, read_frames
 from abawkit.system.files import replacing, sha256_of, write_json
@@ -265,7 +265,7 @@ def _check_space(folder: Path, frames: int) -> None:
 def _nothing_read(root: Frames, failed: Sequence[FrameFailure]) -> DataError:
     first = f"; the first, {failed[0].image!r}: {failed[0].message}" if failed else ""
     text = f"{root}: none of the {len(failed):,} listed images could be read{first}; check the images' folder"
-    return DataError("\n".join([printable(text), *failure_hints(root, failed, len(failed))]))
+    return DataError("\n".join([printable(text), *describe_failures(root, failed, len(failed))]))
 
 
 def _read_header(path: Path) -> dict[str, Any]:

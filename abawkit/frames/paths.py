@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from abawkit.errors import SHOWN_PROBLEMS, ConfigError, DataError, format_count, printable
-from abawkit.frame_names import image_defect
+from abawkit.frame_names import find_name_defect
 
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 
@@ -53,12 +53,12 @@ Frames = Path | FrameFolders
 """Where frames are: one folder, none of whose links lead out of it, or what `FrameFolders` says."""
 
 
-def as_folders(frames: Frames) -> FrameFolders:
+def make_frame_folders(frames: Frames) -> FrameFolders:
     """One folder as `FrameFolders`; those as they are."""
     return frames if isinstance(frames, FrameFolders) else FrameFolders((frames,))
 
 
-def given_folders(folders: Sequence[Path] | None, follow_links: bool) -> FrameFolders | None:
+def list_given_folders(folders: Sequence[Path] | None, follow_links: bool) -> FrameFolders | None:
     """What ``--frames`` and ``--follow-links`` of a command say; None where no folder was given."""
     return FrameFolders(tuple(folders), follow_links) if folders else None
 
@@ -89,7 +89,7 @@ class FolderSearch(NamedTuple):
     differing: list[DifferingFrame]
 
 
-def frame_paths(root: Frames, images: Sequence[str]) -> list[str]:
+def find_frame_paths(root: Frames, images: Sequence[str]) -> list[str]:
     """Turns image names into paths, checking every one of them before any is opened.
 
     Each video's folder is resolved once and each file is looked at once (lstat), so 150,000 names take about a second.
@@ -104,31 +104,31 @@ def frame_paths(root: Frames, images: Sequence[str]) -> list[str]:
         `str`, as many are held at once.
 
     Raises:
-        DataError: If `root` is no folder, a name has a defect (`abawkit.frame_names.image_defect`), or a symbolic link
-            leads out of the root and is not followed. Up to 20 names are shown.
+        DataError: If `root` is no folder, a name has a defect (`abawkit.frame_names.find_name_defect`), or a symbolic
+            link leads out of the root and is not followed. Up to 20 names are shown.
     """
     opened = _open_roots(root)
     paths: list[str] = []
     refused: dict[str, str] = {}
     for image in images:
-        problem = image_defect(image)
+        problem = find_name_defect(image)
         path = None if problem else _first(opened, image)
         if path is None:
             refused[image] = problem or _LINK
         else:
             paths.append(path)
     if refused:
-        raise _refusal(as_folders(root), refused)
+        raise _refusal(make_frame_folders(root), refused)
     return paths
 
 
-def frame_path(root: Frames, image: str) -> Path:
-    """Turns one image name into its path; for many names, `frame_paths` is faster.
+def find_frame_path(root: Frames, image: str) -> Path:
+    """Turns one image name into its path; for many names, `find_frame_paths` is faster.
 
     Raises:
-        DataError: As for `frame_paths`.
+        DataError: As for `find_frame_paths`.
     """
-    return Path(frame_paths(root, [image])[0])
+    return Path(find_frame_paths(root, [image])[0])
 
 
 def search_folders(root: Frames, images: Sequence[str]) -> FolderSearch:
@@ -138,7 +138,7 @@ def search_folders(root: Frames, images: Sequence[str]) -> FolderSearch:
 
     Args:
         root: Several folders.
-        images: Names that `frame_paths` accepts; a repeated name counts once.
+        images: Names that `find_frame_paths` accepts; a repeated name counts once.
     """
     opened = _open_roots(root)
     counts = dict.fromkeys((str(each.root) for each in opened), 0)
@@ -203,7 +203,7 @@ _LINK: Final = "got a symbolic link that leaves the frames' folder"
 
 
 def _open_roots(root: Frames) -> list[_Root]:
-    folders = as_folders(root)
+    folders = make_frame_folders(root)
     return [_Root(folder, folders.follow_links) for folder in folders.folders]
 
 

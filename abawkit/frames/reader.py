@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from abawkit.errors import printable
 from abawkit.frames.decode import FRAME_SIZE, Conversion, Decoded, FrameError, decode
-from abawkit.frames.paths import Frames, frame_paths
+from abawkit.frames.paths import Frames, find_frame_paths
 
 MAX_BYTES: Final = 64 * 2**20
 """Largest file that is read as a frame; more than `headers.MAX_SIDE` squared of RGB takes."""
@@ -95,7 +95,7 @@ def read_frames(images: Sequence[str], root: Frames, *, workers: int, size: int 
     """
     if workers < 1 or size < 1:
         raise ValueError(f"workers and size must be at least 1, got {workers} and {size}")
-    return _chunks(images, frame_paths(root, images), workers, size)
+    return _chunks(images, find_frame_paths(root, images), workers, size)
 
 
 def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
@@ -104,7 +104,7 @@ def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
     Args:
         row: Row number, for the failure.
         image: The image name, for the failure.
-        path: Where it is, as `frame_paths` says.
+        path: Where it is, as `find_frame_paths` says.
 
     Returns:
         The frame, or why it can't be had.

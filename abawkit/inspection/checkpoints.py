@@ -9,8 +9,8 @@ from abawkit.curation.curated_set import TABLE
 from abawkit.errors import ConfigError, DataError
 from abawkit.inspection.report import Inspection, Record, is_file, read_json
 from abawkit.system.files import sha256_of
-from abawkit.training.checkpoint import FORMAT, MANIFEST, STATE, Checkpoint, Place, check_checkpoint
-from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names
+from abawkit.training.checkpoint import FORMAT, MANIFEST, STATE, Checkpoint, Position, check_checkpoint
+from abawkit.training.recipe import Recipe, list_recipes, parse_recipe, read_recipe
 
 _NEAR: Final = 12
 """Keys in which a recipe may differ from one that comes with abawkit and still be described by it."""
@@ -31,13 +31,13 @@ def note_recipe(found: Inspection, text: str, source: str) -> Recipe | None:
             "tasks": list(recipe.tasks),
             "seed": recipe.seed,
             "batch_size": recipe.batch_size,
-            "epochs": epochs_of(recipe),
+            "epochs": format_epochs(recipe),
         },
     )
     return recipe
 
 
-def epochs_of(recipe: Recipe) -> int:
+def format_epochs(recipe: Recipe) -> int:
     """Epochs of both stages; a run with patience may end before."""
     return recipe.heads.epochs + recipe.all.epochs
 
@@ -93,7 +93,7 @@ def _likeness(recipe: Recipe) -> dict[str, Any]:
     """The nearest recipe that comes with abawkit, and the keys in which this one differs from it."""
     own = _flat(recipe.model_dump(mode="json"))
     nearest: dict[str, Any] | None = None
-    for name in recipe_names():
+    for name in list_recipes():
         other = _flat(read_recipe(name).model_dump(mode="json"))
         changed = {key: value for key, value in own.items() if value != other.get(key)}
         if len(changed) <= _NEAR and (nearest is None or len(changed) < len(nearest["changed"])):
@@ -122,7 +122,7 @@ class Scan(NamedTuple):
         problems: What is wrong.
     """
 
-    place: Place | None
+    place: Position | None
     digests: dict[str, str]
     damaged: list[str]
     problems: list[str]
@@ -159,7 +159,7 @@ def scan_checkpoint(folder: Path) -> Scan:
     if (form := record.get("format", str)) is not None and form != FORMAT:
         problems.append(f"{folder / MANIFEST}: has format {form!r:.60}, expected {FORMAT!r}")
     epoch, batch = record.get("epochs_done", int), record.get("batches_done", int)
-    place = Place(epoch, batch) if epoch is not None and batch is not None else None
+    place = Position(epoch, batch) if epoch is not None and batch is not None else None
     if place and NAME.fullmatch(folder.name) and folder.name != place.name:
         problems.append(f"{folder}: holds the checkpoint {place.name}")
     digests: dict[str, str] = {}
@@ -208,7 +208,7 @@ def note_state(found: Inspection, state: Record) -> None:
     found.note("environment", state.mapping("environment"))
 
 
-def _words(place: Place | None) -> str:
+def _words(place: Position | None) -> str:
     """Where a run was, counting epochs from 1."""
     if place is None:
         return ""

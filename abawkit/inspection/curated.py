@@ -9,7 +9,7 @@ from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, SPLITS, TABLE,
 from abawkit.curation.reading import digest_source
 from abawkit.errors import DataError, format_count
 from abawkit.frames.packed import PackedFrames
-from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json
+from abawkit.inspection.report import Inspection, Record, State, describe_present, is_file, read_json
 from abawkit.system.files import sha256_of
 
 
@@ -149,4 +149,4 @@ def _sources(found: Inspection, record: Record) -> dict[str, Any]:
 
 def _source(found: Inspection, path: str | None, digest: str | None) -> State | None:
     """Whether an annotation file, or the folder of a track, still is what it was."""
-    return found.compare("an annotation file", Path(path), digest, digest_source, present) if path else None
+    return found.compare("an annotation file", Path(path), digest, digest_source, describe_present) if path else None

@@ -11,7 +11,7 @@ from abawkit.errors import ConfigError, DataError, printable
 from abawkit.frames.headers import looks_like
 from abawkit.inspection.curated import inspect_curated
 from abawkit.inspection.probabilities import inspect_probabilities
-from abawkit.inspection.report import Inspection, present, torch_trouble
+from abawkit.inspection.report import Inspection, describe_present, explain_missing_torch
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
 from abawkit.models.weight_files import LEGACY
 
@@ -84,7 +84,7 @@ def _written(folder: Path) -> Path:
         DataError: If it was not made yet.
     """
     for name in (f"{_PREDICTIONS}.txt", _PREDICTIONS):
-        if present(path := folder / _OUTPUTS / name):
+        if describe_present(path := folder / _OUTPUTS / name):
             return path
     raise DataError(f"{folder}: is the folder of a submission that was not made yet; `abawkit submit` makes it")
 
@@ -124,9 +124,11 @@ def _file(path: Path, verify: bool) -> Inspection:
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         _need_torch(path)
         from abawkit.inspection.weights import inspect_published, inspect_weights
-        from abawkit.models.starting_weights import wrote_weights
+        from abawkit.models.starting_weights import is_abawkit_weights
 
-        own = head[8:9] != b"{" or wrote_weights(path)  # what is damaged from its first bytes on counts as abawkit's
+        own = head[8:9] != b"{" or is_abawkit_weights(
+            path
+        )  # what is damaged from its first bytes on counts as abawkit's
         return inspect_weights(path) if own else inspect_published(path)
     if path.suffix == ".npz":
         return inspect_probabilities(path)
@@ -155,7 +157,7 @@ def _is_torch_archive(path: Path, head: bytes) -> bool:
 
 
 def _need_torch(path: Path) -> None:
-    if trouble := torch_trouble():
+    if trouble := explain_missing_torch():
         raise ConfigError(f"{path}: needs torch, which can't be used here ({trouble}); `abawkit doctor` says more")
 
 

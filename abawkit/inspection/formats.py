@@ -28,7 +28,7 @@ class Recognised(NamedTuple):
     refusals: dict[str, str]
 
 
-def recognise(path: Path, named: str | None = None) -> Recognised:
+def recognise_format(path: Path, named: str | None = None) -> Recognised:
     """Reads a file or a folder in every installed format of that container.
 
     Args:
@@ -82,7 +82,7 @@ def _grouped(reasons: dict[str, str]) -> dict[str, str]:
     return {", ".join(name for name, said in reasons.items() if said == reason): reason for reason in reasons.values()}
 
 
-def resemblance(path: Path) -> str:
+def measure_resemblance(path: Path) -> str:
     """What a text file without a format is, where that can be told; else the empty string."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)

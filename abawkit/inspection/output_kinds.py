@@ -17,7 +17,7 @@ from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, TABLE
 from abawkit.errors import ConfigError, printable
 from abawkit.formats.base import format_names, get_format
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
-from abawkit.system.files import Kind, folder_entries
+from abawkit.system.files import Kind, list_entries
 
 _NO_TABLE: Final = "is no table of probabilities"
 
@@ -61,7 +61,7 @@ def _difference_from_submission(path: Path) -> str:
         return ""  # its manifest lies beside it
     if path.is_dir():
         headers = _headers()
-        odd = [entry for entry in folder_entries(path) if not entry.is_file() or _header_of(entry) not in headers]
+        odd = [entry for entry in list_entries(path) if not entry.is_file() or _header_of(entry) not in headers]
         return f"holds '{printable(odd[0].name)}'" if odd else ""
     rows = _first_lines(path)[1:]
     if _header_of(path) not in _headers():
@@ -131,7 +131,7 @@ def _difference_from_demo(folder: Path) -> str:
 
 def _odd(folder: Path, known: set[str]) -> str:
     """Names what a folder holds besides what it may."""
-    odd = [entry.name for entry in folder_entries(folder) if entry.name not in known]
+    odd = [entry.name for entry in list_entries(folder) if entry.name not in known]
     return f"holds '{printable(odd[0])}'" if odd else ""
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from abawkit.errors import DataError, format_count
 from abawkit.formats.base import SubmissionFormat
-from abawkit.formats.writing import submission_digest
+from abawkit.formats.writing import digest_submission
 from abawkit.inspection.formats import Recognised
 from abawkit.inspection.report import Inspection, is_file, read_json
 from abawkit.probabilities.files import COLUMNS, read_stored
-from abawkit.probabilities.members import columns_digest
+from abawkit.probabilities.members import digest_columns
 from abawkit.system.files import sha256_of
 from abawkit.tables import Predictions
 
@@ -57,7 +57,7 @@ def note_beside(found: Inspection, submission: Path, recognised: Recognised, *, 
 def _digest(plugin: SubmissionFormat, predictions: Predictions) -> str:
     """The digest of the submission that probabilities give; empty where the format can't hold their frames."""
     try:
-        return submission_digest(plugin.encode(predictions.decide()))
+        return digest_submission(plugin.encode(predictions.decide()))
     except DataError:
         return ""
 
@@ -82,7 +82,7 @@ def stored_digest(path: Path) -> str:
         DataError: If the file does not hold probabilities.
     """
     predictions, tasks, _ = read_stored(path)
-    return columns_digest(predictions, tasks)
+    return digest_columns(predictions, tasks)
 
 
 def compare_manifest(found: Inspection, path: Path, predictions: Predictions, manifest: Path) -> None:

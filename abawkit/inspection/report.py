@@ -46,7 +46,7 @@ class Inspection:
     def note(self, name: str, value: Any) -> None:
         """Adds a fact; None, where a record has nothing to say, is left out."""
         if value is not None:
-            self.facts[name] = plain(value)
+            self.facts[name] = make_plain(value)
 
     def compare(
         self,
@@ -195,7 +195,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def present(path: Path) -> bool:
+def describe_present(path: Path) -> bool:
     """Whether there is anything that this user can see; never raises."""
     try:
         return path.exists()
@@ -203,7 +203,7 @@ def present(path: Path) -> bool:
         return False
 
 
-def torch_trouble() -> str:
+def explain_missing_torch() -> str:
     """Why torch can't be used here; empty where it can."""
     try:
         import abawkit.models.weights  # noqa: F401 - it needs torch, and so does whoever asks
@@ -212,7 +212,7 @@ def torch_trouble() -> str:
     return ""
 
 
-def plain(value: Any, depth: int = _DEPTH) -> Any:
+def make_plain(value: Any, depth: int = _DEPTH) -> Any:
     """A value as JSON can hold it: infinities as null, unknown types as text, what is nested too deeply as ``...``."""
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -221,9 +221,9 @@ def plain(value: Any, depth: int = _DEPTH) -> Any:
     if not depth:
         return "..."
     if isinstance(value, Mapping):
-        return {str(key): plain(entry, depth - 1) for key, entry in value.items()}
+        return {str(key): make_plain(entry, depth - 1) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(entry, depth - 1) for entry in value]
+        return [make_plain(entry, depth - 1) for entry in value]
     return str(value)
 
 

@@ -11,7 +11,7 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.inspection.checkpoints import (
     NAME,
     Scan,
-    epochs_of,
+    format_epochs,
     note_best,
     note_data,
     note_recipe,
@@ -58,7 +58,7 @@ def inspect_run(folder: Path) -> Inspection:
     found.problems += [problem for scan in scans.values() for problem in scan.problems]
     _note_weights(found, folder, expected, finished=finished)
     found.note("next", _next(folder, state, scans))
-    of = f" of {epochs_of(recipe)}" if recipe else ""
+    of = f" of {format_epochs(recipe)}" if recipe else ""
     network = f" of {recipe.network}" if recipe else ""
     epochs = "epoch" if len(lines) == 1 and not of else "epochs"
     found.summary = f"a run{network}, {state}, {len(lines)}{of} {epochs} done{_reached(found)}"

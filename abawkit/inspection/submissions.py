@@ -5,10 +5,18 @@ from typing import Any
 
 from abawkit.curation.curated_set import TABLE
 from abawkit.errors import DataError, format_count
-from abawkit.formats.writing import stored_submission, submission_digest
-from abawkit.inspection.formats import Recognised, recognise, resemblance
+from abawkit.formats.writing import digest_submission, round_submission
+from abawkit.inspection.formats import Recognised, measure_resemblance, recognise_format
 from abawkit.inspection.probabilities import note_beside, stored_digest
-from abawkit.inspection.report import Inspection, Record, State, is_file, present, read_json, torch_trouble
+from abawkit.inspection.report import (
+    Inspection,
+    Record,
+    State,
+    describe_present,
+    explain_missing_torch,
+    is_file,
+    read_json,
+)
 from abawkit.system.files import sha256_of
 
 _NOTHING = Recognised(None, [], {}, {})
@@ -26,7 +34,7 @@ def inspect_submission(path: Path) -> Inspection:
     found = Inspection(path, "submission")
     record = _manifest(found, path.with_suffix(".json"))
     named = record.content.get("format") if record else None
-    recognised = recognise(path, named if isinstance(named, str) else None) if _is_there(path) else _NOTHING
+    recognised = recognise_format(path, named if isinstance(named, str) else None) if _is_there(path) else _NOTHING
     if record is None and not recognised.plugins:
         _refuse(path, recognised)
     as_predicted = _note_file(found, path, recognised, record)
@@ -76,7 +84,7 @@ def _manifest(found: Inspection, path: Path) -> Record | None:
 
 def _refuse(path: Path, recognised: Recognised) -> None:
     """Raises DataError for a file that is no submission, saying what it is; returns where it is a defective one."""
-    if not path.is_dir() and (other := resemblance(path)):
+    if not path.is_dir() and (other := measure_resemblance(path)):
         raise DataError(f"{path}: is {other}")
     if not recognised.defects:
         reasons = [f"{name}: {reason}" for name, reason in recognised.refusals.items()]
@@ -160,16 +168,16 @@ def _member(found: Inspection, member: Record) -> dict[str, Any]:
 
 
 def _weights_state(found: Inspection, path: str, digest: str) -> State | None:
-    if torch_trouble():
+    if explain_missing_torch():
         return "not looked at"
-    from abawkit.inspection.weights import weights_digest
+    from abawkit.inspection.weights import digest_weights
 
-    return found.compare("the network that had a say in it", _located(path, found.path), digest, weights_digest)
+    return found.compare("the network that had a say in it", _located(path, found.path), digest, digest_weights)
 
 
 def _is_there(path: Path) -> bool:
     """Whether there is a file or a folder."""
-    return is_file(path) or (present(path) and path.is_dir())
+    return is_file(path) or (describe_present(path) and path.is_dir())
 
 
 def _digest_of(path: Path) -> str:
@@ -177,7 +185,7 @@ def _digest_of(path: Path) -> str:
     if not path.is_dir():
         return sha256_of(path)
     try:
-        return submission_digest(stored_submission(path))
+        return digest_submission(round_submission(path))
     except DataError:
         return ""
 
@@ -185,4 +193,4 @@ def _digest_of(path: Path) -> str:
 def _located(text: str, submission: Path) -> Path:
     """A path as it was typed: from where this process is, or else from where the submission lies."""
     here, there = Path(text), submission.parent / text
-    return there if present(there) and not present(here) else here
+    return there if describe_present(there) and not describe_present(here) else here

@@ -5,10 +5,10 @@ from typing import Final
 
 from abawkit.errors import DataError
 from abawkit.inspection.report import Inspection
-from abawkit.models.config import network_name
+from abawkit.models.config import name_network
 from abawkit.models.network import ATTENTION, HEADS
 from abawkit.models.published import import_published
-from abawkit.models.weights import Weights, load_weights, state_digest
+from abawkit.models.weights import Weights, digest_state, load_weights
 from abawkit.system.files import sha256_of
 
 _STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
@@ -24,11 +24,11 @@ def inspect_weights(path: Path) -> Inspection:
     except DataError as error:
         found.problems.append(str(error))
         return found
-    count = parameters(weights)
+    count = count_parameters(weights)
     heads = any(key.startswith(HEADS) for key in weights.state)
     noted = dict(weights.metadata)
     tasks = [task for task in noted.pop("tasks", "").split(",") if task]
-    found.note("network", network_name(weights.config))
+    found.note("network", name_network(weights.config))
     found.note("parameters", count)
     found.note("numbers", sorted({str(t.dtype).removeprefix("torch.") for t in weights.state.values()}))
     found.note("heads", heads)
@@ -37,11 +37,11 @@ def inspect_weights(path: Path) -> Inspection:
         found.note("epoch", int(noted.pop("epoch")))
     for name, value in noted.items():
         found.note(name, value)
-    found.digests["weights"] = state_digest(weights.state)
+    found.digests["weights"] = digest_state(weights.state)
     attention = any(key.startswith(ATTENTION) for key in weights.state)
     without = ", without heads" if attention else ", its backbone alone: without attention and heads"
     trained = f", trained for {', '.join(tasks)}" if tasks else "" if heads else without
-    found.summary = f"weights of {network_name(weights.config)}, {count:,} parameters{trained}"
+    found.summary = f"weights of {name_network(weights.config)}, {count:,} parameters{trained}"
     return found
 
 
@@ -55,7 +55,7 @@ def inspect_published(path: Path) -> Inspection:
     what = "the backbone of DDAMFN" if imported.backbone else "DDAMFN"
     found = Inspection(path, "published weights", f"published weights of {what}; import them before they are used")
     found.note("bytes", path.stat().st_size)
-    found.note("network", "backbone of ddamfn" if imported.backbone else network_name(imported.config))
+    found.note("network", "backbone of ddamfn" if imported.backbone else name_network(imported.config))
     found.note("key", imported.key or None)
     found.note("left_out", imported.others or None)
     found.note("tensors", len(imported.state))
@@ -66,15 +66,15 @@ def inspect_published(path: Path) -> Inspection:
     return found
 
 
-def weights_digest(path: Path) -> str:
+def digest_weights(path: Path) -> str:
     """Digest of the weights in a file that `predict` or `train` took, as their manifests have it.
 
     Raises:
         DataError: If the file is not one of weights.
     """
-    return state_digest(load_weights(path, heads_optional=True).state)
+    return digest_state(load_weights(path, heads_optional=True).state)
 
 
-def parameters(weights: Weights) -> int:
+def count_parameters(weights: Weights) -> int:
     """How many numbers a network learns; the running statistics of its norms are counted along the way, not learned."""
     return sum(tensor.numel() for name, tensor in weights.state.items() if not name.endswith(_STATISTICS))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.models.config import NetworkConfig
-from abawkit.models.layers import squeezed
+from abawkit.models.layers import squeeze_width
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
 from abawkit.ops.attention import FoldCache
 from abawkit.ops.base import Call
@@ -27,7 +27,7 @@ class DualDirectionAttention(nn.Module):
 
     def __init__(self, channels: int, height: int, width: int, heads: int) -> None:
         super().__init__()
-        inner = squeezed(channels)
+        inner = squeeze_width(channels)
         self.row_weight = nn.Parameter(torch.empty(heads, channels, width))
         self.column_weight = nn.Parameter(torch.empty(heads, channels, height))
         self.row_norm = nn.BatchNorm1d(heads * channels)
@@ -83,7 +83,7 @@ class DualDirectionAttention(nn.Module):
         return super().train(mode)
 
 
-def attention_call(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> Call:
+def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> Call:
     """What a network asks of dual-direction attention; gradients are wanted in training alone.
 
     Args:
@@ -93,13 +93,13 @@ def attention_call(config: NetworkConfig, device: torch.device, dtype: torch.dty
         training: Whether it is in training mode.
     """
     size = config.feature_size
-    sizes = Sizes(config.embedding, size, size, config.attention_heads, squeezed(config.embedding))
+    sizes = Sizes(config.embedding, size, size, config.attention_heads, squeeze_width(config.embedding))
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
     return Call(device, dtype, sizes, training=training, gradients=training)
 
 
-def operators(calls: Iterable[Call]) -> dict[str, str]:
+def describe_operators(calls: Iterable[Call]) -> dict[str, str]:
     """The name of the implementation that serves calls, by operator.
 
     Where calls are served by several, each is named with what it is for: ``native in evaluation, reference in

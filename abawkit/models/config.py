@@ -164,6 +164,6 @@ and of its published code.
 """
 
 
-def network_name(config: NetworkConfig) -> str:
+def name_network(config: NetworkConfig) -> str:
     """The name of a network, where it has one."""
     return next((name for name, known in NETWORKS.items() if known == config), "a network without a name")

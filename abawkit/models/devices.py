@@ -11,7 +11,7 @@ from torch import Tensor
 K = TypeVar("K", bound=Hashable)
 
 
-def stage(values: Tensor, device: torch.device) -> Tensor:
+def pin_memory(values: Tensor, device: torch.device) -> Tensor:
     """Brings a tensor of the host to where `upload` can take it without waiting.
 
     Args:
@@ -25,7 +25,7 @@ def stage(values: Tensor, device: torch.device) -> Tensor:
 
 
 def upload(values: Tensor, device: torch.device) -> Tensor:
-    """Copies what `stage` returned to its device, in the order of the device's work; the host goes on."""
+    """Copies what `pin_memory` returned to its device, in the order of the device's work; the host goes on."""
     return values.to(device, non_blocking=True)
 
 
@@ -86,7 +86,7 @@ Source: https://docs.nvidia.com/cuda/cublas/#results-reproducibility.
 
 
 @contextmanager
-def exact_float32() -> Iterator[None]:
+def use_exact_float32() -> Iterator[None]:
     """Within the block, float32 convolutions and matrix products on a GPU are computed in float32.
 
     By default cuDNN takes TF32, with 10 bits of a number's 23, and no result would agree with a CPU's.
@@ -111,7 +111,7 @@ def exact_float32() -> Iterator[None]:
 
 
 @contextmanager
-def repeatable(device: str) -> Iterator[None]:
+def use_deterministic_algorithms(device: str) -> Iterator[None]:
     """Within the block, a GPU computes the same bits from the same input, or torch raises an error.
 
     On CPUs nothing is to be set. Every operator of abawkit's own steps has a deterministic form in torch; one that a
@@ -149,7 +149,7 @@ def repeatable(device: str) -> Iterator[None]:
             os.environ.pop(WORKSPACE, None)
 
 
-def training_precision(requested: Requested, device: torch.device) -> Precision:
+def use_training_precision(requested: Requested, device: torch.device) -> Precision:
     """What a recipe's ``precision`` means on a device.
 
     Args:
@@ -166,7 +166,7 @@ def describe_precision(training: Precision | None = None) -> dict[str, str]:
     """What a manifest says of the numbers that were computed with.
 
     Args:
-        training: From `training_precision`; None where nothing was trained.
+        training: From `use_training_precision`; None where nothing was trained.
     """
     evaluation = "float64" if training == "float64" else "float32"
     return {**({"training": training} if training else {}), "evaluation": evaluation, "tf32": "off"}

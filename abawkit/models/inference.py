@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import normalise
-from abawkit.models.devices import Download, exact_float32, stage, upload
+from abawkit.models.devices import Download, pin_memory, upload, use_exact_float32
 from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
 from abawkit.tables import Array
 
@@ -49,14 +49,14 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def place(network: nn.Module, device: torch.device) -> None:
+def place_network(network: nn.Module, device: torch.device) -> None:
     """Moves a network to a device, in the memory format that its convolutions are fastest in."""
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def model_input(images: Tensor) -> Tensor:
-    """Brings normalised images (N, 3, S, S) into the memory format of `place`."""
+def make_model_input(images: Tensor) -> Tensor:
+    """Brings normalised images (N, 3, S, S) into the memory format of `place_network`."""
     return images.contiguous(memory_format=torch.channels_last)
 
 
@@ -70,7 +70,7 @@ def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities
         device: Where to run.
     """
     network.eval()
-    with exact_float32():
+    with use_exact_float32():
         parts = [_probabilities(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
     columns = [part.wait().numpy() for part in parts] or [np.zeros((0, sum(OUTPUTS.values())), np.float32)]
     va, expression, au = np.split(np.concatenate(columns), np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
@@ -79,8 +79,8 @@ def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities
 
 def _probabilities(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
     """The columns of all tasks side by side, (N, 22) float32."""
-    images = normalise(upload(stage(torch.from_numpy(np.ascontiguousarray(pixels)), device), device))
+    images = normalise(upload(pin_memory(torch.from_numpy(np.ascontiguousarray(pixels)), device), device))
     images = images.to(next(network.parameters()).dtype)
-    outputs: Outputs = network(model_input(images), gates=False)
+    outputs: Outputs = network(make_model_input(images), gates=False)
     columns = (outputs.va, outputs.expression.float().softmax(dim=1), outputs.au.float().sigmoid())
     return Download(torch.cat([column.float() for column in columns], dim=1))

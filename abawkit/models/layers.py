@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from abawkit.models.config import Splits
 
 
-def squeezed(channels: int) -> int:
+def squeeze_width(channels: int) -> int:
     """The width of an attention's bottleneck: a 32nd of the channels, at least 8. Source: published code of DDAMFN."""
     return max(8, channels // 32)
 
@@ -65,10 +65,10 @@ class CoordinateAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed(channels), 1)
-        self.norm = nn.BatchNorm2d(squeezed(channels))
-        self.row_gate = nn.Conv2d(squeezed(channels), channels, 1)
-        self.column_gate = nn.Conv2d(squeezed(channels), channels, 1)
+        self.squeeze = nn.Conv2d(channels, squeeze_width(channels), 1)
+        self.norm = nn.BatchNorm2d(squeeze_width(channels))
+        self.row_gate = nn.Conv2d(squeeze_width(channels), channels, 1)
+        self.column_gate = nn.Conv2d(squeeze_width(channels), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiplies `x` by its row gates (N, C, H, 1) and its column gates (N, C, 1, W), both in 0..1."""

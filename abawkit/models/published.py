@@ -16,16 +16,16 @@ from abawkit.models.published_keys import (
     UNUSED,
     UNUSED_BACKBONE,
     Source,
-    backbone_sources,
     count_heads,
-    published_config,
-    published_names,
-    sources,
+    list_published_names,
+    make_published_config,
+    map_backbone_sources,
+    map_sources,
 )
 from abawkit.models.state_dicts import StateDict, find_state_dicts, largest_state_dict
 from abawkit.models.torch_files import as_tensor, describe_value, load_torch_file
 from abawkit.models.weight_files import detect_container
-from abawkit.models.weights import HEADER, differences, listed, named_in_utf8, save_weights
+from abawkit.models.weights import HEADER, describe_differences, format_list, named_in_utf8, save_weights
 from abawkit.system.files import sha256_of
 
 AFFECTNET_EXPRESSIONS: Final = (
@@ -104,14 +104,14 @@ def import_published(path: Path, key: str | None = None) -> ImportedWeights:
     state = _tensors(path, chosen)
     backbone = "conv_6_sep.conv.weight" in state and not any(name.startswith("features.") for name in state)
     heads = 2 if backbone else count_heads(state) or 2
-    table = backbone_sources() if backbone else sources(min(heads, HEAD_COUNTS[-1]))
-    expected = published_names(table)
+    table = map_backbone_sources() if backbone else map_sources(min(heads, HEAD_COUNTS[-1]))
+    expected = list_published_names(table)
     classes = state[_BIAS].numel() if _BIAS in state else 0
     if any(name.startswith(CLASSIFIER) for name in state):
         expected |= {f"{CLASSIFIER}weight": (classes, NETWORKS["ddamfn"].embedding), _BIAS: (classes,)}
     unused = UNUSED_BACKBONE if backbone else UNUSED
     dropped = [name for name in state if unused.fullmatch(name)]
-    problems = differences(expected, {name: state[name] for name in state.keys() - set(dropped)})
+    problems = describe_differences(expected, {name: state[name] for name in state.keys() - set(dropped)})
     if heads not in HEAD_COUNTS:
         problems.insert(0, f"cat_head*: {heads} attention heads, expected {HEAD_COUNTS[0]} to {HEAD_COUNTS[-1]}")
     if classes not in (0, *CLASSES):
@@ -122,7 +122,7 @@ def import_published(path: Path, key: str | None = None) -> ImportedWeights:
     if problems:
         raise DataError(_refusal(path, chosen.name, problems, state, known=bool(expected.keys() & state.keys())))
     return ImportedWeights(
-        config=published_config(heads),
+        config=make_published_config(heads),
         state=_joined(table, state),
         classifier={name.removeprefix(CLASSIFIER): state[name] for name in expected if name.startswith(CLASSIFIER)},
         classes=classes,
@@ -174,8 +174,8 @@ def _choose(path: Path, content: Any, key: str | None) -> tuple[StateDict, list[
     Raises:
         DataError: If there is none, none has the name, or it is not clear which one is meant.
     """
-    one_head = {name for name in published_names(sources(1)) if not name.startswith("cat_head")}
-    found = find_state_dicts(content, [one_head, published_names(backbone_sources()).keys()])
+    one_head = {name for name in list_published_names(map_sources(1)) if not name.startswith("cat_head")}
+    found = find_state_dicts(content, [one_head, list_published_names(map_backbone_sources()).keys()])
     names = [one.name for one in found]
     if key is not None:
         chosen = next((one for one in found if one.name == key), None)
@@ -229,6 +229,6 @@ def _refusal(path: Path, key: str, problems: list[str], state: Mapping[str, Tens
         under += f" (another network's: {format_count(len(state), 'tensor')}, the first {', '.join(first)})"
     count = format_count(len(problems), "difference")
     return (
-        f"{path}: these are not weights of DDAMFN{under}, {count}:\n{listed(problems)}\n"
+        f"{path}: these are not weights of DDAMFN{under}, {count}:\n{format_list(problems)}\n"
         "give weights of DDAMFN or of its backbone, as their authors publish them"
     )

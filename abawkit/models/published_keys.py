@@ -123,20 +123,20 @@ def _attention_source(name: str, shape: tuple[int, ...], heads: int) -> Source:
             return Source(keys, (shape[0] // heads, *shape[1:], 1), shape)
 
 
-def published_config(heads: int) -> NetworkConfig:
+def make_published_config(heads: int) -> NetworkConfig:
     """The published network with a number of attention heads."""
     return replace(_CONFIG, attention_heads=heads)
 
 
 @cache
-def sources(heads: int = 2) -> dict[str, Source]:
+def map_sources(heads: int = 2) -> dict[str, Source]:
     """For each key of a network's state dict, heads apart: which published tensors it is made of.
 
     Args:
         heads: Attention heads of the network.
     """
     with torch.device("meta"):
-        state = DDAMFN(published_config(heads)).state_dict()
+        state = DDAMFN(make_published_config(heads)).state_dict()
     table = {}
     for key, tensor in state.items():
         shape = tuple(tensor.shape)
@@ -148,17 +148,17 @@ def sources(heads: int = 2) -> dict[str, Source]:
 
 
 @cache
-def backbone_sources() -> dict[str, Source]:
-    """As `sources`, for the published backbone: nothing of the attention, and its own names of the features."""
+def map_backbone_sources() -> dict[str, Source]:
+    """As `map_sources`, for the published backbone: nothing of the attention, and its own names of the features."""
     table = {}
-    for key, source in sources().items():
+    for key, source in map_sources().items():
         if not key.startswith("attention."):
             _, number, rest = source.keys[0].split(".", 2)
             table[key] = source._replace(keys=(f"{_BACKBONE[int(number)]}.{rest}",))
     return table
 
 
-def published_names(table: Mapping[str, Source]) -> dict[str, tuple[int, ...]]:
+def list_published_names(table: Mapping[str, Source]) -> dict[str, tuple[int, ...]]:
     """The published tensors that a table is made of, with their shapes."""
     return {key: source.shape for source in table.values() for key in source.keys}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from abawkit.errors import DataError, DataWarning, printable
-from abawkit.models.config import NetworkConfig, network_name
+from abawkit.models.config import NetworkConfig, name_network
 from abawkit.models.network import ATTENTION, DDAMFN
 from abawkit.models.published import import_published
 from abawkit.models.weight_files import detect_container, find_weights
@@ -27,7 +27,7 @@ def load_starting_weights(path: Path) -> Weights:
         DataWarning: If a published file holds other weights of the network too, which are left out.
     """
     path = find_weights(path)
-    if wrote_weights(path):
+    if is_abawkit_weights(path):
         return load_weights(path, heads_optional=True)
     imported = import_published(path)
     if imported.others:
@@ -72,7 +72,7 @@ def start_from(network: DDAMFN, path: Path, *, frozen_epochs: int) -> None:
 
 
 def _mismatch(found: NetworkConfig, wanted: NetworkConfig) -> str:
-    name = network_name(found)
+    name = name_network(found)
     if replace(found, attention_heads=wanted.attention_heads) == wanted:
         return (
             f"these are weights with {found.attention_heads} attention heads, and the recipe's network has "
@@ -80,11 +80,11 @@ def _mismatch(found: NetworkConfig, wanted: NetworkConfig) -> str:
         )
     return (
         f"these are not weights of this network: they are those of {name}, and the recipe's network is "
-        f"{network_name(wanted)}; give weights of that one, or --set network={name}"
+        f"{name_network(wanted)}; give weights of that one, or --set network={name}"
     )
 
 
-def wrote_weights(path: Path) -> bool:
+def is_abawkit_weights(path: Path) -> bool:
     """Whether abawkit wrote a file of weights; a damaged safetensors file counts as its own.
 
     Raises:

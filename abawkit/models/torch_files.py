@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from abawkit.errors import DataError, printable
-from abawkit.models.weight_files import Container, detect_container, state_dict_name
+from abawkit.models.weight_files import Container, detect_container, name_state_dict
 
 STATE_DICTS: Final = (
     "model_state_dict",
@@ -182,7 +182,7 @@ def _reason(path: Path, container: Container, error: Exception) -> str:
             "otherwise, is read without running code. On a machine where you trust the file, two lines of Python save "
             "it anew:\n"
             f'  import torch; content = torch.load({path.name!r}, map_location="cpu", weights_only=False)\n'
-            f"  torch.save(content, {state_dict_name(path)!r})"
+            f"  torch.save(content, {name_state_dict(path)!r})"
         )
     said = re.search(r"WeightsUnpickler error: (.{1,200})", str(error))
     what = printable(said[1].strip().rstrip(".")) if said else type(error).__name__
@@ -208,7 +208,7 @@ def _remedy(path: Path, container: Container) -> str:
         f"{ask}. Or, as {what}, make it on a machine where you trust the file and have the code that it names, with "
         "two lines of Python:\n"
         f'  import torch; network = torch.load({path.name!r}, map_location="cpu", weights_only=False)\n'
-        f"  torch.save({value}, {state_dict_name(path)!r})"
+        f"  torch.save({value}, {name_state_dict(path)!r})"
     )
 
 

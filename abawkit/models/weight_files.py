@@ -115,7 +115,7 @@ def _of_zip(path: Path) -> Container:
             "is a TorchScript network, which is code. Nothing was run. On a machine where you trust the file, two "
             "lines of Python make its state dict, which can be imported:\n"
             f'  import torch; network = torch.jit.load({path.name!r}, map_location="cpu")\n'
-            f"  torch.save(network.state_dict(), {state_dict_name(path)!r})",
+            f"  torch.save(network.state_dict(), {name_state_dict(path)!r})",
         )
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
         return "zip"
@@ -205,6 +205,6 @@ def _refuse(path: Path, reason: str) -> NoReturn:
     raise DataError(f"{path}: {reason}")
 
 
-def state_dict_name(path: Path) -> str:
+def name_state_dict(path: Path) -> str:
     """A name for the state dict of a file, for advice."""
     return f"{path.name.split('.')[0] or 'network'}-state-dict.pth"

@@ -45,7 +45,7 @@ class Weights(NamedTuple):
     metadata: dict[str, str]
 
 
-def state_digest(state: Mapping[str, Tensor]) -> str:
+def digest_state(state: Mapping[str, Tensor]) -> str:
     """The SHA-256 digest of a state dict: of names, types, shapes and values, whatever their order."""
     lines = []
     for name in sorted(state):
@@ -57,7 +57,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 def _file_digest(state: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     """The digest of weights and of everything that is noted beside them."""
-    return sha256((state_digest(state) + json.dumps(header, sort_keys=True)).encode())
+    return sha256((digest_state(state) + json.dumps(header, sort_keys=True)).encode())
 
 
 def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str, *, heads_optional: bool) -> None:
@@ -81,12 +81,12 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
     if heads_optional and not any(key.startswith(HEADS) for key in state):
         absent = (HEADS,) if any(key.startswith(ATTENTION) for key in state) else (HEADS, ATTENTION)
         expected = {key: shape for key, shape in expected.items() if not key.startswith(absent)}
-    problems = differences(expected, state)
+    problems = describe_differences(expected, state)
     problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not _finite(value)]
     if problems:
         raise DataError(
             f"{source}: these are not weights of this network, {len(problems)} differences:\n"
-            + listed(problems)
+            + format_list(problems)
             + "\ngive weights of the same network, or the network's own configuration; nothing was loaded"
         )
 
@@ -102,7 +102,7 @@ def _shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
         return {key: tuple(value.shape) for key, value in DDAMFN(config).state_dict().items()}
 
 
-def differences(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:
+def describe_differences(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:
     """A line for each key that is missing, unexpected, of another shape or of another kind of numbers.
 
     Args:
@@ -121,7 +121,7 @@ def differences(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Ten
     return problems
 
 
-def listed(lines: list[str]) -> str:
+def format_list(lines: list[str]) -> str:
     """The first ten lines, and how many more there are."""
     more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
     return "\n".join([*lines[:_SHOWN], *more])

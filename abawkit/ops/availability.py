@@ -8,7 +8,7 @@ import torch
 
 from abawkit.ops.base import Call, Implementation
 from abawkit.ops.reference import Reference
-from abawkit.ops.registry import OPERATOR, Offer, best, implementations, wished
+from abawkit.ops.registry import OPERATOR, Offer, find_best, list_implementations, requested
 from abawkit.ops.self_check import Comparison, check, describe_differences
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import DDAMFN_SIZES
@@ -76,7 +76,7 @@ class Survey:
                         {
                             "device": serving.device,
                             "dtype": serving.dtype,
-                            "mode": mode_of(training=serving.training),
+                            "mode": name_mode(training=serving.training),
                             "runs": not serving.reasons,
                             "reasons": list(serving.reasons),
                         }
@@ -86,26 +86,26 @@ class Survey:
                 for offer in self.offers
             ],
             "automatic": [
-                {"device": device, "dtype": dtype, "mode": mode_of(training=training), "name": name}
+                {"device": device, "dtype": dtype, "mode": name_mode(training=training), "name": name}
                 for (device, dtype, training), name in self.automatic.items()
             ],
             "native": self.facts,
         }
 
 
-def survey(sizes: Sizes = DDAMFN_SIZES) -> Survey:
+def survey_operators(sizes: Sizes = DDAMFN_SIZES) -> Survey:
     """Asks every installed implementation what it serves here.
 
     Args:
         sizes: Of the operator; those of the published network by default.
     """
-    offers = implementations()
+    offers = list_implementations()
     calls = list(_calls(sizes))
     servings = {
         offer.name: [Serving(*_kind(call), tuple(offer.reasons_for(call))) for call in calls] for offer in offers
     }
-    automatic = {_kind(call): offer.name if (offer := best(call).chosen) else None for call in calls}
-    return Survey(sizes, wished(), offers, servings, automatic, native_facts())
+    automatic = {_kind(call): offer.name if (offer := find_best(call).chosen) else None for call in calls}
+    return Survey(sizes, requested(), offers, servings, automatic, read_native_facts())
 
 
 CHECKED_SIZES: Final = (
@@ -151,7 +151,7 @@ class Checked:
             "name": self.name,
             "device": self.device,
             "dtype": self.dtype,
-            "mode": mode_of(training=self.training),
+            "mode": name_mode(training=self.training),
             "compared": self.compared,
             "worst": worst,
             "reason": self.reason,
@@ -168,7 +168,7 @@ def check_all(on: Sequence[torch.device], name: str | None = None) -> Iterator[C
     Yields:
         A result for each kind of call that an implementation says that it can serve.
     """
-    for offer in implementations():
+    for offer in list_implementations():
         implementation = offer.implementation
         if implementation is None or offer.name == Reference.name or name not in (None, offer.name):
             continue
@@ -194,26 +194,26 @@ def _check_one(implementation: Implementation, calls: Sequence[Call]) -> Checked
     return Checked(implementation.name, device, dtype, training, len(comparisons), worst, reason)
 
 
-def devices() -> list[torch.device]:
+def list_devices() -> list[torch.device]:
     """The CPU and every GPU that torch finds."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [torch.device("cpu"), *(torch.device("cuda", i) for i in range(count))]
 
 
-def mode_of(*, training: bool) -> str:
+def name_mode(*, training: bool) -> str:
     """``training`` or ``evaluation``."""
     return "training" if training else "evaluation"
 
 
-def native_facts() -> dict[str, str]:
+def read_native_facts() -> dict[str, str]:
     """What the native build says of itself: compiler, instruction sets, torch; empty where there is none."""
     try:
         from abawkit.ops import native_library as binary
 
-        facts = dict(binary.build_facts())
+        facts = dict(binary.read_build_facts())
         if facts and not binary.load():
-            facts["instruction_set_here"] = binary.instruction_set()
-        if path := binary.binary_path():
+            facts["instruction_set_here"] = binary.read_instruction_set()
+        if path := binary.find_binary():
             facts["library"] = str(path)
     except Exception:  # a broken build is a reason of its implementation's, not the end of a listing
         return {}
@@ -221,7 +221,7 @@ def native_facts() -> dict[str, str]:
 
 
 def _calls(sizes: Sizes) -> Iterator[Call]:
-    for device in devices():
+    for device in list_devices():
         for training in (False, True):
             for dtype in DTYPES:
                 yield Call(device, dtype, sizes, training=training, gradients=training)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from abawkit.ops.attention import FoldCache, dual_direction_attention
 from abawkit.ops.base import Call
-from abawkit.ops.bench_variants import COMPILED, Variant, evaluation_variants, training_variants
-from abawkit.ops.registry import implementations
+from abawkit.ops.bench_variants import COMPILED, Variant, make_evaluation_variants, make_training_variants
+from abawkit.ops.registry import list_implementations
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
-from abawkit.ops.timing import Rotation, cache_bytes, kernel_milliseconds, wall_milliseconds
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, make_random_inputs
+from abawkit.ops.timing import Rotation, read_cache_bytes, time_kernels, time_wall
 
 Mode = Literal["evaluation", "training"]
 Work = Literal["evaluation", "training forward", "training forward and backward"]
@@ -171,7 +171,7 @@ def bench(
     for mode in modes:
         training = mode == "training"
         names = []
-        for offer in implementations():
+        for offer in list_implementations():
             reasons = offer.reasons_for(Call(device, dtype, sizes, training, training))
             names += [] if reasons else [offer.name]
             left_out |= {f"{offer.name}, {mode}": "; ".join(reasons)} if reasons else {}
@@ -179,7 +179,7 @@ def bench(
             if training and n < 2:
                 left_out[f"training with N = {n}"] = "statistics of a batch need at least 2 images"
                 continue
-            inputs = random_inputs(n, sizes, dtype=dtype, device=device, gradients=training)
+            inputs = make_random_inputs(n, sizes, dtype=dtype, device=device, gradients=training)
             if channels_last:
                 features = inputs.features.detach().contiguous(memory_format=torch.channels_last)
                 inputs = inputs._replace(features=features.requires_grad_(training))
@@ -188,7 +188,7 @@ def bench(
             found += measure(inputs, names, rounds, compiled=compiled)
     kind = str(dtype).removeprefix("torch.")
     threads = torch.get_num_threads()
-    version, cache = str(torch.__version__), cache_bytes(device)
+    version, cache = str(torch.__version__), read_cache_bytes(device)
     return Bench(sizes, kind, str(device), threads, cache, channels_last, version, rounds, found, left_out)
 
 
@@ -199,7 +199,7 @@ def _is_compiled(name: str) -> bool:
 @torch.inference_mode()
 def _evaluation(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
     x, parameters, statistics = inputs
-    features = Rotation(x, cache_bytes(x.device))
+    features = Rotation(x, read_cache_bytes(x.device))
     work: dict[str, Callable[[], Tensor]] = {}
     for name in names:
         cache = FoldCache()
@@ -212,14 +212,14 @@ def _evaluation(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: 
         work[name] = attend
     if compiled:
         torch.compiler.reset()  # or variants of earlier sizes would use up its limit, and run without being compiled
-        work |= evaluation_variants(inputs, features)
+        work |= make_evaluation_variants(inputs, features)
     expected = work[REFERENCE]().double()
     scale = expected.abs().max().clamp_min(1e-30) if expected.numel() else 1.0
     differences = {
         n: float(((f().double() - expected).abs() / scale).max()) if len(x) else 0.0 for n, f in work.items()
     }
     everything: dict[str, _Run] = {**work, STREAM: _stream(features)}
-    times, kernels = (time(everything, rounds, x.device) for time in (wall_milliseconds, kernel_milliseconds))
+    times, kernels = (time(everything, rounds, x.device) for time in (time_wall, time_kernels))
     alone, alone_kernels = times.pop(STREAM), kernels.pop(STREAM, None)
     copies = len(features.tensors)
     return [Measured("evaluation", len(x), times, alone, {}, differences, kernels, alone_kernels, copies)]
@@ -230,13 +230,13 @@ def _stream(features: Rotation) -> _Run:
     x = features.tensors[0]
     if not x.is_cuda:
         return x.sum
-    targets = Rotation(torch.empty_like(x), cache_bytes(x.device))
+    targets = Rotation(torch.empty_like(x), read_cache_bytes(x.device))
     return lambda: targets().copy_(features())
 
 
 def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
     x, parameters, statistics = inputs
-    features, leaves = Rotation(x, cache_bytes(x.device)), (x, *parameters)
+    features, leaves = Rotation(x, read_cache_bytes(x.device)), (x, *parameters)
     work: dict[str, Variant] = {}
     for name in names:
 
@@ -246,10 +246,10 @@ def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bo
             return found, *gates
 
         work[name] = attend
-    saved = {name: saved_bytes(partial(f, x), leaves) for name, f in work.items()}
+    saved = {name: measure_saved_bytes(partial(f, x), leaves) for name, f in work.items()}
     if compiled:
         torch.compiler.reset()
-        work |= training_variants(inputs)
+        work |= make_training_variants(inputs)
     ends = [torch.randn_like(part) for part in work[REFERENCE](x)]
 
     def both(f: Variant) -> object:
@@ -264,13 +264,13 @@ def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bo
     copies = len(features.tensors)
 
     def measured(kind: Work, runs: dict[str, _Run]) -> Measured:
-        times, kernels = (time(runs, rounds, x.device) for time in (wall_milliseconds, kernel_milliseconds))
+        times, kernels = (time(runs, rounds, x.device) for time in (time_wall, time_kernels))
         return Measured(kind, len(x), times, None, saved, differences, kernels, None, copies)
 
     return [measured("training forward", forward), measured("training forward and backward", whole)]
 
 
-def saved_bytes(run: _Run, known: Sequence[Tensor]) -> int:
+def measure_saved_bytes(run: _Run, known: Sequence[Tensor]) -> int:
     """Bytes that a forward pass keeps for its backward pass, each storage once, without those of `known`."""
     own = {t.untyped_storage().data_ptr() for t in known}
     kept: dict[int, torch.UntypedStorage] = {}  # holding them keeps their addresses from being used again

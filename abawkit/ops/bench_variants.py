@@ -11,7 +11,7 @@ from torch import Tensor
 from abawkit.ops.reference import Reference
 from abawkit.ops.tensors import Parameters, Statistics
 from abawkit.ops.testing import Inputs
-from abawkit.ops.timing import Rotation, cache_bytes
+from abawkit.ops.timing import Rotation, read_cache_bytes
 
 COMPILED: Final = "torch.compile"
 """What the names of the variants begin with."""
@@ -19,7 +19,7 @@ COMPILED: Final = "torch.compile"
 Variant = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def evaluation_variants(inputs: Inputs, given: Rotation, eps: float = 1e-5) -> dict[str, Callable[[], Tensor]]:
+def make_evaluation_variants(inputs: Inputs, given: Rotation, eps: float = 1e-5) -> dict[str, Callable[[], Tensor]]:
     """Compiled evaluation, for features of one size: batch norms as they are or folded, either memory format.
 
     Each takes features in the format that it was made for: those that are given, or copies in channels_last that are
@@ -43,7 +43,7 @@ def evaluation_variants(inputs: Inputs, given: Rotation, eps: float = 1e-5) -> d
     def summed(x: Tensor) -> Tensor:
         return folded_attention(x, folded, sums=True)
 
-    last = Rotation(features.contiguous(memory_format=torch.channels_last), cache_bytes(features.device))
+    last = Rotation(features.contiguous(memory_format=torch.channels_last), read_cache_bytes(features.device))
     result: dict[str, Callable[[], Tensor]] = {}
     for name, function in (("", plain), (", folded", convolved), (", folded, sums", summed)):
         traced = torch.compile(function, fullgraph=True, dynamic=False)
@@ -56,7 +56,7 @@ def _on(function: Callable[[Tensor], Tensor], features: Rotation) -> Callable[[]
     return lambda: function(features())
 
 
-def training_variants(inputs: Inputs, eps: float = 1e-5, momentum: float = 0.1) -> dict[str, Variant]:
+def make_training_variants(inputs: Inputs, eps: float = 1e-5, momentum: float = 0.1) -> dict[str, Variant]:
     """Compiled training, for features of one size and format."""
     _, parameters, statistics = inputs
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from abawkit.ops import native_library as binary
 from abawkit.ops import torch_library as library
 from abawkit.ops.base import Call, Implementation
-from abawkit.ops.native_library import build_facts
+from abawkit.ops.native_library import read_build_facts
 from abawkit.ops.tensors import Gates, Parameters, Statistics, update_statistics
 
 TILE: Final = 16
@@ -76,7 +76,7 @@ def pack(parameters: Parameters, statistics: Statistics, *, eps: float, dtype: t
     return torch.cat([torch.cat(first, 1).flatten(), torch.cat(second, 1).flatten(), shift.flatten()]).to(dtype)
 
 
-__all__ = ["Native", "build_facts"]
+__all__ = ["Native", "read_build_facts"]
 
 _TYPES = {
     "cpu": (torch.float32, torch.float64, torch.bfloat16),
@@ -119,14 +119,14 @@ class Native(Implementation):
 
     @staticmethod
     def _gpu_reason(device: torch.device) -> str:
-        if reason := binary.gpu_refusal(build_facts(), torch.cuda.get_device_capability(device)):
+        if reason := binary.explain_gpu_refusal(read_build_facts(), torch.cuda.get_device_capability(device)):
             return reason
         return binary.probe_gpu(device.index)
 
     def fingerprint(self, device: torch.device) -> str:
         """See `Implementation.fingerprint`."""
-        instructions = binary.instruction_set() if device.type == "cpu" else ""
-        return f"{super().fingerprint(device)} {binary.digest()} {instructions}"
+        instructions = binary.read_instruction_set() if device.type == "cpu" else ""
+        return f"{super().fingerprint(device)} {binary.digest_library()} {instructions}"
 
     def forward(
         self,

@@ -12,7 +12,7 @@ import torch
 import abawkit
 from abawkit.system.files import sha256_of
 from abawkit.system.native_build import COMMAND, LEAST_CAPABILITY, LEAST_TORCH, LIBRARY
-from abawkit.system.native_cache import Build, built_versions, find_build, find_usable_build
+from abawkit.system.native_cache import Build, find_build, find_usable_build, list_built_versions
 
 FOLDER: Final = Path(__file__).parent
 """Where the package has its own binary, if it was built when abawkit was installed."""
@@ -33,19 +33,19 @@ def _numbers(version: str) -> tuple[int, int]:
 
 
 @functools.cache
-def cached_build() -> Build | None:
+def find_cached_build() -> Build | None:
     """What `abawkit ops build` compiled for this torch, where it can be used and is newer than the package's own."""
     return find_usable_build(torch.__version__, FOLDER / LIBRARY)
 
 
 @functools.cache
-def build_facts() -> dict[str, str]:
+def read_build_facts() -> dict[str, str]:
     """How the binary was built that is used here; empty where there is none. Needs no torch that fits.
 
     Keys: ``abawkit``, ``compiler``, ``instruction_sets``, ``cuda`` (its version, or empty), ``cuda_refusal`` (why it is
     empty), ``cuda_architectures``, ``cuda_ptx``, ``torch``.
     """
-    if build := cached_build():
+    if build := find_cached_build():
         return build.facts
     try:
         module = importlib.import_module("abawkit.ops._build")
@@ -54,7 +54,7 @@ def build_facts() -> dict[str, str]:
     return {name: str(value) for name, value in vars(module).items() if not name.startswith("_")}
 
 
-def refusal(facts: dict[str, str], torch_version: str) -> str:
+def explain_refusal(facts: dict[str, str], torch_version: str) -> str:
     """Why a binary with these facts can't be loaded into this torch; empty where it can."""
     if facts["abawkit"] != abawkit.__version__:
         return f"the binary is of abawkit {facts['abawkit']}, this is {abawkit.__version__}; rebuild: {REBUILD}"
@@ -67,7 +67,7 @@ def refusal(facts: dict[str, str], torch_version: str) -> str:
     return ""
 
 
-def gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
+def explain_gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> str:
     """Why a binary has no kernel for a GPU of this compute capability; empty where it has.
 
     Machine code runs on GPUs of its own major version and at least its minor one, PTX on all later ones; code for 90a
@@ -139,10 +139,10 @@ def describe_cuda_failure(reason: str, driver: int, runtime: int, torch_cuda: st
 @functools.cache
 def load() -> str:
     """Loads the operators, once. Returns why they can't be had, or an empty text."""
-    facts = build_facts()
+    facts = read_build_facts()
     if not facts:
         return _explain_absence()
-    if reason := refusal(facts, torch.__version__):
+    if reason := explain_refusal(facts, torch.__version__):
         return reason
     importlib.import_module("abawkit.ops.torch_library")
     load_library: Callable[[Path], None] = torch.ops.load_library
@@ -158,7 +158,7 @@ def _explain_absence() -> str:
     build = find_build(torch.__version__)
     if build and (reason := build.refusal()):
         return reason
-    if versions := [version for version in built_versions() if version != torch.__version__]:
+    if versions := [version for version in list_built_versions() if version != torch.__version__]:
         return f"not built for torch {torch.__version__}, only for {', '.join(versions)}; build: {REBUILD}"
     note = FOLDER / "build_note.txt"
     reason = note.read_text().strip() if note.is_file() else ""
@@ -168,22 +168,22 @@ def _explain_absence() -> str:
 
 
 @functools.cache
-def digest() -> str:
+def digest_library() -> str:
     """SHA-256 of the compiled operators."""
     return sha256_of(_path())
 
 
 def _path() -> Path:
-    build = cached_build()
+    build = find_cached_build()
     return build.library if build else FOLDER / LIBRARY
 
 
-def binary_path() -> Path | None:
+def find_binary() -> Path | None:
     """The library that is used here, or would be if it fitted; None where there is none."""
-    return _path() if build_facts() else None
+    return _path() if read_build_facts() else None
 
 
-def instruction_set() -> str:
+def read_instruction_set() -> str:
     """The instruction set that CPU kernels run with here: the best that the processor has, or ABAWKIT_CPU."""
     function = ctypes.CDLL(str(_path())).abawkit_instruction_set
     function.restype = ctypes.c_char_p

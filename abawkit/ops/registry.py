@@ -86,12 +86,12 @@ class Best(NamedTuple):
     passed: list[tuple[Offer, list[str]]]
 
 
-class _Wish(NamedTuple):
+class _Request(NamedTuple):
     name: str
     said: str  # who wishes it, as the user wrote it
 
 
-_wished: ContextVar[_Wish | None] = ContextVar("abawkit.ops", default=None)
+_requested: ContextVar[_Request | None] = ContextVar("abawkit.ops", default=None)
 _choices: dict[tuple[Call, str | None], Implementation] = {}
 _loaded: dict[str, Implementation] = {}
 _warned: set[tuple[str, tuple[str, ...]]] = set()
@@ -114,17 +114,17 @@ def select(call: Call, name: str | None = None) -> Implementation:
     """
     if torch.compiler.is_dynamo_compiling():
         c, h, w, k, m = call.sizes
-        return _loaded[_traced(call.device, call.dtype, c, h, w, k, m, call.training, call.gradients, name)]
-    wanted = name if name is not None else wished()
+        return _loaded[_mark_traced(call.device, call.dtype, c, h, w, k, m, call.training, call.gradients, name)]
+    wanted = name if name is not None else requested()
     chosen = _choices.get((call, wanted))
     if chosen is None:
-        chosen = _automatic(call) if wanted is None else _named(call, _wish(name, wanted))
+        chosen = _select_automatic(call) if wanted is None else _select_named(call, _find_request(name, wanted))
         _choices[call, wanted] = _loaded[chosen.name] = chosen
     return chosen
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _traced(
+def _mark_traced(
     device: torch.device,
     dtype: torch.dtype,
     c: int,
@@ -154,26 +154,26 @@ def use(name: str | None, *, said: str | None = None) -> Iterator[None]:
     if name is None:
         yield
         return
-    wish = _Wish(name, said or f"abawkit.ops.use({name!r})")
+    wish = _Request(name, said or f"abawkit.ops.use({name!r})")
     offer = _offer(wish)
     if offer.implementation is None:
-        _refuse(wish, f"{offer.error} ({offer.package})", offers_but(offer))
-    token = _wished.set(wish)
+        _refuse(wish, f"{offer.error} ({offer.package})", list_other_names(offer))
+    token = _requested.set(wish)
     try:
         yield
     finally:
-        _wished.reset(token)
+        _requested.reset(token)
 
 
-def implementations() -> list[Offer]:
+def list_implementations() -> list[Offer]:
     """Everything that installed packages offer, loaded: the best first, what can't be loaded last."""
-    return list(_offers())
+    return list(_registered())
 
 
-def best(call: Call) -> Best:
+def find_best(call: Call) -> Best:
     """What the automatic choice is for a call, without a warning, whatever `use` or the environment say."""
-    passed: list[tuple[Offer, list[str]]] = [(o, [o.error]) for o in _offers() if o.implementation is None]
-    for offer in _offers():
+    passed: list[tuple[Offer, list[str]]] = [(o, [o.error]) for o in _registered() if o.implementation is None]
+    for offer in _registered():
         if offer.implementation is not None:
             reasons = offer.reasons_for(call)
             if not reasons:
@@ -182,9 +182,9 @@ def best(call: Call) -> Best:
     return Best(None, passed)
 
 
-def wished() -> str | None:
+def requested() -> str | None:
     """The name that `use` or the environment ask for, if any."""
-    wish = _wished.get()
+    wish = _requested.get()
     if wish is not None:
         return wish.name
     # A variable that isn't set costs `os.environ` an exception of its own, a microsecond; its dictionary costs nothing.
@@ -193,7 +193,7 @@ def wished() -> str | None:
 
 def refresh() -> None:
     """Forgets what was found, chosen and warned of, as after a package was installed while Python runs."""
-    _offers.cache_clear()
+    _registered.cache_clear()
     _choices.clear()
     _loaded.clear()
     _warned.clear()
@@ -209,29 +209,29 @@ def describe(call: Call) -> str:
     return f"{mode} of {type_} on {call.device}, {gradients} gradients, {c} x {h} x {w}, {heads}"
 
 
-def offers_but(offer: Offer | None) -> list[str]:
+def list_other_names(offer: Offer | None) -> list[str]:
     """The names of all that can be loaded, but one."""
-    return [o.name for o in _offers() if o.implementation is not None and o is not offer]
+    return [o.name for o in _registered() if o.implementation is not None and o is not offer]
 
 
-def _wish(argument: str | None, wanted: str) -> _Wish:
+def _find_request(argument: str | None, wanted: str) -> _Request:
     if argument is not None:
-        return _Wish(wanted, f"implementation={wanted!r}")
-    return _wished.get() or _Wish(wanted, f"{VARIABLE}={wanted}")
+        return _Request(wanted, f"implementation={wanted!r}")
+    return _requested.get() or _Request(wanted, f"{VARIABLE}={wanted}")
 
 
-def _named(call: Call, wish: _Wish) -> Implementation:
+def _select_named(call: Call, wish: _Request) -> Implementation:
     offer = _offer(wish)
     reasons = offer.reasons_for(call)
     if offer.implementation is None or reasons:
-        others = [o.name for o in _offers() if o is not offer and not o.reasons_for(call)]
+        others = [o.name for o in _registered() if o is not offer and not o.reasons_for(call)]
         found = "; ".join(reasons) if offer.implementation else f"{offer.error} ({offer.package})"
         _refuse(wish, f"can't serve {describe(call)}: {found}", others)
     return offer.implementation
 
 
-def _automatic(call: Call) -> Implementation:
-    chosen, passed = best(call)
+def _select_automatic(call: Call) -> Implementation:
+    chosen, passed = find_best(call)
     for offer, _ in passed:
         if offer.conflict:
             raise OpUnavailableError(f"{offer.name}: {offer.error}\nuninstall all of them but one, or name another one")
@@ -255,14 +255,14 @@ def _automatic(call: Call) -> Implementation:
     return chosen.implementation
 
 
-def _offer(wish: _Wish) -> Offer:
-    found = next((offer for offer in _offers() if offer.name == wish.name), None)
+def _offer(wish: _Request) -> Offer:
+    found = next((offer for offer in _registered() if offer.name == wish.name), None)
     if found is None:
-        _refuse(wish, "no installed package offers this implementation", offers_but(None))
+        _refuse(wish, "no installed package offers this implementation", list_other_names(None))
     return found
 
 
-def _refuse(wish: _Wish, found: str, others: Iterable[str]) -> NoReturn:
+def _refuse(wish: _Request, found: str, others: Iterable[str]) -> NoReturn:
     raise OpUnavailableError(
         f"{printable(wish.said)}: {found}\n"
         f"what could run instead: {', '.join(others) or 'nothing'}\n"
@@ -271,7 +271,7 @@ def _refuse(wish: _Wish, found: str, others: Iterable[str]) -> NoReturn:
 
 
 @cache
-def _offers() -> tuple[Offer, ...]:
+def _registered() -> tuple[Offer, ...]:
     by_name: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         entries = by_name.setdefault(entry.name, [])

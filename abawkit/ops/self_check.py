@@ -21,7 +21,7 @@ import abawkit
 from abawkit.ops.base import Call, Implementation
 from abawkit.ops.reference import Reference
 from abawkit.ops.tensors import Gates, Parameters, Statistics
-from abawkit.ops.testing import Inputs, random_inputs
+from abawkit.ops.testing import Inputs, make_random_inputs
 from abawkit.system.files import write_bytes
 
 TOLERANCES: Final = {torch.float32: 4e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11, torch.float64: 1e-10}
@@ -185,7 +185,7 @@ def compute(
     )
 
 
-def relative_errors(
+def measure_relative_errors(
     found: Mapping[str, Tensor], exact: Mapping[str, Tensor], *, vanishing: bool = False
 ) -> dict[str, float]:
     """The largest error of each tensor, relative to its largest magnitude.
@@ -222,15 +222,15 @@ def choose_inputs(count: int, call: Call) -> tuple[Inputs, Results]:
             matter, and the error that is allowed in shorter types is larger.
     """
     for seed in itertools.count():
-        inputs = random_inputs(count, call.sizes, seed=seed, dtype=call.dtype)
+        inputs = make_random_inputs(count, call.sizes, seed=seed, dtype=call.dtype)
         exact = compute(Reference(), _convert(inputs, torch.float64), training=call.training, gradients=call.gradients)
         compared = call.gradients and call.dtype == torch.float32
-        if not compared or smallest_gap(exact.outputs["rows"], exact.outputs["columns"]) >= LEAST_GAP:
+        if not compared or find_smallest_gap(exact.outputs["rows"], exact.outputs["columns"]) >= LEAST_GAP:
             break
     return inputs, exact
 
 
-def smallest_gap(rows: Tensor, columns: Tensor) -> float:
+def find_smallest_gap(rows: Tensor, columns: Tensor) -> float:
     """The smallest difference between the two largest heads anywhere, as a share of the larger; infinite for one head.
 
     Args:
@@ -294,7 +294,7 @@ def _compare(
         if kind == "running " and call.dtype in (torch.bfloat16, torch.float16):
             continue  # they are rounded to that type twice over, by the reference as well
         vanishing = call.training and kind == "gradient of "
-        errors, *own = (relative_errors(r, true, vanishing=vanishing) for r in (ours, *references))
+        errors, *own = (measure_relative_errors(r, true, vanishing=vanishing) for r in (ours, *references))
         for key, error in errors.items():
             if not (vanishing and key == VANISHING):
                 bound = 2 * max(o[key] for o in own) + TOLERANCES[call.dtype]

@@ -124,7 +124,7 @@ class Parameters(NamedTuple):
         return Sizes(channels, self.column_weight.shape[2], width, heads, self.squeeze_weight.shape[0] // heads)
 
 
-def parameter_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+def list_parameter_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """The shape of each field of `Parameters`, by name."""
     c, h, w, k, m = sizes
     norms = {"row": (k * c,), "column": (k * c,), "squeeze": (k * m,), "pool": (c,)}

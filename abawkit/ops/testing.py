@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from abawkit.ops.tensors import Parameters, Sizes, Statistics, parameter_shapes
+from abawkit.ops.tensors import Parameters, Sizes, Statistics, list_parameter_shapes
 
 DDAMFN_SIZES: Final = Sizes(channels=512, height=7, width=7, heads=2, squeezed=16)
 """What the published network asks of the operator."""
@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
     statistics: Statistics
 
 
-def random_inputs(
+def make_random_inputs(
     images: int = 3,
     sizes: Sizes = DDAMFN_SIZES,
     *,
@@ -64,7 +64,7 @@ def random_inputs(
         return normal(shape, math.sqrt(2 / summed))
 
     c, h, w, k, m = sizes
-    drawn = {name: parameter(name, shape) for name, shape in parameter_shapes(sizes).items()}
+    drawn = {name: parameter(name, shape) for name, shape in list_parameter_shapes(sizes).items()}
     counts = {"row": k * c, "column": k * c, "squeeze": k * m, "pool": c}
     running = [t for n in counts.values() for t in (normal((n,), 0.1), uniform((n,)))]
     features = normal((images, c, h, w)).to(device, dtype).requires_grad_(gradients)

@@ -20,7 +20,7 @@ MOST_REPEATS: Final = 50
 _Run = Callable[[], object]
 
 
-def cache_bytes(device: torch.device) -> int:
+def read_cache_bytes(device: torch.device) -> int:
     """Bytes of a GPU's second-level cache; 0 on a CPU, where one input is used again and again."""
     return int(torch.cuda.get_device_properties(device).L2_cache_size) if device.type == "cuda" else 0
 
@@ -48,7 +48,7 @@ class Rotation:
         return next(self._turn)
 
 
-def wall_milliseconds(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:
+def time_wall(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:
     """Median milliseconds of each piece of work, in rounds that do them one after another.
 
     What is shorter than `SHORTEST` is repeated; the device has finished when the clock is read.
@@ -64,7 +64,7 @@ def wall_milliseconds(work: Mapping[str, _Run], rounds: int, device: torch.devic
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def kernel_milliseconds(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:
+def time_kernels(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:
     """Milliseconds that a GPU works for each piece of work: the sum of its kernels and copies, a mean over calls.
 
     Returns:
@@ -73,11 +73,11 @@ def kernel_milliseconds(work: Mapping[str, _Run], rounds: int, device: torch.dev
     if device.type != "cuda":
         return {}
     repeats = min(MOST_REPEATS, 5 * rounds)
-    found = {name: sum(kernel_microseconds(f, repeats, device).values()) / 1000 for name, f in work.items()}
+    found = {name: sum(read_kernel_times(f, repeats, device).values()) / 1000 for name, f in work.items()}
     return {name: milliseconds for name, milliseconds in found.items() if milliseconds}
 
 
-def kernel_microseconds(f: _Run, repeats: int, device: torch.device) -> dict[str, float]:
+def read_kernel_times(f: _Run, repeats: int, device: torch.device) -> dict[str, float]:
     """Microseconds that a GPU works in each kernel during one call, by the kernel's name: means over calls.
 
     Args:

@@ -32,12 +32,12 @@ _define("dda_update(Tensor(a!)[] running, Tensor statistics, int images, int hei
 _OPS = torch.ops.abawkit
 
 
-def compute_type(features: torch.dtype) -> torch.dtype:
+def choose_compute_type(features: torch.dtype) -> torch.dtype:
     """The type in which sums are taken, and that parameters have."""
     return torch.float64 if features == torch.float64 else torch.float32
 
 
-def dense(features: Tensor) -> bool:
+def make_dense(features: Tensor) -> bool:
     """Whether kernels read these features where they lie."""
     return features.is_contiguous() or features.is_contiguous(memory_format=torch.channels_last)
 
@@ -62,7 +62,7 @@ def _fake_forward(
     n, c, h, w = features.shape
     heads = parameters[0].shape[0]
     squeezed = parameters[7].shape[0] // heads
-    dtype = compute_type(features.dtype)
+    dtype = choose_compute_type(features.dtype)
     return (
         features.new_empty((n, c)),
         *_gates(features, heads, gates),
@@ -85,7 +85,7 @@ def _fake_backward(
     eps: float,
 ) -> list[Tensor]:
     del grad_embedding, grad_rows, grad_columns, squeezed, pooled, statistics, batch_statistics, eps
-    own = torch.empty_like(features) if dense(features) else features.new_empty(features.shape)
+    own = torch.empty_like(features) if make_dense(features) else features.new_empty(features.shape)
     return [own, *(p.new_empty(p.shape) for p in parameters)]
 
 

@@ -47,7 +47,7 @@ class StepError(AbawkitError):
 
 
 @contextmanager
-def watched(watch: Watch) -> Iterator[None]:
+def watch_steps(watch: Watch) -> Iterator[None]:
     """Has the progress of all commands that `run_together` runs in the block shown."""
     token = _watch.set(watch)
     try:
@@ -123,7 +123,7 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
         return [json.loads(_text(file)) for file in outputs]
 
 
-def waves(work: Sequence[_Work], size: int) -> Iterator[Sequence[_Work]]:
+def group_waves(work: Sequence[_Work], size: int) -> Iterator[Sequence[_Work]]:
     """Work in its order, `size` pieces at a time: what runs together."""
     for start in range(0, len(work), size):
         yield work[start : start + size]

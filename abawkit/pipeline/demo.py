@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 from abawkit.errors import ConfigError, DataError
 from abawkit.pipeline.commands import run_together
 from abawkit.pipeline.step_cache import Stamps, Step
-from abawkit.system.files import new_folder, processors, write_json
-from abawkit.system.provenance import code_digest
+from abawkit.system.files import count_processors, new_folder, write_json
+from abawkit.system.provenance import digest_code
 from abawkit.training.run_files import BEST
 
 DemoSize = Literal["tiny", "demo"]
@@ -100,7 +100,7 @@ def run_demo(out: Path, *, size: DemoSize = "demo", say: Callable[[str], None] =
     runs = [out / "runs" / f"seed{seed}" for seed in SEEDS]
     frames = ["--list", f"{release}/test_set_examples/MTL.txt", "--frames", f"{release}/test_data/cropped_aligned"]
     truth = ["--truth", f"{release}/held_out/test_set_annotations.txt"]
-    share = str(max(1, processors() // len(SEEDS)))
+    share = str(max(1, count_processors() // len(SEEDS)))
     (out / "runs").mkdir(exist_ok=True)
 
     demo = _Demo(Stamps(out), say)
@@ -126,7 +126,7 @@ class _Demo:
 
     def __init__(self, stamps: Stamps, say: Callable[[str], None]) -> None:
         self.stamps, self.say = stamps, say
-        self.made_of: dict[str, Any] = {"code": code_digest()}
+        self.made_of: dict[str, Any] = {"code": digest_code()}
 
     def run(self, commands: Sequence[tuple[list[str], Path]]) -> None:
         """Runs commands at once, but those whose output is there, whole and made of the same things."""
@@ -160,10 +160,10 @@ def _write_constant(curated: Path, listed: Path, path: Path) -> None:
     from abawkit.curation import open_curated
     from abawkit.formats.base import get_format
     from abawkit.formats.writing import write_submission
-    from abawkit.scoring.baselines import constant_answer
+    from abawkit.scoring.baselines import make_constant_answer
 
     plugin = get_format("abaw7")
     train = open_curated(curated).splits["train"].annotations
     if not len(train):
         raise DataError(f"{curated}: holds no training row")
-    write_submission(path, plugin.encode(constant_answer(train, plugin.read_list(listed).images)))
+    write_submission(path, plugin.encode(make_constant_answer(train, plugin.read_list(listed).images)))

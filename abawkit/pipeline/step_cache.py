@@ -50,7 +50,7 @@ class Stamps:
         for path in step.outputs:
             if not path.exists():
                 return f"{path.name} is gone"
-            if stamp["outputs"].get(self._key(path)) != path_digest(path):
+            if stamp["outputs"].get(self._key(path)) != digest_path(path):
                 return f"{path.name} is not as it was written"
         return None
 
@@ -73,12 +73,12 @@ class Stamps:
 
     def done(self, step: Step) -> None:
         """Notes what a step has left."""
-        self._write(step, {self._key(path): path_digest(path) for path in step.outputs}, {})
+        self._write(step, {self._key(path): digest_path(path) for path in step.outputs}, {})
 
     def digest(self, step: Step, path: Path) -> str:
         """Digest of an output of a step that is done."""
         stamp = self._read(step)
-        return str(stamp["outputs"][self._key(path)]) if stamp and stamp["outputs"] else path_digest(path)
+        return str(stamp["outputs"][self._key(path)]) if stamp and stamp["outputs"] else digest_path(path)
 
     def _write(self, step: Step, outputs: Mapping[str, str] | None, notes: Mapping[str, Any]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ class Stamps:
         return str(path.relative_to(self._root))
 
 
-def path_digest(path: Path) -> str:
+def digest_path(path: Path) -> str:
     """SHA-256 of a file; of a folder, that of the names and digests of its files in the order of their names."""
     if not path.is_dir():
         return sha256_of(path)

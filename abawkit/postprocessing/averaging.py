@@ -17,7 +17,7 @@ import numpy as np
 from abawkit.choices import Pooling
 from abawkit.errors import DataError, printable
 from abawkit.labels import TASKS, Task
-from abawkit.probabilities.files import assembled
+from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import StoredMember
 from abawkit.tables import Array, Predictions
 
@@ -40,7 +40,7 @@ LEAST: Final = 1e-6
 member that rounds to 0 or 1 is sure, and must not outvote all others together."""
 
 
-def combined(
+def average_members(
     members: Sequence[StoredMember],
     weights: Weights = NO_WEIGHTS,
     tasks: Sequence[Task] = TASKS,
@@ -65,13 +65,13 @@ def combined(
     """
     columns = {}
     for task in tasks:
-        knowing = knowing_members(members, task)
+        knowing = find_knowing_members(members, task)
         if not knowing:
             raise DataError(f"no member knows {task}; add one that does")
         each = _weights(knowing, task, weights[task]) if task in weights else np.ones(len(knowing))
         said = [getattr(member.predictions, task) for member in knowing]
         columns[task] = _log_pool(task, said, each) if pools.get(task) == "log" else _linear_pool(said, each)
-    return assembled(members[0].predictions.images, columns)
+    return assemble(members[0].predictions.images, columns)
 
 
 def _linear_pool(said: Sequence[Array], weights: Array) -> Array:
@@ -86,14 +86,14 @@ def _log_pool(task: Task, said: Sequence[Array], weights: Array) -> Array:
     having = np.flatnonzero(weights)
     if len(having) == 1:
         return said[int(having[0])]  # as it is: nothing is pooled
-    logs = sum(w * log_columns(task, columns) for columns, w in zip(said, weights / weights.sum(), strict=True))
+    logs = sum(w * take_logs(task, columns) for columns, w in zip(said, weights / weights.sum(), strict=True))
     if task == "au":
         return np.asarray(1 / (1 + np.exp(-logs)), dtype=np.float32)
     odds = np.exp(logs - np.max(logs, axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def log_columns(task: Task, columns: Array) -> Array:
+def take_logs(task: Task, columns: Array) -> Array:
     """What is averaged by a logarithmic pool: log-probabilities of expressions, logits of action units.
 
     Args:
@@ -110,12 +110,12 @@ def log_columns(task: Task, columns: Array) -> Array:
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
-def knowing_members(members: Sequence[StoredMember], task: Task) -> list[StoredMember]:
+def find_knowing_members(members: Sequence[StoredMember], task: Task) -> list[StoredMember]:
     """The members that know a task, in the order of their digests: sums in this order have the same bits."""
     return sorted((member for member in members if task in member.tasks), key=lambda member: member.digest)
 
 
-def known_tasks(members: Sequence[StoredMember]) -> tuple[Task, ...]:
+def find_known_tasks(members: Sequence[StoredMember]) -> tuple[Task, ...]:
     """The tasks that at least one member knows."""
     return tuple(task for task in TASKS if any(task in member.tasks for member in members))
 

@@ -33,7 +33,7 @@ class Calibration:
     threshold: Array = field(default_factory=lambda: np.full(len(ACTION_UNITS), 0.5))
 
 
-def calibrated(predictions: Predictions, calibration: Calibration) -> Predictions:
+def apply_calibration(predictions: Predictions, calibration: Calibration) -> Predictions:
     """Calibrated probabilities: the decisions that score best without tuning are then the calibrated ones.
 
     Valence and arousal become ``scale * x + shift``, cut to [-1, 1]; the probability of expression c becomes
@@ -45,21 +45,21 @@ def calibrated(predictions: Predictions, calibration: Calibration) -> Prediction
         What `Predictions.decide` makes decisions of.
     """
     columns = (
-        _stretched(predictions.va, calibration.scale, calibration.shift),
-        _biased(predictions.expression, calibration.bias),
-        _odds_moved(predictions.au, calibration.threshold),
+        _scale_and_shift(predictions.va, calibration.scale, calibration.shift),
+        _add_biases(predictions.expression, calibration.bias),
+        _move_odds(predictions.au, calibration.threshold),
     )
     return Predictions(predictions.images, *columns)
 
 
-def _stretched(va: Array, scale: Array, shift: Array) -> Array:
+def _scale_and_shift(va: Array, scale: Array, shift: Array) -> Array:
     if np.all(scale == 1) and not np.any(shift):
         return va
     moved = va * np.asarray(scale, dtype=np.float64) + shift
     return np.asarray(np.clip(moved, VA_MIN, VA_MAX), dtype=np.float32)
 
 
-def _biased(expression: Array, bias: Array) -> Array:
+def _add_biases(expression: Array, bias: Array) -> Array:
     if np.ptp(bias) == 0:  # only differences count
         return expression
     before = expression.astype(np.float64)
@@ -68,7 +68,7 @@ def _biased(expression: Array, bias: Array) -> Array:
     return np.asarray(after, dtype=np.float32)
 
 
-def _odds_moved(au: Array, threshold: Array) -> Array:
+def _move_odds(au: Array, threshold: Array) -> Array:
     if np.all(threshold == HALF):
         return au
     before = au.astype(np.float64)

@@ -8,10 +8,10 @@ from typing import Any
 import abawkit
 from abawkit.errors import ConfigError
 from abawkit.formats.base import SubmissionFormat
-from abawkit.formats.writing import submission_digest, write_submission
+from abawkit.formats.writing import digest_submission, write_submission
 from abawkit.labels import TASKS, Answer, Task
-from abawkit.postprocessing.rule import Rule, rule_content, rule_digest
-from abawkit.probabilities.members import columns_digest, write_probabilities
+from abawkit.postprocessing.rule import Rule, digest_rule, make_rule_content
+from abawkit.probabilities.members import digest_columns, write_probabilities
 from abawkit.system.files import write_json
 from abawkit.tables import Predictions, Submission
 
@@ -33,7 +33,7 @@ class Written:
     digest: str
 
 
-def outputs(out: Path) -> tuple[Path, Path, Path]:
+def list_outputs(out: Path) -> tuple[Path, Path, Path]:
     """The official file or folder, and the probabilities and the manifest that lie beside it.
 
     Raises:
@@ -49,13 +49,13 @@ def outputs(out: Path) -> tuple[Path, Path, Path]:
     return paths
 
 
-def needed_tasks(holds: Sequence[Answer]) -> tuple[Task, ...]:
+def find_needed_tasks(holds: Sequence[Answer]) -> tuple[Task, ...]:
     """The tasks that answers are decided from: compound expressions from the probabilities of expressions."""
     named = {"expression" if answer == "compound" else answer for answer in holds}
     return tuple(task for task in TASKS if task in named)
 
 
-def decided(predictions: Predictions, tasks: Sequence[Task]) -> Submission:
+def decide(predictions: Predictions, tasks: Sequence[Task]) -> Submission:
     """The decisions on these tasks alone."""
     submission = predictions.decide()
     compound = submission.compound if "expression" in tasks else None
@@ -92,18 +92,18 @@ def write_outputs(
     Raises:
         DataError: If the format asks for a task that the predictions are not about, or a file can't be written.
     """
-    submission_path, npz_path, manifest_path = outputs(out)
-    content = plugin.encode(decided(predictions, tasks))
-    digest = submission_digest(content)
+    submission_path, npz_path, manifest_path = list_outputs(out)
+    content = plugin.encode(decide(predictions, tasks))
+    digest = digest_submission(content)
     manifest = {
         "abawkit": abawkit.__version__,
         "format": plugin.name,
         "rows": len(predictions),
         "source": {**source, "list_digest": predictions.digest},
         "members": list(members),
-        **({"rule": {"digest": rule_digest(rule), **rule_content(rule)}} if rule else {}),
+        **({"rule": {"digest": digest_rule(rule), **make_rule_content(rule)}} if rule else {}),
         "submission_sha256": digest,
-        "probabilities_digest": columns_digest(predictions, tasks),
+        "probabilities_digest": digest_columns(predictions, tasks),
         "filled": list(filled),
         "environment": environment,
     }

@@ -12,10 +12,10 @@ import abawkit
 from abawkit.choices import Pooling
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.averaging import POOLED, Pools, combined, knowing_members, known_tasks
-from abawkit.postprocessing.calibration import LOWEST, Calibration, calibrated
+from abawkit.postprocessing.averaging import POOLED, Pools, average_members, find_knowing_members, find_known_tasks
+from abawkit.postprocessing.calibration import LOWEST, Calibration, apply_calibration
 from abawkit.postprocessing.smoothing import RADIUS_MAX, SCALE_MAX, Smoothing, SmoothingKind, smooth_predictions
-from abawkit.probabilities.members import StoredMember, columns_digest
+from abawkit.probabilities.members import StoredMember, digest_columns
 from abawkit.strict_json import StrictObject, load_strictly
 from abawkit.system.files import sha256, write_json
 from abawkit.tables import Predictions
@@ -67,25 +67,25 @@ def apply_rule(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task
         DataError: If no member knows a task that is asked for, the rule weighs other members, or frames that are to be
             smoothed have no number.
     """
-    predictions = combined(grouped(rule, members), rule.weights, tasks, rule.pool)
+    predictions = average_members(group_members(rule, members), rule.weights, tasks, rule.pool)
     smoothing = {task: rule.smoothing[task] for task in tasks if task in rule.smoothing}
     if smoothing:
         predictions = smooth_predictions(predictions, smoothing)
-    return predictions if is_neutral(rule.calibration) else calibrated(predictions, rule.calibration)
+    return predictions if is_neutral(rule.calibration) else apply_calibration(predictions, rule.calibration)
 
 
 def refuse_other_members(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> None:
     """Refuses members that a rule was not made for; they may still have no rows.
 
-    What is fitted has weights for all its tasks, see `made_for`; a rule without weights is for any members.
+    What is fitted has weights for all its tasks, see `check_made_for`; a rule without weights is for any members.
 
     Raises:
         DataError: If a task has no member, or the rule weighs other members.
     """
-    combined(grouped(rule, members), rule.weights, tasks, rule.pool)
+    average_members(group_members(rule, members), rule.weights, tasks, rule.pool)
 
 
-def made_for(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> Rule:
+def check_made_for(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> Rule:
     """Binds a rule to members, so that it is refused for others.
 
     Args:
@@ -96,21 +96,21 @@ def made_for(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task])
     Returns:
         The rule with equal weights in those of the tasks that it had none for: bit for bit the mean that it took.
     """
-    weighed = grouped(rule, members)
-    equal = {task: {member.key: 1.0 for member in knowing_members(weighed, task)} for task in tasks}
+    weighed = group_members(rule, members)
+    equal = {task: {member.key: 1.0 for member in find_knowing_members(weighed, task)} for task in tasks}
     return replace(rule, weights={**equal, **rule.weights})
 
 
-def grouped(rule: Rule, members: Sequence[StoredMember]) -> list[StoredMember]:
+def group_members(rule: Rule, members: Sequence[StoredMember]) -> list[StoredMember]:
     """The members that a rule weighs: those whose mean it knows as one member, as that one."""
     apart = {member.key: member for member in members}
     for key in sorted({key for weights in rule.weights.values() for key in weights} - set(apart)):
         parts = [apart[part] for part in key.split("+") if part in apart]
         if len(parts) > 1 and len(parts) == key.count("+") + 1:
-            tasks = known_tasks(parts)
-            mean = combined(parts, tasks=tasks)
+            tasks = find_known_tasks(parts)
+            mean = average_members(parts, tasks=tasks)
             apart = {name: member for name, member in apart.items() if member not in parts}
-            apart[key] = StoredMember(parts[0].path, mean, tasks, columns_digest(mean, tasks), key)
+            apart[key] = StoredMember(parts[0].path, mean, tasks, digest_columns(mean, tasks), key)
     return list(apart.values())
 
 
@@ -120,7 +120,7 @@ def is_neutral(calibration: Calibration) -> bool:
     return all(np.array_equal(value, getattr(neutral, name)) for name, value in vars(calibration).items())
 
 
-def rule_content(rule: Rule) -> dict[str, Any]:
+def make_rule_content(rule: Rule) -> dict[str, Any]:
     """What a rule does, as JSON: the part of its file that decides."""
     calibration = rule.calibration
     scaled = zip(DIMENSIONS, calibration.scale.tolist(), calibration.shift.tolist(), strict=True)
@@ -139,9 +139,9 @@ def rule_content(rule: Rule) -> dict[str, Any]:
     }
 
 
-def rule_digest(rule: Rule) -> str:
+def digest_rule(rule: Rule) -> str:
     """SHA-256 of what a rule does, whatever its file looks like and says besides."""
-    return sha256(json.dumps(rule_content(rule), sort_keys=True).encode())
+    return sha256(json.dumps(make_rule_content(rule), sort_keys=True).encode())
 
 
 def write_rule(path: Path, rule: Rule, evidence: Mapping[str, Any]) -> None:
@@ -152,7 +152,7 @@ def write_rule(path: Path, rule: Rule, evidence: Mapping[str, Any]) -> None:
         rule: The rule.
         evidence: What it was fitted on and what it gains; free JSON.
     """
-    write_json(path, {"abawkit": abawkit.__version__, "rule": VERSION, **rule_content(rule), "evidence": evidence})
+    write_json(path, {"abawkit": abawkit.__version__, "rule": VERSION, **make_rule_content(rule), "evidence": evidence})
 
 
 def read_rule(path: Path) -> Rule:

@@ -30,7 +30,7 @@ _NEGLIGIBLE: Final = 64.0
 """exp(-64) is 1.6e-28: all weights below, 20,000 at most, are lost in float64 beside the 1 of the frame itself."""
 
 
-def gaussian(values: Array, timeline: Timeline, radius: int, scale: float) -> Array:
+def smooth_gaussian(values: Array, timeline: Timeline, radius: int, scale: float) -> Array:
     """The mean over `radius` frames on either side, with weights exp(-d^2 / scale), divided by their sum.
 
     The distance d of two frames is that of their numbers. Weights are read from a table by distance; blocks of frames
@@ -86,7 +86,7 @@ def _places(timeline: Timeline, reach: int) -> Array:
     return np.cumsum(np.minimum(gaps, reach))
 
 
-def median(values: Array, timeline: Timeline, radius: int) -> Array:
+def smooth_median(values: Array, timeline: Timeline, radius: int) -> Array:
     """The median over `radius` frames on either side; of an even number of frames, the mean of the middle two.
 
     Args:
@@ -195,7 +195,7 @@ def parse_smoothing(text: str) -> Smoothing:
     raise ConfigError(f"smoothing {printable(text)!r}: expected {_FORMS}")
 
 
-def smoothed(values: Array, timeline: Timeline, smoothing: Smoothing, *, shares: bool = False) -> Array:
+def apply_smoothing(values: Array, timeline: Timeline, smoothing: Smoothing, *, shares: bool = False) -> Array:
     """Smooths over the frames of each video; the rows of other videos have no part in it.
 
     A row is looked at together with the `radius` frames before and after it that the list has of its video, fewer at
@@ -218,11 +218,11 @@ def smoothed(values: Array, timeline: Timeline, smoothing: Smoothing, *, shares:
         return np.asarray(values, dtype=np.float32)
     before = timeline.collect(values)
     if smoothing.kind == "gaussian":
-        after = gaussian(before, timeline, smoothing.radius, smoothing.scale)
+        after = smooth_gaussian(before, timeline, smoothing.radius, smoothing.scale)
     else:
-        after = median(before, timeline, smoothing.radius)
+        after = smooth_median(before, timeline, smoothing.radius)
         if shares:
-            after = _with_sums_of(before, after)
+            after = _scale_to_sums(before, after)
     return timeline.distribute(after.astype(np.float32))
 
 
@@ -244,11 +244,11 @@ def smooth_predictions(
     if wanted:
         timeline = timeline or Timeline.of(predictions.images)
         for task, how in wanted.items():
-            columns[task] = smoothed(columns[task], timeline, how, shares=task == "expression")
+            columns[task] = apply_smoothing(columns[task], timeline, how, shares=task == "expression")
     return Predictions(predictions.images, **columns)
 
 
-def _with_sums_of(before: Array, after: Array) -> Array:
+def _scale_to_sums(before: Array, after: Array) -> Array:
     sums, wanted = after.sum(axis=1, keepdims=True), before.sum(axis=1, keepdims=True)
     factors = np.divide(wanted, sums, out=np.ones_like(sums), where=sums > 0)
     return np.where(sums > 0, after * factors, before)

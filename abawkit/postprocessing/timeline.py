@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from abawkit.errors import DataError, printable
 from abawkit.frame_names import FRAME_NUMBER
-from abawkit.tables import Array, videos_of
+from abawkit.tables import Array, find_videos
 
 
-def frame_numbers(images: pa.StringArray) -> Array:
+def read_frame_numbers(images: pa.StringArray) -> Array:
     """The number of each frame within its video: 123 of ``VIDEO/00123.jpg``.
 
     Args:
@@ -65,8 +65,8 @@ class Timeline:
         Raises:
             DataError: If a name has no frame number.
         """
-        numbers = frame_numbers(images)
-        encoded = videos_of(images).dictionary_encode()
+        numbers = read_frame_numbers(images)
+        encoded = find_videos(images).dictionary_encode()
         # Videos are ordered by name, not by first row, so that the order of a list's rows leaves no trace in sums.
         ranks = np.argsort(np.argsort(encoded.dictionary.to_numpy(zero_copy_only=False)))
         videos = ranks[encoded.indices.to_numpy()]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abawkit.errors import DataError, printable
-from abawkit.frame_names import frame_number
-from abawkit.frames.hints import failure_hints
+from abawkit.frame_names import parse_frame_number
+from abawkit.frames.hints import describe_failures
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
 from abawkit.tables import Array
@@ -39,7 +39,7 @@ def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None, ro
         found = (
             f"none of the {rows:,} frames of the list can be read; this is another folder, or the list of other videos:"
         )
-    hints = failure_hints(root, failures, rows) if root else []
+    hints = describe_failures(root, failures, rows) if root else []
     raise DataError("\n".join([found, *shown, *more, *hints, advice]))
 
 
@@ -80,7 +80,7 @@ def fill_from_neighbours(probabilities: "Probabilities", seen: Array, images: Se
 
 
 def _frame_number(image: str) -> int:
-    number = frame_number(image)
+    number = parse_frame_number(image)
     if number is None:
         raise DataError(f"{printable(image)}: has no frame number, so its nearest frame is not known")
     return number

@@ -9,10 +9,10 @@ import torch
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.models.inference import Probabilities, infer, place
+from abawkit.models.inference import Probabilities, infer, place_network
 from abawkit.models.network import DDAMFN
 from abawkit.models.weight_files import find_weights
-from abawkit.models.weights import load_weights, state_digest
+from abawkit.models.weights import digest_state, load_weights
 from abawkit.prediction.sources import PixelChunk
 from abawkit.tables import Array
 
@@ -68,12 +68,12 @@ def _load(source: Path, device: torch.device) -> Member:
     weights = load_weights(path)
     network = DDAMFN(weights.config)
     network.load_state_dict(weights.state)
-    place(network, device)
+    place_network(network, device)
     named = weights.metadata.get("tasks", ",".join(TASKS)).split(",")
-    return Member(path, state_digest(weights.state), tuple(task for task in TASKS if task in named), network.eval())
+    return Member(path, digest_state(weights.state), tuple(task for task in TASKS if task in named), network.eval())
 
 
-def mean_probabilities(
+def predict_mean(
     members: Sequence[Member],
     chunks: Iterable[PixelChunk],
     total: int,
@@ -93,7 +93,7 @@ def mean_probabilities(
         The means, float32, with zeros for rows that were in no chunk and for tasks that no member knows; and a mask of
         the rows that were in one, (total,).
     """
-    result = zeros(total)
+    result = make_zeros(total)
     seen = np.zeros(total, dtype=bool)
     for rows, answers in _answers(members, chunks, seen, device, progress):
         for i, task in enumerate(TASKS):
@@ -104,7 +104,7 @@ def mean_probabilities(
     return result, seen
 
 
-def each_probabilities(
+def predict_each(
     members: Sequence[Member],
     chunks: Iterable[PixelChunk],
     total: int,
@@ -115,9 +115,9 @@ def each_probabilities(
 
     Returns:
         What each says, float32, of all tasks, with zeros for rows that were in no chunk; and a mask of the rows that
-        were in one, (total,). Arguments are those of `mean_probabilities`.
+        were in one, (total,). Arguments are those of `predict_mean`.
     """
-    results = [zeros(total) for _ in members]
+    results = [make_zeros(total) for _ in members]
     seen = np.zeros(total, dtype=bool)
     for rows, answers in _answers(members, chunks, seen, device, progress):
         for result, answer in zip(results, answers, strict=True):
@@ -141,7 +141,7 @@ def _answers(
             progress(int(seen.sum()), len(seen))
 
 
-def zeros(total: int) -> Probabilities:
+def make_zeros(total: int) -> Probabilities:
     """Arrays to fill."""
     widths = (len(DIMENSIONS), len(EXPRESSIONS), len(ACTION_UNITS))
     return Probabilities(*(np.zeros((total, width), dtype=np.float32) for width in widths))

@@ -15,18 +15,18 @@ from abawkit.errors import DataWarning
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.reader import FrameFailure
 from abawkit.labels import TASKS, Task
-from abawkit.models.attention import attention_call, operators
+from abawkit.models.attention import describe_operators, make_attention_call
 from abawkit.models.inference import Probabilities, pick_device
-from abawkit.postprocessing.outputs import needed_tasks, write_outputs
+from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
-from abawkit.postprocessing.timeline import frame_numbers
+from abawkit.postprocessing.timeline import read_frame_numbers
 from abawkit.prediction.missing import fill_from_neighbours
-from abawkit.prediction.networks import Member, each_probabilities, load_members, mean_probabilities, zeros
+from abawkit.prediction.networks import Member, load_members, make_zeros, predict_each, predict_mean
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
-from abawkit.probabilities.files import assembled
-from abawkit.probabilities.members import KEY_DIGITS, StoredMember, columns_digest
+from abawkit.probabilities.files import assemble
+from abawkit.probabilities.members import KEY_DIGITS, StoredMember, digest_columns
 from abawkit.tables import Array, Predictions
-from abawkit.training.run_folder import environment
+from abawkit.training.run_folder import describe_environment
 
 _EQUAL: Final = 1e-4
 """Probabilities, valences and arousals that differ by less are one answer, computed in batches of other sizes."""
@@ -94,9 +94,9 @@ def predict(
         DataWarning: If frames were resized, an image is in two folders with different bytes, or all answers are equal.
     """
     target = pick_device(device)
-    members = load_members(sources, target, needed_tasks(plugin.holds))
-    calls = (attention_call(m.network.config, target, torch.float32, training=False) for m in members)
-    used = operators(calls)  # before the frames are read: one that was named may be unable to run
+    members = load_members(sources, target, find_needed_tasks(plugin.holds))
+    calls = (make_attention_call(m.network.config, target, torch.float32, training=False) for m in members)
+    used = describe_operators(calls)  # before the frames are read: one that was named may be unable to run
     images = frames.images
     names = pa.array(images, pa.string())
     tasks = tuple(task for task in TASKS if any(task in member.tasks for member in members))
@@ -106,15 +106,15 @@ def predict(
     counts = frames.begin()
     chunks = frames.chunks(missing, failures, counts)
     if rule:
-        each, seen = each_probabilities(members, chunks, len(images), target, progress)
+        each, seen = predict_each(members, chunks, len(images), target, progress)
         for said in each:
             filled = fill_from_neighbours(said, seen, images)  # from the same rows for each
         stored = [_stored(member, names, said) for member, said in zip(members, each, strict=True)]
         predictions = apply_rule(rule, stored, tasks)
     else:
-        mean, seen = mean_probabilities(members, chunks, len(images), target, progress)
+        mean, seen = predict_mean(members, chunks, len(images), target, progress)
         filled = fill_from_neighbours(mean, seen, images)
-        predictions = assembled(names, _columns(mean, tasks))
+        predictions = assemble(names, _columns(mean, tasks))
     _warn_equal(predictions, tasks, seen)
     written = write_outputs(
         out,
@@ -123,7 +123,7 @@ def predict(
         plugin,
         source={**frames.source(), **({"frame_counts": counts.as_dict()} if counts else {})},
         members=[{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
-        environment=environment(target, used),
+        environment=describe_environment(target, used),
         rule=rule,
         filled=[{"row": row + 1, "image": images[row], "from": images[other]} for row, other in filled.items()],
         force=force,
@@ -147,14 +147,14 @@ def _warn_equal(predictions: Predictions, tasks: Sequence[Task], seen: Array) ->
 
 def _refuse_unfit(rule: Rule, members: Sequence[Member], tasks: Sequence[Task], names: pa.StringArray) -> None:
     """Refuses a rule that can't be applied before an hour is spent on frames."""
-    refuse_other_members(rule, [_stored(member, names[:0], zeros(0)) for member in members], tasks)
+    refuse_other_members(rule, [_stored(member, names[:0], make_zeros(0)) for member in members], tasks)
     if any(smoothing.kind != "none" for smoothing in rule.smoothing.values()):
-        frame_numbers(names)
+        read_frame_numbers(names)
 
 
 def _stored(member: Member, names: pa.StringArray, said: Probabilities) -> StoredMember:
-    predictions = assembled(names, _columns(said, member.tasks))
-    digest = columns_digest(predictions, member.tasks)
+    predictions = assemble(names, _columns(said, member.tasks))
+    digest = digest_columns(predictions, member.tasks)
     return StoredMember(member.path, predictions, member.tasks, digest, member.digest[:KEY_DIGITS])
 
 

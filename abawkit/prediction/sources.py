@@ -16,10 +16,10 @@ from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.listing import list_frames
-from abawkit.frames.paths import Frames, as_folders, frame_paths
+from abawkit.frames.paths import Frames, find_frame_paths, make_frame_folders
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
-from abawkit.system.files import processors, sha256_of
+from abawkit.system.files import count_processors, sha256_of
 from abawkit.tables import Array, FrameList
 
 CHUNK: Final = 256
@@ -71,7 +71,7 @@ class ListedFrames:
         counts = counts or self.begin()
         if missing == "refuse":
             refuse_missing(self._absent(), len(self.images), self.root)
-        for chunk in read_frames(self.images, self.root, workers=processors(), size=CHUNK):
+        for chunk in read_frames(self.images, self.root, workers=count_processors(), size=CHUNK):
             counts.add(chunk)
             failures.extend(chunk.failures)
             if missing == "refuse":
@@ -92,15 +92,15 @@ class ListedFrames:
 
     def source(self) -> dict[str, Any]:
         """For the manifest."""
-        frames = as_folders(self.root).as_json()
+        frames = make_frame_folders(self.root).as_json()
         return {"list": str(self.path), "list_sha256": sha256_of(self.path), "frames": frames}
 
     def _absent(self) -> list[FrameFailure]:
         """Frames without a file, found before the first network runs."""
-        for folder in as_folders(self.root).folders:
+        for folder in make_frame_folders(self.root).folders:
             if not folder.is_dir():
                 raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
-        paths = frame_paths(self.root, self.images)
+        paths = find_frame_paths(self.root, self.images)
         return [
             FrameFailure(row, image, "missing", "no such file")
             for row, (image, path) in enumerate(zip(self.images, paths, strict=True))
@@ -114,10 +114,10 @@ class UnlistedFrames(ListedFrames):
 
     def source(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"frames": as_folders(self.root).as_json()}
+        return {"frames": make_frame_folders(self.root).as_json()}
 
 
-def folder_frames(root: Frames, plugin: SubmissionFormat) -> UnlistedFrames:
+def list_folder_frames(root: Frames, plugin: SubmissionFormat) -> UnlistedFrames:
     """All images of folders in natural order, for those who have no list.
 
     Args:

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.errors import DataError, format_count, printable
-from abawkit.formats.rows import REAL, shortened
+from abawkit.formats.rows import REAL, shorten
 from abawkit.formats.text import read_text
-from abawkit.frame_names import image_defect
+from abawkit.frame_names import find_name_defect
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Task
 from abawkit.tables import Array, Predictions
 
@@ -54,7 +54,7 @@ class Cells(NamedTuple):
     first_line: int = 0
 
 
-def assembled(images: pa.StringArray, columns: Mapping[Task, Array]) -> Predictions:
+def assemble(images: pa.StringArray, columns: Mapping[Task, Array]) -> Predictions:
     """Predictions of these columns, float32, with `NEUTRAL` ones for the tasks that are absent."""
     filled = {
         task: columns[task] if task in columns else np.full((len(images), len(names)), NEUTRAL[task], np.float32)
@@ -161,7 +161,7 @@ def read_csv(path: Path) -> Cells:
     """
     lines = read_text(path, "probabilities as CSV").decode().split("\n")[:-1]
     header = [name.strip() for name in lines[0].split(",")]
-    tasks = _tasks_of(f"{path}:1", header)
+    tasks = _find_tasks(f"{path}:1", header)
     if len(lines) < 2:
         raise DataError(f"{path}: holds a header and no rows; {_TABLE}")
     rows = [[cell.strip(" \t") for cell in line.split(",")] for line in lines[1:]]
@@ -188,7 +188,7 @@ def read_parquet(path: Path) -> Cells:
     except Exception as error:  # a damaged or hostile file can end in many ways
         reason = printable(str(error).splitlines()[0][:200]) if str(error) else type(error).__name__
         raise DataError(f"{path}: can't be read as Parquet ({reason})") from error
-    tasks = _tasks_of(str(path), [str(name) for name in frame.columns])
+    tasks = _find_tasks(str(path), [str(name) for name in frame.columns])
     images = frame["image"].tolist()
     if not all(isinstance(image, str) for image in images):
         raise DataError(f"{path}: column 'image': expected names of images, one a row")
@@ -200,15 +200,15 @@ def read_parquet(path: Path) -> Cells:
 
 def write_csv(file: IO[bytes], predictions: Predictions, tasks: Sequence[Task]) -> None:
     """Writes what `read_csv` reads, bit for bit: each float32 in as few digits as tell it apart from all others."""
-    _frame_of(predictions, tasks).to_csv(file, index=False, lineterminator="\n")
+    _make_frame(predictions, tasks).to_csv(file, index=False, lineterminator="\n")
 
 
 def write_parquet(file: IO[bytes], predictions: Predictions, tasks: Sequence[Task]) -> None:
     """Writes what `read_parquet` reads: names as strings, values as float32."""
-    _frame_of(predictions, tasks).to_parquet(file, index=False)
+    _make_frame(predictions, tasks).to_parquet(file, index=False)
 
 
-def _frame_of(predictions: Predictions, tasks: Sequence[Task]) -> "pd.DataFrame":
+def _make_frame(predictions: Predictions, tasks: Sequence[Task]) -> "pd.DataFrame":
     import pandas as pd
 
     columns: dict[str, object] = {"image": predictions.images.to_pylist()}
@@ -218,7 +218,7 @@ def _frame_of(predictions: Predictions, tasks: Sequence[Task]) -> "pd.DataFrame"
     return pd.DataFrame(columns)
 
 
-def _tasks_of(where: str, header: Sequence[str]) -> list[Task]:
+def _find_tasks(where: str, header: Sequence[str]) -> list[Task]:
     """The tasks whose columns a header names, all of each.
 
     Raises:
@@ -228,7 +228,7 @@ def _tasks_of(where: str, header: Sequence[str]) -> list[Task]:
     for i, name in enumerate(header):
         if name not in known or name in header[:i]:
             kind = "twice" if name in known else "which is no column of probabilities"
-            raise DataError(f"{where}: got '{shortened(name)}' {kind}; {_TABLE}")
+            raise DataError(f"{where}: got '{shorten(name)}' {kind}; {_TABLE}")
     tasks = [task for task, names in COLUMNS.items() if any(name in header for name in names)]
     if "image" not in header or not tasks:
         raise DataError(f"{where}: names no {'probabilities' if 'image' in header else 'column image'}; {_TABLE}")
@@ -241,7 +241,7 @@ def _tasks_of(where: str, header: Sequence[str]) -> list[Task]:
 def _numbers(path: Path, name: str, cells: Sequence[str]) -> Array:
     for line, cell in enumerate(cells, start=2):
         if not REAL.fullmatch(cell):
-            raise DataError(f"{path}:{line}: column '{name}': got '{shortened(cell)}', expected a number")
+            raise DataError(f"{path}:{line}: column '{name}': got '{shorten(cell)}', expected a number")
     return np.array(cells, dtype=np.float64)
 
 
@@ -286,10 +286,10 @@ def read_stored(path: Path) -> Stored:
     if not len(cells.images):
         raise DataError(f"{path}: does not hold probabilities: it has no rows")
     for row, name in enumerate(cells.images):
-        if defect := image_defect(name):
+        if defect := find_name_defect(name):
             raise DataError(f"{_at(path, cells, row)}{defect}")
     columns = {task: _checked(path, cells, task) for task in TASKS if task in cells.columns}
-    predictions = assembled(pa.array(cells.images, pa.string()), columns)
+    predictions = assemble(pa.array(cells.images, pa.string()), columns)
     if cells.listed is not None and cells.listed != predictions.digest:
         said = printable(cells.listed[:64])
         raise DataError(f"{path}: names the list {said}, its rows are those of {predictions.digest}")

@@ -14,7 +14,7 @@ from abawkit.errors import ConfigError, DataError, format_count, printable
 from abawkit.labels import TASKS, Task
 from abawkit.probabilities.files import RANGES, read_stored, write_csv, write_parquet
 from abawkit.system.files import refuse_output, replacing
-from abawkit.tables import Annotations, Predictions, first_difference
+from abawkit.tables import Annotations, Predictions, find_first_difference
 
 MAX_MANIFEST: Final = 1 << 26
 """Bytes of a manifest: several times that of a submission of which every row was answered from another frame."""
@@ -62,7 +62,7 @@ def read_member(path: Path) -> StoredMember:
     """
     stored = read_stored(path)
     predictions, tasks = stored.predictions, stored.tasks
-    digest = columns_digest(predictions, tasks)
+    digest = digest_columns(predictions, tasks)
     return StoredMember(path, predictions, tasks, digest, _key(path, predictions, digest))
 
 
@@ -158,7 +158,7 @@ def read_probabilities(path: Path) -> Predictions:
     return stored.predictions
 
 
-def columns_digest(predictions: Predictions, tasks: Sequence[Task]) -> str:
+def digest_columns(predictions: Predictions, tasks: Sequence[Task]) -> str:
     """SHA-256 over the rows' names and the columns of these tasks, as little-endian float32.
 
     Values are cut to their range, as reading cuts them: what is written has the digest of what is read back.
@@ -171,7 +171,7 @@ def columns_digest(predictions: Predictions, tasks: Sequence[Task]) -> str:
     return digest.hexdigest()
 
 
-def manifest_beside(path: Path) -> dict[str, Any] | None:
+def read_manifest_beside(path: Path) -> dict[str, Any] | None:
     """The manifest that abawkit wrote beside a file; None where there is none, or JSON of something else."""
     beside = _beside(path)
     try:
@@ -195,7 +195,7 @@ def _stem(path: Path) -> str:
 
 
 def _key(path: Path, predictions: Predictions, digest: str) -> str:
-    manifest = manifest_beside(path)
+    manifest = read_manifest_beside(path)
     if manifest is None:
         return _stem(path)
     source = manifest.get("source")
@@ -225,7 +225,7 @@ def _is_entry(entry: Any) -> bool:
 
 def _refuse_other_rows(first: StoredMember, other: StoredMember) -> None:
     a, b = first.predictions.images, other.predictions.images
-    at = first_difference(a, b)
+    at = find_first_difference(a, b)
     if at is None:
         return
     if at >= min(len(a), len(b)):

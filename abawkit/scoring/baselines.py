@@ -9,7 +9,7 @@ import pyarrow as pa
 from abawkit.tables import Annotations, Submission
 
 
-def constant_answer(train: Annotations, images: pa.StringArray) -> Submission:
+def make_constant_answer(train: Annotations, images: pa.StringArray) -> Submission:
     """The same answer for every frame: mean V and A, the commonest expression, every action unit active.
 
     Its CCC is 0. Of all constant answers for an action unit, only "active" has an F1 above 0.

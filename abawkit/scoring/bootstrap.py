@@ -18,14 +18,14 @@ import pyarrow as pa
 from abawkit.choices import Protocol
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.scoring.metrics import f1_of_counts
-from abawkit.scoring.score import scored_rows
+from abawkit.scoring.metrics import f1_from_counts
+from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations, Array, Submission
 
 _CLASSES = len(EXPRESSIONS)
 
 
-def va_sums(codes: Array, truth: Array, given: Array, videos: int) -> tuple[Array, Array, Array]:
+def sum_va(codes: Array, truth: Array, given: Array, videos: int) -> tuple[Array, Array, Array]:
     """Sums up valence and arousal; see `abawkit.scoring.bootstrap.VideoStatistics`.
 
     Args:
@@ -49,13 +49,13 @@ def va_sums(codes: Array, truth: Array, given: Array, videos: int) -> tuple[Arra
     return np.stack(sums, axis=1).reshape(videos, len(DIMENSIONS), 6), centre, extremes
 
 
-def confusion_counts(codes: Array, truth: Array, given: Array, videos: int) -> Array:
+def count_confusions(codes: Array, truth: Array, given: Array, videos: int) -> Array:
     """Counts rows by annotated and given class, shape (n,) each: int64, shape (videos, 8, 8)."""
     cells = (codes * _CLASSES + truth) * _CLASSES + given
     return np.bincount(cells, minlength=videos * _CLASSES**2).reshape(videos, _CLASSES, _CLASSES)
 
 
-def unit_counts(codes: Array, truth: Array, given: Array, videos: int) -> Array:
+def count_units(codes: Array, truth: Array, given: Array, videos: int) -> Array:
     """Counts rows in which a unit is active in both, as annotated, as given, (n, 12) each: int64, (videos, 12, 3)."""
     counts = np.empty((videos, len(ACTION_UNITS), 3), dtype=np.int64)
     for unit in range(len(ACTION_UNITS)):
@@ -77,7 +77,7 @@ DRAWS = 2000
 LEVEL = 0.95
 
 FEW_VIDEOS = 20
-"""Below so many videos, the interval of a difference is too narrow: see `few_videos_note`."""
+"""Below so many videos, the interval of a difference is too narrow: see `describe_few_videos`."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ class VideoStatistics:
         counts = np.asarray(counts, dtype=np.float64)
         parts = {
             "va": self._ccc(counts).mean(axis=1),
-            "expression": f1_of_counts(*self._expression_counts(counts)).mean(axis=1),
-            "au": f1_of_counts(*np.moveaxis(_weighted(counts, self.units), 2, 0)).mean(axis=1),
+            "expression": f1_from_counts(*self._expression_counts(counts)).mean(axis=1),
+            "au": f1_from_counts(*np.moveaxis(_weighted(counts, self.units), 2, 0)).mean(axis=1),
         }
         columns = [parts[task] if task in self.tasks else np.zeros(len(counts)) for task in TASKS]
         return np.stack([*columns, np.sum(columns, axis=0)], axis=1)
@@ -174,7 +174,7 @@ class VideoStatistics:
         return np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
 
 
-def statistics_by_video(truth: Annotations, submission: Submission, protocol: Protocol = "official") -> VideoStatistics:
+def sum_by_video(truth: Annotations, submission: Submission, protocol: Protocol = "official") -> VideoStatistics:
     """Sums up each video.
 
     Args:
@@ -188,18 +188,18 @@ def statistics_by_video(truth: Annotations, submission: Submission, protocol: Pr
     if not truth.images.equals(submission.images):
         raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
     tasks = tuple(task for task in TASKS if task in submission.holds)
-    masks = scored_rows(truth, protocol)
+    masks = select_scored_rows(truth, protocol)
     scored = np.zeros(len(truth), dtype=bool)
     for task in tasks:
         scored |= masks[task]
     if not scored.any():
         raise DataError(f"no row counts under the {protocol} protocol: no annotation is valid; nothing to score")
-    names, videos = video_numbers(truth.videos.filter(pa.array(scored)))
+    names, videos = number_videos(truth.videos.filter(pa.array(scored)))
     codes = np.full(len(truth), -1)
     codes[scored] = videos
     chosen = {task: masks[task] if task in tasks else np.zeros(len(truth), dtype=bool) for task in TASKS}
     va, expression, au = (chosen[task] for task in TASKS)
-    moments, centre, extremes = va_sums(codes[va], truth.va[va], submission.va[va], len(names))
+    moments, centre, extremes = sum_va(codes[va], truth.va[va], submission.va[va], len(names))
     return VideoStatistics(
         names=names,
         rows=np.bincount(videos, minlength=len(names)),
@@ -207,14 +207,14 @@ def statistics_by_video(truth: Annotations, submission: Submission, protocol: Pr
         moments=moments,
         centre=centre,
         extremes=extremes,
-        confusion=confusion_counts(
+        confusion=count_confusions(
             codes[expression], truth.expression[expression], submission.expression[expression], len(names)
         ),
-        units=unit_counts(codes[au], truth.au[au], submission.au[au], len(names)),
+        units=count_units(codes[au], truth.au[au], submission.au[au], len(names)),
     )
 
 
-def video_numbers(videos: pa.StringArray) -> tuple[tuple[str, ...], Array]:
+def number_videos(videos: pa.StringArray) -> tuple[tuple[str, ...], Array]:
     """Numbers videos in the order of their names, so that no figure depends on the order of rows.
 
     Args:
@@ -231,7 +231,7 @@ def video_numbers(videos: pa.StringArray) -> tuple[tuple[str, ...], Array]:
     return tuple(names[i] for i in order), ranks[encoded.indices.to_numpy()]
 
 
-def draw_counts(videos: int, draws: int, seed: int) -> Array:
+def draw_videos(videos: int, draws: int, seed: int) -> Array:
     """How often each video comes up when as many as there are get drawn with replacement.
 
     Returns:
@@ -246,16 +246,16 @@ def draw_counts(videos: int, draws: int, seed: int) -> Array:
     return np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), size=draws)
 
 
-def with_draws(videos: int, draws: int, seed: int) -> Array:
-    """Each video once, and below that the rows of `draw_counts`: what `intervals` takes; (1 + draws, videos)."""
-    return np.concatenate([np.ones((1, videos), dtype=np.int64), draw_counts(videos, draws, seed)])
+def score_draws(videos: int, draws: int, seed: int) -> Array:
+    """Each video once, and below that the rows of `draw_videos`: what `make_intervals` takes; (1 + draws, videos)."""
+    return np.concatenate([np.ones((1, videos), dtype=np.int64), draw_videos(videos, draws, seed)])
 
 
-def intervals(scores: Array) -> dict[str, Interval]:
+def make_intervals(scores: Array) -> dict[str, Interval]:
     """The confidence intervals of differences of two scores, as percentiles of the draws.
 
     Args:
-        scores: The difference of what `VideoStatistics.scores` returns for `with_draws`, shape (1 + draws, 4).
+        scores: The difference of what `VideoStatistics.scores` returns for `score_draws`, shape (1 + draws, 4).
 
     Returns:
         For each of `PARTS` its interval.
@@ -264,7 +264,7 @@ def intervals(scores: Array) -> dict[str, Interval]:
     return {part: Interval(float(scores[0, i]), float(low[i]), float(high[i])) for i, part in enumerate(PARTS)}
 
 
-def difference_intervals(
+def make_difference_intervals(
     truth: Annotations,
     first: Submission,
     second: Submission,
@@ -278,15 +278,15 @@ def difference_intervals(
     Only the tasks that both hold are compared; the others' differences are 0.
 
     Raises:
-        DataError: As `statistics_by_video`, or if only one video has scored rows.
+        DataError: As `sum_by_video`, or if only one video has scored rows.
     """
     held = [task for task in TASKS if task in first.holds and task in second.holds]
-    a, b = (statistics_by_video(truth, _holding(one, held), protocol) for one in (first, second))
-    counts = with_draws(len(a.names), draws, seed)
-    return intervals(a.scores(counts) - b.scores(counts))
+    a, b = (sum_by_video(truth, _holding(one, held), protocol) for one in (first, second))
+    counts = score_draws(len(a.names), draws, seed)
+    return make_intervals(a.scores(counts) - b.scores(counts))
 
 
-def difference_interval(
+def make_difference_interval(
     truth: Annotations,
     first: Submission,
     second: Submission,
@@ -295,11 +295,11 @@ def difference_interval(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
-    """P of `first` less P of `second`, with its interval; see `difference_intervals`."""
-    return difference_intervals(truth, first, second, protocol, draws=draws, seed=seed)["score"]
+    """P of `first` less P of `second`, with its interval; see `make_difference_intervals`."""
+    return make_difference_intervals(truth, first, second, protocol, draws=draws, seed=seed)["score"]
 
 
-def few_videos_note(videos: int) -> str:
+def describe_few_videos(videos: int) -> str:
     """What a reader of the interval of a difference must know; empty where there are `FEW_VIDEOS` or more.
 
     Args:

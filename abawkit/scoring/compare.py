@@ -7,8 +7,8 @@ import numpy as np
 
 from abawkit.errors import DataError, printable
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, DIMENSIONS, EXPRESSIONS, TASKS, Answer
-from abawkit.scoring.bootstrap import video_numbers
-from abawkit.tables import Array, Submission, first_difference
+from abawkit.scoring.bootstrap import number_videos
+from abawkit.tables import Array, Submission, find_first_difference
 
 ANSWERS: tuple[Answer, ...] = (*TASKS, "compound")
 
@@ -93,7 +93,7 @@ class Changes:
         return asdict(self) | named
 
 
-def changes(first: Submission, second: Submission) -> Changes:
+def compare_submissions(first: Submission, second: Submission) -> Changes:
     """Compares two submissions row by row.
 
     Raises:
@@ -105,7 +105,7 @@ def changes(first: Submission, second: Submission) -> Changes:
         raise DataError(f"the first holds {held[0]}, the second {held[1]}; only submissions to one track are compared")
     differs = {answer: _differs(first, second, answer) for answer in ANSWERS if answer in first.holds}
     any_differs = np.logical_or.reduce(list(differs.values()))
-    names, codes = video_numbers(first.videos)
+    names, codes = number_videos(first.videos)
     in_all = np.bincount(codes, minlength=len(names)).tolist()
     changed = np.bincount(codes[any_differs], minlength=len(names)).tolist()
     videos = [entry for entry in zip(names, changed, in_all, strict=True) if entry[1]]
@@ -136,7 +136,7 @@ def changes(first: Submission, second: Submission) -> Changes:
 
 
 def _refuse_other_rows(first: Submission, second: Submission) -> None:
-    row = first_difference(first.images, second.images)
+    row = find_first_difference(first.images, second.images)
     if row is None:
         return
     found = [f"'{printable(one.images[row].as_py())}'" if row < len(one) else "no row" for one in (first, second)]

@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 
 from abawkit.choices import Protocol
 from abawkit.labels import TASKS, Task
-from abawkit.scoring.bootstrap import DRAWS, LEVEL, PARTS, Interval, statistics_by_video, with_draws
+from abawkit.scoring.bootstrap import DRAWS, LEVEL, PARTS, Interval, score_draws, sum_by_video
 from abawkit.tables import Annotations, Array, Submission
 
 
@@ -60,14 +60,14 @@ def make_forecast(
         test_videos: Videos of the test; by default as many as are scored here.
 
     Raises:
-        DataError: As `statistics_by_video`.
+        DataError: As `sum_by_video`.
     """
-    statistics = statistics_by_video(truth, submission, protocol)
+    statistics = sum_by_video(truth, submission, protocol)
     videos = len(statistics.names)
     if videos < 2:
         return None
-    scores = statistics.scores(with_draws(videos, DRAWS, 0))
-    found = forecasts(scores, videos, test_videos or videos, statistics.tasks)
+    scores = statistics.scores(score_draws(videos, DRAWS, 0))
+    found = list_forecasts(scores, videos, test_videos or videos, statistics.tasks)
     held = [part for task, part in zip(TASKS, PARTS, strict=False) if task in statistics.tasks]
     return Forecast(videos, test_videos or videos, {part: found[part] for part in (*held, "score")})
 
@@ -95,12 +95,12 @@ def forecast_scores(
         For each of `PARTS` its forecast; 0 and 0..0 for a task that the submission does not hold.
 
     Raises:
-        DataError: As `statistics_by_video`, or if only one video has scored rows.
+        DataError: As `sum_by_video`, or if only one video has scored rows.
     """
-    statistics = statistics_by_video(truth, submission, protocol)
+    statistics = sum_by_video(truth, submission, protocol)
     videos = len(statistics.names)
-    scores = statistics.scores(with_draws(videos, draws, seed))
-    return forecasts(scores, videos, test_videos or videos, statistics.tasks)
+    scores = statistics.scores(score_draws(videos, draws, seed))
+    return list_forecasts(scores, videos, test_videos or videos, statistics.tasks)
 
 
 def forecast_score(
@@ -116,11 +116,13 @@ def forecast_score(
     return forecast_scores(truth, submission, protocol, test_videos=test_videos, draws=draws, seed=seed)["score"]
 
 
-def forecasts(scores: Array, videos: int, test_videos: int, tasks: tuple[Task, ...] = TASKS) -> dict[str, Interval]:
+def list_forecasts(
+    scores: Array, videos: int, test_videos: int, tasks: tuple[Task, ...] = TASKS
+) -> dict[str, Interval]:
     """Forecasts from the draws of a bootstrap.
 
     Args:
-        scores: What `VideoStatistics.scores` returns for `with_draws`, shape (1 + draws, 4).
+        scores: What `VideoStatistics.scores` returns for `score_draws`, shape (1 + draws, 4).
         videos: Scored videos V, at least 2.
         test_videos: Videos n of the test, at least 1.
         tasks: The tasks that are scored.

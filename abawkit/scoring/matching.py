@@ -10,10 +10,10 @@ from abawkit.choices import Protocol
 from abawkit.curation.curated_set import TABLE, open_curated
 from abawkit.errors import Problem, ProblemsError
 from abawkit.formats.base import SubmissionFormat, get_format
-from abawkit.formats.frame_lines import numbered
+from abawkit.formats.frame_lines import split_names
 from abawkit.formats.readers import read_annotations
-from abawkit.formats.row_order import order_problems
-from abawkit.formats.rows import shortened
+from abawkit.formats.row_order import find_order_problems
+from abawkit.formats.rows import shorten
 from abawkit.scoring.score import Score, score, score_compound
 from abawkit.tables import Annotations, Array, FrameList, Submission
 
@@ -32,7 +32,7 @@ def read_truth(path: Path) -> Annotations:
 
 
 def score_file(submission: Path, truth: Path, *, protocol: Protocol = "official", format_name: str = "abaw7") -> Score:
-    """Scores a submission; see `abawkit.scoring.score.score`, and `matched` for how rows meet.
+    """Scores a submission; see `abawkit.scoring.score.score`, and `match_rows` for how rows meet.
 
     Args:
         submission: The file or folder.
@@ -41,19 +41,19 @@ def score_file(submission: Path, truth: Path, *, protocol: Protocol = "official"
         format_name: Format of the submission.
 
     Raises:
-        ProblemsError: As `matched`.
+        ProblemsError: As `match_rows`.
         ConfigError: If there is no such format.
     """
-    right, answers = matched(submission, truth, get_format(format_name))
+    right, answers = match_rows(submission, truth, get_format(format_name))
     return score_rows(right, answers, protocol)
 
 
 def score_rows(truth: Annotations | Submission, answers: Submission, protocol: Protocol = "official") -> Score:
-    """Scores what `matched` returns; see `score_file`."""
+    """Scores what `match_rows` returns; see `score_file`."""
     return score(truth, answers, protocol) if isinstance(truth, Annotations) else score_compound(truth, answers)
 
 
-def matched(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple[Annotations | Submission, Submission]:
+def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple[Annotations | Submission, Submission]:
     """Reads a submission and its truth, and brings their rows together.
 
     Rows are joined by row. Of a folder with a file for each video, they are joined by video and frame: every frame has
@@ -79,7 +79,7 @@ def matched(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple[An
     if not right.images.equals(answers.images):
         rows = plugin.read_list(submission)
         advice = f"the rows of {submission} must be those of {truth}, in order, repeats included; nothing was scored"
-        raise ProblemsError(submission, order_problems(rows, _listed(right)), advice)
+        raise ProblemsError(submission, find_order_problems(rows, _listed(right)), advice)
     return right, answers
 
 
@@ -109,7 +109,7 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
     if found.null_count:
         rows = np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))
         problems = [
-            Problem(0, "", f"no line for '{shortened(name)}' (line {line:,} of {truth_path.name})")
+            Problem(0, "", f"no line for '{shorten(name)}' (line {line:,} of {truth_path.name})")
             for name, line in zip(truth.images.take(pa.array(rows)).to_pylist(), truth.lines[rows], strict=True)
         ]
         raise ProblemsError(path, problems, f"{path} must answer every annotated frame; nothing was scored")
@@ -120,6 +120,6 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
 
 def _frames(images: pa.StringArray) -> pa.StringArray:
     """Names by which frames are joined: video and number, however the number is written; of other names, the name."""
-    videos, numbers = numbered(images)
+    videos, numbers = split_names(images)
     names = pc.binary_join_element_wise(videos, pc.cast(pa.array(numbers), pa.string()), "/")
     return pc.coalesce(names, images)

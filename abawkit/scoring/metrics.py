@@ -49,7 +49,7 @@ def f1_per_class(truth: Array, prediction: Array, classes: int) -> Array:
     if truth.shape != prediction.shape or truth.ndim != 1:
         raise ValueError(f"got shapes {truth.shape} and {prediction.shape}, expected two equal shapes (n,)")
     confusion = np.bincount(truth * classes + prediction, minlength=classes * classes).reshape(classes, classes)
-    return f1_of_counts(np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+    return f1_from_counts(np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
 
 
 def f1_per_unit(truth: Array, prediction: Array) -> Array:
@@ -65,10 +65,10 @@ def f1_per_unit(truth: Array, prediction: Array) -> Array:
     truth, prediction = np.asarray(truth, dtype=bool), np.asarray(prediction, dtype=bool)
     if truth.shape != prediction.shape or truth.ndim != 2:
         raise ValueError(f"got shapes {truth.shape} and {prediction.shape}, expected two equal shapes (n, units)")
-    return f1_of_counts((truth & prediction).sum(axis=0), truth.sum(axis=0), prediction.sum(axis=0))
+    return f1_from_counts((truth & prediction).sum(axis=0), truth.sum(axis=0), prediction.sum(axis=0))
 
 
-def f1_of_counts(both: Array, in_truth: Array, in_prediction: Array) -> Array:
+def f1_from_counts(both: Array, in_truth: Array, in_prediction: Array) -> Array:
     """F1 from counts of rows, 2 TP / (2 TP + FP + FN).
 
     Args:

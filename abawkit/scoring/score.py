@@ -87,7 +87,7 @@ _FIELDS_OF: Final[dict[Task, tuple[str, ...]]] = {
 }
 
 
-def scored_rows(truth: Annotations, protocol: Protocol = "official") -> dict[Task, Array]:
+def select_scored_rows(truth: Annotations, protocol: Protocol = "official") -> dict[Task, Array]:
     """The rows on which each task is scored.
 
     Args:
@@ -113,7 +113,7 @@ def warn_of_unannotated(truth: Annotations, tasks: Collection[Task], protocol: P
         tasks: The tasks that are scored.
         protocol: Which rows count.
     """
-    rows = scored_rows(truth, protocol)
+    rows = select_scored_rows(truth, protocol)
     if any(mask.any() for mask in rows.values()):  # else nothing can be scored, which is an error of its own
         for task in (task for task in TASKS if task in tasks and not rows[task].any()):
             warnings.warn(f"no annotated row for {task}; it scores 0", DataWarning, stacklevel=3)
@@ -137,7 +137,7 @@ def score(truth: Annotations, submission: Submission, protocol: Protocol = "offi
     """
     if not truth.images.equals(submission.images):
         raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
-    masks = {task: mask for task, mask in scored_rows(truth, protocol).items() if task in submission.holds}
+    masks = {task: mask for task, mask in select_scored_rows(truth, protocol).items() if task in submission.holds}
     if not masks:
         raise DataError(
             "the submission holds no task of the annotations; compound expressions have a truth of their own"

@@ -14,22 +14,22 @@ import abawkit
 from abawkit.choices import Protocol
 from abawkit.errors import ProblemsError
 from abawkit.formats.base import get_format
-from abawkit.formats.writing import stored_submission, submission_digest, write_submission
-from abawkit.frames.paths import as_folders
+from abawkit.formats.writing import digest_submission, round_submission, write_submission
+from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import TASKS, Task
 from abawkit.pipeline.step_cache import Step
-from abawkit.postprocessing.outputs import decided, outputs, write_outputs
+from abawkit.postprocessing.outputs import decide, list_outputs, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, write_rule
 from abawkit.probabilities.members import StoredMember, read_members, write_probabilities
-from abawkit.scoring.bootstrap import PARTS, Interval, difference_interval, few_videos_note, statistics_by_video
+from abawkit.scoring.bootstrap import PARTS, Interval, describe_few_videos, make_difference_interval, sum_by_video
 from abawkit.scoring.forecast import forecast_score
-from abawkit.submissions.manifest import Figures, MemberFigures, Range, Validation
+from abawkit.submissions.manifest import MemberScores, Range, Scores, Validation
 from abawkit.submissions.recipe import Decisions, SubmissionRecipe
-from abawkit.submissions.steps import Predicted, prediction_manifest
-from abawkit.submissions.workspace import Place, Prepared
+from abawkit.submissions.steps import Predicted, find_prediction_manifest
+from abawkit.submissions.workspace import Prepared, StepFolder
 from abawkit.system.files import sha256_of, write_json
-from abawkit.system.provenance import code_digest
-from abawkit.tables import Annotations, Predictions, Submission, videos_of
+from abawkit.system.provenance import digest_code
+from abawkit.tables import Annotations, Predictions, Submission, find_videos
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +53,14 @@ class Fitted:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-def calibrated(decisions: Decisions, tasks: Sequence[Task]) -> tuple[Task, ...]:
+def needs_fit(decisions: Decisions, tasks: Sequence[Task]) -> tuple[Task, ...]:
     """The scored tasks that are calibrated; a recipe may name others, which its format does not hold."""
     return tuple(task for task in tasks if task in decisions.calibration)
 
 
-def fits(decisions: Decisions, tasks: Sequence[Task]) -> bool:
+def is_fitted(decisions: Decisions, tasks: Sequence[Task]) -> bool:
     """Whether anything is fitted on validation, for these scored tasks."""
-    return decisions.searched or bool(calibrated(decisions, tasks))
+    return decisions.searched or bool(needs_fit(decisions, tasks))
 
 
 def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decisions, tasks: Sequence[Task]) -> Fitted:
@@ -75,14 +75,14 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
     Raises:
         DataError: If the members' rows are not those of the truth, or there are too few videos for two folds.
     """
-    if not fits(decisions, tasks):
+    if not is_fitted(decisions, tasks):
         plain = apply_rule(Rule(), members, tasks)
         return Fitted(Rule(), plain, plain)
     from abawkit.tuning.tune import calibrate, tune
 
     shared: dict[str, Any] = {
         "tasks": tuple(tasks),
-        "calibration": calibrated(decisions, tasks),
+        "calibration": needs_fit(decisions, tasks),
         "protocol": decisions.protocol,
         "folds": decisions.folds,
     }
@@ -96,10 +96,10 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
     return Fitted(found.rule, found.held_out, found.found.predictions, evidence["folds"], found.notes, evidence)
 
 
-def command(made: Prepared, probabilities: Sequence[Path], rule: Path) -> list[str]:
+def format_tune_command(made: Prepared, probabilities: Sequence[Path], rule: Path) -> list[str]:
     """The command that fits the same rule by hand."""
     decisions = made.recipe.decisions
-    chosen = calibrated(decisions, made.tasks)
+    chosen = needs_fit(decisions, made.tasks)
     options = []
     if decisions.searched:
         options += ["--no-smoothing"] if decisions.smoothing == "none" else []
@@ -142,15 +142,15 @@ def evaluate(
         DataError: If no row counts, or there are fewer than two videos.
     """
     protocol = recipe.decisions.protocol
-    mine = decided(fitted.held_out, tasks)
-    alone = {name: decided(member.predictions, tasks) for name, member in members.items()}
+    mine = decide(fitted.held_out, tasks)
+    alone = {name: decide(member.predictions, tasks) for name, member in members.items()}
     scored = [
-        MemberFigures(name=name, key=members[name].key, validation=_score(truth, submission, protocol))
+        MemberScores(name=name, key=members[name].key, validation=_score(truth, submission, protocol))
         for name, submission in alone.items()
     ]
     best = max(scored, key=lambda member: member.validation.score).name
-    few = [note] if (note := few_videos_note(len(statistics_by_video(truth, mine, protocol).names))) else []
-    mean = decided(apply_rule(Rule(), list(members.values()), tasks), tasks)
+    few = [note] if (note := describe_few_videos(len(sum_by_video(truth, mine, protocol).names))) else []
+    mean = decide(apply_rule(Rule(), list(members.values()), tasks), tasks)
     return Validation(
         protocol=protocol,
         tasks=list(tasks),
@@ -159,20 +159,20 @@ def evaluate(
         crossfitted=_score(truth, mine, protocol),
         interval=_range(forecast_score(truth, mine, protocol, test_videos=test_videos)),
         test_videos=test_videos,
-        in_sample=_score(truth, decided(fitted.in_sample, tasks), protocol),
+        in_sample=_score(truth, decide(fitted.in_sample, tasks), protocol),
         untuned=_score(truth, mean, protocol),
-        gain=_range(difference_interval(truth, mine, mean, protocol)),
+        gain=_range(make_difference_interval(truth, mine, mean, protocol)),
         members=scored,
         best_member=best,
-        difference=_range(difference_interval(truth, mine, alone[best], protocol)),
+        difference=_range(make_difference_interval(truth, mine, alone[best], protocol)),
         notes=[*fitted.notes, *([_BEST] if recipe.epoch == "best" else []), *few],
     )
 
 
-def _score(truth: Annotations, submission: Submission, protocol: Protocol) -> Figures:
-    statistics = statistics_by_video(truth, submission, protocol)
+def _score(truth: Annotations, submission: Submission, protocol: Protocol) -> Scores:
+    statistics = sum_by_video(truth, submission, protocol)
     values = statistics.scores(np.ones((1, len(statistics.names))))[0]
-    return Figures(**dict(zip(PARTS, values.tolist(), strict=True)))
+    return Scores(**dict(zip(PARTS, values.tolist(), strict=True)))
 
 
 def _range(interval: Interval) -> Range:
@@ -181,7 +181,7 @@ def _range(interval: Interval) -> Range:
 
 RULE: Final = "rule.json"
 CROSSFITTED: Final = "crossfitted.txt"
-FIGURES: Final = "validation.json"
+VALIDATION_FILE: Final = "validation.json"
 OFFICIAL: Final = "predictions"
 
 
@@ -200,7 +200,7 @@ class Decided:
     validation: Validation
 
 
-def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided:
+def fit_decisions(made: Prepared, predicted: Predicted, place: StepFolder) -> Decided:
     """Fits on validation what the recipe asks for, unless that was done with the same probabilities.
 
     Leaves ``rule.json``, ``validation.json`` (the figures), ``crossfitted.npz`` (probabilities of the validation rows,
@@ -211,11 +211,11 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided
     """
     out = place.outputs
     crossfitted = out / CROSSFITTED
-    files = [out / RULE, out / FIGURES, crossfitted.with_suffix(".npz")]
+    files = [out / RULE, out / VALIDATION_FILE, crossfitted.with_suffix(".npz")]
     files += [crossfitted] if made.tasks == TASKS else []
     made_of = {
         "abawkit": abawkit.__version__,
-        "code": code_digest(),
+        "code": digest_code(),
         "decisions": made.recipe.decisions.model_dump(mode="json"),
         "epoch": made.recipe.epoch,
         "members": _digests(predicted.validation, place),
@@ -224,7 +224,7 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided
         "test_videos": _count_videos(made),
     }
     step = Step("fit decisions", made_of, files)
-    validation = None if place.due(step) else _figures(out / FIGURES)
+    validation = None if place.due(step) else _read_validation(out / VALIDATION_FILE)
     if validation is None:
         place.stamps.begin(step)
         validation = _fit(made, [predicted_step.outputs[0] for predicted_step in predicted.validation], place)
@@ -232,10 +232,10 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: Place) -> Decided
     return Decided(out / RULE, place.stamps.digest(step, out / RULE), validation)
 
 
-def _fit(made: Prepared, paths: list[Path], place: Place) -> Validation:
+def _fit(made: Prepared, paths: list[Path], place: StepFolder) -> Validation:
     out, decisions = place.outputs, made.recipe.decisions
-    if fits(decisions, made.tasks):
-        place.means.say(f"$ abawkit {shlex.join(command(made, paths, out / RULE))}")
+    if is_fitted(decisions, made.tasks):
+        place.means.say(f"$ abawkit {shlex.join(format_tune_command(made, paths, out / RULE))}")
     members = read_members(paths)
     truth = made.opened.curated.splits["validation"].annotations
     fitted = fit(members, truth, decisions, made.tasks)
@@ -245,12 +245,12 @@ def _fit(made: Prepared, paths: list[Path], place: Place) -> Validation:
     crossfitted = out / CROSSFITTED
     write_probabilities(crossfitted.with_suffix(".npz"), fitted.held_out, made.tasks)
     if made.tasks == TASKS:
-        write_submission(crossfitted, get_format("abaw7").encode(decided(fitted.held_out, TASKS)))
-    write_json(out / FIGURES, validation.model_dump(mode="json"))
+        write_submission(crossfitted, get_format("abaw7").encode(decide(fitted.held_out, TASKS)))
+    write_json(out / VALIDATION_FILE, validation.model_dump(mode="json"))
     return validation
 
 
-def write_official(made: Prepared, predicted: Predicted, decisions: Decided, place: Place) -> Path:
+def write_official(made: Prepared, predicted: Predicted, decisions: Decided, place: StepFolder) -> Path:
     """Applies the rule to the list's probabilities, writes the official file and checks it, unless it is there.
 
     Returns:
@@ -264,13 +264,13 @@ def write_official(made: Prepared, predicted: Predicted, decisions: Decided, pla
     path = place.outputs / (f"{OFFICIAL}.txt" if plugin.container == "file" else OFFICIAL)
     made_of = {
         "abawkit": abawkit.__version__,
-        "code": code_digest(),
+        "code": digest_code(),
         "rule": decisions.digest,
         "members": _digests(predicted.test, place),
         "list": made.opened.frame_list.digest,
         "format": plugin.name,
     }
-    step = Step(f"write {path.name}", made_of, outputs(path))
+    step = Step(f"write {path.name}", made_of, list_outputs(path))
     if not place.due(step):
         return path
     place.stamps.begin(step)
@@ -279,7 +279,7 @@ def write_official(made: Prepared, predicted: Predicted, decisions: Decided, pla
     place.means.say(f"$ abawkit ensemble {joined}")
     members = read_members(paths)
     predictions = apply_rule(read_rule(decisions.rule), members, made.tasks)
-    first = prediction_manifest(paths[0])
+    first = find_prediction_manifest(paths[0])
     write_outputs(
         path,
         predictions,
@@ -300,26 +300,26 @@ def write_official(made: Prepared, predicted: Predicted, decisions: Decided, pla
     return path
 
 
-def official_digest(path: Path) -> str:
+def digest_official(path: Path) -> str:
     """SHA-256 of an official file or folder, as manifests name it.
 
     Raises:
         DataError: If it is absent, or no submission.
     """
-    return submission_digest(stored_submission(path))
+    return digest_submission(round_submission(path))
 
 
 def _count_videos(made: Prepared) -> int:
     """Videos of the list that is answered."""
-    return len(pc.unique(videos_of(made.opened.frame_list.images)))
+    return len(pc.unique(find_videos(made.opened.frame_list.images)))
 
 
-def _digests(steps: Sequence[Step], place: Place) -> list[str]:
+def _digests(steps: Sequence[Step], place: StepFolder) -> list[str]:
     """Of the probabilities and the manifest that each prediction left: a member's key comes from the second."""
     return [place.stamps.digest(step, path) for step in steps for path in step.outputs[:2]]
 
 
-def _figures(path: Path) -> Validation | None:
+def _read_validation(path: Path) -> Validation | None:
     """The figures that were written; None where another form of them was, as by another state of this version."""
     try:
         return Validation.model_validate_json(path.read_bytes())
@@ -329,7 +329,7 @@ def _figures(path: Path) -> Validation | None:
 
 def _source(made: Prepared) -> dict[str, Any]:
     inputs = made.opened.inputs
-    frames = as_folders(inputs.frames).as_json()
+    frames = make_frame_folders(inputs.frames).as_json()
     return {"list": str(inputs.listed), "list_sha256": sha256_of(inputs.listed), "frames": frames}
 
 

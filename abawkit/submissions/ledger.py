@@ -115,7 +115,7 @@ def append(folder: Path, line: Sent | ScoreReturned) -> None:
     write_bytes(path, before + (b"" if before.endswith(b"\n") or not before else b"\n") + f"{text}\n".encode())
 
 
-def free_slot(slots: list[Slot], sha256: str, count: int) -> int:
+def find_free_slot(slots: list[Slot], sha256: str, count: int) -> int:
     """The number of the next slot.
 
     Args:
@@ -139,7 +139,7 @@ def free_slot(slots: list[Slot], sha256: str, count: int) -> int:
     return len(slots) + 1
 
 
-def slot_of(slots: list[Slot], name: str, number: int | None, *, correct: bool) -> int:
+def find_slot(slots: list[Slot], name: str, number: int | None, *, correct: bool) -> int:
     """The slot that a returned score belongs to.
 
     Args:

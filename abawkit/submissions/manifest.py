@@ -26,7 +26,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Figures(_Part):
+class Scores(_Part):
     """A score and its parts, as `abawkit.scoring.score.Score` has them; 0 for tasks that are not scored."""
 
     ccc_va: FiniteFloat
@@ -49,7 +49,7 @@ class Range(_Part):
         return Interval(**self.model_dump()).within_noise
 
 
-class MemberFigures(_Part):
+class MemberScores(_Part):
     """What one member scores alone, with plain decisions.
 
     Attributes:
@@ -60,7 +60,7 @@ class MemberFigures(_Part):
 
     name: Text
     key: Text
-    validation: Figures
+    validation: Scores
 
 
 class Validation(_Part):
@@ -88,13 +88,13 @@ class Validation(_Part):
     tasks: list[Task]
     fitted: bool
     folds: Count
-    crossfitted: Figures
+    crossfitted: Scores
     interval: Range
     test_videos: Count = 0
-    in_sample: Figures
-    untuned: Figures
+    in_sample: Scores
+    untuned: Scores
     gain: Range
-    members: list[MemberFigures]
+    members: list[MemberScores]
     best_member: Text
     difference: Range
     notes: list[Text]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS, Task
 from abawkit.submissions.recipe import Network, SubmissionRecipe
-from abawkit.training.recipe import Recipe, read_recipe, recipe_names
+from abawkit.training.recipe import Recipe, list_recipes, read_recipe
 
 OUTPUTS: Final = "outputs"
 """Folder within a submission's that holds all that is made; ignored by git."""
@@ -98,12 +98,12 @@ def make_plan(folder: Path, recipe: SubmissionRecipe) -> Plan:
 
 def _run(folder: Path, network: Network, seed: int) -> PlannedRun:
     source = network.recipe
-    if source not in recipe_names():
+    if source not in list_recipes():
         path = folder / source
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
             raise ConfigError(
                 f"network {network.name}: no recipe '{source}'; give a TOML file of {folder}, or one of "
-                f"{', '.join(recipe_names())}"
+                f"{', '.join(list_recipes())}"
             )
         source = str(path)
     changes = [*network.changes, f"seed={seed}"]

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from abawkit.errors import AbawkitError, ConfigError, DataError
 from abawkit.formats.base import get_format
-from abawkit.scoring.compare import changes
-from abawkit.submissions.decisions import official_digest
-from abawkit.submissions.ledger import ScoreReturned, Sent, Slot, append, free_slot, now, read_ledger, slot_of
+from abawkit.scoring.compare import compare_submissions
+from abawkit.submissions.decisions import digest_official
+from abawkit.submissions.ledger import ScoreReturned, Sent, Slot, append, find_free_slot, find_slot, now, read_ledger
 from abawkit.submissions.manifest import MOST_CHARACTERS, Manifest, read_manifest
 from abawkit.submissions.plan import OUTPUTS
 from abawkit.submissions.recipe import RECIPE, read_submission_recipe
-from abawkit.system.locks import locked
+from abawkit.system.locks import lock
 
 State = Literal["as written", "changed", "absent"]
 
@@ -72,16 +72,16 @@ def _entry(path: Path, slots: list[Slot]) -> Entry:
         return Entry(path.name, recipe.summary, None, None, [])
     numbers = [slot.sent.slot for slot in slots if slot.sent.sha256 == manifest.submission.sha256]
     changed = manifest.recipe_sha256 != digest
-    return Entry(path.name, recipe.summary, manifest, state_of(path, manifest), numbers, changed)
+    return Entry(path.name, recipe.summary, manifest, find_state(path, manifest), numbers, changed)
 
 
-def state_of(path: Path, manifest: Manifest) -> State:
+def find_state(path: Path, manifest: Manifest) -> State:
     """Whether the official file in a submission's folder is the one that its manifest names."""
     official = path / manifest.submission.file
     if not official.exists():
         return "absent"
     try:
-        return "as written" if official_digest(official) == manifest.submission.sha256 else "changed"
+        return "as written" if digest_official(official) == manifest.submission.sha256 else "changed"
     except DataError:
         return "changed"
 
@@ -153,11 +153,11 @@ def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, 
     if Path(name).name != name or not (path / RECIPE).is_file():
         raise ConfigError(f"{path}: no submission of this name; `abawkit submissions` lists them")
     _check_note(note)
-    with locked(folder):
+    with lock(folder):
         manifest = _checked(path)
         before = read_ledger(folder)
         line = Sent(
-            slot=free_slot(before, manifest.submission.sha256, slots),
+            slot=find_free_slot(before, manifest.submission.sha256, slots),
             when=now(),
             name=name,
             sha256=manifest.submission.sha256,
@@ -167,7 +167,7 @@ def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, 
             git=manifest.git,
             note=note,
         )
-        near = list(nearness(folder, name, manifest, before))
+        near = list(measure_nearness(folder, name, manifest, before))
         _keep(path / manifest.submission.file, folder, line)
         append(folder, line)
     return line, near
@@ -192,13 +192,13 @@ def note_score(folder: Path, name: str, score: float, *, slot: int | None = None
     """
     if not -1 <= score <= 3:  # NaN too
         raise ConfigError(f"{score}: is no score; P lies in -1..3")
-    with locked(folder):
-        number = slot_of(read_ledger(folder), name, slot, correct=correct)
+    with lock(folder):
+        number = find_slot(read_ledger(folder), name, slot, correct=correct)
         append(folder, ScoreReturned(slot=number, when=now(), score=score))
     return number
 
 
-def nearness(folder: Path, name: str, manifest: Manifest, slots: list[Slot]) -> Iterator[Nearness]:
+def measure_nearness(folder: Path, name: str, manifest: Manifest, slots: list[Slot]) -> Iterator[Nearness]:
     """How a submission's file differs from what was sent before, as far as copies of that are here.
 
     Args:
@@ -220,10 +220,10 @@ def nearness(folder: Path, name: str, manifest: Manifest, slots: list[Slot]) -> 
     plugin = get_format(manifest.format)
     mine = plugin.read(folder / name / manifest.submission.file)
     for sent in kept:
-        other = plugin.read(sent_copy(folder, sent))
+        other = plugin.read(find_sent_copy(folder, sent))
         if not other.images.equals(mine.images):
             continue  # sent for another list
-        found = changes(other, mine)
+        found = compare_submissions(other, mine)
         values = [change.mean for change in found.values.values()]
         units = [change.on + change.off for change in found.units.values()]
         rows = max((change.rows for change in found.classes.values()), default=None)
@@ -235,14 +235,14 @@ def nearness(folder: Path, name: str, manifest: Manifest, slots: list[Slot]) -> 
         )
 
 
-def sent_copy(folder: Path, sent: Sent) -> Path:
+def find_sent_copy(folder: Path, sent: Sent) -> Path:
     """Where the copy of a file that was sent lies."""
     return folder / sent.name / OUTPUTS / SENT / f"slot-{sent.slot}"
 
 
 def _is_kept(folder: Path, sent: Sent) -> bool:
     try:
-        return official_digest(sent_copy(folder, sent)) == sent.sha256
+        return digest_official(find_sent_copy(folder, sent)) == sent.sha256
     except (DataError, ValueError):  # a name with a NUL byte is no path
         return False
 
@@ -261,7 +261,7 @@ def _checked(path: Path) -> Manifest:
     manifest = read_manifest(path)
     if manifest is None:
         raise ConfigError(f"{path.name}: was never run; `abawkit submit {path} ...` makes its file")
-    if (state := state_of(path, manifest)) != "as written":
+    if (state := find_state(path, manifest)) != "as written":
         raise DataError(
             f"{path / manifest.submission.file}: is {state}, so that it is not the file that was checked; "
             f"run `abawkit submit {path} ...` again"
@@ -271,7 +271,7 @@ def _checked(path: Path) -> Manifest:
 
 def _keep(source: Path, folder: Path, line: Sent) -> None:
     """Copies the file that is sent; a copy of anything else is removed, and refused."""
-    copy = sent_copy(folder, line)
+    copy = find_sent_copy(folder, line)
     try:
         _copy(source, copy)
     except OSError as error:

@@ -7,13 +7,13 @@ from typing import Any, Final, NamedTuple
 import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
-from abawkit.frames.paths import as_folders
-from abawkit.pipeline.commands import waves
+from abawkit.frames.paths import make_frame_folders
+from abawkit.pipeline.commands import group_waves
 from abawkit.pipeline.step_cache import Step
 from abawkit.submissions.plan import PlannedMember, PlannedRun
 from abawkit.submissions.recipe import Epoch
-from abawkit.submissions.workspace import Means, Place, Prepared
-from abawkit.system.provenance import code_digest
+from abawkit.submissions.workspace import ExecutionOptions, Prepared, StepFolder
+from abawkit.system.provenance import digest_code
 
 RUNS: Final = "runs"
 VALIDATION: Final = "validation"
@@ -34,12 +34,12 @@ class Predicted(NamedTuple):
     test: list[Step]
 
 
-def weights_file(run: PlannedRun, epoch: Epoch, place: Place) -> Path:
+def find_weights_file(run: PlannedRun, epoch: Epoch, place: StepFolder) -> Path:
     """The file of weights of a run."""
     return place.outputs / RUNS / run.name / f"{epoch}.safetensors"
 
 
-def training_step(run: PlannedRun, made: Prepared, place: Place) -> Step:
+def make_training_step(run: PlannedRun, made: Prepared, place: StepFolder) -> Step:
     """What training one network depends on, and leaves.
 
     Its code is left out: hours are not spent again on every change of it. The manifest says which code it was.
@@ -50,15 +50,15 @@ def training_step(run: PlannedRun, made: Prepared, place: Place) -> Step:
         "data": made.opened.curated.digest,
         "weights": made.opened.weights_sha256,
     }
-    return Step(f"train {run.name}", made_of, [weights_file(run, epoch, place) for epoch in _EPOCHS])
+    return Step(f"train {run.name}", made_of, [find_weights_file(run, epoch, place) for epoch in _EPOCHS])
 
 
-def network_digest(run: PlannedRun, made: Prepared, place: Place) -> str:
+def digest_network(run: PlannedRun, made: Prepared, place: StepFolder) -> str:
     """SHA-256 of the weights that are used of a network that is trained."""
-    return place.stamps.digest(training_step(run, made, place), weights_file(run, made.recipe.epoch, place))
+    return place.stamps.digest(make_training_step(run, made, place), find_weights_file(run, made.recipe.epoch, place))
 
 
-def train_networks(made: Prepared, place: Place) -> None:
+def train_networks(made: Prepared, place: StepFolder) -> None:
     """Trains the networks that are missing, or made of something else than now.
 
     One that was interrupted goes on from its newest checkpoint.
@@ -69,16 +69,16 @@ def train_networks(made: Prepared, place: Place) -> None:
     """
     runs = made.plan.runs
     jobs, threads = place.means.share(len(runs))
-    steps = [training_step(run, made, place) for run in runs]
+    steps = [make_training_step(run, made, place) for run in runs]
     due = [(run, step) for run, step in zip(runs, steps, strict=True) if place.due(step)]
     (place.outputs / RUNS).mkdir(exist_ok=True)
-    for wave in waves(due, jobs):
+    for wave in group_waves(due, jobs):
         commands = [_training(run, step, made, place, threads) for run, step in wave]
         place.means.run(commands, place.means.say)
         place.finish([step for _, step in wave])
 
 
-def _training(run: PlannedRun, step: Step, made: Prepared, place: Place, threads: int) -> list[str]:
+def _training(run: PlannedRun, step: Step, made: Prepared, place: StepFolder, threads: int) -> list[str]:
     """The command that trains one network, or goes on with it."""
     inputs, means = made.opened.inputs, place.means
     out = place.outputs / RUNS / run.name
@@ -106,7 +106,7 @@ def _run_there(out: Path) -> list[int] | None:
     return [found.st_ino, found.st_mtime_ns]
 
 
-def prediction_step(member: PlannedMember, split: Split | None, made: Prepared, place: Place) -> Step:
+def make_prediction_step(member: PlannedMember, split: Split | None, made: Prepared, place: StepFolder) -> Step:
     """What predicting with one member depends on, and leaves.
 
     Args:
@@ -121,8 +121,8 @@ def prediction_step(member: PlannedMember, split: Split | None, made: Prepared, 
         rows = {"list": opened.frame_list.digest, "frames": opened.frames_digest, "format": opened.plugin.name}
     made_of = {
         "abawkit": abawkit.__version__,
-        "code": code_digest(),
-        "networks": [network_digest(run, made, place) for run in member.runs],
+        "code": digest_code(),
+        "networks": [digest_network(run, made, place) for run in member.runs],
         "missing": opened.inputs.missing,
         **rows,
     }
@@ -133,7 +133,7 @@ def prediction_step(member: PlannedMember, split: Split | None, made: Prepared, 
     return Step(f"predict {kind} {member.name}", made_of, [out.with_suffix(".npz"), out.with_suffix(".json"), out])
 
 
-def predict_members(made: Prepared, place: Place) -> Predicted:
+def predict_members(made: Prepared, place: StepFolder) -> Predicted:
     """Predicts validation and the list with each member whose probabilities are missing, or of something else.
 
     Raises:
@@ -141,15 +141,15 @@ def predict_members(made: Prepared, place: Place) -> Predicted:
         StoppedError: If a signal ended it.
     """
     members = made.plan.members
-    validation = [prediction_step(member, "validation", made, place) for member in members]
-    test = [prediction_step(member, None, made, place) for member in members]
+    validation = [make_prediction_step(member, "validation", made, place) for member in members]
+    test = [make_prediction_step(member, None, made, place) for member in members]
     work: list[tuple[PlannedMember, Split | None, Step]] = []
     both: tuple[tuple[Split | None, list[Step]], ...] = (("validation", validation), (None, test))
     for split, steps in both:
         work += [(member, split, step) for member, step in zip(members, steps, strict=True)]
     due = [(member, split, step) for member, split, step in work if place.due(step)]
     jobs, threads = place.means.share(len(work))
-    for wave in waves(due, jobs):
+    for wave in group_waves(due, jobs):
         commands = [_prediction(member, split, step, made, place, threads) for member, split, step in wave]
         place.means.run(commands, place.means.say)
         place.finish([step for _, _, step in wave])
@@ -157,16 +157,16 @@ def predict_members(made: Prepared, place: Place) -> Predicted:
 
 
 def _prediction(
-    member: PlannedMember, split: Split | None, step: Step, made: Prepared, place: Place, threads: int
+    member: PlannedMember, split: Split | None, step: Step, made: Prepared, place: StepFolder, threads: int
 ) -> list[str]:
     inputs, out = made.opened.inputs, step.outputs[-1]
     out.parent.mkdir(exist_ok=True)
     place.stamps.begin(step)
-    networks = [str(weights_file(run, made.recipe.epoch, place)) for run in member.runs]
+    networks = [str(find_weights_file(run, made.recipe.epoch, place)) for run in member.runs]
     if split:
         rows = ["--split", split, "--data", str(inputs.data)]
     else:
-        source = as_folders(inputs.frames)
+        source = make_frame_folders(inputs.frames)
         frames = [part for folder in source.folders for part in ("--frames", str(folder))]
         frames += ["--follow-links"] if source.follow_links else []
         rows = ["--list", str(inputs.listed), *frames, "--format", made.opened.plugin.name]
@@ -175,7 +175,7 @@ def _prediction(
     return ["predict", *networks, *rows, *missing, *_shared(place.means, threads), "--out", str(out), *again]
 
 
-def prediction_manifest(probabilities: Path) -> dict[str, Any]:
+def find_prediction_manifest(probabilities: Path) -> dict[str, Any]:
     """What `abawkit predict` wrote down beside probabilities.
 
     Raises:
@@ -189,5 +189,5 @@ def prediction_manifest(probabilities: Path) -> dict[str, Any]:
     return content
 
 
-def _shared(means: Means, threads: int) -> list[str]:
+def _shared(means: ExecutionOptions, threads: int) -> list[str]:
     return ["--threads", str(threads), *(["--ops", means.ops] if means.ops else [])]

@@ -9,7 +9,7 @@ import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
 from abawkit.pipeline.step_cache import Stamps
-from abawkit.submissions.decisions import Decided, fit_decisions, official_digest, write_official
+from abawkit.submissions.decisions import Decided, digest_official, fit_decisions, write_official
 from abawkit.submissions.ledger import now
 from abawkit.submissions.manifest import (
     MANIFEST,
@@ -24,17 +24,17 @@ from abawkit.submissions.plan import OUTPUTS, PlannedRun
 from abawkit.submissions.steps import (
     RUNS,
     Predicted,
-    network_digest,
+    digest_network,
+    find_prediction_manifest,
+    make_prediction_step,
+    make_training_step,
     predict_members,
-    prediction_manifest,
-    prediction_step,
     train_networks,
-    training_step,
 )
-from abawkit.submissions.workspace import Inputs, Means, Place, Prepared, prepare
+from abawkit.submissions.workspace import ExecutionOptions, Inputs, Prepared, StepFolder, prepare
 from abawkit.system.files import new_folder
-from abawkit.system.locks import locked
-from abawkit.system.provenance import git_commit
+from abawkit.system.locks import lock
+from abawkit.system.provenance import read_git_commit
 
 
 class _Environment(BaseModel):
@@ -48,14 +48,16 @@ class _RunManifest(BaseModel):
     environment: _Environment = _Environment()
 
 
-def write_summary(made: Prepared, predicted: Predicted, decided: Decided, official: Path, place: Place) -> Manifest:
+def write_summary(
+    made: Prepared, predicted: Predicted, decided: Decided, official: Path, place: StepFolder
+) -> Manifest:
     """Writes ``manifest.json``; one that says all of this already stays as it is, with the time and commit it has.
 
     Raises:
         DataError: If something can't be read back.
     """
     opened = made.opened
-    first = prediction_manifest(predicted.test[0].outputs[0])
+    first = find_prediction_manifest(predicted.test[0].outputs[0])
     before = _before(made.folder)
     manifest = Manifest(
         abawkit=abawkit.__version__,
@@ -75,7 +77,7 @@ def write_summary(made: Prepared, predicted: Predicted, decided: Decided, offici
         rule_sha256=decided.digest,
         submission=Written(
             file="outputs/predictions.txt" if opened.plugin.container == "file" else "outputs/predictions",
-            sha256=official_digest(official),
+            sha256=digest_official(official),
             rows=len(opened.frame_list),
             filled=len(first["filled"]),
         ),
@@ -83,19 +85,19 @@ def write_summary(made: Prepared, predicted: Predicted, decided: Decided, offici
         environment=first["environment"],
     )
     if manifest != before or place.done:
-        manifest = manifest.model_copy(update={"written": now(), "git": git_commit(made.folder)})
+        manifest = manifest.model_copy(update={"written": now(), "git": read_git_commit(made.folder)})
         write_manifest(made.folder, manifest)
     return manifest
 
 
-def _network(run: PlannedRun, made: Prepared, place: Place) -> TrainedNetwork:
+def _network(run: PlannedRun, made: Prepared, place: StepFolder) -> TrainedNetwork:
     """One network, with the code that trained it as far as its run says."""
     try:
         content = (place.outputs / RUNS / run.name / MANIFEST).read_bytes()
         by = _RunManifest.model_validate_json(content).environment
     except (OSError, ValidationError):
         by = _Environment()
-    digest = network_digest(run, made, place)
+    digest = digest_network(run, made, place)
     return TrainedNetwork(name=run.name, seed=run.seed, sha256=digest, code=by.code, git=by.git)
 
 
@@ -124,7 +126,7 @@ class Submitted:
     done: list[str]
 
 
-def submit(folder: Path, inputs: Inputs, means: Means) -> Submitted:
+def submit(folder: Path, inputs: Inputs, means: ExecutionOptions) -> Submitted:
     """Makes a submission: what is there already, of the same things, is not made again.
 
     Args:
@@ -141,8 +143,8 @@ def submit(folder: Path, inputs: Inputs, means: Means) -> Submitted:
     """
     made = prepare(folder, inputs)
     outputs = new_folder(folder / OUTPUTS, force=True)
-    with locked(outputs):
-        place = Place(outputs, Stamps(outputs), means)
+    with lock(outputs):
+        place = StepFolder(outputs, Stamps(outputs), means)
         train_networks(made, place)
         predicted = predict_members(made, place)
         decided = fit_decisions(made, predicted, place)
@@ -151,7 +153,7 @@ def submit(folder: Path, inputs: Inputs, means: Means) -> Submitted:
     return Submitted(folder, official, manifest, place.done)
 
 
-def outlook(folder: Path, inputs: Inputs) -> list[tuple[str, str]]:
+def describe_slots(folder: Path, inputs: Inputs) -> list[tuple[str, str]]:
     """What `submit` would train and predict, and why; nothing is written.
 
     Returns:
@@ -162,8 +164,8 @@ def outlook(folder: Path, inputs: Inputs) -> list[tuple[str, str]]:
         DataError: As `submit`.
     """
     made = prepare(folder, inputs)
-    place = Place(folder / OUTPUTS, Stamps(folder / OUTPUTS), Means())
-    training = [training_step(run, made, place) for run in made.plan.runs]
+    place = StepFolder(folder / OUTPUTS, Stamps(folder / OUTPUTS), ExecutionOptions())
+    training = [make_training_step(run, made, place) for run in made.plan.runs]
     lines = [(step.name, place.stamps.reason(step) or "") for step in training]
     due = {run.name for run, (_, reason) in zip(made.plan.runs, lines, strict=True) if reason}
     splits: tuple[Split | None, ...] = ("validation", None)
@@ -172,6 +174,6 @@ def outlook(folder: Path, inputs: Inputs) -> list[tuple[str, str]]:
             if any(run.name in due for run in member.runs):
                 lines.append((f"predict {split or 'test'} {member.name}", "its networks come first"))
             else:
-                step = prediction_step(member, split, made, place)
+                step = make_prediction_step(member, split, made, place)
                 lines.append((step.name, place.stamps.reason(step) or ""))
     return lines

@@ -13,15 +13,15 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.frame_counts import list_crops
 from abawkit.frames.crops import FrameSummary
-from abawkit.frames.paths import Frames, as_folders, frame_paths
+from abawkit.frames.paths import Frames, find_frame_paths, make_frame_folders
 from abawkit.labels import TASKS, Task
 from abawkit.models.weight_files import find_weights
 from abawkit.pipeline.commands import run_together
 from abawkit.pipeline.step_cache import Stamps, Step
-from abawkit.postprocessing.outputs import needed_tasks
+from abawkit.postprocessing.outputs import find_needed_tasks
 from abawkit.submissions.plan import Plan, make_plan
 from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
-from abawkit.system.files import processors, sha256, sha256_of
+from abawkit.system.files import count_processors, sha256, sha256_of
 from abawkit.tables import FrameList, VideoList
 
 MOST_JOBS = 4
@@ -50,7 +50,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Means:
+class ExecutionOptions:
     """How steps are run; none of this belongs to what they are made of.
 
     Attributes:
@@ -76,8 +76,8 @@ class Means:
             wanted: Processes that there is work for in all, also where some of it is done already: the threads of a
                 run, which its bits depend on, are then the same whatever was done before.
         """
-        jobs = max(1, min(self.jobs or min(processors(), MOST_JOBS), wanted))
-        return jobs, self.threads or max(1, processors() // jobs)
+        jobs = max(1, min(self.jobs or min(count_processors(), MOST_JOBS), wanted))
+        return jobs, self.threads or max(1, count_processors() // jobs)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Opened:
         curated: The curated set.
         plugin: The format.
         frame_list: The list.
-        frames_digest: Of the list's frames, see `frames_digest`.
+        frames_digest: Of the list's frames, see `digest_frames`.
         weights_sha256: Of the file of weights, which `inputs` names, or None.
     """
 
@@ -131,7 +131,7 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
     if not len(curated.splits["validation"].annotations):
         raise DataError(f"{inputs.data}: has no validation rows, which the figures and all fitting rest on")
     frame_list = plugin.read_list(inputs.listed)
-    folders = as_folders(inputs.frames).folders
+    folders = make_frame_folders(inputs.frames).folders
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
@@ -140,11 +140,11 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
     weights = sha256_of(inputs.weights) if inputs.weights else None
     images = frame_list.images.to_pylist()
     FrameSummary.begin(inputs.frames, images)  # names images that two folders have with different bytes
-    digest = frames_digest(inputs.frames, images)
+    digest = digest_frames(inputs.frames, images)
     return Opened(inputs, curated, plugin, frame_list, digest, weights)
 
 
-def frames_digest(root: Frames, images: list[str]) -> str:
+def digest_frames(root: Frames, images: list[str]) -> str:
     """A digest of listed frames that opens none of them: names, sizes, times of their last change.
 
     The contents of 51,159 frames would take longer to read than all else that a submission with nothing to do takes.
@@ -157,7 +157,7 @@ def frames_digest(root: Frames, images: list[str]) -> str:
         DataError: If a name leads out of the folders of frames.
     """
     lines = []
-    for image, path in zip(images, frame_paths(root, images), strict=True):
+    for image, path in zip(images, find_frame_paths(root, images), strict=True):
         try:
             found = os.stat(path)  # noqa: PTH116 - a Path for each of 51,159 names takes longer
             lines.append(f"{image} {found.st_size} {found.st_mtime_ns}")
@@ -187,11 +187,11 @@ class Prepared:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that the official file is decided from; only they are scored."""
-        return needed_tasks(self.opened.plugin.holds)
+        return find_needed_tasks(self.opened.plugin.holds)
 
 
 @dataclass(frozen=True)
-class Place:
+class StepFolder:
     """Where a submission is being made.
 
     Attributes:
@@ -203,7 +203,7 @@ class Place:
 
     outputs: Path
     stamps: Stamps
-    means: Means
+    means: ExecutionOptions
     done: list[str] = field(default_factory=list)
 
     def due(self, step: Step) -> bool:

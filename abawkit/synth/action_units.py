@@ -36,7 +36,7 @@ _GIVEN_EXPRESSION: Final = np.array(
         [0.09, 0.04, 0.18, 0.17, 0.46, 0.54, 0.18, 0.02, 0.02, 0.04, 0.76, 0.10, 0.05, 0.05, 0.08, 0.05, 0.04],
     ]
 )
-"""Probability of each unit in each expression, before the offsets that `presence` adds, shape (8, 17)."""
+"""Probability of each unit in each expression, before the offsets that `sample_presence` adds, shape (8, 17)."""
 
 _TYPICAL: Final = 0.4
 _ABOVE_NEUTRAL: Final = 0.2
@@ -74,7 +74,7 @@ def _strength(level: NDArray[np.float64], off_share: NDArray[np.float64]) -> NDA
     return np.where(level >= off_share, on, trace)
 
 
-def presence(classes: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:
+def sample_presence(classes: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probability that each unit is on in each expression, so that marked units have the wanted rates.
 
     The table of probabilities is moved by one offset in log-odds for each labelled unit.
@@ -102,7 +102,7 @@ def presence(classes: NDArray[np.float64], units: NDArray[np.float64]) -> NDArra
     return solved
 
 
-def latent(frames: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+def sample_latent(frames: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Draws slow first-order autoregressive processes for one video.
 
     Args:
@@ -122,15 +122,15 @@ def latent(frames: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.fl
     return state
 
 
-def perform(
+def perform_expression(
     states: NDArray[np.float64], expressions: NDArray[np.int64], on: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turns the states of a split's rows into strengths, by rank: so the split has the wanted rates, whatever its size.
 
     Args:
-        states: Results of `latent` for all videos of the split, joined; shape (rows, 18).
+        states: Results of `sample_latent` for all videos of the split, joined; shape (rows, 18).
         expressions: Expression at each row, shape (rows,).
-        on: Result of `presence`.
+        on: Result of `sample_presence`.
 
     Returns:
         Strength of the expression in 0..1, shape (rows,), and intensity of each unit in 0..1, shape (rows, 17).
@@ -147,7 +147,7 @@ def perform(
     return level[:, 0], intensity
 
 
-def prototype(expression: int, strength: float = 0.85) -> NDArray[np.float64]:
+def make_prototype(expression: int, strength: float = 0.85) -> NDArray[np.float64]:
     """Intensities of a textbook example of an expression: units likely in it, and more so than in Neutral, are on.
 
     Args:

@@ -46,7 +46,7 @@ _POSE_SPREAD = np.array([6.0, 4.0, 10.0, 0.09, 4.0, 3.5, 2.4, 1.2])
 """Standard deviation of each slow quantity at difficulty 1, half of its variance between videos."""
 
 
-def film(difficulty: float, rng: np.random.Generator) -> Shot:
+def plan_shot(difficulty: float, rng: np.random.Generator) -> Shot:
     """Draws how a video is filmed."""
     d = difficulty
     return Shot(
@@ -74,7 +74,7 @@ class Pose:
     gaze: Gaze
 
 
-def hold(shot: Shot, frame: int, difficulty: float, rng: np.random.Generator) -> Pose:
+def hold_pose(shot: Shot, frame: int, difficulty: float, rng: np.random.Generator) -> Pose:
     """The pose in one frame, near that of the frames around it."""
     waves = np.sin(2 * np.pi * frame / shot.periods + shot.phases) @ np.array([0.8, 0.5])
     turn_x, turn_y, roll, scale, shift_x, shift_y, gaze_x, gaze_y = shot.pose + 0.7 * _POSE_SPREAD * difficulty * waves
@@ -112,7 +112,7 @@ def _occlude(image: Image.Image, rng: np.random.Generator) -> None:
 _ACROSS = np.linspace(-1.0, 1.0, CROP, dtype=np.float32)
 
 
-def develop(image: Image.Image, shot: Shot, difficulty: float, rng: np.random.Generator) -> Image.Image:
+def develop_frame(image: Image.Image, shot: Shot, difficulty: float, rng: np.random.Generator) -> Image.Image:
     """Adds occlusion, light, blur, lost resolution and noise to a crop."""
     if rng.random() < 0.22 * difficulty:
         _occlude(image, rng)

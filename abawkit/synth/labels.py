@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, MISSING_AU, MISSING_EXPRESSION, MISSING_VA, VA_MAX, VA_MIN
-from abawkit.synth.action_units import ANNOTATOR_NOISE, LABELLED, PRESENT_ABOVE, UNITS, latent, perform, presence
+from abawkit.synth.action_units import (
+    ANNOTATOR_NOISE,
+    LABELLED,
+    PRESENT_ABOVE,
+    UNITS,
+    perform_expression,
+    sample_latent,
+    sample_presence,
+)
 from abawkit.synth.rates import RATES, SPLITS, Split, SplitRates, apportion
 from abawkit.synth.videos import Video
 
@@ -99,7 +107,7 @@ def _played(videos: list[Video], rates: SplitRates, rng: np.random.Generator) ->
     return shown
 
 
-def flip(expression: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def flip_labels(expression: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Exchanges labels between classes that annotators confuse, as many one way as the other.
 
     Args:
@@ -168,10 +176,10 @@ def sample_labels(split: Split, videos: list[Video], seed: int) -> SplitLabels:
     """
     rates = RATES[split]
     rng = np.random.default_rng([seed, SPLITS.index(split), 2])
-    on = presence(rates.classes, rates.units)
+    on = sample_presence(rates.classes, rates.units)
     shown = _played(videos, rates, rng)
     truth = np.concatenate(shown)
-    strength, intensity = perform(np.concatenate([latent(v.frames, rng) for v in videos]), truth, on)
+    strength, intensity = perform_expression(np.concatenate([sample_latent(v.frames, rng) for v in videos]), truth, on)
     lengths = [len(v.frames) for v in videos]
     va = _PLACES[truth] * (0.35 + 0.65 * strength[:, None])
     va += intensity @ np.stack([_weights(_UNIT_VALENCE), _weights(_UNIT_AROUSAL)], axis=1)
@@ -182,7 +190,7 @@ def sample_labels(split: Split, videos: list[Video], seed: int) -> SplitLabels:
     units = (reading > PRESENT_ABOVE).astype(np.int64)
     has_expression = np.repeat([v.annotated[1] for v in videos], lengths)
     expression = truth.copy()
-    expression[has_expression] = flip(truth[has_expression], rng)
+    expression[has_expression] = flip_labels(truth[has_expression], rng)
     copied = np.concatenate([v.repeats for v in videos]) & (rng.random(len(truth)) < _COPIED_REPEATS)
     for row in np.flatnonzero(copied):
         va[row], expression[row], units[row] = va[row - 1], expression[row - 1], units[row - 1]

@@ -79,7 +79,7 @@ def _factor(rng: np.random.Generator, spread: float) -> float:
     return float(1.0 + spread * np.clip(rng.standard_normal(), -2.0, 2.0))
 
 
-def person(seed: int, split: Split, video: int) -> Person:
+def make_person(seed: int, split: Split, video: int) -> Person:
     """The person of a video; no two videos show the same one.
 
     Args:

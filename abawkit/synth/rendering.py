@@ -19,13 +19,13 @@ from PIL import Image
 
 from abawkit.errors import ConfigError
 from abawkit.labels import EXPRESSIONS
-from abawkit.synth.action_units import prototype
-from abawkit.synth.camera import align, compress, develop, film, hold
+from abawkit.synth.action_units import make_prototype
+from abawkit.synth.camera import align, compress, develop_frame, hold_pose, plan_shot
 from abawkit.synth.face.face import Face
 from abawkit.synth.face.pen import CROP
-from abawkit.synth.people import person
+from abawkit.synth.people import make_person
 from abawkit.synth.rates import SPLITS, Split
-from abawkit.system.files import processors
+from abawkit.system.files import count_processors
 
 
 class VideoRenderer:
@@ -41,8 +41,8 @@ class VideoRenderer:
     def __init__(self, seed: int, split: Split, video: int, difficulty: float) -> None:
         self._key = [seed, SPLITS.index(split), 4, video]
         self._difficulty = difficulty
-        self._shot = film(difficulty, np.random.default_rng(self._key))
-        self._face = Face(person(seed, split, video))
+        self._shot = plan_shot(difficulty, np.random.default_rng(self._key))
+        self._face = Face(make_person(seed, split, video))
 
     def image(self, frame: int, intensity: NDArray[np.float64]) -> Image.Image:
         """Draws one frame.
@@ -55,9 +55,9 @@ class VideoRenderer:
             RGB, 112 x 112.
         """
         rng = np.random.default_rng([*self._key, frame])
-        pose = hold(self._shot, frame, self._difficulty, rng)
+        pose = hold_pose(self._shot, frame, self._difficulty, rng)
         drawn = self._face.draw(intensity, pose.turn, pose.gaze)
-        return develop(align(drawn, pose), self._shot, self._difficulty, rng)
+        return develop_frame(align(drawn, pose), self._shot, self._difficulty, rng)
 
     def jpeg(self, frame: int, intensity: NDArray[np.float64]) -> bytes:
         """`image`, compressed as this video is."""
@@ -146,7 +146,7 @@ def render(
     parts = [part for job in jobs for part in job.parts()]
     total = sum(len(part.frames) for part in parts)
     done = 0
-    count = min(workers or processors(), len(parts))
+    count = min(workers or count_processors(), len(parts))
     if count <= 1:
         for part in parts:
             done += draw(part, seed)
@@ -185,5 +185,5 @@ def contact_sheet(people: int = 6, seed: int = 0, hardest: float = 0.9) -> Image
     for row in range(people):
         renderer = VideoRenderer(seed, "train", row, hardest * row / max(people - 1, 1))
         for column in range(len(EXPRESSIONS)):
-            sheet.paste(renderer.image(40 * column, prototype(column)), (CROP * column, CROP * row))
+            sheet.paste(renderer.image(40 * column, make_prototype(column)), (CROP * column, CROP * row))
     return sheet

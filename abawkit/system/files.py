@@ -87,7 +87,7 @@ def refuse_folder(path: Path, *, force: bool, kind: Kind, inputs: Sequence[Path]
     if os.path.lexists(path) and not path.is_dir():
         raise ConfigError(f"{path}: is a file; give the path of a folder")
     refuse_home(path)
-    if not folder_entries(path):
+    if not list_entries(path):
         return
     if not force:
         raise ConfigError(f"{path}: is not empty; give another folder, or --force to replace {kind.name}")
@@ -110,7 +110,7 @@ def refuse_home(path: Path) -> None:
         raise ConfigError(f"{path}: is {what}; give a folder for this output alone")
 
 
-def folder_entries(path: Path) -> list[Path]:
+def list_entries(path: Path) -> list[Path]:
     """What a folder holds, sorted, without what a running command keeps in it; nothing where there is no folder."""
     return sorted(entry for entry in path.iterdir() if not entry.name.startswith(OWN)) if path.is_dir() else []
 
@@ -127,7 +127,7 @@ def new_folder(path: Path, *, force: bool) -> Path:
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path}: is a file; give the path of a folder")
     refuse_home(path)
-    if not force and folder_entries(path):
+    if not force and list_entries(path):
         raise ConfigError(f"{path}: is not empty; give another folder, or --force to write into this one")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ class Workspace(NamedTuple):
     prefix: str
 
 
-def workspace_of(path: Path) -> Workspace:
+def find_workspace(path: Path) -> Workspace:
     """The workspace of a folder, or of a file, which may be there already or not."""
     if path.is_dir():
         path = path.resolve()  # what is a link is written where it leads
@@ -180,13 +180,13 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        base, prefix = workspace_of(path)
+        base, prefix = find_workspace(path)
         temporary = Path(tempfile.mkdtemp(dir=base, prefix=f"{prefix}{PART}"))
         target, new, old = (path.resolve() if path.is_dir() else path), temporary / "new", temporary / "old"
         try:
             new.mkdir()
             yield new
-            if folder_entries(target) and not force:
+            if list_entries(target) and not force:
                 raise ConfigError(f"{path}: exists already; give another folder, or --force to replace it")
             _swap(target, new, old if force else None, inside=base == target)
         finally:
@@ -204,7 +204,7 @@ def _swap(target: Path, new: Path, old: Path | None, *, inside: bool) -> None:
             old.mkdir()
         try:
             for source, goal in ([(target, old)] if old else []) + [(new, target)]:
-                for entry in folder_entries(source):
+                for entry in list_entries(source):
                     entry.rename(goal / entry.name)
                     moved.append((entry, goal / entry.name))
         except BaseException:
@@ -212,7 +212,7 @@ def _swap(target: Path, new: Path, old: Path | None, *, inside: bool) -> None:
                 there.rename(entry)
             raise
         return
-    if old and folder_entries(target):
+    if old and list_entries(target):
         target.rename(old)
     try:
         new.rename(target)  # an empty folder is replaced, one that holds something is not
@@ -225,7 +225,7 @@ def _swap(target: Path, new: Path, old: Path | None, *, inside: bool) -> None:
 
 def remove_leftovers(path: Path) -> None:
     """Removes what a killed command left of an output that it was making; its lock must be held."""
-    base, prefix = workspace_of(path)
+    base, prefix = find_workspace(path)
     for entry in base.glob(f"{glob.escape(prefix + PART)}*"):
         if path.exists() or not (entry / "old").exists():  # else what was at the path is there alone
             shutil.rmtree(entry, ignore_errors=True)
@@ -310,6 +310,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def processors() -> int:
+def count_processors() -> int:
     """Processors that this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

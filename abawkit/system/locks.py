@@ -18,7 +18,7 @@ LOCK: Final = "lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Holds a folder's lock for the length of the block.
 
     The lock is the kernel's (``flock``): it goes with the process, so that what a killed run left behind stops nobody.
@@ -38,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_lock(path: Path, output: Path) -> Iterator[None]:
-    """Holds a lock for the length of the block; see `locked`.
+    """Holds a lock for the length of the block; see `lock`.
 
     Args:
         path: The file that is locked; it is made, and gone at the end of the block.
@@ -48,7 +48,7 @@ def hold_lock(path: Path, output: Path) -> Iterator[None]:
         ConfigError: If another process holds the lock; host and process are named.
 
     Warns:
-        DataWarning: As of `locked`.
+        DataWarning: As of `lock`.
     """
     descriptor = _acquire(path, output)
     try:

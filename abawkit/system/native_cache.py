@@ -34,7 +34,7 @@ from abawkit.system.native_build import (
     find_gpus,
     find_torch,
 )
-from abawkit.system.shipped import NATIVE, PACKAGE, find_shipped, shipped_root
+from abawkit.system.shipped import NATIVE, PACKAGE, find_shipped, find_shipped_root
 
 FACTS: Final = "facts.json"
 LOG: Final = "build.log"
@@ -66,7 +66,7 @@ class Build:
 
     Attributes:
         folder: That holds it.
-        facts: How it was built, as `abawkit.ops.native_library.build_facts` has them.
+        facts: How it was built, as `abawkit.ops.native_library.read_build_facts` has them.
         sources: Digest of the sources that it was compiled from.
         sha256: Of its library.
     """
@@ -83,7 +83,7 @@ class Build:
 
     def refusal(self) -> str:
         """Why this build can't be used; empty where it can."""
-        if self.facts["abawkit"] != abawkit.__version__ or self.sources != sources_digest():
+        if self.facts["abawkit"] != abawkit.__version__ or self.sources != digest_sources():
             return f"the build in {self.folder} is of another abawkit; rebuild: {COMMAND}"
         try:
             whole = sha256_of(self.library) == self.sha256
@@ -92,21 +92,21 @@ class Build:
         return "" if whole else f"the build in {self.folder} is damaged (its SHA-256 differs); rebuild: {COMMAND}"
 
 
-def builds_folder() -> Path:
+def find_builds_folder() -> Path:
     """Where the user's builds are: ``$XDG_CACHE_HOME/abawkit/native``, or ``~/.cache/abawkit/native``."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # `Path` raises without a home
     return Path(base) / "abawkit" / "native"
 
 
-def build_folder(torch_version: str) -> Path:
+def name_build_folder(torch_version: str) -> Path:
     """Where the build for a version of torch is, whether there is one or not; machines and Pythons have their own."""
     name = f"torch-{torch_version}-{sys.implementation.cache_tag}-{platform.machine()}"
-    return builds_folder() / re.sub(r"[^A-Za-z0-9.+_-]", "_", name)
+    return find_builds_folder() / re.sub(r"[^A-Za-z0-9.+_-]", "_", name)
 
 
 def find_build(torch_version: str) -> Build | None:
     """The build for a version of torch, usable or not (`Build.refusal`); None where there is none."""
-    folder = build_folder(torch_version)
+    folder = name_build_folder(torch_version)
     try:
         content = json.loads((folder / FACTS).read_bytes())
         facts = {str(name): str(value) for name, value in content["facts"].items()}
@@ -133,17 +133,17 @@ def find_usable_build(torch_version: str, packaged: Path) -> Build | None:
         return build
 
 
-def built_versions() -> list[str]:
+def list_built_versions() -> list[str]:
     """Versions of torch that there are builds for, in this Python and on this kind of machine."""
     suffix = f"-{sys.implementation.cache_tag}-{platform.machine()}"
-    folders = builds_folder().glob(f"torch-*{suffix}")
+    folders = find_builds_folder().glob(f"torch-*{suffix}")
     return sorted(folder.name.removeprefix("torch-").removesuffix(suffix) for folder in folders)
 
 
 @cache
-def sources_digest() -> str:
+def digest_sources() -> str:
     """Of the sources that this abawkit comes with; empty where they are absent."""
-    root = shipped_root()
+    root = find_shipped_root()
     files = sorted(path for name in NATIVE for path in _files(root / name))
     return sha256("\n".join(f"{path.relative_to(root)} {sha256_of(path)}" for path in files).encode()) if files else ""
 
@@ -222,7 +222,7 @@ def build_native(plan: Plan, *, jobs: int | None = None, say: Callable[[str], No
         NotBuiltError: If something is missing, doesn't compile, or can't be loaded; where there is a log, it is named.
     """
     sources = find_shipped(NATIVE[0]).parent
-    folder = build_folder(plan.torch.version)
+    folder = name_build_folder(plan.torch.version)
     with _cache_folder() as root, _locked(root):
         staging = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
         log = root / LOG
@@ -246,7 +246,7 @@ def build_native(plan: Plan, *, jobs: int | None = None, say: Callable[[str], No
                 log.write_text(error.output)
                 raise NotBuiltError(f"{error}\nthe whole output: {log}", error.output) from error
             say(text)
-            content = {"format": _FORMAT, "facts": facts, "sources": sources_digest()}
+            content = {"format": _FORMAT, "facts": facts, "sources": digest_sources()}
             write_json(product / FACTS, {**content, "sha256": sha256_of(product / LIBRARY)})
             _replace(product, folder, staging)
         finally:
@@ -259,7 +259,7 @@ def build_native(plan: Plan, *, jobs: int | None = None, say: Callable[[str], No
 
 @contextmanager
 def _cache_folder() -> Iterator[Path]:
-    root = builds_folder()
+    root = find_builds_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):

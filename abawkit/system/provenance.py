@@ -11,7 +11,7 @@ from abawkit.system.native_cache import PACKAGED, find_usable_build
 from abawkit.system.shipped import FOLDER
 
 
-def git_commit(folder: Path) -> str | None:
+def read_git_commit(folder: Path) -> str | None:
     """The commit that is checked out in a folder, with ``+changes`` if files differ from it; None outside of git."""
 
     def git(*arguments: str) -> str:
@@ -25,7 +25,7 @@ def git_commit(folder: Path) -> str | None:
 
 
 @cache
-def code_digest() -> str:
+def digest_code() -> str:
     """Of the package's own files and the native operators: a version's number says little between releases."""
     root = Path(abawkit.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".so", ".toml"))

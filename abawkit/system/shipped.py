@@ -22,7 +22,7 @@ _WRITTEN: Final = ("outputs", "manifest.json", "ledger.jsonl", "lock", ".*", "__
 """What commands write beside the files of a submission; none of it is shipped."""
 
 
-def shipped_root() -> Path:
+def find_shipped_root() -> Path:
     """The folder that holds all of them: of the wheel, or the root of the checkout."""
     return FOLDER if FOLDER.is_dir() else PACKAGE.parent
 
@@ -36,7 +36,7 @@ def find_shipped(name: str) -> Path:
     Raises:
         ConfigError: If it is absent from this installation.
     """
-    path = shipped_root() / name
+    path = find_shipped_root() / name
     if not path.exists():
         raise ConfigError(f"{path}: does not exist, so abawkit is not installed completely; install it again with pip")
     return path

@@ -36,7 +36,7 @@ class Stop:
 
 
 @contextmanager
-def stopping() -> Iterator[Stop]:
+def stop_on_signals() -> Iterator[Stop]:
     """Takes SIGINT, SIGTERM and SIGHUP for the length of the block, in the main thread.
 
     A SIGHUP that is ignored stays so: under ``nohup`` a run outlives its terminal.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from abawkit.frames.augmentation import Variation, plan_variation
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.models.devices import stage
+from abawkit.models.devices import pin_memory
 from abawkit.tables import Array
 from abawkit.training.data import FramedRows, ResidentFrames
 from abawkit.training.losses import Targets
@@ -46,7 +46,7 @@ class DeviceBatch(NamedTuple):
     variation: Variation
 
 
-def collect(
+def collect_batch(
     rows: FramedRows,
     batch: Array,
     part: Array,
@@ -73,11 +73,11 @@ def collect(
     variation = plan_variation(rows.rows[part], FRAME_SIZE, seed=recipe.seed, epoch=epoch, config=config)
     numbers = torch.cat([values.flatten().float() for values in (*rows.targets(batch), *variation)])
     frames = resident.numbers(part) if resident else torch.from_numpy(rows.pixels(part))
-    return HostBatch(batch, part, stage(frames, device), stage(numbers, device))
+    return HostBatch(batch, part, pin_memory(frames, device), pin_memory(numbers, device))
 
 
-def unpack(numbers: Tensor, rows: int, own: int) -> DeviceBatch:
-    """Takes apart what `collect` packed, without a look at its values.
+def unpack_batch(numbers: Tensor, rows: int, own: int) -> DeviceBatch:
+    """Takes apart what `collect_batch` packed, without a look at its values.
 
     Args:
         numbers: On any device.

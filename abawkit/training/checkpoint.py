@@ -31,7 +31,7 @@ _PARTIAL: Final = ".partial"
 _GONE: Final = f".gone{_PARTIAL}"
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A moment of a run.
 
     Attributes:
@@ -59,7 +59,7 @@ class Checkpoint:
     """
 
     folder: Path
-    place: Place
+    place: Position
     digests: Mapping[str, str]
 
     def state(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    run: Path, place: Place, state: Mapping[str, Any], write: Callable[[Path], None], *, keep: int
+    run: Path, place: Position, state: Mapping[str, Any], write: Callable[[Path], None], *, keep: int
 ) -> Path:
     """Writes a checkpoint of a run, and removes older ones until `keep` are left.
 
@@ -136,7 +136,7 @@ def write_checkpoint(
     return target
 
 
-def newest_checkpoint(run: Path, place: Place | None = None) -> tuple[Checkpoint | None, list[str]]:
+def find_newest_checkpoint(run: Path, place: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
     """Finds the newest whole checkpoint of a run.
 
     Args:
@@ -202,11 +202,11 @@ def remove_checkpoints(run: Path) -> None:
         folder.rmdir()
 
 
-def _generations(run: Path) -> list[tuple[Place, Path]]:
+def _generations(run: Path) -> list[tuple[Position, Path]]:
     """Checkpoints by name, the newest first."""
     folder = run / CHECKPOINTS
     named = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
-    found = [(Place(int(m[1]), int(m[2])), path) for m, path in named if m]
+    found = [(Position(int(m[1]), int(m[2])), path) for m, path in named if m]
     return sorted(((place, path) for place, path in found if path.name == place.name), reverse=True)
 
 
@@ -221,7 +221,7 @@ def _defect(folder: Path) -> str:
             return f"{MANIFEST} has format {manifest['format']!r:.60}, expected {FORMAT!r}: of another abawkit"
         if digest != _digest(manifest):
             return f"{MANIFEST} is damaged: its digest is not the one that it names"
-        place = Place(manifest["epochs_done"], manifest["batches_done"])
+        place = Position(manifest["epochs_done"], manifest["batches_done"])
         if _NAME.fullmatch(folder.name) and folder.name != place.name:
             return f"{MANIFEST} is that of the checkpoint {place.name}: its folder was renamed"
         entries = [_entry(folder, name, entry) for name, entry in {STATE: None, **manifest["files"]}.items()]
@@ -271,7 +271,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name != MANIFEST)
 
 
-def _thin(run: Path, place: Place, keep: int) -> None:
+def _thin(run: Path, place: Position, keep: int) -> None:
     """Removes what is not to be kept beside the checkpoint of a place."""
     others = [(found, folder) for found, folder in _generations(run) if found != place]
     older = [folder for found, folder in others if found < place]

@@ -135,7 +135,7 @@ class _State(_Part):
     generators: _Generators
 
 
-def run_state(checkpoint: Checkpoint) -> dict[str, Any]:
+def read_run_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """What the ``state.pt`` of a run's checkpoint holds, each part of it such as a run writes.
 
     Whether the weights beside it and the optimiser's numbers are those of the network is seen where they are taken up.
@@ -168,7 +168,7 @@ def run_state(checkpoint: Checkpoint) -> dict[str, Any]:
     return state
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def read_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """What a checkpoint keeps of an optimiser: its ``state_dict``, with everything on the host."""
     kept = optimizer.state_dict()
     groups: list[dict[str, Any]] = kept["param_groups"]

@@ -18,14 +18,14 @@ from abawkit.curation.curated_set import CuratedSet, CuratedSplit
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.frames.hints import failure_hints
+from abawkit.frames.hints import describe_failures
 from abawkit.frames.image_folder import FolderFrames
 from abawkit.frames.packed import FRAME_BYTES, PackedFrames
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.labels import Task
-from abawkit.models.devices import stage, upload
-from abawkit.system.files import processors
+from abawkit.models.devices import pin_memory, upload
+from abawkit.system.files import count_processors
 from abawkit.tables import Annotations, Array
 from abawkit.training.losses import Targets
 from abawkit.training.supervision import describe_tasks
@@ -91,7 +91,7 @@ class FramedRows:
         )
 
 
-def training_rows(
+def read_training_rows(
     curated: CuratedSet, tasks: Sequence[Task], frames: Frames | None = None, *, max_missing: float = MAX_MISSING
 ) -> FramedRows:
     """The rows that the policy keeps and that are annotated for one of the tasks.
@@ -117,7 +117,7 @@ def training_rows(
     return _framed(curated, "train", split.kept & valid, frames, max_missing)
 
 
-def evaluation_rows(
+def read_evaluation_rows(
     curated: CuratedSet, split: Split, frames: Frames | None = None, *, max_missing: float = MAX_MISSING
 ) -> FramedRows:
     """Every row of a split that has a frame, whatever the policy keeps, so that both protocols can be scored.
@@ -125,8 +125,8 @@ def evaluation_rows(
     Args:
         curated: The curated set.
         split: The split.
-        frames: As for `training_rows`.
-        max_missing: As for `training_rows`.
+        frames: As for `read_training_rows`.
+        max_missing: As for `read_training_rows`.
 
     Raises:
         DataError: If there are no rows, or more frames can't be had.
@@ -136,7 +136,7 @@ def evaluation_rows(
     return _framed(curated, split, chosen, frames, max_missing)
 
 
-def epoch_batches(rows: int, batch_size: int, *, seed: int, epoch: int) -> list[Array]:
+def order_epoch(rows: int, batch_size: int, *, seed: int, epoch: int) -> list[Array]:
     """The batches of an epoch: every row exactly once, in an order that is a function of seed and epoch alone.
 
     Batches differ in size by one row at most: a last batch of a single row has no batch statistics.
@@ -151,7 +151,7 @@ def epoch_batches(rows: int, batch_size: int, *, seed: int, epoch: int) -> list[
     return np.array_split(order, max(1, -(-rows // batch_size)))
 
 
-def prefetched(read: Callable[[K], V], keys: Sequence[K], start: int = 0) -> Generator[tuple[K, V], None, None]:
+def prefetch(read: Callable[[K], V], keys: Sequence[K], start: int = 0) -> Generator[tuple[K, V], None, None]:
     """Keys with what is read for them; the next one is read, in a thread, while the present one is worked on.
 
     Args:
@@ -215,7 +215,7 @@ def _readable(
     counts = FrameSummary.begin(root, distinct)
     failures: list[FrameFailure] = []
     digest = hashlib.sha256()
-    with closing(read_frames(distinct, root, workers=processors())) as chunks:
+    with closing(read_frames(distinct, root, workers=count_processors())) as chunks:
         for chunk in chunks:
             counts.add(chunk)
             digest.update(chunk.pixels.data)
@@ -231,7 +231,7 @@ def _readable(
     first = [failure.text for failure in failures[:10]]
     if len(failures) > max_missing * len(distinct):
         advice = f"copy them anew, or give the right folder with --frames; at most {max_missing:.1%} may be left out"
-        hints = failure_hints(root, failures, len(distinct))
+        hints = describe_failures(root, failures, len(distinct))
         raise DataError("\n".join([f"{printable(str(root))}: {found}; the first:", *first, *hints, advice]))
     text = f"{root}: {found}; {len(which) - len(kept):,} rows are left out; the first frames: {', '.join(first)}"
     warnings.warn(printable(text), DataWarning, stacklevel=4)
@@ -266,7 +266,7 @@ class ResidentFrames:
         self.pixels = torch.empty((len(frames), FRAME_SIZE, FRAME_SIZE, 3), dtype=torch.uint8, device=device)
         for start in range(0, len(frames), _CHUNK):
             chunk = torch.from_numpy(rows.store.take(frames[start : start + _CHUNK]))
-            self.pixels[start : start + _CHUNK] = upload(stage(chunk, device), device)
+            self.pixels[start : start + _CHUNK] = upload(pin_memory(chunk, device), device)
 
     def numbers(self, which: Array) -> Tensor:
         """The frames of these rows: their numbers in `pixels`, int64 (len(which),), on the CPU."""
@@ -277,7 +277,7 @@ class ResidentFrames:
         return self.pixels.index_select(0, numbers)
 
 
-def resident_frames(rows: FramedRows, device: torch.device) -> ResidentFrames | None:
+def make_resident(rows: FramedRows, device: torch.device) -> ResidentFrames | None:
     """The frames of all rows on a GPU, or None where they don't fit, are not packed, or the device is a CPU."""
     if device.type != "cuda" or not isinstance(rows.store, PackedFrames):
         return None

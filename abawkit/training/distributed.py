@@ -33,7 +33,7 @@ class LostProcessError(AbawkitError):
 
 
 @dataclass(frozen=True)
-class Processes:
+class Distributed:
     """This process among those of a run; by default it is alone.
 
     Attributes:
@@ -103,12 +103,12 @@ class Processes:
         return told
 
 
-ALONE: Final = Processes()
+ALONE: Final = Distributed()
 """One process."""
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
+def join_processes(device: str) -> Iterator[Distributed]:
     """Joins the other processes of this run, where ``torchrun`` started several; leaves them at the end of the block.
 
     NCCL connects GPUs, one for each process of a machine; gloo connects CPUs.
@@ -139,7 +139,7 @@ def joined(device: str) -> Iterator[Processes]:
         store = PrefixStore(f"restart {restarts}", store)
         backend = "nccl" if gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
-        yield Processes(rank, count, restarts, f"process {os.getppid()} on {socket.gethostname()}")
+        yield Distributed(rank, count, restarts, f"process {os.getppid()} on {socket.gethostname()}")
         dist.destroy_process_group()
     except (dist.DistError, RuntimeError) as error:
         if not _is_about_processes(error):

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 
 from abawkit.curation.curated_set import open_curated
-from abawkit.models.devices import exact_float32, repeatable
+from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
 from abawkit.models.inference import BATCH, infer
 from abawkit.training.distributed import ALONE
 from abawkit.training.learner import NETWORK
-from abawkit.training.loop import Hooks, Loop
+from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import Inputs, build
+from abawkit.training.run import Inputs, build_loop
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """What one batch tells of a run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Rehearsal:
         return asdict(self)
 
 
-def rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
+def dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
     """Builds a run as `train` does, takes a first batch forward and backward, and leaves nothing behind.
 
     The batch is taken twice and the second time is measured: the first one allocates and chooses kernels. Both are
@@ -68,14 +68,14 @@ def rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
         AbawkitError: Whatever `train` would raise up to its first step.
     """
     recipe.check_start(inputs.weights)
-    with repeatable(recipe.device), exact_float32():
-        return _rehearse(recipe, inputs)
+    with use_deterministic_algorithms(recipe.device), use_exact_float32():
+        return _dry_run(recipe, inputs)
 
 
-def _rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
+def _dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
     curated = open_curated(inputs.data)
     with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
-        loop = build(recipe, inputs, curated, Path(folder), processes=ALONE, hooks=Hooks())
+        loop = build_loop(recipe, inputs, curated, Path(folder), processes=ALONE, hooks=Callbacks())
         losses, seconds = _step(loop)
         size = _checkpoint_size(loop, Path(folder))
     rows = np.arange(min(BATCH, len(loop.validation)))
@@ -88,7 +88,7 @@ def _rehearse(recipe: Recipe, inputs: Inputs) -> Rehearsal:
     batches = [len(loop.batches(epoch)) for epoch in range(len(loop.plan))]
     batch = len(loop.batches(0)[0])
     training = sum(batches) * seconds
-    return Rehearsal(
+    return DryRun(
         parameters=sum(p.numel() for p in network.parameters()),
         trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
         rows=len(loop.rows),

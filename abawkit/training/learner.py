@@ -17,14 +17,14 @@ from abawkit.models.devices import Download, upload
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
 from abawkit.tables import Array
-from abawkit.training.batches import HostBatch, collect, unpack
+from abawkit.training.batches import HostBatch, collect_batch, unpack_batch
 from abawkit.training.checkpoint import STATE, Checkpoint
-from abawkit.training.checkpoint_state import load_optimizer, optimizer_state
-from abawkit.training.data import FramedRows, ResidentFrames, resident_frames
-from abawkit.training.distributed import Processes, SynchronisedBatchNorm
+from abawkit.training.checkpoint_state import load_optimizer, read_optimizer_state
+from abawkit.training.data import FramedRows, ResidentFrames, make_resident
+from abawkit.training.distributed import Distributed, SynchronisedBatchNorm
 from abawkit.training.graphs import GraphedStep
-from abawkit.training.losses import Targets, au_weights, expression_weights
-from abawkit.training.optimizers import MovingAverage, learning_rate_factor, make_optimizer, set_learning_rate
+from abawkit.training.losses import Targets, weigh_action_units, weigh_expressions
+from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.recipe import Recipe, Schedule, Stage
 from abawkit.training.step import Objective, StepLosses, TrainingStep
 
@@ -48,7 +48,7 @@ class Scheduled(NamedTuple):
     def learning_rate(self, schedule: Schedule, batch: int, batches: int) -> float:
         """Of the step on a batch: that of its middle."""
         moment = self.within + (batch + 0.5) / batches
-        return self.stage.learning_rate * learning_rate_factor(schedule, moment, self.stage.epochs)
+        return self.stage.learning_rate * compute_learning_rate_factor(schedule, moment, self.stage.epochs)
 
 
 class StageState(NamedTuple):
@@ -79,7 +79,7 @@ class Learner:
         device: torch.device,
         *,
         bfloat16: bool,
-        processes: Processes,
+        processes: Distributed,
     ) -> None:
         self.recipe, self.network, self.rows, self.device = recipe, network, rows, device
         self.bfloat16, self.processes = bfloat16, processes
@@ -102,10 +102,10 @@ class Learner:
             DataError: If what a checkpoint holds of the optimiser is not of this network.
         """
         if self.stage is None:
-            with enough_memory("the training frames"):
-                self.resident = resident_frames(self.rows, self.device)
+            with explain_out_of_memory("the training frames"):
+                self.resident = make_resident(self.rows, self.device)
         if self.stage is None or fresh:
-            with enough_memory("an optimiser"):
+            with explain_out_of_memory("an optimiser"):
                 self.stage = self._begin_stage(scheduled, fresh)
         # a frozen backbone keeps its batch statistics too
         self.network.train(scheduled.name == "all")
@@ -150,8 +150,8 @@ class Learner:
             losses,
             self.recipe.tasks,
             attention,
-            tensor(expression_weights(annotations, losses.balance)) if balanced[0] else None,
-            tensor(au_weights(annotations, losses.balance)) if balanced[1] else None,
+            tensor(weigh_expressions(annotations, losses.balance)) if balanced[0] else None,
+            tensor(weigh_action_units(annotations, losses.balance)) if balanced[1] else None,
             self.processes,
         )
 
@@ -166,14 +166,14 @@ class Learner:
         Raises:
             DataError: If a frame can't be had.
         """
-        return collect(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
+        return collect_batch(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
 
     def step(self, learning_rate: float, batch: HostBatch) -> StepLosses:
         """One step, and the moving average's where it counts; see `TrainingStep`.
 
         Args:
             learning_rate: Of this step.
-            batch: From `collect`.
+            batch: From `collect_batch`.
 
         Raises:
             ConfigError: If there is not enough memory.
@@ -183,7 +183,7 @@ class Learner:
             raise RuntimeError("begin_epoch comes first")
         optimizer, step, graphed = self.stage
         set_learning_rate(optimizer, learning_rate)
-        with enough_memory(f"a step of {len(batch.rows)} frames"), self._statistics():
+        with explain_out_of_memory(f"a step of {len(batch.rows)} frames"), self._statistics():
             if graphed:
                 names, values = graphed(batch)
                 return StepLosses(names, Download(values))
@@ -192,7 +192,7 @@ class Learner:
 
     def _inputs(self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int) -> tuple[torch.Tensor, Targets]:
         """Images and targets, of what came to the device."""
-        targets, variation = unpack(numbers, rows, own)
+        targets, variation = unpack_batch(numbers, rows, own)
         pixels = self.resident.take(frames) if self.resident else frames
         images = apply_variation(pixels, variation, self.recipe.augmentation)
         return images.to(next(self.network.parameters()).dtype), targets
@@ -228,7 +228,7 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """What a checkpoint's ``state.pt`` holds of this; the weights lie beside it."""
         return {
-            "optimizer": optimizer_state(self.stage.optimizer) if self.stage else self.restored,
+            "optimizer": read_optimizer_state(self.stage.optimizer) if self.stage else self.restored,
             "average_steps": self.average.steps if self.average else 0,
         }
 
@@ -258,7 +258,7 @@ class Learner:
 
 
 @contextmanager
-def enough_memory(work: str) -> Iterator[None]:
+def explain_out_of_memory(work: str) -> Iterator[None]:
     """Turns running out of memory into an error that says what helps.
 
     Args:

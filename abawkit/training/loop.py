@@ -16,26 +16,26 @@ from abawkit.errors import DataError, DataWarning, StoppedError, printable
 from abawkit.labels import TASKS, Task
 from abawkit.models.devices import to_host
 from abawkit.models.inference import BATCH
-from abawkit.models.weights import save_weights, state_digest
+from abawkit.models.weights import digest_state, save_weights
 from abawkit.system.files import sha256_of, write_bytes
 from abawkit.system.signals import Stop
 from abawkit.tables import Array
 from abawkit.training.batches import HostBatch
-from abawkit.training.checkpoint import Checkpoint, Place, write_checkpoint
-from abawkit.training.data import FramedRows, epoch_batches, prefetched
-from abawkit.training.learner import Learner, Scheduled, enough_memory
-from abawkit.training.progress import Progress, generators, set_generators
+from abawkit.training.checkpoint import Checkpoint, Position, write_checkpoint
+from abawkit.training.data import FramedRows, order_epoch, prefetch
+from abawkit.training.learner import Learner, Scheduled, explain_out_of_memory
+from abawkit.training.progress import Progress, capture_generators, restore_generators
 from abawkit.training.run_folder import BEST, LAST, METRICS
 from abawkit.training.step import StepLosses
 from abawkit.training.supervision import describe_tasks
-from abawkit.training.validation import brief, evaluate, figure
+from abawkit.training.validation import compute_selection_score, evaluate, summarise_score
 
 BAD_STEPS: Final = 5
 """Steps in a row without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepInfo:
     """Where a run is, after a step.
 
     Attributes:
@@ -63,7 +63,7 @@ class Moment:
     losses: Mapping[str, float]
 
 
-class Hooks(NamedTuple):
+class Callbacks(NamedTuple):
     """What is called as a run goes on, in the first process.
 
     Attributes:
@@ -71,14 +71,14 @@ class Hooks(NamedTuple):
         on_epoch: With each line of ``metrics.jsonl``.
     """
 
-    on_step: Callable[[Moment], None] | None = None
+    on_step: Callable[[StepInfo], None] | None = None
     on_epoch: Callable[[dict[str, Any]], None] | None = None
 
 
 class _Taken(NamedTuple):
     """A step whose losses have not been read."""
 
-    place: Place
+    place: Position
     rows: Array
     learning_rate: float
     losses: StepLosses
@@ -103,7 +103,7 @@ class Loop:
         out: Path,
         *,
         notes: Mapping[str, Any],
-        hooks: Hooks,
+        hooks: Callbacks,
         scored: Sequence[Task] = TASKS,
     ) -> None:
         self.learner, self.validation, self.out = learner, validation, out
@@ -139,13 +139,13 @@ class Loop:
             self.validate(scheduled, len(batches))
             self.progress.end_epoch()
             if 0 < self.recipe.patience <= self.progress.stale and scheduled.name == "all":
-                self.progress.place = Place(len(self.plan), 0)
+                self.progress.place = Position(len(self.plan), 0)
             self.save()
             self.end_if_asked(save=False)
 
     def batches(self, epoch: int) -> list[Array]:
         """The batches of an epoch, over all processes."""
-        return epoch_batches(len(self.rows), self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
+        return order_epoch(len(self.rows), self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
 
     def train_epoch(self, scheduled: Scheduled, batches: Sequence[Array]) -> None:
         """The rest of a pass over the training rows."""
@@ -157,9 +157,9 @@ class Loop:
         def read(batch: Array) -> HostBatch:
             return self.learner.collect(epoch, batch, self.processes.part(batch))
 
-        for i, (_, batch) in enumerate(prefetched(read, batches, start), start):
+        for i, (_, batch) in enumerate(prefetch(read, batches, start), start):
             rate = scheduled.learning_rate(self.recipe.schedule, i, len(batches))
-            taken.append(_Taken(Place(epoch, i + 1), batch.rows, rate, self.learner.step(rate, batch)))
+            taken.append(_Taken(Position(epoch, i + 1), batch.rows, rate, self.learner.step(rate, batch)))
             more = i + 1 < len(batches)
             due = more and (progress.steps + len(taken)) % self.recipe.checkpoints.every == 0
             while len(taken) > (self.learner.unread if more and not due else 0):
@@ -199,7 +199,7 @@ class Loop:
             steps = epochs * -(-len(self.rows) // self.recipe.batch_size)
             total = steps, progress.done, epochs * len(self.rows)
             at = (progress.place.epoch + 1, epochs, progress.steps, *total)
-            self.hooks.on_step(Moment(scheduled.name, *at, speed, learning_rate, losses))
+            self.hooks.on_step(StepInfo(scheduled.name, *at, speed, learning_rate, losses))
 
     def refuse_bad(self, batch: Array) -> None:
         """Ends a run whose losses are not finite, naming the frames that it saw last."""
@@ -245,7 +245,7 @@ class Loop:
         progress, tasks = self.progress, self.note_trained()
         network, device = self.learner.prepare_validation(), self.learner.device
         try:
-            with enough_memory(f"validation, {BATCH} frames at a time"):
+            with explain_out_of_memory(f"validation, {BATCH} frames at a time"):
                 scores = evaluate(
                     network,
                     self.validation,
@@ -263,8 +263,8 @@ class Loop:
             "learning_rate": scheduled.learning_rate(self.recipe.schedule, batches - 1, batches),
             "seconds": round(progress.epoch_seconds, 3),
             "images_per_second": round(len(self.rows) / max(progress.epoch_seconds, 1e-9), 1),
-            "figure": figure(scores[self.recipe.select], tasks),
-            **{str(protocol): brief(result) for protocol, result in scores.items()},
+            "figure": compute_selection_score(scores[self.recipe.select], tasks),
+            **{str(protocol): summarise_score(result) for protocol, result in scores.items()},
         }
         progress.history.append(json.dumps(line, allow_nan=False))
         better = line["figure"] > progress.figure
@@ -290,7 +290,7 @@ class Loop:
         }
         for name in names:
             save_weights(self.out / name, network.config, state, notes)
-            self.progress.digests[name] = state_digest(state)
+            self.progress.digests[name] = digest_state(state)
 
     def asked(self) -> bool:
         """Whether a signal asked one of the processes to end the run."""
@@ -329,7 +329,7 @@ class Loop:
             **self.notes,
             "progress": progress.as_dict(),
             **self.learner.state(),
-            "generators": generators(),
+            "generators": capture_generators(),
         }
         write_checkpoint(self.out, progress.place, state, self.write_weights, keep=self.recipe.checkpoints.keep)
 
@@ -348,7 +348,7 @@ class Loop:
         self.learner.restore(checkpoint, state)
         self.progress = Progress.from_dict(state["progress"])
         self.notes = {**self.notes, "weights": state["weights"]}
-        set_generators(state["generators"])
+        restore_generators(state["generators"])
         if not self.processes.first:
             return
         if BEST not in checkpoint.digests:

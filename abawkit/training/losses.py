@@ -17,7 +17,7 @@ from abawkit.labels import EXPRESSIONS
 from abawkit.tables import Annotations, Array
 
 
-def expression_weights(rows: Annotations, exponent: float) -> Array:
+def weigh_expressions(rows: Annotations, exponent: float) -> Array:
     """Weights inverse to the classes' shares: (1 / share) ** exponent, scaled so that the mean row weighs 1.
 
     Args:
@@ -33,7 +33,7 @@ def expression_weights(rows: Annotations, exponent: float) -> Array:
     return total
 
 
-def au_weights(rows: Annotations, exponent: float) -> Array:
+def weigh_action_units(rows: Annotations, exponent: float) -> Array:
     """What an active unit weighs against an inactive one: (negatives / positives) ** exponent.
 
     Args:

@@ -14,8 +14,8 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """An optimiser over parameters; those of one dimension (norms, biases, PReLU) are never decayed.
 
-    `sam` steps with AdamW, from the gradient that `ascend` led to. On GPUs a step is a few launches, its learning rate
-    is a tensor there, and its attribute ``found_inf`` tells it, on the device, to do nothing.
+    `sam` steps with AdamW, from the gradient that `maximise` led to. On GPUs a step is a few launches, its learning
+    rate is a tensor there, and its attribute ``found_inf`` tells it, on the device, to do nothing.
     """
     parameters = list(parameters)
     on_gpu = not parameters[0].is_cpu
@@ -41,7 +41,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
             group["lr"] = learning_rate
 
 
-def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
+def compute_learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
     """What the learning rate is multiplied by at a moment of a stage.
 
     After a linear warm-up from 0 to 1 the schedule begins at 1, as in torch's ``SequentialLR``: ``cosine`` falls to 0
@@ -68,7 +68,7 @@ def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float
 
 
 @torch.no_grad()
-def ascend(parameters: Iterable[nn.Parameter], rho: float) -> Callable[[], None]:
+def maximise(parameters: Iterable[nn.Parameter], rho: float) -> Callable[[], None]:
     """Moves parameters by `rho` along their gradient: the first half of a step of sharpness-aware minimisation.
 
     Args:

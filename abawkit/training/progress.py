@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from abawkit.labels import Task
-from abawkit.training.checkpoint import Place
+from abawkit.training.checkpoint import Position
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Progress:
             what was other than before.
     """
 
-    place: Place = field(default_factory=lambda: Place(0, 0))
+    place: Position = field(default_factory=lambda: Position(0, 0))
     steps: int = 0
     done: int = 0
     sums: dict[str, float] = field(default_factory=dict)
@@ -60,15 +60,15 @@ class Progress:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """What `as_dict` gave."""
-        return cls(**{**content, "place": Place(*content["place"])})
+        return cls(**{**content, "place": Position(*content["place"])})
 
     def end_epoch(self) -> None:
         """Moves on to the next epoch."""
-        self.place = Place(self.place.epoch + 1, 0)
+        self.place = Position(self.place.epoch + 1, 0)
         self.sums, self.counted, self.epoch_seconds = {}, 0, 0.0
 
 
-def generators() -> dict[str, Any]:
+def capture_generators() -> dict[str, Any]:
     """The state of every generator of random numbers, as numbers and tensors.
 
     Nothing in abawkit draws from them after the weights; an operator from elsewhere may.
@@ -82,8 +82,8 @@ def generators() -> dict[str, Any]:
     }
 
 
-def set_generators(state: dict[str, Any]) -> None:
-    """Brings every generator into the state that `generators` found it in."""
+def restore_generators(state: dict[str, Any]) -> None:
+    """Brings every generator into the state that `capture_generators` found it in."""
     random.setstate(state["python"])
     name, words, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, words.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002

@@ -209,7 +209,7 @@ class Recipe(_Section):
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 
-def recipe_names() -> list[str]:
+def list_recipes() -> list[str]:
     """Names of the recipes that come with abawkit."""
     return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml"))
 
@@ -330,12 +330,12 @@ def _shipped() -> Any:
 
 
 def _text(source: str) -> str:
-    if source in recipe_names():  # also where a file or folder of this name lies about; ./demo is a path
+    if source in list_recipes():  # also where a file or folder of this name lies about; ./demo is a path
         return read_shipped(source)
     try:
         return decode_text(Path(source).read_bytes())
     except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte
-        names = ", ".join(recipe_names())
+        names = ", ".join(list_recipes())
         raise ConfigError(f"{source}: can't read this recipe ({error}); give a TOML file, or one of {names}") from error
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from abawkit.errors import ConfigError, DataError, DataWarning
-from abawkit.frames.paths import FrameFolders, given_folders
-from abawkit.training.checkpoint import Checkpoint, Place, newest_checkpoint
-from abawkit.training.checkpoint_state import run_state
-from abawkit.training.distributed import Processes
+from abawkit.frames.paths import FrameFolders, list_given_folders
+from abawkit.training.checkpoint import Checkpoint, Position, find_newest_checkpoint
+from abawkit.training.checkpoint_state import read_run_state
+from abawkit.training.distributed import Distributed
 from abawkit.training.run_folder import LAST, RECIPE
 
 _NO_MATTER: Final = ("git", "pandas")
@@ -23,7 +23,7 @@ _NOT_COMPARED: Final = ("checkpoints.", "capture", "device", "weights")
 says whether a file is asked for, which is compared itself."""
 
 
-def find_checkpoint(run: Path, processes: Processes) -> Checkpoint | None:
+def find_checkpoint(run: Path, processes: Distributed) -> Checkpoint | None:
     """The newest whole checkpoint of a run, the same one in all processes; None where it has none.
 
     Raises:
@@ -34,16 +34,16 @@ def find_checkpoint(run: Path, processes: Processes) -> Checkpoint | None:
     """
     checkpoint: Checkpoint | None = None
     if processes.first:
-        checkpoint, problems = newest_checkpoint(run)
+        checkpoint, problems = find_newest_checkpoint(run)
         for problem in problems:
             warnings.warn(f"{problem}; continuing from the checkpoint before it", DataWarning, stacklevel=2)
     epoch, batch = processes.from_first(checkpoint.place if checkpoint else (-1, -1))
     if epoch < 0 or processes.first:
         return checkpoint
-    checkpoint, _ = newest_checkpoint(run, Place(epoch, batch))
+    checkpoint, _ = find_newest_checkpoint(run, Position(epoch, batch))
     if checkpoint is None:
         raise DataError(
-            f"{run}: the checkpoint {Place(epoch, batch).name} is not to be seen here; processes share --out"
+            f"{run}: the checkpoint {Position(epoch, batch).name} is not to be seen here; processes share --out"
         )
     return checkpoint
 
@@ -66,32 +66,32 @@ class Recorded(NamedTuple):
     ops: str | None
 
 
-def recorded(run: Path) -> Recorded | None:
+def read_recorded(run: Path) -> Recorded | None:
     """What a run was begun with; None where there is no checkpoint.
 
     Raises:
         DataError: If there are checkpoints and none is whole, or the newest holds something else.
     """
-    checkpoint, _ = newest_checkpoint(run)
+    checkpoint, _ = find_newest_checkpoint(run)
     if checkpoint is None:
         return None
-    state = run_state(checkpoint)
+    state = read_run_state(checkpoint)
     frames = state["data"]["frames"]
     folders = [frames] if isinstance(frames, str) else frames
-    source = given_folders([Path(folder) for folder in folders or []], state["data"].get("follow_links", False))
+    source = list_given_folders([Path(folder) for folder in folders or []], state["data"].get("follow_links", False))
     data, threads = Path(state["data"]["folder"]), state["environment"]["threads"]
     return Recorded(state["recipe"], data, source, threads, state["asked_ops"])
 
 
-def begun_by(run: Path, processes: Processes) -> bool:
+def find_begun_run(run: Path, processes: Distributed) -> bool:
     """Whether a run was begun, or continued, by what started these processes; the same answer in all of them.
 
     Processes that ``torchrun`` starts again were asked to begin a run; they continue it if they had come so far.
     """
     mine = False
     if processes.first and processes.restarts:
-        checkpoint, _ = newest_checkpoint(run)
-        mine = checkpoint is not None and run_state(checkpoint)["launcher"] == processes.launcher
+        checkpoint, _ = find_newest_checkpoint(run)
+        mine = checkpoint is not None and read_run_state(checkpoint)["launcher"] == processes.launcher
     return bool(processes.from_first([mine])[0])
 
 
@@ -99,7 +99,7 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     """Checks that a run would go on as if it had not been interrupted.
 
     Args:
-        state: Of the checkpoint, from `run_state`.
+        state: Of the checkpoint, from `read_run_state`.
         notes: Recipe, data, weights and environment here and now.
         allow_drift: Whether the environment may differ.
         run: Folder of the run.

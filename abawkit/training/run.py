@@ -12,29 +12,29 @@ import torch
 from abawkit.choices import Protocol
 from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
-from abawkit.frames.paths import Frames, as_folders
+from abawkit.frames.paths import Frames, make_frame_folders
 from abawkit.labels import Task
-from abawkit.models.attention import attention_call, operators
+from abawkit.models.attention import describe_operators, make_attention_call
 from abawkit.models.config import NETWORKS, NetworkConfig
-from abawkit.models.devices import exact_float32, repeatable, training_precision
-from abawkit.models.inference import pick_device, place
+from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32, use_training_precision
+from abawkit.models.inference import pick_device, place_network
 from abawkit.models.network import DDAMFN
 from abawkit.models.starting_weights import start_from
 from abawkit.models.weight_files import find_weights
 from abawkit.ops import use
-from abawkit.ops.registry import wished
+from abawkit.ops.registry import requested
 from abawkit.scoring.score import Score
 from abawkit.system.files import sha256, sha256_of, write_bytes
 from abawkit.system.signals import Stop
-from abawkit.training.checkpoint_state import run_state
-from abawkit.training.data import evaluation_rows, training_rows
-from abawkit.training.distributed import ALONE, Processes
-from abawkit.training.learner import Learner, enough_memory
-from abawkit.training.loop import Hooks, Loop
+from abawkit.training.checkpoint_state import read_run_state
+from abawkit.training.data import read_evaluation_rows, read_training_rows
+from abawkit.training.distributed import ALONE, Distributed
+from abawkit.training.learner import Learner, explain_out_of_memory
+from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import check_same_run, find_checkpoint
-from abawkit.training.run_folder import MANIFEST, RECIPE, clear_run, environment, write_manifest
-from abawkit.training.supervision import select_scored_tasks, select_trainable_tasks, weighted_tasks
+from abawkit.training.run_folder import MANIFEST, RECIPE, clear_run, describe_environment, write_manifest
+from abawkit.training.supervision import find_weighted_tasks, select_scored_tasks, select_trainable_tasks
 from abawkit.training.validation import check_protocol
 
 
@@ -97,16 +97,16 @@ def train(
     out: Path,
     *,
     resume: Resume | None = None,
-    processes: Processes = ALONE,
+    processes: Distributed = ALONE,
     stopping: AbstractContextManager[Stop] | None = None,
-    hooks: Hooks = Hooks(),  # noqa: B008 - it is immutable
+    hooks: Callbacks = Callbacks(),  # noqa: B008 - it is immutable
 ) -> Trained:
     """Trains a network and leaves a run folder.
 
     The folder holds ``recipe.toml`` (resolved), ``manifest.json``, ``metrics.jsonl`` (a line an epoch),
     ``best.safetensors``, ``last.safetensors`` and ``checkpoints/``. The same recipe, inputs, versions, threads and
     implementation of the operator give the same weights on the same machine, interrupted and resumed or not. On GPUs
-    this holds by `repeatable`.
+    this holds by `use_deterministic_algorithms`.
 
     Args:
         recipe: Every choice.
@@ -126,15 +126,15 @@ def train(
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
         StoppedError: If the flag was set.
     """
-    with repeatable(recipe.device), exact_float32(), operator_of(recipe, processes):
+    with use_deterministic_algorithms(recipe.device), use_exact_float32(), find_operator(recipe, processes):
         curated = open_curated(inputs.data)
-        loop = build(recipe, inputs, curated, out, processes=processes, hooks=hooks)
+        loop = build_loop(recipe, inputs, curated, out, processes=processes, hooks=hooks)
         finished = False
         checkpoint = find_checkpoint(out, processes) if resume else None
         if checkpoint is None:
             recipe.check_start(inputs.weights)
         if checkpoint and resume:
-            state = run_state(checkpoint)
+            state = read_run_state(checkpoint)
             # the first process speaks for all: others may have another GPU, and had it before
             drift = check_same_run(state, loop.notes, resume.allow_drift, out) if processes.first else []
             loop.restore(checkpoint, state)
@@ -153,7 +153,7 @@ def train(
     return trained
 
 
-def operator_of(recipe: Recipe, processes: Processes) -> Any:
+def find_operator(recipe: Recipe, processes: Distributed) -> Any:
     """A block within which the operator is the one that the recipe needs.
 
     Raises:
@@ -161,14 +161,14 @@ def operator_of(recipe: Recipe, processes: Processes) -> Any:
     """
     if not recipe.synchronise or processes.count == 1:
         return nullcontext()
-    if wished() not in (None, "reference"):
+    if requested() not in (None, "reference"):
         raise OpUnavailableError(
-            f"{wished()}: can't synchronise statistics over processes; leave synchronise out, or use reference"
+            f"{requested()}: can't synchronise statistics over processes; leave synchronise out, or use reference"
         )
     return use("reference", said=_SYNCHRONISED)
 
 
-def operators_of(recipe: Recipe) -> dict[str, str]:
+def find_operators(recipe: Recipe) -> dict[str, str]:
     """The implementations that a run will use, by operator; takes no time, so that it can come before all else.
 
     Raises:
@@ -176,29 +176,29 @@ def operators_of(recipe: Recipe) -> dict[str, str]:
         OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
     """
     device, config = pick_device(recipe.device), _config(recipe)
-    dtype: torch.dtype = getattr(torch, training_precision(recipe.precision, device))
+    dtype: torch.dtype = getattr(torch, use_training_precision(recipe.precision, device))
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    calls = [attention_call(config, device, wide, training=False)]  # validation
+    calls = [make_attention_call(config, device, wide, training=False)]  # validation
     if recipe.heads.epochs:
-        calls.append(attention_call(config, device, dtype, training=False))  # its backbone is frozen
+        calls.append(make_attention_call(config, device, dtype, training=False))  # its backbone is frozen
     if recipe.all.epochs:
-        calls.append(attention_call(config, device, dtype, training=True))
-    return operators(calls)
+        calls.append(make_attention_call(config, device, dtype, training=True))
+    return describe_operators(calls)
 
 
-def build(
+def build_loop(
     recipe: Recipe,
     inputs: Inputs,
     curated: CuratedSet,
     out: Path,
     *,
-    processes: Processes,
-    hooks: Hooks,
+    processes: Distributed,
+    hooks: Callbacks,
 ) -> Loop:
     """Everything that a run needs before its first step; nothing is written."""
-    used = operators_of(recipe)
-    rows = training_rows(curated, weighted_tasks(recipe), inputs.frames)
-    validation = evaluation_rows(curated, "validation", inputs.frames)
+    used = find_operators(recipe)
+    rows = read_training_rows(curated, find_weighted_tasks(recipe), inputs.frames)
+    validation = read_evaluation_rows(curated, "validation", inputs.frames)
     pixels = "".join(split.counts.digest for split in (rows, validation) if split.counts)  # packed: the table's digest
     seen = sha256(rows.rows.tobytes() + validation.rows.tobytes() + pixels.encode())
     mine = [int(seen[:15], 16)]
@@ -220,19 +220,19 @@ def build(
             "expected at least 2; set a larger batch_size, which counts the rows of all processes"
         )
     device = pick_device(recipe.device)
-    precision = training_precision(recipe.precision, device)
+    precision = use_training_precision(recipe.precision, device)
     weights = find_weights(inputs.weights) if inputs.weights else None
     network = _network(recipe, weights, device)
     start = {"path": str(weights), "sha256": sha256_of(weights)} if weights else None
-    frames = as_folders(inputs.frames).resolve() if inputs.frames else None
+    frames = make_frame_folders(inputs.frames).resolve() if inputs.frames else None
     data = {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "rows": seen}
     notes = {
         "recipe": recipe.to_toml(),
         "data": {**data, "frames": frames and frames.as_json(), "follow_links": bool(frames and frames.follow_links)},
         "weights": start,
-        "asked_ops": wished(),
+        "asked_ops": requested(),
         "launcher": processes.launcher,
-        "environment": {**environment(device, used, precision), "processes": processes.count},
+        "environment": {**describe_environment(device, used, precision), "processes": processes.count},
     }
     learner = Learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
     return Loop(learner, validation, out, notes=notes, hooks=hooks, scored=scored)
@@ -260,8 +260,8 @@ def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAM
         start_from(network, weights, frozen_epochs=recipe.heads.epochs)
     if recipe.precision == "float64":
         network.double()
-    with enough_memory("the network"):
-        place(network, device)
+    with explain_out_of_memory("the network"):
+        place_network(network, device)
     return network
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from abawkit.choices import TRACKERS
 from abawkit.errors import ConfigError, printable
 from abawkit.models import weight_files
-from abawkit.system.files import Kind, folder_entries, refuse_folder
+from abawkit.system.files import Kind, list_entries, refuse_folder
 from abawkit.system.locks import LOCK
 
 RECIPE: Final = "recipe.toml"
@@ -30,14 +30,14 @@ def refuse_run_folder(path: Path, *, resume: bool, force: bool) -> None:
     Raises:
         ConfigError: If it holds anything else, or is ``/`` or a home.
     """
-    if not (resume or force) and folder_entries(path) and not _difference(path):
+    if not (resume or force) and list_entries(path) and not _difference(path):
         raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
     refuse_folder(path, force=force or resume, kind=RUN)
 
 
 def _difference(folder: Path) -> str:
     """Why a folder is no run's; the empty string where it is one."""
-    names = {entry.name for entry in folder_entries(folder)}
+    names = {entry.name for entry in list_entries(folder)}
     begun = {name for name in names if any(name.startswith(f".{written}.") for written in WRITTEN)}  # by a killed run
     if odd := sorted(names - {*WRITTEN, CHECKPOINTS, LOCK, *TRACKERS} - begun):
         return f"holds '{printable(odd[0])}'"

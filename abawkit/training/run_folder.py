@@ -15,18 +15,20 @@ from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError
 from abawkit.models.devices import Precision, describe_precision
 from abawkit.system.files import new_folder, write_json
-from abawkit.system.locks import LOCK, locked
-from abawkit.system.provenance import code_digest, git_commit
+from abawkit.system.locks import LOCK, lock
+from abawkit.system.provenance import digest_code, read_git_commit
 from abawkit.training.checkpoint import CHECKPOINTS, has_checkpoints, remove_checkpoints
 from abawkit.training.run_files import BEST, LAST, MANIFEST, METRICS, RECIPE, WRITTEN, refuse_run_folder
 
-__all__ = ["BEST", "LAST", "MANIFEST", "METRICS", "RECIPE", "environment", "write_manifest"]
+__all__ = ["BEST", "LAST", "MANIFEST", "METRICS", "RECIPE", "describe_environment", "write_manifest"]
 
 FORMAT: Final = "abawkit.run.2"
 """Of `MANIFEST`; the first one had no name and counted epochs from 0."""
 
 
-def environment(device: torch.device, operators: dict[str, str], training: Precision | None = None) -> dict[str, Any]:
+def describe_environment(
+    device: torch.device, operators: dict[str, str], training: Precision | None = None
+) -> dict[str, Any]:
     """Versions and hardware that results depend on.
 
     Args:
@@ -34,22 +36,22 @@ def environment(device: torch.device, operators: dict[str, str], training: Preci
         operators: Names of the implementations that it ran on, by operator.
         training: What steps computed with, where there were any.
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else read_processor_name()
     packages = ("abawkit", "torch", "numpy", "pandas", "pillow", "simplejpeg")
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
         "device": f"{device} ({name})",
-        "code": code_digest(),
+        "code": digest_code(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "ops": operators,
         "precision": describe_precision(training),
-        "git": git_commit(Path.cwd()),
+        "git": read_git_commit(Path.cwd()),
     }
 
 
-def processor_name() -> str:
+def read_processor_name() -> str:
     """What the processor calls itself, or its architecture where it has no name."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -78,7 +80,7 @@ def run_folder(path: Path, *, resume: bool, force: bool) -> Iterator[None]:
     """
     refuse_run_folder(path, resume=resume and is_run(path), force=force)
     new_folder(path, force=True)
-    with locked(path):
+    with lock(path):
         if not (resume or force) and has_checkpoints(path):  # of a run that ended just before the lock was taken
             raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
         for name in WRITTEN:  # what a killed process had not yet renamed

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from abawkit.labels import Task
 from abawkit.models.devices import Download
-from abawkit.models.inference import model_input
+from abawkit.models.inference import make_model_input
 from abawkit.models.network import OUTPUTS, Outputs
 from abawkit.ops import attention_mse
-from abawkit.training.distributed import ALONE, Processes
+from abawkit.training.distributed import ALONE, Distributed
 from abawkit.training.losses import ATTENTION_LOSSES, Targets, au_loss, expression_loss, va_loss
-from abawkit.training.optimizers import MovingAverage, ascend
+from abawkit.training.optimizers import MovingAverage, maximise
 from abawkit.training.recipe import Losses, Recipe
 
 
@@ -71,7 +71,7 @@ class _Group:
 
 
 @contextmanager
-def kept_statistics(network: nn.Module) -> Iterator[None]:
+def keep_statistics(network: nn.Module) -> Iterator[None]:
     """Running statistics of batch norms stay as they are within the block: SAM's second pass must not count twice."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]
@@ -102,7 +102,7 @@ class Objective:
     attention: bool
     expression_weights: Tensor | None = None
     au_weights: Tensor | None = None
-    processes: Processes = ALONE
+    processes: Distributed = ALONE
 
     def __call__(self, network: nn.Module, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum, and each loss before its weight.
@@ -214,12 +214,12 @@ class TrainingStep:
 
     def compute(self, images: Tensor, targets: Targets) -> tuple[tuple[str, ...], Tensor]:
         """The step itself: as a call, but the losses' values stay on the device."""
-        images = model_input(images)
+        images = make_model_input(images)
         self.statistics.keep()
         total, parts = self._backward(images, targets)
         if self.recipe.optimizer.name == "sam":
-            back = ascend(self.parameters, self.recipe.optimizer.sam_rho)
-            with kept_statistics(self.network):
+            back = maximise(self.parameters, self.recipe.optimizer.sam_rho)
+            with keep_statistics(self.network):
                 self._backward(images, targets)
             back()
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])

@@ -9,7 +9,7 @@ import numpy as np
 from abawkit.choices import Protocol
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.scoring.score import scored_rows
+from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations
 from abawkit.training.recipe import Recipe
 
@@ -17,7 +17,7 @@ TASK_NAMES: Final[dict[Task, str]] = {"va": "valence and arousal", "expression":
 """What messages call each task."""
 
 
-def weighted_tasks(recipe: Recipe) -> tuple[Task, ...]:
+def find_weighted_tasks(recipe: Recipe) -> tuple[Task, ...]:
     """The recipe's tasks whose loss has a weight, at least one: the head of any other gets no gradient."""
     return tuple(task for task in recipe.tasks if getattr(recipe.losses, task))
 
@@ -40,7 +40,7 @@ def select_trainable_tasks(recipe: Recipe, rows: Annotations) -> Recipe:
         DataWarning: If tasks are left out of a recipe that names none, and so asks for all; if a class, a unit or a
             dimension is the same in all rows.
     """
-    weighted = weighted_tasks(recipe)
+    weighted = find_weighted_tasks(recipe)
     reasons = {task: f"losses.{task} is 0" for task in recipe.tasks if task not in weighted}
     unlabelled = {task: reason for task in weighted if (reason := _missing_labels(rows, task))}
     reasons |= unlabelled
@@ -78,7 +78,7 @@ def select_scored_tasks(tasks: Sequence[Task], rows: Annotations, protocol: Prot
     Warns:
         DataWarning: If a task is trained that can't be scored.
     """
-    masks = scored_rows(rows, protocol)
+    masks = select_scored_rows(rows, protocol)
     constant = masks["va"].any() and not np.ptp(rows.va[masks["va"]], axis=0).any()  # its CCC is 0 whatever is learned
     scored = tuple(task for task in tasks if masks[task].any() and not (task == "va" and constant))
     absent = [TASK_NAMES[task] for task in tasks if task not in scored]

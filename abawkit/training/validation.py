@@ -15,7 +15,7 @@ from abawkit.models.network import DDAMFN, OUTPUTS
 from abawkit.scoring.score import PROTOCOLS, Score, score
 from abawkit.tables import Array, Predictions, Submission
 from abawkit.training.data import FramedRows
-from abawkit.training.distributed import ALONE, Processes
+from abawkit.training.distributed import ALONE, Distributed
 
 _PARTS: Final[dict[Task, str]] = {"va": "ccc_va", "expression": "expression_f1", "au": "au_f1"}
 
@@ -28,7 +28,7 @@ def predict_rows(
     rows: FramedRows,
     device: torch.device,
     *,
-    processes: Processes = ALONE,
+    processes: Distributed = ALONE,
     between: Callable[[], None] | None = None,
 ) -> Predictions:
     """What a network says of every row.
@@ -72,7 +72,7 @@ def evaluate(
     device: torch.device,
     *,
     tasks: Sequence[Task] = TASKS,
-    processes: Processes = ALONE,
+    processes: Distributed = ALONE,
     between: Callable[[], None] | None = None,
 ) -> dict[Protocol, Score]:
     """Scores a network by every protocol that has rows; other arguments are those of `predict_rows`.
@@ -99,12 +99,12 @@ def evaluate(
     return scores
 
 
-def figure(result: Score, tasks: Sequence[Task]) -> float:
+def compute_selection_score(result: Score, tasks: Sequence[Task]) -> float:
     """The sum of the parts of a score that belong to the tasks; with all three it is P."""
     return float(sum(getattr(result, _PARTS[task]) for task in tasks))
 
 
-def brief(result: Score) -> dict[str, Any]:
+def summarise_score(result: Score) -> dict[str, Any]:
     """The parts of a score that a line of metrics holds; None for what is not scored."""
     content = result.report()
     return {key: content[key] for key in ("score", *_PARTS.values())}

@@ -10,10 +10,10 @@ from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.calibration import HALF, Calibration
 from abawkit.scoring.metrics import ccc, f1_per_class, f1_per_unit
 from abawkit.tables import Annotations, Array, Predictions
-from abawkit.tuning.expression_biases import class_rows, fit_bias
-from abawkit.tuning.support import LeftAlone, enough, rows_by_video, scarcity
-from abawkit.tuning.thresholds import active_rows, best_thresholds, fit_thresholds, threshold_counts
-from abawkit.tuning.va_scaling import fit_stretch, fit_va
+from abawkit.tuning.expression_biases import count_class_rows, fit_bias
+from abawkit.tuning.support import NotFitted, explain_scarcity, is_supported, rows_by_video
+from abawkit.tuning.thresholds import count_active_rows, count_by_threshold, find_best_thresholds, fit_thresholds
+from abawkit.tuning.va_scaling import fit_scaling, fit_va
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CalibrationFit:
     """
 
     calibration: Calibration
-    left: tuple[LeftAlone, ...]
+    left: tuple[NotFitted, ...]
 
 
 def fit_calibration(
@@ -51,7 +51,7 @@ def fit_calibration(
     if not predictions.images.equals(truth.images):
         raise ValueError("the rows of the predictions are not those of the annotations")
     knobs: dict[str, Array] = {}
-    left: list[LeftAlone] = []
+    left: list[NotFitted] = []
     for task in TASKS:
         if task in tasks:
             rows = np.flatnonzero(masks[task])
@@ -62,30 +62,30 @@ def fit_calibration(
     return CalibrationFit(Calibration(**knobs), tuple(left))
 
 
-def _va(truth: Array, va: Array, videos: Array) -> tuple[dict[str, Array], list[LeftAlone]]:
-    found = [fit_stretch(truth[:, i], va[:, i], videos) for i in range(len(DIMENSIONS))]
+def _va(truth: Array, va: Array, videos: Array) -> tuple[dict[str, Array], list[NotFitted]]:
+    found = [fit_scaling(truth[:, i], va[:, i], videos) for i in range(len(DIMENSIONS))]
     pairs = zip(DIMENSIONS, found, strict=True)
-    left = [LeftAlone(f"scale and shift of {name}", fit.reason) for name, fit in pairs if fit.reason]
+    left = [NotFitted(f"scale and shift of {name}", fit.reason) for name, fit in pairs if fit.reason]
     return {"scale": np.array([fit.scale for fit in found]), "shift": np.array([fit.shift for fit in found])}, left
 
 
-def _expression(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[LeftAlone]]:
-    left = _scarce(class_rows(truth, videos), [f"bias of {name}" for name in EXPRESSIONS], "annotated")
+def _expression(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[NotFitted]]:
+    left = _find_scarce(count_class_rows(truth, videos), [f"bias of {name}" for name in EXPRESSIONS], "annotated")
     return {"bias": fit_bias(truth, probabilities, videos)}, left
 
 
-def _au(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[LeftAlone]]:
-    counts = threshold_counts(truth, probabilities, videos, int(videos.max(initial=-1)) + 1)
-    left = _scarce(active_rows(counts), [f"threshold of {name}" for name in ACTION_UNITS], "active")
-    return {"threshold": best_thresholds(counts)}, left
+def _au(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[NotFitted]]:
+    counts = count_by_threshold(truth, probabilities, videos, int(videos.max(initial=-1)) + 1)
+    left = _find_scarce(count_active_rows(counts), [f"threshold of {name}" for name in ACTION_UNITS], "active")
+    return {"threshold": find_best_thresholds(counts)}, left
 
 
-def _scarce(rows: Array, names: Sequence[str], what: str) -> list[LeftAlone]:
-    few = np.flatnonzero(~enough(rows))
-    return [LeftAlone(names[column], scarcity(rows[:, column], what)) for column in few.tolist()]
+def _find_scarce(rows: Array, names: Sequence[str], what: str) -> list[NotFitted]:
+    few = np.flatnonzero(~is_supported(rows))
+    return [NotFitted(names[column], explain_scarcity(rows[:, column], what)) for column in few.tolist()]
 
 
-def fit_knobs(task: Task, truth: Array, columns: Array, videos: Array) -> Any:
+def fit_parameters(task: Task, truth: Array, columns: Array, videos: Array) -> Any:
     """Fits what `abawkit.tuning.calibration_fit.fit_calibration` does for one task.
 
     Args:
@@ -102,13 +102,13 @@ def fit_knobs(task: Task, truth: Array, columns: Array, videos: Array) -> Any:
     return fits[task](truth, columns, videos)
 
 
-def decide(task: Task, columns: Array, knobs: Any = None) -> Array:
+def decide_task(task: Task, columns: Array, knobs: Any = None) -> Array:
     """The decisions of one task, as `abawkit.tables.Predictions.decide` makes them of calibrated predictions.
 
     Args:
         task: The task.
         columns: Values or probabilities, shape (n, 2), (n, 8) or (n, 12).
-        knobs: What `fit_knobs` gave; None for none.
+        knobs: What `fit_parameters` gave; None for none.
 
     Returns:
         Values, classes, or 0 and 1; shape (n, 2), (n,) or (n, 12).
@@ -121,7 +121,7 @@ def decide(task: Task, columns: Array, knobs: Any = None) -> Array:
     return np.asarray(columns >= (HALF if knobs is None else knobs))
 
 
-def part_score(task: Task, truth: Array, decisions: Array) -> float:
+def score_part(task: Task, truth: Array, decisions: Array) -> float:
     """The task's part of P on these rows: see `abawkit.scoring.score.score`."""
     if task == "va":
         return float(np.mean([ccc(truth[:, i], decisions[:, i]) for i in range(2)]))
@@ -130,7 +130,7 @@ def part_score(task: Task, truth: Array, decisions: Array) -> float:
     return float(f1_per_unit(truth, decisions).mean())
 
 
-def crossfitted_gain(task: Task, truth: Array, columns: Array, videos: Array, folds: Array) -> float:
+def measure_gain(task: Task, truth: Array, columns: Array, videos: Array, folds: Array) -> float:
     """What calibrating a task gains on rows that it was not fitted on: its part of P, cross-fitted, less the plain one.
 
     Args:
@@ -143,12 +143,12 @@ def crossfitted_gain(task: Task, truth: Array, columns: Array, videos: Array, fo
     decisions = np.zeros(truth.shape, dtype=np.float64 if task == "va" else np.int8)
     for fold in range(int(folds.max()) + 1):
         others = folds != fold
-        knobs = fit_knobs(task, truth[others], columns[others], videos[others])
-        decisions[~others] = decide(task, columns[~others], knobs)
-    return part_score(task, truth, decisions) - part_score(task, truth, decide(task, columns))
+        knobs = fit_parameters(task, truth[others], columns[others], videos[others])
+        decisions[~others] = decide_task(task, columns[~others], knobs)
+    return score_part(task, truth, decisions) - score_part(task, truth, decide_task(task, columns))
 
 
-def tunable(task: Task, truth: Array, videos: Array) -> bool:
+def is_tunable(task: Task, truth: Array, videos: Array) -> bool:
     """Whether enough is annotated to turn any knob of a task: one label, or the values, reach both floors.
 
     Args:
@@ -157,6 +157,6 @@ def tunable(task: Task, truth: Array, videos: Array) -> bool:
         videos: A number for each row's video, integers from 0, shape (n,).
     """
     if task == "expression":
-        return bool(enough(class_rows(truth, videos)).any())
+        return bool(is_supported(count_class_rows(truth, videos)).any())
     positive = np.ones((len(truth), 1), dtype=bool) if task == "va" else truth == 1
-    return bool(enough(rows_by_video(positive, videos)).any())
+    return bool(is_supported(rows_by_video(positive, videos)).any())

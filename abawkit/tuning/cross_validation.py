@@ -10,24 +10,24 @@ import numpy as np
 from abawkit.choices import Protocol
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import known_tasks
-from abawkit.postprocessing.outputs import decided
+from abawkit.postprocessing.averaging import find_known_tasks
+from abawkit.postprocessing.outputs import decide
 from abawkit.postprocessing.rule import Rule
 from abawkit.probabilities.members import StoredMember, refuse_other_rows
 from abawkit.scoring.bootstrap import (
     PARTS,
     Interval,
     VideoStatistics,
-    intervals,
-    statistics_by_video,
-    video_numbers,
-    with_draws,
+    make_intervals,
+    number_videos,
+    score_draws,
+    sum_by_video,
 )
-from abawkit.scoring.forecast import forecasts
-from abawkit.scoring.score import scored_rows
+from abawkit.scoring.forecast import list_forecasts
+from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations, Array, Predictions
-from abawkit.tuning.folds import cross_fitted, video_folds
-from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
+from abawkit.tuning.folds import cross_fit, make_video_folds
+from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, NotFitted
 from abawkit.tuning.task_search import Chosen
 
 
@@ -45,7 +45,7 @@ class Found:
     rule: Rule
     predictions: Predictions
     chosen: Mapping[Task, Chosen]
-    left: tuple[LeftAlone, ...]
+    left: tuple[NotFitted, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ Progress = Callable[[int, int], None]
 """Called with the fits that are done, and with those that there are."""
 
 
-class Case:
+class CrossValidation:
     """Members, the truth of their rows, and the rows that count.
 
     Attributes:
@@ -128,13 +128,13 @@ class Case:
     ) -> None:
         for member in members:
             refuse_other_rows(member, truth)
-        known = known_tasks(members)
+        known = find_known_tasks(members)
         if unknown := [task for task in tasks or () if task not in known]:
             raise ConfigError(f"no member knows {', '.join(unknown)}; these are known: {', '.join(known)}")
         self.tasks = tuple(task for task in known if tasks is None or task in tasks)
-        masks = scored_rows(truth, protocol)
+        masks = select_scored_rows(truth, protocol)
         self.scored: Mapping[Task, Array] = {task: masks[task] for task in self.tasks}
-        self.videos = video_numbers(truth.videos)[1]
+        self.videos = number_videos(truth.videos)[1]
         self._members, self._truth, self._protocol = members, truth, protocol
 
     def among(self, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
@@ -174,7 +174,7 @@ class Case:
             DataError: If too few videos are annotated.
         """
         images, counted = self._truth.images, np.logical_or.reduce(list(self.scored.values()))
-        fold_of = video_folds(images, folds, seed, scored=counted)
+        fold_of = make_video_folds(images, folds, seed, scored=counted)
         steps = int(fold_of.max()) + 2
         done = 0
 
@@ -186,10 +186,10 @@ class Case:
                 progress(done, steps)
             return found
 
-        held_out = cross_fitted(images, fold_of, lambda rows: step(rows).predictions)
+        held_out = cross_fit(images, fold_of, lambda rows: step(rows).predictions)
         honest, before = (self._statistics(predictions) for predictions in (held_out, untuned))
         videos = len(before.names)
-        counts = with_draws(videos, draws, seed)
+        counts = score_draws(videos, draws, seed)
         scores, scores_before = honest.scores(counts), before.scores(counts)
         gains = dict(zip(TASKS, (scores - scores_before)[0].tolist(), strict=False))
         fallen = tuple(task for task in self.tasks if gains[task] < -_ROUNDING)
@@ -199,10 +199,10 @@ class Case:
             found=found,
             held_out=held_out,
             untuned_predictions=untuned,
-            cross_fitted=forecasts(scores, videos, videos, seen.tasks),
+            cross_fitted=list_forecasts(scores, videos, videos, seen.tasks),
             in_sample=dict(zip(PARTS, seen.scores(counts[:1])[0].tolist(), strict=True)),
-            untuned=forecasts(scores_before, videos, videos, seen.tasks),
-            difference=intervals(scores - scores_before),
+            untuned=list_forecasts(scores_before, videos, videos, seen.tasks),
+            difference=make_intervals(scores - scores_before),
             tasks=self.tasks,
             fallen=fallen,
             about={
@@ -215,16 +215,16 @@ class Case:
                 "least_rows": MIN_POSITIVES,
                 "least_videos": MIN_VIDEOS,
                 "list_digest": self._truth.digest,
-                "truth_digest": truth_digest(self._truth),
+                "truth_digest": digest_truth(self._truth),
                 "members": [{"key": m.key, "digest": m.digest, "file": m.path.name} for m in self._members],
             },
         )
 
     def _statistics(self, predictions: Predictions) -> VideoStatistics:
-        return statistics_by_video(self._truth, decided(predictions, self.tasks), self._protocol)
+        return sum_by_video(self._truth, decide(predictions, self.tasks), self._protocol)
 
 
-def truth_digest(truth: Annotations) -> str:
+def digest_truth(truth: Annotations) -> str:
     """SHA-256 over the rows' names and all that is annotated: equal for the same truth, whatever file it came from."""
     digest = hashlib.sha256(truth.digest.encode())
     for task in TASKS:

@@ -11,20 +11,20 @@ from abawkit.choices import Protocol
 from abawkit.errors import ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import LINEAR, Pools, combined, known_tasks
-from abawkit.postprocessing.outputs import Written, needed_tasks, write_outputs
-from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule, made_for
-from abawkit.probabilities.members import StoredMember, manifest_beside, write_probabilities
+from abawkit.postprocessing.averaging import LINEAR, Pools, average_members, find_known_tasks
+from abawkit.postprocessing.outputs import Written, find_needed_tasks, write_outputs
+from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule, check_made_for
+from abawkit.probabilities.members import StoredMember, read_manifest_beside, write_probabilities
 from abawkit.scoring.bootstrap import DRAWS
-from abawkit.system.provenance import git_commit
+from abawkit.system.provenance import read_git_commit
 from abawkit.tables import Annotations, Array
-from abawkit.tuning.cross_validation import Case, Found, Tuning
-from abawkit.tuning.ensemble_weights import Pool
+from abawkit.tuning.cross_validation import CrossValidation, Found, Tuning
+from abawkit.tuning.ensemble_weights import WeightFit
 from abawkit.tuning.folds import FOLDS
-from abawkit.tuning.support import LOSES, MIN_POSITIVES, MIN_VIDEOS, LeftAlone
+from abawkit.tuning.support import LOSES, MIN_POSITIVES, MIN_VIDEOS, NotFitted
 
 
-def given_weights(texts: Sequence[str], members: Sequence[StoredMember]) -> dict[Task, dict[str, float]]:
+def make_given_rule(texts: Sequence[str], members: Sequence[StoredMember]) -> dict[Task, dict[str, float]]:
     """Reads weights as they are typed: ``va=2,1``, a number for each member in their order.
 
     Args:
@@ -60,7 +60,7 @@ def given_weights(texts: Sequence[str], members: Sequence[StoredMember]) -> dict
     return found
 
 
-def fitted_ensemble(
+def fit_ensemble(
     members: Sequence[StoredMember],
     truth: Annotations,
     *,
@@ -87,18 +87,22 @@ def fitted_ensemble(
     Raises:
         DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
     """
-    case = Case(members, truth, known_tasks(members), protocol)
-    pool = Pool(members, truth)
+    case = CrossValidation(members, truth, find_known_tasks(members), protocol)
+    pool = WeightFit(members, truth)
 
     def fit(rows: Array, without: Sequence[Task]) -> Found:
         masks = {task: mask for task, mask in case.rows_of(rows).items() if task not in without}
         weights = pool.fit(masks, pools)
-        rule = made_for(Rule(weights=weights, pool=pools), members, case.tasks)
-        why = {task: LOSES if task in without else _why(pool, task) for task in case.tasks if task not in weights}
-        left = tuple(LeftAlone(f"weights of {task}", reason) for task, reason in why.items())
+        rule = check_made_for(Rule(weights=weights, pool=pools), members, case.tasks)
+        why = {
+            task: LOSES if task in without else _explain_equal_weights(pool, task)
+            for task in case.tasks
+            if task not in weights
+        }
+        left = tuple(NotFitted(f"weights of {task}", reason) for task, reason in why.items())
         return Found(rule, apply_rule(rule, members, case.tasks), {}, left)
 
-    equal = combined(members, tasks=case.tasks, pools=pools)
+    equal = average_members(members, tasks=case.tasks, pools=pools)
     return case.judged(fit, equal, folds, seed, draws, None)
 
 
@@ -124,7 +128,7 @@ def write_ensemble(
     Raises:
         DataError: If no member knows a task that the format asks for, or the rule is for other members.
     """
-    asked = {*needed_tasks(plugin.holds), *known_tasks(members)}
+    asked = {*find_needed_tasks(plugin.holds), *find_known_tasks(members)}
     tasks = tuple(task for task in TASKS if task in asked)
     made = [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members]
     return write_outputs(
@@ -138,7 +142,7 @@ def write_ensemble(
             "python": platform.python_version(),
             "abawkit": abawkit.__version__,
             "numpy": version("numpy"),
-            "git": git_commit(Path.cwd()),
+            "git": read_git_commit(Path.cwd()),
         },
         rule=rule,
         filled=_filled(members),
@@ -148,7 +152,7 @@ def write_ensemble(
 
 def write_combined(path: Path, members: Sequence[StoredMember], rule: Rule | None) -> None:
     """Writes the probabilities of the members together, of all tasks that are known, and nothing beside them."""
-    tasks = known_tasks(members)
+    tasks = find_known_tasks(members)
     write_probabilities(path, apply_rule(rule or Rule(), members, tasks), tasks)
 
 
@@ -165,7 +169,7 @@ def _number(text: str, number: str) -> float:
     return value
 
 
-def _why(pool: Pool, task: Task) -> str:
+def _explain_equal_weights(pool: WeightFit, task: Task) -> str:
     if len(pool.keys[task]) < 2:
         return "one member knows it"
     what = {"va": "rows are annotated", "expression": "rows have one expression", "au": "rows have one action unit"}
@@ -174,7 +178,7 @@ def _why(pool: Pool, task: Task) -> str:
 
 def _source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
     """What was predicted, as the first manifest beside a member says; nothing where there is none."""
-    manifests = [manifest_beside(member.path) for member in members]
+    manifests = [read_manifest_beside(member.path) for member in members]
     sources = [manifest["source"] for manifest in manifests if manifest and isinstance(manifest.get("source"), dict)]
     return sources[0] if sources else {}
 
@@ -183,7 +187,7 @@ def _filled(members: Sequence[StoredMember]) -> list[dict[str, Any]]:
     """The rows that any member answered from another frame, in order; of several for a row, the first member's."""
     found: dict[int, dict[str, Any]] = {}
     for member in members:
-        entries = (manifest_beside(member.path) or {}).get("filled")
+        entries = (read_manifest_beside(member.path) or {}).get("filled")
         for entry in entries if isinstance(entries, list) else []:
             if _is_filled(entry, member):
                 found.setdefault(entry["row"], {name: entry[name] for name in ("row", "image", "from")})

@@ -8,12 +8,12 @@ import numpy as np
 
 from abawkit.choices import Protocol
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import known_tasks
-from abawkit.postprocessing.outputs import decided
-from abawkit.postprocessing.rule import Rule, apply_rule, grouped
+from abawkit.postprocessing.averaging import find_known_tasks
+from abawkit.postprocessing.outputs import decide
+from abawkit.postprocessing.rule import Rule, apply_rule, group_members
 from abawkit.probabilities.members import StoredMember, refuse_other_rows
-from abawkit.scoring.bootstrap import PART_OF, PARTS, statistics_by_video
-from abawkit.scoring.score import scored_rows
+from abawkit.scoring.bootstrap import PART_OF, PARTS, sum_by_video
+from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations, Array, Predictions
 
 Figures = Mapping[str, float]
@@ -21,7 +21,7 @@ Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Standing:
+class Contribution:
     """One member among the others.
 
     Attributes:
@@ -46,7 +46,7 @@ class Analysis:
             `standings`; NaN with a member whose error does not vary or that does not know the task.
     """
 
-    standings: list[Standing]
+    standings: list[Contribution]
     together: Figures
     correlations: Mapping[Task, Array]
 
@@ -56,10 +56,10 @@ class Analysis:
         return {
             "members": [
                 {"key": s.member.key, "path": str(s.member.path), "tasks": list(s.member.tasks)}
-                | {"alone": _known(s.alone, s.member.tasks), "adds": dict(s.adds)}
+                | {"alone": _select_known(s.alone, s.member.tasks), "adds": dict(s.adds)}
                 for s in self.standings
             ],
-            "together": _known(self.together, known),
+            "together": _select_known(self.together, known),
             "correlations": {
                 task: [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]
                 for task, matrix in self.correlations.items()
@@ -67,7 +67,7 @@ class Analysis:
         }
 
 
-def _known(figures: Figures, tasks: Collection[Task]) -> dict[str, float | None]:
+def _select_known(figures: Figures, tasks: Collection[Task]) -> dict[str, float | None]:
     unknown = {PART_OF[task] for task in TASKS if task not in tasks}
     return {part: None if part in unknown else value for part, value in figures.items()}
 
@@ -90,17 +90,19 @@ def analyse(
     rule = rule or Rule()
     for member in members:
         refuse_other_rows(member, truth)
-    members = grouped(rule, members)
-    together = _figures(apply_rule(rule, members, known_tasks(members)), known_tasks(members), truth, protocol)
+    members = group_members(rule, members)
+    together = _score_predictions(
+        apply_rule(rule, members, find_known_tasks(members)), find_known_tasks(members), truth, protocol
+    )
     standings = []
     for member in members:
-        alone = _figures(member.predictions, member.tasks, truth, protocol)
+        alone = _score_predictions(member.predictions, member.tasks, truth, protocol)
         others = [other for other in members if other is not member]
-        tasks = known_tasks(others)
-        rest = apply_rule(_without(rule, member.key), others, tasks) if others else member.predictions
-        without = _figures(rest, tasks, truth, protocol)
-        standings.append(Standing(member, alone, {part: together[part] - without[part] for part in PARTS}))
-    rows = scored_rows(truth, protocol)
+        tasks = find_known_tasks(others)
+        rest = apply_rule(_leave_out(rule, member.key), others, tasks) if others else member.predictions
+        without = _score_predictions(rest, tasks, truth, protocol)
+        standings.append(Contribution(member, alone, {part: together[part] - without[part] for part in PARTS}))
+    rows = select_scored_rows(truth, protocol)
     correlations = {
         task: _correlation(members, task, truth, rows[task])
         for task in TASKS
@@ -109,16 +111,16 @@ def analyse(
     return Analysis(standings, together, correlations)
 
 
-def _figures(
+def _score_predictions(
     predictions: Predictions, tasks: Sequence[Task], truth: Annotations, protocol: Protocol
 ) -> dict[str, float]:
     if not tasks:
         return dict.fromkeys(PARTS, 0.0)
-    statistics = statistics_by_video(truth, decided(predictions, tasks), protocol)
+    statistics = sum_by_video(truth, decide(predictions, tasks), protocol)
     return dict(zip(PARTS, statistics.scores(np.ones((1, len(statistics.names))))[0].tolist(), strict=True))
 
 
-def _without(rule: Rule, key: str) -> Rule:
+def _leave_out(rule: Rule, key: str) -> Rule:
     """The rule for all members but one; where that had all the weight, the others have equal ones."""
     weights = {task: {k: w for k, w in given.items() if k != key} for task, given in rule.weights.items()}
     return replace(rule, weights={task: given for task, given in weights.items() if any(given.values())})

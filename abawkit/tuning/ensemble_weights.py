@@ -30,10 +30,10 @@ from typing import Final
 import numpy as np
 
 from abawkit.labels import EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.averaging import LINEAR, Pools, knowing_members, log_columns
+from abawkit.postprocessing.averaging import LINEAR, Pools, find_knowing_members, take_logs
 from abawkit.probabilities.members import StoredMember, refuse_other_rows
-from abawkit.tables import Annotations, Array, codes_of
-from abawkit.tuning.support import enough, rows_by_video
+from abawkit.tables import Annotations, Array, encode_videos
+from abawkit.tuning.support import is_supported, rows_by_video
 
 FLOOR: Final = 1e-6
 """Least probability of what was annotated: one annotation that a member thinks impossible must not decide alone."""
@@ -47,7 +47,7 @@ _RIDGE: Final = 1e-9  # of equal members each then gets the same weight
 _DECIMALS: Final = 6
 
 
-class Pool:
+class WeightFit:
     """Members and annotations, prepared once, so that weights of many sets of rows are fitted in milliseconds.
 
     Args:
@@ -61,10 +61,10 @@ class Pool:
     def __init__(self, members: Sequence[StoredMember], truth: Annotations) -> None:
         for member in members:
             refuse_other_rows(member, truth)
-        self.videos, _ = codes_of(truth.videos)
-        self.keys = {task: [member.key for member in knowing_members(members, task)] for task in TASKS}
+        self.videos, _ = encode_videos(truth.videos)
+        self.keys = {task: [member.key for member in find_knowing_members(members, task)] for task in TASKS}
         self._truth = truth
-        self._knowing = {task: knowing_members(members, task) for task in TASKS}
+        self._knowing = {task: find_knowing_members(members, task) for task in TASKS}
         self._columns = {task: _columns(self._knowing[task], task, truth) for task in TASKS}
 
     def fit(self, rows: Mapping[Task, Array], pools: Pools = LINEAR) -> dict[Task, dict[str, float]]:
@@ -87,7 +87,7 @@ class Pool:
             if len(self.keys[task]) < 2 or not often.any():
                 continue
             if pools.get(task) == "log":
-                weights = log_pool_weights(*self._logs(task, chosen, often))
+                weights = fit_log_pool_weights(*self._logs(task, chosen, often))
                 found[task] = self._named(task, weights)
                 continue
             columns = self._columns[task][:, chosen]
@@ -97,7 +97,7 @@ class Pool:
             if task == "va":
                 weights = _least_squares(columns, self._truth.va[chosen].ravel())
             else:
-                weights = mixture_weights(columns)
+                weights = fit_mixture_weights(columns)
             found[task] = self._named(task, weights)
         return found
 
@@ -108,8 +108,8 @@ class Pool:
         """What members give to each label of each observation, (m, N, c), and the annotated label, (N,)."""
         said = [getattr(member.predictions, task)[chosen] for member in self._knowing[task]]
         if task == "expression":
-            return np.stack([log_columns(task, p) for p in said]), self._truth.expression[chosen].astype(np.int64)
-        logits = np.stack([log_columns(task, p)[:, often].ravel() for p in said])
+            return np.stack([take_logs(task, p) for p in said]), self._truth.expression[chosen].astype(np.int64)
+        logits = np.stack([take_logs(task, p)[:, often].ravel() for p in said])
         return np.stack([-logits / 2, logits / 2], axis=2), self._truth.au[chosen][:, often].ravel().astype(np.int64)
 
     def _often(self, task: Task, chosen: Array) -> Array:
@@ -120,10 +120,10 @@ class Pool:
             positive = self._truth.expression[chosen, None] == np.arange(len(EXPRESSIONS))
         else:
             positive = self._truth.au[chosen] == 1
-        return enough(rows_by_video(positive, self.videos[chosen]))
+        return is_supported(rows_by_video(positive, self.videos[chosen]))
 
 
-def mixture_weights(probabilities: Array) -> Array:
+def fit_mixture_weights(probabilities: Array) -> Array:
     """The weights of the mixture of greatest likelihood.
 
     Args:
@@ -143,7 +143,7 @@ def mixture_weights(probabilities: Array) -> Array:
             break
         curvature = (ratios @ ratios.T).astype(np.float64) / n
         # the model around w is g'(v - w) - (v - w)'H(v - w) / 2, and H w = g
-        direction = simplex_minimum(curvature, 2 * gradient) - weights
+        direction = minimise_on_simplex(curvature, 2 * gradient) - weights
         step = 1.0
         for _ in range(_HALVINGS):
             tried = (weights + step * direction).astype(probabilities.dtype) @ probabilities
@@ -157,7 +157,7 @@ def mixture_weights(probabilities: Array) -> Array:
     return np.asarray(weights / weights.sum())
 
 
-def log_pool_weights(logs: Array, truth: Array) -> Array:
+def fit_log_pool_weights(logs: Array, truth: Array) -> Array:
     """The weights of the logarithmic pool of greatest likelihood.
 
     Args:
@@ -188,7 +188,7 @@ def log_pool_weights(logs: Array, truth: Array) -> Array:
             break
         spread = (logs * np.sqrt(q)).reshape(m, -1)
         curvature = (spread @ spread.T - means @ means.T) / n
-        direction = simplex_minimum(curvature, gradient + curvature @ weights) - weights
+        direction = minimise_on_simplex(curvature, gradient + curvature @ weights) - weights
         step = 1.0
         for _ in range(_HALVINGS):
             tried, reached = pooled(weights + step * direction)
@@ -202,7 +202,7 @@ def log_pool_weights(logs: Array, truth: Array) -> Array:
     return np.asarray(weights / weights.sum())
 
 
-def simplex_minimum(a: Array, b: Array) -> Array:
+def minimise_on_simplex(a: Array, b: Array) -> Array:
     """Minimises w'Aw / 2 - b'w over w >= 0 with sum 1, by a primal active-set method.
 
     Source: Nocedal and Wright, Numerical Optimization, 2nd edition, algorithm 16.3.
@@ -218,7 +218,7 @@ def simplex_minimum(a: Array, b: Array) -> Array:
     a = a + np.eye(m) * (_RIDGE * max(float(np.trace(a)) / m, _RIDGE))
     weights, free = np.full(m, 1 / m), np.ones(m, dtype=bool)
     for _ in range(20 * m + 20):
-        target, multiplier = _equality_minimum(a, b, free)
+        target, multiplier = _minimise_with_equality(a, b, free)
         if (target[free] >= 0).all():
             weights = target
             slack = np.where(free, np.inf, a @ weights - b + multiplier)
@@ -235,7 +235,7 @@ def simplex_minimum(a: Array, b: Array) -> Array:
     return np.asarray(weights / weights.sum())
 
 
-def _equality_minimum(a: Array, b: Array, free: Array) -> tuple[Array, float]:
+def _minimise_with_equality(a: Array, b: Array, free: Array) -> tuple[Array, float]:
     """The minimum over the free weights with sum 1, the others 0; and the multiplier of that sum."""
     k = int(free.sum())
     system = np.ones((k + 1, k + 1))
@@ -248,7 +248,7 @@ def _equality_minimum(a: Array, b: Array, free: Array) -> tuple[Array, float]:
 
 def _least_squares(columns: Array, truth: Array) -> Array:
     columns = columns.astype(np.float64)
-    return simplex_minimum(columns @ columns.T / len(truth), columns @ truth / len(truth))
+    return minimise_on_simplex(columns @ columns.T / len(truth), columns @ truth / len(truth))
 
 
 def _columns(knowing: Sequence[StoredMember], task: Task, truth: Annotations) -> Array:

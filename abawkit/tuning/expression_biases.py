@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from abawkit.labels import EXPRESSIONS
-from abawkit.scoring.metrics import f1_of_counts
+from abawkit.scoring.metrics import f1_from_counts
 from abawkit.tables import Array
-from abawkit.tuning.support import enough, preferred, rows_by_video
+from abawkit.tuning.support import is_supported, prefer_simplest, rows_by_video
 
 _STEP: Final = 0.05
 _REACH: Final = 40
@@ -50,25 +50,25 @@ def fit_bias(truth: Array, probabilities: Array, videos: Array, shrink: float = 
         `MIN_VIDEOS` of `abawkit.tuning.support` say, whose F1 counts all the same.
     """
     bias = np.zeros(_CLASSES)
-    fitted = np.flatnonzero(enough(class_rows(truth, videos)))
+    fitted = np.flatnonzero(is_supported(count_class_rows(truth, videos)))
     logs = np.log(np.maximum(probabilities.T.astype(np.float64, order="C"), _LEAST))
     truth = truth.astype(np.int64)
     for _ in range(PASSES):
         before = bias.copy()
         for c in fitted:
-            gains = f1_by_bias(truth, logs, bias, int(c)).mean(axis=1) - shrink * GRID**2
-            bias[c] = GRID[preferred(gains, np.abs(GRID))]
+            gains = compute_f1_by_bias(truth, logs, bias, int(c)).mean(axis=1) - shrink * GRID**2
+            bias[c] = GRID[prefer_simplest(gains, np.abs(GRID))]
         if np.array_equal(bias, before):
             break
     return bias
 
 
-def class_rows(truth: Array, videos: Array) -> Array:
+def count_class_rows(truth: Array, videos: Array) -> Array:
     """Rows of each video that each class is annotated in, int64, shape (videos, 8)."""
     return rows_by_video(truth[:, None] == np.arange(_CLASSES), videos)
 
 
-def f1_by_bias(truth: Array, logs: Array, bias: Array, c: int) -> Array:
+def compute_f1_by_bias(truth: Array, logs: Array, bias: Array, c: int) -> Array:
     """F1 of every class for every bias of `GRID` that one class could have.
 
     Args:
@@ -80,7 +80,7 @@ def f1_by_bias(truth: Array, logs: Array, bias: Array, c: int) -> Array:
     Returns:
         float64, shape (81, 8).
     """
-    rivals, scores = _without(logs, bias, c)
+    rivals, scores = _leave_out(logs, bias, c)
     steps = (scores - logs[c]) / _STEP
     nearest = np.rint(steps)
     steps = np.where(np.abs(steps - nearest) < 1e-9, nearest, steps)  # equal scores, but for rounding
@@ -94,10 +94,10 @@ def f1_by_bias(truth: Array, logs: Array, bias: Array, c: int) -> Array:
     kept = table.sum(axis=0) - turned
     predicted, hits = kept.sum(axis=2), np.diagonal(kept, axis1=1, axis2=2).copy()
     predicted[:, c], hits[:, c] = turned.sum(axis=(1, 2)), turned[:, :, c].sum(axis=1)
-    return f1_of_counts(hits, np.bincount(truth, minlength=_CLASSES), predicted)
+    return f1_from_counts(hits, np.bincount(truth, minlength=_CLASSES), predicted)
 
 
-def _without(logs: Array, bias: Array, c: int) -> tuple[Array, Array]:
+def _leave_out(logs: Array, bias: Array, c: int) -> tuple[Array, Array]:
     """The class that each row would have without class `c`, int64, and its score, shape (n,) each."""
     rivals, scores = np.zeros(logs.shape[1], dtype=np.int64), np.full(logs.shape[1], -np.inf)
     for k in range(_CLASSES):

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from abawkit.errors import DataError, format_count
 from abawkit.labels import TASKS
-from abawkit.scoring.bootstrap import video_numbers
-from abawkit.tables import Array, Predictions, videos_of
+from abawkit.scoring.bootstrap import number_videos
+from abawkit.tables import Array, Predictions, find_videos
 
 FOLDS = 10
 """Folds that everything fitted is judged by. With ten, the rules of the folds are fitted on nine tenths of the videos,
@@ -28,7 +28,7 @@ _JITTER = 0.2
 """Videos are dealt out by size times 1 +- this, so that another seed makes other folds of almost equal size."""
 
 
-def video_folds(
+def make_video_folds(
     images: pa.StringArray,
     count: int = FOLDS,
     seed: int = 0,
@@ -54,7 +54,7 @@ def video_folds(
     Raises:
         DataError: If there are not enough videos for two folds.
     """
-    names, videos = video_numbers(videos_of(images))
+    names, videos = number_videos(find_videos(images))
     rows = np.bincount(videos if scored is None else videos[scored], minlength=len(names))
     present = int((rows > 0).sum())
     count = min(count, present // least)
@@ -76,7 +76,7 @@ def video_folds(
     return fold_of[videos]
 
 
-def held_out(images: pa.StringArray, folds: Array) -> Iterator[tuple[Array, Array]]:
+def predict_held_out(images: pa.StringArray, folds: Array) -> Iterator[tuple[Array, Array]]:
     """The two sides of each fold.
 
     Args:
@@ -89,7 +89,7 @@ def held_out(images: pa.StringArray, folds: Array) -> Iterator[tuple[Array, Arra
     Raises:
         ValueError: If rows of one video are in two folds: a bug of the caller.
     """
-    names, videos = video_numbers(videos_of(images))
+    names, videos = number_videos(find_videos(images))
     lowest, highest = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     np.minimum.at(lowest, videos, folds)
     np.maximum.at(highest, videos, folds)
@@ -99,19 +99,19 @@ def held_out(images: pa.StringArray, folds: Array) -> Iterator[tuple[Array, Arra
         yield folds != fold, folds == fold
 
 
-def cross_fitted(images: pa.StringArray, folds: Array, predict: Callable[[Array], Predictions]) -> Predictions:
+def cross_fit(images: pa.StringArray, folds: Array, predict: Callable[[Array], Predictions]) -> Predictions:
     """Predictions in which each row comes from what was fitted without its video.
 
     Args:
         images: Image names, length n.
-        folds: The fold of each row, shape (n,), as `video_folds` makes them.
+        folds: The fold of each row, shape (n,), as `make_video_folds` makes them.
         predict: Fits on the rows of a mask, shape (n,), and on nothing else, then predicts all n rows.
 
     Raises:
-        ValueError: As `held_out`.
+        ValueError: As `predict_held_out`.
     """
     columns: dict[str, Array] = {}
-    for fitted_on, decided in held_out(images, folds):
+    for fitted_on, decided in predict_held_out(images, folds):
         predictions = predict(fitted_on)
         for task in TASKS:
             column = getattr(predictions, task)

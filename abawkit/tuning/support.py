@@ -21,7 +21,7 @@ LOSES: Final = "it loses on videos that it was not fitted on"
 
 
 @dataclass(frozen=True)
-class LeftAlone:
+class NotFitted:
     """A knob that was not turned.
 
     Attributes:
@@ -51,7 +51,7 @@ def rows_by_video(positive: Array, videos: Array) -> Array:
     return np.bincount(cells, minlength=count * columns).reshape(count, columns)
 
 
-def enough(rows: Array) -> Array:
+def is_supported(rows: Array) -> Array:
     """Which columns reach both floors.
 
     Args:
@@ -63,7 +63,7 @@ def enough(rows: Array) -> Array:
     return np.asarray((rows.sum(axis=0) >= MIN_POSITIVES) & ((rows > 0).sum(axis=0) >= MIN_VIDEOS))
 
 
-def scarcity(rows: Array, what: str) -> str:
+def explain_scarcity(rows: Array, what: str) -> str:
     """Why a column below a floor is left alone.
 
     Args:
@@ -75,7 +75,7 @@ def scarcity(rows: Array, what: str) -> str:
     return f"{what} in {count}, fewer than {MIN_POSITIVES} rows of {MIN_VIDEOS} videos"
 
 
-def preferred(gain: Array, distance: Array) -> Array:
+def prefer_simplest(gain: Array, distance: Array) -> Array:
     """Where a gain is greatest; of equal ones, where the distance is least; of these, the first.
 
     Args:

@@ -13,16 +13,16 @@ import numpy as np
 from abawkit.choices import Pooling
 from abawkit.errors import format_count
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import POOLED, combined, knowing_members
-from abawkit.postprocessing.smoothing import Smoothing, smoothed
+from abawkit.postprocessing.averaging import POOLED, average_members, find_knowing_members
+from abawkit.postprocessing.smoothing import Smoothing, apply_smoothing
 from abawkit.postprocessing.timeline import Timeline
 from abawkit.probabilities.members import StoredMember
-from abawkit.scoring.bootstrap import video_numbers
+from abawkit.scoring.bootstrap import number_videos
 from abawkit.tables import Annotations, Array
-from abawkit.tuning.calibration_fit import decide, fit_knobs, part_score, tunable
-from abawkit.tuning.ensemble_weights import Pool
-from abawkit.tuning.folds import SEARCH_FOLDS, video_folds
-from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, LeftAlone
+from abawkit.tuning.calibration_fit import decide_task, fit_parameters, is_tunable, score_part
+from abawkit.tuning.ensemble_weights import WeightFit
+from abawkit.tuning.folds import SEARCH_FOLDS, make_video_folds
+from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, NotFitted
 
 NO_SMOOTHING: Final = Smoothing()
 
@@ -80,7 +80,7 @@ class Tried:
         return {**asdict(self.candidate), "figure": self.figure}
 
 
-def described(smoothing: Smoothing) -> str:
+def describe_candidate(smoothing: Smoothing) -> str:
     """``none``, ``median, 5 rows`` or ``gaussian, 10 rows, scale 1e+05``."""
     if smoothing.kind == "none":
         return "none"
@@ -119,7 +119,7 @@ class Chosen:
     weights: Mapping[str, float] | None = None
     tried: tuple[Tried, ...] = ()
 
-    def left(self, task: Task) -> list[LeftAlone]:
+    def left(self, task: Task) -> list[NotFitted]:
         """The knobs of the task as a whole that were not turned, and why."""
         if not self.tried:
             what = {
@@ -127,7 +127,7 @@ class Chosen:
                 "expression": "no expression is annotated",
                 "au": "no action unit is active",
             }
-            return [LeftAlone(f"all of {task}", f"{what[task]} in {MIN_POSITIVES} rows of {MIN_VIDEOS} videos")]
+            return [NotFitted(f"all of {task}", f"{what[task]} in {MIN_POSITIVES} rows of {MIN_VIDEOS} videos")]
         offered = {
             f"smoothing of {task}": [one.candidate.smoothing != NO_SMOOTHING for one in self.tried],
             f"calibration of {task}": [one.candidate.calibrated for one in self.tried],
@@ -137,7 +137,7 @@ class Chosen:
         best = self.candidate
         taken = (best.smoothing != NO_SMOOTHING, best.calibrated, best.weighted, best.pool == "log")
         return [
-            LeftAlone(knob, "the search gained nothing by it")
+            NotFitted(knob, "the search gained nothing by it")
             for (knob, tried), turned in zip(offered.items(), taken, strict=True)
             if any(tried) and not turned
         ]
@@ -169,9 +169,9 @@ class TaskSearch:
         self._task, self._scored, self._timeline, self._allowed, self._seed = task, scored, timeline, allowed, seed
         self._images = truth.images
         self._truth: Array = getattr(truth, task)
-        self._videos = video_numbers(truth.videos)[1]
-        self._members = knowing_members(members, task)
-        self._pool = Pool(self._members, truth)
+        self._videos = number_videos(truth.videos)[1]
+        self._members = find_knowing_members(members, task)
+        self._pool = WeightFit(self._members, truth)
         self._means: dict[tuple[Smoothing, Pooling], Array] = {}
 
     def search(self, rows: Array) -> Chosen:
@@ -185,9 +185,9 @@ class TaskSearch:
             rows: Mask, shape (n,).
         """
         rows = rows & self._scored
-        if not tunable(self._task, self._truth[rows], self._videos[rows]):
+        if not is_tunable(self._task, self._truth[rows], self._videos[rows]):
             return Chosen(Candidate())
-        folds = np.where(rows, video_folds(self._images, SEARCH_FOLDS, self._seed, scored=rows, least=1), -1)
+        folds = np.where(rows, make_video_folds(self._images, SEARCH_FOLDS, self._seed, scored=rows, least=1), -1)
         tried: list[Tried] = []
 
         def attempt(candidates: Iterable[Candidate]) -> Candidate:
@@ -212,7 +212,7 @@ class TaskSearch:
     def _figure(self, candidate: Candidate, rows: Array, folds: Array) -> float:
         """The task's part of the score on `rows`, each of their folds decided by what the others gave."""
         if not candidate.calibrated and not candidate.weighted:
-            return part_score(self._task, self._truth[rows], decide(self._task, self._columns(candidate)[rows]))
+            return score_part(self._task, self._truth[rows], decide_task(self._task, self._columns(candidate)[rows]))
         decisions = np.zeros(self._truth.shape, dtype=np.float64 if self._task == "va" else np.int8)
         for fold in range(int(folds.max()) + 1):
             decided = folds == fold
@@ -220,9 +220,9 @@ class TaskSearch:
             columns = self._columns(candidate, self._weights(candidate, fitted_on))
             knobs: Any = None
             if candidate.calibrated:
-                knobs = fit_knobs(self._task, self._truth[fitted_on], columns[fitted_on], self._videos[fitted_on])
-            decisions[decided] = decide(self._task, columns[decided], knobs)
-        return part_score(self._task, self._truth[rows], decisions[rows])
+                knobs = fit_parameters(self._task, self._truth[fitted_on], columns[fitted_on], self._videos[fitted_on])
+            decisions[decided] = decide_task(self._task, columns[decided], knobs)
+        return score_part(self._task, self._truth[rows], decisions[rows])
 
     def _weights(self, candidate: Candidate, rows: Array) -> Mapping[str, float] | None:
         return (
@@ -242,8 +242,8 @@ class TaskSearch:
 
     def _smoothed(self, candidate: Candidate, weights: Mapping[str, float] | None) -> Array:
         task, smoothing = self._task, candidate.smoothing
-        mixed = combined(self._members, {task: weights} if weights else {}, (task,), {task: candidate.pool})
+        mixed = average_members(self._members, {task: weights} if weights else {}, (task,), {task: candidate.pool})
         columns: Array = getattr(mixed, task)
         if smoothing.kind == "none" or self._timeline is None:
             return columns
-        return smoothed(columns, self._timeline, smoothing, shares=task == "expression")
+        return apply_smoothing(columns, self._timeline, smoothing, shares=task == "expression")

@@ -6,9 +6,9 @@ import numpy as np
 
 from abawkit.labels import ACTION_UNITS
 from abawkit.postprocessing.calibration import HALF, LOWEST
-from abawkit.scoring.metrics import f1_of_counts
+from abawkit.scoring.metrics import f1_from_counts
 from abawkit.tables import Array
-from abawkit.tuning.support import enough, preferred
+from abawkit.tuning.support import is_supported, prefer_simplest
 
 GRID: Final = np.round(np.arange(LOWEST, 1 - LOWEST / 2, 0.01), 2)
 """The thresholds that are tried: 0.02, 0.03 ... 0.98, float64, shape (97,)."""
@@ -27,7 +27,7 @@ _NATS: Final = np.log(GRID / (1 - GRID))
 _UNITS: Final = len(ACTION_UNITS)
 
 
-def threshold_counts(truth: Array, probabilities: Array, groups: Array, group_count: int) -> Array:
+def count_by_threshold(truth: Array, probabilities: Array, groups: Array, group_count: int) -> Array:
     """Counts what each threshold gets right and wrong; counts of several groups may be added up.
 
     Args:
@@ -50,13 +50,13 @@ def threshold_counts(truth: Array, probabilities: Array, groups: Array, group_co
     return np.stack([active[..., 1], active[..., 0], reached[:, :, :1, 1] - active[..., 1]], axis=-1)
 
 
-def best_thresholds(counts: Array, shrink: float = SHRINK) -> Array:
+def find_best_thresholds(counts: Array, shrink: float = SHRINK) -> Array:
     """The thresholds of greatest F1, averaged over neighbouring thresholds, less `shrink` times their squared logits.
 
     Of equal ones the nearest to 0.5 is taken.
 
     Args:
-        counts: Of videos, as `threshold_counts` gives them, shape (videos, 12, 97, 3).
+        counts: Of videos, as `count_by_threshold` gives them, shape (videos, 12, 97, 3).
         shrink: See `SHRINK`; at least 0.
 
     Returns:
@@ -64,26 +64,28 @@ def best_thresholds(counts: Array, shrink: float = SHRINK) -> Array:
         `MIN_VIDEOS` of `abawkit.tuning.support` say.
     """
     hits, wrong, missed = np.moveaxis(counts.sum(axis=0), -1, 0)
-    curve = f1_of_counts(hits, hits + missed, hits + wrong)
+    curve = f1_from_counts(hits, hits + missed, hits + wrong)
     sums = np.pad(curve, ((0, 0), (NEIGHBOURS, NEIGHBOURS)))
     ones = np.pad(np.ones(len(GRID)), NEIGHBOURS)
     window = np.ones(2 * NEIGHBOURS + 1)
     means = np.stack([np.convolve(row, window, "valid") for row in sums]) / np.convolve(ones, window, "valid")
-    chosen = GRID[preferred(means - shrink * _NATS**2, np.abs(np.arange(len(GRID)) - np.searchsorted(GRID, HALF)))]
-    return np.where(enough(active_rows(counts)), chosen, float(HALF))
+    chosen = GRID[
+        prefer_simplest(means - shrink * _NATS**2, np.abs(np.arange(len(GRID)) - np.searchsorted(GRID, HALF)))
+    ]
+    return np.where(is_supported(count_active_rows(counts)), chosen, float(HALF))
 
 
-def active_rows(counts: Array) -> Array:
+def count_active_rows(counts: Array) -> Array:
     """Rows of each video in which each unit is annotated as active, int64, shape (videos, 12)."""
     return np.asarray(counts[:, :, 0, 0] + counts[:, :, 0, 2])
 
 
 def fit_thresholds(truth: Array, probabilities: Array, videos: Array) -> Array:
-    """Fits thresholds once: see `threshold_counts` and `best_thresholds`.
+    """Fits thresholds once: see `count_by_threshold` and `find_best_thresholds`.
 
     Args:
         truth: 0 and 1, shape (n, 12): annotated rows alone.
         probabilities: In [0, 1], shape (n, 12).
         videos: A number for each row's video, integers from 0, shape (n,).
     """
-    return best_thresholds(threshold_counts(truth, probabilities, videos, int(videos.max(initial=-1)) + 1))
+    return find_best_thresholds(count_by_threshold(truth, probabilities, videos, int(videos.max(initial=-1)) + 1))

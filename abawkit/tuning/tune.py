@@ -18,18 +18,18 @@ from dataclasses import replace
 
 from abawkit.choices import Protocol
 from abawkit.labels import Task
-from abawkit.postprocessing.averaging import combined
-from abawkit.postprocessing.calibration import calibrated
-from abawkit.postprocessing.rule import Rule, apply_rule, made_for
+from abawkit.postprocessing.averaging import average_members
+from abawkit.postprocessing.calibration import apply_calibration
+from abawkit.postprocessing.rule import Rule, apply_rule, check_made_for
 from abawkit.postprocessing.smoothing import smooth_predictions
 from abawkit.postprocessing.timeline import Timeline
 from abawkit.probabilities.members import StoredMember
 from abawkit.scoring.bootstrap import DRAWS
 from abawkit.tables import Annotations, Array
-from abawkit.tuning.calibration_fit import crossfitted_gain, fit_calibration, tunable
-from abawkit.tuning.cross_validation import Case, Found, Progress, Tuning
-from abawkit.tuning.folds import FOLDS, SEARCH_FOLDS, video_folds
-from abawkit.tuning.support import LOSES, LeftAlone
+from abawkit.tuning.calibration_fit import fit_calibration, is_tunable, measure_gain
+from abawkit.tuning.cross_validation import CrossValidation, Found, Progress, Tuning
+from abawkit.tuning.folds import FOLDS, SEARCH_FOLDS, make_video_folds
+from abawkit.tuning.support import LOSES, NotFitted
 from abawkit.tuning.task_search import Allowed, Candidate, TaskSearch
 
 
@@ -67,27 +67,27 @@ def calibrate(
         ConfigError: If a task is asked for that no member knows, or fewer than two folds.
         DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
     """
-    case = Case(members, truth, tasks, protocol)
+    case = CrossValidation(members, truth, tasks, protocol)
     fitted = case.among(calibration)
     base = base or Rule()
-    given = made_for(Rule(base.weights, base.smoothing, pool=base.pool), members, case.tasks)
+    given = check_made_for(Rule(base.weights, base.smoothing, pool=base.pool), members, case.tasks)
     untuned = apply_rule(given, members, case.tasks)
 
     def loses(task: Task, rows: Array) -> bool:
         """Whether calibrating a task on these rows is seen to lose on those of them that it was not fitted on."""
         labels, columns, videos = (v[rows] for v in (getattr(truth, task), getattr(untuned, task), case.videos))
-        if not tunable(task, labels, videos):
+        if not is_tunable(task, labels, videos):
             return False
-        folds = video_folds(truth.images, SEARCH_FOLDS, seed, scored=rows, least=1)[rows]
-        return crossfitted_gain(task, labels, columns, videos, folds) < 0
+        folds = make_video_folds(truth.images, SEARCH_FOLDS, seed, scored=rows, least=1)[rows]
+        return measure_gain(task, labels, columns, videos, folds) < 0
 
     def fit(rows: Array, without: Sequence[Task]) -> Found:
         masks = case.rows_of(rows)
         losing = [task for task in fitted if task in without or loses(task, masks[task])]
         found = fit_calibration(untuned, truth, masks, case.videos, [task for task in fitted if task not in losing])
         rule = replace(given, calibration=found.calibration)
-        left = (*(LeftAlone(f"calibration of {task}", LOSES) for task in losing), *found.left)
-        return Found(rule, calibrated(untuned, found.calibration), {}, left)
+        left = (*(NotFitted(f"calibration of {task}", LOSES) for task in losing), *found.left)
+        return Found(rule, apply_calibration(untuned, found.calibration), {}, left)
 
     return case.judged(fit, untuned, folds, seed, draws, progress)
 
@@ -131,7 +131,7 @@ def tune(
         DataError: If the rows of a member are not those of the truth, too few videos are annotated, or frames that
             are to be smoothed have no number.
     """
-    case = Case(members, truth, tasks, protocol)
+    case = CrossValidation(members, truth, tasks, protocol)
     allowed = Allowed(smoothing, weights, case.among(calibration), pool)
     timeline = Timeline.of(truth.images) if smoothing else None
     searches = {
@@ -147,16 +147,16 @@ def tune(
         weighed = {task: one.weights for task, one in chosen.items() if one.weights is not None}
         how = {task: one.candidate.smoothing for task, one in chosen.items() if one.candidate.smoothing.kind != "none"}
         pools = {task: one.candidate.pool for task, one in chosen.items() if one.candidate.pool != "linear"}
-        predictions = smooth_predictions(combined(members, weighed, case.tasks, pools), how, timeline)
+        predictions = smooth_predictions(average_members(members, weighed, case.tasks, pools), how, timeline)
         taken = [task for task, one in chosen.items() if one.candidate.calibrated]
         found = fit_calibration(predictions, truth, case.rows_of(rows), case.videos, taken)
         losing = [task for task in without if chosen[task] != best[task]]
         left = (
-            *(LeftAlone(f"all of {task}", LOSES) for task in losing),
+            *(NotFitted(f"all of {task}", LOSES) for task in losing),
             *(knob for task, one in chosen.items() if task not in losing for knob in one.left(task)),
             *found.left,
         )
-        rule = made_for(Rule(weighed, how, found.calibration, pools), members, case.tasks)
-        return Found(rule, calibrated(predictions, found.calibration), chosen, left)
+        rule = check_made_for(Rule(weighed, how, found.calibration, pools), members, case.tasks)
+        return Found(rule, apply_calibration(predictions, found.calibration), chosen, left)
 
-    return case.judged(fit, combined(members, tasks=case.tasks), folds, seed, draws, progress)
+    return case.judged(fit, average_members(members, tasks=case.tasks), folds, seed, draws, progress)

@@ -24,15 +24,15 @@ import numpy as np
 
 from abawkit.labels import DIMENSIONS
 from abawkit.tables import Array
-from abawkit.tuning.support import enough, rows_by_video, scarcity
+from abawkit.tuning.support import explain_scarcity, is_supported, rows_by_video
 
-STRETCH_MAX: Final = 10.0
+MAX_SCALE: Final = 10.0
 """Greatest scale, and 1 over the least: a network that needs more says next to nothing."""
 
 _LEAST_VARIANCE: Final = 1e-12  # the square of what the six decimals of a submission can tell apart
 
 
-class Stretch(NamedTuple):
+class Scaling(NamedTuple):
     """A scale and a shift, or why there are none.
 
     Attributes:
@@ -54,7 +54,7 @@ class _Estimates(NamedTuple):
     correlation: Array
 
 
-def fit_stretch(truth: Array, values: Array, videos: Array) -> Stretch:
+def fit_scaling(truth: Array, values: Array, videos: Array) -> Scaling:
     """Fits a scale and a shift for one dimension.
 
     The scale widens or narrows values about their mean; the shift moves the mean.
@@ -65,13 +65,13 @@ def fit_stretch(truth: Array, values: Array, videos: Array) -> Stretch:
         videos: A number for each row's video, integers from 0, shape (n,).
 
     Returns:
-        A scale within 1 / `STRETCH_MAX` and `STRETCH_MAX`. Nothing is changed where there are fewer than
+        A scale within 1 / `MAX_SCALE` and `MAX_SCALE`. Nothing is changed where there are fewer than
         `MIN_POSITIVES` rows of `MIN_VIDEOS` videos, where the correlation is no more than two standard errors above
         0, and where the CCC of these rows would not rise.
     """
     rows = rows_by_video(np.ones((len(truth), 1), dtype=bool), videos)
-    if not enough(rows)[0]:
-        return Stretch(reason=scarcity(rows[:, 0], "annotated"))
+    if not is_supported(rows)[0]:
+        return Scaling(reason=explain_scarcity(rows[:, 0], "annotated"))
     rows = rows[:, 0]
     mean = float(values.mean(dtype=np.float64))
     x, y = values.astype(np.float64) - mean, truth.astype(np.float64) - mean  # sums around 0 lose no digits
@@ -81,16 +81,16 @@ def fit_stretch(truth: Array, values: Array, videos: Array) -> Stretch:
     found = _estimates(whole)
     errors = [_jackknife_error(column) for column in _estimates(whole[:, None] - moments)]
     if not found.correlation > 2 * errors[2]:  # true for NaN too: values that vary in one video alone
-        return Stretch(reason="its correlation with the annotations is no more than two standard errors above 0")
-    scale = float(np.clip(np.exp(_towards_0(found.log_scale, errors[0])), 1 / STRETCH_MAX, STRETCH_MAX))
-    offset = float(_towards_0(found.offset, errors[1]))
+        return Scaling(reason="its correlation with the annotations is no more than two standard errors above 0")
+    scale = float(np.clip(np.exp(_shrink(found.log_scale, errors[0])), 1 / MAX_SCALE, MAX_SCALE))
+    offset = float(_shrink(found.offset, errors[1]))
     if not _concordance(whole, scale, offset) > _concordance(whole, 1.0, 0.0):
-        return Stretch(reason="neither scale nor mean differs from the annotations' by more than a standard error")
-    return Stretch(scale, offset + mean * (1 - scale))
+        return Scaling(reason="neither scale nor mean differs from the annotations' by more than a standard error")
+    return Scaling(scale, offset + mean * (1 - scale))
 
 
 def fit_va(truth: Array, va: Array, videos: Array) -> tuple[Array, Array]:
-    """Fits valence and arousal: see `fit_stretch`.
+    """Fits valence and arousal: see `fit_scaling`.
 
     Args:
         truth: Annotated values, shape (n, 2): annotated rows alone.
@@ -100,7 +100,7 @@ def fit_va(truth: Array, va: Array, videos: Array) -> tuple[Array, Array]:
     Returns:
         Scale and shift, float64, shape (2,) each.
     """
-    found = [fit_stretch(truth[:, i], va[:, i], videos) for i in range(len(DIMENSIONS))]
+    found = [fit_scaling(truth[:, i], va[:, i], videos) for i in range(len(DIMENSIONS))]
     return np.array([stretch.scale for stretch in found]), np.array([stretch.shift for stretch in found])
 
 
@@ -117,7 +117,7 @@ def _jackknife_error(left_out: Array) -> float:
     return float(np.sqrt((count - 1) * np.var(left_out)))
 
 
-def _towards_0(value: Array, distance: float) -> Array:
+def _shrink(value: Array, distance: float) -> Array:
     return np.sign(value) * np.maximum(np.abs(value) - distance, 0)
 
 

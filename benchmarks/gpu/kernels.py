@@ -16,8 +16,8 @@ import torch
 
 from abawkit.ops import Parameters, dual_direction_attention
 from abawkit.ops.attention import FoldCache
-from abawkit.ops.testing import Inputs, random_inputs
-from abawkit.ops.timing import Rotation, cache_bytes, kernel_microseconds, wall_milliseconds
+from abawkit.ops.testing import Inputs, make_random_inputs
+from abawkit.ops.timing import Rotation, read_cache_bytes, read_kernel_times, time_wall
 from benchmarks.gpu.runner import LEFT_OUT
 
 Case = tuple[int, torch.dtype, torch.memory_format]
@@ -45,7 +45,7 @@ METRICS: Final = (
 def make_inputs(case: Case, device: torch.device) -> Inputs:
     """Inputs of the published sizes."""
     images, dtype, form = case
-    inputs = random_inputs(images, dtype=dtype, device=device)
+    inputs = make_random_inputs(images, dtype=dtype, device=device)
     return inputs._replace(features=inputs.features.contiguous(memory_format=form))
 
 
@@ -81,12 +81,12 @@ def make_training(inputs: Inputs, features: Rotation) -> Run:
 def measure_kernels(case: Case, device: torch.device) -> list[dict[str, Any]]:
     """Microseconds of each kernel in evaluation and in training, the longest first; on a CPU there are none."""
     inputs = make_inputs(case, device)
-    features = Rotation(inputs.features, cache_bytes(device))
+    features = Rotation(inputs.features, read_cache_bytes(device))
     rows = []
     for work, make in (("evaluation", make_evaluation), ("training", make_training)):
         run = make(inputs, features)
         run()
-        found = kernel_microseconds(run, REPEATS, device) if device.type == "cuda" else {}
+        found = read_kernel_times(run, REPEATS, device) if device.type == "cuda" else {}
         kernels = dict(sorted(found.items(), key=lambda item: -item[1]))
         rows.append({"work": work, "images": case[0], "dtype": str(case[1]), "layout": str(case[2]), "us": kernels})
     return rows
@@ -104,7 +104,7 @@ def measure_graph(images: int, device: torch.device) -> dict[str, float]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    times = wall_milliseconds({"called": run, "replayed": graph.replay}, 5, device)
+    times = time_wall({"called": run, "replayed": graph.replay}, 5, device)
     return {"images": images, **times}
 
 

@@ -12,8 +12,8 @@ import subprocess
 
 import torch
 
-from abawkit.ops.availability import native_facts
-from abawkit.ops.timing import Rotation, cache_bytes, wall_milliseconds
+from abawkit.ops.availability import read_native_facts
+from abawkit.ops.timing import Rotation, read_cache_bytes, time_wall
 
 BYTES = {"cuda": 2**30, "cpu": 2**24}
 """Of the buffer that is copied: far more than any cache of a GPU; on a CPU, where it is only tried, little."""
@@ -23,7 +23,7 @@ def copy_rate(device: torch.device) -> float:
     """Bytes a second, read and written, of a large copy: the median of five."""
     source = Rotation(torch.zeros(BYTES[device.type], dtype=torch.uint8, device=device), 0)
     target = torch.empty_like(source())
-    times = [wall_milliseconds({"": lambda: target.copy_(source())}, 3, device)[""] for _ in range(5)]
+    times = [time_wall({"": lambda: target.copy_(source())}, 3, device)[""] for _ in range(5)]
     return 2 * target.nbytes / (statistics.median(times) / 1000)
 
 
@@ -48,13 +48,13 @@ def main() -> None:
         "capability": list(torch.cuda.get_device_capability(device)) if on_gpu else None,
         "processors": properties.multi_processor_count if properties else None,
         "memory_bytes": properties.total_memory if properties else None,
-        "cache_bytes": cache_bytes(device),
+        "cache_bytes": read_cache_bytes(device),
         "driver": read_tool("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader") if on_gpu else "",
         "nvcc": read_tool("nvcc", "--version"),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torch_cuda": torch.version.cuda,
-        "native": native_facts(),
+        "native": read_native_facts(),
         "copy_bytes_per_second": copy_rate(device),
     }
     print(json.dumps(facts))

@@ -18,7 +18,7 @@ from abawkit.errors import OpUnavailableError
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.ops import attention_mse, use
-from abawkit.ops.timing import wall_milliseconds
+from abawkit.ops.timing import time_wall
 
 FORMATS: Final = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 IMPLEMENTATIONS: Final = ("native", "reference")
@@ -70,9 +70,9 @@ def measure(name: str, device: torch.device, images: list[int]) -> Iterator[dict
         try:
             with use(ops):
                 network.train()
-                training = wall_milliseconds({"": make_step(network, x, cast)}, ROUNDS, device)[""]
+                training = time_wall({"": make_step(network, x, cast)}, ROUNDS, device)[""]
                 network.eval()
-                evaluation = wall_milliseconds({"": make_evaluation(network, x, cast)}, ROUNDS, device)[""]
+                evaluation = time_wall({"": make_evaluation(network, x, cast)}, ROUNDS, device)[""]
         except OpUnavailableError as error:
             yield {**row, "reason": str(error).splitlines()[0]}
             continue

@@ -19,7 +19,7 @@ from torch import Tensor
 from abawkit.ops import native_library as binary
 from abawkit.ops.native import pack
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, make_random_inputs
 from benchmarks.gpu.runner import LEFT_OUT
 from benchmarks.gpu.steps import TOOLS
 
@@ -73,7 +73,7 @@ def run_calls(device: torch.device) -> None:
         raise SystemExit(f"the native operators can't be loaded: {reason}")
     dtypes = [t for t in DTYPES if device.type == "cuda" or t != torch.float16]
     for sizes, dtype, (name, layout) in itertools.product(SIZES, dtypes, LAYOUTS.items()):
-        call_kernels(random_inputs(IMAGES, sizes, dtype=dtype), layout, device)
+        call_kernels(make_random_inputs(IMAGES, sizes, dtype=dtype), layout, device)
         print(f"{tuple(sizes)}, {dtype}, {name}", flush=True)
 
 

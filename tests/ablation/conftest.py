@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from abawkit.ablation.plan import Training, make_plan
-from abawkit.ablation.steps import Making, Means
+from abawkit.ablation.steps import ExecutionOptions, Provenance
 from abawkit.choices import Policy
 from abawkit.labels import Task
 from abawkit.training.recipe import read_recipe
@@ -34,8 +34,8 @@ def plan() -> list[Training]:
 
 
 @pytest.fixture
-def means() -> Means:
-    return Means(jobs=2, threads=1, force=False, say=lambda _: None)
+def means() -> ExecutionOptions:
+    return ExecutionOptions(jobs=2, threads=1, force=False, say=lambda _: None)
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 
 @pytest.fixture
-def runs(plan: list[Training], tmp_path: Path, weights: Path, commands: Commands) -> list[Making]:
+def runs(plan: list[Training], tmp_path: Path, weights: Path, commands: Commands) -> list[Provenance]:
     """The plan's runs, in a folder of their own."""
     commands.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return [
-        Making(
+        Provenance(
             tmp_path / "runs" / f"seed{run.seed}" / run.name,
             "demo",
             run.changes,

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.ablation.networks import Choices, stand_in
+from abawkit.ablation.networks import Choices, train_stand_in
 from abawkit.ablation.plan import CONSISTENCY
 from abawkit.ablation.run import ablate
-from abawkit.ablation.steps import Means
+from abawkit.ablation.steps import ExecutionOptions
 from abawkit.ablation.workspace import Folder
-from abawkit.curation import curate, locate, open_curated
+from abawkit.curation import curate, find_sources, open_curated
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS
 from abawkit.models.config import NETWORKS
@@ -39,7 +39,7 @@ class Line(Commands):
                 out = Path(option(command, "--out"))
                 out.mkdir(parents=True, exist_ok=True)
                 policy: Any = option(command, "--policy")
-                curate(locate(Path(command[1])), out, policy=policy, workers=1)
+                curate(find_sources(Path(command[1])), out, policy=policy, workers=1)
         return super().__call__(commands, _)
 
     def train(self, command: list[str]) -> None:
@@ -71,7 +71,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
 
 
 def test_an_ablation_of_a_release_ends_in_a_table_and_a_second_call_runs_nothing(
-    line: Line, release: Path, tmp_path: Path, means: Means, weights: Path
+    line: Line, release: Path, tmp_path: Path, means: ExecutionOptions, weights: Path
 ) -> None:
     line.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     choices, out = Choices(release=release, weights=weights, seeds=(1,)), tmp_path / "ablation"
@@ -116,12 +116,12 @@ def says_what_the_comparison_of_policies_stands_on(lines: list[str], out: Path) 
 
 
 def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its_heads_behind(
-    line: Line, release: Path, tmp_path: Path, means: Means
+    line: Line, release: Path, tmp_path: Path, means: ExecutionOptions
 ) -> None:
     folder = Folder(tmp_path)
     (tmp_path / "pretraining").mkdir()
     (tmp_path / "pretraining" / "release").symlink_to(release)  # as if it had been drawn
-    start = stand_in(folder, "tiny", "demo", ["all.epochs=2"], means)
+    start = train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], means)
     (train,) = [command for command in line.alone if command[0] == "train"]
     assert option(train, "--tasks") == "expression"
     assert "--weights" not in train
@@ -132,15 +132,17 @@ def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its
 
     line.together.clear()
     before = start.stat().st_mtime_ns
-    assert stand_in(folder, "tiny", "demo", ["all.epochs=2"], means) == start
+    assert train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], means) == start
     assert (line.together, start.stat().st_mtime_ns) == ([], before)
     with pytest.raises(ConfigError, match="another recipe"):
-        stand_in(folder, "tiny", "demo", ["all.epochs=3"], means)
+        train_stand_in(folder, "tiny", "demo", ["all.epochs=3"], means)
 
 
-def test_a_release_that_is_drawn_for_the_stand_in_shows_other_persons(line: Line, tmp_path: Path, means: Means) -> None:
+def test_a_release_that_is_drawn_for_the_stand_in_shows_other_persons(
+    line: Line, tmp_path: Path, means: ExecutionOptions
+) -> None:
     with pytest.raises(Exception, match="release"):  # nothing was drawn indeed, so it can't be curated
-        stand_in(Folder(tmp_path), "tiny", "demo", [], means)
+        train_stand_in(Folder(tmp_path), "tiny", "demo", [], means)
     (draw,) = [command for command in line.alone if command[0] == "synth"]
     assert option(draw, "--seed") == "1"
 

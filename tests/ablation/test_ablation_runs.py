@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.ablation.plan import Training
-from abawkit.ablation.steps import Making, Means, makings, predict_all, train_all
+from abawkit.ablation.steps import ExecutionOptions, Provenance, predict_all, read_provenance, train_all
 from abawkit.ablation.workspace import Folder
 from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError
@@ -16,16 +16,18 @@ from abawkit.training.run_folder import LAST, MANIFEST, RECIPE
 from tests.ablation.conftest import Commands, option, recipe_of
 
 
-def test_the_command_that_is_run_trains_the_recipe_of_the_plan(runs: list[Making]) -> None:
+def test_the_command_that_is_run_trains_the_recipe_of_the_plan(runs: list[Provenance]) -> None:
     for run in runs:
         assert recipe_of(run.arguments) == run.recipe.to_toml()
 
 
-def test_all_start_from_the_same_weights(runs: list[Making], weights: Path) -> None:
+def test_all_start_from_the_same_weights(runs: list[Provenance], weights: Path) -> None:
     assert {option(run.arguments, "--weights") for run in runs} == {str(weights)}
 
 
-def test_the_longest_runs_come_first_so_many_at_a_time(runs: list[Making], means: Means, commands: Commands) -> None:
+def test_the_longest_runs_come_first_so_many_at_a_time(
+    runs: list[Provenance], means: ExecutionOptions, commands: Commands
+) -> None:
     train_all(runs, means)
     assert {len(together) for together in commands.together} == {2}
     cost = {str(run.out): run.cost for run in runs}
@@ -34,14 +36,16 @@ def test_the_longest_runs_come_first_so_many_at_a_time(runs: list[Making], means
     assert len(costs) == len(runs)
 
 
-def test_what_is_finished_is_not_trained_again(runs: list[Making], means: Means, commands: Commands) -> None:
+def test_what_is_finished_is_not_trained_again(
+    runs: list[Provenance], means: ExecutionOptions, commands: Commands
+) -> None:
     train_all(runs, means)
     commands.together.clear()
     train_all(runs, means)
     assert commands.together == []
 
 
-def test_a_run_that_was_killed_goes_on(runs: list[Making], means: Means, commands: Commands) -> None:
+def test_a_run_that_was_killed_goes_on(runs: list[Provenance], means: ExecutionOptions, commands: Commands) -> None:
     train_all(runs, means)
     (runs[3].out / MANIFEST).unlink()  # written at the end
     commands.together.clear()
@@ -54,7 +58,7 @@ def test_a_run_that_was_killed_goes_on(runs: list[Making], means: Means, command
 
 @pytest.mark.parametrize("what", ["recipe", "table", "weights"])
 def test_a_run_of_something_else_is_refused_until_it_is_forced(
-    runs: list[Making], means: Means, commands: Commands, weights: Path, what: str
+    runs: list[Provenance], means: ExecutionOptions, commands: Commands, weights: Path, what: str
 ) -> None:
     train_all(runs, means)
     commands.together.clear()
@@ -73,7 +77,7 @@ def test_a_run_of_something_else_is_refused_until_it_is_forced(
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"data": 1}', "\x00"])
-def test_a_manifest_that_is_none_is_named(runs: list[Making], means: Means, content: str) -> None:
+def test_a_manifest_that_is_none_is_named(runs: list[Provenance], means: ExecutionOptions, content: str) -> None:
     runs[0].out.mkdir(parents=True)
     (runs[0].out / MANIFEST).write_text(content)
     with pytest.raises(DataError, match="is not what a run wrote"):
@@ -88,17 +92,19 @@ def folder(tmp_path: Path, curated: Path) -> Folder:
 
 
 @pytest.fixture
-def trained(plan: list[Training], folder: Folder, weights: Path, means: Means, commands: Commands) -> list[Making]:
+def trained(
+    plan: list[Training], folder: Folder, weights: Path, means: ExecutionOptions, commands: Commands
+) -> list[Provenance]:
     commands.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     commands.table_digest = open_curated(folder.curated("per-task")).digest
-    runs = makings(plan, folder, "demo", weights)
+    runs = read_provenance(plan, folder, "demo", weights)
     train_all(runs, means)
     commands.together.clear()
     return runs
 
 
 def test_every_variant_answers_the_same_validation_rows_with_its_last_weights(
-    plan: list[Training], trained: list[Making], folder: Folder, means: Means, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
 ) -> None:
     found = predict_all(plan, trained, folder, means)
     assert list(found) == list(dict.fromkeys((run.seed, run.variant) for run in plan))
@@ -110,7 +116,7 @@ def test_every_variant_answers_the_same_validation_rows_with_its_last_weights(
 
 
 def test_networks_of_single_tasks_answer_together(
-    plan: list[Training], trained: list[Making], folder: Folder, means: Means, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
 ) -> None:
     predict_all(plan, trained, folder, means)
     counts = {option(c, "--out").rpartition("/")[2]: sum(a.endswith(LAST) for a in c) for c in commands.alone}
@@ -119,7 +125,7 @@ def test_networks_of_single_tasks_answer_together(
 
 
 def test_predictions_are_made_again_where_networks_are_others(
-    plan: list[Training], trained: list[Making], folder: Folder, means: Means, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
 ) -> None:
     predict_all(plan, trained, folder, means)
     commands.together.clear()
@@ -133,7 +139,7 @@ def test_predictions_are_made_again_where_networks_are_others(
 
 
 def test_a_prediction_without_its_file_or_with_a_damaged_manifest_is_made_again(
-    plan: list[Training], trained: list[Making], folder: Folder, means: Means, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
 ) -> None:
     predict_all(plan, trained, folder, means)
     commands.together.clear()

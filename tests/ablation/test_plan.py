@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from abawkit.ablation.plan import Training, make_plan, same_steps
+from abawkit.ablation.plan import Training, make_plan, match_steps
 from abawkit.errors import ConfigError
 from abawkit.training.learner import Scheduled
 from abawkit.training.recipe import Recipe, read_recipe
@@ -62,7 +62,7 @@ def test_the_second_strict_training_has_as_many_steps_as_the_base_up_to_an_epoch
 @pytest.mark.parametrize("name", ["cosine", "constant"])
 def test_its_learning_rate_is_the_same_function_of_the_step(name: str) -> None:
     base = read_recipe("demo", [f"schedule.name={name}", "schedule.warmup_epochs=0.7"])
-    longer = read_recipe("demo", [f"schedule.name={name}", *same_steps(base, 5_120, 1_280)])
+    longer = read_recipe("demo", [f"schedule.name={name}", *match_steps(base, 5_120, 1_280)])
     assert rates(longer, 20, 24) == pytest.approx(rates(base, 80, 6))
 
 
@@ -85,7 +85,7 @@ def rates(recipe: Recipe, batches: int, epochs: int) -> list[float]:
 
 def test_both_stages_get_longer() -> None:
     base = read_recipe("demo", ["heads.epochs=2", "all.epochs=5"])
-    assert same_steps(base, 6_400, 3_000)[:2] == ("heads.epochs=5", "all.epochs=11")
+    assert match_steps(base, 6_400, 3_000)[:2] == ("heads.epochs=5", "all.epochs=11")
 
 
 def test_a_frozen_network_takes_all_epochs_at_the_learning_rate_of_the_recipes_own_first_stage() -> None:

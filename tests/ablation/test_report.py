@@ -7,7 +7,7 @@ import pytest
 
 from abawkit.ablation.networks import Choices
 from abawkit.ablation.plan import make_plan
-from abawkit.ablation.report import notes
+from abawkit.ablation.report import list_notes
 from tests.ablation.conftest import ROWS
 
 
@@ -22,4 +22,4 @@ from tests.ablation.conftest import ROWS
 def test_learning_rates_are_the_bases_but_for_rounding_where_steps_are_not(strict_rows: int, said: str) -> None:
     plan = make_plan("demo", [], (1,), ROWS | {("strict", None): strict_rows})
     networks: Any = SimpleNamespace(plan=plan)
-    assert said in " ".join(notes(networks, Choices(seeds=(1,)), "official", 8))
+    assert said in " ".join(list_notes(networks, Choices(seeds=(1,)), "official", 8))

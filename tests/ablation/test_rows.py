@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from abawkit.ablation import run as rows_module
-from abawkit.ablation.fits import Fitted, fitted
+from abawkit.ablation.fits import Fitted, fit_variant
 from abawkit.ablation.networks import Networks
 from abawkit.ablation.plan import Training
 from abawkit.ablation.report import Row
-from abawkit.ablation.run import TITLES, Bench
+from abawkit.ablation.run import TITLES, RowMaker
 from abawkit.ablation.workspace import Folder
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
-from abawkit.postprocessing.averaging import combined
+from abawkit.postprocessing.averaging import average_members
 from abawkit.probabilities.members import StoredMember, read_member, write_probabilities
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Predictions
@@ -65,12 +65,12 @@ def networks(
 
 
 @pytest.fixture(scope="module")
-def bench(networks: Networks) -> Bench:
-    return Bench(networks, "official", lambda _: None)
+def bench(networks: Networks) -> RowMaker:
+    return RowMaker(networks, "official", lambda _: None)
 
 
 @pytest.fixture(scope="module")
-def rows(bench: Bench) -> dict[str, Row]:
+def rows(bench: RowMaker) -> dict[str, Row]:
     return {row.name: row for row in bench.rows()}
 
 
@@ -88,7 +88,7 @@ def test_every_variant_of_the_plan_has_a_row(plan: list[Training]) -> None:
 
 
 def test_a_variants_row_is_the_score_of_its_probabilities(
-    bench: Bench, networks: Networks, rows: dict[str, Row]
+    bench: RowMaker, networks: Networks, rows: dict[str, Row]
 ) -> None:
     for name in TITLES:
         members = [read_member(networks.probabilities[seed, name]) for seed in (1, 2)]
@@ -98,7 +98,7 @@ def test_a_variants_row_is_the_score_of_its_probabilities(
 
 
 def test_rows_of_fitted_knobs_are_the_score_of_decisions_on_videos_that_were_held_out(
-    bench: Bench, rows: dict[str, Row]
+    bench: RowMaker, rows: dict[str, Row]
 ) -> None:
     row = rows["smoothing-calibration"]
     tunings = [tune([member], bench.truth) for member in bench.base]
@@ -108,15 +108,15 @@ def test_rows_of_fitted_knobs_are_the_score_of_decisions_on_videos_that_were_hel
     assert row.in_sample == pytest.approx([tuning.in_sample["score"] for tuning in tunings])
 
 
-def test_the_ensemble_is_the_mean_of_the_base_of_all_seeds(bench: Bench, rows: dict[str, Row]) -> None:
+def test_the_ensemble_is_the_mean_of_the_base_of_all_seeds(bench: RowMaker, rows: dict[str, Row]) -> None:
     assert rows["ensemble"].figures["official"].each[:, 3] == pytest.approx(
-        [score(bench.truth, combined(bench.base).decide()).score]
+        [score(bench.truth, average_members(bench.base).decide()).score]
     )
 
 
 def test_one_seed_has_no_ensemble(networks: Networks) -> None:
     alone = {place: path for place, path in networks.probabilities.items() if place[0] == 1}
-    one = Bench(Networks(networks.folder, networks.plan, [], networks.start, alone), "official", lambda _: None)
+    one = RowMaker(Networks(networks.folder, networks.plan, [], networks.start, alone), "official", lambda _: None)
     found = one.rows()
     assert not [row for row in found if row.name.startswith("ensemble")]
     assert {len(row.figures["official"].each) for row in found} == {1}
@@ -130,7 +130,7 @@ def test_a_second_call_fits_nothing(networks: Networks, rows: dict[str, Row], mo
 
     monkeypatch.setattr("abawkit.ablation.fits.calibrate", refuse)
     monkeypatch.setattr("abawkit.ablation.fits.tune", refuse)
-    again = Bench(networks, "official", lambda _: None)
+    again = RowMaker(networks, "official", lambda _: None)
     assert [row.as_dict() for row in again.rows()] == first
 
 
@@ -148,13 +148,13 @@ class Counted:
         )
 
 
-def test_a_fit_is_kept_until_members_truth_protocol_or_kind_are_others(bench: Bench, tmp_path: Path) -> None:
+def test_a_fit_is_kept_until_members_truth_protocol_or_kind_are_others(bench: RowMaker, tmp_path: Path) -> None:
     fit, path = Counted(), tmp_path / "deep" / "fit.npz"
 
     def result(
         members: Sequence[StoredMember], protocol: Protocol = "official", truth: Annotations = bench.truth
     ) -> Fitted:
-        return fitted(fit, members, truth, protocol, path)
+        return fit_variant(fit, members, truth, protocol, path)
 
     first = result(bench.base[:1])
     assert (first.in_sample, first.evidence) == (1.25, {"protocol": "official"})
@@ -173,10 +173,10 @@ def test_a_fit_is_kept_until_members_truth_protocol_or_kind_are_others(bench: Be
 
 @pytest.mark.parametrize("name", ["fit.npz", "fit.json"])
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff\x00"])
-def test_a_fit_that_cannot_be_read_is_made_again(bench: Bench, tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_fit_that_cannot_be_read_is_made_again(bench: RowMaker, tmp_path: Path, name: str, content: bytes) -> None:
     fit = Counted()
     for expected in (1, 2):
-        fitted(fit, bench.base, bench.truth, "official", tmp_path / "fit.npz")
+        fit_variant(fit, bench.base, bench.truth, "official", tmp_path / "fit.npz")
         assert fit.made == expected
         (tmp_path / name).write_bytes(content)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from abawkit.curation.curated_set import open_curated
-from abawkit.training.data import evaluation_rows, training_rows
+from abawkit.training.data import read_evaluation_rows, read_training_rows
 from benchmarks.gpu.environment import make_environment, make_variables
 from benchmarks.gpu.frames import write_set
 from benchmarks.gpu.report import count_tests, format_summary, make_wanted, summarise
@@ -185,7 +185,7 @@ def test_the_sanitizers_watch_every_kernel_of_ours() -> None:
 def test_the_large_set_can_be_trained_on_and_predicted(curated: Path, tmp_path: Path) -> None:
     write_set(open_curated(curated), tmp_path / "large", 210, 130)
     large = open_curated(tmp_path / "large")
-    train, validation = training_rows(large, ("va", "expression", "au")), evaluation_rows(large, "validation")
+    train, validation = read_training_rows(large, ("va", "expression", "au")), read_evaluation_rows(large, "validation")
     assert (len(train), len(validation)) == (210, 130)
     assert len(set(large.splits["validation"].annotations.images.to_pylist())) == 130
     source = open_curated(curated).open_frames()

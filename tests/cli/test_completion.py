@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.cli._options import bound_threads, shipped_recipes
+from abawkit.cli._options import bound_threads, list_shipped_recipes
 from abawkit.formats.base import format_names
-from abawkit.system.files import processors
-from abawkit.training.recipe import recipe_names
+from abawkit.system.files import count_processors
+from abawkit.training.recipe import list_recipes
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -42,7 +42,7 @@ def test_names_complete_without_loading_what_they_name(words: tuple[str, ...], e
 
 
 def test_the_recipes_that_complete_are_those_that_can_be_read() -> None:
-    assert shipped_recipes() == recipe_names()
+    assert list_shipped_recipes() == list_recipes()
 
 
 @pytest.mark.parametrize("command", ["predict", "check", "score", "ensemble", "diff"])
@@ -53,7 +53,7 @@ def test_help_lists_the_formats(run: Run, command: str) -> None:
 
 
 def test_more_threads_than_processors_are_bounded_and_said(capsys: pytest.CaptureFixture[str]) -> None:
-    most = processors()
+    most = count_processors()
     assert bound_threads(10_000) == most
     assert capsys.readouterr().err == (
         f"warning: --threads 10000: this process may use {most} processors; {most} threads run\n"
@@ -66,6 +66,6 @@ def test_threads_of_the_environment_are_bounded_too(tmp_path: Path) -> None:
     code = (
         "from abawkit.cli._options import set_threads; set_threads(None); import torch; print(torch.get_num_threads())"
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": str(processors() + 7)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(count_processors() + 7)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert int(result.stdout) == processors()
+    assert int(result.stdout) == count_processors()

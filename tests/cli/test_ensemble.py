@@ -13,9 +13,9 @@ import pytest
 
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import combined
+from abawkit.postprocessing.averaging import average_members
 from abawkit.postprocessing.rule import read_rule
-from abawkit.probabilities.files import assembled
+from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import read_member, write_probabilities
 from abawkit.scoring.matching import read_truth, score_file
 from abawkit.tables import Array
@@ -48,7 +48,7 @@ def members(annotated: Path) -> list[Path]:
             "expression": skill * np.eye(8)[truth.expression] + (1 - skill) * rng.dirichlet(np.ones(8), N),
             "au": skill * truth.au + (1 - skill) * rng.uniform(0, 1, (N, 12)),
         }
-        said = assembled(pa.array(NAMES), {task: column.astype(np.float32) for task, column in columns.items()})
+        said = assemble(pa.array(NAMES), {task: column.astype(np.float32) for task, column in columns.items()})
         paths.append(annotated.parent / f"{name}.npz")
         write_probabilities(paths[-1], said)
     return paths
@@ -165,9 +165,9 @@ def test_logits_are_pooled_where_it_is_asked_for_and_a_rule_keeps_that_for_test(
     found = json.loads(run("ensemble", *members, *options, "--json").stdout)
     assert found["pool"] == {"expression": "log", "au": "log"}
     stored, said = read_member(tmp_path / "p.npz").predictions, [read_member(path) for path in members]
-    assert np.array_equal(stored.au, combined(said, pools=found["pool"]).au)
-    assert np.array_equal(stored.va, combined(said).va)
-    assert not np.array_equal(stored.au, combined(said).au)
+    assert np.array_equal(stored.au, average_members(said, pools=found["pool"]).au)
+    assert np.array_equal(stored.va, average_members(said).va)
+    assert not np.array_equal(stored.au, average_members(said).au)
     assert read_rule(tmp_path / "rule.json").pool == found["pool"]
     run("ensemble", *members, "--rule", tmp_path / "rule.json", "--out", tmp_path / "q.txt")
     assert (tmp_path / "q.txt").read_bytes() == (tmp_path / "p.txt").read_bytes()
@@ -254,7 +254,7 @@ def test_what_no_member_knows_is_not_shown(
         said = read_member(path).predictions
         paths.append(tmp_path / path.name)
         columns = {task: getattr(said, task) for task in known}
-        write_probabilities(paths[-1], assembled(said.images, columns), known)
+        write_probabilities(paths[-1], assemble(said.images, columns), known)
     shown = run("ensemble", *paths, "--truth", annotated).stdout
     assert "CCC" in shown
     assert ("sum" in shown) is (len(known) > 1)

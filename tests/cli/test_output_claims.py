@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.system.files import OWN, workspace_of
+from abawkit.system.files import OWN, find_workspace
 from abawkit.system.locks import hold_lock
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,7 +67,7 @@ def test_what_another_command_is_writing_is_refused_before_any_work(
     run: Run, material: dict[str, Command], tmp_path: Path, name: str
 ) -> None:
     out = tmp_path / material[name][0]
-    base, prefix = workspace_of(out)
+    base, prefix = find_workspace(out)
     lock = base / f"{prefix}.lock"
     command = to(material[name], out)
     if name == "train":  # whose lock is in its folder, as it can be taken up there

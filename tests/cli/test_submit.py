@@ -13,8 +13,8 @@ import pytest
 
 from abawkit.scoring.matching import score_file
 from abawkit.submissions.submit import submit
-from abawkit.submissions.workspace import Inputs, Means
-from abawkit.system.provenance import code_digest
+from abawkit.submissions.workspace import ExecutionOptions, Inputs
+from abawkit.system.provenance import digest_code
 from tests.cli.conftest import Run, answer, command_line
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +47,7 @@ def made(curated: Path, test_list: list[str], tmp_path_factory: pytest.TempPathF
     folder.mkdir(parents=True)
     (folder / "recipe.toml").write_text(RECIPE)
     inputs = Inputs(curated, Path(test_list[1]), Path(test_list[3]))
-    submit(folder, inputs, Means(jobs=2, threads=1, run=forked))
+    submit(folder, inputs, ExecutionOptions(jobs=2, threads=1, run=forked))
     return folder
 
 
@@ -131,7 +131,7 @@ def test_a_recipe_that_is_none_is_a_usage_error(run: Run, copy: Path, asked: lis
 
 def test_the_manifest_says_which_code_trained_each_network(copy: Path) -> None:
     networks = json.loads((copy / "manifest.json").read_text())["networks"]
-    assert [network["code"] for network in networks] == [code_digest()] * 2
+    assert [network["code"] for network in networks] == [digest_code()] * 2
 
 
 def test_slots_from_the_list_to_the_score(run: Run, copy: Path) -> None:

@@ -1,6 +1,6 @@
 """Notes of what was left alone are a line a reason; tables of scores have the parts that there are."""
 
-from abawkit.cli._tables import fold_notes, score_parts
+from abawkit.cli._tables import group_notes, name_score_parts
 from abawkit.labels import ACTION_UNITS, TASKS
 
 FEW = "fewer than 25 rows of 3 videos"
@@ -11,7 +11,7 @@ def test_a_dozen_units_of_one_reason_are_a_line() -> None:
         f"threshold of {unit}: left alone, active in {i} rows of 2 videos, {FEW}" for i, unit in enumerate(ACTION_UNITS)
     ]
     notes += [f"bias of Fear: left alone, annotated in 3 rows of 1 video, {FEW}"]
-    (line,) = fold_notes(notes)
+    (line,) = group_notes(notes)
     assert line == (
         f"threshold of AU1, AU2, AU4, AU6, AU7, AU10 and 6 more; bias of Fear: left alone, {FEW} each "
         "(--json has the counts)"
@@ -22,15 +22,15 @@ def test_other_notes_and_single_ones_stay_as_they_are_and_in_order() -> None:
     one = f"threshold of AU15: left alone, active in 24 rows of 9 videos, {FEW}"
     gained = [f"{what} of va: left alone, the search gained nothing by it" for what in ("smoothing", "weights")]
     best = "the weights of each run are those of the epoch that scored best: all figures are a little too good"
-    assert fold_notes([one, gained[0], best, gained[1]]) == [
+    assert group_notes([one, gained[0], best, gained[1]]) == [
         one,
         "smoothing of va; weights of va: left alone, the search gained nothing by it",
         best,
     ]
-    assert fold_notes([]) == []
+    assert group_notes([]) == []
 
 
 def test_a_score_has_the_parts_of_its_tasks_and_p_is_the_sum_of_all_three() -> None:
-    assert score_parts(("va",)) == {"ccc_va": "CCC"}
-    assert score_parts(("va", "au")) == {"ccc_va": "CCC", "au_f1": "AU", "score": "sum"}
-    assert list(score_parts(TASKS).values()) == ["CCC", "EXPR", "AU", "P"]
+    assert name_score_parts(("va",)) == {"ccc_va": "CCC"}
+    assert name_score_parts(("va", "au")) == {"ccc_va": "CCC", "au_f1": "AU", "score": "sum"}
+    assert list(name_score_parts(TASKS).values()) == ["CCC", "EXPR", "AU", "P"]

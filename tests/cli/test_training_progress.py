@@ -18,9 +18,9 @@ from rich.console import Console
 
 from abawkit.cli import _output as training_bar
 from abawkit.cli._output import describe_epoch, report_epoch, watch_training
-from abawkit.cli._output import training_bar as bar_of_training
-from abawkit.pipeline.commands import PROGRESS, report_progress, run_together, watched
-from abawkit.training.loop import Moment
+from abawkit.cli._output import show_training as bar_of_training
+from abawkit.pipeline.commands import PROGRESS, report_progress, run_together, watch_steps
+from abawkit.training.loop import StepInfo
 
 NETWORKS = [["train", "demo", "--out", f"runs/{name}"] for name in ("seed1", "seed2")]
 LINE: dict[str, Any] = {
@@ -29,7 +29,7 @@ LINE: dict[str, Any] = {
     "images_per_second": 58.4,
     "official": {"score": 0.9, "ccc_va": 0.5, "expression_f1": 0.1, "au_f1": 0.3},
 }
-MOMENT = Moment("all", 2, 6, 431, 1_234, 27_584, 78_976, 1_058.2, 1e-3, {"total": 1.5})
+MOMENT = StepInfo("all", 2, 6, 431, 1_234, 27_584, 78_976, 1_058.2, 1e-3, {"total": 1.5})
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_steps_are_followed_and_their_warnings_are_passed_on(monkeypatch: pytest
         def __exit__(self, *_: object) -> None:
             pass
 
-    with watched(Watch):
+    with watch_steps(Watch):
         run_together([["train", "a"], ["train", "b"]], said.append)
     assert sorted((i, str(event)) for i, event in seen) == sorted(
         (i, str(event)) for i, name in enumerate("ab") for event in ({"step": 1}, {"text": f"epoch 1 of {name}"})

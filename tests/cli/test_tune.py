@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from abawkit.cli._tables import show
+from abawkit.cli._tables import show_tuning
 from abawkit.labels import FIELDS
-from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, rule_content, write_rule
+from abawkit.postprocessing.rule import Rule, apply_rule, make_rule_content, read_rule, write_rule
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.probabilities.members import read_members, write_probabilities
 from abawkit.scoring.bootstrap import PARTS, Interval
@@ -75,7 +75,8 @@ def test_json_is_the_rule_and_the_evidence_that_lies_in_its_file(folder: Path, t
     written = json.loads((folder / "rule.json").read_text())
     assert (
         tuned
-        == {"rule": str(folder / "rule.json"), **rule_content(read_rule(folder / "rule.json"))} | written["evidence"]
+        == {"rule": str(folder / "rule.json"), **make_rule_content(read_rule(folder / "rule.json"))}
+        | written["evidence"]
     )
     assert tuned["cross_fitted"]["score"]["value"] < tuned["in_sample"]["score"]
     assert tuned["difference"]["score"]["low"] > 0
@@ -215,6 +216,6 @@ def test_a_task_that_falls_is_named_even_where_the_sum_does_not(
     parts = {"ccc_va": (-0.2, -0.3, -0.1), "expression_f1": (-0.1, -0.2, 0.1), "au_f1": (0.4, 0.3, 0.5)}
     difference = {part: Interval(*values) for part, values in {**parts, "score": (0.1, -0.1, 0.3)}.items()}
     fallen = replace(tuning, difference=difference, fallen=("va",))
-    show(fallen, members, folder / "rule.json", "untuned", as_json=False)
+    show_tuning(fallen, members, folder / "rule.json", "untuned", as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "this task" in line]
     assert lines == ["CCC falls, so the rule leaves this task as it was: it loses nothing there."]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.curation import Sources, curate, locate
+from abawkit.curation import Sources, curate, find_sources
 from abawkit.curation.release import format_command
 from abawkit.formats.own_table import parse_columns
 
@@ -31,7 +31,7 @@ def official(tmp_path: Path, row: Row) -> Path:
 
 
 def test_an_official_release_is_named_by_its_folder(official: Path, out: Path) -> None:
-    curate(locate(official, labels_only=True), out)
+    curate(find_sources(official, labels_only=True), out)
     assert options(out) == [str(official), "--labels-only"]
 
 
@@ -51,7 +51,7 @@ def test_own_tables_are_named_with_their_columns(tmp_path: Path, out: Path) -> N
     other = tmp_path / "v.csv"
     other.write_text('path,"e, 8"\nw/1.jpg,3\n')
     columns = parse_columns(["image=path", '"expression=e, 8"'])
-    curate(locate(train=path, validation=other, labels_only=True, columns=columns), out, policy="per-task")
+    curate(find_sources(train=path, validation=other, labels_only=True, columns=columns), out, policy="per-task")
     named = options(out)
     assert parse_columns([named[named.index("--columns") + 1]]) == columns
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from abawkit.curation import Sources, curate, locate, open_curated
+from abawkit.curation import Sources, curate, find_sources, open_curated
 from abawkit.errors import DataError, DataWarning
 from abawkit.frames.paths import FrameFolders
 
@@ -62,11 +62,11 @@ def test_the_second_archive_of_a_release_is_found_beside_the_first(tmp_path: Pat
     folders = [tmp_path / "cropped_aligned", tmp_path / "cropped_aligned_new_50_vids"]
     for folder in folders:
         folder.mkdir()
-    assert locate(tmp_path).frames == FrameFolders(tuple(folders))
-    assert locate(tmp_path, frames=folders[1]).frames == folders[1]
+    assert find_sources(tmp_path).frames == FrameFolders(tuple(folders))
+    assert find_sources(tmp_path, frames=folders[1]).frames == folders[1]
     folders[1].rmdir()
-    assert locate(tmp_path).frames == folders[0]
-    assert locate(tmp_path, follow_links=True).frames == FrameFolders((folders[0],), follow_links=True)
+    assert find_sources(tmp_path).frames == folders[0]
+    assert find_sources(tmp_path, follow_links=True).frames == FrameFolders((folders[0],), follow_links=True)
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1, 1)])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.curation import locate
+from abawkit.curation import find_sources
 from abawkit.errors import ConfigError, DataError
 
 
@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_official_layout_is_found(folder: Path) -> None:
-    sources = locate(folder)
+    sources = find_sources(folder)
     assert sources.train == folder / "training_set_annotations.txt"
     assert sources.validation == folder / "validation_set_annotations.txt"
     assert sources.frames == folder / "cropped_aligned"
@@ -26,36 +26,36 @@ def test_the_official_layout_is_found(folder: Path) -> None:
 def test_each_path_may_be_given_instead(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()
-    sources = locate(folder, train=other / "t", validation=other / "v", frames=other)
+    sources = find_sources(folder, train=other / "t", validation=other / "v", frames=other)
     assert (sources.train, sources.validation, sources.frames) == (other / "t", other / "v", other)
 
 
 def test_compressed_annotations_are_found_and_plain_ones_come_first(folder: Path) -> None:
     (folder / "training_set_annotations.txt").rename(folder / "training_set_annotations.txt.gz")
     (folder / "validation_set_annotations.txt.gz").touch()
-    sources = locate(folder)
+    sources = find_sources(folder)
     assert (sources.train.name, sources.validation.suffix) == ("training_set_annotations.txt.gz", ".txt")
 
 
 def test_labels_only_needs_no_frames(folder: Path) -> None:
     (folder / "cropped_aligned").rmdir()
-    assert locate(folder, labels_only=True).frames is None
+    assert find_sources(folder, labels_only=True).frames is None
     with pytest.raises(DataError, match="no such folder of frames; give it with --frames, or --labels-only"):
-        locate(folder)
+        find_sources(folder)
 
 
 def test_labels_only_and_frames_contradict_each_other(folder: Path) -> None:
     with pytest.raises(ConfigError, match="contradict"):
-        locate(folder, frames=folder, labels_only=True)
+        find_sources(folder, frames=folder, labels_only=True)
 
 
 @pytest.mark.parametrize("name", ["none", "training_set_annotations.txt"])
 def test_a_release_that_is_no_folder_is_named(folder: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"no such folder|is a file"):
-        locate(folder / name)
+        find_sources(folder / name)
 
 
 def test_a_missing_annotation_file_is_named_with_its_option(folder: Path) -> None:
     (folder / "validation_set_annotations.txt").unlink()
     with pytest.raises(DataError, match=r"validation_set_annotations\.txt: no such file; .*--validation"):
-        locate(folder)
+        find_sources(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.curation import Sources, curate, locate, open_curated
+from abawkit.curation import Sources, curate, find_sources, open_curated
 from abawkit.curation.curated_set import read_ledger
 from abawkit.curation.reading import read_split
 from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
@@ -46,7 +46,7 @@ def older(track: Track, tmp_path: Path) -> Path:
 
 
 def test_a_release_of_single_tracks_is_joined_into_one_table(older: Path, out: Path) -> None:
-    curation = curate(locate(older, labels_only=True), out, policy="per-task")
+    curation = curate(find_sources(older, labels_only=True), out, policy="per-task")
     train = open_curated(out).splits["train"].annotations
     assert train.images.to_pylist() == [
         *("a_left/00001.jpg", "b/00001.jpg", "b/00002.jpg", "b/00003.jpg", "b/00004.jpg", "c/00001.jpg"),
@@ -62,7 +62,7 @@ def test_a_release_of_single_tracks_is_joined_into_one_table(older: Path, out: P
 
 
 def test_the_ledger_has_every_track_and_inspect_sees_that_one_changed(older: Path, out: Path) -> None:
-    curate(locate(older, labels_only=True), out, policy="per-task")
+    curate(find_sources(older, labels_only=True), out, policy="per-task")
     source = read_ledger(out)["sources"]["train"]
     paths = [source["path"], *(track["path"] for track in source["joined_with"])]
     assert paths == [str(path) for path in sorted(older.glob("*/Train_Set"))]
@@ -128,7 +128,7 @@ def test_a_folder_that_is_no_track_is_named_with_the_headers_of_tracks(tmp_path:
 
 def test_without_a_release_all_else_must_be_given(track: Track, tmp_path: Path) -> None:
     train, validation = track("va", "t", v=["0,0"]), track("va", "w", w=["0,0"])
-    assert locate(train=train, validation=[validation], labels_only=True).paths("validation") == [validation]
+    assert find_sources(train=train, validation=[validation], labels_only=True).paths("validation") == [validation]
     for given in ({"train": train}, {"train": train, "validation": validation}):
         with pytest.raises(ConfigError, match="without a RELEASE, give --train and --validation, and --frames"):
-            locate(**given)  # type: ignore[arg-type]
+            find_sources(**given)  # type: ignore[arg-type]

@@ -25,13 +25,13 @@ from abawkit.system.files import write_bytes
 from abawkit.training.checkpoint import (
     CHECKPOINTS,
     STATE,
-    Place,
+    Position,
     check_checkpoint,
-    newest_checkpoint,
+    find_newest_checkpoint,
     write_checkpoint,
 )
 
-FIRST, SECOND, THIRD = Place(0, 2), Place(0, 4), Place(1, 0)
+FIRST, SECOND, THIRD = Position(0, 2), Position(0, 4), Position(1, 0)
 KEEP: Final = 2
 
 # Exit codes of the process that writes.
@@ -87,15 +87,15 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-def state_of(place: Place) -> dict[str, Any]:
+def state_of(place: Position) -> dict[str, Any]:
     return {"place": list(place), "values": torch.arange(500) * (place.batch + 1), "nested": {"text": "é", "no": None}}
 
 
-def weights_of(place: Place) -> bytes:
+def weights_of(place: Position) -> bytes:
     return f"weights of {place.name}\n".encode() * 100
 
 
-def write(run: Path, place: Place) -> None:
+def write(run: Path, place: Position) -> None:
     def files(folder: Path) -> None:
         write_bytes(folder / "weights.bin", weights_of(place))
         write_bytes(folder / "average.bin", weights_of(place)[::-1])
@@ -166,8 +166,8 @@ class Scenario(NamedTuple):
         faults: What is brought about.
     """
 
-    whole: tuple[Place, ...]
-    damaged: tuple[Place, ...] = ()
+    whole: tuple[Position, ...]
+    damaged: tuple[Position, ...] = ()
     faults: tuple[str, ...] = ("killed before", "one call fails")
 
     def prepare(self, run: Path) -> None:
@@ -193,7 +193,7 @@ SCENARIOS: Final = {
 def problems_of(run: Path, scenario: Scenario, fault: Fault, outcome: Outcome, report: Report) -> list[str]:
     """What is not as it must be after a fault."""
     found = []
-    newest, passed_over = newest_checkpoint(run)
+    newest, passed_over = find_newest_checkpoint(run)
     before = max(scenario.whole, default=None)
     place = newest.place if newest else None
     report.newest[place.name if place else "none"] = report.newest.get(place.name if place else "none", 0) + 1
@@ -222,7 +222,7 @@ def problems_of(run: Path, scenario: Scenario, fault: Fault, outcome: Outcome, r
 def problems_afterwards(run: Path, scenario: Scenario) -> list[str]:
     """What is not as it must be when the checkpoint is written again, without a fault."""
     write(run, THIRD)
-    newest, passed_over = newest_checkpoint(run)
+    newest, passed_over = find_newest_checkpoint(run)
     expected = sorted([*scenario.whole, THIRD])[-KEEP:]
     names = sorted(path.name for path in (run / CHECKPOINTS).iterdir())
     if newest is None or newest.place != THIRD or passed_over or names != [place.name for place in expected]:
@@ -230,7 +230,7 @@ def problems_afterwards(run: Path, scenario: Scenario) -> list[str]:
     return wrong_content(newest.folder, newest.state(), THIRD)
 
 
-def wrong_content(folder: Path, state: dict[str, Any], place: Place) -> list[str]:
+def wrong_content(folder: Path, state: dict[str, Any], place: Position) -> list[str]:
     expected = state_of(place)
     same = torch.equal(state.pop("values"), expected.pop("values")) and state == expected
     same = same and (folder / "weights.bin").read_bytes() == weights_of(place)
@@ -279,7 +279,7 @@ def in_a_read_only_folder(library: Library, template: Path) -> dict[str, Any]:
 
     outcome = in_a_fork(library, run, make_read_only, 0)
     checkpoints.chmod(0o755)
-    newest, passed_over = newest_checkpoint(run)
+    newest, passed_over = find_newest_checkpoint(run)
     return {
         "refused": outcome.status == REFUSED,
         "text": outcome.text,

@@ -17,20 +17,20 @@ from abawkit.training.checkpoint import (
     MANIFEST,
     STATE,
     Checkpoint,
-    Place,
+    Position,
     check_checkpoint,
+    find_newest_checkpoint,
     has_checkpoints,
-    newest_checkpoint,
     write_checkpoint,
 )
 
 pytestmark = pytest.mark.faults
 
-OLDER, NEWER = Place(0, 500), Place(1, 0)
+OLDER, NEWER = Position(0, 500), Position(1, 0)
 FILES = ("average.bin", MANIFEST, STATE, "weights.bin")
 
 
-def write(run: Path, place: Place, *, keep: int = 2) -> Path:
+def write(run: Path, place: Position, *, keep: int = 2) -> Path:
     def files(folder: Path) -> None:
         write_bytes(folder / "weights.bin", place.name.encode() * 50)
         write_bytes(folder / "average.bin", place.name.encode())
@@ -46,7 +46,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def folder_of(run: Path, place: Place) -> Path:
+def folder_of(run: Path, place: Position) -> Path:
     return run / CHECKPOINTS / place.name
 
 
@@ -55,7 +55,7 @@ def places(run: Path) -> list[str]:
 
 
 def newest(run: Path) -> Checkpoint:
-    checkpoint, problems = newest_checkpoint(run)
+    checkpoint, problems = find_newest_checkpoint(run)
     assert checkpoint is not None
     assert problems == []
     return checkpoint
@@ -63,7 +63,7 @@ def newest(run: Path) -> Checkpoint:
 
 def passed_over(run: Path) -> str:
     """What is said of the newer checkpoint, where the older one is found in its stead."""
-    checkpoint, problems = newest_checkpoint(run)
+    checkpoint, problems = find_newest_checkpoint(run)
     assert checkpoint is not None
     assert checkpoint.place == OLDER
     assert checkpoint.state()["batch"] == OLDER.batch
@@ -199,8 +199,8 @@ def test_a_manifest_of_another_place_is_not_that_of_its_folder(run: Path, change
 
 
 def test_a_checkpoint_that_was_renamed_is_not_taken_for_a_newer_one(run: Path) -> None:
-    folder_of(run, OLDER).rename(folder_of(run, Place(7, 0)))
-    checkpoint, problems = newest_checkpoint(run)
+    folder_of(run, OLDER).rename(folder_of(run, Position(7, 0)))
+    checkpoint, problems = find_newest_checkpoint(run)
     assert checkpoint is not None
     assert checkpoint.place == NEWER
     assert "is that of the checkpoint 0000-000500: its folder was renamed" in problems[0]
@@ -215,8 +215,8 @@ def test_another_way_to_write_a_place_is_no_checkpoint_s_name(run: Path, name: s
 
 
 def test_a_file_with_a_checkpoint_s_name_is_passed_over(run: Path) -> None:
-    (run / CHECKPOINTS / Place(2, 0).name).write_bytes(b"")
-    checkpoint, problems = newest_checkpoint(run)
+    (run / CHECKPOINTS / Position(2, 0).name).write_bytes(b"")
+    checkpoint, problems = find_newest_checkpoint(run)
     assert checkpoint is not None
     assert checkpoint.place == NEWER
     assert len(problems) == 1
@@ -226,7 +226,7 @@ def test_where_all_are_damaged_the_error_names_each_and_what_to_do(run: Path) ->
     (folder_of(run, NEWER) / MANIFEST).write_bytes(b"")
     (folder_of(run, OLDER) / "weights.bin").write_bytes(b"")
     with pytest.raises(DataError) as caught:
-        newest_checkpoint(run)
+        find_newest_checkpoint(run)
     newer, older, advice = str(caught.value).splitlines()
     assert newer.startswith(f"{folder_of(run, NEWER)}: {MANIFEST} is damaged")
     assert older == f"{folder_of(run, OLDER)}: weights.bin has 0 bytes, expected 550"
@@ -236,10 +236,10 @@ def test_where_all_are_damaged_the_error_names_each_and_what_to_do(run: Path) ->
 def test_a_checkpoint_asked_for_by_its_place_is_not_replaced_by_another(run: Path) -> None:
     (folder_of(run, NEWER) / STATE).write_bytes(b"")
     with pytest.raises(DataError, match="no checkpoint of this run is whole"):
-        newest_checkpoint(run, NEWER)
+        find_newest_checkpoint(run, NEWER)
     with pytest.raises(DataError, match=f"{STATE} has 0 bytes.*continue from another checkpoint"):
         check_checkpoint(folder_of(run, NEWER))
-    found, problems = newest_checkpoint(run, OLDER)
+    found, problems = find_newest_checkpoint(run, OLDER)
     assert found is not None
     assert problems == []
 
@@ -297,7 +297,7 @@ def test_a_damaged_checkpoint_is_replaced_when_the_run_comes_to_its_place_again(
 
 @pytest.mark.parametrize("keep", [1, 2])
 def test_a_damaged_newer_checkpoint_does_not_count_as_one_that_is_kept(run: Path, keep: int) -> None:
-    between = Place(0, 700)
+    between = Position(0, 700)
     (folder_of(run, NEWER) / STATE).write_bytes(b"")
     write(run, between, keep=keep)
     assert newest(run).place == between
@@ -305,7 +305,7 @@ def test_a_damaged_newer_checkpoint_does_not_count_as_one_that_is_kept(run: Path
 
 
 def test_a_whole_newer_checkpoint_is_never_removed(run: Path) -> None:
-    write(run, Place(0, 100), keep=1)
+    write(run, Position(0, 100), keep=1)
     assert newest(run).place == NEWER
 
 
@@ -326,8 +326,8 @@ def test_a_file_where_the_folder_should_be_is_an_error_and_stays(tmp_path: Path)
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path) == (None, [])
+    assert find_newest_checkpoint(tmp_path) == (None, [])
     (tmp_path / CHECKPOINTS / "0000-000001.partial").mkdir(parents=True)
     (tmp_path / CHECKPOINTS / "notes").mkdir()
-    assert newest_checkpoint(tmp_path) == (None, [])
+    assert find_newest_checkpoint(tmp_path) == (None, [])
     assert not has_checkpoints(tmp_path)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from abawkit.errors import ConfigError, DataWarning
-from abawkit.system.locks import LOCK, locked
+from abawkit.system.locks import LOCK, lock
 from abawkit.training.run_folder import run_folder
 
 pytestmark = pytest.mark.faults
@@ -49,7 +49,7 @@ print(rounds, refused, flush=True)
 
 
 def hold(folder: Path) -> None:
-    with locked(folder):
+    with lock(folder):
         pass
 
 
@@ -99,7 +99,7 @@ def test_a_run_that_takes_over_keeps_others_out_as_any_other_does(tmp_path: Path
 
 
 def test_no_lock_is_left_after_a_clean_end(tmp_path: Path) -> None:
-    with locked(tmp_path):
+    with lock(tmp_path):
         assert (tmp_path / LOCK).read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
     assert list(tmp_path.iterdir()) == []
 
@@ -107,7 +107,7 @@ def test_no_lock_is_left_after_a_clean_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("failed"), KeyboardInterrupt(), SystemExit(1)])
 def test_no_lock_is_left_after_an_error(tmp_path: Path, error: BaseException) -> None:
     def fail() -> None:
-        with locked(tmp_path):
+        with lock(tmp_path):
             raise error
 
     with pytest.raises(type(error)):
@@ -119,7 +119,7 @@ def test_no_lock_is_left_after_an_error(tmp_path: Path, error: BaseException) ->
 def test_a_folder_that_vanishes_under_its_run_is_no_second_error(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    with locked(folder):
+    with lock(folder):
         folder.rename(tmp_path / "moved")
     assert (tmp_path / "moved" / LOCK).exists()
     with pytest.warns(DataWarning, match="taken over"):

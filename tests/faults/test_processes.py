@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from abawkit.system.files import sha256_of
-from abawkit.training.checkpoint import newest_checkpoint
+from abawkit.training.checkpoint import find_newest_checkpoint
 
 pytestmark = pytest.mark.faults
 
@@ -180,7 +180,7 @@ def test_sigterm_ends_both_with_everything_kept(torchrun: Any, curated: Path, tm
     _, _, errors = run.end()
     said = re.search(r"stopped by SIGTERM after step (\d+)", errors)
     assert said, errors
-    checkpoint, problems = newest_checkpoint(tmp_path / "run")
+    checkpoint, problems = find_newest_checkpoint(tmp_path / "run")
     assert checkpoint is not None
     assert checkpoint.state()["progress"]["steps"] == int(said[1])
     assert problems == []

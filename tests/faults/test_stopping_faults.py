@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from abawkit.system.signals import SIGNALS, stopping
+from abawkit.system.signals import SIGNALS, stop_on_signals
 
 pytestmark = pytest.mark.faults
 
@@ -95,7 +95,7 @@ def test_the_second_signal_brings_a_hidden_cursor_back(beside: Callable[..., Any
 @pytest.mark.parametrize("error", [None, RuntimeError(), KeyboardInterrupt()])
 def test_the_handlers_come_back_however_the_block_ends(error: BaseException | None) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with suppress(RuntimeError, KeyboardInterrupt), stopping():
+    with suppress(RuntimeError, KeyboardInterrupt), stop_on_signals():
         assert [signal.getsignal(number) for number in SIGNALS] != before
         if error:
             raise error
@@ -103,8 +103,8 @@ def test_the_handlers_come_back_however_the_block_ends(error: BaseException | No
 
 
 def test_blocks_can_stand_in_each_other() -> None:
-    with stopping() as outer:
-        with stopping() as inner:
+    with stop_on_signals() as outer:
+        with stop_on_signals() as inner:
             signal.raise_signal(signal.SIGTERM)
         assert (inner.signal, outer.signal) == (signal.SIGTERM, 0)
         signal.raise_signal(signal.SIGINT)

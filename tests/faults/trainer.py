@@ -23,12 +23,12 @@ import abawkit.training.run
 from abawkit.curation.curated_set import open_curated
 from abawkit.system.files import sha256_of
 from abawkit.training import loop
-from abawkit.training.checkpoint import Place
-from abawkit.training.data import FramedRows, evaluation_rows, training_rows
+from abawkit.training.checkpoint import Position
+from abawkit.training.data import FramedRows, read_evaluation_rows, read_training_rows
 from abawkit.training.distributed import ALONE
-from abawkit.training.loop import Hooks, Loop, Moment
+from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import Inputs, Resume, build, train
+from abawkit.training.run import Inputs, Resume, build_loop, train
 from abawkit.training.run_folder import run_folder
 from abawkit.training.validation import evaluate
 
@@ -63,11 +63,11 @@ def patch(where: Any, name: str, value: Any) -> None:
 
 def fewer_rows(*arguments: Any, **options: Any) -> FramedRows:
     """The first training rows alone: a run takes a second then."""
-    return first_rows(training_rows(*arguments, **options))
+    return first_rows(read_training_rows(*arguments, **options))
 
 
 def fewer_validation_rows(*arguments: Any, **options: Any) -> FramedRows:
-    return first_rows(evaluation_rows(*arguments, **options))
+    return first_rows(read_evaluation_rows(*arguments, **options))
 
 
 def first_rows(rows: FramedRows) -> FramedRows:
@@ -139,14 +139,14 @@ def in_a_fork(work: Callable[[], None]) -> int:
 
 
 def run(curated: Path, out: Path, trial: Trial | None, *, resume: bool) -> None:
-    def on_step(moment: Moment) -> None:
+    def on_step(moment: StepInfo) -> None:
         if trial:
             trial.on_step(moment.steps)
 
     if trial:
         trial.arm(out)
     with run_folder(out, resume=resume, force=False):
-        train(RECIPE, Inputs(curated), out, resume=Resume() if resume else None, hooks=Hooks(on_step))
+        train(RECIPE, Inputs(curated), out, resume=Resume() if resume else None, hooks=Callbacks(on_step))
 
 
 class Library:
@@ -195,7 +195,7 @@ def at_the_edge(epoch: int, *, saved: bool) -> Trial:
         save = Loop.save
 
         def dying(self: Loop) -> None:
-            edge = self.progress.place == Place(epoch + 1, 0)
+            edge = self.progress.place == Position(epoch + 1, 0)
             if edge and not saved:
                 die()
             save(self)
@@ -209,7 +209,7 @@ def at_the_edge(epoch: int, *, saved: bool) -> Trial:
 
 def warm_up(curated: Path, folder: Path) -> None:
     """Imports and finds what each forked process would import and find again."""
-    loop = build(RECIPE, Inputs(curated), open_curated(curated), folder, processes=ALONE, hooks=Hooks())
+    loop = build_loop(RECIPE, Inputs(curated), open_curated(curated), folder, processes=ALONE, hooks=Callbacks())
     loop.learner.begin_epoch(loop.plan[-1], fresh=True)
     evaluate(loop.learner.prepare_validation(), loop.validation, loop.learner.device)
     loop.write_weights(folder)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from abawkit.curation import curate, locate, open_curated
+from abawkit.curation import curate, find_sources, open_curated
 from abawkit.errors import DataWarning, ProblemsError
 from abawkit.formats.base import get_format
-from abawkit.formats.column_names import column_of, order_columns
+from abawkit.formats.column_names import find_column, order_columns
 from abawkit.formats.readers import read_annotations
 from abawkit.labels import ACTION_UNITS, FIELDS
 
@@ -111,7 +111,7 @@ def test_a_header_that_does_not_say_which_column_is_which_is_refused(write: Writ
 
 
 def test_a_name_that_is_none_is_not_known() -> None:
-    assert [column_of(name) for name in ("", "x", "AU", "AU0", "AU100", "valence2")] == [
+    assert [find_column(name) for name in ("", "x", "AU", "AU0", "AU100", "valence2")] == [
         None,
         None,
         "aus",
@@ -124,7 +124,7 @@ def test_a_name_that_is_none_is_not_known() -> None:
 def test_a_release_whose_header_has_arousal_first_is_curated_with_each_value_under_its_name(tmp_path: Path) -> None:
     folder = CASES / "columns-in-another-order"
     with pytest.warns(DataWarning, match=REORDERED):
-        curate(locate(folder, labels_only=True), tmp_path, policy="per-task")
+        curate(find_sources(folder, labels_only=True), tmp_path, policy="per-task")
     train = open_curated(tmp_path).splits["train"].annotations
     assert train.images[0].as_py() == "v1/00003.jpg"
     assert train.va[0].tolist() == [0.509, -0.86]
@@ -142,5 +142,5 @@ def test_what_a_submission_is_scored_against_is_read_by_name_too(write: Write, n
 def test_folds_without_a_header_are_read_in_the_official_order(tmp_path: Path) -> None:
     shutil.copytree(CASES / "folds-without-header", tmp_path / "folds")
     with pytest.warns(DataWarning, match="has no header; its first line is read as a row"):
-        counts = curate(locate(tmp_path / "folds", labels_only=True), tmp_path, policy="per-task").splits
+        counts = curate(find_sources(tmp_path / "folds", labels_only=True), tmp_path, policy="per-task").splits
     assert (counts["train"].rows, counts["validation"].rows) == (8, 4)

@@ -10,7 +10,7 @@ import pytest
 
 from abawkit.errors import DataError, ProblemsError
 from abawkit.formats.base import SubmissionFormat, format_names, get_format
-from abawkit.formats.writing import stored_submission
+from abawkit.formats.writing import round_submission
 from abawkit.labels import COMPOUND_EXPRESSIONS, EXPRESSIONS
 from abawkit.tables import Annotations, Predictions, Submission
 
@@ -61,7 +61,7 @@ def test_every_format_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*FLAT, *FOLDERS])
 def test_decisions_are_written_as_in_the_file_written_by_hand(name: str, decided: Submission) -> None:
-    assert get_format(name).encode(decided) == stored_submission(place(name))
+    assert get_format(name).encode(decided) == round_submission(place(name))
 
 
 @pytest.mark.parametrize("name", [*FLAT, *FOLDERS])

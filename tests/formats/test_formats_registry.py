@@ -23,7 +23,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def install(*offers: tuple[str, str]) -> None:
         entries = EntryPoints(EntryPoint(name, value, GROUP) for name, value in offers)
-        monkeypatch.setattr(base, "offers", lambda: entries)
+        monkeypatch.setattr(base, "registered", lambda: entries)
 
     return install
 

@@ -9,7 +9,7 @@ import pytest
 
 from abawkit.formats.editions import ABAW7
 from abawkit.formats.readers import read_annotations
-from abawkit.tables import FrameList, Predictions, Submission, videos_of
+from abawkit.tables import FrameList, Predictions, Submission, find_videos
 
 Write = Callable[..., Path]
 Rows = Callable[..., list[str]]
@@ -105,7 +105,7 @@ def test_frame_names_regenerated_as_1_to_n(defects: Defects, rows: Rows) -> None
 
 @pytest.mark.parametrize("video", ["video_left", "clip_elf", "t_left_right", "left", "video1_right"])
 def test_rstrip_left_and_left_or_right_in_name(video: str) -> None:
-    assert videos_of(pa.array([f"{video}/1.jpg"])).to_pylist() == [video]
+    assert find_videos(pa.array([f"{video}/1.jpg"])).to_pylist() == [video]
 
 
 def test_minus_five_point_zero_compared_as_text(write: Write) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from abawkit.errors import SHOWN_PROBLEMS, DataError, ProblemsError
 from abawkit.formats.base import get_format
-from abawkit.formats.column_names import column_of
+from abawkit.formats.column_names import find_column
 from abawkit.formats.readers import read_annotations
-from abawkit.formats.row_order import order_problems
+from abawkit.formats.row_order import find_order_problems
 from abawkit.labels import ACTION_UNITS
 from abawkit.tables import FrameList
 
@@ -166,7 +166,7 @@ def frames(video: str, count: int) -> FrameList:
 
 
 def test_a_list_that_has_nothing_in_common_with_a_file_is_one_sentence() -> None:
-    (problem,) = order_problems(frames("a", 1000), frames("b", 2000))
+    (problem,) = find_order_problems(frames("a", 1000), frames("b", 2000))
     assert (problem.line, problem.column) == (0, "image")
     assert problem.message == (
         "none of its 1,000 rows names one of the 2,000 listed frames: it begins with 'a/00000.jpg', the list with "
@@ -178,12 +178,12 @@ def test_a_list_that_has_little_in_common_with_a_file_is_said_to_before_its_rows
     file = frames("a", 100)
     images = [*file.images.to_pylist()[:30], *frames("b", 100).images.to_pylist()]
     listed = FrameList(images=pa.array(images, pa.string()), lines=np.arange(130, dtype=np.int64) + 2)
-    first, *rest = sorted(order_problems(file, listed))
+    first, *rest = sorted(find_order_problems(file, listed))
     assert first.message.startswith("only 30 of its 100 rows name one of the 130 listed frames; this is the list of an")
     assert len(rest) == 170
     # half a file is no other list, and a few rows are read as they are
-    assert all(problem.line for problem in order_problems(frames("a", 30), frames("a", 100)))
-    assert all(problem.line for problem in order_problems(frames("a", 8), listed.select(np.arange(5, 10))))
+    assert all(problem.line for problem in find_order_problems(frames("a", 30), frames("a", 100)))
+    assert all(problem.line for problem in find_order_problems(frames("a", 8), listed.select(np.arange(5, 10))))
     assert SHOWN_PROBLEMS >= 13
 
 
@@ -204,4 +204,4 @@ def _one(video: str) -> FrameList:
 
 def test_headers_of_this_file_are_those_of_the_formats() -> None:
     assert {name: getattr(get_format(name), "header", "") for name in HEADERS} == HEADERS
-    assert all(column_of(name) for header in HEADERS.values() for name in header.split(","))
+    assert all(find_column(name) for header in HEADERS.values() for name in header.split(","))

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from abawkit.formats.label_columns import fields_of
+from abawkit.formats.label_columns import make_fields
 from abawkit.formats.rows import Rows, _careful, _quick, read_rows
 from abawkit.labels import TASKS, Answer
 
-MULTI_TASK = fields_of(TASKS)
+MULTI_TASK = make_fields(TASKS)
 
 REALS = ["0.5", "-1", "1e-5", "1E-5", ".5", "5.", "-.5", "0.", "-0", "-0.0", "+1", "007", " 1", "1_0", "0x1", "00.5"]
 REALS += ["-5", "-5.0", "nan", "inf", "-inf", "1e999", "1e-999", "1.0001", "", "-", ".", "1e", "0.1.2", "\uff11", "1d0"]
@@ -135,7 +135,7 @@ ODD: dict[Answer, list[str]] = {
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("answer", ODD)
 def test_the_two_readers_agree_on_odd_cells_of_every_form(answer: Answer, missing: bool, named: bool) -> None:
-    fields = fields_of([answer])
+    fields = make_fields([answer])
     good = ",".join(["0"] * len(fields))
     answered = 0
     for cells in ODD[answer]:
@@ -152,7 +152,7 @@ def test_the_two_readers_agree_on_odd_cells_of_every_form(answer: Answer, missin
 
 @pytest.mark.parametrize("first", [b"0x1", b"0X1"])
 def test_a_hexadecimal_cell_that_begins_the_text_is_none_for_either_reader(first: bytes) -> None:
-    (field,) = fields_of(["expression"])
+    (field,) = make_fields(["expression"])
     assert _quick(first + b"\n", [field], 0, missing=False, named=False) is None
     _, problems = read_rows(first + b"\n", [field], skip_lines=0, missing=False, named=False)
     assert [problem.message[:9] for problem in problems] == [f"got '{first.decode()}'"]
@@ -161,7 +161,7 @@ def test_a_hexadecimal_cell_that_begins_the_text_is_none_for_either_reader(first
 @pytest.mark.parametrize("answer", ["va", "expression", "au", "compound"])
 @pytest.mark.parametrize("named", [False, True])
 def test_the_usual_file_of_every_form_takes_the_quick_way(answer: Answer, named: bool) -> None:
-    fields = fields_of([answer])
+    fields = make_fields([answer])
     row = b"video1_left/00001.jpg," * named + b",".join([b"1"] * len(fields)) + b"\n"
     assert _quick(b"header\n" + row * 3, fields, 1, missing=False, named=named) is not None
 

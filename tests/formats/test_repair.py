@@ -9,7 +9,7 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.editions import ABAW4, ABAW5VA, ABAW7, ABAW11, ABAW5ActionUnits, ABAW5Expression, ABAW7Compound
-from abawkit.formats.repair import Repaired, repaired
+from abawkit.formats.repair import Repaired, repair_file
 from abawkit.formats.single_file import FlatFile
 
 Rows = Callable[..., list[str]]
@@ -40,7 +40,7 @@ def mend(write: Write) -> Callable[..., Repaired]:
         frames = plugin.read_list(write("\n".join(["image", *listed]), "list.txt"))
         path = write(content, file)
         before = path.read_bytes()
-        result = repaired(path, frames, plugin)
+        result = repair_file(path, frames, plugin)
         assert path.read_bytes() == before
         return result
 

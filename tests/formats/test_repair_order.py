@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.formats.editions import ABAW7
-from abawkit.formats.repair import Repaired, repaired
-from abawkit.formats.row_order import always_increasing, longest_increasing
+from abawkit.formats.repair import Repaired, repair_file
+from abawkit.formats.row_order import find_always_increasing, find_longest_increasing
 
 Write = Callable[..., Path]
 HEADER = "image,valence,arousal,expression,aus"
@@ -24,7 +24,7 @@ def sort(write: Write) -> Callable[[str, str], Repaired]:
     def sort(listed: str, given: str) -> Repaired:
         frames = ABAW7().read_list(write("\n".join(["image", *(name(row) for row in listed.split())]), "list.txt"))
         rows = [f"{name(row)},0.{row[1:] or '0'},0,3{',1' * 12}" for row in given.split()]
-        return repaired(write("\n".join([HEADER, *rows, ""])), frames, ABAW7())
+        return repair_file(write("\n".join([HEADER, *rows, ""])), frames, ABAW7())
 
     return sort
 
@@ -94,6 +94,6 @@ def longest_by_trying(values: list[int]) -> set[tuple[int, ...]]:
 def test_the_longest_increasing_part_and_what_all_such_parts_share(values: list[int]) -> None:
     every = longest_by_trying(values)
     array = np.array(values, dtype=np.int64)
-    assert tuple(longest_increasing(array).tolist()) in every
+    assert tuple(find_longest_increasing(array).tolist()) in every
     shared = set.intersection(*(set(chosen) for chosen in every))
-    assert set(np.flatnonzero(always_increasing(array)).tolist()) == shared
+    assert set(np.flatnonzero(find_always_increasing(array)).tolist()) == shared

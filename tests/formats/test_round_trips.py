@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.formats.base import get_format
-from abawkit.formats.frame_lines import answering_rows
-from abawkit.formats.writing import submission_digest, write_submission
+from abawkit.formats.frame_lines import assign_rows
+from abawkit.formats.writing import digest_submission, write_submission
 from abawkit.tables import FrameList, Submission
 
 FLAT = ["abaw11", "abaw4", "abaw5-au", "abaw5-expr", "abaw5-va", "abaw7", "abaw7-ce"]
@@ -80,7 +80,7 @@ def test_a_folder_is_read_as_it_was_written_with_one_line_for_every_frame(
     first = dict(reversed(list(zip(submission.images.to_pylist(), getattr(submission, answer).tolist(), strict=True))))
     assert {image: given[image] for image in first} == first
     # what was read says every frame, and is written as the same bytes
-    assert submission_digest(plugin.encode(again)) == submission_digest(content)
+    assert digest_submission(plugin.encode(again)) == digest_submission(content)
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)
@@ -88,7 +88,7 @@ def test_a_folder_is_read_as_it_was_written_with_one_line_for_every_frame(
 def test_each_line_is_answered_by_the_nearest_row_the_earlier_of_two_and_the_first_of_repeats(
     frames: list[tuple[str, int]],
 ) -> None:
-    found = answering_rows(pa.array([f"{video}/{number}.jpg" for video, number in frames]))
+    found = assign_rows(pa.array([f"{video}/{number}.jpg" for video, number in frames]))
     assert list(found) == list(dict.fromkeys(video for video, _ in frames))
     for video, rows in found.items():
         own = [(number, row) for row, (other, number) in enumerate(frames) if other == video]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abawkit.formats.row_order import order_problems
+from abawkit.formats.row_order import find_order_problems
 from abawkit.tables import FrameList
 
 
@@ -26,7 +26,7 @@ def found(file: str, listed: str) -> list[tuple[int, str]]:
         "does not have it": "extra",
         "one more": "again",
     }
-    problems = sorted(order_problems(frames(file), frames(listed)))
+    problems = sorted(find_order_problems(frames(file), frames(listed)))
     return [(p.line, next(kind for text, kind in kinds.items() if text in p.message)) for p in problems]
 
 
@@ -62,11 +62,11 @@ def test_a_reversed_file_has_all_rows_but_one_moved() -> None:
 
 
 def test_messages_say_where_a_row_belongs() -> None:
-    (missing,) = order_problems(frames("acd"), frames("abcd"))
+    (missing,) = find_order_problems(frames("acd"), frames("abcd"))
     assert missing.message == "row missing: 'v/b.jpg' (line 3 of the list)"
-    (moved,) = order_problems(frames("bcda"), frames("abcd"))
+    (moved,) = find_order_problems(frames("bcda"), frames("abcd"))
     assert moved.message == "got 'v/a.jpg' out of order; its place in the list is row 1 (line 2 of the list)"
-    (again,) = order_problems(frames("aba"), frames("ab"))
+    (again,) = find_order_problems(frames("aba"), frames("ab"))
     assert again.message == "got 'v/a.jpg', the list has it 1 time, this is one more"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from abawkit.errors import DataError, DataWarning
 from abawkit.formats import text as lines
-from abawkit.formats.text import header_lines, read_text
+from abawkit.formats.text import count_header_lines, read_text
 
 Write = Callable[..., Path]
 GOOD = b"image,a\nv/1.jpg,1\nv/2.jpg,2\n"
@@ -113,27 +113,27 @@ def test_a_gzip_bomb_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_header_is_known_by_its_first_field_whatever_its_width(write: Write) -> None:
     for header in (b"image", b"image,", b"image,valence,arousal,expression,aus", b'"image",x' + b",y" * 30):
-        assert header_lines(Path("a"), header + b"\nv/1.jpg\n", "a list") == 1
+        assert count_header_lines(Path("a"), header + b"\nv/1.jpg\n", "a list") == 1
 
 
 def test_no_header_is_accepted_with_a_warning() -> None:
     with pytest.warns(DataWarning, match="has no header; its first line is read as a row"):
-        assert header_lines(Path("a"), b"v/1.JPG,0\n", "a list") == 0
+        assert count_header_lines(Path("a"), b"v/1.JPG,0\n", "a list") == 0
 
 
 @pytest.mark.parametrize("first", ["image_location", "image_name", "Image"])
 def test_the_header_of_another_edition_is_accepted_with_a_warning(first: str) -> None:
     with pytest.warns(DataWarning, match=f"first field is '{first}'"):
-        assert header_lines(Path("a"), f"{first},x\nv/1.jpg\n".encode(), "a list") == 1
+        assert count_header_lines(Path("a"), f"{first},x\nv/1.jpg\n".encode(), "a list") == 1
 
 
 @pytest.mark.parametrize("line", ["valence,arousal", "Neutral,Anger", "<html>", "0.1,0.2", "\x1b[31m"])
 def test_an_unknown_header_is_an_error_that_shows_it_escaped(line: str) -> None:
     with pytest.raises(DataError, match="a:1: got the header") as caught:
-        header_lines(Path("a"), f"{line}\nv/1.jpg\n".encode(), "a list")
+        count_header_lines(Path("a"), f"{line}\nv/1.jpg\n".encode(), "a list")
     assert str(caught.value).isprintable()
 
 
 def test_a_header_without_rows_is_an_error() -> None:
     with pytest.raises(DataError, match="holds a header and no rows"):
-        header_lines(Path("a"), b"image,valence\n", "a list")
+        count_header_lines(Path("a"), b"image,valence\n", "a list")

@@ -12,11 +12,11 @@ from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
 from abawkit.formats.base import get_format
 from abawkit.formats.editions import ABAW3VA
 from abawkit.formats.frame_counts import (
+    apply_frame_counts,
     count_frames,
     list_crops,
     read_frame_counts,
     refuse_other_counts,
-    with_frame_counts,
 )
 from abawkit.tables import FrameCount, FrameList, Submission, VideoList
 
@@ -173,8 +173,8 @@ def test_what_is_no_source_of_counts_is_refused(tmp_path: Path, write: Write) ->
     with pytest.raises(DataError, match=r"holds no video .* and no folder of crops"):
         read_frame_counts(tmp_path)
     with pytest.raises(ConfigError, match="--frame-counts: abaw7 has no file for each video"):
-        with_frame_counts(get_format("abaw7"), write("a,3\n"))
-    assert with_frame_counts(get_format("abaw7"), None).name == "abaw7"
+        apply_frame_counts(get_format("abaw7"), write("a,3\n"))
+    assert apply_frame_counts(get_format("abaw7"), None).name == "abaw7"
 
 
 def test_a_folder_is_written_with_a_line_for_each_frame_of_the_video() -> None:

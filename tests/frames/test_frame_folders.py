@@ -8,7 +8,7 @@ import pytest
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.image_folder import FolderFrames
-from abawkit.frames.paths import FrameFolders, frame_path, frame_paths, search_folders
+from abawkit.frames.paths import FrameFolders, find_frame_path, find_frame_paths, search_folders
 from abawkit.frames.reader import read_frames
 
 NAMES = ["video0/00001.jpg", "video1/00008.jpg", "video2/00001.jpg"]
@@ -27,7 +27,7 @@ def second(root: Path) -> Path:
 def test_a_name_is_the_file_of_the_first_folder_that_has_it(root: Path, second: Path) -> None:
     frames = FrameFolders((root, second))
     expected = [root / NAMES[0], second / NAMES[1], second / NAMES[2]]
-    assert frame_paths(frames, NAMES) == [str(path.resolve()) for path in expected]
+    assert find_frame_paths(frames, NAMES) == [str(path.resolve()) for path in expected]
     (chunk,) = read_frames(NAMES, frames, workers=1)
     assert not chunk.failures
     assert len(FolderFrames(NAMES, frames)) == 3
@@ -36,12 +36,12 @@ def test_a_name_is_the_file_of_the_first_folder_that_has_it(root: Path, second: 
 def test_the_order_of_folders_decides_where_both_have_a_name(root: Path, second: Path) -> None:
     shutil.copytree(root / "video0", second / "video0")
     for folders in ((root, second), (second, root)):
-        assert frame_path(FrameFolders(folders), NAMES[0]) == (folders[0] / NAMES[0]).resolve()
+        assert find_frame_path(FrameFolders(folders), NAMES[0]) == (folders[0] / NAMES[0]).resolve()
 
 
 def test_what_no_folder_has_is_missing_in_the_first(root: Path, second: Path) -> None:
     name = "video0/00002.jpg"
-    assert frame_path(FrameFolders((root, second)), name) == root.resolve() / name
+    assert find_frame_path(FrameFolders((root, second)), name) == root.resolve() / name
 
 
 def test_an_image_of_two_folders_with_different_bytes_is_named(root: Path, second: Path) -> None:
@@ -81,7 +81,7 @@ def test_no_folder_is_refused() -> None:
 
 def test_one_of_several_folders_that_is_not_there_is_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: does not exist"):
-        frame_paths(FrameFolders((root, tmp_path / "absent")), NAMES)
+        find_frame_paths(FrameFolders((root, tmp_path / "absent")), NAMES)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def disk(root: Path, tmp_path: Path) -> Path:
 
 def test_videos_on_another_disk_are_followed_when_asked(root: Path, disk: Path) -> None:
     with pytest.raises(DataError, match=r"a symbolic link that leaves.*\n.*--follow-links follows links"):
-        frame_paths(root, NAMES[:2])
+        find_frame_paths(root, NAMES[:2])
     (chunk,) = read_frames(NAMES[:2], FrameFolders((root,), follow_links=True), workers=1)
     assert not chunk.failures
     assert len(chunk.rows) == 2
@@ -114,18 +114,18 @@ def test_single_frames_on_another_disk_are_followed_when_asked(root: Path, tmp_p
 )
 def test_a_name_never_leads_out_though_links_may(root: Path, disk: Path, name: str) -> None:
     with pytest.raises(DataError, match="No frame was read"):
-        frame_paths(FrameFolders((root,), follow_links=True), [name])
+        find_frame_paths(FrameFolders((root,), follow_links=True), [name])
 
 
 def test_a_link_to_nothing_is_missing_and_looked_for_in_the_next_folder(root: Path, second: Path) -> None:
     (root / "video2").mkdir()
     (root / NAMES[2]).symlink_to("/nonexistent/1.jpg")
     followed = FrameFolders((root, second), follow_links=True)
-    assert frame_path(followed, NAMES[2]) == (second / NAMES[2]).resolve()
+    assert find_frame_path(followed, NAMES[2]) == (second / NAMES[2]).resolve()
     (chunk,) = read_frames(NAMES[2:], FrameFolders((root,), follow_links=True), workers=1)
     assert [failure.reason for failure in chunk.failures] == ["missing"]
     with pytest.raises(DataError, match="symbolic link"):
-        frame_paths(FrameFolders((root, second)), NAMES[2:])
+        find_frame_paths(FrameFolders((root, second)), NAMES[2:])
 
 
 def test_a_link_that_leads_to_itself_is_unreadable_when_followed(root: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from abawkit.frames.hints import failure_hints
+from abawkit.frames.hints import describe_failures
 from abawkit.frames.paths import FrameFolders, Frames
 from abawkit.frames.reader import FrameFailure, read_frames
 
@@ -21,7 +21,7 @@ def hints(root: Frames, images: Sequence[str] = NAMES) -> list[str]:
     failures: list[FrameFailure] = []
     for chunk in read_frames(images, root, workers=1):
         failures += chunk.failures
-    return failure_hints(root, failures, len(images))
+    return describe_failures(root, failures, len(images))
 
 
 def test_frames_that_are_all_there_give_no_word(root: Path) -> None:

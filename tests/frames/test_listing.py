@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.frames.listing import list_frames, natural_key
+from abawkit.frames.listing import list_frames, make_natural_key
 from abawkit.frames.paths import FrameFolders
 
 
@@ -33,7 +33,7 @@ def test_videos_and_frames_come_as_people_count(tmp_path: Path) -> None:
 def test_the_order_is_one_whatever_the_names() -> None:
     names = ["v/٣.jpg", "v/3.jpg", "v/03.jpg", "v/²", "v/", "v", "é/1", "1/v"]
     again = list(reversed(names))
-    assert sorted(names, key=natural_key) == sorted(again, key=natural_key)
+    assert sorted(names, key=make_natural_key) == sorted(again, key=make_natural_key)
 
 
 def test_other_files_are_counted_and_hidden_ones_passed_over(tmp_path: Path) -> None:

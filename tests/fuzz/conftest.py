@@ -27,11 +27,11 @@ from hypothesis import strategies as st
 from abawkit.models.config import NetworkConfig, Split, StageConfig
 from abawkit.models.network import DDAMFN
 from abawkit.scoring.score import Score
-from abawkit.training.checkpoint import Place
+from abawkit.training.checkpoint import Position
 from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner
-from abawkit.training.loop import Hooks, Loop
-from abawkit.training.progress import generators, set_generators
+from abawkit.training.loop import Callbacks, Loop
+from abawkit.training.progress import capture_generators, restore_generators
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run_folder import BEST
 
@@ -239,7 +239,7 @@ def tiny_loop(out: Path) -> Loop:
     nothing: Any = SimpleNamespace(annotations=None)
     network = DDAMFN(TINY)
     learner = Learner(RECIPE, network, nothing, torch.device("cpu"), bfloat16=False, processes=ALONE)
-    return Loop(learner, nothing, out, notes=NOTES, hooks=Hooks())
+    return Loop(learner, nothing, out, notes=NOTES, hooks=Callbacks())
 
 
 def learn(loop: Loop, epoch: int, batch: int) -> None:
@@ -253,7 +253,7 @@ def learn(loop: Loop, epoch: int, batch: int) -> None:
     loop.learner.stage.optimizer.step()
     loop.learner.average.update()
     progress = loop.progress
-    progress.place, progress.steps, progress.done = Place(epoch, batch), progress.steps + batch, progress.done + 9
+    progress.place, progress.steps, progress.done = Position(epoch, batch), progress.steps + batch, progress.done + 9
     progress.sums, progress.counted, progress.bad = {"total": 1.5, "va": 1.0}, 9, 0
     loop.save()
 
@@ -288,6 +288,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def same_generators() -> Iterator[None]:
     """A state that is taken up changes the global generators."""
-    before = generators()
+    before = capture_generators()
     yield
-    set_generators(before)
+    restore_generators(before)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from abawkit.errors import AbawkitError, DataError
 from abawkit.models.weights import load_weights
 from abawkit.system.files import sha256, sha256_of
-from abawkit.training.checkpoint import CHECKPOINTS, MANIFEST, STATE, Checkpoint, newest_checkpoint
-from abawkit.training.checkpoint_state import run_state
+from abawkit.training.checkpoint import CHECKPOINTS, MANIFEST, STATE, Checkpoint, find_newest_checkpoint
+from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.learner import AVERAGE, NETWORK
-from abawkit.training.resume import recorded
+from abawkit.training.resume import read_recorded
 from abawkit.training.run_folder import BEST
 
 pytestmark = pytest.mark.faults
@@ -136,7 +136,7 @@ def attempt(function: Callable[[], object]) -> object:
 def found_in(run: Path) -> Checkpoint | None:
     """The newest whole checkpoint, which must be what it says; None where none is whole."""
     try:
-        checkpoint, problems = newest_checkpoint(run)
+        checkpoint, problems = find_newest_checkpoint(run)
     except DataError:
         return None
     assert checkpoint
@@ -174,8 +174,8 @@ def test_what_was_damaged_is_passed_over_and_what_is_taken_up_is_as_it_was_writt
             return "none is whole"
         digests = {name: entry["sha256"] for name, entry in written[checkpoint.folder.name].items()}
         assert checkpoint.digests == digests
-        assert run_state(checkpoint)["progress"]["steps"] == {OLDER: 3, NEWER: 5}[checkpoint.folder.name]
-        assert recorded(run)
+        assert read_run_state(checkpoint)["progress"]["steps"] == {OLDER: 3, NEWER: 5}[checkpoint.folder.name]
+        assert read_recorded(run)
         return "the newer one" if checkpoint.folder.name == NEWER else "the older one"
 
     outcomes = ("the older one", "the newer one")
@@ -193,8 +193,8 @@ def test_damage_that_its_manifest_agrees_with_is_refused_or_whole(
                 damage(folder, how)
         agree(folder)
         checkpoint = found_in(run)
-        state = attempt(lambda: run_state(checkpoint)) if checkpoint else None
-        assert (attempt(lambda: recorded(run)) is not None) == (state is not None)
+        state = attempt(lambda: read_run_state(checkpoint)) if checkpoint else None
+        assert (attempt(lambda: read_recorded(run)) is not None) == (state is not None)
         for name in (NETWORK, AVERAGE, BEST):
             attempt(partial(load_weights, folder / name))
         return "whole" if state else "passed over" if checkpoint else "none is whole"
@@ -216,7 +216,7 @@ def test_a_forged_manifest_is_refused_or_right(
             (run / CHECKPOINTS / NEWER / MANIFEST).write_text(json.dumps(content))
         checkpoint = found_in(run)
         assert checkpoint
-        attempt(lambda: run_state(checkpoint))
+        attempt(lambda: read_run_state(checkpoint))
         return "right" if checkpoint.folder.name == NEWER else "passed over"
 
     fuzz(check, forged(manifest, json_values), outcomes=("passed over",), examples=100)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from abawkit.errors import DataError
 from abawkit.labels import TASKS
 from abawkit.postprocessing.calibration import Calibration
-from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, rule_content, write_rule
+from abawkit.postprocessing.rule import Rule, apply_rule, make_rule_content, read_rule, write_rule
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.probabilities.files import COLUMNS
 from abawkit.probabilities.members import StoredMember, read_member, write_probabilities
@@ -179,7 +179,7 @@ def test_forged_rules_are_refused_or_can_be_applied_and_written(
             refusal = str(error)
         else:
             write_rule(path, rule, {})
-            assert rule_content(read_rule(path)) == rule_content(rule)
+            assert make_rule_content(read_rule(path)) == make_rule_content(rule)
             return applied(rule, member)
         assert refusal.startswith(f"{path}: ")
         return "refused"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation_config import Augmentation
 from abawkit.labels import TASKS
-from abawkit.training.recipe import Recipe, parse_recipe, recipe_names
+from abawkit.training.recipe import Recipe, list_recipes, parse_recipe
 
 Tree = dict[str, Any]
 
@@ -114,7 +114,7 @@ def cases(draw: st.DrawFn) -> Case:
     text = tomli_w.dumps(tree)
     if draw(st.integers(0, 4)) == 0:
         text = draw(
-            st.sampled_from([(files("abawkit.training") / f"recipes/{n}.toml").read_text() for n in recipe_names()])
+            st.sampled_from([(files("abawkit.training") / f"recipes/{n}.toml").read_text() for n in list_recipes()])
         )
     if draw(st.integers(0, 3)) == 0:
         i, j = sorted(draw(st.integers(0, len(text))) for _ in range(2))

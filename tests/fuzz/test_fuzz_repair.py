@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataWarning
 from abawkit.formats.editions import ABAW5VA, ABAW5Expression, ABAW7Compound
-from abawkit.formats.repair import Repaired, repaired
+from abawkit.formats.repair import Repaired, repair_file
 from abawkit.formats.single_file import FlatFile
 from abawkit.tables import FrameList
 
@@ -88,7 +88,7 @@ def test_repairs_change_no_value_and_end_in_a_good_file_or_in_none(fuzz: Callabl
         path = tmp_path / "given.txt"
         path.write_bytes(content)
         try:
-            return repaired(path, frames, form)
+            return repair_file(path, frames, form)
         finally:
             assert path.read_bytes() == content
 

@@ -15,13 +15,13 @@ import torch
 from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataError, DataWarning
-from abawkit.training.checkpoint import CHECKPOINTS, STATE, Checkpoint, Place, newest_checkpoint
-from abawkit.training.checkpoint_state import run_state
+from abawkit.training.checkpoint import CHECKPOINTS, STATE, Checkpoint, Position, find_newest_checkpoint
+from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.resume import check_same_run
 
 pytestmark = pytest.mark.faults
 
-PLACE = Place(1, 2)
+PLACE = Position(1, 2)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_forged_state_is_refused_or_a_run_goes_on_with_it(
     def check(state: Any) -> str:
         torch.save(state, checkpoint.folder / STATE)
         try:
-            found = run_state(checkpoint)
+            found = read_run_state(checkpoint)
         except DataError:
             return "refused"
         try:
@@ -93,9 +93,9 @@ def test_a_forged_state_is_refused_or_a_run_goes_on_with_it(
         loop.learner.average.update()
         shutil.rmtree(tmp_path / CHECKPOINTS, ignore_errors=True)
         loop.save()
-        again, _ = newest_checkpoint(tmp_path)
+        again, _ = find_newest_checkpoint(tmp_path)
         assert again
-        assert run_state(again)["progress"]["place"] == [PLACE.epoch + 1, 0]
+        assert read_run_state(again)["progress"]["place"] == [PLACE.epoch + 1, 0]
         return "goes on"
 
     parts = [forged(whole[key], values).map(lambda part, key=key: {**whole, key: part}) for key in whole]
@@ -190,7 +190,7 @@ def test_what_would_run_code_is_refused_and_not_run(
             content = buffer.getvalue()
         path.write_bytes(content)
         try:
-            run_state(checkpoint)
+            read_run_state(checkpoint)
             return "harmless"
         except DataError as error:
             return "refused" if "Nothing in it was run" in str(error) else "no state"

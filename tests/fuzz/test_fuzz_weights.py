@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from abawkit.errors import DataError
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import Weights, apply_weights, load_weights, state_digest
+from abawkit.models.weights import Weights, apply_weights, digest_state, load_weights
 from abawkit.system.files import sha256
 from abawkit.training.learner import NETWORK
 
@@ -41,7 +41,7 @@ def joined(header: Any, numbers: bytes) -> bytes:
 
 def same(found: Weights, wanted: Weights) -> bool:
     return (found.config, found.metadata) == (wanted.config, wanted.metadata) and (
-        state_digest(found.state) == state_digest(wanted.state)
+        digest_state(found.state) == digest_state(wanted.state)
     )
 
 
@@ -135,7 +135,7 @@ def test_forged_tensors_and_notes_with_a_matching_digest_are_refused_or_make_a_n
     def check(given: tuple[dict[str, torch.Tensor], Any]) -> str:
         state, notes = given
         if isinstance(notes, dict):
-            digest = sha256((state_digest(state) + json.dumps(notes, sort_keys=True)).encode())
+            digest = sha256((digest_state(state) + json.dumps(notes, sort_keys=True)).encode())
             notes = {**notes, "digest": digest}
         text = notes if isinstance(notes, str) else json.dumps(notes)
         found = loaded(tmp_path / "forged.safetensors", safetensors.torch.save(state, {"abawkit": text}))

@@ -8,13 +8,13 @@ import torch
 
 from abawkit.curation.curated_set import open_curated
 from abawkit.formats.editions import ABAW7
-from abawkit.models.inference import Probabilities, infer, place
+from abawkit.models.inference import Probabilities, infer, place_network
 from abawkit.models.weights import save_weights
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import CuratedFrames
 from abawkit.probabilities.members import read_probabilities
 from abawkit.tables import Array
-from abawkit.training.data import evaluation_rows
+from abawkit.training.data import read_evaluation_rows
 from tests.gpu.networks import draw_network
 
 FLOAT32 = 1e-4
@@ -34,7 +34,7 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pixels(curated: Path) -> Array:
-    return evaluation_rows(open_curated(curated), "validation").pixels(np.arange(20))
+    return read_evaluation_rows(open_curated(curated), "validation").pixels(np.arange(20))
 
 
 def test_a_split_is_predicted_as_on_the_cpu(member: Path, curated: Path, tmp_path: Path, device: str) -> None:
@@ -51,7 +51,7 @@ def test_a_split_is_predicted_as_on_the_cpu(member: Path, curated: Path, tmp_pat
 
 def answers(device: str, dtype: torch.dtype, pixels: Array) -> Probabilities:
     network = draw_network().to(dtype)
-    place(network, torch.device(device))
+    place_network(network, torch.device(device))
     return infer(network, pixels, torch.device(device))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from abawkit.ops.testing import random_inputs
+from abawkit.ops.testing import make_random_inputs
 from tests.gpu_standin.test_operators import SIZES, by_operator, calls_of, on
 
 FORBIDDEN: dict[str, Callable[[torch.Tensor], object]] = {
@@ -49,7 +49,7 @@ def test_what_a_capture_allows_passes() -> None:
 
 @by_operator
 def test_an_operator_is_captured_and_replayed(operator: str) -> None:
-    inputs, others = (on("cuda", random_inputs(3, SIZES["all different"], seed=seed)) for seed in (0, 1))
+    inputs, others = (on("cuda", make_random_inputs(3, SIZES["all different"], seed=seed)) for seed in (0, 1))
     call = calls_of(inputs)[operator]
     call()
     graph = torch.cuda.CUDAGraph()

@@ -11,7 +11,7 @@ from abawkit.ops.base import Call
 from abawkit.ops.native import pack
 from abawkit.ops.registry import select
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, make_random_inputs
 from tests.gpu_standin.runtime_calls import clear_calls, count_calls, read_operators
 
 SIZES = {"published": DDAMFN_SIZES, "all different": Sizes(channels=24, height=3, width=5, heads=2, squeezed=4)}
@@ -68,7 +68,7 @@ def test_native_passes_its_self_check_and_is_chosen(
 @by_operator
 def test_operators_run_without_any_kernel_of_torch(operator: str) -> None:
     """On a dense input nothing is copied, and nobody waits for the device."""
-    call = calls_of(on("cuda", random_inputs(3, SIZES["published"])))[operator]
+    call = calls_of(on("cuda", make_random_inputs(3, SIZES["published"])))[operator]
     call()  # the allocator has its memory
     with count_calls() as costs:
         call()
@@ -83,7 +83,7 @@ def test_operators_run_without_any_kernel_of_torch(operator: str) -> None:
 def test_outputs_are_those_of_the_reference_without_any_kernel_of_torch(
     operator: str, dtype: torch.dtype, sizes: Sizes
 ) -> None:
-    inputs = random_inputs(5, sizes, dtype=dtype)
+    inputs = make_random_inputs(5, sizes, dtype=dtype)
     training = operator == "forward"
     parameters = Parameters(*(p.double() for p in inputs.parameters))
     statistics = Statistics(*(s.double() for s in inputs.statistics))
@@ -107,7 +107,7 @@ def test_outputs_are_those_of_the_reference_without_any_kernel_of_torch(
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 def test_autograd_gives_the_gradients_of_the_reference(dtype: torch.dtype, training: bool, sizes: Sizes) -> None:
-    inputs = random_inputs(5, sizes, dtype=dtype)
+    inputs = make_random_inputs(5, sizes, dtype=dtype)
     gradients = []
     for device, name, kind in (("cpu", "reference", torch.float64), ("cuda", "native", dtype)):
         features, parameters, statistics = on(device, inputs)
@@ -129,7 +129,7 @@ def test_autograd_gives_the_gradients_of_the_reference(dtype: torch.dtype, train
 
 @by_operator
 def test_an_operator_is_queued_on_the_current_stream(operator: str) -> None:
-    call = calls_of(on("cuda", random_inputs(3, SIZES["all different"])))[operator]
+    call = calls_of(on("cuda", make_random_inputs(3, SIZES["all different"])))[operator]
     clear_calls()
     call()
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -142,7 +142,7 @@ def test_an_operator_is_queued_on_the_current_stream(operator: str) -> None:
 
 @by_operator
 def test_an_operator_runs_on_the_device_of_its_operands(operator: str) -> None:
-    inputs = random_inputs(3, SIZES["all different"])
+    inputs = make_random_inputs(3, SIZES["all different"])
     first, second = (calls_of(on(device, inputs))[operator] for device in ("cuda:0", "cuda:1"))
     clear_calls()
     found = second()
@@ -154,7 +154,7 @@ def test_an_operator_runs_on_the_device_of_its_operands(operator: str) -> None:
 
 
 def test_operands_of_two_devices_are_refused() -> None:
-    inputs = random_inputs(3, SIZES["all different"])
+    inputs = make_random_inputs(3, SIZES["all different"])
     mixed = on("cuda:0", inputs)._replace(parameters=on("cuda:1", inputs).parameters)
     with pytest.raises(RuntimeError, match="on another device than the features"):
         OPERATORS.dda_forward(mixed.features, list(mixed.parameters), None, 1e-5, True)

@@ -14,7 +14,7 @@ from abawkit.formats.editions import ABAW7
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import ListedFrames
 from abawkit.system.signals import Stop
-from abawkit.training.loop import Hooks
+from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
 from abawkit.training.run import Inputs, Trained, train
 
@@ -38,7 +38,7 @@ def interrupted(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         stop.signal = 15 if moment.steps == 2 else 0
 
     with pytest.raises(StoppedError):
-        train(read_recipe("demo", SETTINGS), Inputs(curated), out, stopping=nullcontext(stop), hooks=Hooks(on_step))
+        train(read_recipe("demo", SETTINGS), Inputs(curated), out, stopping=nullcontext(stop), hooks=Callbacks(on_step))
     return out
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abawkit.curation import curate, locate, open_curated
+from abawkit.curation import curate, find_sources, open_curated
 from abawkit.curation.curated_set import write_table
 from abawkit.inspection import Inspection, inspect
 from abawkit.system.files import sha256_of
@@ -47,7 +47,7 @@ def test_a_part_of_a_curated_set_stands_for_all_of_it(curated: Path, name: str) 
 
 
 def test_labels_alone_are_a_curated_set(release: Path, tmp_path: Path) -> None:
-    curate(locate(release, labels_only=True), tmp_path, policy="strict", workers=1)
+    curate(find_sources(release, labels_only=True), tmp_path, policy="strict", workers=1)
     found = inspect(tmp_path)
     assert (found.facts["frames"], found.problems) == ("labels only", [])
     assert "frames" not in found.digests

@@ -11,7 +11,7 @@ from abawkit.errors import DataError
 from abawkit.formats.base import get_format
 from abawkit.formats.writing import write_submission
 from abawkit.inspection import inspect
-from abawkit.inspection.report import Inspection, Record, plain
+from abawkit.inspection.report import Inspection, Record, make_plain
 from abawkit.training.run import Trained
 
 
@@ -111,7 +111,7 @@ def test_a_record_takes_no_boolean_for_a_number() -> None:
 
 def test_plain_keeps_what_json_has() -> None:
     content = {"a": [1, 2.5, "x", None, True, {"b": []}]}
-    assert plain(content) == content
+    assert make_plain(content) == content
 
 
 @pytest.mark.parametrize("name", ["recipe.toml", "metrics.jsonl", "manifest.json", "best.safetensors"])

@@ -9,8 +9,8 @@ import pytest
 
 from abawkit.curation.curated_set import open_curated
 from abawkit.inspection import Inspection, inspect
-from abawkit.models.weights import load_weights, state_digest
-from abawkit.system.locks import locked
+from abawkit.models.weights import digest_state, load_weights
+from abawkit.system.locks import lock
 from abawkit.training.recipe import read_recipe
 from abawkit.training.run import Inputs, Resume, Trained, train
 
@@ -57,7 +57,7 @@ def test_a_record_that_was_saved_with_a_byte_order_mark_says_the_same(run: Path)
 
 
 def test_the_digests_of_weights_are_computed_and_not_copied(run: Path, trained: Trained, edit: Edit) -> None:
-    digest = state_digest(load_weights(trained.out / "best.safetensors").state)
+    digest = digest_state(load_weights(trained.out / "best.safetensors").state)
     edit(run / "manifest.json", "checkpoints", {"best.safetensors": "0" * 64, "last.safetensors": "1" * 64})
     found = inspect(run)
     assert found.digests["weights of best.safetensors"] == digest
@@ -91,7 +91,7 @@ def test_drift_is_shown(run: Path, edit: Edit) -> None:
 
 
 def test_a_run_that_is_being_written_is_left_alone(interrupted: Path) -> None:
-    with locked(interrupted):
+    with lock(interrupted):
         found = inspect(interrupted)
         assert (interrupted / "lock").exists()
     assert found.facts["state"] == "being written"

@@ -12,10 +12,10 @@ import pytest
 from abawkit.errors import DataError
 from abawkit.formats.base import get_format
 from abawkit.formats.editions import ABAW7
-from abawkit.formats.writing import stored_submission, submission_digest, write_submission
+from abawkit.formats.writing import digest_submission, round_submission, write_submission
 from abawkit.inspection import Inspection, inspect
 from abawkit.inspection.submissions import inspect_submission
-from abawkit.models.weights import load_weights, save_weights, state_digest
+from abawkit.models.weights import digest_state, load_weights, save_weights
 from abawkit.system.files import sha256_of
 from abawkit.tables import FrameList, Predictions
 from abawkit.training.run import Trained
@@ -50,7 +50,7 @@ def test_a_submission_says_what_it_was_made_from(predicted: Path, release: Path,
     assert found.facts["members"] == [
         {
             "path": str(best),
-            "digest": state_digest(load_weights(best).state),
+            "digest": digest_state(load_weights(best).state),
             "tasks": ["va", "expression", "au"],
             "state": "unchanged",
         }
@@ -245,7 +245,7 @@ def in_format(name: str, submission: Path, edit: Edit) -> Path:
     for suffix in (".json", ".npz"):
         shutil.copy(submission.with_suffix(suffix), path.with_suffix(suffix))
     edit(path.with_suffix(".json"), "format", name)
-    edit(path.with_suffix(".json"), "submission_sha256", submission_digest(content))
+    edit(path.with_suffix(".json"), "submission_sha256", digest_submission(content))
     return path
 
 
@@ -269,7 +269,7 @@ def test_a_folder_of_a_file_a_video_is_a_submission_like_any_other(submission: P
     path = in_format(name, submission, edit)
     found = inspect_submission(path)
     assert (found.problems, found.facts["formats"]) == ([], [name])
-    assert found.digests["file"] == submission_digest(stored_submission(path))
+    assert found.digests["file"] == digest_submission(round_submission(path))
     assert inspect(path.with_suffix(".json")).as_dict() == found.as_dict()
     first = min(path.iterdir())
     first.write_text(first.read_text() + first.read_text().splitlines()[-1] + "\n")

@@ -18,7 +18,7 @@ from abawkit.errors import DataError
 from abawkit.inspection import inspect
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import load_weights, save_weights, state_digest
+from abawkit.models.weights import digest_state, load_weights, save_weights
 from abawkit.system.files import sha256, sha256_of
 from abawkit.training.run import Trained
 
@@ -65,7 +65,7 @@ def test_weights_say_what_they_are(trained: Trained) -> None:
     assert found.facts["tasks"] == ["va", "expression", "au"]
     assert (found.facts["epoch"], found.facts["heads"]) == (trained.best_epoch, True)
     assert float(found.facts["figure"]) == pytest.approx(trained.figure, abs=1e-6)
-    assert found.digests == {"file": sha256_of(path), "weights": state_digest(load_weights(path).state)}
+    assert found.digests == {"file": sha256_of(path), "weights": digest_state(load_weights(path).state)}
 
 
 def test_weights_without_heads_and_notes_are_weights(tmp_path: Path) -> None:

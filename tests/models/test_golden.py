@@ -11,7 +11,7 @@ from torch import Tensor
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.published import ImportedWeights, import_published
-from abawkit.models.published_keys import sources
+from abawkit.models.published_keys import map_sources
 from abawkit.ops import attention_mse, use
 
 pytestmark = pytest.mark.usefixtures("plain_float32")
@@ -83,7 +83,7 @@ def test_evaluation_reproduces_the_published_network(
 
 def published_names(values: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Tensors of the attention block under the names and shapes that they have in the published network."""
-    table = sources()
+    table = map_sources()
     renamed: dict[str, Tensor] = {}
     for name, value in values.items():
         source = table[f"attention.{name}"]

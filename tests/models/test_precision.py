@@ -13,9 +13,9 @@ from abawkit.models.devices import (
     WORKSPACE,
     Download,
     describe_precision,
-    exact_float32,
-    repeatable,
-    training_precision,
+    use_deterministic_algorithms,
+    use_exact_float32,
+    use_training_precision,
 )
 from abawkit.models.network import DDAMFN
 from abawkit.tables import Array
@@ -60,7 +60,7 @@ def test_float32_is_never_tf32_within_the_block_however_it_was_set_before() -> N
     assert before == ["tf32"] * 3
     assert torch.backends.cudnn.allow_tf32
     for _ in range(2):
-        with exact_float32():
+        with use_exact_float32():
             assert float32_settings() == ["ieee"] * 3
             assert not torch.backends.cudnn.allow_tf32
         assert float32_settings() == before
@@ -81,7 +81,7 @@ def test_settings_that_torch_cannot_read_the_older_way_come_back_too() -> None:
     before = float32_settings()
     with pytest.raises(RuntimeError, match="mix of the legacy and new"):
         _ = torch.backends.cudnn.allow_tf32
-    with exact_float32():
+    with use_exact_float32():
         assert float32_settings() == ["ieee"] * 3
     assert float32_settings() == before
 
@@ -107,7 +107,7 @@ def test_on_a_gpu_every_sum_is_repeatable_within_the_block(device: str, monkeypa
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     before = settings()
-    with repeatable(device), repeatable(device):
+    with use_deterministic_algorithms(device), use_deterministic_algorithms(device):
         found = settings()
     assert found == {**before, "deterministic": True, "warn only": False, "cudnn": (True, False), "fill": False,
                      "workspace": ":4096:8"}  # fmt: skip
@@ -118,13 +118,13 @@ def test_on_a_gpu_every_sum_is_repeatable_within_the_block(device: str, monkeypa
 def test_on_a_cpu_nothing_is_set(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     before = settings()
-    with repeatable(device):
+    with use_deterministic_algorithms(device):
         assert settings() == before
 
 
 def test_settings_come_back_after_an_error_too() -> None:
     before = settings()
-    with pytest.raises(KeyError), repeatable("cuda"), exact_float32():
+    with pytest.raises(KeyError), use_deterministic_algorithms("cuda"), use_exact_float32():
         raise KeyError
     assert settings() == before
 
@@ -136,7 +136,7 @@ def test_torch_warns_rather_than_ends_a_run_where_cublas_may_have_begun_without_
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialised)
     if workspace:
         monkeypatch.setenv(WORKSPACE, workspace)
-    with repeatable("cuda"):
+    with use_deterministic_algorithms("cuda"):
         assert settings()["warn only"] is warns
         assert settings()["workspace"] == (workspace or ":4096:8")
     assert settings()["workspace"] == workspace
@@ -156,12 +156,12 @@ def test_what_a_recipes_precision_means(
     requested: Any, device: torch.device, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: not including_emulation)
-    assert training_precision(requested, device) == expected
+    assert use_training_precision(requested, device) == expected
 
 
 def test_bfloat16_that_a_gpu_would_only_emulate_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: including_emulation)
-    assert training_precision("auto", GPU) == "float32"
+    assert use_training_precision("auto", GPU) == "float32"
 
 
 def test_manifests_say_what_was_computed_with() -> None:

@@ -5,14 +5,14 @@ import torch
 from torch import Tensor
 
 from abawkit.models import devices as transfer
-from abawkit.models.devices import Download, stage, to_host, upload
+from abawkit.models.devices import Download, pin_memory, to_host, upload
 
 CPU = torch.device("cpu")
 
 
 def test_on_a_cpu_nothing_is_copied() -> None:
     values = torch.arange(3.0)
-    assert stage(values, CPU) is values
+    assert pin_memory(values, CPU) is values
     assert upload(values, CPU) is values
     assert Download(values).wait() is values
     assert to_host({"a": values})["a"].data_ptr() == values.data_ptr()

@@ -7,7 +7,7 @@ from pathlib import Path
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.published import import_published
-from abawkit.models.weights import load_weights, save_weights, state_digest
+from abawkit.models.weights import digest_state, load_weights, save_weights
 
 
 def test_published_weights_are_read_under_any_name(published_file: Path, tmp_path: Path) -> None:
@@ -20,4 +20,4 @@ def test_own_weights_are_written_and_read_under_any_name(tmp_path: Path) -> None
     network = DDAMFN(NETWORKS["ddamfn-nano"])
     path = tmp_path / os.fsdecode(b"\xff.safetensors")
     save_weights(path, network.config, network.state_dict())
-    assert state_digest(load_weights(path).state) == state_digest(network.state_dict())
+    assert digest_state(load_weights(path).state) == digest_state(network.state_dict())

@@ -11,7 +11,7 @@ from torch import Tensor
 from abawkit.errors import DataError
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import _file_digest, apply_weights, load_weights, save_weights, state_digest
+from abawkit.models.weights import _file_digest, apply_weights, digest_state, load_weights, save_weights
 
 NANO = NETWORKS["ddamfn-nano"]
 
@@ -47,9 +47,9 @@ def test_the_same_weights_make_the_same_file(network: DDAMFN, file: Path, tmp_pa
 
 
 def test_channels_last_weights_are_the_same_weights(network: DDAMFN) -> None:
-    digest = state_digest(network.state_dict())
+    digest = digest_state(network.state_dict())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    assert state_digest(network.state_dict()) == digest
+    assert digest_state(network.state_dict()) == digest
 
 
 def test_a_flipped_bit_is_noticed(file: Path) -> None:
@@ -138,13 +138,13 @@ def test_one_missing_head_is_an_error_even_where_all_may_be_missing(network: DDA
 def test_a_wrong_state_is_named_and_nothing_is_loaded(
     network: DDAMFN, tmp_path: Path, key: str, value: Tensor, message: str
 ) -> None:
-    before = state_digest(network.state_dict())
+    before = digest_state(network.state_dict())
     other = {k: v + 1 for k, v in network.state_dict().items()} | {key: value}
     with pytest.raises(DataError, match=message):
         apply_weights(network, other)
     with pytest.raises(DataError, match=message):
         save_weights(tmp_path / "w.safetensors", NANO, other)
-    assert state_digest(network.state_dict()) == before
+    assert digest_state(network.state_dict()) == before
     assert not (tmp_path / "w.safetensors").exists()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from abawkit.ops import registry
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import Inputs, random_inputs
+from abawkit.ops.testing import Inputs, make_random_inputs
 
 SMALL = Sizes(channels=24, height=3, width=5, heads=2, squeezed=4)
 
@@ -14,7 +14,7 @@ SMALL = Sizes(channels=24, height=3, width=5, heads=2, squeezed=4)
 @pytest.fixture
 def make() -> Callable[..., Inputs]:
     """`random_inputs(images, sizes, seed=, dtype=, device=, gradients=, weights_dtype=)`."""
-    return random_inputs
+    return make_random_inputs
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def sizes() -> Sizes:
 @pytest.fixture
 def inputs(sizes: Sizes) -> Inputs:
     """Three images of small sizes, in float32."""
-    return random_inputs(3, sizes)
+    return make_random_inputs(3, sizes)
 
 
 @pytest.fixture

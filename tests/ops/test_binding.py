@@ -36,7 +36,7 @@ print(binary.probe_gpu(0))
 
 @pytest.fixture
 def with_cuda_kernels() -> None:
-    if binary.load() or not binary.build_facts()["cuda"]:
+    if binary.load() or not binary.read_build_facts()["cuda"]:
         pytest.skip("no CUDA kernels were built here")
     if torch.version.cuda:
         pytest.skip("this torch has the library that is played here")

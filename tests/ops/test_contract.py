@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from abawkit.ops import Gates, Parameters, Statistics, attention_mse, dual_direction_attention
-from abawkit.ops.self_check import VANISHING, relative_errors
+from abawkit.ops.self_check import VANISHING, measure_relative_errors
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import Inputs, random_inputs
+from abawkit.ops.testing import Inputs, make_random_inputs
 
 IMPLEMENTATIONS = ["reference", "native"]
 SIZES = {
@@ -77,14 +77,14 @@ def as_type(inputs: Inputs, dtype: torch.dtype, weights: torch.dtype | None = No
 @by_size
 @pytest.mark.parametrize("training", [False, True])
 def test_float32_is_as_precise_as_eager_pytorch(sizes: Sizes, training: bool) -> None:
-    exact_inputs = random_inputs(6, sizes, dtype=torch.float64)
+    exact_inputs = make_random_inputs(6, sizes, dtype=torch.float64)
     exact_inputs = as_type(as_type(exact_inputs, torch.float32), torch.float64)  # the same numbers in both types
     exact = run(exact_inputs, "reference", training=training)
     inputs = as_type(exact_inputs, torch.float32)
     eager, native = (run(inputs, name, training=training) for name in IMPLEMENTATIONS)
     for part in Run._fields:
         expected, found = (
-            relative_errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native)
+            measure_relative_errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native)
         )
         for key, error in found.items():
             if not (training and key == VANISHING):
@@ -94,12 +94,12 @@ def test_float32_is_as_precise_as_eager_pytorch(sizes: Sizes, training: bool) ->
 @by_size
 @pytest.mark.parametrize("training", [False, True])
 def test_bfloat16_is_as_precise_as_eager_pytorch(sizes: Sizes, training: bool) -> None:
-    inputs = as_type(random_inputs(6, sizes), torch.bfloat16)
+    inputs = as_type(make_random_inputs(6, sizes), torch.bfloat16)
     exact = run(as_type(inputs, torch.float64), "reference", training=training)
     eager, native = (run(inputs, name, training=training) for name in IMPLEMENTATIONS)
     for part in ("outputs", "gradients"):
-        expected = relative_errors(getattr(eager, part), getattr(exact, part))
-        for key, error in relative_errors(getattr(native, part), getattr(exact, part)).items():
+        expected = measure_relative_errors(getattr(eager, part), getattr(exact, part))
+        for key, error in measure_relative_errors(getattr(native, part), getattr(exact, part)).items():
             if not (training and key == VANISHING):
                 assert error <= 2 * expected[key] + 2**-8, f"{part} {key}"
 
@@ -107,10 +107,10 @@ def test_bfloat16_is_as_precise_as_eager_pytorch(sizes: Sizes, training: bool) -
 @by_size
 @pytest.mark.parametrize("training", [False, True])
 def test_float64_gives_the_same_numbers(sizes: Sizes, training: bool) -> None:
-    inputs = random_inputs(5, sizes, dtype=torch.float64)
+    inputs = make_random_inputs(5, sizes, dtype=torch.float64)
     exact, native = (run(inputs, name, training=training) for name in IMPLEMENTATIONS)
     for part in Run._fields:
-        for key, error in relative_errors(getattr(native, part), getattr(exact, part)).items():
+        for key, error in measure_relative_errors(getattr(native, part), getattr(exact, part)).items():
             if not (training and key == VANISHING):
                 assert error < 1e-10, f"{part} {key}"
 
@@ -118,7 +118,7 @@ def test_float64_gives_the_same_numbers(sizes: Sizes, training: bool) -> None:
 @pytest.mark.parametrize("training", [False, True])
 @by_implementation
 def test_gradients_are_those_of_finite_differences(name: str, training: bool) -> None:
-    features, parameters, statistics = random_inputs(3, Sizes(3, 2, 4, 2, 2), dtype=torch.float64)
+    features, parameters, statistics = make_random_inputs(3, Sizes(3, 2, 4, 2, 2), dtype=torch.float64)
     leaves = [t.detach().requires_grad_() for t in (features, *parameters)]
 
     def outputs(x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,7 +138,7 @@ def test_gradients_are_those_of_finite_differences(name: str, training: bool) ->
 @by_implementation
 @pytest.mark.parametrize("gates", [False, True])
 def test_no_image_gives_empty_results(name: str, gates: bool, sizes: Sizes) -> None:
-    features, parameters, statistics = random_inputs(0, sizes)
+    features, parameters, statistics = make_random_inputs(0, sizes)
     with torch.no_grad():
         embedding, found = dual_direction_attention(
             features, parameters, statistics, training=False, gates=gates, implementation=name
@@ -153,7 +153,7 @@ def test_no_image_gives_empty_results(name: str, gates: bool, sizes: Sizes) -> N
 @pytest.mark.parametrize("images", [1, 2, 15, 257])
 @by_implementation
 def test_evaluation_treats_each_image_alone(name: str, images: int, sizes: Sizes) -> None:
-    features, parameters, statistics = random_inputs(images, sizes)
+    features, parameters, statistics = make_random_inputs(images, sizes)
     with torch.no_grad():
         together, _ = dual_direction_attention(features, parameters, statistics, training=False, implementation=name)
         for i in {0, images // 2, images - 1}:
@@ -167,7 +167,7 @@ def test_evaluation_treats_each_image_alone(name: str, images: int, sizes: Sizes
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("bias", [-torch.inf, -1000.0, -88.0, -87.0, 87.0, 88.0, 1000.0, torch.inf, torch.nan])
 def test_gates_saturate_as_those_of_the_reference(bias: float, training: bool) -> None:
-    features, parameters, statistics = random_inputs(3, SIZES["published"])
+    features, parameters, statistics = make_random_inputs(3, SIZES["published"])
     parameters = parameters._replace(row_gate_bias=torch.full_like(parameters.row_gate_bias, bias))
     expected, found = (
         dual_direction_attention(features, parameters, statistics, training=training, implementation=name)[1]
@@ -195,25 +195,25 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 @pytest.mark.parametrize("size", ["published", "all different", "one position"])
 def test_strides_change_nothing_but_rounding(size: str, layout: Callable[[Tensor], Tensor], training: bool) -> None:
-    inputs = random_inputs(5, SIZES[size])
+    inputs = make_random_inputs(5, SIZES[size])
     plain, other = (
         run(inputs._replace(features=features), "native", training=training)
         for features in (inputs.features, layout(inputs.features))
     )
     for part in Run._fields:
-        for key, error in relative_errors(getattr(other, part), getattr(plain, part)).items():
+        for key, error in measure_relative_errors(getattr(other, part), getattr(plain, part)).items():
             assert error < 1e-6 or (training and key == VANISHING), f"{part} {key}"
 
 
 def test_gradients_of_channels_last_features_are_channels_last() -> None:
-    inputs = random_inputs(5, SIZES["published"])
+    inputs = make_random_inputs(5, SIZES["published"])
     features = inputs.features.contiguous(memory_format=torch.channels_last)
     result = run(inputs._replace(features=features), "native", training=True)
     assert result.gradients["features"].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_an_image_of_channels_last_features_is_channels_last_whatever_lies_between_images() -> None:
-    inputs = random_inputs(4, SIZES["published"])
+    inputs = make_random_inputs(4, SIZES["published"])
     features = inputs.features.contiguous(memory_format=torch.channels_last)[::2][:1]
     result = run(inputs._replace(features=features), "native", training=False)
     assert features.is_contiguous(memory_format=torch.channels_last)
@@ -244,20 +244,20 @@ def test_too_little_memory_for_a_result_is_said_to_be_that() -> None:
 
 
 def test_constant_channels_are_normalised_without_cancellation() -> None:
-    inputs = random_inputs(6, SIZES["published"])
+    inputs = make_random_inputs(6, SIZES["published"])
     features = inputs.features.clone()
     features[:, ::3] = torch.linspace(-50, 50, features[0, ::3].numel() // 49).view(1, -1, 1, 1)
     inputs = inputs._replace(features=features)
     exact = run(as_type(inputs, torch.float64), "reference", training=True)
     eager, native = (run(inputs, name, training=True) for name in IMPLEMENTATIONS)
     for part in Run._fields:
-        expected = relative_errors(getattr(eager, part), getattr(exact, part))
-        for key, error in relative_errors(getattr(native, part), getattr(exact, part)).items():
+        expected = measure_relative_errors(getattr(eager, part), getattr(exact, part))
+        for key, error in measure_relative_errors(getattr(native, part), getattr(exact, part)).items():
             assert error <= 2 * expected[key] + 4e-6 or key == VANISHING, f"{part} {key}"
 
 
 def test_equal_heads_share_the_gradient_as_torch_maximum_does() -> None:
-    inputs = random_inputs(4, Sizes(18, 7, 7, 2, 16), dtype=torch.float64)
+    inputs = make_random_inputs(4, Sizes(18, 7, 7, 2, 16), dtype=torch.float64)
     heads = inputs.parameters.sizes.heads
 
     def same(t: Tensor) -> Tensor:
@@ -268,14 +268,14 @@ def test_equal_heads_share_the_gradient_as_torch_maximum_does() -> None:
     exact, native = (
         run(inputs._replace(parameters=parameters), name, training=True, gates=False) for name in IMPLEMENTATIONS
     )
-    for key, error in relative_errors(native.gradients, exact.gradients).items():
+    for key, error in measure_relative_errors(native.gradients, exact.gradients).items():
         assert error < 1e-9 or key == VANISHING, key
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("size", ["published", "all different"])
 def test_two_runs_give_the_same_bits_with_any_number_of_threads(size: str, training: bool) -> None:
-    inputs = random_inputs(33, SIZES[size])
+    inputs = make_random_inputs(33, SIZES[size])
     before = torch.get_num_threads()
     try:
         runs = []
@@ -291,7 +291,7 @@ def test_two_runs_give_the_same_bits_with_any_number_of_threads(size: str, train
 
 
 def test_memory_that_threads_keep_between_calls_changes_nothing() -> None:
-    many = [random_inputs(images, SIZES["published"], seed=images) for images in (2, 9, 64, 2, 9)]
+    many = [make_random_inputs(images, SIZES["published"], seed=images) for images in (2, 9, 64, 2, 9)]
 
     def found(inputs: Inputs) -> Run:
         return run(inputs, "native", training=True)
@@ -308,7 +308,7 @@ def test_memory_that_threads_keep_between_calls_changes_nothing() -> None:
 
 
 def test_gates_are_left_out_where_they_are_not_wanted() -> None:
-    inputs = random_inputs(4, SIZES["published"])
+    inputs = make_random_inputs(4, SIZES["published"])
     with_gates, without = (run(inputs, "native", training=True, gates=gates) for gates in (True, False))
     assert torch.equal(with_gates.outputs["embedding"], without.outputs["embedding"])
     assert without.outputs.keys() == {"embedding"}
@@ -317,7 +317,7 @@ def test_gates_are_left_out_where_they_are_not_wanted() -> None:
 @by_implementation
 def test_gates_lead_to_the_embedding_and_have_no_map_among_what_is_saved(name: str) -> None:
     sizes = SIZES["published"]
-    features, parameters, statistics = random_inputs(2, sizes, gradients=True)
+    features, parameters, statistics = make_random_inputs(2, sizes, gradients=True)
     shapes = []
 
     def note(t: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from abawkit.ops import Gates, Parameters, Statistics, attention_mse, dual_direc
 from abawkit.ops.base import Call
 from abawkit.ops.native import pack
 from abawkit.ops.registry import select
-from abawkit.ops.self_check import TOLERANCES, VANISHING, relative_errors
+from abawkit.ops.self_check import TOLERANCES, VANISHING, measure_relative_errors
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, make_random_inputs
 from tests.ops.test_contract import IMPLEMENTATIONS, LAYOUTS, SIZES, Run, as_type, run
 from tests.ops.test_operators import OPS, checked, images, network
 
@@ -66,7 +66,7 @@ def check_precision(device: str, inputs: Inputs, *, training: bool, layout: str 
     low = dtype in (torch.bfloat16, torch.float16)  # rounding of running statistics is that of their type, twice over
     for part in ("outputs", "gradients") if low else Run._fields:
         expected, found = (
-            relative_errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native)
+            measure_relative_errors(getattr(r, part), getattr(exact, part), vanishing=training) for r in (eager, native)
         )
         for key, error in found.items():
             if not (training and key == VANISHING):
@@ -82,21 +82,21 @@ def check_precision(device: str, inputs: Inputs, *, training: bool, layout: str 
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.gpu
 def test_every_type_is_as_precise_as_eager_pytorch(size: str, dtype: torch.dtype, layout: str, training: bool) -> None:
-    check_precision("cuda", as_type(random_inputs(6, SIZES[size]), dtype), training=training, layout=layout)
+    check_precision("cuda", as_type(make_random_inputs(6, SIZES[size]), dtype), training=training, layout=layout)
 
 
 @by_training
 @pytest.mark.parametrize("layout", sorted(LAYOUTS.keys() - set(DENSE)))
 @by_device
 def test_other_strides_give_the_same_numbers(device: str, layout: str, training: bool, sizes: Sizes) -> None:
-    check_precision(device, random_inputs(5, sizes), training=training, layout=layout)
+    check_precision(device, make_random_inputs(5, sizes), training=training, layout=layout)
 
 
 @by_training
 @pytest.mark.parametrize("count", [1, 31, 257])
 @types(torch.float32, torch.bfloat16, torch.float64)
 def test_any_number_of_images(device: str, dtype: torch.dtype, count: int, training: bool, sizes: Sizes) -> None:
-    check_precision(device, as_type(random_inputs(count, sizes), dtype), training=training and count > 1)
+    check_precision(device, as_type(make_random_inputs(count, sizes), dtype), training=training and count > 1)
 
 
 @pytest.mark.parametrize("count", [1, 64, 257])
@@ -106,14 +106,14 @@ def test_images_of_the_published_size_in_evaluation_without_gradients(
 ) -> None:
     """What predicts: folded weights, which no test above takes."""
     count = min(count, 64) if device == "cpu" else count
-    inputs = as_type(random_inputs(count), dtype)
+    inputs = as_type(make_random_inputs(count), dtype)
     with torch.no_grad():
         exact = named(attend(*as_type(inputs, torch.float64), "reference"))
         for layout in DENSE:
             given = on(device, inputs, layout)
             eager, native = (named([t.cpu() for t in attend(*given, name)]) for name in IMPLEMENTATIONS)
-            expected = relative_errors(eager, exact)
-            for key, error in relative_errors(native, exact).items():
+            expected = measure_relative_errors(eager, exact)
+            for key, error in measure_relative_errors(native, exact).items():
                 assert error <= 2 * expected[key] + TOLERANCES[dtype], f"{key} {layout}"
 
 
@@ -139,7 +139,7 @@ def named(tensors: list[Tensor]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("gradients", [False, True])
 @by_type
 def test_no_image_gives_empty_results(device: str, dtype: torch.dtype, gradients: bool, sizes: Sizes) -> None:
-    features, parameters, statistics = random_inputs(0, sizes, dtype=dtype, device=device, gradients=gradients)
+    features, parameters, statistics = make_random_inputs(0, sizes, dtype=dtype, device=device, gradients=gradients)
     embedding, rows, columns = attend(features, parameters, statistics)
     assert (embedding.shape, embedding.device, embedding.dtype) == ((0, sizes.channels), features.device, dtype)
     assert rows.shape == (0, sizes.heads, sizes.channels, sizes.height)
@@ -152,7 +152,7 @@ def test_no_image_gives_empty_results(device: str, dtype: torch.dtype, gradients
 @by_training
 @by_device
 def test_gradients_are_those_of_finite_differences(device: str, training: bool) -> None:
-    features, parameters, statistics = random_inputs(3, Sizes(3, 2, 4, 2, 2), dtype=torch.float64, device=device)
+    features, parameters, statistics = make_random_inputs(3, Sizes(3, 2, 4, 2, 2), dtype=torch.float64, device=device)
     leaves = [t.detach().requires_grad_() for t in (features, *parameters)]
 
     def outputs(x: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
@@ -166,7 +166,7 @@ def test_gradients_are_those_of_finite_differences(device: str, training: bool) 
 @pytest.mark.parametrize("size", ["published", "all different"])
 @by_type
 def test_two_runs_give_the_same_bits(device: str, dtype: torch.dtype, size: str, layout: str, training: bool) -> None:
-    inputs = random_inputs(33, SIZES[size], dtype=dtype)
+    inputs = make_random_inputs(33, SIZES[size], dtype=dtype)
     first, second = (run_on(device, inputs, "native", training=training, layout=layout) for _ in range(2))
     for part in Run._fields:
         for key, value in getattr(first, part).items():
@@ -250,10 +250,10 @@ def assert_equal(found: list[Tensor], expected: list[Tensor]) -> None:
 def test_a_captured_graph_gives_what_the_call_gives(
     device: str, dtype: torch.dtype, size: str, layout: str, make_step: Callable[[Inputs], Step]
 ) -> None:
-    inputs = on(device, random_inputs(9, SIZES[size], dtype=dtype), layout)
+    inputs = on(device, make_random_inputs(9, SIZES[size], dtype=dtype), layout)
     replay = recorded(make_step(inputs), device)
     for seed in (1, 2):
-        others = on(device, random_inputs(9, SIZES[size], dtype=dtype, seed=seed), layout)
+        others = on(device, make_random_inputs(9, SIZES[size], dtype=dtype, seed=seed), layout)
         fill(inputs, others)
         assert_equal(replay(), make_step(others)())
 
@@ -262,7 +262,7 @@ def test_a_captured_graph_gives_what_the_call_gives(
 @by_device
 def test_work_is_queued_on_the_current_stream(device: str, make_step: Callable[[Inputs], Step]) -> None:
     """What a stream still has to write is read after it was written, although nobody waits for any other stream."""
-    others = on(device, random_inputs(9))
+    others = on(device, make_random_inputs(9))
     expected = make_step(others)()
     inputs = Inputs(
         torch.zeros_like(others.features),
@@ -287,7 +287,7 @@ def test_work_is_queued_on_the_current_stream(device: str, make_step: Callable[[
 def test_a_second_device_is_served_while_the_first_is_current(make_step: Callable[[Inputs], Step]) -> None:
     if torch.cuda.device_count() < 2:
         pytest.skip("there is one GPU")
-    inputs = random_inputs(9)
+    inputs = make_random_inputs(9)
     torch.cuda.set_device(0)
     found = make_step(on("cuda:1", inputs))()
     assert {str(t.device) for t in found} == {"cuda:1"}
@@ -298,7 +298,7 @@ def test_a_second_device_is_served_while_the_first_is_current(make_step: Callabl
 
 @pytest.mark.gpu
 def test_weights_on_another_device_are_refused() -> None:
-    inputs = random_inputs(3)
+    inputs = make_random_inputs(3)
     mixed = on("cuda", inputs)._replace(parameters=inputs.parameters)
     with pytest.raises(RuntimeError):
         training_step(mixed)()
@@ -313,7 +313,7 @@ def test_evaluation_passes_torchs_checks_of_operators(
     device: str, dtype: torch.dtype, gates: bool, sizes: Sizes
 ) -> None:
     chosen(device, dtype)
-    features, parameters, statistics = random_inputs(3, sizes, dtype=dtype, device=device)
+    features, parameters, statistics = make_random_inputs(3, sizes, dtype=dtype, device=device)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     folded = pack(parameters, statistics, eps=1e-5, dtype=wide)
     checked(OPS.dda_inference, features, folded, sizes.heads, sizes.squeezed, gates)
@@ -324,7 +324,7 @@ def test_evaluation_passes_torchs_checks_of_operators(
 @by_device
 def test_training_passes_torchs_checks_of_operators(device: str, layout: str, given: bool, sizes: Sizes) -> None:
     chosen(device, torch.float32)
-    features, parameters, statistics = on(device, random_inputs(3, sizes), layout)
+    features, parameters, statistics = on(device, make_random_inputs(3, sizes), layout)
     flat_statistics = statistics.flat() if given else None
     leaves = [t.detach().requires_grad_() for t in (features, *parameters)]
     checked(OPS.dda_forward, leaves[0], leaves[1:], flat_statistics, 1e-5, True)

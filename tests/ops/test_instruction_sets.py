@@ -15,10 +15,10 @@ CONTRACT = Path(__file__).with_name("test_contract.py")
 @pytest.mark.parametrize("name", ["baseline", "avx2"])
 def test_contract_holds(name: str) -> None:
     assert not binary.load()
-    if name not in binary.build_facts()["instruction_sets"].split():
+    if name not in binary.read_build_facts()["instruction_sets"].split():
         pytest.skip(f"there are no kernels for {name} in this build")
     environment = {**os.environ, "ABAWKIT_CPU": name}
-    ask = "from abawkit.ops import binary; binary.load(); print(binary.instruction_set())"
+    ask = "from abawkit.ops import binary; binary.load(); print(binary.read_instruction_set())"
     runs = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
     if runs.stdout.strip() != name:
         pytest.skip(f"this processor has no {name}")

@@ -37,8 +37,8 @@ def fresh_binary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def forget() -> None:
         binary.load.cache_clear()
-        binary.build_facts.cache_clear()
-        binary.cached_build.cache_clear()
+        binary.read_build_facts.cache_clear()
+        binary.find_cached_build.cache_clear()
 
     forget()
     yield
@@ -69,12 +69,12 @@ def call(sizes: Sizes, device: str = "cpu", dtype: torch.dtype = torch.float32) 
 
 @pytest.mark.parametrize("running", ["2.10.0", "2.10.0a0+git1234", "2.12.1+cu128", "2.13.0+cpu", "2.27.0.dev20270101"])
 def test_it_fits_the_torch_that_it_was_built_with_and_every_other_one_of_the_stable_interface(running: str) -> None:
-    assert binary.refusal(FACTS, running) == ""
+    assert binary.explain_refusal(FACTS, running) == ""
 
 
 @pytest.mark.parametrize("running", ["2.9.1+cu128", "2.1.0", "1.13.1", "3.0.0", "3.10.0rc1"])
 def test_another_torch_is_refused_with_what_it_is_for_what_runs_and_how_to_rebuild(running: str) -> None:
-    assert binary.refusal(FACTS, running) == (
+    assert binary.explain_refusal(FACTS, running) == (
         f"the binary was built for torch 2.10 to 2.x (with 2.13.0+cpu), torch {running} runs; rebuild: {binary.REBUILD}"
     )
 
@@ -82,7 +82,7 @@ def test_another_torch_is_refused_with_what_it_is_for_what_runs_and_how_to_rebui
 def test_a_binary_of_another_abawkit_is_refused_whatever_torch_runs() -> None:
     expected = f"the binary is of abawkit 0.0.9, this is {abawkit.__version__}; rebuild: {binary.REBUILD}"
     for running in ("2.13.0", "2.9.0"):
-        assert binary.refusal(FACTS | {"abawkit": "0.0.9"}, running) == expected
+        assert binary.explain_refusal(FACTS | {"abawkit": "0.0.9"}, running) == expected
 
 
 # --- GPUs
@@ -103,7 +103,7 @@ def test_a_binary_of_another_abawkit_is_refused_whatever_torch_runs() -> None:
     ],
 )
 def test_gpus_that_kernels_run_on(architectures: str, ptx: str, capability: tuple[int, int]) -> None:
-    assert binary.gpu_refusal(FACTS | {"cuda_architectures": architectures, "cuda_ptx": ptx}, capability) == ""
+    assert binary.explain_gpu_refusal(FACTS | {"cuda_architectures": architectures, "cuda_ptx": ptx}, capability) == ""
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_gpus_that_kernels_run_on(architectures: str, ptx: str, capability: tupl
 def test_gpus_that_they_do_not_run_on_are_named_with_the_line_that_builds_for_them(
     architectures: str, ptx: str, capability: tuple[int, int], wanted: str
 ) -> None:
-    assert binary.gpu_refusal(FACTS | {"cuda_architectures": architectures, "cuda_ptx": ptx}, capability) == (
+    assert binary.explain_gpu_refusal(FACTS | {"cuda_architectures": architectures, "cuda_ptx": ptx}, capability) == (
         f"the binary has kernels for compute capabilities {architectures}, this GPU has {wanted}; "
         "rebuild: abawkit ops build"
     )
@@ -128,7 +128,7 @@ def test_gpus_that_they_do_not_run_on_are_named_with_the_line_that_builds_for_th
 
 def test_a_build_without_cuda_serves_no_gpu_and_says_what_to_install() -> None:
     facts = FACTS | {"cuda": "", "cuda_architectures": "", "cuda_ptx": ""}
-    assert binary.gpu_refusal(facts, (9, 0)) == (
+    assert binary.explain_gpu_refusal(facts, (9, 0)) == (
         "the binary was built without CUDA, as nvcc was not found; install the CUDA toolkit, then run "
         "`abawkit ops build`"
     )
@@ -136,7 +136,7 @@ def test_a_build_without_cuda_serves_no_gpu_and_says_what_to_install() -> None:
 
 @pytest.mark.parametrize("capability", [(7, 5), (7, 0), (6, 1)])
 def test_a_gpu_that_lacks_the_instructions_is_not_told_to_rebuild(capability: tuple[int, int]) -> None:
-    assert binary.gpu_refusal(FACTS, capability) == (
+    assert binary.explain_gpu_refusal(FACTS, capability) == (
         f"the CUDA kernels need a GPU of compute capability 8.0 or later, this one has {capability[0]}.{capability[1]}"
     )
 
@@ -154,7 +154,7 @@ def test_a_gpu_that_lacks_the_instructions_is_not_told_to_rebuild(capability: tu
 )
 def test_a_build_without_cuda_says_what_kept_it_from_cuda(cause: str, remedy: str) -> None:
     facts = FACTS | {"cuda": "", "cuda_architectures": "", "cuda_ptx": "", "cuda_refusal": cause}
-    assert binary.gpu_refusal(facts, (9, 0)) == (
+    assert binary.explain_gpu_refusal(facts, (9, 0)) == (
         f"the binary was built without CUDA, as {cause}; {remedy}, then run `abawkit ops build`"
     )
 
@@ -185,14 +185,14 @@ def test_kernels_that_cannot_start_say_which_versions_meet_and_what_to_do(
 def test_facts_are_what_the_built_module_holds_and_none_without_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert binary.build_facts() == {}
-    binary.build_facts.cache_clear()
+    assert binary.read_build_facts() == {}
+    binary.read_build_facts.cache_clear()
     built(monkeypatch)
-    assert binary.build_facts() == FACTS
+    assert binary.read_build_facts() == FACTS
 
 
 def test_the_binary_that_is_here_has_every_fact(fresh_binary: None) -> None:
-    facts = binary.build_facts()
+    facts = binary.read_build_facts()
     if not facts:
         pytest.skip("nothing was built")
     assert facts.keys() == FACTS.keys()
@@ -301,7 +301,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A binary that can be loaded, whether there is one or not, and whose CUDA code can be started."""
     monkeypatch.setattr(binary, "load", lambda: "")
     monkeypatch.setattr(binary, "probe_gpu", lambda _: "")
-    monkeypatch.setattr(native, "build_facts", lambda: FACTS)
+    monkeypatch.setattr(native, "read_build_facts", lambda: FACTS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -325,7 +325,7 @@ def test_a_gpu_is_asked_what_it_is(fits: None, sizes: Sizes, monkeypatch: pytest
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
         assert Native().reasons(call(sizes, "cuda:0", dtype)) == []
     (reason,) = Native().reasons(call(sizes, "cuda:1"))
-    assert reason == binary.gpu_refusal(FACTS, (7, 5)) != ""
+    assert reason == binary.explain_gpu_refusal(FACTS, (7, 5)) != ""
     first, second = Native().reasons(call(sizes, "cuda:1", torch.int8))
     assert (first, second) == ("there is no kernel for int8 on cuda", reason)
 

@@ -17,7 +17,7 @@ from abawkit.ops.base import Call
 from abawkit.ops.native import pack
 from abawkit.ops.registry import select
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import random_inputs
+from abawkit.ops.testing import make_random_inputs
 
 OPS = torch.ops.abawkit
 WEIGHTS = range(17)
@@ -37,7 +37,7 @@ def checked(operator: Any, *arguments: Any) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("gates", [False, True])
 def test_evaluation_passes_torchs_checks_of_operators(sizes: Sizes, dtype: torch.dtype, gates: bool) -> None:
-    features, parameters, statistics = random_inputs(3, sizes, dtype=dtype)
+    features, parameters, statistics = make_random_inputs(3, sizes, dtype=dtype)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     folded = pack(parameters, statistics, eps=1e-5, dtype=wide)
     checked(OPS.dda_inference, features, folded, sizes.heads, sizes.squeezed, gates)
@@ -47,7 +47,7 @@ def test_evaluation_passes_torchs_checks_of_operators(sizes: Sizes, dtype: torch
 @pytest.mark.parametrize("gates", [False, True])
 @pytest.mark.parametrize("last", [False, True])
 def test_training_passes_torchs_checks_of_operators(sizes: Sizes, given: bool, gates: bool, last: bool) -> None:
-    features, parameters, statistics = random_inputs(3, sizes)
+    features, parameters, statistics = make_random_inputs(3, sizes)
     features = features.contiguous(memory_format=torch.channels_last) if last else features
     flat = statistics.flat() if given else None
     leaves = [t.detach().requires_grad_() for t in (features, *parameters)]
@@ -55,7 +55,7 @@ def test_training_passes_torchs_checks_of_operators(sizes: Sizes, given: bool, g
 
 
 def test_the_gradients_operator_passes_torchs_checks_of_operators(sizes: Sizes) -> None:
-    features, parameters, _ = random_inputs(3, sizes)
+    features, parameters, _ = make_random_inputs(3, sizes)
     embedding, rows, columns, *saved = OPS.dda_forward(features, list(parameters), None, 1e-5, True)
     arguments = (features, list(parameters), *saved, True, 1e-5)
     checked(OPS.dda_backward, embedding, rows, columns, *arguments)
@@ -166,7 +166,7 @@ def test_autocast_leaves_float64_alone() -> None:
 
 
 def test_weights_of_bfloat16_get_gradients_of_bfloat16(sizes: Sizes) -> None:
-    features, parameters, statistics = random_inputs(4, sizes, dtype=torch.bfloat16, gradients=True)
+    features, parameters, statistics = make_random_inputs(4, sizes, dtype=torch.bfloat16, gradients=True)
     from abawkit.ops import dual_direction_attention
 
     embedding, _ = dual_direction_attention(
@@ -192,20 +192,20 @@ WRONG: dict[str, tuple[Callable[[Tensor, list[Tensor]], tuple[Tensor, list[Tenso
 def test_wrong_operands_are_refused_before_a_kernel_sees_them(
     sizes: Sizes, change: Callable[[Tensor, list[Tensor]], tuple[Tensor, list[Tensor]]], message: str
 ) -> None:
-    features, parameters, _ = random_inputs(3, sizes)
+    features, parameters, _ = make_random_inputs(3, sizes)
     with pytest.raises(RuntimeError, match=message):
         OPS.dda_forward(*change(features, list(parameters)), None, 1e-5, True)
 
 
 def test_folded_weights_of_another_size_are_refused(sizes: Sizes) -> None:
-    features, parameters, statistics = random_inputs(3, sizes)
+    features, parameters, statistics = make_random_inputs(3, sizes)
     folded = pack(parameters, statistics, eps=1e-5, dtype=torch.float32)
     with pytest.raises(RuntimeError, match="the folded weights has"):
         OPS.dda_inference(features, folded[:-1], sizes.heads, sizes.squeezed, False)
 
 
 def test_a_second_derivative_is_an_error_not_a_wrong_number(sizes: Sizes) -> None:
-    features, parameters, _ = random_inputs(3, sizes, gradients=True)
+    features, parameters, _ = make_random_inputs(3, sizes, gradients=True)
     embedding = OPS.dda_forward(features, list(parameters), None, 1e-5, False)[0]
     (first,) = torch.autograd.grad(embedding.square().sum(), features, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative; use the reference"):

@@ -10,8 +10,8 @@ from torch import Tensor
 from abawkit.ops import bench as module
 from abawkit.ops import dual_direction_attention, registry, timing
 from abawkit.ops.base import Call
-from abawkit.ops.bench import Measured, bench, saved_bytes
-from abawkit.ops.bench_variants import evaluation_variants, fold, folded_attention, training_variants
+from abawkit.ops.bench import Measured, bench, measure_saved_bytes
+from abawkit.ops.bench_variants import fold, folded_attention, make_evaluation_variants, make_training_variants
 from abawkit.ops.reference import Reference
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import Inputs
@@ -32,7 +32,7 @@ def offers(fresh_registry: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference, and one that is the reference in evaluation alone."""
     made = Reference(), EvaluationOnly()
     found = tuple(registry.Offer(one.name, "", "", 0, one) for one in made)
-    monkeypatch.setattr(registry, "_offers", lambda: found)
+    monkeypatch.setattr(registry, "_registered", lambda: found)
 
 
 @pytest.fixture
@@ -162,10 +162,10 @@ def test_variants_are_made_for_both_memory_formats(inputs: Inputs, monkeypatch: 
         return run
 
     monkeypatch.setattr(torch, "compile", fake)
-    for variant in evaluation_variants(inputs, Rotation(inputs.features, 0)).values():
+    for variant in make_evaluation_variants(inputs, Rotation(inputs.features, 0)).values():
         variant()
     assert seen == [(True, False), (False, True)] * 3
-    assert len(training_variants(inputs)["torch.compile"](inputs.features)) == 3
+    assert len(make_training_variants(inputs)["torch.compile"](inputs.features)) == 3
 
 
 def test_what_is_saved_is_counted_once_and_without_what_was_there_before() -> None:
@@ -175,7 +175,7 @@ def test_what_is_saved_is_counted_once_and_without_what_was_there_before() -> No
         hidden = (x * weight).exp()  # the product saves its factors, exp its result
         return hidden * hidden[:4].sum()  # saves the same storage, and a sum of 4 bytes
 
-    assert saved_bytes(run, [x, weight]) == 8 * 4 + 4
-    assert saved_bytes(run, [x]) == 2 * 8 * 4 + 4
+    assert measure_saved_bytes(run, [x, weight]) == 8 * 4 + 4
+    assert measure_saved_bytes(run, [x]) == 2 * 8 * 4 + 4
     with torch.no_grad():
-        assert saved_bytes(run, [x]) == 0
+        assert measure_saved_bytes(run, [x]) == 0

@@ -15,7 +15,7 @@ from abawkit.errors import OpUnavailableError, OpWarning
 from abawkit.ops import registry, use
 from abawkit.ops.base import GROUP, Call, Implementation
 from abawkit.ops.reference import Reference
-from abawkit.ops.registry import best, implementations, select
+from abawkit.ops.registry import find_best, list_implementations, select
 from abawkit.ops.testing import DDAMFN_SIZES
 
 Install = Callable[..., None]
@@ -83,7 +83,7 @@ FAST, PICKY = ("vendor/fast", "plugins:Fast"), ("vendor/picky", "plugins:Picky")
 
 
 def test_abawkits_own_implementations_are_registered_like_any_other() -> None:
-    assert {offer.name for offer in implementations()} >= {"reference", "native"}
+    assert {offer.name for offer in list_implementations()} >= {"reference", "native"}
     assert isinstance(select(CALL, "reference"), Reference)
 
 
@@ -222,7 +222,7 @@ def test_a_plugin_that_can_not_be_loaded_is_listed_warned_of_and_gone_by(
     installed: Install, name: str, value: str, reason: str
 ) -> None:
     installed((name, value))
-    listed = implementations()[-1]
+    listed = list_implementations()[-1]
     assert (listed.name, listed.implementation) == (name, None)
     assert listed.package == f"{'abawkit' if value.startswith('abawkit') else value.split(':')[0]} 1.2"
     with pytest.warns(OpWarning, match=reason):
@@ -285,7 +285,7 @@ def test_the_best_is_told_whatever_is_wished(installed: Install) -> None:
     installed(PICKY, ("vendor/broken", "no_such_package:X"))
     with use("reference"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        chosen, passed = best(TRAINING)
+        chosen, passed = find_best(TRAINING)
     assert chosen is not None
     assert chosen.name == "reference"
     assert [offer.name for offer, _ in passed] == ["vendor/broken", "vendor/picky"]

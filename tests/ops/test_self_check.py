@@ -24,10 +24,10 @@ from abawkit.ops.self_check import (
     compute,
     describe_differences,
     find_difference,
-    smallest_gap,
+    find_smallest_gap,
 )
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import DDAMFN_SIZES, Inputs, random_inputs
+from abawkit.ops.testing import DDAMFN_SIZES, Inputs, make_random_inputs
 
 MODES = {"evaluation": (False, False), "evaluation with gradients": (False, True), "training": (True, True)}
 by_mode = pytest.mark.parametrize(("training", "gradients"), MODES.values(), ids=MODES.keys())
@@ -100,18 +100,18 @@ class FewImages(Changed):
 def test_no_two_heads_are_nearly_equal_where_gradients_are_compared() -> None:
     """Rounding would decide which of them the gradient flows to: a right implementation would be refused."""
     call = make_call(DDAMFN_SIZES)
-    first = compute(Reference(), random_inputs(16, dtype=torch.float64), training=True, gradients=False).outputs
-    assert smallest_gap(first["rows"], first["columns"]) < LEAST_GAP
+    first = compute(Reference(), make_random_inputs(16, dtype=torch.float64), training=True, gradients=False).outputs
+    assert find_smallest_gap(first["rows"], first["columns"]) < LEAST_GAP
     inputs, exact = choose_inputs(16, call)
-    assert smallest_gap(exact.outputs["rows"], exact.outputs["columns"]) >= LEAST_GAP
+    assert find_smallest_gap(exact.outputs["rows"], exact.outputs["columns"]) >= LEAST_GAP
     assert inputs.features.dtype == torch.float32
 
 
 def test_the_smallest_gap_is_between_the_two_largest_heads() -> None:
     rows = torch.tensor([[[[0.5, 1.0]], [[0.4, 0.2]], [[0.1, 0.9]]]])  # (1, 3, 1, 2)
     columns = torch.tensor([[[[1.0]], [[1.0]], [[0.5]]]])  # maps: 0.5 and 1.0, 0.4 and 0.2, 0.05 and 0.45
-    assert smallest_gap(rows, columns) == pytest.approx(0.2)  # 0.5 and 0.4; beside it 1.0 and 0.45
-    assert smallest_gap(rows[:, :1], columns[:, :1]) == float("inf")
+    assert find_smallest_gap(rows, columns) == pytest.approx(0.2)  # 0.5 and 0.4; beside it 1.0 and 0.45
+    assert find_smallest_gap(rows[:, :1], columns[:, :1]) == float("inf")
 
 
 @by_mode
@@ -119,7 +119,7 @@ def test_the_smallest_gap_is_between_the_two_largest_heads() -> None:
 def test_native_agrees_with_the_reference(
     training: bool, gradients: bool, dtype: torch.dtype, sizes: Sizes, fresh_registry: None
 ) -> None:
-    native = next(offer for offer in registry.implementations() if offer.name == "native")
+    native = next(offer for offer in registry.list_implementations() if offer.name == "native")
     call = make_call(sizes, training, gradients, dtype)
     assert native.implementation
     if native.implementation.reasons(call):
@@ -171,9 +171,9 @@ def offer(fresh_registry: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def install(kind: type[Changed]) -> None:
-        reference = next(o for o in registry.implementations() if o.name == "reference")
+        reference = next(o for o in registry.list_implementations() if o.name == "reference")
         mine = registry.Offer(kind.name, "vendor 1.0", kind.summary, kind.priority, kind())
-        monkeypatch.setattr(registry, "_offers", lambda: (mine, reference))
+        monkeypatch.setattr(registry, "_registered", lambda: (mine, reference))
 
     return install
 

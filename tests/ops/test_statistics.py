@@ -12,7 +12,7 @@ from abawkit.ops import Statistics, dual_direction_attention
 from abawkit.ops.base import Call
 from abawkit.ops.registry import select
 from abawkit.ops.tensors import Sizes, update_statistics
-from abawkit.ops.testing import random_inputs
+from abawkit.ops.testing import make_random_inputs
 
 OPS = torch.ops.abawkit
 IMAGES = 3
@@ -25,7 +25,7 @@ def loaded(sizes: Sizes) -> None:
 
 
 def running(sizes: Sizes, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    return [t.to(dtype) for t in random_inputs(2, sizes).statistics]
+    return [t.to(dtype) for t in make_random_inputs(2, sizes).statistics]
 
 
 def normed(sizes: Sizes) -> list[Tensor]:
@@ -83,7 +83,7 @@ def test_statistics_of_any_strides_move_in_place(sizes: Sizes) -> None:
 @pytest.mark.parametrize("kept", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_training_moves_statistics_of_any_type(sizes: Sizes, dtype: torch.dtype, kept: torch.dtype) -> None:
-    features, parameters, _ = random_inputs(4, sizes, dtype=dtype)
+    features, parameters, _ = make_random_inputs(4, sizes, dtype=dtype)
     found, expected = (Statistics(*running(sizes, kind)) for kind in (kept, torch.float64))
     dual_direction_attention(features, parameters, found, training=True, implementation="native")
     wide = [t.double() for t in parameters]
@@ -98,7 +98,7 @@ def test_training_moves_statistics_of_any_type(sizes: Sizes, dtype: torch.dtype,
 @pytest.mark.parametrize("backend", [None, "eager", "aot_eager"])
 @pytest.mark.parametrize("gradients", [False, True])
 def test_torch_counts_the_change(sizes: Sizes, gradients: bool, backend: str | None) -> None:
-    features, parameters, statistics = random_inputs(4, sizes, gradients=gradients)
+    features, parameters, statistics = make_random_inputs(4, sizes, gradients=gradients)
 
     def step(x: Tensor) -> Tensor:
         return dual_direction_attention(x, parameters, statistics, training=True, implementation="native")[0]

@@ -16,7 +16,7 @@ from abawkit.ops import bench_variants as compiled
 from abawkit.ops import dual_direction_attention, timing
 from abawkit.ops.bench import bench
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.timing import Rotation, cache_bytes, kernel_microseconds, kernel_milliseconds, wall_milliseconds
+from abawkit.ops.timing import Rotation, read_cache_bytes, read_kernel_times, time_kernels, time_wall
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ def addresses(rotation: Rotation, calls: int) -> list[int]:
 def test_without_a_cache_it_is_the_tensor_itself() -> None:
     x = torch.ones(3)
     assert {id(Rotation(x, 0)()) for _ in range(3)} == {id(x)}
-    assert cache_bytes(CPU) == 0
+    assert read_cache_bytes(CPU) == 0
 
 
 @pytest.mark.parametrize("cache", [1, 96, 100, 1000])
@@ -62,7 +62,7 @@ def test_the_bench_takes_its_features_in_turn(
     images = 3
     one = images * sizes.channels * sizes.height * sizes.width * 4
     for module in (bench_module, compiled):
-        monkeypatch.setattr(module, "cache_bytes", lambda _: 2 * one)
+        monkeypatch.setattr(module, "read_cache_bytes", lambda _: 2 * one)
     seen: dict[object, set[int]] = {}
 
     def spy(features: Tensor, *arguments: object, training: bool, **options: Any) -> Any:
@@ -103,7 +103,7 @@ def test_what_is_short_is_repeated_and_medians_count(monkeypatch: pytest.MonkeyP
         return run
 
     monkeypatch.setattr(timing, "perf_counter", lambda: now)
-    found = wall_milliseconds({name: work(name) for name in lengths}, 3, CPU)
+    found = time_wall({name: work(name) for name in lengths}, 3, CPU)
     assert found == pytest.approx({"short": 0.6, "long": 2000.0})  # of 0.4, 2 and 0.6, and of 6, 1 and 2 seconds
 
 
@@ -138,12 +138,12 @@ def test_kernels_are_summed_by_name_without_what_the_host_does(monkeypatch: pyte
     monkeypatch.setattr(timing, "profile", Profile)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: calls.append("wait"))
     gpu = torch.device("cuda", 0)
-    assert kernel_microseconds(lambda: calls.append("call"), 2, gpu) == {"kernel a": 8.0, "kernel b": 1.0}
+    assert read_kernel_times(lambda: calls.append("call"), 2, gpu) == {"kernel a": 8.0, "kernel b": 1.0}
     assert calls == ["wait", "begin", "call", "call", "wait", "end"]
-    assert kernel_milliseconds({"x": lambda: None}, 1, gpu) == {"x": pytest.approx(18 / 5 / 1000)}
+    assert time_kernels({"x": lambda: None}, 1, gpu) == {"x": pytest.approx(18 / 5 / 1000)}
     seen.clear()
-    assert kernel_milliseconds({"x": lambda: None}, 1, gpu) == {}
-    assert kernel_milliseconds({"x": lambda: None}, 1, CPU) == {}
+    assert time_kernels({"x": lambda: None}, 1, gpu) == {}
+    assert time_kernels({"x": lambda: None}, 1, CPU) == {}
 
 
 @pytest.mark.gpu

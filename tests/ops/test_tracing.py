@@ -10,7 +10,7 @@ from abawkit.ops import Parameters, Statistics, dual_direction_attention, regist
 from abawkit.ops.base import Call
 from abawkit.ops.reference import Reference
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import random_inputs
+from abawkit.ops.testing import make_random_inputs
 
 pytestmark = pytest.mark.usefixtures("fresh_registry")
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("fresh_registry")
 class Attention(nn.Module):
     def __init__(self, sizes: Sizes, implementation: str | None = None) -> None:
         super().__init__()
-        _, parameters, statistics = random_inputs(2, sizes)
+        _, parameters, statistics = make_random_inputs(2, sizes)
         self.weights = nn.ParameterList(parameters)
         self.implementation = implementation
         for name, value in statistics._asdict().items():
@@ -50,7 +50,7 @@ def test_compiles_without_a_break_in_the_graph(sizes: Sizes, training: bool, nam
     compiled = torch.compile(traced, fullgraph=True, backend="aot_eager")
     with use("reference"):
         for images in (4, 7, 5):
-            x = random_inputs(images, sizes, seed=images).features
+            x = make_random_inputs(images, sizes, seed=images).features
             results = eager(x), compiled(x)
             for expected, found in zip(*results, strict=True):
                 torch.testing.assert_close(found, expected)
@@ -68,10 +68,10 @@ def test_compiles_without_a_break_in_the_graph(sizes: Sizes, training: bool, nam
 def test_exports_for_any_number_of_images(sizes: Sizes, training: bool, strict: bool) -> None:
     module = Attention(sizes, "reference").train(training)
     images = torch.export.Dim("images", min=2)
-    x = random_inputs(4, sizes).features
+    x = make_random_inputs(4, sizes).features
     with torch.no_grad():
         exported = torch.export.export(module, (x,), strict=strict, dynamic_shapes={"x": {0: images}})
-        x = random_inputs(6, sizes, seed=1).features
+        x = make_random_inputs(6, sizes, seed=1).features
         for found, expected in zip(exported.module()(x), module(x), strict=True):
             torch.testing.assert_close(found, expected)
 
@@ -80,10 +80,10 @@ def test_a_compiled_function_keeps_the_choice_that_it_was_traced_with(
     sizes: Sizes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.compiler.reset()
-    offers = (*registry.implementations(), registry.Offer("vendor/marked", "", implementation=Marked()))
-    monkeypatch.setattr(registry, "_offers", lambda: offers)
+    offers = (*registry.list_implementations(), registry.Offer("vendor/marked", "", implementation=Marked()))
+    monkeypatch.setattr(registry, "_registered", lambda: offers)
     monkeypatch.setattr(registry, "find_difference", lambda *_: "")  # what it computes is wrong on purpose
-    x, parameters, statistics = random_inputs(2, sizes)
+    x, parameters, statistics = make_random_inputs(2, sizes)
 
     def attend(x: Tensor) -> Tensor:
         return dual_direction_attention(x, parameters, statistics, training=False, gates=False)[0]
@@ -101,7 +101,7 @@ def test_an_implementation_that_can_not_run_is_named_while_tracing(sizes: Sizes)
     torch.compiler.reset()
     compiled = torch.compile(Attention(sizes, "nope"), fullgraph=True, backend="eager")
     with pytest.raises(Exception, match="implementation='nope': no installed package offers this implementation"):
-        compiled(random_inputs(2, sizes).features)
+        compiled(make_random_inputs(2, sizes).features)
 
 
 def test_a_call_is_told_in_words(sizes: Sizes) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from abawkit.pipeline.step_cache import Stamps, Step, path_digest
+from abawkit.pipeline.step_cache import Stamps, Step, digest_path
 
 
 def step(folder: Path, **made_of: object) -> Step:
@@ -45,10 +45,10 @@ def test_a_folder_is_digested_by_names_and_contents(tmp_path: Path) -> None:
     (folder / "inner").mkdir(parents=True)
     (folder / "a.txt").write_text("1")
     (folder / "inner/b.txt").write_text("2")
-    whole = path_digest(folder)
+    whole = digest_path(folder)
     (folder / "a.txt").rename(folder / "c.txt")
-    renamed = path_digest(folder)
+    renamed = digest_path(folder)
     (folder / "c.txt").rename(folder / "a.txt")
-    assert renamed != whole == path_digest(folder)
+    assert renamed != whole == digest_path(folder)
     (folder / "a.txt").write_text("3")
-    assert path_digest(folder) != whole
+    assert digest_path(folder) != whole

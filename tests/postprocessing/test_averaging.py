@@ -12,10 +12,10 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import combined, known_tasks
+from abawkit.postprocessing.averaging import average_members, find_known_tasks
 from abawkit.postprocessing.rule import Rule
-from abawkit.probabilities.files import assembled
-from abawkit.probabilities.members import StoredMember, columns_digest
+from abawkit.probabilities.files import assemble
+from abawkit.probabilities.members import StoredMember, digest_columns
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Array, Predictions
 from abawkit.tuning.ensemble_analysis import analyse
@@ -37,8 +37,8 @@ def member(key: str, seed: int, skill: float = 0.0, tasks: tuple[Task, ...] = TA
     expression = skill * np.eye(8)[annotated.expression] + (1 - skill) * rng.dirichlet(np.ones(8), N)
     au = skill * annotated.au + (1 - skill) * rng.uniform(0, 1, (N, 12))
     columns: Mapping[Task, Array] = {"va": va, "expression": expression, "au": au}
-    said = assembled(IMAGES, {task: columns[task].astype(np.float32) for task in tasks})
-    return StoredMember(Path(f"{key}.npz"), said, tasks, columns_digest(said, tasks), key)
+    said = assemble(IMAGES, {task: columns[task].astype(np.float32) for task in tasks})
+    return StoredMember(Path(f"{key}.npz"), said, tasks, digest_columns(said, tasks), key)
 
 
 A, B, C = (member(key, seed) for seed, key in enumerate("abc"))
@@ -50,36 +50,36 @@ def same(a: Predictions, b: Predictions, tasks: tuple[Task, ...] = TASKS) -> boo
 
 @pytest.mark.parametrize("weights", [{}, {task: {"a": 0.3} for task in TASKS}])
 def test_an_ensemble_of_one_is_that_one_bit_for_bit(weights: Any) -> None:
-    assert same(combined([A], weights), A.predictions)
+    assert same(average_members([A], weights), A.predictions)
 
 
 @pytest.mark.parametrize("weights", [{}, {"va": {"a": 0.1, "b": 0.7, "c": 0.2}, "au": {"a": 3, "b": 0, "c": 1e-3}}])
 def test_the_order_of_members_is_irrelevant_bit_for_bit(weights: Any) -> None:
-    first, *others = [combined(order, weights) for order in permutations([A, B, C])]
+    first, *others = [average_members(order, weights) for order in permutations([A, B, C])]
     assert all(same(first, other) for other in others)
 
 
 def test_without_weights_it_is_the_mean() -> None:
     for task in TASKS:
         expected = np.mean([getattr(m.predictions, task) for m in (A, B, C)], axis=0)
-        np.testing.assert_allclose(getattr(combined([A, B, C]), task), expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(getattr(average_members([A, B, C]), task), expected, rtol=0, atol=1e-6)
 
 
 def test_weights_count_in_proportion_and_task_by_task() -> None:
-    found = combined([A, B], {"va": {"a": 1, "b": 3}, "au": {"a": 10, "b": 30}})
+    found = average_members([A, B], {"va": {"a": 1, "b": 3}, "au": {"a": 10, "b": 30}})
     np.testing.assert_allclose(found.va, 0.25 * A.predictions.va + 0.75 * B.predictions.va, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.au, 0.25 * A.predictions.au + 0.75 * B.predictions.au, rtol=0, atol=1e-6)
-    assert same(found, combined([A, B]), ("expression",))
+    assert same(found, average_members([A, B]), ("expression",))
 
 
 def test_a_member_without_weight_has_no_say() -> None:
     weights = {task: {"a": 0.0, "b": 0.4} for task in TASKS}
-    assert same(combined([A, B], weights), B.predictions)
+    assert same(average_members([A, B], weights), B.predictions)
 
 
 def test_a_member_of_one_task_has_a_say_in_that_task_alone() -> None:
     single = member("d", 4, tasks=("va",))
-    found = combined([A, single])
+    found = average_members([A, single])
     np.testing.assert_allclose(found.va, (A.predictions.va + single.predictions.va) / 2, rtol=0, atol=1e-6)
     assert same(found, A.predictions, ("expression", "au"))
 
@@ -89,25 +89,25 @@ LOG: Any = {"expression": "log", "au": "log"}
 
 def test_the_log_pool_is_the_softmax_of_mean_log_probabilities_and_the_sigmoid_of_mean_logits() -> None:
     weights: Any = {"expression": {"a": 1, "b": 3}, "au": {"a": 3, "b": 1}}
-    found = combined([A, B], weights, pools=LOG)
+    found = average_members([A, B], weights, pools=LOG)
     product = A.predictions.expression.astype(np.float64) ** 0.25 * B.predictions.expression.astype(np.float64) ** 0.75
     np.testing.assert_allclose(found.expression, product / product.sum(axis=1, keepdims=True), rtol=0, atol=1e-6)
     odds = [(p := m.predictions.au.astype(np.float64)) / (1 - p) for m in (A, B)]
     pooled = odds[0] ** 0.75 * odds[1] ** 0.25
     np.testing.assert_allclose(found.au, pooled / (1 + pooled), rtol=0, atol=1e-6)
-    assert same(found, combined([A, B]), ("va",))  # valence and arousal are averaged
+    assert same(found, average_members([A, B]), ("va",))  # valence and arousal are averaged
 
 
 @pytest.mark.parametrize("weights", [{}, {task: {"a": 0.3} for task in TASKS}])
 def test_a_log_pool_of_one_is_that_one_bit_for_bit(weights: Any) -> None:
-    assert same(combined([A], weights, pools=LOG), A.predictions)
+    assert same(average_members([A], weights, pools=LOG), A.predictions)
     half = {task: {"a": 0.0, "b": 0.4} for task in TASKS}
-    assert same(combined([A, B], half, pools=LOG), B.predictions)
+    assert same(average_members([A, B], half, pools=LOG), B.predictions)
 
 
 @pytest.mark.parametrize("weights", [{}, {"expression": {"a": 0.1, "b": 0.7, "c": 0.2}}])
 def test_the_order_of_members_is_irrelevant_to_a_log_pool_bit_for_bit(weights: Any) -> None:
-    first, *others = [combined(order, weights, pools=LOG) for order in permutations([A, B, C])]
+    first, *others = [average_members(order, weights, pools=LOG) for order in permutations([A, B, C])]
     assert all(same(first, other) for other in others)
 
 
@@ -117,42 +117,42 @@ def sure(key: str, expression: int, au: float) -> StoredMember:
         "expression": np.eye(8, dtype=np.float32)[np.full(N, expression)],
         "au": np.full((N, 12), au, np.float32),
     }
-    said = assembled(IMAGES, columns)
-    return StoredMember(Path(key), said, ("expression", "au"), columns_digest(said, ("expression", "au")), key)
+    said = assemble(IMAGES, columns)
+    return StoredMember(Path(key), said, ("expression", "au"), digest_columns(said, ("expression", "au")), key)
 
 
 def test_probabilities_of_0_and_1_have_a_finite_say_in_a_log_pool() -> None:
     one, other, third = sure("x", 1, 1.0), sure("y", 2, 0.0), sure("z", 2, 0.0)
-    found = combined([one, other, third], tasks=("expression", "au"), pools=LOG)
+    found = average_members([one, other, third], tasks=("expression", "au"), pools=LOG)
     assert np.isfinite(found.expression).all()
     assert np.isfinite(found.au).all()
     np.testing.assert_allclose(found.expression.sum(axis=1), 1, atol=1e-6)
     assert (found.decide().expression == 2).all()  # two that are sure outvote one
     assert not found.decide().au.any()
-    alike = combined([one, sure("w", 1, 1.0)], tasks=("expression", "au"), pools=LOG)
+    alike = average_members([one, sure("w", 1, 1.0)], tasks=("expression", "au"), pools=LOG)
     assert (alike.decide().expression == 1).all()
     assert alike.decide().au.all()
-    two = combined([one, other], tasks=("expression", "au"), pools=LOG)
+    two = average_members([one, other], tasks=("expression", "au"), pools=LOG)
     np.testing.assert_allclose(two.expression[:, 1], two.expression[:, 2], atol=1e-7)
     np.testing.assert_allclose(two.au, 0.5, atol=1e-6)
 
 
 def test_a_log_pool_of_no_rows_is_empty() -> None:
     empty = [replace(m, predictions=m.predictions.select(np.arange(0))) for m in (A, B)]
-    assert len(combined(empty, pools=LOG)) == 0
+    assert len(average_members(empty, pools=LOG)) == 0
 
 
 def test_valence_and_arousal_have_no_log_pool() -> None:
     with pytest.raises(ValueError, match="va is averaged linearly"):
-        combined([A, B], pools={"va": "log"})
+        average_members([A, B], pools={"va": "log"})
 
 
 def test_a_task_that_no_member_knows_is_refused_unless_nobody_asks_for_it() -> None:
     single = member("d", 4, tasks=("va",))
     with pytest.raises(DataError, match="no member knows expression"):
-        combined([single])
-    assert same(combined([single], tasks=("va",)), single.predictions)
-    assert known_tasks([single, member("e", 5, tasks=("au",))]) == ("va", "au")
+        average_members([single])
+    assert same(average_members([single], tasks=("va",)), single.predictions)
+    assert find_known_tasks([single, member("e", 5, tasks=("au",))]) == ("va", "au")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_task_that_no_member_knows_is_refused_unless_nobody_asks_for_it() -> N
 )
 def test_weights_that_are_not_those_of_the_members_are_refused_by_name(weights: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        combined([A, B], {"va": weights})
+        average_members([A, B], {"va": weights})
 
 
 # what each is worth
@@ -182,13 +182,13 @@ def test_members_stand_alone_with_their_score_and_together_with_the_ensembles() 
         expected = score(truth(), one.predictions.decide())
         assert standing.alone["score"] == pytest.approx(expected.score, abs=1e-9)
         assert standing.alone["ccc_va"] == pytest.approx(expected.ccc_va, abs=1e-9)
-    together = score(truth(), combined([GOOD, FAIR]).decide())
+    together = score(truth(), average_members([GOOD, FAIR]).decide())
     assert found.together["score"] == pytest.approx(together.score, abs=1e-9)
 
 
 def test_what_a_member_adds_is_what_the_others_lack_without_it() -> None:
     found = analyse([GOOD, FAIR, NOISE], truth())
-    without = score(truth(), combined([FAIR, NOISE]).decide())
+    without = score(truth(), average_members([FAIR, NOISE]).decide())
     assert found.standings[0].adds["score"] == pytest.approx(found.together["score"] - without.score, abs=1e-9)
     assert found.standings[0].adds["score"] > 0.1 > 0 > found.standings[2].adds["score"]
 
@@ -205,7 +205,7 @@ def test_a_single_member_adds_all_there_is_and_so_does_the_only_one_that_knows_a
 def test_without_the_member_that_had_all_the_weight_the_others_have_equal_ones() -> None:
     rule = Rule(weights={task: {"good": 1.0, "fair": 0.0, "noise": 0.0} for task in TASKS})
     found = analyse([GOOD, FAIR, NOISE], truth(), rule=rule)
-    without = score(truth(), combined([FAIR, NOISE]).decide())
+    without = score(truth(), average_members([FAIR, NOISE]).decide())
     assert found.together["score"] == pytest.approx(score(truth(), GOOD.predictions.decide()).score, abs=1e-9)
     assert found.standings[0].adds["score"] == pytest.approx(found.together["score"] - without.score, abs=1e-9)
     assert found.standings[1].adds["score"] == 0
@@ -221,7 +221,7 @@ def test_members_that_the_rule_weighs_as_one_are_judged_as_one() -> None:
 
 def test_errors_that_are_alike_correlate_and_those_of_strangers_do_not() -> None:
     said = GOOD.predictions
-    near = assembled(
+    near = assemble(
         IMAGES,
         {
             "va": np.clip(said.va + 0.01, -1, 1).astype(np.float32),
@@ -229,7 +229,7 @@ def test_errors_that_are_alike_correlate_and_those_of_strangers_do_not() -> None
             "au": (0.5 * said.au + 0.25).astype(np.float32),
         },
     )
-    twin = StoredMember(Path("twin.npz"), near, TASKS, columns_digest(near, TASKS), "twin")
+    twin = StoredMember(Path("twin.npz"), near, TASKS, digest_columns(near, TASKS), "twin")
     va_only = member("va", 13, tasks=("va",))
     found = analyse([GOOD, twin, va_only], truth()).correlations
     for task in TASKS:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS
-from abawkit.postprocessing.calibration import LOWEST, Calibration, calibrated
+from abawkit.postprocessing.calibration import LOWEST, Calibration, apply_calibration
 from abawkit.tables import Predictions
 
 
@@ -29,20 +29,20 @@ def drawn(rows: int, seed: int = 0) -> Predictions:
 def test_a_calibration_that_turns_no_knob_keeps_every_bit(neutral: Calibration) -> None:
     before = drawn(500)
     before = predictions(np.vstack([before.va[1:], [[-0.0, 1.0]]]), before.expression, before.au)
-    after = calibrated(before, neutral)
+    after = apply_calibration(before, neutral)
     assert all(getattr(after, task).tobytes() == getattr(before, task).tobytes() for task in TASKS)
 
 
 def test_valence_and_arousal_are_scaled_then_shifted_then_cut_to_their_range() -> None:
     before = predictions([[0.5, 0.5], [-0.25, 1.0]], np.eye(8)[:2], np.zeros((2, 12)))
-    after = calibrated(before, Calibration(scale=np.array([2.0, 0.5]), shift=np.array([0.25, -0.125])))
+    after = apply_calibration(before, Calibration(scale=np.array([2.0, 0.5]), shift=np.array([0.25, -0.125])))
     assert after.va.tolist() == [[1.0, 0.125], [-0.25, 0.375]]
 
 
 def test_a_bias_multiplies_the_odds_between_two_expressions() -> None:
     before = predictions(np.zeros((1, 2)), [[0.5, 0.25, 0.25, 0, 0, 0, 0, 0]], np.zeros((1, 12)))
     bias = np.array([0.0, np.log(4.0), 0, 0, 0, 0, 0, 0])
-    after = calibrated(before, Calibration(bias=bias))
+    after = apply_calibration(before, Calibration(bias=bias))
     np.testing.assert_allclose(after.expression[0, :4], [0.5 / 1.75, 1 / 1.75, 0.25 / 1.75, 0], rtol=1e-6)
     assert (before.decide().expression[0], after.decide().expression[0]) == (0, 1)
 
@@ -54,7 +54,7 @@ def test_biased_probabilities_keep_the_sum_of_their_row_and_decide_for_the_highe
 ) -> None:
     before = drawn(50, seed)
     before = predictions(before.va, before.expression * np.float32(0.9995), before.au)  # as half precision has them
-    after = calibrated(before, Calibration(bias=np.array(bias))).expression
+    after = apply_calibration(before, Calibration(bias=np.array(bias))).expression
     np.testing.assert_allclose(after.sum(axis=1), before.expression.sum(axis=1), atol=1e-6)
     scores = np.log(np.maximum(before.expression.astype(np.float64), 1e-300)) + bias
     highest = np.take_along_axis(scores, after.argmax(axis=1)[:, None], axis=1)[:, 0]
@@ -73,7 +73,7 @@ def test_a_unit_is_active_exactly_where_its_probability_reaches_its_threshold() 
         columns = np.arange(start, start + 12) % len(GRID)
         threshold, au = GRID[columns], rows[:, columns]
         before = predictions(np.zeros((5, 2)), np.eye(8)[:5], au)
-        decided = calibrated(before, Calibration(threshold=threshold)).decide().au
+        decided = apply_calibration(before, Calibration(threshold=threshold)).decide().au
         assert np.array_equal(decided, au >= threshold)
 
 
@@ -83,7 +83,7 @@ def test_any_threshold_decides_as_it_says_and_keeps_the_order_of_probabilities(
     threshold: list[float], seed: int
 ) -> None:
     before = drawn(60, seed)
-    after = calibrated(before, Calibration(threshold=np.array(threshold)))
+    after = apply_calibration(before, Calibration(threshold=np.array(threshold)))
     assert np.array_equal(after.decide().au, before.au >= np.array(threshold))
     order = np.argsort(before.au, axis=0)
     assert (np.diff(np.take_along_axis(after.au, order, axis=0), axis=0) >= 0).all()
@@ -92,5 +92,5 @@ def test_any_threshold_decides_as_it_says_and_keeps_the_order_of_probabilities(
 
 def test_a_threshold_multiplies_the_odds() -> None:
     before = predictions(np.zeros((1, 2)), np.eye(8)[:1], np.full((1, 12), 0.5))
-    after = calibrated(before, Calibration(threshold=np.full(12, 0.2)))  # odds 1 become 4
+    after = apply_calibration(before, Calibration(threshold=np.full(12, 0.2)))  # odds 1 become 4
     np.testing.assert_allclose(after.au, 0.8, rtol=1e-6)

@@ -11,8 +11,8 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import get_format
 from abawkit.labels import COMPOUND_EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.outputs import decided, needed_tasks, outputs, write_outputs
-from abawkit.postprocessing.rule import Rule, rule_content, rule_digest
+from abawkit.postprocessing.outputs import decide, find_needed_tasks, list_outputs, write_outputs
+from abawkit.postprocessing.rule import Rule, digest_rule, make_rule_content
 from abawkit.probabilities.members import read_member, write_probabilities
 from abawkit.system.files import sha256_of
 from abawkit.tables import Predictions
@@ -27,7 +27,7 @@ def predictions() -> Predictions:
 
 @pytest.mark.parametrize("name", ["predictions.txt", "predictions", "p.csv"])
 def test_probabilities_and_manifest_lie_beside_the_submission(name: str) -> None:
-    out, npz, manifest = outputs(Path("runs") / name)
+    out, npz, manifest = list_outputs(Path("runs") / name)
     assert out == Path("runs") / name
     assert (npz.name, manifest.name) == (f"{out.stem}.npz", f"{out.stem}.json")
 
@@ -35,7 +35,7 @@ def test_probabilities_and_manifest_lie_beside_the_submission(name: str) -> None
 @pytest.mark.parametrize("name", ["p.npz", "p.json"])
 def test_a_submission_that_would_be_overwritten_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"\.npz and \.json are kept"):
-        outputs(Path(name))
+        list_outputs(Path(name))
 
 
 def test_the_probabilities_decide_to_the_submission_and_the_manifest_says_what_it_was_made_of(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_probabilities_decide_to_the_submission_and_the_manifest_says_what_i
     assert content["submission_sha256"] == written.digest == sha256_of(written.submission)
     assert content["source"] == {"list": "L", "list_digest": predictions().digest}
     assert (content["members"], content["format"], content["rows"]) == (made, "abaw7", 6)
-    assert content["rule"] == {"digest": rule_digest(rule), **rule_content(rule)}
+    assert content["rule"] == {"digest": digest_rule(rule), **make_rule_content(rule)}
 
 
 @pytest.mark.parametrize("tasks", [TASKS, ("va",)])
@@ -77,10 +77,10 @@ def test_what_is_not_known_is_neither_stored_nor_written(tmp_path: Path) -> None
 
 
 def test_compound_expressions_are_decided_from_expressions() -> None:
-    assert needed_tasks(("compound",)) == ("expression",)
-    assert needed_tasks(("au", "va")) == ("va", "au")
-    found = decided(predictions(), ("expression",))
+    assert find_needed_tasks(("compound",)) == ("expression",)
+    assert find_needed_tasks(("au", "va")) == ("va", "au")
+    found = decide(predictions(), ("expression",))
     assert found.compound is not None
     assert found.holds == ("expression",)
     assert set(found.compound.tolist()) <= set(range(len(COMPOUND_EXPRESSIONS)))
-    assert decided(predictions(), ("va", "au")).compound is None
+    assert decide(predictions(), ("va", "au")).compound is None

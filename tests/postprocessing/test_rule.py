@@ -11,21 +11,21 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.averaging import combined
-from abawkit.postprocessing.calibration import Calibration, calibrated
+from abawkit.postprocessing.averaging import average_members
+from abawkit.postprocessing.calibration import Calibration, apply_calibration
 from abawkit.postprocessing.rule import (
     Rule,
     apply_rule,
-    made_for,
+    check_made_for,
+    digest_rule,
+    make_rule_content,
     read_rule,
     refuse_other_members,
-    rule_content,
-    rule_digest,
     write_rule,
 )
 from abawkit.postprocessing.smoothing import Smoothing, smooth_predictions
-from abawkit.probabilities.files import assembled
-from abawkit.probabilities.members import StoredMember, columns_digest
+from abawkit.probabilities.files import assemble
+from abawkit.probabilities.members import StoredMember, digest_columns
 from abawkit.tables import Predictions
 
 IMAGES = pa.array([f"v{video}/{frame:05d}.jpg" for video in range(3) for frame in (1, 8, 17, 21, 77)])
@@ -36,8 +36,8 @@ def member(key: str, seed: int, tasks: tuple[Task, ...] = TASKS) -> StoredMember
     rng = np.random.default_rng(seed)
     columns = {"va": rng.uniform(-1, 1, (N, 2)), "expression": rng.dirichlet(np.ones(8), N)}
     columns["au"] = rng.uniform(0, 1, (N, 12))
-    said = assembled(IMAGES, {task: columns[task].astype(np.float32) for task in tasks})
-    return StoredMember(Path(f"{key}.npz"), said, tasks, columns_digest(said, tasks), key)
+    said = assemble(IMAGES, {task: columns[task].astype(np.float32) for task in tasks})
+    return StoredMember(Path(f"{key}.npz"), said, tasks, digest_columns(said, tasks), key)
 
 
 A, B, C = (member(key, seed) for seed, key in enumerate(("aaaa", "bbbb", "cccc")))
@@ -59,19 +59,21 @@ def same(a: Predictions, b: Predictions) -> bool:
 
 
 def test_members_are_added_up_then_smoothed_then_calibrated() -> None:
-    expected = calibrated(smooth_predictions(combined([A, B], FULL.weights), FULL.smoothing), FULL.calibration)
+    expected = apply_calibration(
+        smooth_predictions(average_members([A, B], FULL.weights), FULL.smoothing), FULL.calibration
+    )
     assert same(apply_rule(FULL, [A, B]), expected)
-    assert not same(expected, combined([A, B], FULL.weights))
+    assert not same(expected, average_members([A, B], FULL.weights))
 
 
 LOG = Rule(weights=FULL.weights, pool={"expression": "log", "au": "log"})
 
 
 def test_a_rule_pools_as_it_says() -> None:
-    expected = combined([A, B], LOG.weights, pools=LOG.pool)
+    expected = average_members([A, B], LOG.weights, pools=LOG.pool)
     assert same(apply_rule(LOG, [A, B]), expected)
-    assert not np.array_equal(expected.expression, combined([A, B], LOG.weights).expression)
-    assert made_for(LOG, [A, B], TASKS).pool == LOG.pool
+    assert not np.array_equal(expected.expression, average_members([A, B], LOG.weights).expression)
+    assert check_made_for(LOG, [A, B], TASKS).pool == LOG.pool
 
 
 def test_a_rule_that_says_nothing_changes_no_bit() -> None:
@@ -94,7 +96,7 @@ def test_a_rule_for_other_members_is_refused_before_and_when_it_is_applied() -> 
 
 def test_a_rule_without_weights_is_for_any_members_until_it_is_bound_to_some() -> None:
     rule = Rule(smoothing=FULL.smoothing, calibration=FULL.calibration)
-    bound = made_for(rule, [A, B], TASKS)
+    bound = check_made_for(rule, [A, B], TASKS)
     assert bound.weights == {task: {"aaaa": 1.0, "bbbb": 1.0} for task in TASKS}
     assert same(apply_rule(bound, [A, B]), apply_rule(rule, [A, B]))
     refuse_other_members(rule, [A, C], TASKS)
@@ -104,16 +106,16 @@ def test_a_rule_without_weights_is_for_any_members_until_it_is_bound_to_some() -
 
 def test_a_rule_that_is_bound_keeps_its_weights_and_weighs_each_task_by_the_members_that_know_it() -> None:
     va = member("vava", 5, ("va",))
-    bound = made_for(Rule({"va": {"aaaa+bbbb": 0.5, "vava": 2.0}}), [A, B, va], TASKS)
+    bound = check_made_for(Rule({"va": {"aaaa+bbbb": 0.5, "vava": 2.0}}), [A, B, va], TASKS)
     both = {"aaaa+bbbb": 1.0}
     assert bound.weights == {"va": {"aaaa+bbbb": 0.5, "vava": 2.0}, "expression": both, "au": both}
-    assert bound == made_for(bound, [A, B, va], TASKS)
+    assert bound == check_made_for(bound, [A, B, va], TASKS)
 
 
 def test_a_rule_for_the_mean_of_networks_fits_these_networks_one_by_one() -> None:
     both = {"aaaa+bbbb": 0.5, "cccc": 0.5}
-    mean = combined([A, B])
-    together = StoredMember(Path("ab.npz"), mean, TASKS, columns_digest(mean, TASKS), "aaaa+bbbb")
+    mean = average_members([A, B])
+    together = StoredMember(Path("ab.npz"), mean, TASKS, digest_columns(mean, TASKS), "aaaa+bbbb")
     rule = Rule(weights=dict.fromkeys(TASKS, both))
     assert same(apply_rule(rule, [C, B, A]), apply_rule(rule, [together, C]))
     with pytest.raises(DataError, match=r"no weight for aaaa \(aaaa\.npz\) and weighs what is no member: aaaa\+bbbb"):
@@ -144,14 +146,14 @@ def test_a_rule_that_was_written_is_read_as_it_was(tmp_path: Path, rule: Rule) -
     assert (found.weights, found.smoothing, found.pool) == (rule.weights, rule.smoothing, rule.pool)
     for name, values in vars(rule.calibration).items():
         assert np.array_equal(getattr(found.calibration, name), values)
-    assert rule_content(found) == rule_content(rule)
-    assert rule_digest(found) == rule_digest(rule)
+    assert make_rule_content(found) == make_rule_content(rule)
+    assert digest_rule(found) == digest_rule(rule)
 
 
 def test_the_digest_is_of_what_a_rule_does() -> None:
     turned = Rule(weights={"au": FULL.weights["au"], "va": {"bbbb": 0.75, "aaaa": 0.25}})
-    assert rule_digest(turned) == rule_digest(Rule(weights=FULL.weights))
-    assert len({rule_digest(rule) for rule in (FULL, turned, LOG, Rule())}) == 4
+    assert digest_rule(turned) == digest_rule(Rule(weights=FULL.weights))
+    assert len({digest_rule(rule) for rule in (FULL, turned, LOG, Rule())}) == 4
 
 
 def test_a_rule_of_the_version_before_is_read_and_knows_no_pool(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_a_rule_of_the_version_before_is_read_and_knows_no_pool(tmp_path: Path) 
     content = written(path)
     del content["pool"]
     path.write_text(json.dumps(content | {"rule": 1}))
-    assert rule_content(read_rule(path)) == rule_content(FULL)
+    assert make_rule_content(read_rule(path)) == make_rule_content(FULL)
     path.write_text(json.dumps(content | {"rule": 1, "pool": {"au": "log"}}))
     with pytest.raises(DataError, match="pool: unknown key"):
         read_rule(path)
@@ -168,7 +170,7 @@ def test_a_rule_of_the_version_before_is_read_and_knows_no_pool(tmp_path: Path) 
 def test_a_byte_order_mark_makes_no_difference(tmp_path: Path) -> None:
     written(tmp_path / "rule.json")
     (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "rule.json").read_bytes())
-    assert rule_digest(read_rule(tmp_path / "marked.json")) == rule_digest(FULL)
+    assert digest_rule(read_rule(tmp_path / "marked.json")) == digest_rule(FULL)
 
 
 def test_what_a_rule_of_few_words_does_not_name_is_left_alone(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.frame_names import frame_number
+from abawkit.frame_names import parse_frame_number
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing import smoothing as windows
-from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, parse_smoothing, smooth_predictions, smoothed
-from abawkit.postprocessing.timeline import Timeline, frame_numbers
+from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, apply_smoothing, parse_smoothing, smooth_predictions
+from abawkit.postprocessing.timeline import Timeline, read_frame_numbers
 from abawkit.tables import Array, Predictions
 
 FINEST = 1.2e-7
@@ -43,7 +43,7 @@ def slow(values: Array, images: Sequence[str], how: Smoothing) -> Array:
 
 
 def smooth(values: Array, images: Sequence[str], how: Smoothing) -> Array:
-    return smoothed(values, Timeline.of(pa.array(images, pa.string())), how)
+    return apply_smoothing(values, Timeline.of(pa.array(images, pa.string())), how)
 
 
 def names(video: str, numbers: Sequence[int]) -> list[str]:
@@ -264,12 +264,12 @@ def test_medians_that_are_all_zero_leave_the_frame_as_it_was() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.from_regex(r"[ab]/[0-9a_.é-]{0,24}\.(jpg|PNG|jpeg)", fullmatch=True))
 def test_a_frame_has_one_number_for_lists_and_for_names(name: str) -> None:
-    expected = frame_number(name)
+    expected = parse_frame_number(name)
     if expected is None:
         with pytest.raises(DataError, match="has no frame number"):
-            frame_numbers(pa.array([name]))
+            read_frame_numbers(pa.array([name]))
     else:
-        assert frame_numbers(pa.array([name])).tolist() == [expected]
+        assert read_frame_numbers(pa.array([name])).tolist() == [expected]
         stem = name.rpartition(".")[0]
         assert stem.endswith(str(expected))
 
@@ -289,7 +289,7 @@ def test_a_frame_has_one_number_for_lists_and_for_names(name: str) -> None:
     ],
 )
 def test_the_number_of_a_frame_is_what_stands_before_the_ending(name: str, expected: int | None) -> None:
-    assert frame_number(name) == expected
+    assert parse_frame_number(name) == expected
 
 
 def test_the_name_without_a_number_is_named_with_its_escapes_shown() -> None:

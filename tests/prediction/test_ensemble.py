@@ -10,10 +10,10 @@ import torch
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.labels import TASKS
-from abawkit.models.inference import Probabilities, infer, place
+from abawkit.models.inference import Probabilities, infer, place_network
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights
-from abawkit.prediction.networks import load_members, mean_probabilities
+from abawkit.prediction.networks import load_members, predict_mean
 from abawkit.prediction.sources import PixelChunk
 from abawkit.tables import Array
 
@@ -29,7 +29,7 @@ def pixels() -> Array:
 def mean(paths: list[Path], pixels: Array) -> Probabilities:
     """Through two chunks that are out of order."""
     chunks = [PixelChunk(np.array([4, 1]), pixels[[4, 1]]), PixelChunk(np.array([0, 2, 3]), pixels[[0, 2, 3]])]
-    result, seen = mean_probabilities(load_members(paths, CPU), chunks, len(pixels), CPU)
+    result, seen = predict_mean(load_members(paths, CPU), chunks, len(pixels), CPU)
     assert seen.all()
     return result
 
@@ -39,13 +39,13 @@ def alone(path: Path, pixels: Array) -> Probabilities:
     weights = load_weights(path)
     network = DDAMFN(weights.config)
     network.load_state_dict(weights.state)
-    place(network, CPU)
+    place_network(network, CPU)
     return infer(network, pixels, CPU)
 
 
 def test_an_ensemble_of_one_is_that_one(members: list[Path], pixels: Array) -> None:
     chunk = PixelChunk(np.arange(5), pixels)
-    found, _ = mean_probabilities(load_members(members[:1], CPU), [chunk], 5, CPU)
+    found, _ = predict_mean(load_members(members[:1], CPU), [chunk], 5, CPU)
     assert all(np.array_equal(a, b) for a, b in zip(found, alone(members[0], pixels), strict=True))
 
 
@@ -81,7 +81,7 @@ def test_a_network_of_one_task_is_averaged_with_those_of_all(
 
 def test_rows_of_no_chunk_are_told(members: list[Path], pixels: Array) -> None:
     chunk = PixelChunk(np.array([2]), pixels[:1])
-    found, seen = mean_probabilities(load_members(members[:1], CPU), [chunk], 4, CPU)
+    found, seen = predict_mean(load_members(members[:1], CPU), [chunk], 4, CPU)
     assert seen.tolist() == [False, False, True, False]
     assert all((column[~seen] == 0).all() for column in found)
 
@@ -89,7 +89,7 @@ def test_rows_of_no_chunk_are_told(members: list[Path], pixels: Array) -> None:
 def test_progress_counts_rows(members: list[Path], pixels: Array) -> None:
     calls: list[tuple[int, int]] = []
     chunks = [PixelChunk(np.array([0, 1]), pixels[:2]), PixelChunk(np.array([2, 3, 4]), pixels[2:])]
-    mean_probabilities(load_members(members[:1], CPU), chunks, 5, CPU, lambda *args: calls.append(args))
+    predict_mean(load_members(members[:1], CPU), chunks, 5, CPU, lambda *args: calls.append(args))
     assert calls == [(2, 5), (5, 5)]
 
 

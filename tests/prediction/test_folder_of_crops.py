@@ -17,7 +17,7 @@ from abawkit.formats.editions import ABAW7
 from abawkit.frames.paths import FrameFolders
 from abawkit.inspection.submissions import inspect_submission
 from abawkit.prediction.predict import predict
-from abawkit.prediction.sources import ListedFrames, folder_frames
+from abawkit.prediction.sources import ListedFrames, list_folder_frames
 from abawkit.probabilities.members import read_probabilities
 
 Frames = Callable[[Path, Path], ListedFrames]
@@ -38,7 +38,7 @@ def names_of(folder: Path) -> list[str]:
 
 
 def test_every_image_of_a_folder_is_a_row_in_natural_order(members: list[Path], root: Path, tmp_path: Path) -> None:
-    source = folder_frames(root, PLUGIN)
+    source = list_folder_frames(root, PLUGIN)
     assert sorted(source.images) == sorted(names_of(root))
     result = predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu")
     assert PLUGIN.read(result.submission).images.to_pylist() == source.images
@@ -52,7 +52,7 @@ def test_every_image_of_a_folder_is_a_row_in_natural_order(members: list[Path], 
 def test_an_answer_is_that_of_the_same_frame_in_a_list(
     members: list[Path], listed: ListedFrames, root: Path, tmp_path: Path
 ) -> None:
-    free = predict(members[:1], folder_frames(root, PLUGIN), tmp_path / "a.txt", PLUGIN, device="cpu")
+    free = predict(members[:1], list_folder_frames(root, PLUGIN), tmp_path / "a.txt", PLUGIN, device="cpu")
     bound = predict(members[:1], listed, tmp_path / "b.txt", PLUGIN, device="cpu")
     first, second = (read_probabilities(result.probabilities) for result in (free, bound))
     rows = [first.images.to_pylist().index(name) for name in listed.images]
@@ -62,14 +62,14 @@ def test_an_answer_is_that_of_the_same_frame_in_a_list(
 @pytest.mark.parametrize("name", ["abaw3-va", "abaw3-expr", "abaw3-au"])
 def test_a_format_with_a_line_for_each_frame_of_a_video_needs_a_list(root: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"--format {name}: needs --list"):
-        folder_frames(root, get_format(name))
+        list_folder_frames(root, get_format(name))
 
 
 def test_files_that_are_no_images_are_said_to_be_left_out(tmp_path: Path) -> None:
     paint(tmp_path, "v/1.jpg")
     (tmp_path / "v/landmarks.csv").touch()
     with pytest.warns(DataWarning, match="1 file is no image and is left out"):
-        assert folder_frames(tmp_path, PLUGIN).images == ["v/1.jpg"]
+        assert list_folder_frames(tmp_path, PLUGIN).images == ["v/1.jpg"]
 
 
 def test_two_folders_are_searched_in_order_and_the_manifest_says_what_each_gave(
@@ -93,21 +93,21 @@ def test_two_folders_are_searched_in_order_and_the_manifest_says_what_each_gave(
 
 
 def test_pictures_that_are_no_crops_are_refused_and_nothing_is_written(members: list[Path], tmp_path: Path) -> None:
-    source = folder_frames(paint(tmp_path / "frames", "v/1.jpg", "v/2.jpg", size=(640, 360)), PLUGIN)
+    source = list_folder_frames(paint(tmp_path / "frames", "v/1.jpg", "v/2.jpg", size=(640, 360)), PLUGIN)
     with pytest.raises(DataError, match="2 of 2 frames are not aligned crops: 640 x 360 pixels"):
         predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu")
     assert [path.name for path in tmp_path.iterdir()] == ["frames"]
 
 
 def test_answers_that_are_all_equal_are_a_warning(members: list[Path], tmp_path: Path) -> None:
-    source = folder_frames(paint(tmp_path / "frames", "v/1.jpg", "v/2.jpg", "w/1.jpg"), PLUGIN)
+    source = list_folder_frames(paint(tmp_path / "frames", "v/1.jpg", "v/2.jpg", "w/1.jpg"), PLUGIN)
     with pytest.warns(DataWarning, match="all 3 answers are equal: the frames are blank"):
         predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu")
 
 
 def test_one_frame_alone_or_repeated_gives_no_warning(members: list[Path], frames: Frames, tmp_path: Path) -> None:
     folder = paint(tmp_path / "frames", "v/1.jpg")
-    predict(members[:1], folder_frames(folder, PLUGIN), tmp_path / "p.txt", PLUGIN, device="cpu")
+    predict(members[:1], list_folder_frames(folder, PLUGIN), tmp_path / "p.txt", PLUGIN, device="cpu")
     (tmp_path / "MTL.txt").write_text("image\nv/1.jpg\nv/1.jpg\n")
     predict(members[:1], frames(tmp_path / "MTL.txt", folder), tmp_path / "q.txt", PLUGIN, device="cpu")
 

@@ -11,19 +11,19 @@ import torch
 
 from abawkit.curation.curate import curate
 from abawkit.curation.curated_set import open_curated
-from abawkit.curation.release import locate
+from abawkit.curation.release import find_sources
 from abawkit.errors import DataError
 from abawkit.formats.editions import ABAW7
 from abawkit.frames.reader import read_frames
-from abawkit.models.inference import infer, place
+from abawkit.models.inference import infer, place_network
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import load_weights, state_digest
+from abawkit.models.weights import digest_state, load_weights
 from abawkit.prediction.predict import Predicted, predict
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
 from abawkit.probabilities.members import read_probabilities
 from abawkit.system.files import sha256_of
 from abawkit.tables import Array, Predictions
-from abawkit.training.data import evaluation_rows
+from abawkit.training.data import read_evaluation_rows
 from abawkit.training.validation import predict_rows
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def network_of(path: Path) -> DDAMFN:
     weights = load_weights(path)
     network = DDAMFN(weights.config)
     network.load_state_dict(weights.state)
-    place(network, CPU)
+    place_network(network, CPU)
     return network
 
 
@@ -98,7 +98,7 @@ def test_the_manifests_digests_are_true(
     assert manifest["submission_sha256"] == sha256_of(predicted.submission)
     assert manifest["source"]["list_sha256"] == sha256_of(listed.path)
     assert manifest["source"]["list_digest"] == read_probabilities(predicted.probabilities).digest
-    assert [m["digest"] for m in manifest["members"]] == [state_digest(load_weights(path).state) for path in members]
+    assert [m["digest"] for m in manifest["members"]] == [digest_state(load_weights(path).state) for path in members]
     assert (manifest["rows"], manifest["filled"], manifest["format"]) == (70, [], "abaw7")
 
 
@@ -119,7 +119,7 @@ def test_a_split_is_predicted_as_evaluation_sees_it(members: list[Path], curated
     opened = open_curated(curated)
     source = CuratedFrames(opened, "validation")
     result = predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu")
-    expected = predict_rows(network_of(members[0]), evaluation_rows(opened, "validation"), CPU)
+    expected = predict_rows(network_of(members[0]), read_evaluation_rows(opened, "validation"), CPU)
     found = read_probabilities(result.probabilities)
     assert found.digest == expected.digest
     for column, wanted in zip(columns(found), columns(expected), strict=True):
@@ -128,7 +128,7 @@ def test_a_split_is_predicted_as_evaluation_sees_it(members: list[Path], curated
 
 
 def test_a_split_of_labels_alone_is_refused(members: list[Path], release: Path, tmp_path: Path) -> None:
-    curate(locate(release, labels_only=True), tmp_path, policy="per-task")
+    curate(find_sources(release, labels_only=True), tmp_path, policy="per-task")
     source = CuratedFrames(open_curated(tmp_path), "validation")
     with pytest.raises(DataError, match="holds labels only"):
         predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu")

@@ -11,11 +11,11 @@ import pytest
 from abawkit.errors import DataError
 from abawkit.formats.base import get_format
 from abawkit.formats.editions import ABAW7
-from abawkit.formats.writing import stored_submission, submission_digest
+from abawkit.formats.writing import digest_submission, round_submission
 from abawkit.labels import TASKS
-from abawkit.models.weights import load_weights, state_digest
+from abawkit.models.weights import digest_state, load_weights
 from abawkit.postprocessing.calibration import Calibration
-from abawkit.postprocessing.rule import Rule, apply_rule, made_for, rule_content, rule_digest
+from abawkit.postprocessing.rule import Rule, apply_rule, check_made_for, digest_rule, make_rule_content
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.prediction.predict import Predicted, predict
 from abawkit.prediction.sources import ListedFrames
@@ -39,7 +39,7 @@ def few(listed: ListedFrames, root: Path, frames: Frames, tmp_path_factory: pyte
 
 @pytest.fixture(scope="module")
 def keys(members: list[Path]) -> list[str]:
-    return [state_digest(load_weights(path).state)[:12] for path in members]
+    return [digest_state(load_weights(path).state)[:12] for path in members]
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ def test_a_rule_does_to_networks_what_it_does_to_their_stored_probabilities(
         np.testing.assert_allclose(column, getattr(expected, task), rtol=0, atol=1e-5)
     assert result.submission.read_bytes() == PLUGIN.encode(read_member(result.probabilities).predictions.decide())
     manifest = json.loads(result.manifest.read_text())
-    assert manifest["rule"] == {"digest": rule_digest(rule), **rule_content(rule)}
-    assert read_member(result.probabilities).key == f"{'+'.join(sorted(keys))}@{rule_digest(rule)[:12]}"
+    assert manifest["rule"] == {"digest": digest_rule(rule), **make_rule_content(rule)}
+    assert read_member(result.probabilities).key == f"{'+'.join(sorted(keys))}@{digest_rule(rule)[:12]}"
 
 
 def test_a_rule_that_was_fitted_on_the_mean_of_networks_fits_them(
@@ -97,7 +97,7 @@ def test_a_rule_that_was_fitted_for_a_network_is_refused_for_another(
     members: list[Path], few: ListedFrames, each: list[Predicted], tmp_path: Path
 ) -> None:
     own = read_member(each[0].probabilities)
-    rule = made_for(Rule(calibration=CALIBRATION), [own], TASKS)  # as `calibrate` and `tune` do
+    rule = check_made_for(Rule(calibration=CALIBRATION), [own], TASKS)  # as `calibrate` and `tune` do
     result = predict(members[:1], few, tmp_path / "p.txt", PLUGIN, rule=rule, device="cpu")
     for column, task in zip(columns(result), TASKS, strict=True):
         np.testing.assert_allclose(column, getattr(apply_rule(rule, [own]), task), rtol=0, atol=1e-5)
@@ -167,4 +167,4 @@ def test_a_submission_can_be_a_folder_whose_digest_the_manifest_has(
     assert {entry.stem for entry in result.submission.iterdir()} == {name.split("/")[0] for name in few.images}
     assert (result.probabilities.name, result.manifest.name) == ("va.npz", "va.json")
     manifest = json.loads(result.manifest.read_text())
-    assert manifest["submission_sha256"] == submission_digest(stored_submission(result.submission))
+    assert manifest["submission_sha256"] == digest_submission(round_submission(result.submission))

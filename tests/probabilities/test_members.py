@@ -14,7 +14,7 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.probabilities.members import (
-    columns_digest,
+    digest_columns,
     read_member,
     read_members,
     read_probabilities,
@@ -85,7 +85,7 @@ def test_the_digest_of_what_is_read_is_known_when_it_is_written_though_rounding_
     said = replace(predictions(), va=va, au=au)
     tasks: tuple[Task, ...] = ("va", "au")
     write_probabilities(tmp_path / "p.npz", said, tasks)
-    assert read_member(tmp_path / "p.npz").digest == columns_digest(said, tasks)
+    assert read_member(tmp_path / "p.npz").digest == digest_columns(said, tasks)
 
 
 # keys
@@ -139,7 +139,7 @@ def test_a_manifest_of_other_probabilities_of_these_rows_is_refused(tmp_path: Pa
 
 def test_a_manifest_of_these_probabilities_names_them(tmp_path: Path) -> None:
     path = stored(tmp_path / "p.npz", va=None)
-    digest = columns_digest(predictions(), ("expression", "au"))
+    digest = digest_columns(predictions(), ("expression", "au"))
     manifest(path, ["a" * 64], predictions().digest, probabilities_digest=digest)
     assert read_member(path).key == "a" * 12
 

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import pytest
 
 from abawkit.choices import Policy
-from abawkit.curation import Curation, curate, locate, open_curated
+from abawkit.curation import Curation, curate, find_sources, open_curated
 from abawkit.formats.editions import ABAW7
-from abawkit.tables import occurrences
+from abawkit.tables import count_occurrences
 
 KEPT = {"strict": (52_154, 15_440), "per-task": (142_333, 26_876)}
 
@@ -20,7 +20,7 @@ def curated(
     request: pytest.FixtureRequest, official: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Curation, Path]:
     out = tmp_path_factory.mktemp("official")
-    return curate(locate(official, labels_only=True), out, policy=request.param), out
+    return curate(find_sources(official, labels_only=True), out, policy=request.param), out
 
 
 def test_rows_repeats_and_videos(curated: tuple[Curation, Path]) -> None:
@@ -78,5 +78,5 @@ def test_the_test_list(official: Path) -> None:
     path = next(p for p in (official / "MTL.txt", official / "MTL.txt.gz") if p.exists())
     frames = ABAW7().read_list(path)
     assert len(frames) == 51_159
-    assert int((occurrences(frames.images) > 0).sum()) == 718
+    assert int((count_occurrences(frames.images) > 0).sum()) == 718
     assert len(pc.unique(frames.videos)) == 82

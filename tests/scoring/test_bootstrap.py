@@ -11,11 +11,11 @@ from abawkit.errors import DataError, DataWarning
 from abawkit.scoring.bootstrap import (
     PARTS,
     Interval,
-    difference_interval,
-    difference_intervals,
-    draw_counts,
-    few_videos_note,
-    statistics_by_video,
+    describe_few_videos,
+    draw_videos,
+    make_difference_interval,
+    make_difference_intervals,
+    sum_by_video,
 )
 from abawkit.scoring.forecast import forecast_score
 from abawkit.scoring.score import score
@@ -72,7 +72,7 @@ def rows_of_videos(truth: Annotations, names: tuple[str, ...], counts: np.ndarra
 def test_with_every_video_once_the_sums_give_the_score(truth: Truth, protocol: Protocol, seed: int) -> None:
     annotated = drawn_truth(truth, [40, 3, 17, 1, 60], seed)
     given = drawn_answer(annotated, seed)
-    statistics = statistics_by_video(annotated, given, protocol)
+    statistics = sum_by_video(annotated, given, protocol)
     scores = statistics.scores(np.ones((1, len(statistics.names))))
     assert scores[0] == pytest.approx(parts_of(annotated, given, protocol), abs=1e-12)
     assert statistics.rows.sum() == score(annotated, given, protocol).rows
@@ -83,7 +83,7 @@ def test_what_a_submission_does_not_hold_scores_0(truth: Truth, held: tuple[str,
     annotated = drawn_truth(truth, [30, 20])
     whole = drawn_answer(annotated, 1)
     partial = Submission.of(annotated.images, **{task: getattr(whole, task) for task in held})
-    scores = statistics_by_video(annotated, partial).scores(np.ones((1, 2)))[0]
+    scores = sum_by_video(annotated, partial).scores(np.ones((1, 2)))[0]
     expected = parts_of(annotated, whole)
     parts = [value if task in held else 0.0 for task, value in zip(("va", "expression", "au"), expected, strict=False)]
     assert scores == pytest.approx([*parts, sum(parts)], abs=1e-12)
@@ -92,7 +92,7 @@ def test_what_a_submission_does_not_hold_scores_0(truth: Truth, held: tuple[str,
 def test_means_far_from_zero_cost_no_digits(truth: Truth) -> None:
     annotated = truth(40, va=0.9 + 1e-7 * np.random.default_rng(0).normal(size=(40, 2)))
     given = Submission(annotated.images, annotated.va - 1e-8, annotated.expression, annotated.au)
-    scores = statistics_by_video(annotated, given).scores(np.ones((1, 1)))
+    scores = sum_by_video(annotated, given).scores(np.ones((1, 1)))
     assert scores[0, 0] == pytest.approx(score(annotated, given).ccc_va, abs=1e-9)
     assert scores[0, 0] > 0.9
 
@@ -102,7 +102,7 @@ def test_a_collection_in_which_valence_does_not_vary_has_ccc_0_as_the_scorer_say
     va[10:] = 0.1 + 0.2  # not the same float as 0.3, and equal within the video
     annotated = truth(images=[f"{'ab'[row // 10]}/{row}.jpg" for row in range(20)], count=20, va=va)
     given = Submission(annotated.images, va, annotated.expression, annotated.au)
-    statistics = statistics_by_video(annotated, given)
+    statistics = sum_by_video(annotated, given)
     assert statistics.scores(np.array([[1, 0], [0, 3], [1, 1]]))[:2, 0].tolist() == [0.0, 0.0]
 
 
@@ -110,8 +110,8 @@ def test_a_collection_in_which_valence_does_not_vary_has_ccc_0_as_the_scorer_say
 def test_each_draw_of_the_bootstrap_is_the_score_of_the_rows_drawn(truth: Truth, protocol: Protocol) -> None:
     annotated = drawn_truth(truth, [25, 4, 13, 30, 8], seed=3)
     given = drawn_answer(annotated, 4)
-    statistics = statistics_by_video(annotated, given, protocol)
-    counts = draw_counts(5, 25, seed=9)
+    statistics = sum_by_video(annotated, given, protocol)
+    counts = draw_videos(5, 25, seed=9)
     assert (counts.sum(axis=1) == 5).all()
     assert (counts > 1).any()
     scores = statistics.scores(counts)
@@ -125,23 +125,23 @@ def test_intervals_do_not_depend_on_the_order_of_rows(truth: Truth) -> None:
     annotated = drawn_truth(truth, [25, 4, 13, 30, 8])
     given, other = drawn_answer(annotated, 4), drawn_answer(annotated, 5)
     order = np.random.default_rng(1).permutation(len(annotated))
-    here = difference_interval(annotated, given, other)
-    moved = difference_interval(annotated.select(order), given.select(order), other.select(order))
+    here = make_difference_interval(annotated, given, other)
+    moved = make_difference_interval(annotated.select(order), given.select(order), other.select(order))
     assert (here.value, here.low, here.high) == pytest.approx((moved.value, moved.low, moved.high), abs=1e-12)
 
 
 def test_intervals_are_those_of_their_seed(truth: Truth) -> None:
     annotated = drawn_truth(truth, [10] * 20)
     a, b = drawn_answer(annotated, 4), drawn_answer(annotated, 5)
-    assert difference_interval(annotated, a, b, seed=1) == difference_interval(annotated, a, b, seed=1)
-    assert difference_interval(annotated, a, b, seed=1) != difference_interval(annotated, a, b, seed=2)
+    assert make_difference_interval(annotated, a, b, seed=1) == make_difference_interval(annotated, a, b, seed=1)
+    assert make_difference_interval(annotated, a, b, seed=1) != make_difference_interval(annotated, a, b, seed=2)
 
 
 def test_the_interval_is_that_of_a_plain_loop_over_scores(truth: Truth) -> None:
     annotated = drawn_truth(truth, [25, 4, 13, 30, 8])
     a, b = drawn_answer(annotated, 4), drawn_answer(annotated, 5)
-    names = statistics_by_video(annotated, a).names
-    rows = [rows_of_videos(annotated, names, counts) for counts in draw_counts(5, 40, seed=2)]
+    names = sum_by_video(annotated, a).names
+    rows = [rows_of_videos(annotated, names, counts) for counts in draw_videos(5, 40, seed=2)]
 
     def apart(chosen: np.ndarray[Any, Any]) -> list[float]:
         drawn = annotated.select(chosen)
@@ -149,7 +149,7 @@ def test_the_interval_is_that_of_a_plain_loop_over_scores(truth: Truth) -> None:
         return [first - second for first, second in pairs]
 
     drawn = [apart(chosen) for chosen in rows]
-    intervals = difference_intervals(annotated, a, b, draws=40, seed=2)
+    intervals = make_difference_intervals(annotated, a, b, draws=40, seed=2)
     for i, part in enumerate(PARTS):
         low, high = np.quantile([parts[i] for parts in drawn], [0.025, 0.975])
         assert (intervals[part].low, intervals[part].high) == pytest.approx((low, high), abs=1e-12)
@@ -159,8 +159,8 @@ def test_the_interval_is_that_of_a_plain_loop_over_scores(truth: Truth) -> None:
 def test_a_submission_does_not_differ_from_itself(truth: Truth) -> None:
     annotated = drawn_truth(truth, [25, 4, 13, 30, 8])
     given = drawn_answer(annotated, 4)
-    assert difference_interval(annotated, given, given) == Interval(0.0, 0.0, 0.0)
-    assert difference_interval(annotated, given, given).within_noise
+    assert make_difference_interval(annotated, given, given) == Interval(0.0, 0.0, 0.0)
+    assert make_difference_interval(annotated, given, given).within_noise
 
 
 def test_the_difference_takes_the_same_draws_for_both(truth: Truth) -> None:
@@ -173,13 +173,13 @@ def test_the_difference_takes_the_same_draws_for_both(truth: Truth) -> None:
         np.where(redrawn, annotated.expression, worse.expression),
         np.where(redrawn[:, None], annotated.au, worse.au),
     )
-    difference = difference_interval(annotated, better, worse)
+    difference = make_difference_interval(annotated, better, worse)
     alone = [forecast_score(annotated, one) for one in (better, worse)]
     assert difference.value == pytest.approx(alone[0].value - alone[1].value, abs=1e-12)
     assert not difference.within_noise
     assert difference.low > 0
     assert alone[0].low < alone[1].high  # unpaired, the two could not be told apart
-    reverse = difference_interval(annotated, worse, better)
+    reverse = make_difference_interval(annotated, worse, better)
     assert (reverse.low, reverse.high) == pytest.approx((-difference.high, -difference.low), abs=1e-12)
 
 
@@ -187,7 +187,7 @@ def test_only_what_both_hold_is_compared(truth: Truth) -> None:
     annotated = drawn_truth(truth, [20] * 5)
     whole = drawn_answer(annotated, 1)
     valence = Submission.of(annotated.images, va=annotated.va)
-    found = difference_intervals(annotated, valence, whole)
+    found = make_difference_intervals(annotated, valence, whole)
     assert found["ccc_va"].value == found["score"].value == pytest.approx(1 - score(annotated, whole).ccc_va)
     assert (found["expression_f1"], found["au_f1"]) == (Interval(0, 0, 0), Interval(0, 0, 0))
 
@@ -201,7 +201,7 @@ def test_the_interval_of_a_difference_holds_the_true_one_about_as_often_as_it_sa
     for seed in range(100):
         annotated = drawn_truth(truth, [6] * 30, seed)
         a, b = drawn_answer(annotated, 2 * seed + 1), drawn_answer(annotated, 2 * seed + 2)
-        held += difference_interval(annotated, a, b, draws=400, seed=seed).within_noise
+        held += make_difference_interval(annotated, a, b, draws=400, seed=seed).within_noise
     assert 88 <= held <= 99
 
 
@@ -212,29 +212,31 @@ def test_one_video_gives_no_interval(truth: Truth) -> None:
 
 
 def test_below_20_videos_an_interval_of_a_difference_is_said_to_be_too_narrow() -> None:
-    assert few_videos_note(20) == ""
-    assert few_videos_note(19).startswith("only 19 videos are scored: below 20, a 95 % interval of a difference is too")
+    assert describe_few_videos(20) == ""
+    assert describe_few_videos(19).startswith(
+        "only 19 videos are scored: below 20, a 95 % interval of a difference is too"
+    )
 
 
 def test_videos_without_a_scored_row_are_not_drawn(truth: Truth) -> None:
     valid = np.arange(30) >= 10
     masks = {f"{task}_valid": valid for task in ("va", "expression", "au")}
     annotated = truth(images=[f"{'abc'[row // 10]}/{row}.jpg" for row in range(30)], count=30, **masks)
-    assert statistics_by_video(annotated, drawn_answer(annotated, 1)).names == ("b", "c")
+    assert sum_by_video(annotated, drawn_answer(annotated, 1)).names == ("b", "c")
 
 
 def test_nothing_to_score_is_an_error(truth: Truth) -> None:
     annotated = truth(8, expression_valid=np.zeros(8, bool))
     only = Submission.of(annotated.images, expression=annotated.expression)
     with pytest.raises(DataError, match="no annotation is valid"):
-        statistics_by_video(annotated, only)
+        sum_by_video(annotated, only)
 
 
 def test_other_rows_than_those_of_the_truth_are_refused(truth: Truth) -> None:
     annotated = truth(8)
     given = drawn_answer(annotated, 1)
     with pytest.raises(DataError, match="rows are not those of the annotations"):
-        statistics_by_video(annotated, given.select(np.arange(8)[::-1]))
+        sum_by_video(annotated, given.select(np.arange(8)[::-1]))
 
 
 def test_no_warning_is_repeated_for_each_draw(truth: Truth, recwarn: pytest.WarningsRecorder) -> None:

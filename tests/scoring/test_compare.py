@@ -9,7 +9,7 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS
-from abawkit.scoring.compare import ClassChange, UnitChange, changes
+from abawkit.scoring.compare import ClassChange, UnitChange, compare_submissions
 from abawkit.tables import Annotations, Submission
 
 Truth = Callable[..., Annotations]
@@ -32,7 +32,7 @@ def changed(submission: Submission, column: str, *cells: tuple[int | tuple[int, 
 
 
 def test_identical_submissions_have_no_change(first: Submission) -> None:
-    found = changes(first, first)
+    found = compare_submissions(first, first)
     assert (found.rows, found.rows_changed, found.videos, found.videos_changed) == (8, 0, 3, ())
     assert found.rows_by_answer == {"va": 0, "expression": 0, "au": 0}
     assert all((v.rows, v.mean, v.largest) == (0, 0.0, 0.0) for v in found.values.values())
@@ -42,7 +42,9 @@ def test_identical_submissions_have_no_change(first: Submission) -> None:
 
 
 def test_valence_and_arousal_are_compared_one_by_one(first: Submission) -> None:
-    found = changes(first, changed(first, "va", ((2, 0), first.va[2, 0] + 0.25), ((7, 0), first.va[7, 0] - 0.75)))
+    found = compare_submissions(
+        first, changed(first, "va", ((2, 0), first.va[2, 0] + 0.25), ((7, 0), first.va[7, 0] - 0.75))
+    )
     valence, arousal = found.values["valence"], found.values["arousal"]
     assert valence.rows == 2
     assert [valence.mean, valence.largest] == pytest.approx([1.0 / 8, 0.75])
@@ -54,14 +56,14 @@ def test_valence_and_arousal_are_compared_one_by_one(first: Submission) -> None:
 
 def test_what_does_not_vary_has_no_correlation(first: Submission) -> None:
     constant = replace(first, va=np.full((8, 2), 0.1))
-    assert [v.correlation for v in changes(first, constant).values.values()] == [None, None]
-    assert [v.correlation for v in changes(constant, constant).values.values()] == [None, None]
+    assert [v.correlation for v in compare_submissions(first, constant).values.values()] == [None, None]
+    assert [v.correlation for v in compare_submissions(constant, constant).values.values()] == [None, None]
 
 
 def test_expressions_are_counted_by_the_pair_that_changed_most_frequent_first(first: Submission) -> None:
     before = replace(first, expression=np.array([0, 0, 0, 1, 1, 2, 2, 7], np.int8))
     after = replace(first, expression=np.array([1, 0, 1, 0, 1, 2, 7, 0], np.int8))
-    assert changes(before, after).classes["expression"] == ClassChange(
+    assert compare_submissions(before, after).classes["expression"] == ClassChange(
         5,
         (
             ("Neutral", "Anger", 2),
@@ -75,10 +77,10 @@ def test_expressions_are_counted_by_the_pair_that_changed_most_frequent_first(fi
 def test_action_units_are_counted_as_switched_on_and_off(first: Submission) -> None:
     before = replace(first, au=np.zeros((8, 12), np.int8))
     after = changed(before, "au", ((0, 0), 1), ((3, 0), 1), ((3, 11), 1))
-    units = changes(before, after).units
+    units = compare_submissions(before, after).units
     assert units["AU1"] == UnitChange(2, 0)
     assert units["AU26"] == UnitChange(1, 0)
-    assert changes(after, before).units["AU1"] == UnitChange(0, 2)
+    assert compare_submissions(after, before).units["AU1"] == UnitChange(0, 2)
     assert sum(unit.on + unit.off for unit in units.values()) == 3
     assert tuple(units) == ACTION_UNITS
 
@@ -86,7 +88,7 @@ def test_action_units_are_counted_as_switched_on_and_off(first: Submission) -> N
 def test_rows_and_videos_count_once_whatever_changed_in_them(first: Submission) -> None:
     second = changed(first, "expression", (0, 7), (5, 1), (6, 1))
     second = changed(second, "va", ((0, 0), 0.9), ((6, 1), 0.9))
-    found = changes(first, second)
+    found = compare_submissions(first, second)
     assert found.rows_changed == 3
     assert found.videos_changed == (("x", 2, 3), ("v", 1, 3))
     assert found.rows_by_answer == {"va": 2, "expression": 3, "au": 0}
@@ -96,7 +98,7 @@ def test_only_what_a_track_asks_for_is_compared() -> None:
     images = pa.array(["v/1.jpg", "v/2.jpg"], pa.string())
     a = Submission.of(images, compound=np.array([0, 6], np.int8))
     b = Submission.of(images, compound=np.array([0, 1], np.int8))
-    found = changes(a, b)
+    found = compare_submissions(a, b)
     assert found.rows_by_answer == {"compound": 1}
     assert found.classes == {"compound": ClassChange(1, (("Sadly_Angry", "Happily_Surprised", 1),))}
     assert (found.values, found.units) == ({}, {})
@@ -105,7 +107,7 @@ def test_only_what_a_track_asks_for_is_compared() -> None:
 def test_submissions_to_two_tracks_are_refused(first: Submission) -> None:
     other = Submission.of(first.images, va=first.va)
     with pytest.raises(DataError, match="the first holds va, expression, au, the second va; only submissions to one"):
-        changes(first, other)
+        compare_submissions(first, other)
 
 
 @pytest.mark.parametrize(
@@ -120,11 +122,11 @@ def test_other_lists_are_refused_and_the_first_difference_is_named(
     first: Submission, rows: list[int], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        changes(first, first.select(np.array(rows)))
+        compare_submissions(first, first.select(np.array(rows)))
 
 
 def test_what_is_written_as_json_names_every_count(first: Submission) -> None:
-    content = changes(first, changed(first, "expression", (0, 7))).as_dict()
+    content = compare_submissions(first, changed(first, "expression", (0, 7))).as_dict()
     assert content["videos_changed"] == [{"video": "v", "rows_changed": 1, "rows": 3}]
     assert content["classes"]["expression"] == {"rows": 1, "pairs": [{"from": "Neutral", "to": "Other", "rows": 1}]}
     assert content["units"]["AU1"] == {"on": 0, "off": 0}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.scoring.bootstrap import PARTS, draw_counts, statistics_by_video
-from abawkit.scoring.forecast import forecast_score, forecast_scores, forecasts, make_forecast
+from abawkit.scoring.bootstrap import PARTS, draw_videos, sum_by_video
+from abawkit.scoring.forecast import forecast_score, forecast_scores, list_forecasts, make_forecast
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Submission
 from tests.scoring.test_bootstrap import drawn_answer, drawn_truth, parts_of, rows_of_videos
@@ -27,8 +27,8 @@ def test_a_forecast_is_the_textbooks_prediction_interval_about_a_plain_loop_over
 ) -> None:
     annotated = drawn_truth(truth, [25, 4, 13, 30, 8])
     given = drawn_answer(annotated, 4)
-    names = statistics_by_video(annotated, given).names
-    rows = [rows_of_videos(annotated, names, counts) for counts in draw_counts(5, 40, seed=2)]
+    names = sum_by_video(annotated, given).names
+    rows = [rows_of_videos(annotated, names, counts) for counts in draw_videos(5, 40, seed=2)]
     drawn = np.array([parts_of(annotated.select(chosen), given.select(chosen)) for chosen in rows])
     found = forecast_scores(annotated, given, test_videos=test_videos, draws=40, seed=2)
     for i, part in enumerate(PARTS):
@@ -71,19 +71,19 @@ def test_a_test_of_as_many_videos_is_forecast_around_the_score_and_a_larger_one_
     scores = np.array(
         [[0.3, 0.2, 0.4, 0.9], [0.2, 0.1, 0.4, 0.7], [0.3, 0.1, 0.4, 0.8]]
     )  # draws fall, as videos repeat
-    as_many, larger = (forecasts(scores, 10, n)["score"] for n in (10, 40))
+    as_many, larger = (list_forecasts(scores, 10, n)["score"] for n in (10, 40))
     assert (as_many.low + as_many.high) / 2 == pytest.approx(0.9)
     assert (larger.low + larger.high) / 2 == pytest.approx(0.9 + 0.15 * 0.75)
 
 
 def test_no_forecast_leaves_what_a_score_can_be() -> None:
     scores = np.array([[0.9, 0.02, 0.5, 1.42], [-0.9, 0.9, 0.5, 0.5], [0.9, 0.0, 0.5, 1.4]])
-    found = forecasts(scores, 3, 3)
+    found = list_forecasts(scores, 3, 3)
     assert (found["ccc_va"].low, found["ccc_va"].high) == (-1, 1)
     assert (found["expression_f1"].low, found["expression_f1"].high) == (0, 1)
     assert (found["au_f1"].low, found["au_f1"].high) == (0.5, 0.5)
     assert (found["score"].low, found["score"].high) == (-1, 3)
-    only = forecasts(scores * [0, 1, 0, 1] * [0, 1, 0, 0.01], 3, 3, ("expression",))
+    only = list_forecasts(scores * [0, 1, 0, 1] * [0, 1, 0, 0.01], 3, 3, ("expression",))
     assert (only["ccc_va"].low, only["ccc_va"].high) == (0, 0)
     assert 0 <= only["score"].low <= only["score"].high <= 1
 
@@ -106,6 +106,6 @@ def test_a_forecast_names_the_parts_that_are_held(truth: Truth) -> None:
 @pytest.mark.parametrize(("videos", "quantile"), [(2, 12.7062), (3, 4.3027), (12, 2.2010), (50, 2.0096)])
 def test_the_range_of_few_videos_is_that_of_students_distribution(videos: int, quantile: float) -> None:
     scores = np.array([[0.0] * 4, [-0.01] * 4, [0.01] * 4])  # a standard deviation of 0.01, and no bias
-    found = forecasts(scores, videos, videos)["ccc_va"]
+    found = list_forecasts(scores, videos, videos)["ccc_va"]
     reach = quantile * 0.01 * math.sqrt(2 * videos / (videos - 1))
     assert (found.low, found.high) == pytest.approx((-reach, reach), rel=1e-4)

@@ -9,7 +9,7 @@ import pytest
 from abawkit.curation import Sources, curate
 from abawkit.errors import ConfigError, DataWarning, ProblemsError
 from abawkit.formats.editions import ABAW7
-from abawkit.scoring.baselines import PUBLISHED, constant_answer
+from abawkit.scoring.baselines import PUBLISHED, make_constant_answer
 from abawkit.scoring.matching import read_truth, score_file
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Submission
@@ -98,7 +98,7 @@ def test_the_constant_answer_is_the_mean_the_commonest_class_and_every_unit(trut
     masked = train.select(np.arange(4))
     object.__setattr__(masked, "va_valid", np.array([True, True, True, False]))
     object.__setattr__(masked, "expression_valid", np.array([True, True, True, False]))
-    constant = constant_answer(masked, train.images)
+    constant = make_constant_answer(masked, train.images)
     assert constant.va.tolist() == [[0.2, 0.1]] * 4  # (.1 + .3 + .2) / 3 and (.5 - .5 + .3) / 3
     assert constant.expression.tolist() == [4] * 4
     assert constant.au.tolist() == [[1] * 12] * 4
@@ -107,7 +107,7 @@ def test_the_constant_answer_is_the_mean_the_commonest_class_and_every_unit(trut
 def test_the_constant_answer_scores_only_what_constants_can(truth: Truth) -> None:
     annotated = truth()
     with pytest.warns(DataWarning, match="as predicted is constant"):
-        result = score(annotated, constant_answer(annotated, annotated.images))
+        result = score(annotated, make_constant_answer(annotated, annotated.images))
     # one of 8 classes in 1 of 8 rows: F1 2/9; every unit active in half of the rows: F1 2/3
     assert result.score == pytest.approx(0 + (2 / 9) / 8 + 2 / 3, abs=1e-12)
 

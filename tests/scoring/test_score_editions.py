@@ -14,7 +14,7 @@ from abawkit.formats.base import get_format
 from abawkit.formats.writing import write_submission
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
 from abawkit.scoring.matching import score_file
-from abawkit.scoring.score import Score, score, score_compound, scored_rows
+from abawkit.scoring.score import Score, score, score_compound, select_scored_rows
 from abawkit.tables import Annotations, Submission
 
 Truth = Callable[..., Annotations]
@@ -60,7 +60,7 @@ def write_truth(tmp_path: Path) -> WriteTruth:
 
 def test_scored_rows_are_those_of_each_task_and_under_strict_those_of_all(truth: Truth) -> None:
     annotated = truth(4, va_valid=np.array([1, 1, 0, 1], bool), au_valid=np.array([1, 0, 1, 1], bool))
-    official, strict = scored_rows(annotated), scored_rows(annotated, "strict")
+    official, strict = select_scored_rows(annotated), select_scored_rows(annotated, "strict")
     assert {task: mask.tolist() for task, mask in official.items()} == {
         "va": [True, True, False, True],
         "expression": [True] * 4,

@@ -13,9 +13,9 @@ import pytest
 from abawkit.curation import open_curated
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS
-from abawkit.postprocessing.outputs import needed_tasks, write_outputs
+from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.submissions.submit import Submitted, submit
-from abawkit.submissions.workspace import Inputs, Means
+from abawkit.submissions.workspace import ExecutionOptions, Inputs
 from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Array, Predictions
 
@@ -91,7 +91,7 @@ class Commands:
         write_outputs(
             Path(option(arguments, "--out")),
             noise(images, int(sha256("".join(digests).encode())[:8], 16)),
-            needed_tasks(plugin.holds),
+            find_needed_tasks(plugin.holds),
             plugin,
             source={"list": "there"},
             members=[
@@ -140,7 +140,7 @@ class Bench:
         self.commands.calls.clear()
         self.said.clear()
         chosen = {"jobs": 2, "threads": 1, "run": self.commands, "say": self.said.append, **means}
-        return submit(folder or self.folder, self.inputs, Means(**chosen))
+        return submit(folder or self.folder, self.inputs, ExecutionOptions(**chosen))
 
     def list_for_any_track(self, folder: Path) -> None:
         """Takes the same frames under a header that names no task."""

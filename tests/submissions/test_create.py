@@ -16,7 +16,7 @@ from abawkit.submissions.plan import make_plan
 from abawkit.submissions.recipe import read_submission_recipe
 from abawkit.submissions.slots import list_submissions
 from abawkit.system.shipped import find_shipped
-from abawkit.training.recipe import read_recipe, recipe_names
+from abawkit.training.recipe import list_recipes, read_recipe
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong"]
@@ -149,13 +149,13 @@ def test_a_fresh_clone_lists_no_run_of_another_machine_and_tracks_none(tmp_path:
 def test_recipes_are_listed_with_what_they_say_of_themselves() -> None:
     lines = shown("recipes").stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    for name in recipe_names():
+    for name in list_recipes():
         (row,) = (line for line in lines if line.startswith(f"{name} "))
         assert row.split()[1] == read_recipe(name).network
         assert any(line.startswith(f"{name}: ") for line in lines)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", list_recipes())
 def test_a_recipe_is_printed_as_it_is_so_that_it_can_be_changed(tmp_path: Path, name: str) -> None:
     text = shown("recipes", name).stdout
     (tmp_path / "mine.toml").write_text(text)
@@ -167,7 +167,7 @@ def test_a_recipe_is_printed_as_it_is_so_that_it_can_be_changed(tmp_path: Path, 
 def test_a_recipe_that_does_not_come_with_abawkit_is_refused_with_those_that_do() -> None:
     result = shown("recipes", "nope")
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1].endswith(f"these do: {', '.join(recipe_names())}")
+    assert result.stderr.splitlines()[-1].endswith(f"these do: {', '.join(list_recipes())}")
 
 
 def test_what_is_absent_from_an_installation_is_named() -> None:

@@ -9,7 +9,15 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.submissions.ledger import append, read_ledger
 from abawkit.submissions.manifest import Manifest, read_manifest
-from abawkit.submissions.slots import State, list_submissions, nearness, note_score, send, sent_copy, state_of
+from abawkit.submissions.slots import (
+    State,
+    find_sent_copy,
+    find_state,
+    list_submissions,
+    measure_nearness,
+    note_score,
+    send,
+)
 from abawkit.system.locks import LOCK
 from tests.submissions.conftest import RECIPE, Bench
 
@@ -37,7 +45,7 @@ def test_what_was_sent_is_a_line_and_a_copy(written: Bench) -> None:
     assert near == []
     assert read_ledger(written.root)[0].sent == line
     official = written.folder / manifest.submission.file
-    assert sent_copy(written.root, line).read_bytes() == official.read_bytes()
+    assert find_sent_copy(written.root, line).read_bytes() == official.read_bytes()
 
 
 def test_the_ledger_only_grows(written: Bench) -> None:
@@ -85,7 +93,7 @@ def test_a_file_that_is_next_to_one_that_was_sent_is_near_it(written: Bench) -> 
     send(written.root, "first", slots=5)
     manifest = read_manifest(written.folder)
     assert manifest is not None
-    (near,) = nearness(written.root, "first", manifest, read_ledger(written.root))
+    (near,) = measure_nearness(written.root, "first", manifest, read_ledger(written.root))
     assert near.near
 
 
@@ -93,10 +101,10 @@ def test_a_copy_that_is_gone_or_changed_is_not_compared_with(written: Bench) -> 
     line, _ = send(written.root, "first", slots=5)
     manifest = read_manifest(written.folder)
     assert manifest is not None
-    sent_copy(written.root, line).write_text("something else")
-    assert list(nearness(written.root, "first", manifest, read_ledger(written.root))) == []
-    sent_copy(written.root, line).unlink()
-    assert list(nearness(written.root, "first", manifest, read_ledger(written.root))) == []
+    find_sent_copy(written.root, line).write_text("something else")
+    assert list(measure_nearness(written.root, "first", manifest, read_ledger(written.root))) == []
+    find_sent_copy(written.root, line).unlink()
+    assert list(measure_nearness(written.root, "first", manifest, read_ledger(written.root))) == []
 
 
 def test_only_the_file_that_was_checked_is_sent(written: Bench) -> None:
@@ -137,9 +145,9 @@ def test_what_is_sent_is_looked_at_under_the_lock(written: Bench, monkeypatch: p
 
     def looking(path: Path, manifest: Manifest) -> State:
         locks.append((written.root / LOCK).exists())
-        return state_of(path, manifest)
+        return find_state(path, manifest)
 
-    monkeypatch.setattr("abawkit.submissions.slots.state_of", looking)
+    monkeypatch.setattr("abawkit.submissions.slots.find_state", looking)
     send(written.root, "first", slots=5)
     assert locks == [True]
 
@@ -147,7 +155,7 @@ def test_what_is_sent_is_looked_at_under_the_lock(written: Bench, monkeypatch: p
 def test_what_was_left_of_another_copy_is_replaced(written: Bench) -> None:
     (written.folder / "outputs/sent/slot-1").mkdir(parents=True)
     line, _ = send(written.root, "first", slots=5)
-    assert sent_copy(written.root, line).is_file()
+    assert find_sent_copy(written.root, line).is_file()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from abawkit.errors import DataError, DataWarning
 from abawkit.frames.paths import FrameFolders
-from abawkit.submissions.workspace import frames_digest
+from abawkit.submissions.workspace import digest_frames
 from tests.submissions.conftest import Bench
 
 
@@ -61,5 +61,5 @@ def test_the_digest_is_of_the_files_that_are_read(two: FrameFolders) -> None:
     shutil.copyfile(frame, second / name)
     (second / name).write_bytes(b"another")
     swapped = FrameFolders((second, first), follow_links=True)
-    assert frames_digest(two, [name]) == frames_digest(first, [name])
-    assert frames_digest(swapped, [name]) != frames_digest(two, [name])
+    assert digest_frames(two, [name]) == digest_frames(first, [name])
+    assert digest_frames(swapped, [name]) != digest_frames(two, [name])

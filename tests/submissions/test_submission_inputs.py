@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.submissions import workspace as inputs
-from abawkit.submissions.workspace import Means, frames_digest
+from abawkit.submissions.workspace import ExecutionOptions, digest_frames
 from tests.submissions.conftest import RECIPE, Bench
 
 
@@ -17,34 +17,34 @@ def test_the_digest_of_frames_is_of_names_sizes_and_times(tmp_path: Path) -> Non
         (folder / name).write_bytes(b"abc")
         os.utime(folder / name, (1, 1))
     images = ["v/1.jpg", "v/2.jpg", "v/absent.jpg"]
-    whole = frames_digest(tmp_path, images)
-    assert frames_digest(tmp_path, images) == whole
-    assert frames_digest(tmp_path, images[::-1]) != whole
+    whole = digest_frames(tmp_path, images)
+    assert digest_frames(tmp_path, images) == whole
+    assert digest_frames(tmp_path, images[::-1]) != whole
     os.utime(folder / "1.jpg", (1, 2))
-    assert frames_digest(tmp_path, images) != whole
+    assert digest_frames(tmp_path, images) != whole
     (folder / "1.jpg").write_bytes(b"abcd")
     os.utime(folder / "1.jpg", (1, 1))
-    assert frames_digest(tmp_path, images) != whole
+    assert digest_frames(tmp_path, images) != whole
     moved = tmp_path.rename(tmp_path.with_name("moved"))
     (moved / "v/1.jpg").write_bytes(b"abc")
     os.utime(moved / "v/1.jpg", (1, 1))
-    assert frames_digest(moved, images) == whole
+    assert digest_frames(moved, images) == whole
 
 
 @pytest.mark.parametrize(
     ("processors", "wanted", "means", "expected"),
     [
-        (2, 3, Means(), (2, 1)),
-        (16, 3, Means(), (3, 5)),
-        (64, 5, Means(), (4, 16)),
-        (64, 5, Means(jobs=8), (5, 12)),
-        (1, 5, Means(), (1, 1)),
-        (4, 2, Means(jobs=1), (1, 4)),
-        (4, 2, Means(threads=7), (2, 7)),
+        (2, 3, ExecutionOptions(), (2, 1)),
+        (16, 3, ExecutionOptions(), (3, 5)),
+        (64, 5, ExecutionOptions(), (4, 16)),
+        (64, 5, ExecutionOptions(jobs=8), (5, 12)),
+        (1, 5, ExecutionOptions(), (1, 1)),
+        (4, 2, ExecutionOptions(jobs=1), (1, 4)),
+        (4, 2, ExecutionOptions(threads=7), (2, 7)),
     ],
 )
 def test_processors_are_shared_out(
-    monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, means: Means, expected: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, means: ExecutionOptions, expected: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(inputs, "processors", lambda: processors)
     assert means.share(wanted) == expected

@@ -17,9 +17,9 @@ from abawkit.postprocessing.rule import Rule, apply_rule, read_rule
 from abawkit.probabilities.members import read_members, read_probabilities
 from abawkit.scoring.score import score
 from abawkit.submissions.manifest import read_manifest
-from abawkit.submissions.submit import outlook
+from abawkit.submissions.submit import describe_slots
 from abawkit.system.files import sha256_of
-from abawkit.system.locks import locked
+from abawkit.system.locks import lock
 from tests.submissions.conftest import RECIPE, Bench, option
 
 TRAINED = ["train runs/all-seed1", "train runs/all-seed2"]
@@ -349,7 +349,7 @@ def test_frames_that_are_not_there_are_refused_before_training(bench: Bench, tmp
 
 def test_two_at_work_on_one_submission_are_one_too_many(bench: Bench) -> None:
     (bench.folder / "outputs").mkdir()
-    with locked(bench.folder / "outputs"), pytest.raises(ConfigError, match="is writing here"):
+    with lock(bench.folder / "outputs"), pytest.raises(ConfigError, match="is writing here"):
         bench.submit()
 
 
@@ -359,7 +359,7 @@ def test_the_lock_is_gone_afterwards(written: Bench) -> None:
 
 
 def test_the_outlook_says_what_is_due_and_writes_nothing(bench: Bench) -> None:
-    steps = outlook(bench.folder, bench.inputs)
+    steps = describe_slots(bench.folder, bench.inputs)
     assert [name for name, _ in steps[:2]] == ["train all-seed1", "train all-seed2"]
     assert steps[0][1] == "not made yet"
     assert steps[-1] == ("predict test all-seed2", "its networks come first")
@@ -367,7 +367,7 @@ def test_the_outlook_says_what_is_due_and_writes_nothing(bench: Bench) -> None:
 
 
 def test_the_outlook_of_what_is_there_is_empty(written: Bench) -> None:
-    assert [reason for _, reason in outlook(written.folder, written.inputs)] == [""] * 6
+    assert [reason for _, reason in describe_slots(written.folder, written.inputs)] == [""] * 6
 
 
 def interrupted(bench: Bench, *where: str, **means: Any) -> None:

@@ -11,14 +11,14 @@ from abawkit.synth import contact_sheet
 from abawkit.synth.action_units import UNITS
 from abawkit.synth.face.eyes import Gaze
 from abawkit.synth.face.face import Face
-from abawkit.synth.people import person
+from abawkit.synth.people import make_person
 from abawkit.synth.rates import Split
 from abawkit.synth.rendering import VideoRenderer
 
 BARE = next(
     video
     for video in range(100)
-    if (p := person(0, "train", video)).glasses == "none" and p.beard == "none" and p.hair in ("bald", "parted")
+    if (p := make_person(0, "train", video)).glasses == "none" and p.beard == "none" and p.hair in ("bald", "parted")
 )
 REST = np.zeros(len(UNITS))
 
@@ -82,8 +82,8 @@ def test_jaw_drop_widens_the_gap_of_parted_lips_only() -> None:
 
 
 def test_eyes_are_where_aligned_crops_have_them() -> None:
-    open_eyes = Face(person(0, "train", BARE)).draw(REST)
-    shut = Face(person(0, "train", BARE)).draw(REST, gaze=Gaze(blink=1.0))
+    open_eyes = Face(make_person(0, "train", BARE)).draw(REST)
+    shut = Face(make_person(0, "train", BARE)).draw(REST, gaze=Gaze(blink=1.0))
     differs = np.abs(np.asarray(open_eyes, dtype=float) - np.asarray(shut, dtype=float)).sum(axis=2) > 90
     rows, columns = np.nonzero(differs)
     x, y = columns / 2 - 14, rows / 2 - 14

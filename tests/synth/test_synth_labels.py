@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
-from abawkit.synth.action_units import LABELLED, UNITS, latent, perform, presence, prototype
-from abawkit.synth.labels import flip, sample_labels
-from abawkit.synth.people import person
+from abawkit.synth.action_units import (
+    LABELLED,
+    UNITS,
+    make_prototype,
+    perform_expression,
+    sample_latent,
+    sample_presence,
+)
+from abawkit.synth.labels import flip_labels, sample_labels
+from abawkit.synth.people import make_person
 from abawkit.synth.rates import RATES, SPLITS, Split, apportion
 from abawkit.synth.videos import plan_videos
 
@@ -68,16 +75,16 @@ def test_a_video_dwells_on_three_expressions(large_labels: Path, rows: Read) -> 
 def test_presence_solves_for_the_rates_it_is_given() -> None:
     rng = np.random.default_rng(0)
     rates = RATES["validation"]
-    on = presence(rates.classes, rates.units)
+    on = sample_presence(rates.classes, rates.units)
     expression = rng.choice(8, 200_000, p=rates.classes)
-    _, intensity = perform(rng.standard_normal((200_000, 18)), expression, on)
+    _, intensity = perform_expression(rng.standard_normal((200_000, 18)), expression, on)
     reading = intensity[:, :LABELLED] + 0.06 * rng.standard_normal((200_000, LABELLED))
     np.testing.assert_allclose((reading > 0.26).mean(axis=0), rates.units, atol=0.003)
 
 
 def test_latent_states_are_slow_standard_normal_and_equal_on_repeats() -> None:
     frames = np.cumsum(np.tile([5, 0, 3, 7], 5_000))
-    state = latent(frames, np.random.default_rng(0))
+    state = sample_latent(frames, np.random.default_rng(0))
     np.testing.assert_array_equal(state[1::4], state[0::4])
     np.testing.assert_allclose(state.mean(axis=0), 0.0, atol=0.2)
     np.testing.assert_allclose(state.std(axis=0), 1.0, atol=0.1)
@@ -117,7 +124,7 @@ def test_smiles_are_pleasant_and_open_jaws_aroused(demo_labels: tuple[np.ndarray
 def test_flips_confuse_pairs_and_keep_the_counts() -> None:
     rng = np.random.default_rng(0)
     truth = rng.choice(8, 20_000, p=RATES["train"].classes)
-    flipped = flip(truth, rng)
+    flipped = flip_labels(truth, rng)
     np.testing.assert_array_equal(np.bincount(flipped), np.bincount(truth))
     assert np.mean(flipped != truth) == pytest.approx(0.12, abs=0.001)
     pairs = {frozenset((EXPRESSIONS[a], EXPRESSIONS[b])) for a, b in zip(truth, flipped, strict=True) if a != b}
@@ -126,7 +133,7 @@ def test_flips_confuse_pairs_and_keep_the_counts() -> None:
 
 def test_flips_of_classes_that_do_not_occur_change_nothing() -> None:
     truth = np.full(50, EXPRESSIONS.index("Happiness"))
-    np.testing.assert_array_equal(flip(truth, np.random.default_rng(0)), truth)
+    np.testing.assert_array_equal(flip_labels(truth, np.random.default_rng(0)), truth)
 
 
 def test_apportion_rounds_by_largest_remainders() -> None:
@@ -137,7 +144,7 @@ def test_apportion_rounds_by_largest_remainders() -> None:
 
 def test_prototypes_show_the_units_that_name_them() -> None:
     shown = {
-        EXPRESSIONS[k]: {u for u, x in zip(UNITS, prototype(k), strict=True) if x and u in ACTION_UNITS}
+        EXPRESSIONS[k]: {u for u, x in zip(UNITS, make_prototype(k), strict=True) if x and u in ACTION_UNITS}
         for k in range(8)
     }
     assert shown["Neutral"] == set()
@@ -147,6 +154,6 @@ def test_prototypes_show_the_units_that_name_them() -> None:
 
 
 def test_everybody_is_another_person_in_every_split() -> None:
-    people = [person(0, split, video) for split in SPLITS for video in range(40)]
+    people = [make_person(0, split, video) for split in SPLITS for video in range(40)]
     assert len({p.seed for p in people}) == len(people)
     assert len({(p.skin, p.hair_color, p.face_width) for p in people}) == len(people)

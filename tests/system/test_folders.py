@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.system.files import Kind, folder_entries, refuse_folder, remove_leftovers, replacing_folder, workspace_of
+from abawkit.system.files import Kind, find_workspace, list_entries, refuse_folder, remove_leftovers, replacing_folder
 
 THING = Kind("a thing", lambda folder: "" if (folder / "thing").exists() else "holds no thing")
 
@@ -25,7 +25,7 @@ def make(out: Path, text: str, *, force: bool = False) -> None:
     with replacing_folder(out, force=force) as new:
         (new / "inner").mkdir()
         (new / "inner/thing").write_text(text)
-        assert "inner" not in [entry.name for entry in folder_entries(out)] or (out / "inner/thing").read_text() != text
+        assert "inner" not in [entry.name for entry in list_entries(out)] or (out / "inner/thing").read_text() != text
 
 
 def test_a_folder_is_there_when_the_block_ends_and_is_replaced_wholly(out: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_link_is_written_where_it_leads(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "disk/real").mkdir()
     (tmp_path / "out").symlink_to("disk/real")
-    assert workspace_of(tmp_path / "out") == workspace_of(tmp_path / "disk/real")
+    assert find_workspace(tmp_path / "out") == find_workspace(tmp_path / "disk/real")
     make(tmp_path / "out", "new")
     assert (tmp_path / "disk/real/inner/thing").read_text() == "new"
     assert (tmp_path / "out").is_symlink()
@@ -100,18 +100,18 @@ def test_a_link_is_written_where_it_leads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["n" * 255, "顔" * 85, "a.b", "é" * 100])
 def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path, name: str) -> None:
     make(tmp_path / name, "x")
-    base, prefix = workspace_of(tmp_path / name)
+    base, prefix = find_workspace(tmp_path / name)
     (base / f"{prefix}.lock").touch()
 
 
 def test_names_that_begin_alike_have_workspaces_of_their_own(tmp_path: Path) -> None:
-    found = {workspace_of(tmp_path / name) for name in ("a", "a.txt", "n" * 200 + "1", "n" * 200 + "2")}
+    found = {find_workspace(tmp_path / name) for name in ("a", "a.txt", "n" * 200 + "1", "n" * 200 + "2")}
     assert len(found) == 4
 
 
 def test_leftovers_go_but_for_what_is_there_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    base, prefix = workspace_of(out)
+    base, prefix = find_workspace(out)
     left, alone, other = (base / name for name in (f"{prefix}.part-1", f"{prefix}.part-2", ".outer.abawkit.part-1"))
     for folder in (left / "new", alone / "old", other):
         folder.mkdir(parents=True)

@@ -20,12 +20,12 @@ from abawkit.system.native_build import LIBRARY, NotBuiltError, Torch
 from abawkit.system.native_cache import (
     Build,
     Plan,
-    build_folder,
     build_native,
-    builds_folder,
     find_build,
+    find_builds_folder,
     find_usable_build,
     is_built,
+    name_build_folder,
     plan_build,
 )
 
@@ -38,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and nothing that was found in another one."""
 
     def forget() -> None:
-        for function in (binary.load, binary.build_facts, binary.cached_build):
+        for function in (binary.load, binary.read_build_facts, binary.find_cached_build):
             function.cache_clear()
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -52,12 +52,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def store(version: str = HERE, content: bytes = b"a library", **changed: str) -> Build:
     """A build in the cache, as `build_native` leaves it."""
-    folder = build_folder(version)
+    folder = name_build_folder(version)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / LIBRARY).write_bytes(content)
     facts = {**FACTS, "torch": version, **changed}
-    stored = {"format": 1, "facts": facts, "sources": native_cache.sources_digest(), "sha256": sha256(content)}
+    stored = {"format": 1, "facts": facts, "sources": native_cache.digest_sources(), "sha256": sha256(content)}
     (folder / "facts.json").write_text(json.dumps(stored))
     build = find_build(version)
     assert build is not None
@@ -68,13 +68,13 @@ def store(version: str = HERE, content: bytes = b"a library", **changed: str) ->
 
 
 def test_a_build_of_this_torch_comes_before_an_older_binary_of_the_package() -> None:
-    before = binary.build_facts()
-    binary.build_facts.cache_clear()
-    binary.cached_build.cache_clear()
+    before = binary.read_build_facts()
+    binary.read_build_facts.cache_clear()
+    binary.find_cached_build.cache_clear()
     build = store(compiler="GNU 99")
     assert build.refusal() == ""
-    assert binary.build_facts()["compiler"] == "GNU 99" != before.get("compiler")
-    assert binary.binary_path() == build.library
+    assert binary.read_build_facts()["compiler"] == "GNU 99" != before.get("compiler")
+    assert binary.find_binary() == build.library
 
 
 def test_of_a_build_and_the_binary_of_the_package_the_newer_one_is_used(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_each_torch_has_its_own_build() -> None:
     assert first.folder != second.folder
     assert (first.library.read_bytes(), second.library.read_bytes()) == (b"one", b"two")
     assert find_build("2.14.0") is None
-    assert native_cache.built_versions() == ["2.12.0", "2.13.0+cu128"]
+    assert native_cache.list_built_versions() == ["2.12.0", "2.13.0+cu128"]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_build_that_is_stale_or_damaged_is_not_loaded_and_the_command_is_named
 ) -> None:
     build = store()
     spoil(build)
-    assert binary.cached_build() is None
+    assert binary.find_cached_build() is None
     assert binary.load() == f"the build in {build.folder} {reason}; rebuild: abawkit ops build"
 
 
@@ -234,7 +234,7 @@ def test_a_build_is_there_whole_with_the_digests_of_what_it_is_made_of(plan: Pla
     assert (compiled["jobs"], compiled["options"]) == (2, {"ABAWKIT_CUDA": "skip"})
     assert (compiled["sources"] / "csrc/kernels/dda.h").is_file()
     assert is_built(plan) == build
-    assert [path.name for path in builds_folder().iterdir() if path.name != "lock"] == [build.folder.name]
+    assert [path.name for path in find_builds_folder().iterdir() if path.name != "lock"] == [build.folder.name]
 
 
 def test_what_does_not_compile_leaves_the_build_that_was_there_and_its_output(
@@ -244,7 +244,7 @@ def test_what_does_not_compile_leaves_the_build_that_was_there_and_its_output(
     compiled["error"] = NotBuiltError("`cmake --build` failed: x.cpp:1:1: error: no", "all that it said")
     with pytest.raises(NotBuiltError) as error:
         build_native(plan)
-    log = builds_folder() / "build.log"
+    log = find_builds_folder() / "build.log"
     assert str(error.value) == f"`cmake --build` failed: x.cpp:1:1: error: no\nthe whole output: {log}"
     assert log.read_text() == "all that it said"
     assert find_build(HERE) == before
@@ -266,7 +266,7 @@ def test_what_can_not_be_loaded_replaces_nothing(
     compiled["content"] = b"broken"
     with pytest.raises(NotBuiltError, match="undefined symbol"):
         build_native(plan)
-    assert (build_folder(HERE) / LIBRARY).read_bytes() == b"new"
+    assert (name_build_folder(HERE) / LIBRARY).read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("base", ["/proc", "file"])
@@ -282,9 +282,9 @@ def test_a_cache_that_can_not_be_written_to_is_named_with_the_variable_that_move
 def test_two_at_once_are_one_too_many_and_what_a_killed_one_left_is_removed(
     plan: Plan, compiled: dict[str, Any]
 ) -> None:
-    left = builds_folder() / ".building-killed"
+    left = find_builds_folder() / ".building-killed"
     left.mkdir(parents=True)
-    with (builds_folder() / "lock").open("w") as file:
+    with (find_builds_folder() / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(ConfigError, match="another `abawkit ops build` is at work; wait until it has ended"):
             build_native(plan)

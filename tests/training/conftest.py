@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from abawkit.curation.curate import curate
-from abawkit.curation.release import locate
+from abawkit.curation.release import find_sources
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Inputs, Trained, train
 
@@ -26,7 +26,7 @@ def recipe() -> Callable[..., Recipe]:
 @pytest.fixture(scope="session")
 def labels_only(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labels")
-    curate(locate(release, labels_only=True), folder, policy="per-task", workers=1)
+    curate(find_sources(release, labels_only=True), folder, policy="per-task", workers=1)
     return folder
 
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from abawkit.tables import Annotations
-from abawkit.training.losses import au_weights, expression_weights
+from abawkit.training.losses import weigh_action_units, weigh_expressions
 
 
 def rows(expression: list[int], au: list[list[int]], valid: list[bool]) -> Annotations:
@@ -28,26 +28,26 @@ TABLE = rows(
 
 def test_full_balance_weighs_classes_inversely_and_a_mean_row_one() -> None:
     # counts 3 and 1 of the annotated rows: weights w/3 and w, and 3 * w/3 + 1 * w = 4, so w = 2
-    assert expression_weights(TABLE, 1.0) == pytest.approx([2 / 3, 2, 0, 0, 0, 0, 0, 0])
+    assert weigh_expressions(TABLE, 1.0) == pytest.approx([2 / 3, 2, 0, 0, 0, 0, 0, 0])
 
 
 def test_half_balance_takes_the_square_root() -> None:
     # w/sqrt(3) and w: 3 w / sqrt(3) + w = 4
     w = 4 / (np.sqrt(3) + 1)
-    assert expression_weights(TABLE, 0.5) == pytest.approx([w / np.sqrt(3), w, 0, 0, 0, 0, 0, 0])
+    assert weigh_expressions(TABLE, 0.5) == pytest.approx([w / np.sqrt(3), w, 0, 0, 0, 0, 0, 0])
 
 
 def test_without_balance_every_class_that_is_there_weighs_one() -> None:
-    assert expression_weights(TABLE, 0.0) == pytest.approx([1, 1, 0, 0, 0, 0, 0, 0])
+    assert weigh_expressions(TABLE, 0.0) == pytest.approx([1, 1, 0, 0, 0, 0, 0, 0])
 
 
 @pytest.mark.parametrize(("exponent", "first"), [(0.0, 1.0), (0.5, np.sqrt(3.0)), (1.0, 3.0)])
 def test_units_weigh_negatives_over_positives_of_the_annotated_rows(exponent: float, first: float) -> None:
     # AU1 is active in 1 of 4 annotated rows, AU2 in none, AU4 in all: only the first can be weighed
-    assert au_weights(TABLE, exponent) == pytest.approx([first, *[1.0] * 11])
+    assert weigh_action_units(TABLE, exponent) == pytest.approx([first, *[1.0] * 11])
 
 
 def test_no_annotated_row_gives_finite_weights() -> None:
     empty = rows([0, 1], [[1], [0]], [False, False])
-    assert expression_weights(empty, 1.0) == pytest.approx(np.zeros(8))
-    assert au_weights(empty, 1.0) == pytest.approx(np.ones(12))
+    assert weigh_expressions(empty, 1.0) == pytest.approx(np.zeros(8))
+    assert weigh_action_units(empty, 1.0) == pytest.approx(np.ones(12))

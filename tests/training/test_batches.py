@@ -11,8 +11,8 @@ from abawkit.frames.augmentation import apply_variation, augment, normalise, pla
 from abawkit.frames.augmentation_config import PUBLISHED
 from abawkit.labels import TASKS
 from abawkit.models.devices import upload
-from abawkit.training.batches import collect, unpack
-from abawkit.training.data import training_rows
+from abawkit.training.batches import collect_batch, unpack_batch
+from abawkit.training.data import read_training_rows
 from abawkit.training.recipe import Recipe
 from tests.host_traffic import HostTraffic
 
@@ -23,9 +23,9 @@ BATCH = np.array([7, 3, 40, 11, 2])
 
 @pytest.mark.parametrize("part", [BATCH, BATCH[2:4]], ids=["alone", "a part"])
 def test_a_batch_comes_out_as_it_went_in(curated: Path, part: np.ndarray) -> None:
-    rows = training_rows(open_curated(curated), TASKS)
-    batch = collect(rows, BATCH, part, 2, RECIPE, CPU)
-    targets, variation = unpack(batch.numbers, len(BATCH), len(part))
+    rows = read_training_rows(open_curated(curated), TASKS)
+    batch = collect_batch(rows, BATCH, part, 2, RECIPE, CPU)
+    targets, variation = unpack_batch(batch.numbers, len(BATCH), len(part))
     for name, expected in rows.targets(BATCH)._asdict().items():
         found = getattr(targets, name)
         assert found.dtype == expected.dtype
@@ -40,11 +40,11 @@ def test_a_batch_comes_out_as_it_went_in(curated: Path, part: np.ndarray) -> Non
 
 
 def test_a_batch_goes_to_its_device_in_two_copies_and_is_taken_apart_there_without_any(curated: Path) -> None:
-    batch = collect(training_rows(open_curated(curated), TASKS), BATCH, BATCH, 0, RECIPE, CPU)
+    batch = collect_batch(read_training_rows(open_curated(curated), TASKS), BATCH, BATCH, 0, RECIPE, CPU)
     normalise(torch.empty(1, 2, 2, 3, dtype=torch.uint8, device="meta"))  # makes what is kept for a device
     with HostTraffic() as traffic:
         frames, numbers = (upload(part, torch.device("meta")) for part in (batch.frames, batch.numbers))
-        targets, variation = unpack(numbers, len(BATCH), len(BATCH))
+        targets, variation = unpack_batch(numbers, len(BATCH), len(BATCH))
         apply_variation(frames, variation, PUBLISHED)
     assert traffic.counts() == {"aten::_to_copy": 2}
     assert {part.device.type for part in (*targets, *variation)} == {"meta"}

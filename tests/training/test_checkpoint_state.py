@@ -14,15 +14,15 @@ from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import save_weights
 from abawkit.scoring.score import Score
-from abawkit.training.checkpoint import STATE, Checkpoint, newest_checkpoint
-from abawkit.training.checkpoint_state import _Progress, _Score, load_optimizer, run_state
+from abawkit.training.checkpoint import STATE, Checkpoint, find_newest_checkpoint
+from abawkit.training.checkpoint_state import _Progress, _Score, load_optimizer, read_run_state
 from abawkit.training.distributed import ALONE
 from abawkit.training.learner import AVERAGE
-from abawkit.training.loop import Hooks, Loop
+from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.progress import Progress
 from abawkit.training.recipe import Recipe
-from abawkit.training.resume import recorded
-from abawkit.training.run import Inputs, Trained, build
+from abawkit.training.resume import read_recorded
+from abawkit.training.run import Inputs, Trained, build_loop
 
 WORDS = torch.zeros(624, dtype=torch.int64)
 DEEP = "a" + ".a" * 3000 + " = 1"
@@ -31,7 +31,7 @@ DEEP = "a" + ".a" * 3000 + " = 1"
 @pytest.fixture
 def checkpoint(full_run: Trained, tmp_path: Path) -> Checkpoint:
     """The last checkpoint of a finished run, with a state of its own to change."""
-    found, _ = newest_checkpoint(full_run.out)
+    found, _ = find_newest_checkpoint(full_run.out)
     assert found
     for path in found.folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -51,12 +51,12 @@ def forge(checkpoint: Checkpoint, key: str, value: Any) -> dict[str, Any]:
 
 
 def test_what_a_run_writes_is_taken(checkpoint: Checkpoint) -> None:
-    assert run_state(checkpoint)["progress"]["steps"] == 8
+    assert read_run_state(checkpoint)["progress"]["steps"] == 8
 
 
 def test_a_path_may_hold_any_bytes_that_a_path_can(checkpoint: Checkpoint) -> None:
     forge(checkpoint, "data.folder", "\udcff/curated")
-    assert run_state(checkpoint)["data"]["folder"] == "\udcff/curated"
+    assert read_run_state(checkpoint)["data"]["folder"] == "\udcff/curated"
 
 
 def test_each_field_of_progress_and_scores_is_checked() -> None:
@@ -114,7 +114,7 @@ def test_each_field_of_progress_and_scores_is_checked() -> None:
 def test_what_no_run_writes_is_named(checkpoint: Checkpoint, key: str, value: Any, named: str) -> None:
     forge(checkpoint, key, value)
     with pytest.raises(DataError) as caught:
-        run_state(checkpoint)
+        read_run_state(checkpoint)
     first, *problems, last = str(caught.value).splitlines()
     assert first == f"{checkpoint.folder / STATE}: is not the state of a run:"
     assert any(problem.startswith(named) for problem in problems), problems
@@ -126,18 +126,18 @@ def test_a_state_that_holds_itself_is_refused(checkpoint: Checkpoint) -> None:
     endless.append(endless)
     forge(checkpoint, "progress.resumed", endless)
     with pytest.raises(DataError, match=r"progress\.resumed\.0: "):
-        run_state(checkpoint)
+        read_run_state(checkpoint)
 
 
 def test_of_many_problems_ten_are_shown(checkpoint: Checkpoint) -> None:
     forge(checkpoint, "progress.history", [1] * 30)
     with pytest.raises(DataError, match=r"\n\.\.\. and 20 more\n"):
-        run_state(checkpoint)
+        read_run_state(checkpoint)
 
 
 def test_what_a_run_was_begun_with_is_not_taken_from_a_forged_state(full_run: Trained, tmp_path: Path) -> None:
-    assert recorded(tmp_path) is None
-    begun = recorded(full_run.out)
+    assert read_recorded(tmp_path) is None
+    begun = read_recorded(full_run.out)
     assert begun
     assert begun.threads == 1
 
@@ -206,7 +206,7 @@ def loop(recipe: Callable[..., Recipe], curated: Path, tmp_path: Path) -> Loop:
 
     out = tmp_path / "out"
     out.mkdir()
-    return build(recipe(ema=0.9), Inputs(curated), open_curated(curated), out, processes=ALONE, hooks=Hooks())
+    return build_loop(recipe(ema=0.9), Inputs(curated), open_curated(curated), out, processes=ALONE, hooks=Callbacks())
 
 
 def test_an_average_of_another_network_is_refused(checkpoint: Checkpoint, loop: Loop) -> None:
@@ -214,17 +214,17 @@ def test_an_average_of_another_network_is_refused(checkpoint: Checkpoint, loop: 
     config = type(NETWORKS["ddamfn-nano"]).from_dict(other)
     save_weights(checkpoint.folder / AVERAGE, config, DDAMFN(config).state_dict())
     with pytest.raises(DataError, match=rf"{AVERAGE}: these are not weights of this network"):
-        loop.restore(checkpoint, run_state(checkpoint))
+        loop.restore(checkpoint, read_run_state(checkpoint))
 
 
 def test_an_optimiser_s_numbers_are_checked_before_the_first_step(checkpoint: Checkpoint, loop: Loop) -> None:
     forge(checkpoint, "optimizer.state.0.exp_avg", torch.zeros(3))
-    loop.restore(checkpoint, run_state(checkpoint))
+    loop.restore(checkpoint, read_run_state(checkpoint))
     with pytest.raises(DataError, match=rf"{STATE}: optimizer: what it keeps for parameter 0"):
         loop.learner.begin_epoch(loop.plan[1], fresh=False)
 
 
 def test_the_numbers_of_every_generator_are_tried_on_others(checkpoint: Checkpoint) -> None:
     before = np.random.get_state()[1].tolist()  # type: ignore[index] # noqa: NPY002
-    run_state(checkpoint)
+    read_run_state(checkpoint)
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index] # noqa: NPY002

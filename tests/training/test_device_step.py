@@ -20,8 +20,8 @@ from abawkit.models.devices import Download
 from abawkit.models.network import DDAMFN
 from abawkit.ops import use
 from abawkit.training import step as step_module
-from abawkit.training.checkpoint_state import optimizer_state
-from abawkit.training.data import training_rows
+from abawkit.training.checkpoint_state import read_optimizer_state
+from abawkit.training.data import read_training_rows
 from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner, Scheduled
 from abawkit.training.losses import Targets
@@ -74,7 +74,7 @@ class Taker:
         assert self.step.on_device is as_gpu
 
     def state(self) -> State:
-        moments = optimizer_state(self.optimizer)["state"]
+        moments = read_optimizer_state(self.optimizer)["state"]
         kept = {f"{number}.{key}": value for number, values in moments.items() for key, value in values.items()}
         average = {f"average.{name}": value for name, value in self.average.state.items()}
         return {name: value.clone() for name, value in {**self.network.state_dict(), **average, **kept}.items()}
@@ -156,7 +156,7 @@ def learner(curated: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lea
 
     def make(**changes: Any) -> Learner:
         recipe = Recipe.model_validate({"network": "ddamfn-nano", "augmentation": PUBLISHED, "ema": 0.9, **changes})
-        rows = training_rows(open_curated(curated), TASKS)
+        rows = read_training_rows(open_curated(curated), TASKS)
         device = torch.device("meta")
         network = DDAMFN(NETWORKS["ddamfn-nano"]).to(device)
         return Learner(recipe, network, rows, device, bfloat16=False, processes=ALONE)

@@ -13,7 +13,7 @@ from abawkit.models.devices import Download
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
 from abawkit.training.learner import Learner
-from abawkit.training.loop import Hooks, Moment
+from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.recipe import Checkpoints, Recipe, Stage
 from abawkit.training.run import Inputs, Resume, Trained, train
 from abawkit.training.step import StepLosses
@@ -32,11 +32,11 @@ def four_steps(recipe: Make) -> Recipe:
 @pytest.fixture(scope="module")
 def at_once(
     four_steps: Recipe, curated: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Trained, list[Moment]]:
+) -> tuple[Trained, list[StepInfo]]:
     """The run whose losses are read after each step."""
-    seen: list[Moment] = []
+    seen: list[StepInfo] = []
     out = tmp_path_factory.mktemp("at-once")
-    return train(four_steps, Inputs(curated), out, hooks=Hooks(seen.append)), seen
+    return train(four_steps, Inputs(curated), out, hooks=Callbacks(seen.append)), seen
 
 
 @pytest.fixture
@@ -62,11 +62,11 @@ def late(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_run_ends_with_the_same_weights_and_tells_the_same_of_each_step(
-    at_once: tuple[Trained, list[Moment]], late: list[int], four_steps: Recipe, curated: Path, tmp_path: Path
+    at_once: tuple[Trained, list[StepInfo]], late: list[int], four_steps: Recipe, curated: Path, tmp_path: Path
 ) -> None:
     whole, told = at_once
-    seen: list[Moment] = []
-    train(four_steps, Inputs(curated), tmp_path, hooks=Hooks(seen.append))
+    seen: list[StepInfo] = []
+    train(four_steps, Inputs(curated), tmp_path, hooks=Callbacks(seen.append))
     assert late == [1, 2, 1, 0, 1, 2, 1, 0]  # all are read before the checkpoint after step 2, and at the end
     for name in ("best.safetensors", "last.safetensors", "checkpoints/0000-000002/network.safetensors"):
         assert sha256_of(tmp_path / name) == sha256_of(whole.out / name)
@@ -76,28 +76,30 @@ def test_a_run_ends_with_the_same_weights_and_tells_the_same_of_each_step(
 @pytest.mark.usefixtures("late")
 @pytest.mark.parametrize(("asked", "begun"), [(2, 2), (3, 4)], ids=["with nothing unread", "with a step unread"])
 def test_a_stopped_run_is_saved_with_every_step_that_was_begun_and_goes_on(
-    at_once: tuple[Trained, list[Moment]], four_steps: Recipe, curated: Path, tmp_path: Path, asked: int, begun: int
+    at_once: tuple[Trained, list[StepInfo]], four_steps: Recipe, curated: Path, tmp_path: Path, asked: int, begun: int
 ) -> None:
     stop = Stop()
 
-    def on_step(moment: Moment) -> None:
+    def on_step(moment: StepInfo) -> None:
         stop.signal = 15 if moment.steps == asked else stop.signal
 
     with pytest.raises(StoppedError, match=f"after step {begun};"):
-        train(four_steps, Inputs(curated), tmp_path, stopping=nullcontext(stop), hooks=Hooks(on_step))
+        train(four_steps, Inputs(curated), tmp_path, stopping=nullcontext(stop), hooks=Callbacks(on_step))
     assert (tmp_path / f"checkpoints/0000-{begun:06}").is_dir()
     train(four_steps, Inputs(curated), tmp_path, resume=Resume())
     assert sha256_of(tmp_path / "last.safetensors") == sha256_of(at_once[0].out / "last.safetensors")
 
 
 def test_a_checkpoint_in_the_middle_holds_the_weights_of_its_own_step(
-    at_once: tuple[Trained, list[Moment]], late: list[int], four_steps: Recipe, curated: Path, tmp_path: Path
+    at_once: tuple[Trained, list[StepInfo]], late: list[int], four_steps: Recipe, curated: Path, tmp_path: Path
 ) -> None:
     train(four_steps, Inputs(curated), tmp_path)
     for place in ("0000-000004", "0001-000000"):
         shutil.rmtree(tmp_path / "checkpoints" / place, ignore_errors=True)
     steps: list[int] = []
-    again = train(four_steps, Inputs(curated), tmp_path, resume=Resume(), hooks=Hooks(lambda m: steps.append(m.steps)))
+    again = train(
+        four_steps, Inputs(curated), tmp_path, resume=Resume(), hooks=Callbacks(lambda m: steps.append(m.steps))
+    )
     assert again.resumed == tmp_path / "checkpoints/0000-000002"
     assert steps == [3, 4]
     assert sha256_of(tmp_path / "last.safetensors") == sha256_of(at_once[0].out / "last.safetensors")

@@ -8,7 +8,7 @@ from torch import nn
 
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
-from abawkit.training.optimizers import MovingAverage, ascend, learning_rate_factor, make_optimizer
+from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, maximise
 from abawkit.training.recipe import Optimizer, Schedule
 
 
@@ -31,7 +31,7 @@ def test_ascending_moves_by_rho_along_the_gradient_and_comes_back_bit_for_bit() 
     before = [p.detach().clone() for p in layer.parameters()]
     layer.weight.grad, layer.bias.grad = torch.full((2, 3), 3.0), torch.tensor([1.0, -3.0])
     norm = math.sqrt(6 * 9 + 1 + 9)  # 8
-    back = ascend(layer.parameters(), 0.05)
+    back = maximise(layer.parameters(), 0.05)
     torch.testing.assert_close(layer.weight.detach() - before[0], torch.full((2, 3), 0.05 * 3 / norm))
     torch.testing.assert_close(layer.bias.detach() - before[1], torch.tensor([1.0, -3.0]) * 0.05 / norm)
     back()
@@ -42,7 +42,7 @@ def test_ascending_leaves_parameters_without_a_gradient() -> None:
     layer = nn.Linear(2, 2)
     bias = layer.bias.detach().clone()
     layer.weight.grad = torch.ones(2, 2)
-    ascend(layer.parameters(), 1.0)
+    maximise(layer.parameters(), 1.0)
     assert torch.equal(layer.bias, bias)
 
 
@@ -69,13 +69,13 @@ def test_ascending_leaves_parameters_without_a_gradient() -> None:
 def test_schedules_at_moments_of_a_stage_of_four_epochs(
     schedule: dict[str, float | str], epoch: float, expected: float
 ) -> None:
-    factor = learning_rate_factor(Schedule.model_validate(schedule), epoch, 4)
+    factor = compute_learning_rate_factor(Schedule.model_validate(schedule), epoch, 4)
     assert factor == pytest.approx(expected, abs=1e-12)
 
 
 def test_an_exponential_schedule_keeps_one_rate_for_all_steps_of_an_epoch() -> None:
     schedule = Schedule(name="exponential", decay=0.6)
-    steps = [[learning_rate_factor(schedule, epoch + (i + 1) / 7, 3) for i in range(7)] for epoch in range(3)]
+    steps = [[compute_learning_rate_factor(schedule, epoch + (i + 1) / 7, 3) for i in range(7)] for epoch in range(3)]
     assert steps == [[1.0] * 7, [0.6] * 7, [0.6**2] * 7]
 
 
@@ -112,7 +112,7 @@ def rates_of_torch(name: str, warmup: int, epochs: int) -> list[float]:
 def test_every_step_has_the_learning_rate_of_torchs_schedulers(name: str, warmup: int) -> None:
     schedule = Schedule.model_validate({"name": name, "decay": 0.6, "warmup_epochs": warmup / STEPS})
     moments = [(step + 0.5) / STEPS for step in range(4 * STEPS)]
-    ours = [learning_rate_factor(schedule, moment, 4) for moment in moments]
+    ours = [compute_learning_rate_factor(schedule, moment, 4) for moment in moments]
     assert ours == pytest.approx(rates_of_torch(name, warmup, 4), abs=1e-9)
 
 
@@ -120,7 +120,7 @@ def test_every_step_has_the_learning_rate_of_torchs_schedulers(name: str, warmup
 @pytest.mark.parametrize("name", ["cosine", "exponential", "constant"])
 def test_every_schedule_reaches_the_learning_rate_where_its_warm_up_ends(name: str, warmup: float) -> None:
     schedule = Schedule.model_validate({"name": name, "warmup_epochs": warmup})
-    assert learning_rate_factor(schedule, warmup, 4) == 1.0
+    assert compute_learning_rate_factor(schedule, warmup, 4) == 1.0
 
 
 def test_an_exponential_schedule_is_torchs_exponential_from_its_first_full_epoch() -> None:
@@ -128,7 +128,7 @@ def test_an_exponential_schedule_is_torchs_exponential_from_its_first_full_epoch
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.6)
     for epoch in range(1, 4):
-        assert learning_rate_factor(schedule, epoch + 0.5, 4) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert compute_learning_rate_factor(schedule, epoch + 0.5, 4) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
 

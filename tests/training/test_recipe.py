@@ -6,19 +6,19 @@ import pytest
 
 from abawkit.errors import ConfigError
 from abawkit.models.config import NETWORKS
-from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, recipe_names
+from abawkit.training.recipe import Recipe, list_recipes, parse_recipe, read_recipe
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", list_recipes())
 def test_shipped_recipes_are_read_and_name_a_network(name: str) -> None:
     assert read_recipe(name).network in NETWORKS
 
 
 def test_the_shipped_recipes() -> None:
-    assert recipe_names() == ["baseline", "demo", "paper"]
+    assert list_recipes() == ["baseline", "demo", "paper"]
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", list_recipes())
 def test_a_resolved_recipe_reads_back_the_same(name: str, tmp_path: Path) -> None:
     recipe = read_recipe(name, ["tasks=['va','au']", "losses.au=0.25"])
     path = tmp_path / "recipe.toml"
@@ -118,7 +118,7 @@ def test_changes_reach_nested_keys_with_toml_types() -> None:
 
 
 def test_what_the_shipped_recipes_start_from() -> None:
-    assert {name: read_recipe(name).weights for name in recipe_names()} == {
+    assert {name: read_recipe(name).weights for name in list_recipes()} == {
         "baseline": "optional", "demo": "optional", "paper": "published"
     }  # fmt: skip
 

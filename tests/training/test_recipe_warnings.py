@@ -2,7 +2,7 @@
 
 import pytest
 
-from abawkit.training.recipe import read_recipe, recipe_names
+from abawkit.training.recipe import list_recipes, read_recipe
 from abawkit.training.recipe_warnings import find_recipe_warnings
 
 
@@ -30,7 +30,7 @@ def test_a_change_with_an_effect_is_none() -> None:
     assert find_recipe_warnings(read_recipe("demo", changes), changes) == []
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", list_recipes())
 def test_what_a_recipe_writes_out_itself_is_not_named(name: str) -> None:
     assert find_recipe_warnings(read_recipe(name)) == []
 

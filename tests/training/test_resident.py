@@ -13,7 +13,7 @@ from abawkit.frames.packed import FRAME_BYTES, PackedFrames
 from abawkit.labels import TASKS
 from abawkit.system.files import sha256_of
 from abawkit.training import data as resident
-from abawkit.training.data import SHARE, FramedRows, ResidentFrames, resident_frames, training_rows
+from abawkit.training.data import SHARE, FramedRows, ResidentFrames, make_resident, read_training_rows
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import Inputs, Trained, train
 
@@ -22,7 +22,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture(scope="module")
 def rows(curated: Path) -> FramedRows:
-    return training_rows(open_curated(curated), TASKS)
+    return read_training_rows(open_curated(curated), TASKS)
 
 
 def test_rows_take_their_own_frames_and_share_those_that_repeat(
@@ -46,7 +46,7 @@ def test_frames_go_to_a_gpu_with_room_for_as_much_again(
     monkeypatch.setattr(resident, "ResidentFrames", lambda _, device: made.append(device))
     free = int(len(np.unique(rows.frames)) * FRAME_BYTES / SHARE) + spare
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 2 * free))
-    resident_frames(rows, GPU)
+    make_resident(rows, GPU)
     assert made == ([GPU] if fits else [])
 
 
@@ -59,8 +59,8 @@ def test_frames_of_image_files_and_those_of_a_cpu_stay_where_they_are(rows: Fram
             return 10**6
 
     assert isinstance(rows.store, PackedFrames)
-    assert resident_frames(rows, CPU) is None
-    assert resident_frames(replace(rows, store=Files()), GPU) is None
+    assert make_resident(rows, CPU) is None
+    assert make_resident(replace(rows, store=Files()), GPU) is None
 
 
 def test_a_run_on_frames_of_its_device_ends_with_the_same_weights(

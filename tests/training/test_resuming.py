@@ -17,10 +17,10 @@ from abawkit.errors import ConfigError, DataError, DataWarning, StoppedError
 from abawkit.models.weights import load_weights
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
-from abawkit.training.checkpoint import newest_checkpoint
-from abawkit.training.data import FramedRows, training_rows
-from abawkit.training.loop import Hooks, Moment
-from abawkit.training.progress import generators, set_generators
+from abawkit.training.checkpoint import find_newest_checkpoint
+from abawkit.training.data import FramedRows, read_training_rows
+from abawkit.training.loop import Callbacks, StepInfo
+from abawkit.training.progress import capture_generators, restore_generators
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Inputs, Resume, Trained, train
 from abawkit.training.run_folder import clear_run, run_folder
@@ -34,14 +34,14 @@ def digests(out: Path) -> list[str]:
     return [sha256_of(out / name) for name in WEIGHTS]
 
 
-def stop_at(step: int) -> tuple[AbstractContextManager[Stop], Hooks]:
+def stop_at(step: int) -> tuple[AbstractContextManager[Stop], Callbacks]:
     """What asks a run to stop after a step, as a signal would."""
     stop = Stop()
 
-    def on_step(moment: Moment) -> None:
+    def on_step(moment: StepInfo) -> None:
         stop.signal = 15 if moment.steps == step else stop.signal
 
-    return nullcontext(stop), Hooks(on_step)
+    return nullcontext(stop), Callbacks(on_step)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_run_stopped_in_its_validation_does_not_train_again(
         train(two_epochs, Inputs(curated), tmp_path, stopping=stopping, hooks=hooks)
     assert (tmp_path / "checkpoints/0000-000004").is_dir()
     steps: list[int] = []
-    train(two_epochs, Inputs(curated), tmp_path, resume=Resume(), hooks=Hooks(lambda m: steps.append(m.steps)))
+    train(two_epochs, Inputs(curated), tmp_path, resume=Resume(), hooks=Callbacks(lambda m: steps.append(m.steps)))
     assert steps == [5, 6, 7, 8]
     assert digests(tmp_path) == digests(whole.out)
 
@@ -255,7 +255,7 @@ def test_other_readable_frames_are_refused(
     run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_less(*arguments: Any, **options: Any) -> FramedRows:
-        rows = training_rows(*arguments, **options)
+        rows = read_training_rows(*arguments, **options)
         kept = np.arange(1, len(rows))
         return FramedRows(rows.annotations.select(kept), rows.rows[kept], rows.frames[kept], rows.store)
 
@@ -287,15 +287,15 @@ def test_every_generator_goes_on_where_it_was() -> None:
 
     with torch.random.fork_rng():
         draw()
-        state = generators()
+        state = capture_generators()
         first = draw()
         assert draw() != first
-        set_generators(state)
+        restore_generators(state)
         assert draw() == first
 
 
 def test_a_checkpoint_of_a_run_holds_no_object_that_could_run_code(stopped: Path) -> None:
-    checkpoint, problems = newest_checkpoint(stopped)
+    checkpoint, problems = find_newest_checkpoint(stopped)
     assert checkpoint is not None
     assert problems == []
     assert set(checkpoint.digests) == {"average.safetensors", "best.safetensors", "network.safetensors", "state.pt"}

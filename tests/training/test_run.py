@@ -13,11 +13,11 @@ from abawkit.curation.curated_set import open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.models.devices import Download
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import Weights, load_weights, save_weights, state_digest
+from abawkit.models.weights import Weights, digest_state, load_weights, save_weights
 from abawkit.scoring.score import Score
 from abawkit.system.files import sha256_of
-from abawkit.training.data import evaluation_rows
-from abawkit.training.dry_run import rehearse
+from abawkit.training.data import read_evaluation_rows
+from abawkit.training.dry_run import dry_run
 from abawkit.training.recipe import Recipe, Stage, read_recipe
 from abawkit.training.run import Inputs, Trained, train
 from abawkit.training.step import StepLosses
@@ -43,7 +43,7 @@ def lines_of(run: Trained) -> list[dict[str, Any]]:
 def test_the_same_recipe_gives_the_same_weights(full_run: Trained, recipe: Make, curated: Path, tmp_path: Path) -> None:
     again = train(recipe(ema=0.9), Inputs(curated), tmp_path)
     for name in ("best", "last"):
-        assert state_digest(weights_of(again, name).state) == state_digest(weights_of(full_run, name).state)
+        assert digest_state(weights_of(again, name).state) == digest_state(weights_of(full_run, name).state)
     assert again.figure == full_run.figure
 
 
@@ -53,18 +53,18 @@ def test_weights_that_a_recipe_asks_for_are_missing_before_anything_is_written(
     with pytest.raises(ConfigError, match="give the file with --weights"):
         train(recipe(weights="published"), Inputs(curated), tmp_path)
     with pytest.raises(ConfigError, match="give the file with --weights"):
-        rehearse(recipe(weights="published"), Inputs(curated))
+        dry_run(recipe(weights="published"), Inputs(curated))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_batch_of_more_rows_than_there_are_is_a_warning(recipe: Make, curated: Path) -> None:
     with pytest.warns(DataWarning, match=r"batch_size is 5,000, and there are 179 training rows: an epoch is one step"):
-        rehearse(recipe(batch_size=5000), Inputs(curated))
+        dry_run(recipe(batch_size=5000), Inputs(curated))
 
 
 def test_another_seed_gives_other_weights(heads_run: Trained, recipe: Make, curated: Path, tmp_path: Path) -> None:
     other = train(recipe(all=NOTHING, seed=1), Inputs(curated), tmp_path)
-    assert state_digest(weights_of(other).state) != state_digest(weights_of(heads_run).state)
+    assert digest_state(weights_of(other).state) != digest_state(weights_of(heads_run).state)
 
 
 def test_the_heads_stage_changes_nothing_but_the_heads(
@@ -92,7 +92,7 @@ def test_the_best_weights_have_the_score_that_is_written_beside_them(
     kept = weights_of(trained)
     network = DDAMFN(kept.config)
     network.load_state_dict(kept.state)
-    scores = evaluate(network, evaluation_rows(open_curated(curated), "validation"), torch.device("cpu"))
+    scores = evaluate(network, read_evaluation_rows(open_curated(curated), "validation"), torch.device("cpu"))
     best, line = manifest_of(trained)["best"], lines_of(trained)[trained.best_epoch - 1]
     for protocol, result in scores.items():
         assert result.score == pytest.approx(best[protocol]["score"], abs=1e-6)
@@ -157,7 +157,7 @@ def test_a_run_folder_says_what_it_was_made_of(full_run: Trained, recipe: Make, 
     assert manifest["rows"]["validation"] == 50
     for name in ("best", "last"):
         digest = manifest["checkpoints"][f"{name}.safetensors"]
-        assert digest == state_digest(weights_of(full_run, name).state)
+        assert digest == digest_state(weights_of(full_run, name).state)
 
 
 def test_a_single_task_run_keeps_the_other_heads_and_names_its_task(

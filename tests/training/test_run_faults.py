@@ -19,9 +19,9 @@ from abawkit.curation.curated_set import open_curated
 from abawkit.errors import ConfigError, DataError
 from abawkit.models.weights import load_weights
 from abawkit.system.files import sha256_of
-from abawkit.training.checkpoint import newest_checkpoint
+from abawkit.training.checkpoint import find_newest_checkpoint
 from abawkit.training.data import FramedRows
-from abawkit.training.learner import enough_memory
+from abawkit.training.learner import explain_out_of_memory
 from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import Inputs, Trained, train
@@ -61,7 +61,7 @@ def test_a_signal_ends_a_run_after_its_step_with_everything_kept(
     assert f"stopped by {number.name} after step" in shown
     assert f"abawkit train --resume --out {out}" in shown
     assert "Traceback" not in shown
-    checkpoint, problems = newest_checkpoint(out)
+    checkpoint, problems = find_newest_checkpoint(out)
     assert checkpoint is not None
     assert problems == []
     assert f"after step {checkpoint.state()['progress']['steps']:,};" in shown
@@ -124,7 +124,7 @@ def test_out_of_memory_names_the_setting_that_helps() -> None:
     def work() -> None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, -1))
-        with enough_memory("a step of 512 frames"):
+        with explain_out_of_memory("a step of 512 frames"):
             torch.ones(2**30)
 
     code, said = in_a_fork(work)
@@ -134,7 +134,7 @@ def test_out_of_memory_names_the_setting_that_helps() -> None:
 
 
 def test_another_error_in_a_step_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), enough_memory("a step"):
+    with pytest.raises(RuntimeError, match="shapes"), explain_out_of_memory("a step"):
         raise RuntimeError("shapes don't match")
 
 
@@ -168,11 +168,11 @@ class Poisoned(FramedRows):
 
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[int]], None]:
-    from abawkit.training.data import training_rows
+    from abawkit.training.data import read_training_rows
 
     def set_up(rows: frozenset[int]) -> None:
         def poisoned(*arguments: Any, **options: Any) -> FramedRows:
-            found = training_rows(*arguments, **options)
+            found = read_training_rows(*arguments, **options)
             monkeypatch.setattr(Poisoned, "poisoned", rows)
             return Poisoned(found.annotations, found.rows, found.frames, found.store)
 
@@ -200,7 +200,7 @@ def test_batches_that_stay_poisoned_end_the_run_with_their_frames_and_the_last_g
     with pytest.raises(DataError, match=r"not finite in 4 steps in a row, the last with \S+/\d+\.jpg") as caught:
         train(recipe(), Inputs(curated), tmp_path)
     assert "checkpoints" in str(caught.value)
-    checkpoint, problems = newest_checkpoint(tmp_path)
+    checkpoint, problems = find_newest_checkpoint(tmp_path)
     assert checkpoint is not None
     assert problems == []
     load_weights(checkpoint.folder / "network.safetensors")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from abawkit.training.step import RunningStatistics, kept_statistics
+from abawkit.training.step import RunningStatistics, keep_statistics
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_tensor_decides_whether_they_come_back(network: nn.Sequential, counts:
 
 def test_a_pass_within_the_block_is_not_counted(network: nn.Sequential) -> None:
     before = values(network[0])
-    with kept_statistics(network):
+    with keep_statistics(network):
         network[0](torch.randn(4, 3))
     assert same(values(network[0]), before)
     network[0](torch.randn(4, 3))

@@ -15,7 +15,7 @@ import torch
 
 from abawkit.curation.curate import curate
 from abawkit.curation.curated_set import open_curated
-from abawkit.curation.release import locate
+from abawkit.curation.release import find_sources
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.inspection import inspect
 from abawkit.models.config import NETWORKS
@@ -23,13 +23,13 @@ from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights
 from abawkit.prediction.networks import load_members
 from abawkit.tables import Annotations
-from abawkit.training.data import FramedRows, training_rows
+from abawkit.training.data import FramedRows, read_training_rows
 from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner
-from abawkit.training.loop import Hooks, Loop
+from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Losses, Recipe, Stage
 from abawkit.training.run import Inputs, Resume, Trained, train
-from abawkit.training.supervision import select_scored_tasks, select_trainable_tasks, weighted_tasks
+from abawkit.training.supervision import find_weighted_tasks, select_scored_tasks, select_trainable_tasks
 
 Make = Callable[..., Recipe]
 NOTHING = Stage(epochs=0)
@@ -50,7 +50,7 @@ def blanked(release: Path, folder: Path, task: str, splits: tuple[str, ...]) -> 
     out = folder / "curated"
     out.mkdir()
     with pytest.warns(DataWarning, match="this set can't"):
-        curate(locate(folder, frames=release / "cropped_aligned"), out, policy="per-task", workers=1)
+        curate(find_sources(folder, frames=release / "cropped_aligned"), out, policy="per-task", workers=1)
     return out
 
 
@@ -156,7 +156,7 @@ def test_a_task_that_only_training_rows_have_is_trained_and_not_scored(
 
 def test_a_loss_without_weight_trains_nothing(recipe: Make) -> None:
     chosen = recipe(losses=Losses(au=0.0))
-    assert weighted_tasks(chosen) == ("va", "expression")
+    assert find_weighted_tasks(chosen) == ("va", "expression")
     varied = table(expression=np.arange(8, dtype=np.int8), count=8)
     with pytest.warns(
         DataWarning, match=r"losses\.au is 0: this run trains and scores valence and arousal, expression"
@@ -194,7 +194,7 @@ def test_no_trained_task_that_counts_is_refused() -> None:
 @pytest.fixture
 def rows(curated: Path) -> FramedRows:
     """Training rows of which one alone has valence and arousal: no batch gives that head a gradient."""
-    rows = training_rows(open_curated(curated), ("va", "expression", "au"))
+    rows = read_training_rows(open_curated(curated), ("va", "expression", "au"))
     alone = np.zeros(len(rows), bool)
     alone[np.flatnonzero(rows.annotations.va_valid)[0]] = True
     return replace(rows, annotations=replace(rows.annotations, va_valid=alone))
@@ -212,7 +212,7 @@ def test_a_head_counts_as_trained_when_a_step_gave_it_a_gradient(
     recipe: Make, rows: FramedRows, tmp_path: Path, optimizer: str
 ) -> None:
     chosen = recipe(all=NOTHING, batch_size=8, optimizer={"name": optimizer})
-    loop = Loop(learner_of(chosen, rows), rows, tmp_path, notes={}, hooks=Hooks())
+    loop = Loop(learner_of(chosen, rows), rows, tmp_path, notes={}, hooks=Callbacks())
     loop.learner.begin_epoch(loop.plan[0], fresh=True)
     batch = np.flatnonzero(rows.annotations.au_valid & rows.annotations.expression_valid)[:8]
     loop.learner.step(1e-3, loop.learner.collect(0, batch, batch)).read()

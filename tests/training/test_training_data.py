@@ -17,7 +17,7 @@ from abawkit.errors import DataError, DataWarning
 from abawkit.labels import TASKS, Task
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
-from abawkit.training.data import FramedRows, epoch_batches, evaluation_rows, prefetched, training_rows
+from abawkit.training.data import FramedRows, order_epoch, prefetch, read_evaluation_rows, read_training_rows
 from abawkit.training.validation import predict_rows
 
 
@@ -28,25 +28,25 @@ from abawkit.training.validation import predict_rows
 def test_an_epoch_sees_every_row_once_in_batches_that_differ_by_one_row_at_most(
     rows: int, batch_size: int, seed: int, epoch: int
 ) -> None:
-    batches = epoch_batches(rows, batch_size, seed=seed, epoch=epoch)
+    batches = order_epoch(rows, batch_size, seed=seed, epoch=epoch)
     sizes = [len(batch) for batch in batches]
     assert sorted(np.concatenate(batches).tolist()) == list(range(rows))
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= batch_size
-    again = epoch_batches(rows, batch_size, seed=seed, epoch=epoch)
+    again = order_epoch(rows, batch_size, seed=seed, epoch=epoch)
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
 
 
 @pytest.mark.parametrize("other", [{"seed": 1, "epoch": 0}, {"seed": 0, "epoch": 1}])
 def test_another_seed_or_epoch_is_another_order(other: dict[str, int]) -> None:
-    first, second = epoch_batches(50, 50, seed=0, epoch=0), epoch_batches(50, 50, **other)
+    first, second = order_epoch(50, 50, seed=0, epoch=0), order_epoch(50, 50, **other)
     assert not np.array_equal(first[0], second[0])
 
 
 def test_prefetched_batches_come_with_their_own_frames(curated: Path) -> None:
-    rows = training_rows(open_curated(curated), TASKS)
-    batches = epoch_batches(len(rows), 40, seed=3, epoch=0)
-    got = list(prefetched(rows.pixels, batches))
+    rows = read_training_rows(open_curated(curated), TASKS)
+    batches = order_epoch(len(rows), 40, seed=3, epoch=0)
+    got = list(prefetch(rows.pixels, batches))
     assert [batch.tolist() for batch, _ in got] == [batch.tolist() for batch in batches]
     for batch, pixels in got:
         for row, frame in zip(batch.tolist(), pixels, strict=True):
@@ -55,25 +55,25 @@ def test_prefetched_batches_come_with_their_own_frames(curated: Path) -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 3, 4])
 def test_prefetching_goes_on_from_a_batch(curated: Path, start: int) -> None:
-    rows = evaluation_rows(open_curated(curated), "validation")
+    rows = read_evaluation_rows(open_curated(curated), "validation")
     batches = np.array_split(np.arange(len(rows)), 4)
-    got = list(prefetched(rows.pixels, batches, start))
+    got = list(prefetch(rows.pixels, batches, start))
     assert [batch.tolist() for batch, _ in got] == [batch.tolist() for batch in batches[start:]]
     assert all(np.array_equal(pixels, rows.pixels(batch)) for batch, pixels in got)
 
 
 def test_no_batches_are_none(curated: Path) -> None:
-    assert list(prefetched(evaluation_rows(open_curated(curated), "validation").pixels, [])) == []
+    assert list(prefetch(read_evaluation_rows(open_curated(curated), "validation").pixels, [])) == []
 
 
 @pytest.mark.parametrize("start", [-1, 3])
 def test_a_batch_that_is_not_there_is_no_start(curated: Path, start: int) -> None:
     with pytest.raises(ValueError, match=r"expected 0\.\.2"):
-        prefetched(evaluation_rows(open_curated(curated), "validation").pixels, [np.arange(2)] * 2, start)
+        prefetch(read_evaluation_rows(open_curated(curated), "validation").pixels, [np.arange(2)] * 2, start)
 
 
 def test_prefetching_reads_one_batch_ahead_and_ends_with_its_generator(curated: Path) -> None:
-    rows = evaluation_rows(open_curated(curated), "validation")
+    rows = read_evaluation_rows(open_curated(curated), "validation")
     read: list[int] = []
 
     class Counted:
@@ -85,7 +85,7 @@ def test_prefetching_reads_one_batch_ahead_and_ends_with_its_generator(curated: 
             return len(rows.store)
 
     counted = FramedRows(rows.annotations, rows.rows, rows.frames, Counted())
-    batches = prefetched(counted.pixels, [np.arange(5)] * 20)
+    batches = prefetch(counted.pixels, [np.arange(5)] * 20)
     next(batches)
     next(batches)
     batches.close()
@@ -97,18 +97,18 @@ def test_prefetching_reads_one_batch_ahead_and_ends_with_its_generator(curated: 
 def test_rows_without_any_of_the_trained_tasks_are_left_out(curated: Path, tasks: tuple[Task, ...]) -> None:
     annotations = open_curated(curated).splits["train"].annotations
     valid = np.logical_or.reduce([getattr(annotations, f"{task}_valid") for task in tasks])
-    rows = training_rows(open_curated(curated), tasks)
+    rows = read_training_rows(open_curated(curated), tasks)
     assert 0 < valid.sum() < len(annotations)
     assert rows.annotations.images.to_pylist() == annotations.select(valid).images.to_pylist()
 
 
 def test_every_validation_row_is_evaluated(curated: Path) -> None:
     validation = open_curated(curated).splits["validation"].annotations
-    assert evaluation_rows(open_curated(curated), "validation").annotations.digest == validation.digest
+    assert read_evaluation_rows(open_curated(curated), "validation").annotations.digest == validation.digest
 
 
 def test_targets_keep_a_mask_a_task_and_a_row(curated: Path) -> None:
-    rows = training_rows(open_curated(curated), TASKS)
+    rows = read_training_rows(open_curated(curated), TASKS)
     which = np.arange(len(rows))[::-1].copy()
     targets = rows.targets(which)
     table = rows.annotations.select(which)
@@ -125,7 +125,7 @@ def test_targets_keep_a_mask_a_task_and_a_row(curated: Path) -> None:
 
 def test_a_set_of_labels_alone_is_refused(labels_only: Path) -> None:
     with pytest.raises(DataError, match=r"holds labels only; run `abawkit curate`"):
-        training_rows(open_curated(labels_only), TASKS)
+        read_training_rows(open_curated(labels_only), TASKS)
 
 
 @pytest.fixture
@@ -139,8 +139,8 @@ def test_rows_from_a_folder_are_those_of_the_packed_store(
 ) -> None:
     opened, packed = open_curated(request.getfixturevalue(source)), open_curated(curated)
     for found, expected in (
-        (training_rows(opened, ("va",), release / FRAMES), training_rows(packed, ("va",))),
-        (evaluation_rows(opened, "validation", release / FRAMES), evaluation_rows(packed, "validation")),
+        (read_training_rows(opened, ("va",), release / FRAMES), read_training_rows(packed, ("va",))),
+        (read_evaluation_rows(opened, "validation", release / FRAMES), read_evaluation_rows(packed, "validation")),
     ):
         assert found.annotations.digest == expected.annotations.digest
         assert np.array_equal(found.rows, expected.rows)
@@ -153,7 +153,7 @@ def test_a_network_says_the_same_of_a_folder(curated: Path, release: Path) -> No
         torch.manual_seed(0)
         network = DDAMFN(NETWORKS["ddamfn-nano"])
     opened = open_curated(curated)
-    packed, folder = (evaluation_rows(opened, "validation", frames) for frames in (None, release / FRAMES))
+    packed, folder = (read_evaluation_rows(opened, "validation", frames) for frames in (None, release / FRAMES))
     first, second = (predict_rows(network, rows, torch.device("cpu")) for rows in (packed, folder))
     assert np.array_equal(first.expression, second.expression)
 
@@ -162,7 +162,7 @@ def test_a_network_says_the_same_of_a_folder(curated: Path, release: Path) -> No
 def test_a_few_frames_that_cannot_be_had_leave_their_rows_out_with_a_warning(
     curated: Path, images: Path, damage: str
 ) -> None:
-    whole = training_rows(open_curated(curated), TASKS)
+    whole = read_training_rows(open_curated(curated), TASKS)
     names = whole.annotations.images.to_pylist()
     repeated = max(names, key=names.count)
     lost = [repeated, names[-1]]
@@ -176,7 +176,7 @@ def test_a_few_frames_that_cannot_be_had_leave_their_rows_out_with_a_warning(
     found = rf"2 of {len(set(names))} frames of the train split are missing or unreadable; 3 rows are left out"
     kind = "missing" if damage == "missing" else "unreadable"
     with pytest.warns(DataWarning, match=rf"{found}; the first frames: {repeated}: {kind} \(.*, {names[-1]}: {kind}"):
-        rows = training_rows(open_curated(curated), TASKS, images, max_missing=0.5)
+        rows = read_training_rows(open_curated(curated), TASKS, images, max_missing=0.5)
     kept = np.array([name not in lost for name in names])
     assert rows.annotations.images.to_pylist() == whole.annotations.select(kept).images.to_pylist()
     assert np.array_equal(rows.rows, whole.rows[kept])
@@ -189,14 +189,14 @@ def test_more_frames_that_cannot_be_had_are_refused_before_an_epoch(curated: Pat
     for name in names[:12]:
         (images / name).unlink()
     with pytest.raises(DataError, match=rf"12 of {len(names)} frames of the train split are missing") as caught:
-        training_rows(opened, TASKS, images)
+        read_training_rows(opened, TASKS, images)
     lines = str(caught.value).splitlines()
     assert len(lines) == 12
     assert all("missing (No such file or directory)" in line for line in lines[1:11])
     assert lines[-1].endswith("give the right folder with --frames; at most 0.1% may be left out")
-    assert len(evaluation_rows(opened, "validation", images)) == 50
+    assert len(read_evaluation_rows(opened, "validation", images)) == 50
 
 
 def test_a_folder_of_frames_that_is_not_there_is_refused(curated: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist; give the folder"):
-        training_rows(open_curated(curated), TASKS, tmp_path / "absent")
+        read_training_rows(open_curated(curated), TASKS, tmp_path / "absent")

@@ -16,10 +16,10 @@ from abawkit.frames.paths import FrameFolders
 from abawkit.inspection.runs import inspect_run
 from abawkit.labels import TASKS
 from abawkit.system.signals import Stop
-from abawkit.training.data import evaluation_rows, training_rows
-from abawkit.training.loop import Hooks
+from abawkit.training.data import read_evaluation_rows, read_training_rows
+from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
-from abawkit.training.resume import recorded
+from abawkit.training.resume import read_recorded
 from abawkit.training.run import Inputs, Resume, train
 
 
@@ -39,7 +39,7 @@ def two(release: Path, tmp_path: Path) -> FrameFolders:
 
 def test_rows_from_two_folders_are_those_of_the_packed_store(curated: Path, two: FrameFolders) -> None:
     opened = open_curated(curated)
-    found, expected = training_rows(opened, TASKS, two), training_rows(opened, TASKS)
+    found, expected = read_training_rows(opened, TASKS, two), read_training_rows(opened, TASKS)
     assert found.annotations.digest == expected.annotations.digest
     which = np.random.default_rng(0).permutation(len(found))
     assert np.array_equal(found.pixels(which), expected.pixels(which))
@@ -51,13 +51,13 @@ def test_rows_from_two_folders_are_those_of_the_packed_store(curated: Path, two:
 
 def test_links_are_not_followed_unasked(curated: Path, two: FrameFolders) -> None:
     with pytest.raises(DataError, match="--follow-links"):
-        evaluation_rows(open_curated(curated), "validation", FrameFolders(two.folders))
+        read_evaluation_rows(open_curated(curated), "validation", FrameFolders(two.folders))
 
 
 def test_frames_in_a_folder_deeper_are_said_to_be_there(curated: Path, release: Path, tmp_path: Path) -> None:
     shutil.copytree(release / FRAMES, tmp_path / "images/cropped_aligned")
     with pytest.raises(DataError) as caught:
-        training_rows(open_curated(curated), TASKS, tmp_path / "images")
+        read_training_rows(open_curated(curated), TASKS, tmp_path / "images")
     assert f"{tmp_path / 'images/cropped_aligned'} has them" in str(caught.value)
 
 
@@ -70,7 +70,7 @@ def begin(curated: Path, frames: FrameFolders, out: Path) -> None:
         stop.signal = 15 if moment.steps == 1 else 0
 
     with pytest.raises(StoppedError):
-        train(recipe, Inputs(curated, frames=frames), out, stopping=nullcontext(stop), hooks=Hooks(on_step))
+        train(recipe, Inputs(curated, frames=frames), out, stopping=nullcontext(stop), hooks=Callbacks(on_step))
 
 
 @pytest.mark.parametrize("follow", [True, False])
@@ -79,7 +79,7 @@ def test_a_run_records_its_folders_and_goes_on_with_them(
 ) -> None:
     frames, out = two if follow else FrameFolders((release / FRAMES,)), tmp_path / "run"
     begin(curated, frames, out)
-    begun = recorded(out)
+    begun = read_recorded(out)
     assert begun
     assert begun.frames == frames.resolve()
     assert inspect_run(out).problems == []

@@ -12,8 +12,8 @@ from abawkit.labels import TASKS, Task
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.scoring.score import Score, score
-from abawkit.training.data import FramedRows, evaluation_rows
-from abawkit.training.validation import check_protocol, evaluate, figure, predict_rows
+from abawkit.training.data import FramedRows, read_evaluation_rows
+from abawkit.training.validation import check_protocol, compute_selection_score, evaluate, predict_rows
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def network() -> DDAMFN:
 
 @pytest.fixture(scope="module")
 def rows(curated: Path) -> FramedRows:
-    return evaluation_rows(open_curated(curated), "validation")
+    return read_evaluation_rows(open_curated(curated), "validation")
 
 
 @pytest.mark.filterwarnings("ignore::abawkit.errors.DataWarning")
@@ -51,7 +51,7 @@ def test_both_protocols_are_scored_over_all_rows_at_once(
 )
 def test_the_figure_is_the_sum_of_the_trained_tasks_parts(tasks: tuple[Task, ...], expected: float) -> None:
     result = Score("official", 1, 0.4, 0.6, 0.5, 0.1, 0.3, 0.9, [0.1] * 8, [0.3] * 12)
-    assert figure(result, tasks) == pytest.approx(expected)
+    assert compute_selection_score(result, tasks) == pytest.approx(expected)
 
 
 def test_an_answer_that_is_not_finite_is_refused_with_its_frames(rows: FramedRows) -> None:

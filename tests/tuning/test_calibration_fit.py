@@ -5,12 +5,12 @@ import pyarrow as pa
 import pytest
 
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, Task
-from abawkit.postprocessing.calibration import Calibration, calibrated
+from abawkit.postprocessing.calibration import Calibration, apply_calibration
 from abawkit.tables import Annotations, Array, Predictions
 from abawkit.tuning import expression_biases as biases
 from abawkit.tuning import thresholds
 from abawkit.tuning.calibration_fit import fit_calibration
-from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, enough, preferred, rows_by_video
+from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, is_supported, prefer_simplest, rows_by_video
 from abawkit.tuning.va_scaling import fit_va
 from tests.tuning.random_rows import expressions, units
 
@@ -27,7 +27,7 @@ def test_no_knob_is_turned_below_the_floors(rows: int, videos: int, reached: boo
         groups[chosen] = np.arange(len(chosen)) % videos
     positive = np.zeros(n, dtype=bool)
     positive[chosen] = True
-    assert enough(rows_by_video(positive[:, None], groups)).tolist() == [reached]
+    assert is_supported(rows_by_video(positive[:, None], groups)).tolist() == [reached]
 
     au = np.repeat(positive[:, None], 12, axis=1).astype(np.int8)
     low = np.where(au == 1, 0.3, 0.05).astype(np.float32)  # a lower threshold is right beyond doubt
@@ -75,7 +75,7 @@ def test_a_whole_calibration_is_made_of_the_fits_of_each_knob_on_the_rows_of_its
         fit.calibration.threshold, thresholds.fit_thresholds(truth.au[au], predictions.au[au], videos[au])
     )
     assert fit.left == ()
-    decided = calibrated(predictions, fit.calibration).decide()
+    decided = apply_calibration(predictions, fit.calibration).decide()
     assert np.array_equal(decided.au, predictions.au >= fit.calibration.threshold)
 
 
@@ -114,4 +114,4 @@ def test_no_row_at_all_leaves_every_knob_alone() -> None:
 
 def test_of_equal_gains_the_nearest_is_preferred_and_of_equally_near_ones_the_first() -> None:
     gain = np.array([[1.0, 2.0, 2.0 - 1e-15, 0.0], [3.0, 3.0, 0.0, 3.0]])
-    assert preferred(gain, np.array([2.0, 3.0, 1.0, 2.0])).tolist() == [2, 0]
+    assert prefer_simplest(gain, np.array([2.0, 3.0, 1.0, 2.0])).tolist() == [2, 0]

@@ -12,12 +12,12 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS, Task
-from abawkit.probabilities.files import assembled
-from abawkit.probabilities.members import StoredMember, columns_digest
-from abawkit.scoring.score import scored_rows
+from abawkit.probabilities.files import assemble
+from abawkit.probabilities.members import StoredMember, digest_columns
+from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations
-from abawkit.tuning.ensemble import fitted_ensemble, given_weights, write_ensemble
-from abawkit.tuning.ensemble_weights import Pool
+from abawkit.tuning.ensemble import fit_ensemble, make_given_rule, write_ensemble
+from abawkit.tuning.ensemble_weights import WeightFit
 from tests.tuning.random_rows import annotations
 
 VIDEOS, LENGTH = 10, 30
@@ -35,16 +35,16 @@ def member(key: str, seed: int, skill: float = 0.0) -> StoredMember:
     expression = skill * np.eye(8)[annotated.expression] + (1 - skill) * rng.dirichlet(np.ones(8), N)
     au = skill * annotated.au + (1 - skill) * rng.uniform(0, 1, (N, 12))
     columns: dict[Task, np.ndarray] = {"va": va, "expression": expression, "au": au}
-    said = assembled(IMAGES, {task: column.astype(np.float32) for task, column in columns.items()})
-    return StoredMember(Path(f"{key}.npz"), said, TASKS, columns_digest(said, TASKS), key)
+    said = assemble(IMAGES, {task: column.astype(np.float32) for task, column in columns.items()})
+    return StoredMember(Path(f"{key}.npz"), said, TASKS, digest_columns(said, TASKS), key)
 
 
 MEMBERS = [member("good", 1, 0.3), member("fair", 2, 0.2), member("noise", 3)]
 
 
 def test_fitted_weights_are_those_of_all_videos_and_each_video_is_judged_by_weights_of_others() -> None:
-    found = fitted_ensemble(MEMBERS, truth(), draws=200)
-    assert found.rule.weights == Pool(MEMBERS, truth()).fit(scored_rows(truth()))
+    found = fit_ensemble(MEMBERS, truth(), draws=200)
+    assert found.rule.weights == WeightFit(MEMBERS, truth()).fit(select_scored_rows(truth()))
     assert found.cross_fitted["score"].value <= found.in_sample["score"] + 0.01
     assert found.difference["score"].low > 0
     assert found.notes == ()
@@ -55,7 +55,7 @@ def test_weights_of_members_that_know_nothing_gain_nothing_on_average() -> None:
     for seed in range(12):
         annotated = truth(100 + seed)
         noise = [member("a", 2 * seed + 10), member("b", 2 * seed + 11)]
-        gains.append(fitted_ensemble(noise, annotated, draws=20).difference["score"].value)
+        gains.append(fit_ensemble(noise, annotated, draws=20).difference["score"].value)
     assert np.mean(gains) < 2 * np.std(gains) / np.sqrt(len(gains))
 
 
@@ -63,7 +63,7 @@ def test_tasks_below_the_floor_or_of_one_member_keep_the_mean_and_it_is_said_why
     annotated = truth()
     few = replace(annotated, expression_valid=np.arange(N) % LENGTH < 2)
     only_va = [MEMBERS[0], replace(MEMBERS[1], tasks=("va", "expression"))]
-    found = fitted_ensemble(only_va, few, draws=20)
+    found = fit_ensemble(only_va, few, draws=20)
     assert [task for task in TASKS if set(found.rule.weights[task].values()) != {1.0}] == ["va"]
     assert found.notes == (
         "weights of expression: left alone, fewer than 25 rows have one expression, or they are of fewer than 3 videos",
@@ -73,25 +73,25 @@ def test_tasks_below_the_floor_or_of_one_member_keep_the_mean_and_it_is_said_why
 
 def test_members_of_other_rows_are_refused() -> None:
     with pytest.raises(DataError, match=r"good\.npz: its 300 rows are not the 299 of the annotations"):
-        fitted_ensemble(MEMBERS, truth().select(np.arange(N - 1)))
+        fit_ensemble(MEMBERS, truth().select(np.arange(N - 1)))
 
 
 # weights as they are typed
 
 
 def test_a_number_for_each_member_in_their_order() -> None:
-    assert given_weights(["au=2,1,0", "va=0.5,1e-1,.25"], MEMBERS) == {
+    assert make_given_rule(["au=2,1,0", "va=0.5,1e-1,.25"], MEMBERS) == {
         "au": {"good": 2, "fair": 1, "noise": 0},
         "va": {"good": 0.5, "fair": 0.1, "noise": 0.25},
     }
-    assert given_weights([], MEMBERS) == {}
+    assert make_given_rule([], MEMBERS) == {}
 
 
 def test_a_member_that_does_not_know_a_task_has_no_weight_in_it() -> None:
     va = replace(MEMBERS[1], tasks=("va",))
-    assert given_weights(["au=2,0,1"], [MEMBERS[0], va, MEMBERS[2]]) == {"au": {"good": 2, "noise": 1}}
+    assert make_given_rule(["au=2,0,1"], [MEMBERS[0], va, MEMBERS[2]]) == {"au": {"good": 2, "noise": 1}}
     with pytest.raises(ConfigError, match=r"fair\.npz does not know au; its weight must be 0"):
-        given_weights(["au=2,1,1"], [MEMBERS[0], va, MEMBERS[2]])
+        make_given_rule(["au=2,1,1"], [MEMBERS[0], va, MEMBERS[2]])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_member_that_does_not_know_a_task_has_no_weight_in_it() -> None:
 )
 def test_weights_that_make_no_sense_are_refused(texts: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        given_weights(texts, MEMBERS)
+        make_given_rule(texts, MEMBERS)
 
 
 # rows that were answered from another frame

@@ -13,11 +13,17 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
-from abawkit.probabilities.files import assembled
-from abawkit.probabilities.members import StoredMember, columns_digest
-from abawkit.scoring.score import scored_rows
+from abawkit.probabilities.files import assemble
+from abawkit.probabilities.members import StoredMember, digest_columns
+from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations, Array
-from abawkit.tuning.ensemble_weights import FLOOR, Pool, log_pool_weights, mixture_weights, simplex_minimum
+from abawkit.tuning.ensemble_weights import (
+    FLOOR,
+    WeightFit,
+    fit_log_pool_weights,
+    fit_mixture_weights,
+    minimise_on_simplex,
+)
 
 
 def likelihood(weights: Array, probabilities: Array) -> float:
@@ -44,7 +50,7 @@ def test_the_weights_of_two_members_are_the_best_of_a_fine_grid(seed: int) -> No
     probabilities = draw(seed, 2)
     grid = np.linspace(0, 1, 2001)
     best = max(likelihood(np.array([w, 1 - w]), probabilities) for w in grid)
-    found = mixture_weights(probabilities)
+    found = fit_mixture_weights(probabilities)
     assert likelihood(found, probabilities) >= best - 1e-5
     assert found.sum() == pytest.approx(1)
     assert (found >= 0).all()
@@ -53,14 +59,14 @@ def test_the_weights_of_two_members_are_the_best_of_a_fine_grid(seed: int) -> No
 @pytest.mark.parametrize("members", [1, 2, 3, 5, 9])
 def test_they_are_where_expectation_and_maximisation_climb_to(members: int) -> None:
     probabilities = draw(50 + members, members)
-    found, expected = mixture_weights(probabilities), climbed(probabilities)
+    found, expected = fit_mixture_weights(probabilities), climbed(probabilities)
     assert likelihood(found, probabilities) >= likelihood(expected, probabilities) - 1e-5
     np.testing.assert_allclose(found, expected, atol=0.03)
 
 
 def test_members_that_say_the_same_share_their_weight() -> None:
     probabilities = draw(3, 2)
-    found = mixture_weights(probabilities[[0, 1, 0]])
+    found = fit_mixture_weights(probabilities[[0, 1, 0]])
     assert found[0] == pytest.approx(found[2], abs=1e-3)
 
 
@@ -79,20 +85,20 @@ def test_least_squares_on_the_simplex_is_the_best_of_a_fine_grid(seed: int, memb
     a = root.T @ root
     points = simplex_points(members, {2: 4000, 3: 300, 4: 60}[members])
     values = np.einsum("pi,ij,pj->p", points, a, points) / 2 - points @ b
-    found = simplex_minimum(a, b)
+    found = minimise_on_simplex(a, b)
     assert found @ a @ found / 2 - b @ found <= values.min() + 1e-9
     assert (found >= 0).all()
     assert found.sum() == pytest.approx(1)
 
 
 def test_a_single_member_has_all_the_weight() -> None:
-    assert simplex_minimum(np.array([[2.0]]), np.array([-1.0])).tolist() == [1.0]
-    assert mixture_weights(np.array([[0.3, 0.9]])).tolist() == [1.0]
+    assert minimise_on_simplex(np.array([[2.0]]), np.array([-1.0])).tolist() == [1.0]
+    assert fit_mixture_weights(np.array([[0.3, 0.9]])).tolist() == [1.0]
 
 
 def test_a_flat_valley_gives_equal_weights() -> None:
-    np.testing.assert_allclose(simplex_minimum(np.ones((3, 3)), np.ones(3)), 1 / 3, atol=1e-6)
-    np.testing.assert_allclose(simplex_minimum(np.zeros((3, 3)), np.zeros(3)), 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(minimise_on_simplex(np.ones((3, 3)), np.ones(3)), 1 / 3, atol=1e-6)
+    np.testing.assert_allclose(minimise_on_simplex(np.zeros((3, 3)), np.zeros(3)), 1 / 3, atol=1e-6)
 
 
 # members and annotations
@@ -122,8 +128,8 @@ def material(videos: int = 6, length: int = 50) -> tuple[Annotations, list[Store
         expression = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         au = 1 / (1 + np.exp(-skill * (2 * truth.au - 1 + rng.normal(0, 1, (n, 12)))))
         columns: Mapping[Task, Array] = {"va": va, "expression": expression, "au": au}
-        said = assembled(images, {task: column.astype(np.float32) for task, column in columns.items()})
-        members.append(StoredMember(Path(f"{key}.npz"), said, TASKS, columns_digest(said, TASKS), key))
+        said = assemble(images, {task: column.astype(np.float32) for task, column in columns.items()})
+        members.append(StoredMember(Path(f"{key}.npz"), said, TASKS, digest_columns(said, TASKS), key))
     return truth, members
 
 
@@ -145,15 +151,15 @@ def test_weights_of_a_log_pool_are_the_best_of_a_fine_grid(seed: int, members: i
     truth = rng.integers(0, 4, 300)
     logs = rng.uniform(-0.3, 1.5, (members, 1, 1)) * np.eye(4)[truth] + rng.normal(0, 1, (members, 300, 4))
     best = max(log_likelihood(point, logs, truth) for point in simplex_points(members, {2: 400, 3: 60}[members]))
-    found = log_pool_weights(logs, truth)
+    found = fit_log_pool_weights(logs, truth)
     assert log_likelihood(found, logs, truth) >= best - 1e-5
     assert found.sum() == pytest.approx(1)
     assert (found >= 0).all()
 
 
 def test_weights_of_a_log_pool_are_those_of_members_that_know_something() -> None:
-    found = Pool(MEMBERS, TRUTH).fit(scored_rows(TRUTH), LOG)
-    plain = Pool(MEMBERS, TRUTH).fit(scored_rows(TRUTH))
+    found = WeightFit(MEMBERS, TRUTH).fit(select_scored_rows(TRUTH), LOG)
+    plain = WeightFit(MEMBERS, TRUTH).fit(select_scored_rows(TRUTH))
     assert found["va"] == plain["va"]
     for task in ("expression", "au"):
         assert found[task]["noise"] < 0.1
@@ -163,7 +169,7 @@ def test_weights_of_a_log_pool_are_those_of_members_that_know_something() -> Non
 
 
 def test_a_member_that_knows_nothing_gets_next_to_no_weight() -> None:
-    found = Pool(MEMBERS, TRUTH).fit(scored_rows(TRUTH))
+    found = WeightFit(MEMBERS, TRUTH).fit(select_scored_rows(TRUTH))
     for task in TASKS:
         assert found[task]["noise"] < 0.05
         assert found[task]["good"] > found[task]["fair"] > 0
@@ -171,21 +177,21 @@ def test_a_member_that_knows_nothing_gets_next_to_no_weight() -> None:
 
 
 def test_the_order_of_members_changes_no_weight() -> None:
-    rows = scored_rows(TRUTH)
-    assert Pool(MEMBERS[::-1], TRUTH).fit(rows) == Pool(MEMBERS, TRUTH).fit(rows)
+    rows = select_scored_rows(TRUTH)
+    assert WeightFit(MEMBERS[::-1], TRUTH).fit(rows) == WeightFit(MEMBERS, TRUTH).fit(rows)
 
 
 def test_only_the_rows_of_the_mask_have_a_say() -> None:
-    rows = {task: mask & (np.arange(len(TRUTH)) < 200) for task, mask in scored_rows(TRUTH).items()}
+    rows = {task: mask & (np.arange(len(TRUTH)) < 200) for task, mask in select_scored_rows(TRUTH).items()}
     first = np.arange(200)
     cut = [
         StoredMember(
-            m.path, m.predictions.select(first), TASKS, columns_digest(m.predictions.select(first), TASKS), m.key
+            m.path, m.predictions.select(first), TASKS, digest_columns(m.predictions.select(first), TASKS), m.key
         )
         for m in MEMBERS
     ]
     alone = TRUTH.select(first)
-    found, expected = Pool(MEMBERS, TRUTH).fit(rows), Pool(cut, alone).fit(scored_rows(alone))
+    found, expected = WeightFit(MEMBERS, TRUTH).fit(rows), WeightFit(cut, alone).fit(select_scored_rows(alone))
     assert all(found[task] == pytest.approx(expected[task]) for task in TASKS)
 
 
@@ -200,23 +206,23 @@ def test_only_the_rows_of_the_mask_have_a_say() -> None:
 )
 def test_below_the_floor_of_rows_and_videos_the_members_keep_equal_weights(rows: Array, enough: bool) -> None:
     same = replace(TRUTH, expression=np.zeros_like(TRUTH.expression), au=np.ones_like(TRUTH.au))
-    found = Pool(MEMBERS, same).fit(dict.fromkeys(TASKS, rows))
+    found = WeightFit(MEMBERS, same).fit(dict.fromkeys(TASKS, rows))
     assert set(found) == (set(TASKS) if enough else set())
 
 
 def test_a_single_member_has_no_weights_to_fit() -> None:
-    assert Pool(MEMBERS[:1], TRUTH).fit(scored_rows(TRUTH)) == {}
+    assert WeightFit(MEMBERS[:1], TRUTH).fit(select_scored_rows(TRUTH)) == {}
 
 
 def test_what_a_member_thinks_impossible_does_not_decide_alone() -> None:
     probabilities = np.full((2, 100), [[0.9], [0.5]])
     probabilities[0, 0] = FLOOR
-    assert mixture_weights(probabilities)[0] > 0.9
+    assert fit_mixture_weights(probabilities)[0] > 0.9
 
 
 def test_members_of_other_rows_are_refused() -> None:
     with pytest.raises(DataError, match=r"good\.npz: its 300 rows are not the 10 of the annotations, in their order"):
-        Pool(MEMBERS, TRUTH.select(np.arange(10)))
+        WeightFit(MEMBERS, TRUTH.select(np.arange(10)))
 
 
 def test_members_are_weighed_without_torch() -> None:
@@ -251,10 +257,10 @@ def test_action_units_that_are_hardly_ever_active_have_no_say() -> None:
 
     def fitted(truth: Annotations, columns: list[Array]) -> dict[Task, dict[str, float]]:
         members = [
-            StoredMember(Path(key), p := assembled(images, {"au": column}), ("au",), columns_digest(p, ("au",)), key)
+            StoredMember(Path(key), p := assemble(images, {"au": column}), ("au",), digest_columns(p, ("au",)), key)
             for key, column in zip("ab", columns, strict=True)
         ]
-        return Pool(members, truth).fit({"au": everywhere})
+        return WeightFit(members, truth).fit({"au": everywhere})
 
     assert fitted(truth, said) == {}
     often = au.copy()

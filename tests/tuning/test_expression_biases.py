@@ -15,7 +15,7 @@ def test_f1_along_a_bias_is_that_of_deciding_anew_at_each(c: int) -> None:
     truth, p = expressions(rng)
     bias = np.round(rng.normal(0, 0.5, 8), 2)
     logs = np.log(p.astype(np.float64))
-    found = biases.f1_by_bias(truth.astype(np.int64), logs.T.copy(), bias, c)
+    found = biases.compute_f1_by_bias(truth.astype(np.int64), logs.T.copy(), bias, c)
     for g, value in enumerate(biases.GRID):
         bias[c] = value
         np.testing.assert_allclose(found[g], f1_per_class(truth, (logs + bias).argmax(axis=1), 8), rtol=1e-12)
@@ -26,7 +26,7 @@ def test_of_equal_scores_the_first_class_counts_as_chosen() -> None:
     logs = np.log(np.full((4, 8), 0.125))
     at_0 = len(biases.GRID) // 2
     for c in range(8):  # with no bias, argmax chooses class 0 in every row
-        found = biases.f1_by_bias(truth, logs.T.copy(), np.zeros(8), c)
+        found = biases.compute_f1_by_bias(truth, logs.T.copy(), np.zeros(8), c)
         assert np.array_equal(found[at_0], f1_per_class(truth, np.zeros(4, dtype=np.int64), 8))
         expected = f1_per_class(truth, np.full(4, c), 8)
         assert np.array_equal(found[at_0 + 1], expected)
@@ -38,10 +38,14 @@ def test_scores_that_a_bias_makes_equal_are_equal_however_they_were_rounded(g: i
     logs = np.log(np.tile([0.3, 0.3, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05], (5, 1)))
     bias = np.where(np.arange(8) == 1, biases.GRID[zero + g], -9.0)
     truth = np.zeros(5, dtype=np.int64)
-    first = biases.f1_by_bias(truth, logs.T.copy(), bias, 0)[:, 0]  # class 0 against class 1, which comes after it
+    first = biases.compute_f1_by_bias(truth, logs.T.copy(), bias, 0)[
+        :, 0
+    ]  # class 0 against class 1, which comes after it
     assert first.tolist() == [0.0] * (zero + g) + [1.0] * (zero + 1 - g)
     bias = np.where(np.arange(8) == 0, biases.GRID[zero + g], -9.0)
-    second = biases.f1_by_bias(truth + 1, logs.T.copy(), bias, 1)[:, 1]  # an equal score is not enough for class 1
+    second = biases.compute_f1_by_bias(truth + 1, logs.T.copy(), bias, 1)[
+        :, 1
+    ]  # an equal score is not enough for class 1
     assert second.tolist() == [0.0] * (zero + g + 1) + [1.0] * (zero - g)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from abawkit.errors import DataError
 from abawkit.tables import Array, Predictions
-from abawkit.tuning.folds import cross_fitted, held_out, video_folds
+from abawkit.tuning.folds import cross_fit, make_video_folds, predict_held_out
 
 
 def images_of(rows_of: list[int]) -> pa.StringArray:
@@ -28,7 +28,7 @@ def test_folds_are_whole_videos_two_at_least_and_differ_by_no_more_than_the_larg
     rows_of: list[int], count: int, seed: int
 ) -> None:
     images = images_of(rows_of)
-    folds = video_folds(images, count, seed)
+    folds = make_video_folds(images, count, seed)
     number = min(count, len(rows_of) // 2)
     assert sorted(set(folds.tolist())) == list(range(number))
     videos = [videos_in(images, folds == fold) for fold in range(number)]
@@ -41,20 +41,20 @@ def test_folds_are_whole_videos_two_at_least_and_differ_by_no_more_than_the_larg
 
 def test_folds_of_many_videos_are_about_equal() -> None:
     rows_of = np.random.default_rng(0).integers(100, 1000, 50).tolist()
-    sizes = np.bincount(video_folds(images_of(rows_of), 5))
+    sizes = np.bincount(make_video_folds(images_of(rows_of), 5))
     assert sizes.max() / sizes.min() < 1.1
 
 
 def test_folds_do_not_depend_on_the_order_of_rows() -> None:
     images = images_of([9, 30, 4, 17, 22, 8, 11])
     order = np.random.default_rng(5).permutation(len(images))
-    assert video_folds(images, 3)[order].tolist() == video_folds(images.take(pa.array(order)), 3).tolist()
+    assert make_video_folds(images, 3)[order].tolist() == make_video_folds(images.take(pa.array(order)), 3).tolist()
 
 
 def test_folds_are_those_of_their_seed() -> None:
     images = images_of([20] * 12)
-    same, other = video_folds(images, 3, seed=1), video_folds(images, 3, seed=2)
-    assert same.tolist() == video_folds(images, 3, seed=1).tolist() != other.tolist()
+    same, other = make_video_folds(images, 3, seed=1), make_video_folds(images, 3, seed=2)
+    assert same.tolist() == make_video_folds(images, 3, seed=1).tolist() != other.tolist()
 
 
 def test_folds_are_balanced_in_the_rows_that_count() -> None:
@@ -62,28 +62,28 @@ def test_folds_are_balanced_in_the_rows_that_count() -> None:
     images = images_of(rows_of)
     number = np.array([int(name[5]) for name in images.to_pylist()])
     scored = number < 4  # half of the videos have no annotation: each fold needs two that have
-    folds = video_folds(images, 5, scored=scored)
+    folds = make_video_folds(images, 5, scored=scored)
     assert [len(videos_in(images, (folds == fold) & scored)) for fold in range(2)] == [2, 2]
     assert set(folds.tolist()) == {0, 1}
 
 
 def test_a_giant_video_does_not_stay_alone() -> None:
     images = images_of([500, 1, 1, 1])
-    folds = video_folds(images)
+    folds = make_video_folds(images)
     assert [len(videos_in(images, folds == fold)) for fold in range(2)] == [2, 2]
 
 
 @pytest.mark.parametrize("videos", [0, 1, 3])
 def test_too_few_videos_for_two_folds_are_an_error(videos: int) -> None:
     with pytest.raises(DataError, match=rf"found {videos} videos? with annotated rows, expected at least 4"):
-        video_folds(images_of([5] * videos))
+        make_video_folds(images_of([5] * videos))
 
 
 def test_nothing_of_a_video_is_on_both_sides_repeats_included() -> None:
     images = images_of([9, 30, 4, 17, 22, 8, 11])
-    folds = video_folds(images, 3)
+    folds = make_video_folds(images, 3)
     decided_in_all = np.zeros(len(images), dtype=int)
-    for fitted_on, decided in held_out(images, folds):
+    for fitted_on, decided in predict_held_out(images, folds):
         assert not videos_in(images, fitted_on) & videos_in(images, decided)
         assert (fitted_on ^ decided).all()
         decided_in_all += decided
@@ -92,15 +92,15 @@ def test_nothing_of_a_video_is_on_both_sides_repeats_included() -> None:
 
 def test_folds_that_cut_a_video_are_refused() -> None:
     images = images_of([6, 6, 6, 6])
-    folds = video_folds(images)
+    folds = make_video_folds(images)
     folds[images.to_pylist().index("video2/00000.jpg")] ^= 1
     with pytest.raises(ValueError, match="rows of video2 are in more than one fold"):
-        list(held_out(images, folds))
+        list(predict_held_out(images, folds))
 
 
 def test_each_row_comes_from_what_was_fitted_without_its_video() -> None:
     images = images_of([9, 30, 4, 17, 22, 8, 11])
-    folds = video_folds(images, 3)
+    folds = make_video_folds(images, 3)
     fitted_without: list[set[str]] = []
 
     def predict(rows: Array) -> Predictions:
@@ -110,7 +110,7 @@ def test_each_row_comes_from_what_was_fitted_without_its_video() -> None:
             images, *(np.full((n, c), value, np.float32) for c, value in ((2, mark), (8, 1 / 8), (12, mark)))
         )
 
-    found = cross_fitted(images, folds, predict)
+    found = cross_fit(images, folds, predict)
     assert len(fitted_without) == 3
     for row, image in enumerate(images.to_pylist()):
         made_by = round(float(found.va[row, 0]) * 10) - 1

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.outputs import decided
+from abawkit.postprocessing.outputs import decide
 from abawkit.postprocessing.rule import apply_rule
 from abawkit.probabilities.members import StoredMember
-from abawkit.scoring.bootstrap import PARTS, statistics_by_video
+from abawkit.scoring.bootstrap import PARTS, sum_by_video
 from abawkit.tables import Annotations, Array, Predictions
 from abawkit.tuning.cross_validation import Tuning
 from abawkit.tuning.tune import calibrate, tune
@@ -92,7 +92,7 @@ def biases(
 def worth_of(found: Tuning, rng: np.random.Generator, members: int, tasks: Sequence[Task]) -> Array:
     """What a rule scores on videos that nobody has seen, shape (4,)."""
     predictions = apply_rule(found.rule, [member(rng, str(i)) for i in range(members)])
-    statistics = statistics_by_video(annotations(rng), decided(predictions, tasks))
+    statistics = sum_by_video(annotations(rng), decide(predictions, tasks))
     return np.asarray(statistics.scores(np.ones((1, VIDEOS)))[0])
 
 

@@ -10,10 +10,10 @@ import pytest
 from abawkit.labels import Task
 from abawkit.postprocessing.calibration import Calibration
 from abawkit.postprocessing.rule import Rule
-from abawkit.tuning.calibration_fit import crossfitted_gain
+from abawkit.tuning.calibration_fit import measure_gain
 from abawkit.tuning.cross_validation import Tuning
-from abawkit.tuning.ensemble import fitted_ensemble
-from abawkit.tuning.folds import SEARCH_FOLDS, video_folds
+from abawkit.tuning.ensemble import fit_ensemble
+from abawkit.tuning.folds import SEARCH_FOLDS, make_video_folds
 from abawkit.tuning.tune import calibrate, tune
 from tests.tuning.test_tune import ROWS, VIDEOS, drawn, unrelated
 
@@ -53,9 +53,9 @@ def test_a_bias_that_loses_on_other_videos_is_not_taken_within_a_fit_either() ->
         truth, one = drawn(noise=4.0, seed=seed)
         videos = np.repeat(np.arange(VIDEOS), ROWS)
         valid = truth.expression_valid
-        folds = video_folds(truth.images, SEARCH_FOLDS, scored=valid, least=1)[valid]
+        folds = make_video_folds(truth.images, SEARCH_FOLDS, scored=valid, least=1)[valid]
         labels, columns = truth.expression[valid], one.predictions.expression[valid]
-        gain = crossfitted_gain("expression", labels, columns, videos[valid], folds)
+        gain = measure_gain("expression", labels, columns, videos[valid], folds)
         if gain < 0:
             losses.append(gain)
             found = calibrate([one], truth, tasks=("expression",), draws=2)
@@ -81,7 +81,7 @@ def test_weights_of_a_task_that_falls_are_those_of_the_mean() -> None:
     for seed in range(6):
         truth, _ = drawn(seed=seed)
         members = [replace(unrelated(truth.images, 10 * seed + i), key=f"m{i}", digest=f"m{i}") for i in range(2)]
-        found = fitted_ensemble(members, truth, draws=2)
+        found = fit_ensemble(members, truth, draws=2)
         for task in found.fallen:
             fallen += 1
             assert set(found.rule.weights[task].values()) == {1.0}

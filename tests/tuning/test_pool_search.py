@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from abawkit.postprocessing.averaging import combined
+from abawkit.postprocessing.averaging import average_members
 from abawkit.postprocessing.rule import Rule
 from abawkit.tuning.tune import calibrate, tune
 from tests.tuning.test_tune import drawn, unrelated
@@ -54,4 +54,4 @@ def test_calibration_keeps_the_pool_of_its_base() -> None:
     base = Rule(pool={"au": "log"})
     found = calibrate(members, truth, base=base, draws=2)
     assert found.rule.pool == base.pool
-    assert np.array_equal(found.untuned_predictions.au, combined(members, pools=base.pool).au)
+    assert np.array_equal(found.untuned_predictions.au, average_members(members, pools=base.pool).au)

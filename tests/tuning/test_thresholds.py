@@ -18,7 +18,7 @@ def test_counts_of_thresholds_are_those_of_deciding_anew_at_each(seed: int) -> N
     rng = np.random.default_rng(seed)
     truth, probabilities = units(rng, rows=40)
     groups = rng.integers(0, 3, 40)
-    counts = thresholds.threshold_counts(truth, probabilities, groups, 4)
+    counts = thresholds.count_by_threshold(truth, probabilities, groups, 4)
     assert counts.shape == (4, 12, 97, 3)
     assert not counts[3].any()
     for g in range(3):
@@ -51,10 +51,10 @@ def test_fitted_thresholds_are_those_that_trying_each_one_finds(seed: int) -> No
 def test_fits_on_some_videos_come_from_their_counts_alone() -> None:
     truth, probabilities = units(np.random.default_rng(1), rows=400)
     videos = videos_of_rows(400, 8)
-    counts = thresholds.threshold_counts(truth, probabilities, videos, 8)
+    counts = thresholds.count_by_threshold(truth, probabilities, videos, 8)
     some = videos % 2 == 0
     expected = thresholds.fit_thresholds(truth[some], probabilities[some], videos[some])
-    assert np.array_equal(thresholds.best_thresholds(counts[::2]), expected)
+    assert np.array_equal(thresholds.find_best_thresholds(counts[::2]), expected)
 
 
 def test_of_equal_thresholds_the_nearest_to_one_half_is_taken() -> None:

@@ -12,17 +12,17 @@ import pytest
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import combined
-from abawkit.postprocessing.calibration import Calibration, calibrated
+from abawkit.postprocessing.averaging import average_members
+from abawkit.postprocessing.calibration import Calibration, apply_calibration
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.probabilities.members import StoredMember
 from abawkit.scoring.bootstrap import PARTS
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Array, Predictions
-from abawkit.tuning.calibration_fit import decide, fit_knobs, part_score
-from abawkit.tuning.cross_validation import Tuning, truth_digest
-from abawkit.tuning.folds import FOLDS, SEARCH_FOLDS, video_folds
+from abawkit.tuning.calibration_fit import decide_task, fit_parameters, score_part
+from abawkit.tuning.cross_validation import Tuning, digest_truth
+from abawkit.tuning.folds import FOLDS, SEARCH_FOLDS, make_video_folds
 from abawkit.tuning.tune import calibrate, tune
 
 pytestmark = pytest.mark.filterwarnings("ignore::abawkit.errors.DataWarning")
@@ -167,7 +167,7 @@ def test_the_truth_of_held_out_videos_has_no_say_in_their_decisions(fit: Fit) ->
     truth, one = drawn()
     before = fit([one], truth, draws=2).held_out
     scored = np.logical_or.reduce([truth.va_valid, truth.expression_valid, truth.au_valid])
-    held_out = video_folds(truth.images, FOLDS, 0, scored=scored) == 2
+    held_out = make_video_folds(truth.images, FOLDS, 0, scored=scored) == 2
     after = fit([one], lying(truth, held_out), draws=2).held_out
     assert same(before, after, held_out)
     assert not same(before, after, ~held_out)
@@ -223,16 +223,21 @@ def test_a_fit_repeated_is_the_same(fit: Fit) -> None:
 def test_what_is_tried_is_judged_on_videos_that_it_was_not_fitted_on(task: Task) -> None:
     truth, one = drawn(noise=1.5)
     columns, labels, valid = getattr(one.predictions, task), getattr(truth, task), getattr(truth, f"{task}_valid")
-    folds, videos = video_folds(truth.images, SEARCH_FOLDS, scored=valid, least=1), np.repeat(np.arange(VIDEOS), ROWS)
+    folds, videos = (
+        make_video_folds(truth.images, SEARCH_FOLDS, scored=valid, least=1),
+        np.repeat(np.arange(VIDEOS), ROWS),
+    )
     decisions = np.zeros(labels.shape)
     for fold in range(SEARCH_FOLDS):
         others, decided = valid & (folds != fold), folds == fold
-        knobs = fit_knobs(task, labels[others], columns[others], videos[others])
-        decisions[decided] = decide(task, columns[decided], knobs)
+        knobs = fit_parameters(task, labels[others], columns[others], videos[others])
+        decisions[decided] = decide_task(task, columns[decided], knobs)
     plain, fitted = tune([one], truth, tasks=(task,), smoothing=False, draws=2).evidence()["tried"][task]
     assert (plain["calibrated"], fitted["calibrated"]) == (False, True)
-    assert fitted["figure"] == pytest.approx(part_score(task, labels[valid], decisions[valid]), abs=1e-12)
-    assert plain["figure"] == pytest.approx(part_score(task, labels[valid], decide(task, columns[valid])), abs=1e-12)
+    assert fitted["figure"] == pytest.approx(score_part(task, labels[valid], decisions[valid]), abs=1e-12)
+    assert plain["figure"] == pytest.approx(
+        score_part(task, labels[valid], decide_task(task, columns[valid])), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -240,13 +245,13 @@ def test_what_is_tried_is_judged_on_videos_that_it_was_not_fitted_on(task: Task)
 def test_the_search_decides_as_the_rule_will(task: Task, seed: int) -> None:
     truth, one = drawn(noise=2.0, shift=-1.0, seed=seed)
     columns, labels = getattr(one.predictions, task), getattr(truth, task)
-    knobs = fit_knobs(task, labels, columns, np.repeat(np.arange(VIDEOS), ROWS))
+    knobs = fit_parameters(task, labels, columns, np.repeat(np.arange(VIDEOS), ROWS))
     names = {"va": ("scale", "shift"), "expression": ("bias",), "au": ("threshold",)}[task]
     calibration = Calibration(**dict(zip(names, knobs if task == "va" else (knobs,), strict=True)))
-    for given, expected in ((knobs, calibrated(one.predictions, calibration)), (None, one.predictions)):
-        decisions, official = decide(task, columns, given), getattr(expected.decide(), task)
+    for given, expected in ((knobs, apply_calibration(one.predictions, calibration)), (None, one.predictions)):
+        decisions, official = decide_task(task, columns, given), getattr(expected.decide(), task)
         assert np.allclose(decisions, official, rtol=0, atol=1e-6)
-        assert part_score(task, labels, decisions) == pytest.approx(part_score(task, labels, official), abs=1e-6)
+        assert score_part(task, labels, decisions) == pytest.approx(score_part(task, labels, official), abs=1e-6)
 
 
 def test_weights_and_smoothing_of_the_base_are_kept_and_count_as_untuned() -> None:
@@ -273,7 +278,7 @@ def test_a_rule_is_for_the_members_that_it_was_fitted_on_and_refused_for_others(
 def test_a_rule_for_the_mean_of_networks_fits_these_networks_apart() -> None:
     truth, one = drawn()
     members = [one, unrelated(truth.images)]
-    mean = replace(one, predictions=combined(members), key=f"{one.key}+unrelated")
+    mean = replace(one, predictions=average_members(members), key=f"{one.key}+unrelated")
     rule = calibrate([mean], truth, draws=20).rule
     everywhere = np.ones(len(truth), bool)
     assert same(apply_rule(rule, members), apply_rule(rule, [mean]), everywhere)
@@ -307,7 +312,7 @@ def test_evidence_says_what_was_done_on_what() -> None:
     evidence = found.evidence()
     assert [evidence[key] for key in ("protocol", "videos", "folds", "seed", "draws")] == ["official", 12, 3, 5, 20]
     assert evidence["members"] == [{"key": one.key, "digest": one.digest, "file": "seen0.npz"}]
-    assert (evidence["list_digest"], evidence["truth_digest"]) == (truth.digest, truth_digest(truth))
+    assert (evidence["list_digest"], evidence["truth_digest"]) == (truth.digest, digest_truth(truth))
     tried = evidence["tried"]["va"]
     best = max(tried, key=lambda entry: entry["figure"])
     assert evidence["chosen"]["va"] == {key: best[key] for key in ("smoothing", "calibrated", "weighted", "pool")}
@@ -317,11 +322,11 @@ def test_evidence_says_what_was_done_on_what() -> None:
 
 def test_the_digest_of_the_truth_knows_annotations_and_nothing_behind_masks() -> None:
     truth, _ = drawn()
-    assert truth_digest(lying(truth, ~(truth.va_valid | truth.expression_valid | truth.au_valid))) == truth_digest(
+    assert digest_truth(lying(truth, ~(truth.va_valid | truth.expression_valid | truth.au_valid))) == digest_truth(
         truth
     )
-    assert truth_digest(lying(truth, np.arange(len(truth)) == 0)) != truth_digest(truth)
-    assert truth_digest(replace(truth, au_valid=np.ones(len(truth), bool))) != truth_digest(truth)
+    assert digest_truth(lying(truth, np.arange(len(truth)) == 0)) != digest_truth(truth)
+    assert digest_truth(replace(truth, au_valid=np.ones(len(truth), bool))) != digest_truth(truth)
 
 
 def test_progress_counts_a_fit_a_fold_and_the_last_on_all_videos() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from abawkit.scoring.metrics import ccc
 from abawkit.tables import Array
-from abawkit.tuning.va_scaling import STRETCH_MAX, fit_stretch, fit_va
+from abawkit.tuning.va_scaling import MAX_SCALE, fit_scaling, fit_va
 from tests.tuning.random_rows import videos_of_rows
 
 seeds = st.integers(0, 2**32 - 1)
@@ -21,7 +21,7 @@ def stretched(rng: np.random.Generator, rows: int = 3000, videos: int = 60) -> t
 
 def test_scale_and_shift_bring_deviations_and_means_together() -> None:
     truth, values, videos = stretched(np.random.default_rng(0))
-    fit = fit_stretch(truth, values, videos)
+    fit = fit_scaling(truth, values, videos)
     assert fit.reason == ""
     assert fit.scale == pytest.approx(truth.std() / values.std(), rel=0.02)
     assert (fit.scale * values + fit.shift).mean() == pytest.approx(truth.mean(), abs=0.01)
@@ -48,10 +48,10 @@ def test_a_scale_never_goes_beyond_the_ratio_of_deviations_and_never_lowers_the_
     groups = rng.integers(0, videos, 200)
     truth = rng.normal(0, 0.3, 200) + rng.normal(0, 0.3, videos)[groups]
     values = slope * truth + offset + noise * rng.normal(0, 0.3, videos)[groups] + noise * rng.normal(0, 0.1, 200)
-    fit = fit_stretch(truth, values, groups)
+    fit = fit_scaling(truth, values, groups)
     ratio = truth.std() / values.std()
     assert min(1, ratio) - 1e-9 <= fit.scale <= max(1, ratio) + 1e-9
-    assert 1 / STRETCH_MAX <= fit.scale <= STRETCH_MAX
+    assert 1 / MAX_SCALE <= fit.scale <= MAX_SCALE
     assert ccc(truth, fit.scale * values + fit.shift) >= ccc(truth, values) - 1e-9
     assert (fit.reason == "") == ((fit.scale, fit.shift) != (1.0, 0.0))
 
@@ -64,7 +64,7 @@ def test_the_fewer_videos_support_it_the_less_is_sharpened() -> None:
         widths = rng.uniform(0.2, 0.8, videos)[groups]  # how wide a video's values are, against its annotations
         truth = rng.normal(0, 0.4, len(groups))
         values = widths * truth
-        return float(np.log(fit_stretch(truth, values, groups).scale) / np.log(truth.std() / values.std()))
+        return float(np.log(fit_scaling(truth, values, groups).scale) / np.log(truth.std() / values.std()))
 
     few, some, many = (np.mean([share_of_the_way(videos) for _ in range(30)]) for videos in (4, 16, 64))
     assert 0.3 < few < some < many < 1
@@ -74,7 +74,7 @@ def test_the_fewer_videos_support_it_the_less_is_sharpened() -> None:
 def test_values_that_do_not_go_with_the_annotations_are_left_alone(sign: int) -> None:
     truth, values, videos = stretched(np.random.default_rng(3))
     values = -values if sign else np.random.default_rng(4).permutation(values)
-    fit = fit_stretch(truth, values, videos)
+    fit = fit_scaling(truth, values, videos)
     assert (fit.scale, fit.shift) == (1.0, 0.0)
     assert "correlation" in fit.reason
 
@@ -89,7 +89,7 @@ def test_what_does_not_vary_is_left_alone(constant: str) -> None:
     if constant == "all but one video":
         values = np.where(videos == 0, values, 0.1)
         truth = np.where(videos == 0, truth, 0.1)
-    fit = fit_stretch(truth, values, videos)
+    fit = fit_scaling(truth, values, videos)
     assert (fit.scale, fit.shift) == (1.0, 0.0)
     assert fit.reason
 

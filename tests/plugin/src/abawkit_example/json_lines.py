@@ -10,9 +10,9 @@ import pyarrow as pa
 from abawkit.errors import Problem, ProblemsError
 from abawkit.formats.base import Container
 from abawkit.formats.readers import read_annotations, read_list
-from abawkit.formats.row_order import order_problems
+from abawkit.formats.row_order import find_order_problems
 from abawkit.formats.text import read_text
-from abawkit.frame_names import image_defect
+from abawkit.frame_names import find_name_defect
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Answer
 from abawkit.tables import Annotations, FrameList, Submission
 
@@ -51,7 +51,7 @@ class JsonLines:
     def check(self, path: Path, frames: FrameList) -> list[Problem]:
         """Every defect, with its line."""
         rows, _, problems = self._parse(path)
-        return sorted([*problems, *order_problems(rows, frames)])
+        return sorted([*problems, *find_order_problems(rows, frames)])
 
     def read(self, path: Path) -> Submission:
         """Reads a submission.
@@ -96,7 +96,7 @@ def _defects(entry: Any) -> list[tuple[str, str]]:
         return [("", f"expected {EXPECTED}")]
     found = []
     image = entry.get("image")
-    defect = image_defect(image) if isinstance(image, str) else "got no image name"
+    defect = find_name_defect(image) if isinstance(image, str) else "got no image name"
     if defect or image != _text(image):
         found.append(("image", defect or "got a name that is not Unicode text"))
     for name in ("valence", "arousal"):
