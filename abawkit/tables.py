@@ -260,14 +260,14 @@ class Submission(_Table):
         expression: Class index 0..7, int8, shape (n,).
         au: Action units, 0 or 1, int8, shape (n, 12).
         compound: Index of a compound expression, 0..6, int8, shape (n,); None where it was neither derived nor read.
-        holds: What is decided here.
+        tasks: What is decided here.
     """
 
     va: Array
     expression: Array
     au: Array
     compound: Array | None = None
-    holds: tuple[Answer, ...] = TASKS
+    tasks: tuple[Answer, ...] = TASKS
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -285,7 +285,7 @@ class Submission(_Table):
             "au": np.zeros((n, len(ACTION_UNITS)), dtype=np.int8),
         }
         held: Any = tuple(columns)
-        return cls(images=images, holds=held, **(nothing | columns))
+        return cls(images=images, tasks=held, **(nothing | columns))
 
 
 def _check_decisions(va: Array, expression: Array, au: Array) -> None:

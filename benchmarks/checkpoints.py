@@ -46,7 +46,7 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     recipe = read_recipe(name, [f"batch_size={batch_size}"])
     out.mkdir()
     inputs = Inputs(curated)
-    loop = build_loop(recipe, inputs, open_curated(curated), out, processes=ALONE, hooks=Callbacks())
+    loop = build_loop(recipe, inputs, open_curated(curated), out, processes=ALONE, callbacks=Callbacks())
     scheduled, batch = loop.plan[-1], loop.batches(0)[0]
     loop.learner.begin_epoch(scheduled, fresh=True)
     collected = loop.learner.collect(0, batch, batch)
@@ -58,7 +58,7 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
         loop.learner.step(1e-4, collected).read()
         steps.append(time.perf_counter() - began)
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-        loop.progress.place = loop.progress.place._replace(batch=k)
+        loop.progress.position = loop.progress.position._replace(batch=k)
         began = time.perf_counter()
         loop.save()
         writes.append(time.perf_counter() - began)

@@ -33,7 +33,7 @@ DRAWN_SEED: Final = 1
 """Seed of the release that the stand-in is trained on; the ablation's own has 0, and no person is in both."""
 
 
-def train_stand_in(folder: Folder, size: str, source: str, settings: Sequence[str], means: ExecutionOptions) -> Path:
+def train_stand_in(folder: Folder, size: str, source: str, settings: Sequence[str], options: ExecutionOptions) -> Path:
     """Trains the stand-in, unless it is there.
 
     Args:
@@ -41,7 +41,7 @@ def train_stand_in(folder: Folder, size: str, source: str, settings: Sequence[st
         size: Size of the release that is drawn for it.
         source: Name or path of the base's recipe.
         settings: What ``--set`` changes of it.
-        means: How steps are run.
+        options: How steps are run.
 
     Returns:
         Its file of weights, without heads.
@@ -52,13 +52,13 @@ def train_stand_in(folder: Folder, size: str, source: str, settings: Sequence[st
     """
     root = folder.pretraining
     root.mkdir(exist_ok=True)
-    write_synthetic_release(root / "release", size, DRAWN_SEED, means.say)
-    curate_release(root / "release", root / "curated", "per-task", means.say)
+    write_synthetic_release(root / "release", size, DRAWN_SEED, options.say)
+    curate_release(root / "release", root / "curated", "per-task", options.say)
     changes = (*settings, "patience=0", "weights=none")
     recipe, digest = read_recipe(source, [*changes, "tasks=['expression']"]), open_curated(root / "curated").digest
     run = Provenance(root / "run", source, changes, recipe, root / "curated", digest, None)
     done = run.manifest is not None and not run.difference()
-    train_all([run], means)
+    train_all([run], options)
     if not done or not folder.start.is_file():
         _without_heads(run.out / LAST, folder.start)
     return folder.start
@@ -113,13 +113,13 @@ class Networks:
     probabilities: dict[Place, Path]
 
 
-def make_networks(choices: Choices, out: Path, means: ExecutionOptions) -> Networks:
+def make_networks(choices: Choices, out: Path, options: ExecutionOptions) -> Networks:
     """Draws, curates, trains and predicts what is not there yet.
 
     Args:
         choices: What is compared.
         out: The ablation's folder; made, or taken up.
-        means: How steps are run.
+        options: How steps are run.
 
     Raises:
         ConfigError: If the recipe has nothing to compare, or the folder holds something else.
@@ -128,14 +128,14 @@ def make_networks(choices: Choices, out: Path, means: ExecutionOptions) -> Netwo
     """
     base_recipe(choices.recipe, choices.settings)  # a slip is found before anything is drawn
     folder = open_folder(out, describe_origin(choices.release, choices.size, choices.weights))
-    prepare_release(folder, choices.release, choices.size, means.say)
+    prepare_release(folder, choices.release, choices.size, options.say)
     counts = count_training_rows(folder)
     _refuse_unlabelled(folder, counts)
     plan = make_plan(choices.recipe, choices.settings, choices.seeds, counts)
-    start = choices.weights or train_stand_in(folder, choices.size, choices.recipe, choices.settings, means)
+    start = choices.weights or train_stand_in(folder, choices.size, choices.recipe, choices.settings, options)
     runs = read_provenance(plan, folder, choices.recipe, start)
-    train_all(runs, means)
-    return Networks(folder, plan, runs, start, predict_all(plan, runs, folder, means))
+    train_all(runs, options)
+    return Networks(folder, plan, runs, start, predict_all(plan, runs, folder, options))
 
 
 def _refuse_unlabelled(folder: Folder, counts: Mapping[tuple[Policy, Task | None], int]) -> None:

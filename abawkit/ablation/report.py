@@ -30,7 +30,7 @@ class Row:
     Attributes:
         name: For JSON.
         title: For people.
-        figures: By protocol.
+        scores: By protocol.
         seeds: The seeds whose networks it is about.
         fitted: Whether something was fitted to annotations of the validation rows; its figures are then cross-fitted.
         in_sample: P of each seed with rules fitted on the very rows that they are scored on, where something was
@@ -40,7 +40,7 @@ class Row:
 
     name: str
     title: str
-    figures: Mapping[Protocol, Scores]
+    scores: Mapping[Protocol, Scores]
     seeds: Sequence[int]
     fitted: bool = False
     in_sample: Sequence[float] = ()
@@ -49,7 +49,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         content: dict[str, Any] = {"name": self.name, "title": self.title, "seeds": list(self.seeds)}
-        content |= {"cross_fitted": self.fitted, "figures": {p: f.as_dict() for p, f in self.figures.items()}}
+        content |= {"cross_fitted": self.fitted, "figures": {p: f.as_dict() for p, f in self.scores.items()}}
         return content | ({"in_sample": list(self.in_sample)} if self.fitted else {}) | dict(self.made)
 
 
@@ -62,16 +62,16 @@ def describe_difference(interval: Interval | None) -> tuple[str, str]:
 
 def format_cells(row: Row, protocol: Protocol) -> list[str]:
     """A row under one protocol: title, seeds, CCC, EXPR, AU, P, its deviation, difference to the base, interval."""
-    figures = row.figures[protocol]
-    means = [f"{figures.mean[part]:.3f}" for part in PARTS.values()]
-    deviation = f"{figures.deviation['score']:.3f}" if figures.deviation else "-"
-    return [row.title, str(len(row.seeds)), *means, deviation, *describe_difference(figures.difference.get("score"))]
+    scores = row.scores[protocol]
+    means = [f"{scores.mean[part]:.3f}" for part in PARTS.values()]
+    deviation = f"{scores.deviation['score']:.3f}" if scores.deviation else "-"
+    return [row.title, str(len(row.seeds)), *means, deviation, *describe_difference(scores.difference.get("score"))]
 
 
 def format_narrow_cells(row: Row, protocol: Protocol) -> list[str]:
     """`format_cells` for 80 columns: ``.012`` for ``0.012``."""
-    title, *figures = format_cells(row, protocol)
-    return [title, *(re.sub(r"(?<![0-9])0\.", ".", figure) for figure in figures)]
+    title, *cells = format_cells(row, protocol)
+    return [title, *(re.sub(r"(?<![0-9])0\.", ".", cell) for cell in cells)]
 
 
 def format_markdown(rows: Sequence[Row], protocol: Protocol) -> str:
@@ -81,15 +81,15 @@ def format_markdown(rows: Sequence[Row], protocol: Protocol) -> str:
         rows: The rows.
         protocol: The protocol of the other columns.
     """
-    other = next((p for p in rows[0].figures if p != protocol), None)
+    other = next((p for p in rows[0].scores if p != protocol), None)
     head = ["", "seeds", *PARTS, "deviation", "to the base", "95 % interval"]
     extra = [f"P, {other}", "to the base", "95 %"] if other else []
     lines = [[*head, *extra], ["---", *["--:"] * (len(head) + len(extra) - 1)]]
     for row in rows:
         more = []
         if other:
-            figures = row.figures[other]
-            more = [f"{figures.mean['score']:.3f}", *describe_difference(figures.difference.get("score"))]
+            scores = row.scores[other]
+            more = [f"{scores.mean['score']:.3f}", *describe_difference(scores.difference.get("score"))]
         lines.append([*format_cells(row, protocol), *more])
     return "".join(f"| {' | '.join(_apart(cell) for cell in line)} |\n" for line in lines)
 

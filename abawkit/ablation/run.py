@@ -51,15 +51,15 @@ class RowMaker:
         self.truth: Annotations = curated.splits["validation"].annotations
         self.seeds = sorted({seed for seed, _ in networks.probabilities})
         self.base = read_members([networks.probabilities[seed, BASE] for seed in self.seeds])
-        self.judge = Evaluator(self.truth, [member.predictions.decide() for member in self.base])
+        self.evaluator = Evaluator(self.truth, [member.predictions.decide() for member in self.base])
 
     def rows(self) -> list[Row]:
         """All rows, the base first."""
-        rows = [Row(BASE, TITLES[BASE], self.judge.base_figures(), self.seeds)]
+        rows = [Row(BASE, TITLES[BASE], self.evaluator.score_base(), self.seeds)]
         for name, title in TITLES.items():
             if name != BASE:
                 decisions = [self._member(seed, name).predictions.decide() for seed in self.seeds]
-                rows.append(Row(name, title, self.judge.figures(decisions), self.seeds))
+                rows.append(Row(name, title, self.evaluator.score(decisions), self.seeds))
         for name, (title, fit) in DECISIONS.items():
             self.say(f"fitting: {title}")
             found = [self._fitted(fit, [m], f"seed{s}/{name}") for s, m in zip(self.seeds, self.base, strict=True)]
@@ -73,14 +73,14 @@ class RowMaker:
         mean = average_members(self.base).decide()
         self.say(f"fitting: {count}")
         tuned = self._fitted(everything, self.base, "ensemble")
-        plain = Row("ensemble", count, self.judge.figures([mean]), self.seeds)
+        plain = Row("ensemble", count, self.evaluator.score([mean]), self.seeds)
         return [plain, self._fitted_row("ensemble-tuned", f"{count}, all fitted", [tuned])]
 
     def _fitted_row(self, name: str, title: str, found: Sequence[Fitted]) -> Row:
         decisions: list[Submission] = [one.held_out.decide() for one in found]
         in_sample = [one.in_sample for one in found]
         made = {"fits": [one.evidence for one in found]}
-        return Row(name, title, self.judge.figures(decisions), self.seeds, True, in_sample, made)
+        return Row(name, title, self.evaluator.score(decisions), self.seeds, True, in_sample, made)
 
     def _fitted(self, fit: Fit, members: Sequence[StoredMember], name: str) -> Fitted:
         path: Path = self.networks.folder.root / "fitted" / self.protocol / f"{name}.npz"
@@ -90,13 +90,13 @@ class RowMaker:
         return read_member(self.networks.probabilities[seed, variant])
 
 
-def ablate(choices: Choices, out: Path, means: ExecutionOptions, *, protocol: Protocol = "official") -> Report:
+def ablate(choices: Choices, out: Path, options: ExecutionOptions, *, protocol: Protocol = "official") -> Report:
     """Trains, predicts, fits and scores all variants, and writes the table.
 
     Args:
         choices: What is compared.
         out: Folder for everything; one that was begun with the same release and weights is taken up.
-        means: How steps are run.
+        options: How steps are run.
         protocol: The protocol of the main figures, and what knobs are fitted for.
 
     Raises:
@@ -104,9 +104,9 @@ def ablate(choices: Choices, out: Path, means: ExecutionOptions, *, protocol: Pr
         DataError: If the release is not what it must be, or has too few annotated videos.
         StepError: If a step fails; what was done is kept.
     """
-    networks = make_networks(choices, out, means)
-    bench = RowMaker(networks, protocol, means.say)
-    videos = bench.judge.videos(protocol)
+    networks = make_networks(choices, out, options)
+    bench = RowMaker(networks, protocol, options.say)
+    videos = bench.evaluator.videos(protocol)
     result = report(bench.rows(), networks, choices, protocol, videos)
     result.write(out)
     return result

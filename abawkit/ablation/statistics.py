@@ -94,7 +94,7 @@ class Evaluator:
             raise DataError(f"fewer than two validation videos count under the {protocol} protocol; take the other one")
         return len(self.base[protocol][0].names)
 
-    def figures(self, decisions: Sequence[Submission]) -> dict[Protocol, Scores]:
+    def score(self, decisions: Sequence[Submission]) -> dict[Protocol, Scores]:
         """The figures of a row.
 
         Args:
@@ -110,7 +110,7 @@ class Evaluator:
             found[protocol] = Scores(_scores(own, once)[:, 0], self._differences(own, base))
         return found
 
-    def base_figures(self) -> dict[Protocol, Scores]:
+    def score_base(self) -> dict[Protocol, Scores]:
         """The figures of the base."""
         ones = {protocol: np.ones((1, len(base[0].names))) for protocol, base in self.base.items()}
         return {protocol: Scores(_scores(base, ones[protocol])[:, 0], {}) for protocol, base in self.base.items()}

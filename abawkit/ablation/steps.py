@@ -128,7 +128,7 @@ def read_provenance(plan: Sequence[Training], folder: Folder, source: str, weigh
     ]
 
 
-def train_all(runs: Sequence[Provenance], means: ExecutionOptions) -> None:
+def train_all(runs: Sequence[Provenance], options: ExecutionOptions) -> None:
     """Trains what is not finished, those that take longest first, so that few processes wait for others.
 
     Raises:
@@ -136,7 +136,7 @@ def train_all(runs: Sequence[Provenance], means: ExecutionOptions) -> None:
         StepError: If a run fails; the others are kept.
     """
     others = {run.out: difference for run in runs if (difference := run.difference())}
-    if others and not means.force:
+    if others and not options.force:
         lines = [f"{out}: was trained with {difference}" for out, difference in others.items()]
         raise ConfigError("\n".join([*map(printable, lines), "give another --out, or --force to train these anew"]))
     missing = [run for run in runs if run.out in others or run.manifest is None]
@@ -144,9 +144,9 @@ def train_all(runs: Sequence[Provenance], means: ExecutionOptions) -> None:
     for run in sorted(missing, key=lambda run: -run.cost):
         run.out.parent.mkdir(parents=True, exist_ok=True)
         how = "--force" if run.out in others else "--resume"
-        commands.append([*run.arguments, "--threads", str(means.threads), how])
-    for together in group_waves(commands, means.jobs):
-        run_together(together, means.say)
+        commands.append([*run.arguments, "--threads", str(options.threads), how])
+    for together in group_waves(commands, options.jobs):
+        run_together(together, options.say)
     for run in missing:
         if run.manifest is None or (difference := run.difference()):
             raise RuntimeError(f"{run.out}: its command trained {difference or 'nothing'}")
@@ -157,7 +157,7 @@ Place = tuple[int, str]
 
 
 def predict_all(
-    plan: Sequence[Training], runs: Sequence[Provenance], folder: Folder, means: ExecutionOptions
+    plan: Sequence[Training], runs: Sequence[Provenance], folder: Folder, options: ExecutionOptions
 ) -> dict[Place, Path]:
     """Predicts all validation rows with each variant's last weights, whatever policy its networks were trained on.
 
@@ -165,7 +165,7 @@ def predict_all(
         plan: The plan.
         runs: Its runs, finished, in its order.
         folder: The ablation's folder.
-        means: How steps are run.
+        options: How steps are run.
 
     Returns:
         The probabilities of each seed and variant, in the plan's order.
@@ -184,9 +184,11 @@ def predict_all(
             out.parent.mkdir(parents=True, exist_ok=True)
             source = ["--split", "validation", "--data", str(data), "--missing", "neighbour"]
             last = [str(run.out / LAST) for run in networks]
-            commands.append(["predict", *last, *source, "--out", str(out), "--threads", str(means.threads), "--force"])
-    for together in group_waves(commands, means.jobs):
-        run_together(together, means.say)
+            commands.append(
+                ["predict", *last, *source, "--out", str(out), "--threads", str(options.threads), "--force"]
+            )
+    for together in group_waves(commands, options.jobs):
+        run_together(together, options.say)
     return found
 
 

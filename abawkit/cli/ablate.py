@@ -79,11 +79,11 @@ def ablate(
     from abawkit.system.files import count_processors
 
     at_once = jobs or _jobs(recipe, changes or [])
-    means = ExecutionOptions(at_once, threads or max(1, count_processors() // at_once), force, print_message)
+    options = ExecutionOptions(at_once, threads or max(1, count_processors() // at_once), force, print_message)
     numbers = tuple(range(1, seeds + 1))
     choices = Choices(release, size.value, recipe, tuple(changes or []), weights and find_weights(weights), numbers)
     with watch_steps(watch_training):
-        result = run(choices, out, means, protocol=protocol)
+        result = run(choices, out, options, protocol=protocol)
     if as_json:
         print_json(result.content)
     else:
@@ -125,7 +125,7 @@ def _show(result: "Report", out: Path) -> None:
     from abawkit.ablation.report import COLUMNS, JSON_NAME, MARKDOWN_NAME, format_narrow_cells
     from abawkit.cli._output import show_table, stdout
 
-    others = [protocol for protocol in result.rows[0].figures if protocol != result.protocol]
+    others = [protocol for protocol in result.rows[0].scores if protocol != result.protocol]
     for protocol in (result.protocol, *others):
         show_table(
             f"Ablation, {protocol} protocol", COLUMNS, [format_narrow_cells(row, protocol) for row in result.rows]

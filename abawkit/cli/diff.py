@@ -96,7 +96,7 @@ def _scores(
     _, second = match_rows(paths[1], truth, plugin)
     if not isinstance(annotations, Annotations):
         raise ConfigError(f"--truth {truth}: no interval for compound expressions; `abawkit score` scores each alone")
-    warn_of_unannotated(annotations, [task for task in TASKS if task in first.holds], protocol)
+    warn_of_unannotated(annotations, [task for task in TASKS if task in first.tasks], protocol)
     before, after = (sum_by_video(annotations, one, protocol) for one in (first, second))
     videos, tasks = len(before.names), before.tasks
     counts = score_draws(videos, DRAWS, 0)

@@ -298,21 +298,23 @@ def _run(
         stack.enter_context(use_deterministic_algorithms(recipe.device))  # before anything is computed
         processes = stack.enter_context(join_processes(recipe.device))
         again = resume or find_begun_run(out, processes)
-        hooks = Callbacks()
+        callbacks = Callbacks()
         with find_operator(recipe, processes):
             find_operators(recipe)  # ends here if it can't run, before there is a folder
-        if processes.first:
+        if processes.is_main:
             stack.enter_context(run_folder(out, resume=again, force=force))
             tracked = stack.enter_context(Trackers(trackers, out, recipe.model_dump(mode="json"), resumed=again))
             epochs = recipe.heads.epochs + recipe.all.epochs
-            hooks = _hooks(stack.enter_context(show_training()), tracked, epochs)
+            callbacks = _make_callbacks(stack.enter_context(show_training()), tracked, epochs)
         how = Resume(allow_drift) if again else None
-        result = train(recipe, inputs, out, resume=how, processes=processes, stopping=stop_on_signals(), hooks=hooks)
-    if processes.first:
+        result = train(
+            recipe, inputs, out, resume=how, processes=processes, stopping=stop_on_signals(), callbacks=callbacks
+        )
+    if processes.is_main:
         _show(result, as_json)
 
 
-def _hooks(show: "Callable[[StepInfo], None] | None", trackers: "Trackers", epochs: int) -> "Callbacks":
+def _make_callbacks(show: "Callable[[StepInfo], None] | None", trackers: "Trackers", epochs: int) -> "Callbacks":
     from abawkit.cli._output import report_epoch
     from abawkit.training.loop import Callbacks
 
@@ -336,7 +338,7 @@ def _show(result: "Trained", as_json: bool) -> None:
     if as_json:
         scores = {str(protocol): score.report() for protocol, score in result.scores.items()}
         content: dict[str, Any] = {"out": str(result.out), "tasks": list(result.tasks)}
-        content |= {"best_epoch": result.best_epoch, "figure": result.figure}
+        content |= {"best_epoch": result.best_epoch, "figure": result.best_score}
         resumed = str(result.resumed) if result.resumed else None
         print_json({**content, "seconds": round(result.seconds, 1), "resumed": resumed, "validation": scores})
         return

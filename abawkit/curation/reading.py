@@ -128,13 +128,13 @@ def _read_part(path: Path) -> tuple[Annotations, tuple[Task, ...]]:
     """One file or folder, and the tasks that it holds."""
     if path.is_dir():
         track = _find_track(path)
-        return track.read_truth(path), _tasks(track.holds)
+        return track.read_truth(path), _tasks(track.tasks)
     header, row = _first_lines(path)
     for flat in FLAT_TRACKS:
         if _names(header)[1:] == _names(flat.header)[1:] and len(_names(row)) != len(FIELDS):
             annotations = flat.read_truth(path)
             assert isinstance(annotations, Annotations)  # noqa: S101 - only compound expressions have none
-            return annotations, _tasks(flat.holds)
+            return annotations, _tasks(flat.tasks)
     return read_annotations(path), TASKS
 
 
@@ -152,8 +152,8 @@ def _find_track(folder: Path) -> ABAW3VA | ABAW3Expression | ABAW3ActionUnits:
     )
 
 
-def _tasks(holds: Sequence[Answer]) -> tuple[Task, ...]:
-    return tuple(task for task in TASKS if task in holds)
+def _tasks(tasks: Sequence[Answer]) -> tuple[Task, ...]:
+    return tuple(task for task in TASKS if task in tasks)
 
 
 def _first_lines(path: Path) -> tuple[str, str]:

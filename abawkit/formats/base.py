@@ -49,7 +49,7 @@ class SubmissionFormat(Protocol):
     summary: str
     """One line for listings."""
 
-    holds: tuple[Answer, ...]
+    tasks: tuple[Answer, ...]
     """What a submission decides; only that is scored."""
 
     container: Container
@@ -107,18 +107,18 @@ def format_names() -> list[str]:
     return sorted({entry.name for entry in registered()})
 
 
-def find_formats(holds: Sequence[Answer], container: Container | None = None) -> list[str]:
+def find_formats(tasks: Sequence[Answer], container: Container | None = None) -> list[str]:
     """The names of the installed formats that hold just these answers; one that can't be loaded is left out.
 
     Args:
-        holds: The answers.
+        tasks: The answers.
         container: What their submissions are made of; None for either.
     """
     found = []
     for name in format_names():
         with suppress(ConfigError):
             plugin = get_format(name)
-            if plugin.holds == tuple(holds) and container in (None, plugin.container):
+            if plugin.tasks == tuple(tasks) and container in (None, plugin.container):
                 found.append(name)
     return found
 
@@ -150,13 +150,13 @@ def get_format(name: str) -> SubmissionFormat:
 
 def _trouble(plugin: object) -> str:
     """What keeps an object from being a format; the empty string where nothing does."""
-    absent = [part for part in ("name", "summary", "holds", "container") if not hasattr(plugin, part)]
+    absent = [part for part in ("name", "summary", "tasks", "container") if not hasattr(plugin, part)]
     absent += [part for part in _METHODS if not callable(getattr(plugin, part, None))]
     if absent:
         return f"it has no {', '.join(absent)}"
-    holds, container = getattr(plugin, "holds", None), getattr(plugin, "container", None)
-    if not (isinstance(holds, tuple) and holds and set(holds) <= set(get_args(Answer))):
-        return f"its holds is {holds!r:.60}, expected some of {', '.join(get_args(Answer))}"
+    tasks, container = getattr(plugin, "tasks", None), getattr(plugin, "container", None)
+    if not (isinstance(tasks, tuple) and tasks and set(tasks) <= set(get_args(Answer))):
+        return f"its tasks is {tasks!r:.60}, expected some of {', '.join(get_args(Answer))}"
     if container not in get_args(Container):
         return f"its container is {container!r:.60}, expected one of {', '.join(get_args(Container))}"
     return ""

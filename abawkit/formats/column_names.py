@@ -117,29 +117,29 @@ def find_track(header: str) -> tuple[Answer, ...] | None:
         header: The first line of a file. Names may be written in any way that `find_column` knows, units as ``aus``.
     """
     named = _expand(split_header(header))
-    return next((holds for holds, forms in _TRACKS.items() if named in forms), None)
+    return next((tasks for tasks, forms in _TRACKS.items() if named in forms), None)
 
 
-def find_other_track(header: str, holds: Sequence[Answer]) -> tuple[Answer, ...] | None:
+def find_other_track(header: str, tasks: Sequence[Answer]) -> tuple[Answer, ...] | None:
     """The answers of another track, where this is its official header; None for any other header."""
     found = find_track(header)
-    return found if found != tuple(holds) else None
+    return found if found != tuple(tasks) else None
 
 
-def refuse_other_track(header: str, holds: Sequence[Answer]) -> None:
+def refuse_other_track(header: str, tasks: Sequence[Answer]) -> None:
     """Refuses the header of a list that names anything but the answers of a track.
 
     Args:
         header: The first line of the list. Without any name behind that of the images it fits every track.
-        holds: The answers of the track.
+        tasks: The answers of the track.
 
     Raises:
         ValueError: If it names anything else. The text says what it names, and what was expected.
     """
     names = split_header(header)
-    forms = _TRACKS.get(tuple(holds)) or (tuple(name for answer in holds for name in _COLUMNS[answer]),)
+    forms = _TRACKS.get(tuple(tasks)) or (tuple(name for answer in tasks for name in _COLUMNS[answer]),)
     named, other = _expand(names), find_track(header)
-    if other in (None, tuple(holds)) and any(_is_beginning(named, form) for form in forms):
+    if other in (None, tuple(tasks)) and any(_is_beginning(named, form) for form in forms):
         return
     raise ValueError(f"the header names {list_names(names)}, expected {_expected(forms[0])}")
 

@@ -26,10 +26,10 @@ class ABAW7(FlatFile):
 
     name = "abaw7"
     summary = "ABAW7 multi-task: image,valence,arousal,expression and 12 action units, a row a listed frame"
-    holds: tuple[Answer, ...] = TASKS
+    tasks: tuple[Answer, ...] = TASKS
     header = HEADER
-    firsts = ("image",)
-    exact = True
+    image_column_names = ("image",)
+    strict_header = True
 
 
 class ABAW7Compound(FlatFile):
@@ -37,7 +37,7 @@ class ABAW7Compound(FlatFile):
 
     name = "abaw7-ce"
     summary = "ABAW7 compound expression: image_location and one index 0..6, a row a listed frame"
-    holds: tuple[Answer, ...] = ("compound",)
+    tasks: tuple[Answer, ...] = ("compound",)
     header = make_single_task_header("compound")
 
 
@@ -46,7 +46,7 @@ class ABAW3VA(FolderOfVideos):
 
     name = "abaw3-va"
     summary = "ABAW3 valence and arousal: a folder with a file a video, a line a frame"
-    holds: tuple[Answer, ...] = ("va",)
+    tasks: tuple[Answer, ...] = ("va",)
 
 
 class ABAW3Expression(FolderOfVideos):
@@ -54,7 +54,7 @@ class ABAW3Expression(FolderOfVideos):
 
     name = "abaw3-expr"
     summary = "ABAW3 expression, 0..7: a folder with a file a video, a line a frame"
-    holds: tuple[Answer, ...] = ("expression",)
+    tasks: tuple[Answer, ...] = ("expression",)
 
 
 class ABAW3ActionUnits(FolderOfVideos):
@@ -62,7 +62,7 @@ class ABAW3ActionUnits(FolderOfVideos):
 
     name = "abaw3-au"
     summary = "ABAW3 action units, 12 a line: a folder with a file a video, a line a frame"
-    holds: tuple[Answer, ...] = ("au",)
+    tasks: tuple[Answer, ...] = ("au",)
 
 
 class ABAW4(ABAW7):
@@ -77,7 +77,7 @@ class ABAW5VA(FlatFile):
 
     name = "abaw5-va"
     summary = "ABAW5 and 6 valence and arousal: image_location,valence,arousal, a row a listed frame"
-    holds: tuple[Answer, ...] = ("va",)
+    tasks: tuple[Answer, ...] = ("va",)
     header = make_single_task_header("va")
 
 
@@ -86,7 +86,7 @@ class ABAW5Expression(FlatFile):
 
     name = "abaw5-expr"
     summary = "ABAW5 and 6 expression: image_location and one index 0..7, a row a listed frame"
-    holds: tuple[Answer, ...] = ("expression",)
+    tasks: tuple[Answer, ...] = ("expression",)
     header = make_single_task_header("expression")
 
 
@@ -95,7 +95,7 @@ class ABAW5ActionUnits(FlatFile):
 
     name = "abaw5-au"
     summary = "ABAW5 and 6 action units: image_location and 12 action units, a row a listed frame"
-    holds: tuple[Answer, ...] = ("au",)
+    tasks: tuple[Answer, ...] = ("au",)
     header = make_single_task_header("au")
 
 

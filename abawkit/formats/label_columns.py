@@ -38,35 +38,35 @@ FIELDS: Final[dict[Answer, tuple[Field, ...]]] = {
 """The columns of values of each answer."""
 
 
-def make_fields(holds: Sequence[Answer]) -> list[Field]:
+def make_fields(tasks: Sequence[Answer]) -> list[Field]:
     """The columns of rows that hold these answers, one after the other."""
-    return [field for answer in holds for field in FIELDS[answer]]
+    return [field for answer in tasks for field in FIELDS[answer]]
 
 
-def make_columns(holds: Sequence[Answer]) -> list[Column]:
+def make_columns(tasks: Sequence[Answer]) -> list[Column]:
     """The same, by name and kind alone."""
-    return [Column(field.name, "real" if field.top is None else "integer") for field in make_fields(holds)]
+    return [Column(field.name, "real" if field.top is None else "integer") for field in make_fields(tasks)]
 
 
-def format_texts(submission: Submission, holds: Sequence[Answer], name: str) -> list[str]:
+def format_texts(submission: Submission, tasks: Sequence[Answer], name: str) -> list[str]:
     """The cells of each row: valence and arousal with six decimals, integers for all else, commas between.
 
     Args:
         submission: The decisions.
-        holds: What to write.
+        tasks: What to write.
         name: The format, for messages.
 
     Raises:
         DataError: If the submission does not hold these answers.
     """
-    held = {*submission.holds, *(["compound"] if submission.compound is not None else [])}
-    absent = [answer for answer in holds if answer not in held]
+    held = {*submission.tasks, *(["compound"] if submission.compound is not None else [])}
+    absent = [answer for answer in tasks if answer not in held]
     if absent:
         raise DataError(
             f"{name}: needs {', '.join(absent)}, and these decisions are of {', '.join(sorted(held))} alone; write them"
             " in the format that they were read in, or give probabilities of all tasks"
         )
-    parts = [_cells(submission, answer) for answer in holds]
+    parts = [_cells(submission, answer) for answer in tasks]
     return parts[0] if len(parts) == 1 else [",".join(cells) for cells in zip(*parts, strict=True)]
 
 
@@ -79,15 +79,15 @@ def _cells(submission: Submission, answer: Answer) -> list[str]:
     return [str(index) for index in indices.tolist()]
 
 
-def make_submission(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Submission:
+def make_submission(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer]) -> Submission:
     """The submission that rows of these answers make.
 
     Args:
         images: Name of each row's image.
         rows: The rows.
-        holds: The answers whose columns they have, in order.
+        tasks: The answers whose columns they have, in order.
     """
-    values = _by_answer(rows.values, holds)
+    values = _by_answer(rows.values, tasks)
     columns = {
         answer: cells if answer == "va" else (cells if answer == "au" else cells[:, 0]).astype(np.int8)
         for answer, cells in values.items()
@@ -95,7 +95,7 @@ def make_submission(images: pa.StringArray, rows: Rows, holds: Sequence[Answer])
     return Submission.of(images, **columns)
 
 
-def make_annotations(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]) -> Annotations:
+def make_annotations(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer]) -> Annotations:
     """The annotations that rows of these tasks make; no other task is annotated.
 
     A pair of valence and arousal of which one is missing is missing; so is a row of action units of which some are.
@@ -103,13 +103,13 @@ def make_annotations(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]
     Args:
         images: Name of each row's image.
         rows: The rows, with what is missing in them.
-        holds: The tasks whose columns they have, in order.
+        tasks: The tasks whose columns they have, in order.
     """
-    given = _by_answer(rows.present, holds)
+    given = _by_answer(rows.present, tasks)
     nothing = np.zeros(len(images), dtype=bool)
     valid: dict[Answer, Any] = {task: cells.all(axis=1) for task, cells in given.items()}
     some: dict[Answer, Any] = {task: cells.any(axis=1) for task, cells in given.items()}
-    answers = make_submission(images, rows, holds)
+    answers = make_submission(images, rows, tasks)
     va, expression, au = (valid.get(task, nothing) for task in ("va", "expression", "au"))
     return Annotations(
         images=images,
@@ -125,7 +125,7 @@ def make_annotations(images: pa.StringArray, rows: Rows, holds: Sequence[Answer]
     )
 
 
-def _by_answer(cells: Array, holds: Sequence[Answer]) -> dict[Answer, Array]:
+def _by_answer(cells: Array, tasks: Sequence[Answer]) -> dict[Answer, Array]:
     """The cells of each answer, shape (n, c) each."""
-    ends = np.cumsum([len(FIELDS[answer]) for answer in holds])[:-1]
-    return dict(zip(holds, np.split(cells, ends, axis=1), strict=True))
+    ends = np.cumsum([len(FIELDS[answer]) for answer in tasks])[:-1]
+    return dict(zip(tasks, np.split(cells, ends, axis=1), strict=True))

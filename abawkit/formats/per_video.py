@@ -55,26 +55,26 @@ class FolderOfVideos:
     Attributes:
         name: What ``--format`` calls it.
         summary: One line for listings.
-        holds: The one answer of a line.
+        tasks: The one answer of a line.
         container: A folder.
         frame_counts: How many frames videos have, where that is known: see `with_frame_counts`.
     """
 
     name: str
     summary: str
-    holds: tuple[Answer, ...]
+    tasks: tuple[Answer, ...]
     container: Container = "folder"
     frame_counts: Mapping[str, FrameCount] | None = None
 
     @property
     def header(self) -> str:
         """The first line of each file."""
-        return ",".join(NAMES[self.holds[0]])
+        return ",".join(NAMES[self.tasks[0]])
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """Of a line."""
-        return tuple(make_columns(self.holds))
+        return tuple(make_columns(self.tasks))
 
     def with_frame_counts(self, counts: Mapping[str, FrameCount]) -> Self:
         """This format with videos whose numbers of frames are known: each needs a line for each of its frames.
@@ -105,7 +105,7 @@ class FolderOfVideos:
             content = read_text(path, "a list of videos or of frames")
             if is_video_list(content):
                 return read_videos(path, content)
-            frames = read_list(path, ("image", "image_location"), name=self.name, holds=self.holds)
+            frames = read_list(path, ("image", "image_location"), name=self.name, tasks=self.tasks)
             if problems := find_frame_problems(frames):
                 raise ProblemsError(path, problems, f"{self.name} can't answer such frames; give another list")
             return frames
@@ -122,7 +122,7 @@ class FolderOfVideos:
             DataError: If the submission does not hold this task, if a name is not ``VIDEO/00001.jpg``, or if the number
                 of frames of a video is not known though it is of others.
         """
-        cells = np.array(format_texts(submission, self.holds, self.name), dtype=object)
+        cells = np.array(format_texts(submission, self.tasks, self.name), dtype=object)
         rows = FrameList(images=submission.images, lines=np.arange(len(submission), dtype=np.int64) + 1)
         if problems := find_frame_problems(rows):
             raise DataError(f"{self.name}: row {problems[0].line:,}: {problems[0].message}; nothing was written")
@@ -205,7 +205,7 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=False)
         if problems:
             raise ProblemsError(path, problems, describe_width_error(path, self.name))
-        return make_submission(_images(videos), _rows(videos), self.holds)
+        return make_submission(_images(videos), _rows(videos), self.tasks)
 
     def read_truth(self, path: Path) -> Annotations:
         """Reads what a submission is scored against.
@@ -223,7 +223,7 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=True)
         if problems:
             raise ProblemsError(path, problems, "give the annotations as they were released")
-        return make_annotations(_images(videos), _rows(videos), self.holds)
+        return make_annotations(_images(videos), _rows(videos), self.tasks)
 
     def _videos(self, path: Path, *, missing: bool) -> tuple[list[_Video], list[Problem]]:
         """The files of a folder that can be read, in the order of their names, and every problem of the folder."""
@@ -255,15 +255,15 @@ class FolderOfVideos:
         problems: list[Problem] = []
         if re.sub(", +", ",", first) != self.header:
             got = f"got the header '{shorten(first)}'" if headed else "got no header"
-            other = find_other_track(f"image,{first}", self.holds) if headed else None
+            other = find_other_track(f"image,{first}", self.tasks) if headed else None
             hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}", file.name))
             if other:  # what its lines hold is not for this track to judge
                 lines = content.count(b"\n") - 1
                 return _Video(
-                    file.name.removesuffix(SUFFIX), describe_no_rows(len(make_fields(self.holds))), lines, 2
+                    file.name.removesuffix(SUFFIX), describe_no_rows(len(make_fields(self.tasks))), lines, 2
                 ), problems
-        rows, found = read_rows(content, make_fields(self.holds), skip_lines=headed, missing=missing, named=False)
+        rows, found = read_rows(content, make_fields(self.tasks), skip_lines=headed, missing=missing, named=False)
         problems += [Problem(p.line, p.column, p.message, file.name) for p in found]
         lines = content.count(b"\n") - headed
         if not lines:

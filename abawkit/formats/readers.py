@@ -29,15 +29,15 @@ LIST = "a list of frames, one image name a row (MTL.txt)"
 
 
 def read_list(
-    path: Path, firsts: Sequence[str], *, name: str = "", holds: Sequence[Answer] = (), header: str = ""
+    path: Path, image_column_names: Sequence[str], *, name: str = "", tasks: Sequence[Answer] = (), header: str = ""
 ) -> FrameList:
     """Reads a list; rows may end in nothing, in a comma or in dummy values.
 
     Args:
         path: The list.
-        firsts: Names of the header's first field that give no warning.
+        image_column_names: Names of the header's first field that give no warning.
         name: The format that the list is read for, for messages.
-        holds: The answers of that format: a header that names others is that of another track's list. Without any, what
+        tasks: The answers of that format: a header that names others is that of another track's list. Without any, what
             a header names is not looked at.
         header: The official header of the format, which is always accepted.
 
@@ -51,9 +51,9 @@ def read_list(
             f"{path}:1: got a list of videos, expected {LIST}; {name or 'this format'} answers frames: give their "
             "list, or a --format of one file per video (abaw3-va, abaw3-expr, abaw3-au)"
         )
-    skip_lines = count_header_lines(path, content, LIST, firsts)
-    if skip_lines and holds:
-        _refuse_other_track(path, content[: content.index(b"\n")].decode(), name, holds, header)
+    skip_lines = count_header_lines(path, content, LIST, image_column_names)
+    if skip_lines and tasks:
+        _refuse_other_track(path, content[: content.index(b"\n")].decode(), name, tasks, header)
     frames = read_first_fields(content, skip_lines)
     if not are_plain_names(frames.images):
         problems = [
@@ -84,15 +84,15 @@ def holds_names_alone(frames: FrameList) -> bool:
     return frames.examples is not None and not any(text.strip(", ") for text in frames.examples.to_pylist())
 
 
-def _refuse_other_track(path: Path, header: str, name: str, holds: Sequence[Answer], official: str) -> None:
+def _refuse_other_track(path: Path, header: str, name: str, tasks: Sequence[Answer], official: str) -> None:
     """Raises DataError for the header of a list that is not one of this format's track."""
     if header == official:
         return
     try:
-        refuse_other_track(header, holds)
+        refuse_other_track(header, tasks)
     except ValueError as error:
         other = find_track(header)
-        whose = f"; this is a list of {' or '.join(find_formats(other))}" if other and other != tuple(holds) else ""
+        whose = f"; this is a list of {' or '.join(find_formats(other))}" if other and other != tuple(tasks) else ""
         raise DataError(
             f"{path}:1: {error}{whose}\ngive the list of {name}: lists of other tracks name other videos; if this is "
             "it, keep only the first name of its header"

@@ -34,26 +34,26 @@ class FlatFile:
     Attributes:
         name: What ``--format`` calls it.
         summary: One line for listings.
-        holds: The answers of a row, in the order of its columns.
+        tasks: The answers of a row, in the order of its columns.
         header: The first line.
-        firsts: Names of a header's first field that give no warning; the first is the official one.
-        exact: Whether a blank behind a comma of the header is a defect. The text of some editions prints one where the
-            line is long.
+        image_column_names: Names of a header's first field that give no warning; the first is the official one.
+        strict_header: Whether a blank behind a comma of the header is a defect. The text of some editions prints one
+            where the line is long.
         container: A file.
     """
 
     name: str
     summary: str
-    holds: tuple[Answer, ...]
+    tasks: tuple[Answer, ...]
     header: str
-    firsts: Sequence[str] = ("image_location", "image")
-    exact: bool = False
+    image_column_names: Sequence[str] = ("image_location", "image")
+    strict_header: bool = False
     container: Container = "file"
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """Of a row."""
-        return (Column("image", "image"), *make_columns(self.holds))
+        return (Column("image", "image"), *make_columns(self.tasks))
 
     def read_list(self, path: Path) -> FrameList:
         """Reads the list of frames; rows may end in nothing, in a comma or in dummy values.
@@ -62,7 +62,7 @@ class FlatFile:
             DataError: If the file is no list, or its header names the answers of another track.
             ProblemsError: If an image name is not what it must be.
         """
-        return read_list(path, self.firsts, name=self.name, holds=self.holds, header=self.header)
+        return read_list(path, self.image_column_names, name=self.name, tasks=self.tasks, header=self.header)
 
     def encode(self, submission: Submission) -> bytes:
         """The official file: V and A with six decimals, integers for classes and action units.
@@ -70,7 +70,7 @@ class FlatFile:
         Raises:
             DataError: If the submission does not hold these answers.
         """
-        cells = format_texts(submission, self.holds, self.name)
+        cells = format_texts(submission, self.tasks, self.name)
         body = [f"{image},{text}\n" for image, text in zip(submission.images.to_pylist(), cells, strict=True)]
         return f"{self.header}\n{''.join(body)}".encode()
 
@@ -88,7 +88,7 @@ class FlatFile:
         _, rows, problems = self._parse(path)
         if problems:
             raise ProblemsError(path, problems, describe_width_error(path, self.name))
-        return make_submission(rows.images, rows, self.holds)
+        return make_submission(rows.images, rows, self.tasks)
 
     def read_truth(self, path: Path) -> Annotations | Submission:
         """Reads what a submission is scored against.
@@ -102,27 +102,27 @@ class FlatFile:
             DataError: If it is neither.
             ProblemsError: If the header or any cell is not what it must be.
         """
-        if "compound" in self.holds:
+        if "compound" in self.tasks:
             return self.read(path)
-        if len(make_fields(self.holds)) == len(FIELDS) - 1 or _width(path) == len(FIELDS):
+        if len(make_fields(self.tasks)) == len(FIELDS) - 1 or _width(path) == len(FIELDS):
             return read_annotations(path)
         _, rows, problems = self._parse(path, missing=True)
         if problems:
             what_to_do = "give annotations of these rows, in a file of 16 columns or in this form"
             raise ProblemsError(path, problems, what_to_do)
-        return make_annotations(rows.images, rows, self.holds)
+        return make_annotations(rows.images, rows, self.tasks)
 
     def _parse(self, path: Path, *, missing: bool = False) -> tuple[FrameList, Rows, list[Problem]]:
         """The images of all rows with their lines, the rows of the right width, and every problem of the file."""
-        fields = make_fields(self.holds)
+        fields = make_fields(self.tasks)
         expected = f"a submission with the header '{self.header}' and {len(fields) + 1} fields a row"
         content = read_text(path, expected)
-        skip_lines = count_header_lines(path, content, expected, self.firsts)
+        skip_lines = count_header_lines(path, content, expected, self.image_column_names)
         problems: list[Problem] = []
         header = content[: content.index(b"\n")].decode() if skip_lines else ""
-        if header != self.header and (self.exact or re.sub(", +", ",", header) != self.header):
+        if header != self.header and (self.strict_header or re.sub(", +", ",", header) != self.header):
             got = f"got the header '{shorten(header)}'" if skip_lines else "got no header"
-            other = find_other_track(header, self.holds)
+            other = find_other_track(header, self.tasks)
             hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}"))
             if other:  # what its rows hold is not for this track to judge

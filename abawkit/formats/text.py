@@ -75,14 +75,16 @@ def read_text(path: Path, expected: str) -> bytes:
     return content
 
 
-def count_header_lines(path: Path, content: bytes, expected: str, firsts: Sequence[str] = IMAGE_HEADERS[:1]) -> int:
+def count_header_lines(
+    path: Path, content: bytes, expected: str, image_column_names: Sequence[str] = IMAGE_HEADERS[:1]
+) -> int:
     """Finds out whether the first line is a header, by its first field alone: headers are often narrower than rows.
 
     Args:
         path: The file, for messages.
         content: Its text, from `read_text`.
         expected: What the file should be, as in ``an annotation file``.
-        firsts: First fields that give no warning; the first of them is this edition's.
+        image_column_names: First fields that give no warning; the first of them is this edition's.
 
     Returns:
         The number of lines before the first row: 1, or 0 for a file without a header, which gives a `DataWarning`, as
@@ -98,11 +100,13 @@ def count_header_lines(path: Path, content: bytes, expected: str, firsts: Sequen
         return 0
     if first not in IMAGE_HEADERS:
         got = printable(line[:80])
-        begins = f"whose header begins with '{firsts[0]}'"
+        begins = f"whose header begins with '{image_column_names[0]}'"
         raise DataError(f"{path}:1: got the header '{got}', expected {expected}, {begins}{describe_layout(content)}")
-    if first not in firsts:
+    if first not in image_column_names:
         warnings.warn(
-            f"{path}: the header's first field is '{first}', read as '{firsts[0]}'", DataWarning, stacklevel=3
+            f"{path}: the header's first field is '{first}', read as '{image_column_names[0]}'",
+            DataWarning,
+            stacklevel=3,
         )
     if content.index(b"\n") == len(content) - 1:
         raise DataError(f"{path}: holds a header and no rows; expected {expected}")

@@ -116,13 +116,13 @@ class Scan(NamedTuple):
     """One checkpoint's files beside its manifest.
 
     Attributes:
-        place: Where the run was; None where the manifest does not say.
+        position: Where the run was; None where the manifest does not say.
         digests: SHA-256 of each file that is there, by name.
         damaged: Names of the files that are absent or not what they were; the manifest's own among them.
         problems: What is wrong.
     """
 
-    place: Position | None
+    position: Position | None
     digests: dict[str, str]
     damaged: list[str]
     problems: list[str]
@@ -134,13 +134,13 @@ def inspect_checkpoint(folder: Path) -> Inspection:
     state = read_state(folder, scan)
     whole = not scan.problems
     found = Inspection(folder, "checkpoint", digests=scan.digests, problems=scan.problems)
-    found.summary = f"a {'whole' if whole else 'damaged'} checkpoint of a run{_words(scan.place)}"
+    found.summary = f"a {'whole' if whole else 'damaged'} checkpoint of a run{_words(scan.position)}"
     found.note("run", str(folder.resolve().parent.parent))
     found.note("whole", whole)
     found.note("damaged", scan.damaged or None)
-    if scan.place:
-        found.note("epochs_done", scan.place.epoch)
-        found.note("batches_done", scan.place.batch)
+    if scan.position:
+        found.note("epochs_done", scan.position.epoch)
+        found.note("batches_done", scan.position.batch)
     if state:
         note_state(found, state)
     return found
@@ -159,9 +159,9 @@ def scan_checkpoint(folder: Path) -> Scan:
     if (form := record.get("format", str)) is not None and form != FORMAT:
         problems.append(f"{folder / MANIFEST}: has format {form!r:.60}, expected {FORMAT!r}")
     epoch, batch = record.get("epochs_done", int), record.get("batches_done", int)
-    place = Position(epoch, batch) if epoch is not None and batch is not None else None
-    if place and NAME.fullmatch(folder.name) and folder.name != place.name:
-        problems.append(f"{folder}: holds the checkpoint {place.name}")
+    position = Position(epoch, batch) if epoch is not None and batch is not None else None
+    if position and NAME.fullmatch(folder.name) and folder.name != position.name:
+        problems.append(f"{folder}: holds the checkpoint {position.name}")
     digests: dict[str, str] = {}
     damaged: list[str] = []
     for name, entry in {STATE: None, **record.mapping("files")}.items():
@@ -172,8 +172,8 @@ def scan_checkpoint(folder: Path) -> Scan:
         try:
             check_checkpoint(folder)
         except DataError as error:
-            return Scan(place, digests, [MANIFEST], [str(error)])
-    return Scan(place, digests, damaged, problems)
+            return Scan(position, digests, [MANIFEST], [str(error)])
+    return Scan(position, digests, damaged, problems)
 
 
 def read_state(folder: Path, scan: Scan) -> Record | None:
@@ -181,10 +181,10 @@ def read_state(folder: Path, scan: Scan) -> Record | None:
 
     Nothing is unpickled that could run code, nor anything that is not what was written.
     """
-    if scan.place is None or STATE in scan.damaged or STATE not in scan.digests:
+    if scan.position is None or STATE in scan.damaged or STATE not in scan.digests:
         return None
     try:
-        content = Checkpoint(folder, scan.place, scan.digests).state()
+        content = Checkpoint(folder, scan.position, scan.digests).state()
     except DataError as error:
         scan.problems.append(str(error))
         return None
@@ -208,13 +208,13 @@ def note_state(found: Inspection, state: Record) -> None:
     found.note("environment", state.mapping("environment"))
 
 
-def _words(place: Position | None) -> str:
+def _words(position: Position | None) -> str:
     """Where a run was, counting epochs from 1."""
-    if place is None:
+    if position is None:
         return ""
-    if place.batch:
-        return f", after {place.batch:,} batches of epoch {place.epoch + 1}"
-    return f", after epoch {place.epoch}" if place.epoch else ", before its first step"
+    if position.batch:
+        return f", after {position.batch:,} batches of epoch {position.epoch + 1}"
+    return f", after epoch {position.epoch}" if position.epoch else ", before its first step"
 
 
 def _defect(folder: Path, name: str, entry: Any, digests: dict[str, str]) -> str:

@@ -49,9 +49,9 @@ def list_outputs(out: Path) -> tuple[Path, Path, Path]:
     return paths
 
 
-def find_needed_tasks(holds: Sequence[Answer]) -> tuple[Task, ...]:
+def find_needed_tasks(tasks: Sequence[Answer]) -> tuple[Task, ...]:
     """The tasks that answers are decided from: compound expressions from the probabilities of expressions."""
-    named = {"expression" if answer == "compound" else answer for answer in holds}
+    named = {"expression" if answer == "compound" else answer for answer in tasks}
     return tuple(task for task in TASKS if task in named)
 
 
@@ -59,7 +59,7 @@ def decide(predictions: Predictions, tasks: Sequence[Task]) -> Submission:
     """The decisions on these tasks alone."""
     submission = predictions.decide()
     compound = submission.compound if "expression" in tasks else None
-    return replace(submission, holds=tuple(task for task in TASKS if task in tasks), compound=compound)
+    return replace(submission, tasks=tuple(task for task in TASKS if task in tasks), compound=compound)
 
 
 def write_outputs(

@@ -94,7 +94,7 @@ def predict(
         DataWarning: If frames were resized, an image is in two folders with different bytes, or all answers are equal.
     """
     target = pick_device(device)
-    members = load_members(sources, target, find_needed_tasks(plugin.holds))
+    members = load_members(sources, target, find_needed_tasks(plugin.tasks))
     calls = (make_attention_call(m.network.config, target, torch.float32, training=False) for m in members)
     used = describe_operators(calls)  # before the frames are read: one that was named may be unable to run
     images = frames.images

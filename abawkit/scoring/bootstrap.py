@@ -187,7 +187,7 @@ def sum_by_video(truth: Annotations, submission: Submission, protocol: Protocol 
     """
     if not truth.images.equals(submission.images):
         raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
-    tasks = tuple(task for task in TASKS if task in submission.holds)
+    tasks = tuple(task for task in TASKS if task in submission.tasks)
     masks = select_scored_rows(truth, protocol)
     scored = np.zeros(len(truth), dtype=bool)
     for task in tasks:
@@ -280,7 +280,7 @@ def make_difference_intervals(
     Raises:
         DataError: As `sum_by_video`, or if only one video has scored rows.
     """
-    held = [task for task in TASKS if task in first.holds and task in second.holds]
+    held = [task for task in TASKS if task in first.tasks and task in second.tasks]
     a, b = (sum_by_video(truth, _holding(one, held), protocol) for one in (first, second))
     counts = score_draws(len(a.names), draws, seed)
     return make_intervals(a.scores(counts) - b.scores(counts))

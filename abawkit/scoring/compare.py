@@ -100,10 +100,10 @@ def compare_submissions(first: Submission, second: Submission) -> Changes:
         DataError: If their rows are not the same, in the same order, or if they do not hold the same answers.
     """
     _refuse_other_rows(first, second)
-    if set(first.holds) != set(second.holds):
-        held = [", ".join(answer for answer in ANSWERS if answer in one.holds) for one in (first, second)]
+    if set(first.tasks) != set(second.tasks):
+        held = [", ".join(answer for answer in ANSWERS if answer in one.tasks) for one in (first, second)]
         raise DataError(f"the first holds {held[0]}, the second {held[1]}; only submissions to one track are compared")
-    differs = {answer: _differs(first, second, answer) for answer in ANSWERS if answer in first.holds}
+    differs = {answer: _differs(first, second, answer) for answer in ANSWERS if answer in first.tasks}
     any_differs = np.logical_or.reduce(list(differs.values()))
     names, codes = number_videos(first.videos)
     in_all = np.bincount(codes, minlength=len(names)).tolist()

@@ -85,7 +85,7 @@ def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple
 
 def _truth(path: Path, plugin: SubmissionFormat) -> Annotations | Submission:
     curated = path.is_dir() and (plugin.container == "file" or (path / TABLE).exists())
-    return read_truth(path) if curated and "compound" not in plugin.holds else plugin.read_truth(path)
+    return read_truth(path) if curated and "compound" not in plugin.tasks else plugin.read_truth(path)
 
 
 def _listed(table: Annotations | Submission) -> FrameList:
@@ -100,7 +100,7 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
         ProblemsError: If an annotated frame has no answer.
     """
     valid = {"va": truth.va_valid, "expression": truth.expression_valid, "au": truth.au_valid}
-    annotated = [mask for task, mask in valid.items() if task in answers.holds]
+    annotated = [mask for task, mask in valid.items() if task in answers.tasks]
     truth = truth.select(np.logical_or.reduce(annotated)) if annotated else truth
     found = pc.index_in(_frames(truth.images), value_set=_frames(answers.images))
     if found.null_count == len(truth) and len(truth):
@@ -114,7 +114,7 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
         ]
         raise ProblemsError(path, problems, f"{path} must answer every annotated frame; nothing was scored")
     chosen = answers.select(found.to_numpy())
-    columns = {task: getattr(chosen, task) for task in answers.holds}
+    columns = {task: getattr(chosen, task) for task in answers.tasks}
     return truth, Submission.of(truth.images, **columns)
 
 

@@ -137,7 +137,7 @@ def score(truth: Annotations, submission: Submission, protocol: Protocol = "offi
     """
     if not truth.images.equals(submission.images):
         raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
-    masks = {task: mask for task, mask in select_scored_rows(truth, protocol).items() if task in submission.holds}
+    masks = {task: mask for task, mask in select_scored_rows(truth, protocol).items() if task in submission.tasks}
     if not masks:
         raise DataError(
             "the submission holds no task of the annotations; compound expressions have a truth of their own"

@@ -235,7 +235,7 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: StepFolder) -> De
 def _fit(made: Prepared, paths: list[Path], place: StepFolder) -> Validation:
     out, decisions = place.outputs, made.recipe.decisions
     if is_fitted(decisions, made.tasks):
-        place.means.say(f"$ abawkit {shlex.join(format_tune_command(made, paths, out / RULE))}")
+        place.options.say(f"$ abawkit {shlex.join(format_tune_command(made, paths, out / RULE))}")
     members = read_members(paths)
     truth = made.opened.curated.splits["validation"].annotations
     fitted = fit(members, truth, decisions, made.tasks)
@@ -276,7 +276,7 @@ def write_official(made: Prepared, predicted: Predicted, decisions: Decided, pla
     place.stamps.begin(step)
     paths = [predicted_step.outputs[0] for predicted_step in predicted.test]
     joined = shlex.join([*map(str, paths), "--rule", str(decisions.rule), "--format", plugin.name, "--out", str(path)])
-    place.means.say(f"$ abawkit ensemble {joined}")
+    place.options.say(f"$ abawkit ensemble {joined}")
     members = read_members(paths)
     predictions = apply_rule(read_rule(decisions.rule), members, made.tasks)
     first = find_prediction_manifest(paths[0])
@@ -293,7 +293,7 @@ def write_official(made: Prepared, predicted: Predicted, decisions: Decided, pla
         force=True,
     )
     listed = str(made.opened.inputs.listed)
-    place.means.say(f"$ abawkit check {shlex.join([str(path), '--format', plugin.name, '--list', listed])}")
+    place.options.say(f"$ abawkit check {shlex.join([str(path), '--format', plugin.name, '--list', listed])}")
     if problems := plugin.check(path, made.opened.frame_list):
         raise ProblemsError(path, problems, "this file is not to be handed in; the list may be damaged")
     place.finish([step])

@@ -68,19 +68,19 @@ def train_networks(made: Prepared, place: StepFolder) -> None:
         StoppedError: If a signal ended it.
     """
     runs = made.plan.runs
-    jobs, threads = place.means.share(len(runs))
+    jobs, threads = place.options.share(len(runs))
     steps = [make_training_step(run, made, place) for run in runs]
     due = [(run, step) for run, step in zip(runs, steps, strict=True) if place.due(step)]
     (place.outputs / RUNS).mkdir(exist_ok=True)
     for wave in group_waves(due, jobs):
         commands = [_training(run, step, made, place, threads) for run, step in wave]
-        place.means.run(commands, place.means.say)
+        place.options.run(commands, place.options.say)
         place.finish([step for _, step in wave])
 
 
 def _training(run: PlannedRun, step: Step, made: Prepared, place: StepFolder, threads: int) -> list[str]:
     """The command that trains one network, or goes on with it."""
-    inputs, means = made.opened.inputs, place.means
+    inputs, options = made.opened.inputs, place.options
     out = place.outputs / RUNS / run.name
     begun, there = place.stamps.begun(step), _run_there(out)
     # A run that was begun, but killed before it had replaced the one of other things before it, is not there yet.
@@ -88,13 +88,13 @@ def _training(run: PlannedRun, step: Step, made: Prepared, place: StepFolder, th
         again = ["--force"] if out.exists() else []
         place.stamps.begin(step, {"threads": threads, "replaces": there})
     else:
-        again = ["--resume", *(["--allow-drift"] if means.allow_drift else [])]
-        threads = means.threads or int(begun.get("threads", threads))  # its bits depend on them
+        again = ["--resume", *(["--allow-drift"] if options.allow_drift else [])]
+        threads = options.threads or int(begun.get("threads", threads))  # its bits depend on them
     tasks = [part for task in run.network.tasks or () for part in ("--tasks", task)]
     changes = [part for change in run.network.changes for part in ("--set", change)]
     weights = ["--weights", str(inputs.weights)] if inputs.weights else []
     settings = ["--data", str(inputs.data), "--seed", str(run.seed), *tasks, *changes, *weights]
-    return ["train", run.source, *settings, *_shared(means, threads), "--out", str(out), *again]
+    return ["train", run.source, *settings, *_shared(options, threads), "--out", str(out), *again]
 
 
 def _run_there(out: Path) -> list[int] | None:
@@ -148,10 +148,10 @@ def predict_members(made: Prepared, place: StepFolder) -> Predicted:
     for split, steps in both:
         work += [(member, split, step) for member, step in zip(members, steps, strict=True)]
     due = [(member, split, step) for member, split, step in work if place.due(step)]
-    jobs, threads = place.means.share(len(work))
+    jobs, threads = place.options.share(len(work))
     for wave in group_waves(due, jobs):
         commands = [_prediction(member, split, step, made, place, threads) for member, split, step in wave]
-        place.means.run(commands, place.means.say)
+        place.options.run(commands, place.options.say)
         place.finish([step for _, _, step in wave])
     return Predicted(validation, test)
 
@@ -172,7 +172,7 @@ def _prediction(
         rows = ["--list", str(inputs.listed), *frames, "--format", made.opened.plugin.name]
     missing = ["--missing", inputs.missing] if inputs.missing != "refuse" else []
     again = ["--force"] if any(path.exists() for path in step.outputs) else []
-    return ["predict", *networks, *rows, *missing, *_shared(place.means, threads), "--out", str(out), *again]
+    return ["predict", *networks, *rows, *missing, *_shared(place.options, threads), "--out", str(out), *again]
 
 
 def find_prediction_manifest(probabilities: Path) -> dict[str, Any]:
@@ -189,5 +189,5 @@ def find_prediction_manifest(probabilities: Path) -> dict[str, Any]:
     return content
 
 
-def _shared(means: ExecutionOptions, threads: int) -> list[str]:
-    return ["--threads", str(threads), *(["--ops", means.ops] if means.ops else [])]
+def _shared(options: ExecutionOptions, threads: int) -> list[str]:
+    return ["--threads", str(threads), *(["--ops", options.ops] if options.ops else [])]

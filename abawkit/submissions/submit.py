@@ -126,13 +126,13 @@ class Submitted:
     done: list[str]
 
 
-def submit(folder: Path, inputs: Inputs, means: ExecutionOptions) -> Submitted:
+def submit(folder: Path, inputs: Inputs, options: ExecutionOptions) -> Submitted:
     """Makes a submission: what is there already, of the same things, is not made again.
 
     Args:
         folder: That holds ``recipe.toml``. Everything is written to ``outputs/`` within, and ``manifest.json``.
         inputs: What it is made of.
-        means: How steps are run.
+        options: How steps are run.
 
     Raises:
         ConfigError: If the recipe, or what was given with it, is not what it must be; if another process is at work
@@ -144,7 +144,7 @@ def submit(folder: Path, inputs: Inputs, means: ExecutionOptions) -> Submitted:
     made = prepare(folder, inputs)
     outputs = new_folder(folder / OUTPUTS, force=True)
     with lock(outputs):
-        place = StepFolder(outputs, Stamps(outputs), means)
+        place = StepFolder(outputs, Stamps(outputs), options)
         train_networks(made, place)
         predicted = predict_members(made, place)
         decided = fit_decisions(made, predicted, place)

@@ -187,7 +187,7 @@ class Prepared:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that the official file is decided from; only they are scored."""
-        return find_needed_tasks(self.opened.plugin.holds)
+        return find_needed_tasks(self.opened.plugin.tasks)
 
 
 @dataclass(frozen=True)
@@ -197,19 +197,19 @@ class StepFolder:
     Attributes:
         outputs: Folder of all that is made.
         stamps: What each step was made of.
-        means: How steps are run.
+        options: How steps are run.
         done: Names of the steps that were done.
     """
 
     outputs: Path
     stamps: Stamps
-    means: ExecutionOptions
+    options: ExecutionOptions
     done: list[str] = field(default_factory=list)
 
     def due(self, step: Step) -> bool:
         """Whether a step has to be done; says why, or that it has not."""
         reason = self.stamps.reason(step)
-        self.means.say(f"{step.name}: {reason}" if reason else f"{step.name}: nothing to do")
+        self.options.say(f"{step.name}: {reason}" if reason else f"{step.name}: nothing to do")
         return reason is not None
 
     def finish(self, steps: Sequence[Step]) -> None:

@@ -54,12 +54,12 @@ class Checkpoint:
 
     Attributes:
         folder: Its folder.
-        place: Where the run was.
+        position: Where the run was.
         digests: SHA-256 of each file, by name.
     """
 
     folder: Path
-    place: Position
+    position: Position
     digests: Mapping[str, str]
 
     def state(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    run: Path, place: Position, state: Mapping[str, Any], write: Callable[[Path], None], *, keep: int
+    run: Path, position: Position, state: Mapping[str, Any], write: Callable[[Path], None], *, keep: int
 ) -> Path:
     """Writes a checkpoint of a run, and removes older ones until `keep` are left.
 
@@ -96,7 +96,7 @@ def write_checkpoint(
 
     Args:
         run: The run's folder.
-        place: Where the run is. A whole checkpoint of this place is left as it is: it says the same.
+        position: Where the run is. A whole checkpoint of this place is left as it is: it says the same.
         state: Numbers, text, tensors, and dicts and lists of them.
         write: Writes the other files into a folder.
         keep: Checkpoints to keep, at least 1; with 2, one is left if the newest is damaged. Newer ones than this one,
@@ -106,7 +106,7 @@ def write_checkpoint(
         DataError: If the disk is full or failing; the older checkpoints are whole.
     """
     folder = run / CHECKPOINTS
-    target, partial = folder / place.name, folder / (place.name + _PARTIAL)
+    target, partial = folder / position.name, folder / (position.name + _PARTIAL)
     try:
         if not folder.is_dir():
             folder.mkdir()
@@ -117,14 +117,14 @@ def write_checkpoint(
             write(partial)
             write_bytes(partial / STATE, _serialised(state))
             files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in _files(partial)}
-            content = {"format": FORMAT, "epochs_done": place.epoch, "batches_done": place.batch, "files": files}
+            content = {"format": FORMAT, "epochs_done": position.epoch, "batches_done": position.batch, "files": files}
             write_json(partial / MANIFEST, {**content, "sha256": _digest(content)})
             _flush(partial)
             _discard(target)
             partial.rename(target)
             _flush(folder)
         with suppress(OSError):  # old ones that stay do no harm, and the next checkpoint tries again
-            _thin(run, place, keep)
+            _thin(run, position, keep)
     except (OSError, DataError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, DataError):
@@ -136,12 +136,12 @@ def write_checkpoint(
     return target
 
 
-def find_newest_checkpoint(run: Path, place: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
+def find_newest_checkpoint(run: Path, position: Position | None = None) -> tuple[Checkpoint | None, list[str]]:
     """Finds the newest whole checkpoint of a run.
 
     Args:
         run: The run's folder.
-        place: Consider the checkpoint of this place alone.
+        position: Consider the checkpoint of this place alone.
 
     Returns:
         The checkpoint, or None where the run has none; and for each newer one what is wrong with it.
@@ -151,7 +151,7 @@ def find_newest_checkpoint(run: Path, place: Position | None = None) -> tuple[Ch
     """
     problems: list[str] = []
     for found, folder in _generations(run):
-        if place and found != place:
+        if position and found != position:
             continue
         if defect := _defect(folder):
             problems.append(f"{folder}: {defect}")
@@ -207,7 +207,7 @@ def _generations(run: Path) -> list[tuple[Position, Path]]:
     folder = run / CHECKPOINTS
     named = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
     found = [(Position(int(m[1]), int(m[2])), path) for m, path in named if m]
-    return sorted(((place, path) for place, path in found if path.name == place.name), reverse=True)
+    return sorted(((position, path) for position, path in found if path.name == position.name), reverse=True)
 
 
 def _defect(folder: Path) -> str:
@@ -221,9 +221,9 @@ def _defect(folder: Path) -> str:
             return f"{MANIFEST} has format {manifest['format']!r:.60}, expected {FORMAT!r}: of another abawkit"
         if digest != _digest(manifest):
             return f"{MANIFEST} is damaged: its digest is not the one that it names"
-        place = Position(manifest["epochs_done"], manifest["batches_done"])
-        if _NAME.fullmatch(folder.name) and folder.name != place.name:
-            return f"{MANIFEST} is that of the checkpoint {place.name}: its folder was renamed"
+        position = Position(manifest["epochs_done"], manifest["batches_done"])
+        if _NAME.fullmatch(folder.name) and folder.name != position.name:
+            return f"{MANIFEST} is that of the checkpoint {position.name}: its folder was renamed"
         entries = [_entry(folder, name, entry) for name, entry in {STATE: None, **manifest["files"]}.items()]
     except OSError as error:
         return f"{MANIFEST} can't be read ({error.strerror})"
@@ -271,11 +271,11 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name != MANIFEST)
 
 
-def _thin(run: Path, place: Position, keep: int) -> None:
+def _thin(run: Path, position: Position, keep: int) -> None:
     """Removes what is not to be kept beside the checkpoint of a place."""
-    others = [(found, folder) for found, folder in _generations(run) if found != place]
-    older = [folder for found, folder in others if found < place]
-    damaged = [folder for found, folder in others if found > place and _defect(folder)]
+    others = [(found, folder) for found, folder in _generations(run) if found != position]
+    older = [folder for found, folder in others if found < position]
+    damaged = [folder for found, folder in others if found > position and _defect(folder)]
     for folder in [*older[keep - 1 :], *damaged]:
         _discard(folder)
 

@@ -38,30 +38,30 @@ class Distributed:
 
     Attributes:
         rank: Its number, from 0; number 0 writes and speaks for all.
-        count: How many there are.
+        world_size: How many there are.
         restarts: How often all of them were started again after a failure.
         launcher: What started them, the same over restarts; empty for one process.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     restarts: int = 0
     launcher: str = ""
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this one writes and speaks."""
         return self.rank == 0
 
     def sizes(self, rows: int) -> list[int]:
         """How many of `rows` consecutive rows each process takes; they differ by one at most."""
-        return [len(part) for part in np.array_split(np.arange(rows), self.count)]
+        return [len(part) for part in np.array_split(np.arange(rows), self.world_size)]
 
     def part(self, batch: Array) -> Array:
         """The rows of a batch that this process takes, in their order."""
-        return np.array_split(batch, self.count)[self.rank]
+        return np.array_split(batch, self.world_size)[self.rank]
 
-    def gathered(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
+    def all_gather(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
         """The rows of all processes in their order; gradients flow to the own rows alone.
 
         The gradient of a loss of all rows is thus, in each process, the part that its own rows have in it; the sum
@@ -71,7 +71,7 @@ class Distributed:
             own: Rows of this process, (sizes[rank], ...).
             sizes: Rows of each process.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return own
         padded = own.new_zeros((max(sizes), *own.shape[1:]))
         padded[: len(own)] = own.detach()
@@ -79,23 +79,23 @@ class Distributed:
         dist.all_gather(parts, padded)
         return torch.cat([own if r == self.rank else parts[r][:n] for r, n in enumerate(sizes)])
 
-    def any(self, flag: bool) -> bool:
+    def any_rank(self, flag: bool) -> bool:
         """Whether the flag is set in one of the processes; all of them must ask."""
-        if self.count == 1:
+        if self.world_size == 1:
             return flag
         votes = torch.tensor([float(flag)], device=_device())
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return bool(votes.item())
 
-    def share(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Gives all processes what the first one has, in place."""
-        if self.count > 1:
+        if self.world_size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
-    def from_first(self, numbers: Sequence[int]) -> list[int]:
+    def broadcast_numbers(self, numbers: Sequence[int]) -> list[int]:
         """What the first process says; all of them must ask, with as many numbers."""
-        if self.count == 1:
+        if self.world_size == 1:
             return list(numbers)
         tensor = torch.tensor(numbers, dtype=torch.int64, device=_device())
         dist.broadcast(tensor, 0)

@@ -75,7 +75,7 @@ def dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
 def _dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
     curated = open_curated(inputs.data)
     with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
-        loop = build_loop(recipe, inputs, curated, Path(folder), processes=ALONE, hooks=Callbacks())
+        loop = build_loop(recipe, inputs, curated, Path(folder), processes=ALONE, callbacks=Callbacks())
         losses, seconds = _step(loop)
         size = _checkpoint_size(loop, Path(folder))
     rows = np.arange(min(BATCH, len(loop.validation)))

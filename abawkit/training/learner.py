@@ -124,10 +124,10 @@ class Learner:
             load_optimizer(optimizer, self.restored, self.source)
         self.restored = None
         objective = self._objective(attention=not heads_only and recipe.losses.attention > 0)
-        network = self._shared() if self.processes.count > 1 else self.network
+        network = self._shared() if self.processes.world_size > 1 else self.network
         step = TrainingStep(network, objective, optimizer, recipe, bfloat16=self.bfloat16, average=self.average)
         graphed = None
-        alone = self.device.type == "cuda" and self.processes.count == 1
+        alone = self.device.type == "cuda" and self.processes.world_size == 1
         if alone and not heads_only and recipe.capture == "auto":
             graphed = GraphedStep(lambda *given: step.compute(*self._inputs(*given)), optimizer, self.device)
         return StageState(optimizer, step, graphed)
@@ -198,7 +198,7 @@ class Learner:
         return images.to(next(self.network.parameters()).dtype), targets
 
     def _statistics(self) -> AbstractContextManager[Any]:
-        wanted = self.recipe.synchronise and self.processes.count > 1
+        wanted = self.recipe.sync_batchnorm and self.processes.world_size > 1
         return SynchronisedBatchNorm() if wanted else nullcontext()
 
     def trained_tasks(self) -> list[Task]:
@@ -222,7 +222,7 @@ class Learner:
         """The network to validate, the same in all processes."""
         if self.average:
             self.validated.load_state_dict(self.average.state)
-        self.processes.share(self.validated.buffers())  # each has the running statistics of its own rows
+        self.processes.broadcast(self.validated.buffers())  # each has the running statistics of its own rows
         return self.validated
 
     def state(self) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Callbacks(NamedTuple):
 class _Taken(NamedTuple):
     """A step whose losses have not been read."""
 
-    place: Position
+    position: Position
     rows: Array
     learning_rate: float
     losses: StepLosses
@@ -103,11 +103,11 @@ class Loop:
         out: Path,
         *,
         notes: Mapping[str, Any],
-        hooks: Callbacks,
+        callbacks: Callbacks,
         scored: Sequence[Task] = TASKS,
     ) -> None:
         self.learner, self.validation, self.out = learner, validation, out
-        self.notes, self.hooks, self.stop = notes, hooks, Stop()
+        self.notes, self.callbacks, self.stop = notes, callbacks, Stop()
         self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
         self.progress, self.scored = Progress(), tuple(scored)
         self.started = time.monotonic()
@@ -117,7 +117,7 @@ class Loop:
     @property
     def finished(self) -> bool:
         """Whether there is no epoch left."""
-        return self.progress.place.epoch >= len(self.plan)
+        return self.progress.position.epoch >= len(self.plan)
 
     def run(self) -> None:
         """Goes on from where the run is to its end.
@@ -129,17 +129,17 @@ class Loop:
         """
         self.end_if_asked()
         while not self.finished:
-            scheduled = self.plan[self.progress.place.epoch]
-            fresh = scheduled.within == 0 and self.progress.place.batch == 0
+            scheduled = self.plan[self.progress.position.epoch]
+            fresh = scheduled.within == 0 and self.progress.position.batch == 0
             self.progress.stale = 0 if fresh else self.progress.stale
             self.learner.begin_epoch(scheduled, fresh=fresh)
-            batches = self.batches(self.progress.place.epoch)
-            if self.progress.place.batch < len(batches):
+            batches = self.batches(self.progress.position.epoch)
+            if self.progress.position.batch < len(batches):
                 self.train_epoch(scheduled, batches)
             self.validate(scheduled, len(batches))
             self.progress.end_epoch()
             if 0 < self.recipe.patience <= self.progress.stale and scheduled.name == "all":
-                self.progress.place = Position(len(self.plan), 0)
+                self.progress.position = Position(len(self.plan), 0)
             self.save()
             self.end_if_asked(save=False)
 
@@ -150,7 +150,7 @@ class Loop:
     def train_epoch(self, scheduled: Scheduled, batches: Sequence[Array]) -> None:
         """The rest of a pass over the training rows."""
         progress = self.progress
-        epoch, start = progress.place
+        epoch, start = progress.position
         clock = _Clock(time.monotonic(), progress.epoch_seconds)
         taken: deque[_Taken] = deque()
 
@@ -179,7 +179,7 @@ class Loop:
                 which nothing is kept of.
         """
         losses, rows, progress = step.losses.read(), len(step.rows), self.progress
-        progress.place = step.place
+        progress.position = step.position
         progress.steps, progress.done, clock.seen = progress.steps + 1, progress.done + rows, clock.seen + rows
         passed = time.monotonic() - clock.began
         progress.epoch_seconds = clock.before + passed
@@ -194,12 +194,12 @@ class Loop:
 
     def tell(self, scheduled: Scheduled, speed: float, learning_rate: float, losses: dict[str, float]) -> None:
         """Calls what wants to know of each step."""
-        if self.hooks.on_step and self.processes.first:
+        if self.callbacks.on_step and self.processes.is_main:
             progress, epochs = self.progress, len(self.plan)
             steps = epochs * -(-len(self.rows) // self.recipe.batch_size)
             total = steps, progress.done, epochs * len(self.rows)
-            at = (progress.place.epoch + 1, epochs, progress.steps, *total)
-            self.hooks.on_step(StepInfo(scheduled.name, *at, speed, learning_rate, losses))
+            at = (progress.position.epoch + 1, epochs, progress.steps, *total)
+            self.callbacks.on_step(StepInfo(scheduled.name, *at, speed, learning_rate, losses))
 
     def refuse_bad(self, batch: Array) -> None:
         """Ends a run whose losses are not finite, naming the frames that it saw last."""
@@ -232,11 +232,11 @@ class Loop:
         progress.trained = [task for task in self.recipe.tasks if task in seen]
         idle = tuple(task for task in self.recipe.tasks if task not in seen)
         scored = tuple(task for task in self.scored if task in seen)
-        text = f"no step of epoch {progress.place.epoch + 1} gave a gradient to the head of {describe_tasks(idle)}"
+        text = f"no step of epoch {progress.position.epoch + 1} gave a gradient to the head of {describe_tasks(idle)}"
         advice = "each batch needs two annotated rows for valence and arousal: set a larger batch_size"
         if not scored:
             raise DataError(f"{text}; {advice}")
-        if idle and not progress.place.epoch:
+        if idle and not progress.position.epoch:
             warnings.warn(f"{text}: it counts as not trained until one does; {advice}", DataWarning, stacklevel=2)
         return scored
 
@@ -257,7 +257,7 @@ class Loop:
         except DataError as error:
             raise DataError(f"{error}; {self.describe_kept()}") from error
         line: dict[str, Any] = {
-            "epoch": progress.place.epoch + 1,
+            "epoch": progress.position.epoch + 1,
             "stage": scheduled.name,
             "losses": {key: value / progress.counted for key, value in progress.sums.items()},
             "learning_rate": scheduled.learning_rate(self.recipe.schedule, batches - 1, batches),
@@ -267,16 +267,16 @@ class Loop:
             **{str(protocol): summarise_score(result) for protocol, result in scores.items()},
         }
         progress.history.append(json.dumps(line, allow_nan=False))
-        better = line["figure"] > progress.figure
+        better = line["figure"] > progress.best_score
         progress.stale = 0 if better else progress.stale + 1
         if better:
-            progress.best_epoch, progress.figure = line["epoch"], line["figure"]
+            progress.best_epoch, progress.best_score = line["epoch"], line["figure"]
             progress.scores = {str(protocol): result.as_dict() for protocol, result in scores.items()}
-        if self.processes.first:
+        if self.processes.is_main:
             self.keep([LAST, BEST] if better else [LAST], line["figure"])
             self.write_metrics()
-            if self.hooks.on_epoch:
-                self.hooks.on_epoch({**line, "steps": progress.steps})
+            if self.callbacks.on_epoch:
+                self.callbacks.on_epoch({**line, "steps": progress.steps})
 
     def keep(self, names: Sequence[str], reached: float) -> None:
         """Writes the weights that were validated."""
@@ -284,7 +284,7 @@ class Loop:
         state = to_host(network.state_dict())
         notes = {
             "tasks": ",".join(self.progress.trained),
-            "epoch": str(self.progress.place.epoch + 1),
+            "epoch": str(self.progress.position.epoch + 1),
             "figure": f"{reached:.6f}",
             "protocol": self.recipe.select,
         }
@@ -294,7 +294,7 @@ class Loop:
 
     def asked(self) -> bool:
         """Whether a signal asked one of the processes to end the run."""
-        return self.processes.any(bool(self.stop.signal))
+        return self.processes.any_rank(bool(self.stop.signal))
 
     def end_if_asked(self, *, save: bool = True) -> None:
         """Saves and ends the run, in all processes, if a signal asked one of them."""
@@ -310,7 +310,7 @@ class Loop:
         if save:
             self.save()
         asked = f"stopped by {self.stop.name}" if self.stop.signal else "stopped, as another process was"
-        count = self.processes.count
+        count = self.processes.world_size
         launcher = f"torchrun --nproc-per-node {count} -m " if count > 1 else ""
         raise StoppedError(
             f"{asked} after step {self.progress.steps:,}; everything is kept: "
@@ -320,7 +320,7 @@ class Loop:
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        if not self.processes.first:
+        if not self.processes.is_main:
             return
         progress = self.progress
         now = time.monotonic()
@@ -331,7 +331,7 @@ class Loop:
             **self.learner.state(),
             "generators": capture_generators(),
         }
-        write_checkpoint(self.out, progress.place, state, self.write_weights, keep=self.recipe.checkpoints.keep)
+        write_checkpoint(self.out, progress.position, state, self.write_weights, keep=self.recipe.checkpoints.keep)
 
     def write_weights(self, folder: Path) -> None:
         """The weights of a checkpoint, with the best ones so far."""
@@ -349,7 +349,7 @@ class Loop:
         self.progress = Progress.from_dict(state["progress"])
         self.notes = {**self.notes, "weights": state["weights"]}
         restore_generators(state["generators"])
-        if not self.processes.first:
+        if not self.processes.is_main:
             return
         if BEST not in checkpoint.digests:
             (self.out / BEST).unlink(missing_ok=True)

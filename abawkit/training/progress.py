@@ -17,7 +17,7 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        place: Epoch, and batches of it that are done.
+        position: Epoch, and batches of it that are done.
         steps: Steps of the run.
         done: Images seen by the run.
         sums: Each loss of the present epoch, summed over the images that count.
@@ -27,7 +27,7 @@ class Progress:
         seconds: Time spent on the run.
         trained: Tasks whose heads have had a gradient.
         best_epoch: Epoch of the best weights, from 1; 0 before there is one.
-        figure: Its figure: the sum of the trained tasks' parts of the score under the recipe's protocol.
+        best_score: Its selection score: the sum of the trained tasks' parts of the score under the recipe's protocol.
         scores: Its scores by protocol, as `Score.as_dict` gives them.
         stale: Epochs of the present stage since the best one.
         history: The lines of ``metrics.jsonl``.
@@ -36,7 +36,7 @@ class Progress:
             what was other than before.
     """
 
-    place: Position = field(default_factory=lambda: Position(0, 0))
+    position: Position = field(default_factory=lambda: Position(0, 0))
     steps: int = 0
     done: int = 0
     sums: dict[str, float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Progress:
     seconds: float = 0.0
     trained: list[Task] = field(default_factory=list)
     best_epoch: int = 0
-    figure: float = -math.inf
+    best_score: float = -math.inf
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     stale: int = 0
     history: list[str] = field(default_factory=list)
@@ -54,17 +54,20 @@ class Progress:
     resumed: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {**asdict(self), "place": list(self.place)}
+        """For a checkpoint, whose keys are kept: ``place`` is the position, ``figure`` the best score."""
+        content = asdict(self)
+        del content["position"], content["best_score"]
+        return {**content, "place": list(self.position), "figure": self.best_score}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """What `as_dict` gave."""
-        return cls(**{**content, "place": Position(*content["place"])})
+        content = dict(content)
+        return cls(position=Position(*content.pop("place")), best_score=content.pop("figure"), **content)
 
     def end_epoch(self) -> None:
         """Moves on to the next epoch."""
-        self.place = Position(self.place.epoch + 1, 0)
+        self.position = Position(self.position.epoch + 1, 0)
         self.sums, self.counted, self.epoch_seconds = {}, 0, 0.0
 
 

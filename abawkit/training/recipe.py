@@ -136,7 +136,8 @@ class Recipe(_Section):
         precision: What steps compute with. ``float32`` is float32 on any device, never TF32; ``auto`` is bfloat16
             autocast on GPUs that compute in it, else float32; ``float64`` is for comparisons. Validation and
             predictions are in float32. Manifests say what it was.
-        synchronise: Whether batch norms take the statistics of all processes' rows. The operator is then the reference.
+        sync_batchnorm: Whether batch norms take the statistics of all processes' rows. The operator is then
+            the reference.
         device: ``auto`` takes a GPU where there is one.
         capture: ``auto`` records steps of the second stage as CUDA graphs, where one process trains on a GPU; ``off``
             does not. The result is the same.
@@ -158,7 +159,7 @@ class Recipe(_Section):
     patience: Annotated[int, Field(ge=0, le=100_000)] = 0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    synchronise: bool = False
+    sync_batchnorm: bool = False
     device: str = "auto"
     capture: Literal["auto", "off"] = "auto"
     optimizer: Optimizer = Optimizer()

@@ -33,12 +33,12 @@ def find_checkpoint(run: Path, processes: Distributed) -> Checkpoint | None:
         DataWarning: If newer ones had to be passed over.
     """
     checkpoint: Checkpoint | None = None
-    if processes.first:
+    if processes.is_main:
         checkpoint, problems = find_newest_checkpoint(run)
         for problem in problems:
             warnings.warn(f"{problem}; continuing from the checkpoint before it", DataWarning, stacklevel=2)
-    epoch, batch = processes.from_first(checkpoint.place if checkpoint else (-1, -1))
-    if epoch < 0 or processes.first:
+    epoch, batch = processes.broadcast_numbers(checkpoint.position if checkpoint else (-1, -1))
+    if epoch < 0 or processes.is_main:
         return checkpoint
     checkpoint, _ = find_newest_checkpoint(run, Position(epoch, batch))
     if checkpoint is None:
@@ -89,10 +89,10 @@ def find_begun_run(run: Path, processes: Distributed) -> bool:
     Processes that ``torchrun`` starts again were asked to begin a run; they continue it if they had come so far.
     """
     mine = False
-    if processes.first and processes.restarts:
+    if processes.is_main and processes.restarts:
         checkpoint, _ = find_newest_checkpoint(run)
         mine = checkpoint is not None and read_run_state(checkpoint)["launcher"] == processes.launcher
-    return bool(processes.from_first([mine])[0])
+    return bool(processes.broadcast_numbers([mine])[0])
 
 
 def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_drift: bool, run: Path) -> list[str]:

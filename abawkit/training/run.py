@@ -65,7 +65,7 @@ class Resume:
     allow_drift: bool = False
 
 
-_SYNCHRONISED: Final = "synchronise = true of the recipe"
+_SYNCHRONISED: Final = "sync_batchnorm = true of the recipe"
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Trained:
     Attributes:
         out: Its folder.
         best_epoch: Epoch of ``best.safetensors``, from 1.
-        figure: Its figure: the sum of the trained tasks' parts of the score under the recipe's protocol.
+        best_score: Its selection score: the sum of the trained tasks' parts of the score under the recipe's protocol.
         tasks: What was trained: what had labels, and a gradient.
         scores: Its scores by protocol.
         seconds: How long the run took, without interruptions.
@@ -84,7 +84,7 @@ class Trained:
 
     out: Path
     best_epoch: int
-    figure: float
+    best_score: float
     tasks: tuple[Task, ...] = ()
     scores: dict[Protocol, Score] = field(default_factory=dict)
     seconds: float = 0.0
@@ -99,7 +99,7 @@ def train(
     resume: Resume | None = None,
     processes: Distributed = ALONE,
     stopping: AbstractContextManager[Stop] | None = None,
-    hooks: Callbacks = Callbacks(),  # noqa: B008 - it is immutable
+    callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is immutable
 ) -> Trained:
     """Trains a network and leaves a run folder.
 
@@ -116,7 +116,7 @@ def train(
         processes: Among which each batch is divided.
         stopping: Gives a flag that is looked at after each step: the run then saves what is needed to continue, and
             ends. It is entered when all is prepared: before, there is nothing to save.
-        hooks: What is called as the run goes on.
+        callbacks: What is called as the run goes on.
 
     Raises:
         ConfigError: If the network or the device is not to be had here, memory is short, or a run is to be continued
@@ -128,7 +128,7 @@ def train(
     """
     with use_deterministic_algorithms(recipe.device), use_exact_float32(), find_operator(recipe, processes):
         curated = open_curated(inputs.data)
-        loop = build_loop(recipe, inputs, curated, out, processes=processes, hooks=hooks)
+        loop = build_loop(recipe, inputs, curated, out, processes=processes, callbacks=callbacks)
         finished = False
         checkpoint = find_checkpoint(out, processes) if resume else None
         if checkpoint is None:
@@ -136,11 +136,11 @@ def train(
         if checkpoint and resume:
             state = read_run_state(checkpoint)
             # the first process speaks for all: others may have another GPU, and had it before
-            drift = check_same_run(state, loop.notes, resume.allow_drift, out) if processes.first else []
+            drift = check_same_run(state, loop.notes, resume.allow_drift, out) if processes.is_main else []
             loop.restore(checkpoint, state)
             finished = loop.finished
-            loop.progress.resumed.append({"from": checkpoint.place.name, "drift": drift})
-        elif processes.first:
+            loop.progress.resumed.append({"from": checkpoint.position.name, "drift": drift})
+        elif processes.is_main:
             check_room(out, loop.learner)
             clear_run(out)
             write_bytes(out / RECIPE, loop.recipe.to_toml().encode())
@@ -148,7 +148,7 @@ def train(
         with stopping or nullcontext(Stop()) as loop.stop:
             loop.run()
         trained = _trained(loop, out, checkpoint.folder if checkpoint else None)
-        if processes.first and not (finished and (out / MANIFEST).is_file()):
+        if processes.is_main and not (finished and (out / MANIFEST).is_file()):
             _finish(loop, trained, curated)
     return trained
 
@@ -159,11 +159,11 @@ def find_operator(recipe: Recipe, processes: Distributed) -> Any:
     Raises:
         OpUnavailableError: If another one was asked for by name.
     """
-    if not recipe.synchronise or processes.count == 1:
+    if not recipe.sync_batchnorm or processes.world_size == 1:
         return nullcontext()
     if requested() not in (None, "reference"):
         raise OpUnavailableError(
-            f"{requested()}: can't synchronise statistics over processes; leave synchronise out, or use reference"
+            f"{requested()}: can't synchronise statistics over processes; leave sync_batchnorm out, or use reference"
         )
     return use("reference", said=_SYNCHRONISED)
 
@@ -193,7 +193,7 @@ def build_loop(
     out: Path,
     *,
     processes: Distributed,
-    hooks: Callbacks,
+    callbacks: Callbacks,
 ) -> Loop:
     """Everything that a run needs before its first step; nothing is written."""
     used = find_operators(recipe)
@@ -202,22 +202,24 @@ def build_loop(
     pixels = "".join(split.counts.digest for split in (rows, validation) if split.counts)  # packed: the table's digest
     seen = sha256(rows.rows.tobytes() + validation.rows.tobytes() + pixels.encode())
     mine = [int(seen[:15], 16)]
-    if processes.any(processes.from_first(mine) != mine):  # all of them raise, and before anything is replaced
+    if processes.any_rank(
+        processes.broadcast_numbers(mine) != mine
+    ):  # all of them raise, and before anything is replaced
         raise DataError("the processes find different frames; give all of them the same --frames")
     check_protocol(validation, recipe.select)
-    if recipe.batch_size > len(rows) and processes.first:
+    if recipe.batch_size > len(rows) and processes.is_main:
         text = f"batch_size is {recipe.batch_size:,}, and there are {len(rows):,} training rows: an epoch is one step"
         warnings.warn(f"{text}; set a smaller batch_size", DataWarning, stacklevel=3)
     with warnings.catch_warnings():
-        if not processes.first:  # which speaks for all
+        if not processes.is_main:  # which speaks for all
             warnings.simplefilter("ignore", DataWarning)
         recipe = select_trainable_tasks(recipe, rows.annotations)
         scored = select_scored_tasks(recipe.tasks, validation.annotations, recipe.select)
-    smallest = len(rows) // -(-len(rows) // recipe.batch_size) // processes.count
+    smallest = len(rows) // -(-len(rows) // recipe.batch_size) // processes.world_size
     if smallest < 2:
         raise ConfigError(
-            f"{processes.count} processes and batches of {recipe.batch_size} rows: one would have {smallest} rows, "
-            "expected at least 2; set a larger batch_size, which counts the rows of all processes"
+            f"{processes.world_size} processes and batches of {recipe.batch_size} rows: one would have {smallest} "
+            "rows, expected at least 2; set a larger batch_size, which counts the rows of all processes"
         )
     device = pick_device(recipe.device)
     precision = use_training_precision(recipe.precision, device)
@@ -232,10 +234,10 @@ def build_loop(
         "weights": start,
         "asked_ops": requested(),
         "launcher": processes.launcher,
-        "environment": {**describe_environment(device, used, precision), "processes": processes.count},
+        "environment": {**describe_environment(device, used, precision), "processes": processes.world_size},
     }
     learner = Learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
-    return Loop(learner, validation, out, notes=notes, hooks=hooks, scored=scored)
+    return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored)
 
 
 def _config(recipe: Recipe) -> NetworkConfig:
@@ -285,7 +287,7 @@ def _trained(loop: Loop, out: Path, resumed: Path | None) -> Trained:
         raise DataError("no epoch ended with a finite score; nothing was kept as the best")
     scores: dict[Protocol, Score] = {result["protocol"]: Score(**result) for result in progress.scores.values()}
     trained = tuple(progress.trained)
-    return Trained(out, progress.best_epoch, progress.figure, trained, scores, progress.seconds, resumed)
+    return Trained(out, progress.best_epoch, progress.best_score, trained, scores, progress.seconds, resumed)
 
 
 def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
@@ -298,7 +300,7 @@ def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
         "frames_on_gpu": loop.learner.resident is not None,
         "best": {
             "epoch": trained.best_epoch,
-            "figure": trained.figure,
+            "figure": trained.best_score,
             "selected_by": loop.recipe.select,
             **scores,
         },

@@ -133,7 +133,7 @@ class Objective:
             parts["au"] = au_loss(outputs.au, targets.au, targets.au_valid, self.au_weights)
             total = total + config.au * parts["au"]
         if outputs.gates is not None:
-            shares = self.processes.gathered(attention_mse(outputs.gates).view(1) * len(images), [1] * len(sizes))
+            shares = self.processes.all_gather(attention_mse(outputs.gates).view(1) * len(images), [1] * len(sizes))
             distance = shares.sum() / sum(sizes)
             parts["attention"] = ATTENTION_LOSSES[config.attention_kind](distance)
             total = total + config.attention * parts["attention"]
@@ -143,7 +143,7 @@ class Objective:
         if len(sizes) == 1:
             return own
         columns = [c if c.dtype == torch.float64 else c.float() for c in own[:3]]
-        found = self.processes.gathered(torch.cat(columns, dim=1), sizes)
+        found = self.processes.all_gather(torch.cat(columns, dim=1), sizes)
         va, expression, au = torch.split(found, list(OUTPUTS.values()), dim=1)
         return Outputs(va, expression, au, own.gates)
 
@@ -234,7 +234,7 @@ class TrainingStep:
         with cast:
             total, parts = self.objective(self.network, images, targets)
         # DistributedDataParallel takes the mean over processes; the gradient of the whole batch is the sum
-        (total * self.objective.processes.count).backward()  # type: ignore[no-untyped-call]
+        (total * self.objective.processes.world_size).backward()  # type: ignore[no-untyped-call]
         return total.detach(), parts
 
     def _update(self, norm: Tensor, finite: Tensor) -> None:

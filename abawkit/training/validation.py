@@ -44,13 +44,13 @@ def predict_rows(
         DataError: If it is not finite somewhere.
     """
     parts: list[Array] = []
-    for start in range(0, len(rows), CHUNK * processes.count):
-        block = np.arange(start, min(start + CHUNK * processes.count, len(rows)))
+    for start in range(0, len(rows), CHUNK * processes.world_size):
+        block = np.arange(start, min(start + CHUNK * processes.world_size, len(rows)))
         own = infer(network, rows.pixels(processes.part(block)), device)
         joined = np.hstack(own)
-        if processes.count > 1:
+        if processes.world_size > 1:
             mine = torch.from_numpy(joined).to(device)
-            joined = processes.gathered(mine, processes.sizes(len(block))).cpu().numpy()
+            joined = processes.all_gather(mine, processes.sizes(len(block))).cpu().numpy()
         parts.append(joined)
         if between:
             between()

@@ -128,7 +128,7 @@ def write_ensemble(
     Raises:
         DataError: If no member knows a task that the format asks for, or the rule is for other members.
     """
-    asked = {*find_needed_tasks(plugin.holds), *find_known_tasks(members)}
+    asked = {*find_needed_tasks(plugin.tasks), *find_known_tasks(members)}
     tasks = tuple(task for task in TASKS if task in asked)
     made = [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members]
     return write_outputs(

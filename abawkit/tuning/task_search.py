@@ -69,15 +69,15 @@ class Tried:
 
     Attributes:
         candidate: What was tried.
-        figure: The task's part of the score on the rows that were searched, cross-fitted where something was fitted.
+        score: The task's part of the score on the rows that were searched, cross-fitted where something was fitted.
     """
 
     candidate: Candidate
-    figure: float
+    score: float
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self.candidate), "figure": self.figure}
+        return {**asdict(self.candidate), "figure": self.score}
 
 
 def describe_candidate(smoothing: Smoothing) -> str:
@@ -191,13 +191,13 @@ class TaskSearch:
         tried: list[Tried] = []
 
         def attempt(candidates: Iterable[Candidate]) -> Candidate:
-            tried.extend(Tried(candidate, self._figure(candidate, rows, folds)) for candidate in candidates)
-            return max(tried, key=lambda one: one.figure).candidate  # the first of equals
+            tried.extend(Tried(candidate, self._score(candidate, rows, folds)) for candidate in candidates)
+            return max(tried, key=lambda one: one.score).candidate  # the first of equals
 
         several = len(self._members) > 1
         pools = several and self._allowed.pool and self._task in POOLED
         best = attempt(map(Candidate, SMOOTHINGS if self._allowed.smoothing else (NO_SMOOTHING,)))
-        plain, *ranked = tried[0], *sorted(tried[1:], key=lambda one: -one.figure)[:CALIBRATED_SMOOTHINGS]
+        plain, *ranked = tried[0], *sorted(tried[1:], key=lambda one: -one.score)[:CALIBRATED_SMOOTHINGS]
         if pools:
             best = attempt([replace(best, pool="log")])
         if self._task in self._allowed.calibration:
@@ -209,7 +209,7 @@ class TaskSearch:
             best = attempt([replace(best, pool="linear" if best.pool == "log" else "log")])
         return Chosen(best, self._weights(best, rows), tuple(tried))
 
-    def _figure(self, candidate: Candidate, rows: Array, folds: Array) -> float:
+    def _score(self, candidate: Candidate, rows: Array, folds: Array) -> float:
         """The task's part of the score on `rows`, each of their folds decided by what the others gave."""
         if not candidate.calibrated and not candidate.weighted:
             return score_part(self._task, self._truth[rows], decide_task(self._task, self._columns(candidate)[rows]))

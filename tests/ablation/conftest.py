@@ -34,7 +34,7 @@ def plan() -> list[Training]:
 
 
 @pytest.fixture
-def means() -> ExecutionOptions:
+def options() -> ExecutionOptions:
     return ExecutionOptions(jobs=2, threads=1, force=False, say=lambda _: None)
 
 

@@ -71,11 +71,11 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
 
 
 def test_an_ablation_of_a_release_ends_in_a_table_and_a_second_call_runs_nothing(
-    line: Line, release: Path, tmp_path: Path, means: ExecutionOptions, weights: Path
+    line: Line, release: Path, tmp_path: Path, options: ExecutionOptions, weights: Path
 ) -> None:
     line.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     choices, out = Choices(release=release, weights=weights, seeds=(1,)), tmp_path / "ablation"
-    result = ablate(choices, out, means)
+    result = ablate(choices, out, options)
     assert [command[0] for command in line.alone] == ["curate"] * 2 + ["train"] * 9 + ["predict"] * 7
     assert len(result.rows) == 11
     content = json.loads((out / "ablation.json").read_text())
@@ -87,11 +87,11 @@ def test_an_ablation_of_a_release_ends_in_a_table_and_a_second_call_runs_nothing
     says_what_the_comparison_of_policies_stands_on(result.notes, out)
 
     line.together.clear()
-    again = ablate(choices, out, means)
+    again = ablate(choices, out, options)
     assert line.together == []
     assert again.content == result.content
 
-    two = ablate(replace(choices, seeds=(1, 2)), out, means)
+    two = ablate(replace(choices, seeds=(1, 2)), out, options)
     assert {Path(option(command, "--out")).parent.name for command in line.alone} == {"seed2"}
     assert [row.name for row in two.rows][-2:] == ["ensemble", "ensemble-tuned"]
     assert len(two.content["rows"][0]["figures"]["official"]["seeds"]) == 2
@@ -116,12 +116,12 @@ def says_what_the_comparison_of_policies_stands_on(lines: list[str], out: Path) 
 
 
 def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its_heads_behind(
-    line: Line, release: Path, tmp_path: Path, means: ExecutionOptions
+    line: Line, release: Path, tmp_path: Path, options: ExecutionOptions
 ) -> None:
     folder = Folder(tmp_path)
     (tmp_path / "pretraining").mkdir()
     (tmp_path / "pretraining" / "release").symlink_to(release)  # as if it had been drawn
-    start = train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], means)
+    start = train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], options)
     (train,) = [command for command in line.alone if command[0] == "train"]
     assert option(train, "--tasks") == "expression"
     assert "--weights" not in train
@@ -132,17 +132,17 @@ def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its
 
     line.together.clear()
     before = start.stat().st_mtime_ns
-    assert train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], means) == start
+    assert train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], options) == start
     assert (line.together, start.stat().st_mtime_ns) == ([], before)
     with pytest.raises(ConfigError, match="another recipe"):
-        train_stand_in(folder, "tiny", "demo", ["all.epochs=3"], means)
+        train_stand_in(folder, "tiny", "demo", ["all.epochs=3"], options)
 
 
 def test_a_release_that_is_drawn_for_the_stand_in_shows_other_persons(
-    line: Line, tmp_path: Path, means: ExecutionOptions
+    line: Line, tmp_path: Path, options: ExecutionOptions
 ) -> None:
     with pytest.raises(Exception, match="release"):  # nothing was drawn indeed, so it can't be curated
-        train_stand_in(Folder(tmp_path), "tiny", "demo", [], means)
+        train_stand_in(Folder(tmp_path), "tiny", "demo", [], options)
     (draw,) = [command for command in line.alone if command[0] == "synth"]
     assert option(draw, "--seed") == "1"
 

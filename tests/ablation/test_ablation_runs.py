@@ -26,9 +26,9 @@ def test_all_start_from_the_same_weights(runs: list[Provenance], weights: Path) 
 
 
 def test_the_longest_runs_come_first_so_many_at_a_time(
-    runs: list[Provenance], means: ExecutionOptions, commands: Commands
+    runs: list[Provenance], options: ExecutionOptions, commands: Commands
 ) -> None:
-    train_all(runs, means)
+    train_all(runs, options)
     assert {len(together) for together in commands.together} == {2}
     cost = {str(run.out): run.cost for run in runs}
     costs = [cost[option(command, "--out")] for command in commands.alone]
@@ -37,19 +37,19 @@ def test_the_longest_runs_come_first_so_many_at_a_time(
 
 
 def test_what_is_finished_is_not_trained_again(
-    runs: list[Provenance], means: ExecutionOptions, commands: Commands
+    runs: list[Provenance], options: ExecutionOptions, commands: Commands
 ) -> None:
-    train_all(runs, means)
+    train_all(runs, options)
     commands.together.clear()
-    train_all(runs, means)
+    train_all(runs, options)
     assert commands.together == []
 
 
-def test_a_run_that_was_killed_goes_on(runs: list[Provenance], means: ExecutionOptions, commands: Commands) -> None:
-    train_all(runs, means)
+def test_a_run_that_was_killed_goes_on(runs: list[Provenance], options: ExecutionOptions, commands: Commands) -> None:
+    train_all(runs, options)
     (runs[3].out / MANIFEST).unlink()  # written at the end
     commands.together.clear()
-    train_all(runs, means)
+    train_all(runs, options)
     (command,) = commands.alone
     assert option(command, "--out") == str(runs[3].out)
     assert "--resume" in command
@@ -58,9 +58,9 @@ def test_a_run_that_was_killed_goes_on(runs: list[Provenance], means: ExecutionO
 
 @pytest.mark.parametrize("what", ["recipe", "table", "weights"])
 def test_a_run_of_something_else_is_refused_until_it_is_forced(
-    runs: list[Provenance], means: ExecutionOptions, commands: Commands, weights: Path, what: str
+    runs: list[Provenance], options: ExecutionOptions, commands: Commands, weights: Path, what: str
 ) -> None:
-    train_all(runs, means)
+    train_all(runs, options)
     commands.together.clear()
     if what == "recipe":
         (runs[0].out / RECIPE).write_text("seed = 7\n")
@@ -69,19 +69,19 @@ def test_a_run_of_something_else_is_refused_until_it_is_forced(
         manifest |= {"data": {"table_digest": "another"}} if what == "table" else {"weights": None}
         (runs[0].out / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ConfigError, match=r"seed1/base: was trained with (another|other)"):
-        train_all(runs, means)
+        train_all(runs, options)
     assert commands.together == []
-    train_all(runs, dataclasses.replace(means, force=True))
+    train_all(runs, dataclasses.replace(options, force=True))
     assert [option(command, "--out") for command in commands.alone] == [str(runs[0].out)]
     assert "--force" in commands.alone[0]
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"data": 1}', "\x00"])
-def test_a_manifest_that_is_none_is_named(runs: list[Provenance], means: ExecutionOptions, content: str) -> None:
+def test_a_manifest_that_is_none_is_named(runs: list[Provenance], options: ExecutionOptions, content: str) -> None:
     runs[0].out.mkdir(parents=True)
     (runs[0].out / MANIFEST).write_text(content)
     with pytest.raises(DataError, match="is not what a run wrote"):
-        train_all(runs, means)
+        train_all(runs, options)
 
 
 @pytest.fixture
@@ -93,20 +93,20 @@ def folder(tmp_path: Path, curated: Path) -> Folder:
 
 @pytest.fixture
 def trained(
-    plan: list[Training], folder: Folder, weights: Path, means: ExecutionOptions, commands: Commands
+    plan: list[Training], folder: Folder, weights: Path, options: ExecutionOptions, commands: Commands
 ) -> list[Provenance]:
     commands.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     commands.table_digest = open_curated(folder.curated("per-task")).digest
     runs = read_provenance(plan, folder, "demo", weights)
-    train_all(runs, means)
+    train_all(runs, options)
     commands.together.clear()
     return runs
 
 
 def test_every_variant_answers_the_same_validation_rows_with_its_last_weights(
-    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, options: ExecutionOptions, commands: Commands
 ) -> None:
-    found = predict_all(plan, trained, folder, means)
+    found = predict_all(plan, trained, folder, options)
     assert list(found) == list(dict.fromkeys((run.seed, run.variant) for run in plan))
     assert len(commands.alone) == len(found) == 14
     for command in commands.alone:
@@ -116,34 +116,34 @@ def test_every_variant_answers_the_same_validation_rows_with_its_last_weights(
 
 
 def test_networks_of_single_tasks_answer_together(
-    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, options: ExecutionOptions, commands: Commands
 ) -> None:
-    predict_all(plan, trained, folder, means)
+    predict_all(plan, trained, folder, options)
     counts = {option(c, "--out").rpartition("/")[2]: sum(a.endswith(LAST) for a in c) for c in commands.alone}
     assert counts.pop("single-tasks.txt") == 3
     assert set(counts.values()) == {1}
 
 
 def test_predictions_are_made_again_where_networks_are_others(
-    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, options: ExecutionOptions, commands: Commands
 ) -> None:
-    predict_all(plan, trained, folder, means)
+    predict_all(plan, trained, folder, options)
     commands.together.clear()
-    predict_all(plan, trained, folder, means)
+    predict_all(plan, trained, folder, options)
     assert commands.together == []
     manifest = json.loads((trained[2].out / MANIFEST).read_bytes())
     manifest["checkpoints"][LAST] = "another"
     (trained[2].out / MANIFEST).write_text(json.dumps(manifest))
-    predict_all(plan, trained, folder, means)
+    predict_all(plan, trained, folder, options)
     assert [option(command, "--out") for command in commands.alone] == [str(folder.prediction(1, "strict-steps"))]
 
 
 def test_a_prediction_without_its_file_or_with_a_damaged_manifest_is_made_again(
-    plan: list[Training], trained: list[Provenance], folder: Folder, means: ExecutionOptions, commands: Commands
+    plan: list[Training], trained: list[Provenance], folder: Folder, options: ExecutionOptions, commands: Commands
 ) -> None:
-    predict_all(plan, trained, folder, means)
+    predict_all(plan, trained, folder, options)
     commands.together.clear()
     folder.prediction(1, "base").unlink()
     folder.prediction(2, "base").with_suffix(".json").write_text("[")
-    predict_all(plan, trained, folder, means)
+    predict_all(plan, trained, folder, options)
     assert len(commands.alone) == 2

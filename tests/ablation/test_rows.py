@@ -93,7 +93,7 @@ def test_a_variants_row_is_the_score_of_its_probabilities(
     for name in TITLES:
         members = [read_member(networks.probabilities[seed, name]) for seed in (1, 2)]
         expected = [score(bench.truth, member.predictions.decide()).score for member in members]
-        assert rows[name].figures["official"].each[:, 3] == pytest.approx(expected)
+        assert rows[name].scores["official"].each[:, 3] == pytest.approx(expected)
         assert not rows[name].fitted
 
 
@@ -104,12 +104,12 @@ def test_rows_of_fitted_knobs_are_the_score_of_decisions_on_videos_that_were_hel
     tunings = [tune([member], bench.truth) for member in bench.base]
     expected = [score(bench.truth, tuning.held_out.decide()).score for tuning in tunings]
     assert row.fitted
-    assert row.figures["official"].each[:, 3] == pytest.approx(expected)
+    assert row.scores["official"].each[:, 3] == pytest.approx(expected)
     assert row.in_sample == pytest.approx([tuning.in_sample["score"] for tuning in tunings])
 
 
 def test_the_ensemble_is_the_mean_of_the_base_of_all_seeds(bench: RowMaker, rows: dict[str, Row]) -> None:
-    assert rows["ensemble"].figures["official"].each[:, 3] == pytest.approx(
+    assert rows["ensemble"].scores["official"].each[:, 3] == pytest.approx(
         [score(bench.truth, average_members(bench.base).decide()).score]
     )
 
@@ -119,7 +119,7 @@ def test_one_seed_has_no_ensemble(networks: Networks) -> None:
     one = RowMaker(Networks(networks.folder, networks.plan, [], networks.start, alone), "official", lambda _: None)
     found = one.rows()
     assert not [row for row in found if row.name.startswith("ensemble")]
-    assert {len(row.figures["official"].each) for row in found} == {1}
+    assert {len(row.scores["official"].each) for row in found} == {1}
 
 
 def test_a_second_call_fits_nothing(networks: Networks, rows: dict[str, Row], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,52 +54,52 @@ BASE = answers(TRUTH, 0.5, (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
-def judge() -> Evaluator:
+def evaluator() -> Evaluator:
     return Evaluator(TRUTH, BASE)
 
 
-def test_figures_of_each_seed_are_those_of_the_scorer(judge: Evaluator) -> None:
-    for protocol, figures in judge.base_figures().items():
-        for row, submission in zip(figures.each, BASE, strict=True):
+def test_figures_of_each_seed_are_those_of_the_scorer(evaluator: Evaluator) -> None:
+    for protocol, scores in evaluator.score_base().items():
+        for row, submission in zip(scores.each, BASE, strict=True):
             result = score(TRUTH, submission, protocol)
             assert row == pytest.approx([getattr(result, part) for part in PARTS])
 
 
-def test_the_mean_is_over_seeds_and_the_deviation_that_of_a_sample(judge: Evaluator) -> None:
-    figures = judge.base_figures()["official"]
+def test_the_mean_is_over_seeds_and_the_deviation_that_of_a_sample(evaluator: Evaluator) -> None:
+    scores = evaluator.score_base()["official"]
     each = [score(TRUTH, submission).score for submission in BASE]
-    assert figures.mean["score"] == pytest.approx(np.mean(each))
-    assert figures.deviation is not None
-    assert figures.deviation["score"] == pytest.approx(np.std(each, ddof=1))
+    assert scores.mean["score"] == pytest.approx(np.mean(each))
+    assert scores.deviation is not None
+    assert scores.deviation["score"] == pytest.approx(np.std(each, ddof=1))
 
 
-def test_a_single_figure_has_no_deviation(judge: Evaluator) -> None:
-    assert judge.figures(BASE[:1])["official"].deviation is None
+def test_a_single_figure_has_no_deviation(evaluator: Evaluator) -> None:
+    assert evaluator.score(BASE[:1])["official"].deviation is None
 
 
-def test_the_base_is_not_compared_with_itself_and_differs_from_its_equal_by_nothing(judge: Evaluator) -> None:
-    assert judge.base_figures()["official"].difference == {}
-    for interval in judge.figures(BASE)["official"].difference.values():
+def test_the_base_is_not_compared_with_itself_and_differs_from_its_equal_by_nothing(evaluator: Evaluator) -> None:
+    assert evaluator.score_base()["official"].difference == {}
+    for interval in evaluator.score(BASE)["official"].difference.values():
         assert (interval.value, interval.low, interval.high) == (0, 0, 0)
         assert interval.within_noise
 
 
-def test_differences_are_paired_by_seed(judge: Evaluator) -> None:
+def test_differences_are_paired_by_seed(evaluator: Evaluator) -> None:
     better = answers(TRUTH, 0.7, (1, 2, 3))
-    difference = judge.figures(better)["official"].difference["score"]
+    difference = evaluator.score(better)["official"].difference["score"]
     each = [score(TRUTH, a).score - score(TRUTH, b).score for a, b in zip(better, BASE, strict=True)]
     assert difference.value == pytest.approx(np.mean(each))
     assert difference.low < difference.value < difference.high
     assert not difference.within_noise
     # the same seeds in another order are other pairs: with each pair's own noise the interval is wider
-    swapped = Evaluator(TRUTH, [BASE[1], BASE[2], BASE[0]]).figures(better)["official"].difference["score"]
+    swapped = Evaluator(TRUTH, [BASE[1], BASE[2], BASE[0]]).score(better)["official"].difference["score"]
     assert swapped.value == pytest.approx(difference.value)
     assert (swapped.low, swapped.high) != (difference.low, difference.high)
 
 
 def test_with_one_seed_the_interval_is_that_of_a_bootstrap_over_videos() -> None:
     other = answers(TRUTH, 0.55, (9,))
-    found = Evaluator(TRUTH, BASE[:1]).figures(other)["official"].difference
+    found = Evaluator(TRUTH, BASE[:1]).score(other)["official"].difference
     expected = make_difference_intervals(TRUTH, other[0], BASE[0])
     for part in PARTS:
         assert found[part].value == pytest.approx(expected[part].value)
@@ -109,27 +109,27 @@ def test_with_one_seed_the_interval_is_that_of_a_bootstrap_over_videos() -> None
 def test_seeds_that_disagree_make_the_interval_wider() -> None:
     """One seed gains, one loses: other seeds could have given either."""
     better, worse = answers(TRUTH, 0.8, (1,))[0], answers(TRUTH, 0.2, (2,))[0]
-    figures = Evaluator(TRUTH, BASE[:2]).figures([better, worse])["official"]
-    difference = figures.difference["score"]
+    scores = Evaluator(TRUTH, BASE[:2]).score([better, worse])["official"]
+    difference = scores.difference["score"]
     gains = [score(TRUTH, a).score - score(TRUTH, b).score for a, b in zip([better, worse], BASE[:2], strict=True)]
     assert difference.low < min(gains) + 0.2
     assert difference.high > max(gains) - 0.2
     assert difference.within_noise
 
 
-def test_an_ensemble_is_set_against_each_seed(judge: Evaluator) -> None:
+def test_an_ensemble_is_set_against_each_seed(evaluator: Evaluator) -> None:
     ensemble = answers(TRUTH, 0.7, (4,))
-    figures = judge.figures(ensemble)["official"]
-    assert figures.each.shape == (1, 4)
-    mean = judge.base_figures()["official"].mean["score"]
-    assert figures.difference["score"].value == pytest.approx(figures.mean["score"] - mean)
+    scores = evaluator.score(ensemble)["official"]
+    assert scores.each.shape == (1, 4)
+    mean = evaluator.score_base()["official"].mean["score"]
+    assert scores.difference["score"].value == pytest.approx(scores.mean["score"] - mean)
 
 
 def test_the_strict_protocol_counts_rows_with_every_task_alone() -> None:
     truth = make_truth(strict_videos=5)
-    judge = Evaluator(truth, answers(truth, 0.5, (1, 2)))
-    assert judge.videos("official") == 12
-    assert judge.videos("strict") == 5
+    evaluator = Evaluator(truth, answers(truth, 0.5, (1, 2)))
+    assert evaluator.videos("official") == 12
+    assert evaluator.videos("strict") == 5
 
 
 @pytest.mark.parametrize("videos", [0, 1])
@@ -137,13 +137,13 @@ def test_a_protocol_with_rows_of_less_than_two_videos_is_left_out(videos: int) -
     truth = make_truth(strict_videos=videos)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        judge = Evaluator(truth, answers(truth, 0.5, (1, 2)))
-        assert list(judge.base_figures()) == ["official"]
+        evaluator = Evaluator(truth, answers(truth, 0.5, (1, 2)))
+        assert list(evaluator.score_base()) == ["official"]
     with pytest.raises(DataError, match="strict protocol"):
-        judge.videos("strict")
+        evaluator.videos("strict")
 
 
 def test_intervals_are_the_same_each_time() -> None:
     other = answers(TRUTH, 0.6, (5, 6, 7))
-    first, second = (Evaluator(TRUTH, BASE).figures(other)["official"].as_dict() for _ in range(2))
+    first, second = (Evaluator(TRUTH, BASE).score(other)["official"].as_dict() for _ in range(2))
     assert first == second

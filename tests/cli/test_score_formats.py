@@ -26,7 +26,7 @@ SHOWN = {
 def test_only_what_a_format_holds_is_shown_and_no_published_result_beside_it(
     run: Run, name: str, tmp_path: Path
 ) -> None:
-    (held,) = get_format(name).holds
+    (held,) = get_format(name).tasks
     given = GOLDEN / (name if name.startswith("abaw3") else f"{name}.txt")
     source = given if held == "compound" else GOLDEN / "abaw7.txt"  # a submission is in the form of annotations too
     truth = shutil.copy(source, tmp_path / "truth.txt")

@@ -195,14 +195,14 @@ def problems_of(run: Path, scenario: Scenario, fault: Fault, outcome: Outcome, r
     found = []
     newest, passed_over = find_newest_checkpoint(run)
     before = max(scenario.whole, default=None)
-    place = newest.place if newest else None
+    place = newest.position if newest else None
     report.newest[place.name if place else "none"] = report.newest.get(place.name if place else "none", 0) + 1
     if place not in (before, THIRD) or (outcome.status in (DONE, FIRED) and place != THIRD):
         found.append(f"the newest whole checkpoint is {place}")
     if len(passed_over) > len(scenario.damaged):
         found.append(f"a damaged checkpoint has a whole one's name: {passed_over}")
     if newest:
-        found += wrong_content(newest.folder, newest.state(), newest.place)
+        found += wrong_content(newest.folder, newest.state(), newest.position)
     folders = {place: run / CHECKPOINTS / place.name for place in {FIRST, SECOND, THIRD} - {*scenario.damaged}}
     there = [place for place, folder in folders.items() if folder.exists()]
     for place in there:
@@ -225,7 +225,7 @@ def problems_afterwards(run: Path, scenario: Scenario) -> list[str]:
     newest, passed_over = find_newest_checkpoint(run)
     expected = sorted([*scenario.whole, THIRD])[-KEEP:]
     names = sorted(path.name for path in (run / CHECKPOINTS).iterdir())
-    if newest is None or newest.place != THIRD or passed_over or names != [place.name for place in expected]:
+    if newest is None or newest.position != THIRD or passed_over or names != [place.name for place in expected]:
         return [f"written again, there are {names}, and {passed_over} were passed over"]
     return wrong_content(newest.folder, newest.state(), THIRD)
 
@@ -283,7 +283,7 @@ def in_a_read_only_folder(library: Library, template: Path) -> dict[str, Any]:
     return {
         "refused": outcome.status == REFUSED,
         "text": outcome.text,
-        "newest": newest and newest.place,
+        "newest": newest and newest.position,
         "passed over": passed_over,
     }
 

@@ -65,7 +65,7 @@ def passed_over(run: Path) -> str:
     """What is said of the newer checkpoint, where the older one is found in its stead."""
     checkpoint, problems = find_newest_checkpoint(run)
     assert checkpoint is not None
-    assert checkpoint.place == OLDER
+    assert checkpoint.position == OLDER
     assert checkpoint.state()["batch"] == OLDER.batch
     (problem,) = problems
     assert problem.startswith(f"{folder_of(run, NEWER)}: ")
@@ -116,7 +116,7 @@ def test_a_truncated_or_longer_file_is_found_and_the_older_checkpoint_taken(run:
 def test_a_manifest_without_its_last_newline_says_all_that_it_said(run: Path) -> None:
     path = folder_of(run, NEWER) / MANIFEST
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
-    assert newest(run).place == NEWER
+    assert newest(run).position == NEWER
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -202,7 +202,7 @@ def test_a_checkpoint_that_was_renamed_is_not_taken_for_a_newer_one(run: Path) -
     folder_of(run, OLDER).rename(folder_of(run, Position(7, 0)))
     checkpoint, problems = find_newest_checkpoint(run)
     assert checkpoint is not None
-    assert checkpoint.place == NEWER
+    assert checkpoint.position == NEWER
     assert "is that of the checkpoint 0000-000500: its folder was renamed" in problems[0]
 
 
@@ -211,14 +211,14 @@ def test_a_checkpoint_that_was_renamed_is_not_taken_for_a_newer_one(run: Path) -
 )
 def test_another_way_to_write_a_place_is_no_checkpoint_s_name(run: Path, name: str) -> None:
     folder_of(run, NEWER).rename(run / CHECKPOINTS / name)
-    assert newest(run).place == OLDER
+    assert newest(run).position == OLDER
 
 
 def test_a_file_with_a_checkpoint_s_name_is_passed_over(run: Path) -> None:
     (run / CHECKPOINTS / Position(2, 0).name).write_bytes(b"")
     checkpoint, problems = find_newest_checkpoint(run)
     assert checkpoint is not None
-    assert checkpoint.place == NEWER
+    assert checkpoint.position == NEWER
     assert len(problems) == 1
 
 
@@ -265,7 +265,7 @@ def test_a_state_that_would_run_code_is_refused_even_with_a_matching_manifest(
         (folder / STATE).write_bytes(pickle.dumps(RunsCode(proof)))
     forge(folder)
     checkpoint = newest(run)
-    assert checkpoint.place == NEWER
+    assert checkpoint.position == NEWER
     with pytest.raises(DataError, match=rf"{STATE}: can't be loaded .*Nothing in it was run"):
         checkpoint.state()
     assert not proof.exists()
@@ -291,7 +291,7 @@ def test_a_state_that_is_no_dict_is_refused(run: Path) -> None:
 def test_a_damaged_checkpoint_is_replaced_when_the_run_comes_to_its_place_again(run: Path) -> None:
     (folder_of(run, NEWER) / STATE).write_bytes(b"")
     write(run, NEWER)
-    assert newest(run).place == NEWER
+    assert newest(run).position == NEWER
     assert places(run) == [OLDER.name, NEWER.name]
 
 
@@ -300,13 +300,13 @@ def test_a_damaged_newer_checkpoint_does_not_count_as_one_that_is_kept(run: Path
     between = Position(0, 700)
     (folder_of(run, NEWER) / STATE).write_bytes(b"")
     write(run, between, keep=keep)
-    assert newest(run).place == between
+    assert newest(run).position == between
     assert places(run) == [OLDER.name, between.name][-keep:]
 
 
 def test_a_whole_newer_checkpoint_is_never_removed(run: Path) -> None:
     write(run, Position(0, 100), keep=1)
-    assert newest(run).place == NEWER
+    assert newest(run).position == NEWER
 
 
 def test_a_checkpoint_that_is_there_already_is_left_as_it_is_but_leftovers_go(run: Path) -> None:

@@ -31,7 +31,7 @@ RECIPE = {
     "batch_size": "46",  # four batches of 45 and 44 rows, so that two processes take 23 and 22
     "ema": "0.9",
     "precision": "float64",
-    "synchronise": "true",
+    "sync_batchnorm": "true",
     "checkpoints.every": "2",
 }
 
@@ -196,7 +196,7 @@ def test_batches_too_small_for_the_processes_are_refused(torchrun: Any, curated:
 def test_three_processes_whose_sums_depend_on_their_order_resume_to_the_same_weights(
     torchrun: Any, curated: Path, tmp_path: Path
 ) -> None:
-    changes = {"precision": "float32", "synchronise": "false", "heads.epochs": "0", "all.epochs": "2"}
+    changes = {"precision": "float32", "sync_batchnorm": "false", "heads.epochs": "0", "all.epochs": "2"}
     whole, run = arguments(curated, tmp_path / "whole", **changes), arguments(curated, tmp_path / "run", **changes)
     assert torchrun(whole, count=3).end()[0] == 0
     killed = torchrun(run, count=3)

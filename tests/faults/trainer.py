@@ -146,7 +146,7 @@ def run(curated: Path, out: Path, trial: Trial | None, *, resume: bool) -> None:
     if trial:
         trial.arm(out)
     with run_folder(out, resume=resume, force=False):
-        train(RECIPE, Inputs(curated), out, resume=Resume() if resume else None, hooks=Callbacks(on_step))
+        train(RECIPE, Inputs(curated), out, resume=Resume() if resume else None, callbacks=Callbacks(on_step))
 
 
 class Library:
@@ -195,7 +195,7 @@ def at_the_edge(epoch: int, *, saved: bool) -> Trial:
         save = Loop.save
 
         def dying(self: Loop) -> None:
-            edge = self.progress.place == Position(epoch + 1, 0)
+            edge = self.progress.position == Position(epoch + 1, 0)
             if edge and not saved:
                 die()
             save(self)
@@ -209,7 +209,7 @@ def at_the_edge(epoch: int, *, saved: bool) -> Trial:
 
 def warm_up(curated: Path, folder: Path) -> None:
     """Imports and finds what each forked process would import and find again."""
-    loop = build_loop(RECIPE, Inputs(curated), open_curated(curated), folder, processes=ALONE, hooks=Callbacks())
+    loop = build_loop(RECIPE, Inputs(curated), open_curated(curated), folder, processes=ALONE, callbacks=Callbacks())
     loop.learner.begin_epoch(loop.plan[-1], fresh=True)
     evaluate(loop.learner.prepare_validation(), loop.validation, loop.learner.device)
     loop.write_weights(folder)

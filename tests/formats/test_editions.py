@@ -35,7 +35,7 @@ def place(name: str) -> Path:
 
 
 def columns(submission: Submission, plugin: SubmissionFormat) -> list[Any]:
-    return [getattr(submission, answer).tolist() for answer in plugin.holds]
+    return [getattr(submission, answer).tolist() for answer in plugin.tasks]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_reading_gives_the_decisions_that_were_written_and_holds_nothing_else(na
     plugin = get_format(name)
     again = plugin.read(place(name))
     assert again.images.to_pylist() == NAMES
-    assert again.holds == plugin.holds
+    assert again.tasks == plugin.tasks
     assert columns(again, plugin) == columns(decided, plugin)
     assert (again.compound is None) == (name != "abaw7-ce")
 
@@ -85,7 +85,7 @@ def test_reading_a_folder_gives_a_row_for_each_line_named_by_file_and_line(name:
     plugin = get_format(name)
     again = plugin.read(place(name))
     assert again.images.to_pylist() == [*(f"a/{k:05}.jpg" for k in range(1, 6)), "b_left/00001.jpg", "b_left/00002.jpg"]
-    assert again.holds == plugin.holds
+    assert again.tasks == plugin.tasks
     # frame 3 is as near to frame 1 as to frame 5, and takes the earlier one's answer; the repeated row answers nothing
     assert columns(again, plugin) == columns(decided.select(np.array([0, 0, 0, 1, 1, 2, 2])), plugin)
 
@@ -142,7 +142,7 @@ def test_what_is_scored_against_may_be_marked_as_missing_in_the_form_of_the_subm
     plugin = get_format(name)
     marks = {"va": "-5,-5", "expression": "-1", "au": ",".join(["-1"] * 12)}
     good = {"va": "0.5,0.25", "expression": "2", "au": ",".join(["1"] * 12)}
-    (task,) = plugin.holds
+    (task,) = plugin.tasks
     named = "" if name in FOLDERS else "v/{}.jpg,"
     header = getattr(plugin, "header", "")
     path = tmp_path / "v.txt"
@@ -167,6 +167,6 @@ def test_an_annotation_file_of_sixteen_columns_is_truth_for_every_task(name: str
 def test_the_truth_of_compound_expressions_is_a_file_of_their_own_form() -> None:
     truth = get_format("abaw7-ce").read_truth(place("abaw7-ce"))
     assert isinstance(truth, Submission)
-    assert truth.holds == ("compound",)
+    assert truth.tasks == ("compound",)
     with pytest.raises(DataError, match="got the header"):
         get_format("abaw7-ce").read_truth(place("abaw7"))

@@ -13,7 +13,7 @@ from abawkit.formats.base import GROUP, format_names, get_format
 from abawkit.formats.editions import ABAW7
 
 Install = Callable[..., None]
-PARTS = ("name", "summary", "holds", "container", "read_list", "encode", "check", "read", "read_truth")
+PARTS = ("name", "summary", "tasks", "container", "read_list", "encode", "check", "read", "read_truth")
 OURS = "abawkit.formats.editions:ABAW7"
 
 
@@ -44,7 +44,7 @@ def test_a_class_that_is_no_format_is_refused_before_anything_is_read(installed:
 
 
 @pytest.mark.parametrize(
-    "part", ["name", "summary", "holds", "container", "read_list", "encode", "check", "read_truth"]
+    "part", ["name", "summary", "tasks", "container", "read_list", "encode", "check", "read_truth"]
 )
 def test_a_format_of_an_earlier_abawkit_is_refused_and_what_it_lacks_is_named(
     installed: Install, monkeypatch: pytest.MonkeyPatch, part: str
@@ -61,9 +61,9 @@ def test_a_format_of_an_earlier_abawkit_is_refused_and_what_it_lacks_is_named(
 @pytest.mark.parametrize(
     ("part", "value", "message"),
     [
-        ("holds", (), "its holds is (), expected some of va, expression, au, compound"),
-        ("holds", "va", "its holds is 'va', expected some of"),
-        ("holds", ("va", "pain"), "its holds is ('va', 'pain'), expected some of"),
+        ("tasks", (), "its tasks is (), expected some of va, expression, au, compound"),
+        ("tasks", "va", "its tasks is 'va', expected some of"),
+        ("tasks", ("va", "pain"), "its tasks is ('va', 'pain'), expected some of"),
         ("container", "zip", "its container is 'zip', expected one of file, folder"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_flat_file_is_read_as_it_was_written(
     write_submission(path, plugin.encode(submission))
     again = plugin.read(path)
     assert again.images.equals(submission.images)
-    for answer in plugin.holds:
+    for answer in plugin.tasks:
         assert getattr(again, answer).tolist() == getattr(submission, answer).tolist()
     assert plugin.check(path, listed(submission)) == []
     assert plugin.encode(again) == plugin.encode(submission)
@@ -69,7 +69,7 @@ def test_a_folder_is_read_as_it_was_written_with_one_line_for_every_frame(
     tmp_path_factory: pytest.TempPathFactory, name: str, submission: Submission
 ) -> None:
     plugin = find(name)
-    (answer,) = plugin.holds
+    (answer,) = plugin.tasks
     path = tmp_path_factory.getbasetemp() / f"{name}-{next(counter)}"
     content = plugin.encode(submission)
     write_submission(path, content)

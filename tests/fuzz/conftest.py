@@ -239,7 +239,7 @@ def tiny_loop(out: Path) -> Loop:
     nothing: Any = SimpleNamespace(annotations=None)
     network = DDAMFN(TINY)
     learner = Learner(RECIPE, network, nothing, torch.device("cpu"), bfloat16=False, processes=ALONE)
-    return Loop(learner, nothing, out, notes=NOTES, hooks=Callbacks())
+    return Loop(learner, nothing, out, notes=NOTES, callbacks=Callbacks())
 
 
 def learn(loop: Loop, epoch: int, batch: int) -> None:
@@ -253,7 +253,7 @@ def learn(loop: Loop, epoch: int, batch: int) -> None:
     loop.learner.stage.optimizer.step()
     loop.learner.average.update()
     progress = loop.progress
-    progress.place, progress.steps, progress.done = Position(epoch, batch), progress.steps + batch, progress.done + 9
+    progress.position, progress.steps, progress.done = Position(epoch, batch), progress.steps + batch, progress.done + 9
     progress.sums, progress.counted, progress.bad = {"total": 1.5, "va": 1.0}, 9, 0
     loop.save()
 
@@ -278,7 +278,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part = np.linspace(0, 1, 12).tolist()
     score = Score("official", 9, 0.5, 0.5, 0.5, 0.25, 0.25, 1.0, part[:8], part)
     progress = loop.progress
-    progress.best_epoch, progress.figure, progress.scores = 1, 1.0, {"official": score.as_dict()}
+    progress.best_epoch, progress.best_score, progress.scores = 1, 1.0, {"official": score.as_dict()}
     progress.history, progress.resumed = ['{"epoch": 1}'], [{"from": "0000-000000", "drift": ["  a: was 1, is 2"]}]
     loop.keep([BEST], 1.0)
     learn(loop, 1, 2)

@@ -140,7 +140,7 @@ def found_in(run: Path) -> Checkpoint | None:
     except DataError:
         return None
     assert checkpoint
-    assert checkpoint.folder.name == checkpoint.place.name
+    assert checkpoint.folder.name == checkpoint.position.name
     assert STATE in checkpoint.digests
     assert all(sha256_of(checkpoint.folder / name) == digest for name, digest in checkpoint.digests.items())
     newer = [path for path in (run / CHECKPOINTS).iterdir() if path.name > checkpoint.folder.name]

@@ -31,7 +31,7 @@ CHOICES: dict[str, Any] = {
     "patience": st.integers(0, 9),
     "ema": st.floats(0, 1, exclude_max=True),
     "precision": st.sampled_from(["auto", "float32", "bfloat16", "float64"]),
-    "synchronise": st.booleans(),
+    "sync_batchnorm": st.booleans(),
     "capture": st.sampled_from(["auto", "off"]),
     "device": st.sampled_from(["auto", "cuda:1"]) | st.text(max_size=4),
     "heads": STAGES,

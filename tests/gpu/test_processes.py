@@ -19,7 +19,7 @@ with joined(sys.argv[1]) as processes:
     own = torch.full((1,), float(processes.rank), device=device)
     found = processes.gathered(own, [1, 1])
     assert found.tolist() == [0.0, 1.0], found
-    print(f"rank {processes.rank} of {processes.count} on {found.device}", flush=True)
+    print(f"rank {processes.rank} of {processes.world_size} on {found.device}", flush=True)
 """
 
 

@@ -74,12 +74,12 @@ def test_losses_fall_and_the_manifest_says_where_and_how(recipe: Recipe, whole: 
 def test_a_stopped_run_goes_on_to_the_same_weights(
     recipe: Recipe, whole: Trained, curated: Path, tmp_path: Path
 ) -> None:
-    stopping, hooks = stop_at(6)
+    stopping, callbacks = stop_at(6)
     with pytest.raises(StoppedError, match="after step 6"):
-        train(recipe, Inputs(curated), tmp_path, stopping=stopping, hooks=hooks)
+        train(recipe, Inputs(curated), tmp_path, stopping=stopping, callbacks=callbacks)
     again = train(recipe, Inputs(curated), tmp_path, resume=Resume())
     assert digests(tmp_path) == digests(whole.out)
-    assert (again.best_epoch, again.figure, again.scores) == (whole.best_epoch, whole.figure, whole.scores)
+    assert (again.best_epoch, again.best_score, again.scores) == (whole.best_epoch, whole.best_score, whole.scores)
 
 
 def test_what_was_trained_there_is_predicted_with_anywhere(whole: Trained, curated: Path, tmp_path: Path) -> None:

@@ -38,7 +38,13 @@ def interrupted(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         stop.signal = 15 if moment.steps == 2 else 0
 
     with pytest.raises(StoppedError):
-        train(read_recipe("demo", SETTINGS), Inputs(curated), out, stopping=nullcontext(stop), hooks=Callbacks(on_step))
+        train(
+            read_recipe("demo", SETTINGS),
+            Inputs(curated),
+            out,
+            stopping=nullcontext(stop),
+            callbacks=Callbacks(on_step),
+        )
     return out
 
 

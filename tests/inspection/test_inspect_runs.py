@@ -42,7 +42,7 @@ def test_a_finished_run_says_how_well_it_did(trained: Trained) -> None:
     facts = inspect(trained.out).facts
     assert facts["epochs_done"] == 1
     assert facts["best"]["epoch"] == trained.best_epoch
-    assert facts["best"]["figure"] == trained.figure
+    assert facts["best"]["figure"] == trained.best_score
     assert facts["best"]["strict"]["score"] == trained.scores["strict"].score
     assert facts["next"].startswith(f"abawkit predict {trained.out} ")
 

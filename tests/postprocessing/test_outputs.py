@@ -81,6 +81,6 @@ def test_compound_expressions_are_decided_from_expressions() -> None:
     assert find_needed_tasks(("au", "va")) == ("va", "au")
     found = decide(predictions(), ("expression",))
     assert found.compound is not None
-    assert found.holds == ("expression",)
+    assert found.tasks == ("expression",)
     assert set(found.compound.tolist()) <= set(range(len(COMPOUND_EXPRESSIONS)))
     assert decide(predictions(), ("va", "au")).compound is None

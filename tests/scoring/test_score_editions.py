@@ -178,7 +178,7 @@ def test_a_flat_file_is_scored_as_its_table_is_and_repeated_rows_keep_their_own_
     given = answer(annotated, va=annotated.va * 0.5)
     plugin = get_format(name)
     write_submission(tmp_path / "given.txt", plugin.encode(given))
-    tasks = [task for task in TASKS if task in plugin.holds]
+    tasks = [task for task in TASKS if task in plugin.tasks]
     result = score_file(tmp_path / "given.txt", write_truth(annotated), format_name=name)
     assert result == score(annotated, only(given, *tasks))
     assert result.rows == 8

@@ -91,7 +91,7 @@ class Commands:
         write_outputs(
             Path(option(arguments, "--out")),
             noise(images, int(sha256("".join(digests).encode())[:8], 16)),
-            find_needed_tasks(plugin.holds),
+            find_needed_tasks(plugin.tasks),
             plugin,
             source={"list": "there"},
             members=[
@@ -136,10 +136,10 @@ class Bench:
     commands: Commands
     said: list[str]
 
-    def submit(self, folder: Path | None = None, **means: Any) -> Submitted:
+    def submit(self, folder: Path | None = None, **options: Any) -> Submitted:
         self.commands.calls.clear()
         self.said.clear()
-        chosen = {"jobs": 2, "threads": 1, "run": self.commands, "say": self.said.append, **means}
+        chosen = {"jobs": 2, "threads": 1, "run": self.commands, "say": self.said.append, **options}
         return submit(folder or self.folder, self.inputs, ExecutionOptions(**chosen))
 
     def list_for_any_track(self, folder: Path) -> None:

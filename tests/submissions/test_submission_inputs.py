@@ -32,7 +32,7 @@ def test_the_digest_of_frames_is_of_names_sizes_and_times(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("processors", "wanted", "means", "expected"),
+    ("processors", "wanted", "options", "expected"),
     [
         (2, 3, ExecutionOptions(), (2, 1)),
         (16, 3, ExecutionOptions(), (3, 5)),
@@ -44,10 +44,10 @@ def test_the_digest_of_frames_is_of_names_sizes_and_times(tmp_path: Path) -> Non
     ],
 )
 def test_processors_are_shared_out(
-    monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, means: ExecutionOptions, expected: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, options: ExecutionOptions, expected: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(inputs, "processors", lambda: processors)
-    assert means.share(wanted) == expected
+    assert options.share(wanted) == expected
 
 
 # formats of some of the tasks

@@ -35,7 +35,7 @@ def checkpoint(full_run: Trained, tmp_path: Path) -> Checkpoint:
     assert found
     for path in found.folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    return Checkpoint(tmp_path, found.place, found.digests)
+    return Checkpoint(tmp_path, found.position, found.digests)
 
 
 def forge(checkpoint: Checkpoint, key: str, value: Any) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def test_each_field_of_progress_and_scores_is_checked() -> None:
         ("environment.threads", 0, "environment.threads: "),
         ("environment.threads", True, "environment.threads: "),
         ("environment.torch", [1], "environment.torch"),
-        ("progress", {}, "progress.place: Field required"),
+        ("progress", {}, "progress.position: Field required"),
         ("progress.more", 1, "progress.more: "),
-        ("progress.place", [0], "progress.place: "),
-        ("progress.place", [0, 0], "progress.place: is [0, 0], in the checkpoint 0002-000000"),
+        ("progress.position", [0], "progress.position: "),
+        ("progress.position", [0, 0], "progress.position: is [0, 0], in the checkpoint 0002-000000"),
         ("progress.steps", -1, "progress.steps: "),
         ("progress.steps", 2**63, "progress.steps: "),
         ("progress.history", ["\ud800"], "progress.history.0: "),
@@ -206,7 +206,9 @@ def loop(recipe: Callable[..., Recipe], curated: Path, tmp_path: Path) -> Loop:
 
     out = tmp_path / "out"
     out.mkdir()
-    return build_loop(recipe(ema=0.9), Inputs(curated), open_curated(curated), out, processes=ALONE, hooks=Callbacks())
+    return build_loop(
+        recipe(ema=0.9), Inputs(curated), open_curated(curated), out, processes=ALONE, callbacks=Callbacks()
+    )
 
 
 def test_an_average_of_another_network_is_refused(checkpoint: Checkpoint, loop: Loop) -> None:

@@ -36,7 +36,7 @@ def at_once(
     """The run whose losses are read after each step."""
     seen: list[StepInfo] = []
     out = tmp_path_factory.mktemp("at-once")
-    return train(four_steps, Inputs(curated), out, hooks=Callbacks(seen.append)), seen
+    return train(four_steps, Inputs(curated), out, callbacks=Callbacks(seen.append)), seen
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_run_ends_with_the_same_weights_and_tells_the_same_of_each_step(
 ) -> None:
     whole, told = at_once
     seen: list[StepInfo] = []
-    train(four_steps, Inputs(curated), tmp_path, hooks=Callbacks(seen.append))
+    train(four_steps, Inputs(curated), tmp_path, callbacks=Callbacks(seen.append))
     assert late == [1, 2, 1, 0, 1, 2, 1, 0]  # all are read before the checkpoint after step 2, and at the end
     for name in ("best.safetensors", "last.safetensors", "checkpoints/0000-000002/network.safetensors"):
         assert sha256_of(tmp_path / name) == sha256_of(whole.out / name)
@@ -84,7 +84,7 @@ def test_a_stopped_run_is_saved_with_every_step_that_was_begun_and_goes_on(
         stop.signal = 15 if moment.steps == asked else stop.signal
 
     with pytest.raises(StoppedError, match=f"after step {begun};"):
-        train(four_steps, Inputs(curated), tmp_path, stopping=nullcontext(stop), hooks=Callbacks(on_step))
+        train(four_steps, Inputs(curated), tmp_path, stopping=nullcontext(stop), callbacks=Callbacks(on_step))
     assert (tmp_path / f"checkpoints/0000-{begun:06}").is_dir()
     train(four_steps, Inputs(curated), tmp_path, resume=Resume())
     assert sha256_of(tmp_path / "last.safetensors") == sha256_of(at_once[0].out / "last.safetensors")
@@ -98,7 +98,7 @@ def test_a_checkpoint_in_the_middle_holds_the_weights_of_its_own_step(
         shutil.rmtree(tmp_path / "checkpoints" / place, ignore_errors=True)
     steps: list[int] = []
     again = train(
-        four_steps, Inputs(curated), tmp_path, resume=Resume(), hooks=Callbacks(lambda m: steps.append(m.steps))
+        four_steps, Inputs(curated), tmp_path, resume=Resume(), callbacks=Callbacks(lambda m: steps.append(m.steps))
     )
     assert again.resumed == tmp_path / "checkpoints/0000-000002"
     assert steps == [3, 4]

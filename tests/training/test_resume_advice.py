@@ -34,11 +34,11 @@ def recipe() -> Recipe:
 
 
 def test_more_epochs_are_a_new_run_whose_command_is_there_to_copy(recipe: Recipe) -> None:
-    longer = recipe.model_copy(update={"all": Stage(epochs=3), "synchronise": True})
+    longer = recipe.model_copy(update={"all": Stage(epochs=3), "sync_batchnorm": True})
     said = refusal(made_of(recipe, progress={"best_epoch": 1}), made_of(longer))
     assert "  all.epochs: was 1, is 3\n" in said
     assert said.splitlines()[-1] == (
-        "  abawkit train 'runs/a b/recipe.toml' --data /data/curated --set synchronise=true --set all.epochs=3 "
+        "  abawkit train 'runs/a b/recipe.toml' --data /data/curated --set sync_batchnorm=true --set all.epochs=3 "
         "--weights 'runs/a b/last.safetensors' --out NEW"
     )
 

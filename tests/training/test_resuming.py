@@ -59,9 +59,9 @@ def whole(two_epochs: Recipe, curated: Path, tmp_path_factory: pytest.TempPathFa
 def stopped(two_epochs: Recipe, curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, stopped after its sixth step."""
     out = tmp_path_factory.mktemp("stopped")
-    stopping, hooks = stop_at(6)
+    stopping, callbacks = stop_at(6)
     with pytest.raises(StoppedError, match="stopped by SIGTERM after step 6") as caught:
-        train(two_epochs, Inputs(curated), out, stopping=stopping, hooks=hooks)
+        train(two_epochs, Inputs(curated), out, stopping=stopping, callbacks=callbacks)
     assert caught.value.exit_code == 143
     return out
 
@@ -77,7 +77,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 ) -> None:
     again = train(two_epochs, Inputs(curated), run, resume=Resume())
     assert digests(run) == digests(whole.out)
-    assert (again.best_epoch, again.figure, again.scores) == (whole.best_epoch, whole.figure, whole.scores)
+    assert (again.best_epoch, again.best_score, again.scores) == (whole.best_epoch, whole.best_score, whole.scores)
     assert again.resumed == run / "checkpoints/0001-000002"
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["resumed"] == [{"from": "0001-000002", "drift": []}]
@@ -87,12 +87,14 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 def test_a_run_stopped_in_its_validation_does_not_train_again(
     whole: Trained, two_epochs: Recipe, curated: Path, tmp_path: Path
 ) -> None:
-    stopping, hooks = stop_at(4)  # the last step of the first epoch: the flag is looked at again within the validation
+    stopping, callbacks = stop_at(
+        4
+    )  # the last step of the first epoch: the flag is looked at again within the validation
     with pytest.raises(StoppedError):
-        train(two_epochs, Inputs(curated), tmp_path, stopping=stopping, hooks=hooks)
+        train(two_epochs, Inputs(curated), tmp_path, stopping=stopping, callbacks=callbacks)
     assert (tmp_path / "checkpoints/0000-000004").is_dir()
     steps: list[int] = []
-    train(two_epochs, Inputs(curated), tmp_path, resume=Resume(), hooks=Callbacks(lambda m: steps.append(m.steps)))
+    train(two_epochs, Inputs(curated), tmp_path, resume=Resume(), callbacks=Callbacks(lambda m: steps.append(m.steps)))
     assert steps == [5, 6, 7, 8]
     assert digests(tmp_path) == digests(whole.out)
 
@@ -124,7 +126,7 @@ def test_a_finished_run_is_left_as_it_is(whole: Trained, two_epochs: Recipe, cur
     out = Path(shutil.copytree(whole.out, tmp_path / "run"))
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     again = train(two_epochs, Inputs(curated), out, resume=Resume())
-    assert (again.best_epoch, again.figure, again.scores) == (whole.best_epoch, whole.figure, whole.scores)
+    assert (again.best_epoch, again.best_score, again.scores) == (whole.best_epoch, whole.best_score, whole.scores)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
@@ -194,11 +196,11 @@ def test_early_stopping_is_remembered(recipe: Make, curated: Path, tmp_path: Pat
     best = json.loads((out / "manifest.json").read_text())["best"]["epoch"]
     assert epochs == list(range(1, best + 3))
     assert len(epochs) < 9
-    stopping, hooks = stop_at(4 * best + 5)  # one epoch without a better score has been
+    stopping, callbacks = stop_at(4 * best + 5)  # one epoch without a better score has been
     again = tmp_path / "again"
     again.mkdir()
     with pytest.raises(StoppedError):
-        train(patient, Inputs(curated), again, stopping=stopping, hooks=hooks)
+        train(patient, Inputs(curated), again, stopping=stopping, callbacks=callbacks)
     train(patient, Inputs(curated), again, resume=Resume())
     assert digests(again) == digests(out)
     assert len((again / "metrics.jsonl").read_text().splitlines()) == len(epochs)

@@ -44,7 +44,7 @@ def test_the_same_recipe_gives_the_same_weights(full_run: Trained, recipe: Make,
     again = train(recipe(ema=0.9), Inputs(curated), tmp_path)
     for name in ("best", "last"):
         assert digest_state(weights_of(again, name).state) == digest_state(weights_of(full_run, name).state)
-    assert again.figure == full_run.figure
+    assert again.best_score == full_run.best_score
 
 
 def test_weights_that_a_recipe_asks_for_are_missing_before_anything_is_written(
@@ -133,7 +133,7 @@ def test_the_best_epoch_is_that_of_the_recipes_protocol_and_of_the_sum_of_its_ta
     monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", lambda *_: losses)
     trained = train(recipe(heads=NOTHING, all=Stage(epochs=4), **changes), Inputs(curated), tmp_path)
     assert trained.best_epoch == epoch
-    assert trained.figure == pytest.approx(total)
+    assert trained.best_score == pytest.approx(total)
     assert manifest_of(trained)["best"]["figure"] == pytest.approx(total)
 
 
@@ -146,7 +146,7 @@ def test_a_run_writes_a_line_an_epoch(full_run: Trained) -> None:
         parts = line["official"]
         assert parts["score"] == pytest.approx(parts["ccc_va"] + parts["expression_f1"] + parts["au_f1"])
         assert line["figure"] == parts["score"]
-    assert full_run.figure == max(first["figure"], second["figure"])
+    assert full_run.best_score == max(first["figure"], second["figure"])
 
 
 def test_a_run_folder_says_what_it_was_made_of(full_run: Trained, recipe: Make, curated: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_single_task_run_keeps_the_other_heads_and_names_its_task(
     assert changed == {"heads.va.weight", "heads.va.bias"}
     assert after.metadata["tasks"] == "va"
     assert set(lines_of(trained)[0]["losses"]) == {"total", "va"}
-    assert trained.figure == pytest.approx(trained.scores["official"].ccc_va)
+    assert trained.best_score == pytest.approx(trained.scores["official"].ccc_va)
     assert manifest_of(trained)["rows"]["train"] == open_curated(curated).splits["train"].annotations.va_valid.sum()
     assert manifest_of(trained)["weights"]["sha256"] == sha256_of(start)
 

@@ -96,7 +96,7 @@ def test_a_task_without_a_label_is_left_out_of_the_run_and_of_its_recipe(partial
 def test_its_score_is_the_sum_of_what_was_trained(partial_run: Trained) -> None:
     score = partial_run.scores["official"]
     assert score.score == pytest.approx(score.ccc_va + score.au_f1)
-    assert partial_run.figure == score.score
+    assert partial_run.best_score == score.score
     (line,) = map(json.loads, (partial_run.out / "metrics.jsonl").read_text().splitlines())
     assert (line["official"]["expression_f1"], line["official"]["score"]) == (None, score.score)
 
@@ -212,7 +212,7 @@ def test_a_head_counts_as_trained_when_a_step_gave_it_a_gradient(
     recipe: Make, rows: FramedRows, tmp_path: Path, optimizer: str
 ) -> None:
     chosen = recipe(all=NOTHING, batch_size=8, optimizer={"name": optimizer})
-    loop = Loop(learner_of(chosen, rows), rows, tmp_path, notes={}, hooks=Callbacks())
+    loop = Loop(learner_of(chosen, rows), rows, tmp_path, notes={}, callbacks=Callbacks())
     loop.learner.begin_epoch(loop.plan[0], fresh=True)
     batch = np.flatnonzero(rows.annotations.au_valid & rows.annotations.expression_valid)[:8]
     loop.learner.step(1e-3, loop.learner.collect(0, batch, batch)).read()

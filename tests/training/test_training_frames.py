@@ -70,7 +70,7 @@ def begin(curated: Path, frames: FrameFolders, out: Path) -> None:
         stop.signal = 15 if moment.steps == 1 else 0
 
     with pytest.raises(StoppedError):
-        train(recipe, Inputs(curated, frames=frames), out, stopping=nullcontext(stop), hooks=Callbacks(on_step))
+        train(recipe, Inputs(curated, frames=frames), out, stopping=nullcontext(stop), callbacks=Callbacks(on_step))
 
 
 @pytest.mark.parametrize("follow", [True, False])

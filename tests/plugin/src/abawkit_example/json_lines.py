@@ -24,7 +24,7 @@ class JsonLines:
 
     name = "example-json"
     summary = "example: a JSON object a listed frame, expressions and active action units by name"
-    holds: tuple[Answer, ...] = TASKS
+    tasks: tuple[Answer, ...] = TASKS
     container: Container = "file"
 
     def read_list(self, path: Path) -> FrameList:
