@@ -19,7 +19,7 @@ from abawkit.ops.native import Native
 from abawkit.ops.testing import DDAMFN_SIZES
 from abawkit.synth import write_release
 
-PLUGIN = Path(__file__).parent / "plugin"
+PLUGIN = Path(__file__).parents[1] / "examples/plugin"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
