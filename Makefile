@@ -12,16 +12,19 @@ GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
 OUT ?= build/gpu
 
 # The checkout is for this machine: its CUDA kernels are compiled for the GPUs that are here, or for one architecture where
-# there is none, which takes a fifth of the time. A wheel has all.
+# there is none, which takes a fifth of the time. A wheel has all: `make cuda` compiles those.
 GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u | paste -sd ';')
 export ABAWKIT_CUDA_ARCHITECTURES ?= $(or $(GPUS),90)
 
-.PHONY: demo test distribution lint check-types kernels pytest floor-headers gpu gpu-standin soak fuzz bench picture clean
+.PHONY: demo test distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench picture clean
 
 demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
 
-test: lint check-types kernels pytest  ## Everything that a change must pass.
+# pip uses one core, so the kernels' tests are compiled beside it; --output-sync keeps the output of each target together.
+test:  ## Everything that a change must pass.
+	$(MAKE) --jobs=2 --output-sync=target lint check-types kernels floor-headers
+	$(MAKE) pytest
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -31,14 +34,19 @@ lint: $(VENV)/installed-dev
 check-types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
-kernels: $(VENV)/installed-dev  ## The tests of the kernels alone, under sanitizers; the CUDA kernels run on the host.
+kernels: $(VENV)/build-tools  ## The tests of the kernels alone, under sanitizers; the CUDA kernels run on the host.
 	$(BIN)/cmake -S . -B build/kernels -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DABAWKIT_TESTS=ON -DABAWKIT_SANITIZE=ON -DABAWKIT_CUDA=skip >/dev/null
 	$(BIN)/cmake --build build/kernels
 	$(BIN)/ctest --test-dir build/kernels --output-on-failure --parallel 2
 
+cuda: $(VENV)/build-tools  ## Compiles the CUDA kernels for every architecture that a wheel is for.
+	$(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DABAWKIT_CUDA=require >/dev/null
+	$(BIN)/cmake --build build/cuda --target cuda_kernels
+
+# Commands that tests start read compiled Python again, even where the environment says that none is to be kept.
 pytest: $(VENV)/installed-dev floor-headers
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 # The binding is compiled against the headers of the oldest torch that is promised. Every wheel of it has the same ones;
 # that for Linux on ARM is a small one.
@@ -101,10 +109,14 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch comes first: the native operators are compiled against the one that is there.
-$(VENV)/installed: pyproject.toml setup.py constraints.txt CMakeLists.txt $(NATIVE) | $(VENV)/bin/python
+$(VENV)/build-tools: constraints.txt | $(VENV)/bin/python
+	$(PIP) cmake ninja pybind11 setuptools
+	touch $@
+
+# torch comes first: the native operators are compiled against the one that is there, by tools that are there too.
+$(VENV)/installed: pyproject.toml setup.py constraints.txt CMakeLists.txt $(NATIVE) $(VENV)/build-tools
 	$(PIP) torch
-	$(PIP) --editable .
+	$(PIP) --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
