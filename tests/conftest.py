@@ -3,23 +3,29 @@
 Tests under the `gpu` marker are skipped or fail where there is no GPU to run them.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from abawkit.curation import curate, find_sources
+from abawkit.curation import curate
 from abawkit.ops.base import Call
 from abawkit.ops.native import Native
 from abawkit.ops.testing import DDAMFN_SIZES
 from abawkit.synth import write_release
 
 PLUGIN = Path(__file__).parents[1] / "examples/plugin"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start processes take longest, so they come first: at the end no worker waits for another."""
+    items.sort(key=lambda item: not any(item.iter_markers("faults")) and not any(item.iter_markers("e2e")))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -64,23 +70,36 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("release")
-    write_release(folder, size="tiny", workers=1)
-    return folder
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Gives a folder of this name, which the first worker that asks for it fills, for all; no test changes it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = base / "shared" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with folder.with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not os.fstat(lock.fileno()).st_size:
+                fill(folder)
+                lock.write("filled")
+        return folder
+
+    return once
 
 
 @pytest.fixture(scope="session")
-def curated(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("curated")
-    curate(find_sources(release), folder, policy="per-task", workers=1)
-    return folder
+def release(once: Callable[..., Path]) -> Path:
+    return once("release", lambda folder: write_release(folder, size="tiny", workers=1))
 
 
 @pytest.fixture(scope="session")
-def plugin_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the plugin is installed: built by pip, without a network, into a folder of its own."""
-    target, copy = tmp_path_factory.mktemp("installed"), tmp_path_factory.mktemp("source") / "plugin"
+def curated(release: Path, once: Callable[..., Path]) -> Path:
+    return once("curated", lambda folder: curate(find_sources(release), folder, policy="per-task", workers=1))
+
+
+def install_plugin(folder: Path) -> None:
+    target, copy = folder / "installed", folder / "source"
     (copy / "src/abawkit_example").mkdir(parents=True)
     for path in PLUGIN.rglob("*.[pt][yo]*"):  # a copy: building leaves files beside the sources
         if path.suffix in (".py", ".toml") and "build" not in path.parts:
@@ -89,6 +108,12 @@ def plugin_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(target)]
     built = subprocess.run([*pip, *options, str(copy)], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
+
+
+@pytest.fixture(scope="session")
+def plugin_environment(once: Callable[..., Path]) -> dict[str, str]:
+    """An environment in which the plugin is installed: built by pip, without a network, into a folder of its own."""
+    target = once("plugin", install_plugin) / "installed"
     clean = {name: value for name, value in os.environ.items() if name != "ABAWKIT_OPS"}
     return {**clean, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 

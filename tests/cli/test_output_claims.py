@@ -1,9 +1,9 @@
 """Two commands with one output: one of them writes it. And ``--force`` replaces its own kind, wholly, nothing else."""
 
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 
 from abawkit.system.files import OWN, find_workspace
 from abawkit.system.locks import hold_lock
+from tests.commands import Started
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Command = tuple[str, list[object]]
@@ -83,17 +84,13 @@ def test_what_another_command_is_writing_is_refused_before_any_work(
 @pytest.mark.parametrize("name", ["curate", "synth", "predict", "tune"])
 def test_of_three_at_once_one_writes_and_says_so(material: dict[str, Command], tmp_path: Path, name: str) -> None:
     out = tmp_path / material[name][0]
-    command = [sys.executable, "-m", "abawkit", *map(str, to(material[name], out)), "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-        for _ in range(3)
-    ]
-    said = [process.communicate()[1] for process in started]
-    assert sorted(process.returncode for process in started) == [0, 2, 2], said
-    for process, errors in zip(started, said, strict=True):
+    started = [Started(*to(material[name], out), "--json") for _ in range(3)]
+    ended = [process.wait() for process in started]
+    assert sorted(process.returncode for process in ended) == [0, 2, 2], ended
+    for process in ended:
         if process.returncode:
-            assert any(reason in errors for reason in ("a run is writing here", "exists already", "is not empty"))
+            reasons = ("a run is writing here", "exists already", "is not empty")
+            assert any(reason in process.stderr for reason in reasons)
     assert not [entry for entry in tmp_path.iterdir() if OWN in entry.name]
 
 
@@ -152,15 +149,13 @@ def test_a_link_that_leads_nowhere_is_not_replaced_without_force(
     assert (tmp_path / "rule.json").is_symlink()
 
 
-def test_force_replaces_wholly(run: Run, release: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run("synth", out, "--size", "tiny")
+def test_force_replaces_wholly(run: Run, release: Path, curated: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(release, tmp_path / "out"))
     run("synth", out, "--size", "tiny", "--labels-only", "--force")
     assert not list(out.rglob("*.jpg"))
-    curated = tmp_path / "curated"
-    run("curate", release, "--out", curated, "--policy", "per-task")
-    run("curate", release, "--out", curated, "--policy", "per-task", "--labels-only", "--force")
-    assert sorted(content(curated)) == ["dropped.csv", "ledger.json", "table.parquet"]
+    copy = Path(shutil.copytree(curated, tmp_path / "curated"))
+    run("curate", release, "--out", copy, "--policy", "per-task", "--labels-only", "--force")
+    assert sorted(content(copy)) == ["dropped.csv", "ledger.json", "table.parquet"]
 
 
 def test_what_is_more_than_its_own_kind_is_not_replaced(
@@ -205,14 +200,14 @@ def test_the_answer_of_another_list_is_not_taken_for_a_submission(
 def test_a_signal_leaves_nothing_half_made(tmp_path: Path, number: signal.Signals) -> None:
     process = begin_drawing(tmp_path)
     process.send_signal(number)
-    assert process.wait() == 128 + number
+    assert process.wait().returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.faults
 def test_what_a_killed_command_left_is_taken_over(run: Run, tmp_path: Path) -> None:
     process = begin_drawing(tmp_path)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "out").exists()
     assert (
@@ -221,10 +216,9 @@ def test_what_a_killed_command_left_is_taken_over(run: Run, tmp_path: Path) -> N
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
 
 
-def begin_drawing(folder: Path) -> subprocess.Popen[bytes]:
+def begin_drawing(folder: Path) -> Started:
     """A command that has begun to write its output, which would take long."""
-    command = [sys.executable, "-m", "abawkit", "synth", str(folder / "out"), "--workers", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = Started("synth", folder / "out", "--workers", "1")
     while not list(folder.rglob("*.jpg")):
         assert process.poll() is None
         time.sleep(0.05)

@@ -15,7 +15,8 @@ from abawkit.scoring.matching import score_file
 from abawkit.submissions.submit import submit
 from abawkit.submissions.workspace import ExecutionOptions, Inputs
 from abawkit.system.provenance import digest_code
-from tests.cli.conftest import Run, answer, command_line
+from tests.cli.conftest import Run, answer
+from tests.commands import command_line
 
 pytestmark = pytest.mark.e2e
 

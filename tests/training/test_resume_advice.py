@@ -10,7 +10,7 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.resume import check_same_run
-from tests.cli.conftest import command_line
+from tests.commands import command_line
 
 RUN = Path("runs/a b")
 DATA = {"folder": "/data/curated", "table_digest": "0" * 64, "frames": None, "rows": "1"}

@@ -25,23 +25,22 @@ from abawkit.training.learner import explain_out_of_memory
 from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import Inputs, Trained, train
+from tests.commands import Started, command_line
 
 pytestmark = pytest.mark.faults
 
 SETTINGS = ("batch_size=48", "checkpoints.every=2", "ema=0.9")
 
 
-def command(curated: Path, out: Path, *more: str) -> list[str]:
+def command(curated: Path, out: Path, *more: str) -> list[object]:
     settings = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
-    return [sys.executable, "-m", "abawkit", "train", "demo", "--data", str(curated), "--out", str(out), *settings]
+    return ["train", "demo", "--data", curated, "--out", out, *settings]
 
 
-def started(curated: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+def started(curated: Path, out: Path, *more: str) -> Started:
     """A run that has taken its first epoch."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command(curated, out, *more), stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stderr is not None
-    process.stderr.readline()  # "epoch 1: ..."
+    process = Started(*command(curated, out, *more))
+    process.first_error_line()  # "epoch 1: ..."
     return process
 
 
@@ -56,8 +55,9 @@ def test_a_signal_ends_a_run_after_its_step_with_everything_kept(
     out = tmp_path / "run"
     with started(curated, out, "all.epochs=100") as process:
         process.send_signal(number)
-        _, shown = process.communicate(timeout=60)
-    assert process.returncode == code
+        ended = process.wait()
+    shown = ended.stderr
+    assert ended.returncode == code
     assert f"stopped by {number.name} after step" in shown
     assert f"abawkit train --resume --out {out}" in shown
     assert "Traceback" not in shown
@@ -72,7 +72,7 @@ def test_the_advised_command_goes_on_with_what_the_run_was_begun_with(curated: P
     out = tmp_path / "run"
     with started(curated, out, "all.epochs=3") as process:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.wait()
     resumed = [sys.executable, "-m", "abawkit", "train", "--resume", "--out", str(out), "--json"]
     result = subprocess.run(resumed, capture_output=True, text=True, check=False)  # more threads, if it could
     assert result.returncode == 0, result.stderr
@@ -83,18 +83,12 @@ def test_the_advised_command_goes_on_with_what_the_run_was_begun_with(curated: P
 def test_two_runs_in_one_folder_are_one_too_many(curated: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started(curated, out, "all.epochs=100") as process:
-        second = subprocess.run([*command(curated, out), "--force"], capture_output=True, text=True, check=False)
-        assert second.returncode == 2
+        second = command_line(*command(curated, out), "--force", code=2)
         assert f"a run is writing here (process {process.pid} on " in second.stderr
-        process.kill()
-    third = subprocess.run([*command(curated, out, "all.epochs=100"), "--resume", "--dry-run"], check=False)
-    assert third.returncode == 2  # --dry-run writes nothing
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     again = [*command(curated, out, "all.epochs=100"), "--resume"]
-    with subprocess.Popen(again, stderr=subprocess.PIPE, text=True, env=environment) as fourth:
-        assert fourth.stderr is not None
-        assert f"was left by a run that was killed (process {process.pid} on " in fourth.stderr.readline()
-        fourth.kill()
+    command_line(*again, "--dry-run", code=2)  # --dry-run writes nothing
+    with Started(*again) as fourth:
+        assert f"was left by a run that was killed (process {process.pid} on " in fourth.first_error_line()
 
 
 def in_a_fork(work: Callable[[], None]) -> tuple[int, str]:

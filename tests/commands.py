@@ -1,0 +1,115 @@
+"""Commands in forked processes, which saves the import of torch: that of the tests serves them all."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import torch
+
+import abawkit.training.run  # noqa: F401 - so that forked processes have it
+from abawkit.cli import main
+
+
+class Started:
+    """A command that has begun; what it prints goes into files.
+
+    Attributes:
+        pid: Number of its process.
+    """
+
+    def __init__(self, *arguments: object, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
+        self.command = ["abawkit", *map(str, arguments)]
+        self._out, self._errors = tempfile.TemporaryFile("w+b"), tempfile.TemporaryFile("w+b")  # noqa: SIM115
+        self._returned: int | None = None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: threads and forks
+            self.pid = os.fork()
+        if self.pid == 0:
+            self._run(cwd, variables or {})
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal that killed it; None while it runs."""
+        if self._returned is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._returned = os.waitstatus_to_exitcode(status) if pid else None
+        return self._returned
+
+    def wait(self) -> subprocess.CompletedProcess[str]:
+        """Waits for its end, once."""
+        with self._out, self._errors:
+            if self._returned is None:
+                self._returned = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            return subprocess.CompletedProcess(self.command, self._returned, read(self._out), read(self._errors))
+
+    def first_error_line(self) -> str:
+        """The first line of stderr, waited for."""
+        while "\n" not in read(self._errors) and self.poll() is None:
+            time.sleep(0.01)
+        return read(self._errors).partition("\n")[0]
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def __enter__(self) -> "Started":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._out.closed:
+            if self.poll() is None:
+                self.send_signal(signal.SIGKILL)
+            self.wait()
+
+    def _run(self, cwd: Path | None, variables: Mapping[str, str]) -> None:
+        """Becomes the process of the command; does not return."""
+        code: object = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(self._out.fileno(), 1)
+            os.dup2(self._errors.fileno(), 2)
+            sys.stdin = open(0)  # noqa: SIM115
+            sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8")
+            sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding="utf-8", line_buffering=True)
+            for number, handler in (
+                (signal.SIGINT, signal.default_int_handler),
+                (signal.SIGTERM, signal.SIG_DFL),
+                (signal.SIGHUP, signal.SIG_DFL),
+            ):
+                signal.signal(number, handler)  # whatever the tests were started with
+            os.environ.update({"OMP_NUM_THREADS": "1", "COLUMNS": "100", **variables})
+            torch.set_num_threads(1)
+            warnings.resetwarnings()
+            warnings.simplefilter("default")
+            if cwd:
+                os.chdir(cwd)
+            sys.argv = self.command
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else 1 if code else 0)
+
+
+def read(file: IO[bytes]) -> str:
+    """All that a file holds; the place where it is written to stays."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
+
+
+def command_line(*arguments: object, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a process of its own, as a user does, and checks its exit code."""
+    result = Started(*arguments, cwd=cwd).wait()
+    assert result.returncode == code, f"{' '.join(result.args)}\n{result.stdout}\n{result.stderr}"
+    return result
