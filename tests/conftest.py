@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from abawkit.curation import curate
+from abawkit.curation import curate, find_sources
 from abawkit.ops.base import Call
 from abawkit.ops.native import Native
 from abawkit.ops.testing import DDAMFN_SIZES
