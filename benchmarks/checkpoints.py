@@ -21,8 +21,9 @@ from abawkit.training.checkpoint import CHECKPOINTS
 from abawkit.training.distributed import ALONE
 from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run import Inputs, build_loop
+from abawkit.training.run import build_loop
 from abawkit.training.run_folder import BEST
+from abawkit.training.start import Inputs
 
 
 def main() -> None:

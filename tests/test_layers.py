@@ -13,7 +13,7 @@ ROOT = Path(abawkit.__file__).parent
 LAYERS = (
     ("labels", "choices", "errors", "frame_names"),
     ("system",),
-    ("tables", "strict_json"),
+    ("tables", "strict_json", "execution"),
     ("formats", "frames"),
     ("curation", "synth"),
     ("scoring", "ops"),
@@ -25,6 +25,8 @@ LAYERS = (
     ("prediction",),
     ("pipeline",),
     ("submissions", "ablation", "doctor", "inspection"),
+    ("claims",),
+    ("api",),
     ("cli",),
     ("__main__",),
 )

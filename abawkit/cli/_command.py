@@ -17,7 +17,7 @@ from typing import Any, Final, ParamSpec, TextIO, TypeVar, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from abawkit.cli._claims import hold_claims
+from abawkit.claims import hold_claims
 from abawkit.cli._options import format_names
 from abawkit.cli._streams import STDOUT, report_unwritten
 from abawkit.errors import (
@@ -177,7 +177,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     `AbawkitError` ends it with its message on stderr and its exit code, an `OSError` with 3, both in JSON on stdout too
     where the command was called with ``--json``; Ctrl-C ends it with 130. A `DataWarning` or an `OpWarning` is a
     line on stderr. Anything else is a bug and keeps its traceback. SIGTERM and SIGHUP end it as Ctrl-C does, so that
-    nothing half made is left; what the command claims (`abawkit.cli._claims`) is held until it ends.
+    nothing half made is left; what the command claims (`abawkit.claims`) is held until it ends.
     """
 
     @functools.wraps(function)

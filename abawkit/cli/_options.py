@@ -1,17 +1,15 @@
 """Options that several commands share."""
 
-import re
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.errors import ConfigError
-from abawkit.labels import TASKS, Task
+from abawkit.execution import list_registered
+from abawkit.labels import TASKS
 
 
 def bound_threads(threads: int | None) -> int | None:
@@ -22,52 +20,6 @@ def bound_threads(threads: int | None) -> int | None:
         return threads
     print(f"warning: --threads {threads}: this process may use {most} processors; {most} threads run", file=sys.stderr)
     return most
-
-
-def set_threads(threads: int | None) -> None:
-    """Has torch use as many CPU threads as were asked for, else as it would, but never more than there are processors.
-
-    Args:
-        threads: How many; None for torch's own number, which ``OMP_NUM_THREADS`` can have raised.
-    """
-    import torch
-
-    from abawkit.system.files import count_processors
-
-    torch.set_num_threads(min(threads or torch.get_num_threads(), count_processors()))
-
-
-def list_registered(group: str) -> list[str]:
-    """What installed packages register in a group of entry points, sorted; nothing of it is loaded."""
-    return sorted({entry.name for entry in entry_points(group=group)})
-
-
-def refuse_operator(name: str | None) -> None:
-    """Refuses an implementation of the operator that no package registers, before torch is imported.
-
-    Raises:
-        OpUnavailableError: If there is none of this name.
-    """
-    from abawkit.errors import OpUnavailableError, printable
-
-    names = list_registered("abawkit.ops")
-    if name is not None and name not in names:
-        raise OpUnavailableError(
-            f"--ops {printable(name)}: no installed package offers this implementation; give one of "
-            f"{printable(', '.join(names))}, or none for the best available"
-        )
-
-
-def refuse_device(name: str) -> None:
-    """Refuses what can be no device, before torch is imported; whether it is here, torch says.
-
-    Raises:
-        ConfigError: If it is neither ``auto``, ``cpu`` nor ``cuda`` with or without a number.
-    """
-    from abawkit.errors import ConfigError, printable
-
-    if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", name):
-        raise ConfigError(f"device '{printable(name)}' can't be used here; give cpu, cuda, cuda:1 or auto")
 
 
 def list_shipped_recipes() -> list[str]:
@@ -157,15 +109,3 @@ ScoredRows = Annotated[
     Protocol,
     typer.Option(help="official: each task on its annotated rows; strict: all on the rows where every task is."),
 ]
-
-
-def find_calibrated_tasks(names: list[str] | None) -> list[Task] | None:
-    """The tasks that ``--tasks`` names; None where it is left out.
-
-    Raises:
-        ConfigError: If one is no task.
-    """
-    for name in names or []:
-        if name not in TASKS:
-            raise ConfigError(f"--tasks {name}: no such task; give {', '.join(TASKS)}")
-    return [task for task in TASKS if task in names] if names else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from abawkit.cli._claims import claim_submission
+from abawkit.claims import claim_submission
 from abawkit.cli._command import print_json, print_message
 from abawkit.errors import SHOWN_PROBLEMS, ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat

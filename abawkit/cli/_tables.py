@@ -173,12 +173,11 @@ _TUNED_PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score"
 _TASKS: dict[str, Task] = dict(zip(_TUNED_PARTS, TASKS, strict=False))
 
 
-def show_tuning(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, before: str, *, as_json: bool) -> None:
+def show_tuning(tuning: "Tuning", out: Path, before: str, *, as_json: bool) -> None:
     """Prints a result, and says on stderr what its figures do not know.
 
     Args:
         tuning: The result.
-        members: What it was fitted for.
         out: The rule that was written.
         before: What the figures of nothing fitted are called.
         as_json: Whether JSON is wanted instead of tables.
@@ -227,7 +226,7 @@ def show_tuning(tuning: "Tuning", members: "Sequence[StoredMember]", out: Path, 
     if note := describe_few_videos(about["videos"]):
         print(f"note: {note}")
     print()
-    _show_choice(tuning, members)
+    _show_choice(tuning)
     _show_knobs(tuning)
     print(printable(f"{out}: the rule; apply it with predict --rule or ensemble --rule"))
     for line in group_notes(tuning.notes):
@@ -250,7 +249,7 @@ def _sentence(gain: "Interval", before: str) -> str:
     return "P falls, beyond noise: what makes it fall is left out of the rule."
 
 
-def _show_choice(tuning: "Tuning", members: "Sequence[StoredMember]") -> None:
+def _show_choice(tuning: "Tuning") -> None:
     chosen = tuning.found.chosen
     if not chosen:
         return
@@ -265,7 +264,7 @@ def _show_choice(tuning: "Tuning", members: "Sequence[StoredMember]") -> None:
         for task, one in chosen.items()
     ]
     show_table("The rule", ["", "smoothing", "calibration", "pool", "weights"], rows, text_columns=5)
-    show_weights(members, tuning.rule)
+    show_weights(tuning.members, tuning.rule)
 
 
 def _show_knobs(tuning: "Tuning") -> None:

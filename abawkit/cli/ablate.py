@@ -64,7 +64,7 @@ def ablate(
 
     Example: abawkit ablate --size demo --out ablation
     """
-    from abawkit.cli._claims import claim
+    from abawkit.claims import claim
 
     _refuse_inputs(release, recipe, changes or [], weights)
     claim(out)

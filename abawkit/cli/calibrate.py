@@ -15,7 +15,6 @@ from abawkit.cli._options import (
     ScoredRows,
     Seed,
     Truth,
-    find_calibrated_tasks,
 )
 from abawkit.errors import ConfigError
 from abawkit.labels import Task
@@ -52,7 +51,7 @@ def calibrate(
 
     Example: abawkit calibrate runs/a/validation.npz --truth curated --out rule.json --smooth-va gaussian:10:100000
     """
-    from abawkit.cli._claims import claim_file
+    from abawkit.claims import claim_file
     from abawkit.cli._output import progress_bar
     from abawkit.cli._tables import show_tuning
     from abawkit.inspection.output_kinds import RULE
@@ -60,10 +59,11 @@ def calibrate(
     from abawkit.probabilities.members import read_members
     from abawkit.scoring.matching import read_truth
     from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.tuning.cross_validation import parse_tasks
     from abawkit.tuning.tune import calibrate as fit
 
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth, *([rule] if rule else [])])
-    chosen = find_calibrated_tasks(tasks)
+    chosen = parse_tasks(tasks or [])
     base = _base(rule, {"va": smooth_va, "expression": smooth_expression, "au": smooth_au})
     found, annotations = read_members(members), read_truth(truth)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
@@ -83,7 +83,7 @@ def calibrate(
         print_message(
             f"warning: {rule} was fitted on these rows: all figures below are too high; abawkit tune finds honest ones"
         )
-    show_tuning(tuning, found, out, "uncalibrated", as_json=as_json)
+    show_tuning(tuning, out, "uncalibrated", as_json=as_json)
 
 
 def _base(rule: Path | None, texts: dict[Task, str | None]) -> "Rule":

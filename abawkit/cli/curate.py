@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Final, get_args
 import typer
 
 from abawkit.choices import MAX_MISSING, Policy, Repeats
-from abawkit.cli._command import command, needs, print_json, print_message
+from abawkit.cli._command import command, needs, print_json
 from abawkit.cli._options import FollowLinks, Force, Frames, Json, Workers
-from abawkit.errors import ConfigError, printable
+from abawkit.errors import printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
 POLICIES_MEASURED: Final = (
@@ -19,7 +19,6 @@ POLICIES_MEASURED: Final = (
 
 if TYPE_CHECKING:
     from abawkit.curation.curate import Curation
-    from abawkit.formats.own_table import TableColumns
 
 
 @command
@@ -92,58 +91,32 @@ def curate(
     Example: abawkit curate --train mine.csv --validation others.parquet --frames crops --out curated --policy per-task
     --columns image=path,valence=v,arousal=a
     """
-    from abawkit.cli._claims import claim_folder
+    from abawkit import api
     from abawkit.cli._output import progress_bar
-    from abawkit.curation import curate as run
-    from abawkit.curation import find_sources
-    from abawkit.curation.release import describe_shared_names
-    from abawkit.frames.paths import list_given_folders, make_frame_folders
-    from abawkit.inspection.output_kinds import CURATED_SET
 
-    if missing_value and not columns:
-        raise ConfigError("--missing-value is for the tables of --columns; official files mark with -5 and -1")
-    if follow_links and labels_only:
-        raise ConfigError("--follow-links is about frames, and --labels-only leaves them out; give one of them")
-    sources = find_sources(
-        release,
-        train=train,
-        validation=validation,
-        frames=list_given_folders(frames, follow_links),
-        labels_only=labels_only,
-        follow_links=follow_links,
-        columns=_columns(columns, missing_value or []) if columns else None,
-    )
-    read = [
-        *sources.paths("train"),
-        *sources.paths("validation"),
-        *(make_frame_folders(sources.frames).folders if sources.frames else ()),
-    ]
-    with claim_folder(out, force=force, kind=CURATED_SET, inputs=read) as folder, progress_bar("frames") as progress:
-        result = run(
-            sources,
-            folder,
+    with progress_bar("frames") as progress:
+        result = api.curate(
+            release,
+            out,
             policy=policy,
             repeats=repeats,
+            train=train,
+            validation=validation,
+            columns=columns,
+            missing_value=missing_value or [],
+            frames=frames,
+            follow_links=follow_links,
+            labels_only=labels_only,
             allow_shared_videos=allow_shared_videos,
             max_missing=max_missing,
             workers=workers,
+            force=force,
             progress=progress,
-        )
-    if result.shared_videos:
-        print_message(
-            f"warning: {describe_shared_names(result.shared_videos, result.shared_images)}: scores on this "
-            "validation split say nothing of new people"
         )
     if as_json:
         print_json(result.as_dict())
     else:
         _show(result, out)
-
-
-def _columns(texts: list[str], missing: list[str]) -> "TableColumns":
-    from abawkit.formats.own_table import parse_columns
-
-    return parse_columns(texts, missing)
 
 
 def _show(result: "Curation", out: Path) -> None:

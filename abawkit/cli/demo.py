@@ -31,7 +31,7 @@ def demo(
 
     Example: abawkit demo --out demo
     """
-    from abawkit.cli._claims import claim
+    from abawkit.claims import claim
     from abawkit.cli._output import watch_training
     from abawkit.inspection.output_kinds import DEMO
     from abawkit.pipeline.commands import watch_steps

@@ -161,7 +161,7 @@ def _refuse_outputs(
     inputs: list[Path],
     force: bool,
 ) -> None:
-    from abawkit.cli._claims import claim_file, claim_prediction, claim_probabilities
+    from abawkit.claims import claim_file, claim_prediction, claim_probabilities
     from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.outputs import list_outputs
 

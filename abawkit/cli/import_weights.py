@@ -30,7 +30,7 @@ def import_weights(
 
     Example: abawkit import-weights affecnet8_epoch25_acc0.6469.pth --out ddamfn-affectnet8.safetensors
     """
-    from abawkit.cli._claims import claim_file
+    from abawkit.claims import claim_file
     from abawkit.inspection.output_kinds import WEIGHTS
     from abawkit.models.weight_files import detect_container
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from abawkit.cli._command import App, command, print_json, print_message, refuse_ignored
-from abawkit.cli._options import Json, complete_with, list_registered, refuse_device, refuse_operator
+from abawkit.cli._options import Json, complete_with
 from abawkit.cli.ops_bench import bench
 from abawkit.errors import ConfigError, OpUnavailableError, format_count, printable
+from abawkit.execution import list_registered, refuse_device, refuse_operator
 
 if TYPE_CHECKING:
     from abawkit.ops.availability import Serving, Survey

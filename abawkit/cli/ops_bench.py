@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.cli._command import command, print_json, print_message
-from abawkit.cli._options import Json, Threads, refuse_device, set_threads
+from abawkit.cli._options import Json, Threads
 from abawkit.errors import printable
+from abawkit.execution import cpu_threads, refuse_device
 
 if TYPE_CHECKING:
     from abawkit.ops.bench import Bench, Mode
@@ -64,18 +65,18 @@ def bench(
     target = pick_device(device)
     if target.type == "cuda" and target.index is None:
         target = torch.device("cuda", torch.cuda.current_device())
-    set_threads(threads)
     modes: list[Mode] = [name for name in MODES if mode in (name, _Mode.BOTH)]
-    result = run(
-        images or IMAGES,
-        modes,
-        dtype=getattr(torch, dtype.value),
-        device=target,
-        rounds=rounds,
-        channels_last=channels_last,
-        compiled=compiled,
-        say=print_message,
-    )
+    with cpu_threads(threads):
+        result = run(
+            images or IMAGES,
+            modes,
+            dtype=getattr(torch, dtype.value),
+            device=target,
+            rounds=rounds,
+            channels_last=channels_last,
+            compiled=compiled,
+            say=print_message,
+        )
     if as_json:
         print_json(result.as_dict())
     else:

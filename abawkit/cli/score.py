@@ -8,7 +8,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Format, Json
-from abawkit.errors import ConfigError, format_count
+from abawkit.errors import format_count
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
 if TYPE_CHECKING:
@@ -44,22 +44,12 @@ def score(
 
     Example: abawkit score predictions.txt --truth validation_set_annotations.txt
     """
-    from abawkit.formats.base import get_format
-    from abawkit.scoring.forecast import make_forecast
-    from abawkit.scoring.matching import match_rows, score_rows
-    from abawkit.tables import Annotations
+    from abawkit import api
 
-    if submission.exists() and truth.exists() and submission.samefile(truth):
-        print_message(f"warning: {submission} is its own --truth: what it scores against itself says nothing")
-    right, answers = match_rows(submission, truth, get_format(format_name))
-    result = score_rows(right, answers, protocol)
-    forecast = None
-    if isinstance(right, Annotations):
-        forecast = make_forecast(right, answers, protocol, test_videos)
-        if not forecast:
-            print_message("note: no forecast, as all scored rows are of one video: how much videos differ is not known")
-    elif test_videos:
-        raise ConfigError("--test-videos: compound expressions have no forecast; leave it out")
+    result = api.score(submission, truth, protocol=protocol, format_name=format_name, test_videos=test_videos)
+    forecast = result.forecast
+    if forecast is None and "compound" not in result.tasks:
+        print_message("note: no forecast, as all scored rows are of one video: how much videos differ is not known")
     if as_json:
         print_json({**result.report(), "forecast": forecast.as_dict() if forecast else None})
     else:

@@ -41,7 +41,7 @@ def smooth(
 
     Example: abawkit smooth runs/a/validation.npz --out smoothed.npz --expression median:5
     """
-    from abawkit.cli._claims import claim_probabilities
+    from abawkit.claims import claim_probabilities
     from abawkit.postprocessing.smoothing import smooth_predictions
     from abawkit.postprocessing.timeline import Timeline
     from abawkit.probabilities.members import read_member, write_probabilities

@@ -7,9 +7,10 @@ import typer
 
 from abawkit.choices import Missing
 from abawkit.cli._command import command, needs, print_json, print_message
-from abawkit.cli._options import FollowLinks, Json, ListFile, Ops, Threads, refuse_operator
+from abawkit.cli._options import FollowLinks, Json, ListFile, Ops, Threads
 from abawkit.cli._tables import group_notes
 from abawkit.errors import format_count, printable
+from abawkit.execution import refuse_operator
 
 if TYPE_CHECKING:
     from abawkit.submissions.manifest import Range, Validation

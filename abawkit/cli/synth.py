@@ -36,19 +36,18 @@ def synth(
 
     Example: abawkit synth release --size demo
     """
-    from abawkit.cli._claims import claim_folder
+    from abawkit import api
     from abawkit.cli._output import format_number, progress_bar, show_table
-    from abawkit.inspection.output_kinds import RELEASE
-    from abawkit.synth import write_release
 
-    with claim_folder(out, force=force, kind=RELEASE) as folder, progress_bar("frames") as progress:
-        summary = write_release(
-            folder,
+    with progress_bar("frames") as progress:
+        summary = api.write_release(
+            out,
             size=size.value,
             seed=seed,
             labels_only=labels_only,
             difficulty=difficulty,
             workers=workers,
+            force=force,
             progress=progress,
         )
     splits = asdict(summary)

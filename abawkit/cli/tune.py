@@ -15,9 +15,7 @@ from abawkit.cli._options import (
     ScoredRows,
     Seed,
     Truth,
-    find_calibrated_tasks,
 )
-from abawkit.errors import ConfigError
 
 
 @command
@@ -45,39 +43,24 @@ def tune(
 
     Example: abawkit tune runs/a/validation.npz runs/b/validation.npz --truth curated --out rule.json
     """
-    from abawkit.cli._claims import claim_file
+    from abawkit import api
     from abawkit.cli._output import progress_bar
     from abawkit.cli._tables import show_tuning
-    from abawkit.inspection.output_kinds import RULE
-    from abawkit.postprocessing.rule import write_rule
-    from abawkit.probabilities.members import read_members
-    from abawkit.scoring.matching import read_truth
-    from abawkit.scoring.score import warn_of_unannotated
-    from abawkit.tuning.tune import tune as search
 
-    chosen = find_calibrated_tasks(tasks)
-    if chosen and not calibration:
-        raise ConfigError(
-            "--tasks names what is calibrated, and --no-calibration says that nothing is; give one of them"
-        )
-    if not (smoothing or calibration or (len(members) > 1 and (weights or pool))):
-        alone = "one member has neither weights nor a pool; " if len(members) == 1 and (weights or pool) else ""
-        raise ConfigError(f"{alone}nothing is left to search: leave out one of --no-smoothing, --no-calibration")
-    claim_file(out, force=force, kind=RULE, inputs=[*members, truth])
-    found, annotations = read_members(members), read_truth(truth)
-    warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     with progress_bar("searches") as progress:
-        tuning = search(
-            found,
-            annotations,
-            calibration=chosen if calibration else (),
+        tuning = api.tune(
+            members,
+            truth,
+            out,
             smoothing=smoothing,
+            calibration=calibration,
+            tasks=tasks or [],
             weights=weights,
             pool=pool,
-            protocol=protocol,
             folds=folds,
+            protocol=protocol,
             seed=seed,
+            force=force,
             progress=progress,
         )
-    write_rule(out, tuning.rule, tuning.evidence())
-    show_tuning(tuning, found, out, "untuned", as_json=as_json)
+    show_tuning(tuning, out, "untuned", as_json=as_json)

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -11,16 +11,18 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.choices import Missing, Split
-from abawkit.curation.curated_set import CuratedSet
+from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.formats.base import SubmissionFormat
+from abawkit.formats.frame_counts import list_crops
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.listing import list_frames
-from abawkit.frames.paths import Frames, find_frame_paths, make_frame_folders
+from abawkit.frames.paths import FrameFolders, Frames, find_frame_paths, make_frame_folders
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
 from abawkit.system.files import count_processors, sha256_of
-from abawkit.tables import Array, FrameList
+from abawkit.tables import Array, FrameList, VideoList
+from abawkit.training.run_files import BEST
 
 CHUNK: Final = 256
 """Frames held at a time."""
@@ -198,3 +200,62 @@ class CuratedFrames:
     def source(self) -> dict[str, Any]:
         """For the manifest."""
         return {"data": str(self.curated.folder), "split": self.split, "table_sha256": self.curated.digest}
+
+
+def find_frames(
+    frame_list: Path | None,
+    frames: FrameFolders | None,
+    split: Split | None,
+    data: Path | None,
+    plugin: SubmissionFormat,
+) -> ListedFrames | CuratedFrames:
+    """Finds what is predicted: a list with folders, all images of folders, or a split of a curated set.
+
+    Args:
+        frame_list: The list.
+        frames: The folders.
+        split: The split.
+        data: The curated set.
+        plugin: The format that is written.
+
+    Raises:
+        ConfigError: If what is given is none of the three.
+        DataError: If the list, a folder or the curated set is absent or not what it must be.
+
+    Warns:
+        DataWarning: If the list names videos, and how many frames they have is not known.
+    """
+    if split and data and not (frame_list or frames):
+        return CuratedFrames(open_curated(data), split)
+    if frame_list and frames and not (split or data):
+        listed = plugin.read_list(frame_list)
+        for folder in frames.folders:
+            if not folder.is_dir():
+                raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
+        if isinstance(listed, VideoList):
+            listed = list_crops(listed, frames.folders)
+            if not getattr(plugin, "frame_counts", None):
+                text = "files end with the last crop of each video; --frame-counts says where the videos end"
+                warnings.warn(text, DataWarning, stacklevel=2)
+        return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
+    if frames and not (frame_list or split or data):
+        return list_folder_frames(frames, plugin)
+    raise ConfigError(
+        "give --list and --frames for a list of frames, --frames alone for every image of a folder, or --split and "
+        "--data for a curated split"
+    )
+
+
+def refuse_absent_networks(paths: Sequence[Path]) -> None:
+    """Names a run or a file of weights that is not there, before torch is imported.
+
+    Raises:
+        DataError: If one is absent, or the folder of a run has no weights.
+    """
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder; give a run's folder, or a file of weights")
+        if path.is_dir() and not (path / BEST).exists():
+            raise DataError(
+                f"{path}: this folder holds no {BEST}; give the folder of a finished run, or a file of weights"
+            )

@@ -10,7 +10,7 @@ official scorer is public.
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from abawkit.errors import DataError, DataWarning
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, Answer, Task
 from abawkit.scoring.metrics import ccc, f1_per_class, f1_per_unit
 from abawkit.tables import Annotations, Array, Submission
+
+if TYPE_CHECKING:
+    from abawkit.scoring.forecast import Forecast
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
@@ -42,6 +45,7 @@ class Score:
         tasks: What is scored: what the submission holds.
         compound_f1: Mean over all seven compound expressions, likewise.
         compound_f1_per_class: Seven values in [0, 1]; empty where they are not scored.
+        forecast: Where a test of other videos is expected to score, if it was asked for.
     """
 
     protocol: Protocol
@@ -57,10 +61,11 @@ class Score:
     tasks: tuple[Answer, ...] = TASKS
     compound_f1: float = 0.0
     compound_f1_per_class: list[float] = field(default_factory=list)
+    forecast: "Forecast | None" = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of the multi-task score, for the records of runs: `Score(**...)` of it is the score again."""
-        later = ("compound_f1", "compound_f1_per_class")
+        later = ("compound_f1", "compound_f1_per_class", "forecast")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in later}
 
     def report(self) -> dict[str, Any]:
@@ -195,10 +200,11 @@ def score_compound(truth: Submission, submission: Submission) -> Score:
         text = f"no {', '.join(absent)} in the truth; F1 0 each, and the mean is over seven all the same"
         warnings.warn(text, DataWarning, stacklevel=2)
     per_class = f1_per_class(truth.compound, submission.compound, len(COMPOUND_EXPRESSIONS))
+    unscored: dict[str, Any] = dict.fromkeys(("ccc_valence", "ccc_arousal", "ccc_va", "expression_f1", "au_f1"), 0.0)
     return Score(
         protocol="official",
         rows=len(truth),
-        **dict.fromkeys(("ccc_valence", "ccc_arousal", "ccc_va", "expression_f1", "au_f1"), 0.0),
+        **unscored,
         score=float(per_class.mean()),
         expression_f1_per_class=[0.0] * len(EXPRESSIONS),
         au_f1_per_unit=[0.0] * len(ACTION_UNITS),

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -37,7 +38,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Takes SIGINT, SIGTERM and SIGHUP for the length of the block, in the main thread.
+    """Takes SIGINT, SIGTERM and SIGHUP for the length of the block; no signal comes to other threads than the main one.
 
     A SIGHUP that is ignored stays so: under ``nohup`` a run outlives its terminal.
 
@@ -48,6 +49,9 @@ def stop_on_signals() -> Iterator[Stop]:
         The flag that they set.
     """
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     taken = [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
     before = {number: signal.signal(number, stop._ask) for number in taken}

@@ -18,7 +18,8 @@ from abawkit.training.distributed import ALONE
 from abawkit.training.learner import NETWORK
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import Inputs, build_loop
+from abawkit.training.run import build_loop
+from abawkit.training.start import Inputs
 
 
 @dataclass(frozen=True)

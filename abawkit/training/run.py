@@ -2,17 +2,18 @@
 
 import shutil
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from abawkit.choices import Protocol
+from abawkit.choices import TRACKERS, Protocol, TrackerName
 from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
-from abawkit.frames.paths import Frames, make_frame_folders
+from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import Task
 from abawkit.models.attention import describe_operators, make_attention_call
 from abawkit.models.config import NETWORKS, NetworkConfig
@@ -25,45 +26,19 @@ from abawkit.ops import use
 from abawkit.ops.registry import requested
 from abawkit.scoring.score import Score
 from abawkit.system.files import sha256, sha256_of, write_bytes
-from abawkit.system.signals import Stop
+from abawkit.system.signals import Stop, stop_on_signals
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.data import read_evaluation_rows, read_training_rows
-from abawkit.training.distributed import ALONE, Distributed
+from abawkit.training.distributed import ALONE, Distributed, join_processes
 from abawkit.training.learner import Learner, explain_out_of_memory
-from abawkit.training.loop import Callbacks, Loop
+from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
-from abawkit.training.resume import check_same_run, find_checkpoint
-from abawkit.training.run_folder import MANIFEST, RECIPE, clear_run, describe_environment, write_manifest
+from abawkit.training.resume import check_same_run, find_begun_run, find_checkpoint
+from abawkit.training.run_folder import MANIFEST, RECIPE, clear_run, describe_environment, run_folder, write_manifest
+from abawkit.training.start import Inputs, Resume, Start
 from abawkit.training.supervision import find_weighted_tasks, select_scored_tasks, select_trainable_tasks
+from abawkit.training.trackers import Trackers
 from abawkit.training.validation import check_protocol
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a run is made of, beside its recipe.
-
-    Attributes:
-        data: Folder of the curated set.
-        weights: Weights to start from: a file that abawkit wrote, the folder of a run, or published weights.
-        frames: Folders of image files to read frames from, rather than from the packed store.
-    """
-
-    data: Path
-    weights: Path | None = None
-    frames: Frames | None = None
-
-
-@dataclass(frozen=True)
-class Resume:
-    """How a run is continued.
-
-    Attributes:
-        allow_drift: Whether it may go on where versions, hardware, threads or the operator's implementation differ, so
-            that the result is not the one of a run that was not interrupted.
-    """
-
-    allow_drift: bool = False
-
 
 _SYNCHRONISED: Final = "sync_batchnorm = true of the recipe"
 
@@ -151,6 +126,78 @@ def train(
         if processes.is_main and not (finished and (out / MANIFEST).is_file()):
             _finish(loop, trained, curated)
     return trained
+
+
+def run_training(
+    start: Start,
+    out: Path,
+    *,
+    resume: bool,
+    allow_drift: bool,
+    force: bool,
+    log: Sequence[TrackerName] = (),
+    on_step: Callable[[StepInfo], None] | None = None,
+    on_epoch: Callable[[dict[str, Any], int], None] | None = None,
+) -> Trained:
+    """Trains in a folder that is made, or taken up, for it; signals end the run after a step.
+
+    Args:
+        start: From `abawkit.training.start.prepare_start`.
+        out: The run's folder.
+        resume: Whether it may hold a run, which is continued.
+        allow_drift: Whether the run may go on under other conditions; see `Resume`.
+        force: Whether the folder may hold a run, which is replaced.
+        log: Trackers that the first process logs to.
+        on_step: Called in the first process after each step.
+        on_epoch: Called in the first process with each line of ``metrics.jsonl`` and the number of epochs.
+
+    Raises:
+        AbawkitError: As `train`; a `ConfigError` too if the folder can't be taken.
+    """
+    recipe, callbacks = start.recipe, Callbacks()
+    with ExitStack() as stack:
+        stack.enter_context(use_deterministic_algorithms(recipe.device))  # before anything is computed
+        processes = stack.enter_context(join_processes(recipe.device))
+        again = resume or find_begun_run(out, processes)
+        with find_operator(recipe, processes):
+            find_operators(recipe)  # ends here if it can't run, before there is a folder
+        if processes.is_main:
+            stack.enter_context(run_folder(out, resume=again, force=force))
+            names = [name for name in TRACKERS if name in log]
+            trackers = stack.enter_context(Trackers(names, out, recipe.model_dump(mode="json"), resumed=again))
+            callbacks = _make_callbacks(trackers, on_step, on_epoch, recipe.heads.epochs + recipe.all.epochs)
+        return train(
+            recipe,
+            start.inputs,
+            out,
+            resume=Resume(allow_drift) if again else None,
+            processes=processes,
+            stopping=stop_on_signals(),
+            callbacks=callbacks,
+        )
+
+
+def _make_callbacks(
+    trackers: Trackers,
+    on_step: Callable[[StepInfo], None] | None,
+    on_epoch: Callable[[dict[str, Any], int], None] | None,
+    epochs: int,
+) -> Callbacks:
+    def log_step(info: StepInfo) -> None:
+        if on_step:
+            on_step(info)
+        losses = {f"losses/{name}": value for name, value in info.losses.items()}
+        rates = {"learning_rate": info.learning_rate, "images_per_second": info.images_per_second}
+        trackers.log({**losses, **rates}, info.steps)
+
+    def log_epoch(line: dict[str, Any]) -> None:
+        if on_epoch:
+            on_epoch(line, epochs)
+        scores = {f"validation/{p}/{k}": v for p in ("official", "strict") for k, v in line.get(p, {}).items()}
+        scored = {name: value for name, value in scores.items() if value is not None}
+        trackers.log({**scored, "validation/figure": line["figure"]}, line["steps"])
+
+    return Callbacks(log_step, log_epoch)
 
 
 def find_operator(recipe: Recipe, processes: Distributed) -> Any:

@@ -31,6 +31,18 @@ from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, NotFitted
 from abawkit.tuning.task_search import Chosen
 
 
+def parse_tasks(names: Sequence[str]) -> list[Task] | None:
+    """The tasks that ``--tasks`` names, in the order of `TASKS`; None where it is left out.
+
+    Raises:
+        ConfigError: If one is no task.
+    """
+    for name in names:
+        if name not in TASKS:
+            raise ConfigError(f"--tasks {name}: no such task; give {', '.join(TASKS)}")
+    return [task for task in TASKS if task in names] if names else None
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
     """What was fitted on some rows.
@@ -64,6 +76,7 @@ class Tuning:
             the rules of the folds made; another fit would have given another rule, which it does not know of.
         tasks: The tasks that are scored; the parts of others are 0.
         fallen: The tasks whose cross-fitted part of the score falls, and which the rule therefore leaves alone.
+        members: What it was fitted for.
         about: What the figures hold for: rows, protocol, folds, seed, members; as JSON.
     """
 
@@ -76,6 +89,7 @@ class Tuning:
     difference: Mapping[str, Interval]
     tasks: tuple[Task, ...]
     fallen: tuple[Task, ...]
+    members: tuple[StoredMember, ...]
     about: Mapping[str, Any]
 
     @property
@@ -205,6 +219,7 @@ class CrossValidation:
             difference=make_intervals(scores - scores_before),
             tasks=self.tasks,
             fallen=fallen,
+            members=tuple(self._members),
             about={
                 "protocol": self._protocol,
                 "rows": int(seen.rows.sum()),

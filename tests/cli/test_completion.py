@@ -64,7 +64,8 @@ def test_more_threads_than_processors_are_bounded_and_said(capsys: pytest.Captur
 
 def test_threads_of_the_environment_are_bounded_too(tmp_path: Path) -> None:
     code = (
-        "from abawkit.cli._options import set_threads; set_threads(None); import torch; print(torch.get_num_threads())"
+        "import torch; from abawkit.execution import cpu_threads\n"
+        "with cpu_threads(None):\n    print(torch.get_num_threads())"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": str(count_processors() + 7)}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)

@@ -216,6 +216,6 @@ def test_a_task_that_falls_is_named_even_where_the_sum_does_not(
     parts = {"ccc_va": (-0.2, -0.3, -0.1), "expression_f1": (-0.1, -0.2, 0.1), "au_f1": (0.4, 0.3, 0.5)}
     difference = {part: Interval(*values) for part, values in {**parts, "score": (0.1, -0.1, 0.3)}.items()}
     fallen = replace(tuning, difference=difference, fallen=("va",))
-    show_tuning(fallen, members, folder / "rule.json", "untuned", as_json=False)
+    show_tuning(fallen, folder / "rule.json", "untuned", as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "this task" in line]
     assert lines == ["CCC falls, so the rule leaves this task as it was: it loses nothing there."]

@@ -28,8 +28,9 @@ from abawkit.training.data import FramedRows, read_evaluation_rows, read_trainin
 from abawkit.training.distributed import ALONE
 from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import Inputs, Resume, build_loop, train
+from abawkit.training.run import build_loop, train
 from abawkit.training.run_folder import run_folder
+from abawkit.training.start import Inputs, Resume
 from abawkit.training.validation import evaluate
 
 ROWS: Final = 29

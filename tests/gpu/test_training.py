@@ -14,7 +14,8 @@ from abawkit.frames.augmentation_config import Augmentation
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import CuratedFrames
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import Inputs, Resume, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs, Resume
 from tests.training.test_resuming import digests, stop_at
 
 EPOCHS = 2

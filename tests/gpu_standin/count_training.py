@@ -139,7 +139,8 @@ def count_training(curated: Path, out: Path, changes: dict[str, Any], kernels: H
         kernels: Instead of a `HostKernels`.
     """
     from abawkit.training.recipe import Recipe
-    from abawkit.training.run import Inputs, train
+    from abawkit.training.run import train
+    from abawkit.training.start import Inputs
 
     plain = {
         "network": "ddamfn-nano",

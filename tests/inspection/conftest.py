@@ -16,7 +16,8 @@ from abawkit.prediction.sources import ListedFrames
 from abawkit.system.signals import Stop
 from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run import Inputs, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs
 
 SETTINGS = ["all.epochs=1", "checkpoints.every=1", "seed=3", "device=cpu"]
 

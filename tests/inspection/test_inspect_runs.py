@@ -12,7 +12,8 @@ from abawkit.inspection import Inspection, inspect
 from abawkit.models.weights import digest_state, load_weights
 from abawkit.system.locks import lock
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run import Inputs, Resume, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs, Resume
 
 Edit = Callable[[Path, str, Any], None]
 Flip = Callable[[Path], None]

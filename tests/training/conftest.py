@@ -9,7 +9,8 @@ import pytest
 from abawkit.curation.curate import curate
 from abawkit.curation.release import find_sources
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import Inputs, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs
 
 
 def small_recipe(**changes: Any) -> Recipe:

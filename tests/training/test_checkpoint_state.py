@@ -22,7 +22,8 @@ from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.progress import Progress
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import read_recorded
-from abawkit.training.run import Inputs, Trained, build_loop
+from abawkit.training.run import Trained, build_loop
+from abawkit.training.start import Inputs
 
 WORDS = torch.zeros(624, dtype=torch.int64)
 DEEP = "a" + ".a" * 3000 + " = 1"

@@ -17,7 +17,8 @@ from abawkit.system.files import sha256_of
 from abawkit.training.batches import HostBatch
 from abawkit.training.graphs import WARM_UP, GraphedStep
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import Inputs, train
+from abawkit.training.run import train
+from abawkit.training.start import Inputs
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,8 @@ from abawkit.system.signals import Stop
 from abawkit.training.learner import Learner
 from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.recipe import Checkpoints, Recipe, Stage
-from abawkit.training.run import Inputs, Resume, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs, Resume
 from abawkit.training.step import StepLosses
 
 Make = Callable[..., Recipe]

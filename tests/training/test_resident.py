@@ -15,7 +15,8 @@ from abawkit.system.files import sha256_of
 from abawkit.training import data as resident
 from abawkit.training.data import SHARE, FramedRows, ResidentFrames, make_resident, read_training_rows
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import Inputs, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

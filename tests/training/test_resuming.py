@@ -22,8 +22,9 @@ from abawkit.training.data import FramedRows, read_training_rows
 from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.progress import capture_generators, restore_generators
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run import Inputs, Resume, Trained, train
+from abawkit.training.run import Trained, train
 from abawkit.training.run_folder import clear_run, run_folder
+from abawkit.training.start import Inputs, Resume
 
 Make = Callable[..., Recipe]
 NOTHING = Stage(epochs=0)

@@ -19,7 +19,8 @@ from abawkit.system.files import sha256_of
 from abawkit.training.data import read_evaluation_rows
 from abawkit.training.dry_run import dry_run
 from abawkit.training.recipe import Recipe, Stage, read_recipe
-from abawkit.training.run import Inputs, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs
 from abawkit.training.step import StepLosses
 from abawkit.training.validation import evaluate
 

@@ -24,7 +24,8 @@ from abawkit.training.data import FramedRows
 from abawkit.training.learner import explain_out_of_memory
 from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import Inputs, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs
 from tests.commands import Started, command_line
 
 pytestmark = pytest.mark.faults

@@ -28,7 +28,8 @@ from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Losses, Recipe, Stage
-from abawkit.training.run import Inputs, Resume, Trained, train
+from abawkit.training.run import Trained, train
+from abawkit.training.start import Inputs, Resume
 from abawkit.training.supervision import find_weighted_tasks, select_scored_tasks, select_trainable_tasks
 
 Make = Callable[..., Recipe]

@@ -20,7 +20,8 @@ from abawkit.training.data import read_evaluation_rows, read_training_rows
 from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
 from abawkit.training.resume import read_recorded
-from abawkit.training.run import Inputs, Resume, train
+from abawkit.training.run import train
+from abawkit.training.start import Inputs, Resume
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a command writes is its own until it ends: locked against others, and refused before any work is spent on it."""
+"""Outputs: locked against other processes while they are written, and refused before any work is spent on them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,7 +36,7 @@ def hold_claims() -> Iterator[None]:
 
 
 def claim_file(path: Path, *, force: bool, kind: Kind, inputs: Sequence[Path] = ()) -> None:
-    """Keeps others from writing a file until the command ends.
+    """Keeps others from writing a file until `hold_claims` ends.
 
     Args:
         path: The file to write.
@@ -53,7 +53,7 @@ def claim_file(path: Path, *, force: bool, kind: Kind, inputs: Sequence[Path] = 
 
 
 def claim_submission(path: Path, container: "Container", *, force: bool, inputs: Sequence[Path] = ()) -> None:
-    """Keeps others from writing a submission until the command ends.
+    """Keeps others from writing a submission until `hold_claims` ends.
 
     Args:
         path: The file or folder to write.
@@ -77,7 +77,7 @@ def claim_submission(path: Path, container: "Container", *, force: bool, inputs:
 
 
 def claim_prediction(out: Path, container: "Container", *, force: bool, inputs: Sequence[Path] = ()) -> None:
-    """Keeps others from writing a submission, and what lies beside it, until the command ends.
+    """Keeps others from writing a submission, and what lies beside it, until `hold_claims` ends.
 
     Arguments and errors are those of `claim_submission`.
     """
@@ -91,7 +91,7 @@ def claim_prediction(out: Path, container: "Container", *, force: bool, inputs: 
 
 
 def claim_probabilities(path: Path, *, force: bool, inputs: Sequence[Path] = (), others: Sequence[Path] = ()) -> None:
-    """Keeps others from writing stored probabilities, an ``.npz`` or a table, until the command ends.
+    """Keeps others from writing stored probabilities, an ``.npz`` or a table, until `hold_claims` ends.
 
     Arguments and errors are those of `abawkit.probabilities.members.refuse_probabilities`.
     """
@@ -104,7 +104,7 @@ def claim_probabilities(path: Path, *, force: bool, inputs: Sequence[Path] = (),
 
 @contextmanager
 def claim_folder(path: Path, *, force: bool, kind: Kind, inputs: Sequence[Path] = ()) -> Iterator[Path]:
-    """Keeps others from writing a folder until the command ends, and makes it ready beside its place.
+    """Keeps others from writing a folder until `hold_claims` ends, and makes it ready beside its place.
 
     Args:
         path: The folder to write.
@@ -128,7 +128,7 @@ def claim_folder(path: Path, *, force: bool, kind: Kind, inputs: Sequence[Path] 
 
 
 def claim(path: Path) -> None:
-    """Keeps others from writing a file or folder until the command ends; the folders above it are made.
+    """Keeps others from writing a file or folder until `hold_claims` ends; the folders above it are made.
 
     Raises:
         ConfigError: If another command is writing it, or it is ``/`` or a home.

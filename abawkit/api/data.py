@@ -1,0 +1,178 @@
+"""Releases and curated sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abawkit.api._arguments import Progress, StrPath, as_columns, as_paths, warn
+from abawkit.choices import MAX_MISSING, Policy, Repeats
+from abawkit.claims import claim_folder, hold_claims
+from abawkit.errors import ConfigError
+
+if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
+    from abawkit.curation import CuratedSet, Curation
+    from abawkit.synth import ReleaseSummary
+
+
+@hold_claims()
+def write_release(
+    out: StrPath,
+    *,
+    size: str = "demo",
+    seed: int = 0,
+    labels_only: bool = False,
+    difficulty: float = 0.45,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ReleaseSummary:
+    """Writes a synthetic release in the official layout: rendered faces of nobody, and labels that follow from them.
+
+    Frames are rendered by processes that import the calling script: call this below ``if __name__ == "__main__":``, or
+    with ``workers=1``.
+
+    Args:
+        out: The folder to write.
+        size: ``"tiny"`` (300 frames), ``"demo"`` (8,000) or ``"large"`` (50,000).
+        seed: Random seed, 0 or more; the same seed gives the same labels on every machine.
+        labels_only: Whether frames are left out.
+        difficulty: Strength of pose, light and noise, 0..1.
+        workers: Processes; by default one for each processor.
+        force: Whether a release at `out` is replaced.
+        progress: Called with the number of frames rendered and the number to render.
+
+    Returns:
+        Counts of rows, videos and frames of each split.
+
+    Raises:
+        ConfigError: If an argument is out of its range, or `out` can't be written.
+
+    Example:
+        >>> abawkit.write_release("release", size="tiny", workers=1).train.rows
+        180
+    """
+    from abawkit import synth
+    from abawkit.inspection.output_kinds import RELEASE
+
+    with claim_folder(Path(out), force=force, kind=RELEASE) as folder:
+        return synth.write_release(
+            folder,
+            size=size,
+            seed=seed,
+            labels_only=labels_only,
+            difficulty=difficulty,
+            workers=workers,
+            progress=progress,
+        )
+
+
+@hold_claims()
+def curate(
+    release: StrPath | None,
+    out: StrPath,
+    *,
+    policy: Policy = "strict",
+    repeats: Repeats = "keep",
+    train: StrPath | Sequence[StrPath] | None = None,
+    validation: StrPath | Sequence[StrPath] | None = None,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    missing_value: Sequence[str] = (),
+    frames: StrPath | Sequence[StrPath] | None = None,
+    follow_links: bool = False,
+    labels_only: bool = False,
+    allow_shared_videos: bool = False,
+    max_missing: float = MAX_MISSING,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Curation:
+    """Validates and filters the annotations of a release, and packs its frames into a curated set.
+
+    Args:
+        release: Folder of the release; None where `train`, `validation` and `frames` say everything.
+        out: Folder for the curated set.
+        policy: ``"strict"``: a row is kept if all its 15 values are annotated; ``"per-task"``: if any task is.
+        repeats: ``"keep"`` repeated rows, or ``"unique"``: one row an image, none where its labels conflict.
+        train: Training annotations, if not in the release: a file, or one for each single-task track.
+        validation: Validation annotations, likewise.
+        columns: The annotations are CSV or Parquet tables with these columns, as
+            ``{"image": "path", "valence": "v", "arousal": "a"}``: the image, and all fields of any of the tasks.
+        missing_value: With `columns`, texts that mark a missing value, besides empty cells, ``nan``, -5 (VA) and -1.
+        frames: Folders of the frames, if not in the release; they are searched in this order.
+        follow_links: Whether symbolic links may lead out of the folders of frames.
+        labels_only: Whether frames are left out.
+        allow_shared_videos: Whether a video may be in both splits.
+        max_missing: Share of the frames that may be missing or unreadable, 0..1.
+        workers: Threads that decode; by default one for each processor.
+        force: Whether a curated set at `out` is replaced.
+        progress: Called with the number of frames read and the number to read.
+
+    Returns:
+        Counts of each split, by label and by reason of what was dropped; and what became of the frames.
+
+    Raises:
+        ConfigError: If arguments contradict each other, or `out` can't be written.
+        DataError: If annotations or frames are absent or not what they must be, or splits share videos.
+        ProblemsError: If cells of the annotations are wrong; it names each.
+
+    Example:
+        >>> abawkit.curate("release", "curated", policy="per-task").splits["train"].kept
+        179
+    """
+    from abawkit import curation
+    from abawkit.curation.release import describe_shared_names
+    from abawkit.formats.own_table import parse_columns
+    from abawkit.frames.paths import list_given_folders, make_frame_folders
+    from abawkit.inspection.output_kinds import CURATED_SET
+
+    if missing_value and not columns:
+        raise ConfigError("--missing-value is for the tables of --columns; official files mark with -5 and -1")
+    if follow_links and labels_only:
+        raise ConfigError("--follow-links is about frames, and --labels-only leaves them out; give one of them")
+    sources = curation.find_sources(
+        Path(release) if release is not None else None,
+        train=as_paths(train),
+        validation=as_paths(validation),
+        frames=list_given_folders(as_paths(frames), follow_links),
+        labels_only=labels_only,
+        follow_links=follow_links,
+        columns=parse_columns(as_columns(columns), missing_value) if columns else None,
+    )
+    folders = make_frame_folders(sources.frames).folders if sources.frames else ()
+    read = [*sources.paths("train"), *sources.paths("validation"), *folders]
+    with claim_folder(Path(out), force=force, kind=CURATED_SET, inputs=read) as folder:
+        result = curation.curate(
+            sources,
+            folder,
+            policy=policy,
+            repeats=repeats,
+            allow_shared_videos=allow_shared_videos,
+            max_missing=max_missing,
+            workers=workers,
+            progress=progress,
+        )
+    if result.shared_videos:
+        shared = describe_shared_names(result.shared_videos, result.shared_images)
+        warn(f"{shared}: scores on this validation split say nothing of new people")
+    return result
+
+
+def open_curated(folder: StrPath) -> CuratedSet:
+    """Opens a curated set: its rows as arrays, and its frames.
+
+    Args:
+        folder: The folder that `curate` wrote.
+
+    Raises:
+        DataError: If it holds no curated set, or a damaged one.
+
+    Example:
+        >>> validation = abawkit.open_curated("curated").splits["validation"]
+        >>> validation.annotations.va.shape
+        (50, 2)
+    """
+    from abawkit import curation
+
+    return curation.open_curated(Path(folder))

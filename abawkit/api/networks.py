@@ -1,0 +1,232 @@
+"""Training and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abawkit.api._arguments import Progress, StrPath, as_assignments, as_list, as_paths, warn
+from abawkit.choices import Missing, Split, TrackerName
+from abawkit.claims import claim_prediction, claim_probabilities, hold_claims
+from abawkit.errors import ConfigError, format_count
+
+if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
+    from abawkit.prediction.predict import Predicted
+    from abawkit.training.loop import StepInfo
+    from abawkit.training.run import Trained
+
+
+@hold_claims()
+def train(
+    recipe: StrPath | None,
+    data: StrPath | None,
+    out: StrPath,
+    *,
+    changes: Mapping[str, Any] | Sequence[str] = (),
+    seed: int | None = None,
+    device: str | None = None,
+    tasks: str | Sequence[str] = (),
+    weights: StrPath | None = None,
+    frames: StrPath | Sequence[StrPath] | None = None,
+    follow_links: bool = False,
+    resume: bool = False,
+    allow_drift: bool = False,
+    log: Sequence[TrackerName] = (),
+    ops: str | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    on_step: Callable[[StepInfo], None] | None = None,
+    on_epoch: Callable[[dict[str, Any], int], None] | None = None,
+) -> Trained:
+    """Trains a network on a curated set, and leaves the folder of a run.
+
+    The first Ctrl-C, SIGTERM or SIGHUP ends it after a step, with all that is needed to continue. Of the processes that
+    ``torchrun`` starts, the first one writes and calls back.
+
+    Args:
+        recipe: ``"demo"``, ``"baseline"``, ``"paper"`` or a TOML file; None with `resume` for that of the run.
+        data: The curated set; None with `resume` for that of the run.
+        out: Folder for the run.
+        changes: Keys of the recipe to change, as ``{"all.epochs": 4, "losses.au": 0.5}``.
+        seed: Random seed, instead of the recipe's.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``, instead of the recipe's.
+        tasks: The only tasks to train, of ``"va"``, ``"expression"`` and ``"au"``, instead of the recipe's.
+        weights: Weights to start from: a file, the folder of a run, or published ones (``.pth``).
+        frames: Folders of image files to decode, instead of the packed frames.
+        follow_links: Whether symbolic links may lead out of the folders of frames.
+        resume: Whether the run in `out` goes on, bit for bit, if there is one.
+        allow_drift: With `resume`: under other versions, threads or hardware too.
+        log: Trackers to log to, of ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``; each is an extra.
+        ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
+        threads: CPU threads; by default as many as there are processors.
+        force: Whether a run in `out` is replaced.
+        on_step: Called after each step with where the run is.
+        on_epoch: Called after each epoch with its line of ``metrics.jsonl`` and the number of epochs.
+
+    Returns:
+        The best epoch, and its scores on the validation split.
+
+    Raises:
+        ConfigError: If the recipe or an argument can't be used, or `out` can't be written.
+        DataError: If the curated set, weights or checkpoints are absent or damaged, or losses stop being finite.
+        OpUnavailableError: If `ops` can't run here.
+        StoppedError: If a signal ended it.
+
+    Example:
+        >>> run = abawkit.train("demo", "curated", "runs/a", changes={"all.epochs": 1}, seed=1)
+        >>> run.best_epoch, sorted(path.name for path in run.out.glob("*.safetensors"))
+        (1, ['best.safetensors', 'last.safetensors'])
+    """
+    if resume and force:
+        raise ConfigError("--resume continues a run and --force replaces it; give one of them")
+    if allow_drift and not resume:
+        raise ConfigError("--allow-drift goes with --resume")
+    from abawkit.training.start import prepare_start
+
+    folder = Path(out)
+    start = prepare_start(
+        str(recipe) if recipe is not None else None,
+        Path(data) if data is not None else None,
+        folder,
+        changes=as_assignments(changes),
+        seed=seed,
+        device=device,
+        tasks=as_list(tasks),
+        weights=Path(weights) if weights is not None else None,
+        frames=as_paths(frames),
+        follow_links=follow_links,
+        resume=resume,
+        force=force,
+        log=log,
+        ops=ops,
+        threads=threads,
+    )
+    from abawkit.execution import cpu_threads
+    from abawkit.ops import use
+    from abawkit.training.run import run_training
+
+    with cpu_threads(start.threads), use(start.ops, said=f"--ops {start.ops}"):
+        return run_training(
+            start,
+            folder,
+            resume=resume,
+            allow_drift=allow_drift,
+            force=force,
+            log=log,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+
+
+@hold_claims()
+def predict(
+    checkpoints: StrPath | Sequence[StrPath],
+    out: StrPath,
+    *,
+    frame_list: StrPath | None = None,
+    frames: StrPath | Sequence[StrPath] | None = None,
+    follow_links: bool = False,
+    split: Split | None = None,
+    data: StrPath | None = None,
+    format_name: str = "abaw7",
+    frame_counts: StrPath | None = None,
+    rule: StrPath | None = None,
+    missing: Missing = "refuse",
+    probabilities: StrPath | None = None,
+    device: str = "auto",
+    ops: str | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Predicted:
+    """Averages the probabilities of trained networks and writes the official file, row for row.
+
+    The rows are those of `frame_list` with the images in `frames`, all images of `frames`, or the `split` of `data`.
+
+    Args:
+        checkpoints: Folders of runs (their best epoch), or files of weights.
+        out: The submission to write: a file, or a folder where the format asks for one. The probabilities (``.npz``)
+            and a manifest (``.json``) go beside it.
+        frame_list: The list to answer, as released; without it, all images of `frames` in natural order.
+        frames: Folders of the frames; they are searched in this order.
+        follow_links: Whether symbolic links may lead out of the folders of frames.
+        split: ``"train"`` or ``"validation"`` of the curated set `data`.
+        data: The curated set.
+        format_name: Format of the submission, as ``abawkit check --help`` lists.
+        frame_counts: Frames of each video, for formats with one file per video.
+        rule: Weights, smoothing and calibration, as `tune` writes them.
+        missing: ``"refuse"`` frames that can't be read, or answer them as the nearest frame of the video
+            (``"neighbour"``).
+        probabilities: Write the probabilities here too, as ``.npz``, ``.csv`` or ``.parquet``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``.
+        ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
+        threads: CPU threads; by default as many as there are processors.
+        force: Whether what is at `out` is replaced.
+        progress: Called with the number of frames done and the number to do.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ConfigError: If an argument can't be used, or `out` can't be written.
+        DataError: If networks, list or frames are absent or not what they must be.
+        OpUnavailableError: If `ops` can't run here.
+
+    Example:
+        >>> written = abawkit.predict("runs/a", "validation.txt", split="validation", data="curated")
+        >>> written.rows, written.probabilities.name
+        (50, 'validation.npz')
+    """
+    from abawkit.execution import refuse_device, refuse_operator
+    from abawkit.formats.base import get_format
+    from abawkit.formats.frame_counts import apply_frame_counts, refuse_other_counts
+    from abawkit.frames.paths import list_given_folders
+    from abawkit.postprocessing.outputs import list_outputs
+    from abawkit.postprocessing.rule import read_rule
+    from abawkit.prediction.sources import find_frames, refuse_absent_networks
+    from abawkit.probabilities.members import copy_probabilities
+
+    networks, submission, folders = as_paths(checkpoints) or [], Path(out), as_paths(frames)
+    listed, curated, counts, fitted, table = (
+        Path(path) if path is not None else None for path in (frame_list, data, frame_counts, rule, probabilities)
+    )
+    plugin = apply_frame_counts(get_format(format_name), counts)
+    read = [path for path in (*networks, listed, *(folders or []), curated, counts, fitted) if path]
+    claim_prediction(submission, plugin.container, force=force, inputs=read)
+    if table:
+        claim_probabilities(table, force=force, inputs=read, others=list_outputs(submission))
+    applied = read_rule(fitted) if fitted else None
+    if follow_links and not folders:
+        raise ConfigError("--follow-links goes with --frames: packed frames have no links")
+    refuse_operator(ops)
+    refuse_device(device)
+    refuse_absent_networks(networks)
+    source = find_frames(listed, list_given_folders(folders, follow_links), split, curated, plugin)
+    if counts:
+        refuse_other_counts(plugin, source.images)
+
+    from abawkit.execution import cpu_threads
+    from abawkit.ops import use
+    from abawkit.prediction import predict as prediction
+
+    with cpu_threads(threads), use(ops, said=f"--ops {ops}"):
+        result = prediction.predict(
+            networks,
+            source,
+            submission,
+            plugin,
+            rule=applied,
+            missing=missing,
+            device=device,
+            force=force,
+            progress=progress,
+        )
+    if table:
+        copy_probabilities(result.probabilities, table)
+    for row, other in list(result.filled.items())[:10]:
+        warn(f"row {row + 1:,} ({source.images[row]}) has no frame; it is answered as {source.images[other]}")
+    if len(result.filled) > 10:
+        more = format_count(len(result.filled) - 10, "more row")
+        warn(f"... and {more}; {result.manifest.name} names them all")
+    return result

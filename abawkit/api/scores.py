@@ -1,0 +1,150 @@
+"""Scores of submissions, and rules that raise them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abawkit.api._arguments import Progress, StrPath, as_list, as_paths, warn
+from abawkit.choices import Protocol
+from abawkit.claims import claim_file, hold_claims
+from abawkit.errors import ConfigError
+
+if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
+    from abawkit.scoring.score import Score
+    from abawkit.tuning.cross_validation import Tuning
+
+
+def score(
+    submission: StrPath,
+    truth: StrPath,
+    *,
+    protocol: Protocol = "official",
+    format_name: str = "abaw7",
+    test_videos: int | None = None,
+) -> Score:
+    """Scores a submission as the challenge does, with a forecast for a test of other videos.
+
+    Args:
+        submission: The file or folder.
+        truth: Annotations, or a curated set, whose validation rows are the truth.
+        protocol: ``"official"``: each task on the rows where it is annotated; ``"strict"``: all tasks on the rows where
+            every task is.
+        format_name: Format of the submission.
+        test_videos: Videos of the test that the forecast is for; by default as many as are scored.
+
+    Returns:
+        The score and its parts; its forecast is None where all scored rows are of one video, and for compound
+        expressions.
+
+    Raises:
+        ConfigError: If there is no such format, or `test_videos` can't be used.
+        DataError: If a file is absent or not what it must be.
+        ProblemsError: If cells are wrong, or the rows of the submission are not those of the truth.
+
+    Example:
+        >>> found = abawkit.score("validation.txt", "curated")
+        >>> found.score == found.ccc_va + found.expression_f1 + found.au_f1
+        True
+    """
+    from abawkit.formats.base import get_format
+    from abawkit.scoring.forecast import make_forecast
+    from abawkit.scoring.matching import match_rows, score_rows
+    from abawkit.tables import Annotations
+
+    given, answer = Path(submission), Path(truth)
+    if test_videos is not None and test_videos < 1:
+        raise ConfigError(f"--test-videos: got {test_videos}, expected 1 or more")
+    if given.exists() and answer.exists() and given.samefile(answer):
+        warn(f"{given} is its own --truth: what it scores against itself says nothing")
+    right, answers = match_rows(given, answer, get_format(format_name))
+    result = score_rows(right, answers, protocol)
+    if isinstance(right, Annotations):
+        return replace(result, forecast=make_forecast(right, answers, protocol, test_videos))
+    if test_videos:
+        raise ConfigError("--test-videos: compound expressions have no forecast; leave it out")
+    return result
+
+
+@hold_claims()
+def tune(
+    members: StrPath | Sequence[StrPath],
+    truth: StrPath,
+    out: StrPath,
+    *,
+    smoothing: bool = True,
+    calibration: bool = True,
+    tasks: str | Sequence[str] = (),
+    weights: bool = True,
+    pool: bool = True,
+    folds: int = 10,
+    protocol: Protocol = "official",
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Searches smoothing, calibration, weights and pool of stored probabilities, and writes the rule that it finds.
+
+    Args:
+        members: Files of probabilities of the annotated rows, one for each member of the ensemble.
+        truth: Annotations, or a curated set, whose validation rows are the truth.
+        out: The rule to write (``.json``), for `predict`.
+        smoothing: Whether smoothings are tried.
+        calibration: Whether thresholds, biases, scales and shifts are tried.
+        tasks: The only tasks that may be calibrated.
+        weights: Whether other weights of the members than equal ones are tried.
+        pool: Whether the mean of logits is tried beside that of probabilities.
+        folds: Folds of videos for cross-validation, 2 or more.
+        protocol: The rows that count, as for `score`.
+        seed: Random seed.
+        force: Whether a rule at `out` is replaced.
+        progress: Called with the number of searches done and the number to do.
+
+    Returns:
+        The rule, and its scores on videos that the search did not see.
+
+    Raises:
+        ConfigError: If an argument can't be used, or `out` can't be written.
+        DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
+
+    Example:
+        >>> tuning = abawkit.tune("validation.npz", "curated", "rule.json", folds=2)
+        >>> sorted(tuning.cross_fitted)
+        ['au_f1', 'ccc_va', 'expression_f1', 'score']
+    """
+    from abawkit.inspection.output_kinds import RULE
+    from abawkit.postprocessing.rule import write_rule
+    from abawkit.probabilities.members import read_members
+    from abawkit.scoring.matching import read_truth
+    from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.tuning import tune as tuning
+    from abawkit.tuning.cross_validation import parse_tasks
+
+    paths, answer, rule = as_paths(members) or [], Path(truth), Path(out)
+    chosen = parse_tasks(as_list(tasks))
+    if chosen and not calibration:
+        raise ConfigError(
+            "--tasks names what is calibrated, and --no-calibration says that nothing is; give one of them"
+        )
+    if not (smoothing or calibration or (len(paths) > 1 and (weights or pool))):
+        alone = "one member has neither weights nor a pool; " if len(paths) == 1 and (weights or pool) else ""
+        raise ConfigError(f"{alone}nothing is left to search: leave out one of --no-smoothing, --no-calibration")
+    claim_file(rule, force=force, kind=RULE, inputs=[*paths, answer])
+    found, annotations = read_members(paths), read_truth(answer)
+    warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
+    result = tuning.tune(
+        found,
+        annotations,
+        calibration=chosen if calibration else (),
+        smoothing=smoothing,
+        weights=weights,
+        pool=pool,
+        protocol=protocol,
+        folds=folds,
+        seed=seed,
+        progress=progress,
+    )
+    write_rule(rule, result.rule, result.evidence())
+    return result

@@ -1,0 +1,215 @@
+"""How a run starts or goes on: what it is made of, and what is refused before torch is imported."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abawkit.choices import TRACKERS
+from abawkit.curation.curated_set import TABLE, open_curated
+from abawkit.errors import ConfigError, DataError, DataWarning
+from abawkit.execution import refuse_operator
+from abawkit.frames.paths import Frames, list_given_folders, make_frame_folders
+from abawkit.models.weight_files import find_weights
+from abawkit.system.files import refuse_home
+from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, refuse_repeated_keys
+from abawkit.training.recipe_warnings import find_recipe_warnings
+from abawkit.training.run_files import CHECKPOINTS, refuse_run_folder
+
+if TYPE_CHECKING:  # it needs torch
+    from abawkit.training.resume import Recorded
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is made of, beside its recipe.
+
+    Attributes:
+        data: Folder of the curated set.
+        weights: Weights to start from: a file that abawkit wrote, the folder of a run, or published weights.
+        frames: Folders of image files to read frames from, rather than from the packed store.
+    """
+
+    data: Path
+    weights: Path | None = None
+    frames: Frames | None = None
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a run is continued.
+
+    Attributes:
+        allow_drift: Whether it may go on where versions, hardware, threads or the operator's implementation differ, so
+            that the result is not the one of a run that was not interrupted.
+    """
+
+    allow_drift: bool = False
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run that can start.
+
+    Attributes:
+        recipe: Every choice.
+        inputs: Data, weights to start from, frames.
+        threads: CPU threads, or None for torch's own number.
+        ops: The implementation of the operator that is asked for by name, or None.
+    """
+
+    recipe: Recipe
+    inputs: Inputs
+    threads: int | None
+    ops: str | None
+
+
+def prepare_start(
+    recipe: str | None,
+    data: Path | None,
+    out: Path | None,
+    *,
+    changes: Sequence[str] = (),
+    seed: int | None = None,
+    device: str | None = None,
+    tasks: Sequence[str] = (),
+    weights: Path | None = None,
+    frames: Sequence[Path] | None = None,
+    follow_links: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    log: Sequence[str] = (),
+    ops: str | None = None,
+    threads: int | None = None,
+) -> Start:
+    """Reads the recipe and finds the inputs; refuses what can't be trained on before torch is imported.
+
+    What is not given is taken from the run in `out` that is to be continued.
+
+    Args:
+        recipe: A TOML file, or the name of a recipe that comes with abawkit.
+        data: Folder of the curated set.
+        out: The run's folder; None where nothing is written.
+        changes: ``KEY=VALUE`` for keys of the recipe.
+        seed: Random seed, instead of the recipe's.
+        device: Instead of the recipe's.
+        tasks: The only tasks to train, instead of the recipe's.
+        weights: Weights to start from.
+        frames: Folders of image files to read frames from.
+        follow_links: Whether symbolic links may lead out of these folders.
+        resume: Whether `out` may hold a run, which is continued.
+        force: Whether `out` may hold a run, which is replaced.
+        dry_run: Whether nothing is written to `out`.
+        log: Names of trackers.
+        ops: The implementation of the operator.
+        threads: CPU threads.
+
+    Raises:
+        ConfigError: If something is missing, contradicts the rest, or the folder can't be written.
+        DataError: If a file or folder that is read is absent or not what it must be.
+        OpUnavailableError: If no package registers the implementation of the operator.
+
+    Warns:
+        DataWarning: Of what is doubtful about the recipe of a new run.
+    """
+    settings = [*changes, *([f"seed={seed}"] if seed is not None else []), *([f"tasks={[*tasks]}"] if tasks else [])]
+    settings += [f"device={device}"] if device is not None else []
+    refuse_operator(ops)
+    if unknown := [name for name in log if name not in TRACKERS]:
+        raise ConfigError(f"--log {unknown[0]}: expected one of {', '.join(TRACKERS)}")
+    recorded = _read_recorded(out) if out and resume else None
+    resolved = _resolve(recipe, settings, recorded)
+    given = list_given_folders(frames, follow_links)
+    folder, source = data or (recorded and recorded.data), given or (recorded and recorded.frames)
+    if follow_links and not given:
+        raise ConfigError("--follow-links goes with --frames: packed frames have no links")
+    if folder is None:
+        raise ConfigError("give the folder of a curated set with --data")
+    inputs = Inputs(folder, find_weights(weights) if weights else None, source)
+    if recorded is None:
+        _check_recipe(resolved, inputs.weights, settings)
+    else:
+        _refuse_moved(inputs, data, recorded)
+    if out:
+        refuse_home(out)
+        _refuse_overlap(out, inputs)
+    _refuse_absent(inputs)
+    if out and not dry_run and _begins_here():
+        refuse_run_folder(out, resume=resume, force=force)
+    return Start(resolved, inputs, threads or (recorded and recorded.threads), ops or (recorded and recorded.ops))
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all: of those of ``torchrun`` the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _begins_here() -> bool:
+    """Whether this process makes the folder: of those of ``torchrun`` the first, unless it was started again."""
+    return is_first_process() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+
+
+def _read_recorded(out: Path) -> "Recorded | None":
+    if not (out / CHECKPOINTS).is_dir():
+        return None
+    from abawkit.training import resume
+
+    return resume.read_recorded(out)
+
+
+def _resolve(recipe: str | None, changes: Sequence[str], recorded: "Recorded | None") -> Recipe:
+    refuse_repeated_keys(changes)
+    if recipe:
+        return read_recipe(recipe, changes)
+    if recorded:
+        return parse_recipe(recorded.recipe, "the recipe of this run", changes)
+    raise ConfigError("give a recipe, as in: abawkit train demo --data curated --out runs/first")
+
+
+def _check_recipe(recipe: Recipe, weights: Path | None, changes: Sequence[str]) -> None:
+    """Refuses other weights than the recipe starts from; warns of what is doubtful about a new run."""
+    recipe.check_start(weights)
+    doubts = find_recipe_warnings(recipe, changes)
+    if weights is None and recipe.heads.epochs:
+        end = "heads.epochs=0" if recipe.all.epochs else "all.epochs=10"
+        doubts.append(
+            f"heads.epochs is {recipe.heads.epochs} and there are no weights to start from: in that stage the heads "
+            f"learn on a frozen network of random numbers; give --weights, or --set {end}"
+        )
+    for doubt in doubts:
+        warnings.warn(doubt, DataWarning, stacklevel=4)
+
+
+def _refuse_moved(inputs: Inputs, data: Path | None, recorded: "Recorded") -> None:
+    """Asks for the new place of what a run was begun with, where that is no longer where it was."""
+    if data is None and not (inputs.data / TABLE).is_file():
+        raise DataError(
+            f"{inputs.data}: the curated set that this run was begun with is no longer here; give its new place with "
+            "--data"
+        )
+    for folder in recorded.frames.folders if recorded.frames and inputs.frames == recorded.frames else ():
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: the frames that this run was begun with are no longer here; give their new place with "
+                "--frames and --allow-drift"
+            )
+
+
+def _refuse_absent(inputs: Inputs) -> None:
+    open_curated(inputs.data)
+    if inputs.weights and not inputs.weights.exists():
+        raise DataError(f"{inputs.weights}: no such file; give weights that abawkit wrote, or published ones (.pth)")
+    for folder in make_frame_folders(inputs.frames).folders if inputs.frames else ():
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give the folder of the frames with --frames")
+
+
+def _refuse_overlap(out: Path, inputs: Inputs) -> None:
+    target = out.resolve()
+    frames = make_frame_folders(inputs.frames).folders if inputs.frames else ()
+    for source in filter(None, (inputs.data, inputs.weights, *frames)):
+        if source.resolve().is_relative_to(target) or (source.is_dir() and target.is_relative_to(source.resolve())):
+            raise ConfigError(f"--out {out}: would write where {source} is read from; give another folder")
