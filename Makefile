@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 NATIVE := $(wildcard csrc/*/*.h csrc/*/*.cpp csrc/*/*/*.h csrc/*/*/*.cpp csrc/*/*/*.cu)
 STANDIN := $(wildcard tests/gpu_standin/*.cpp tests/gpu_standin/runtime/*)
 
 # The interpreter that has torch for this GPU; the check makes an environment of its own from it.
 GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
 OUT ?= build/gpu
+
+# Of the packages that are installed, few modules are ever imported: Python compiles those, once, when they are.
+export PYTHONDONTWRITEBYTECODE :=
 
 # The checkout is for this machine: its CUDA kernels are compiled for the GPUs that are here, or for one architecture where
 # there is none, which takes a fifth of the time. A wheel has all: `make cuda` compiles those.
@@ -44,9 +47,8 @@ cuda: $(VENV)/build-tools  ## Compiles the CUDA kernels for every architecture t
 	$(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DABAWKIT_CUDA=require >/dev/null
 	$(BIN)/cmake --build build/cuda --target cuda_kernels
 
-# Commands that tests start read compiled Python again, even where the environment says that none is to be kept.
 pytest: $(VENV)/installed-dev floor-headers
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder
 
 # The binding is compiled against the headers of the oldest torch that is promised. Every wheel of it has the same ones;
 # that for Linux on ARM is a small one.

@@ -1,7 +1,6 @@
 """Wrong use: the message, the exit code, and that nothing which was there is lost."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.commands import Started
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -54,34 +55,17 @@ def test_help_imports_nothing_that_is_slow() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", ["curate", "check", "score"])
-def test_works_without_torch(name: str, release: Path, tmp_path: Path) -> None:
-    listed = release / "test_set_examples/MTL.txt"
-    truth = release / "held_out/test_set_annotations.txt"
-    answers = tmp_path / "answers.txt"
-    rows = truth.read_text().splitlines()[1:]
-    answers.write_text("\n".join(["image,valence,arousal,expression,aus", *rows]) + "\n")
-    arguments = {
-        "curate": ["curate", release, "--out", tmp_path / "curated"],
-        "check": ["check", answers, "--list", listed],
-        "score": ["score", answers, "--truth", truth, "--json"],
-    }[name]
-    code = "import sys; sys.modules['torch'] = None; from abawkit.cli import main; main()"
-    result = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    if name == "score":
-        assert json.loads(result.stdout)["ccc_va"] == pytest.approx(1.0)
-
-
-def test_all_that_works_on_stored_probabilities_works_without_torch(
-    submission: Path, truth: Path, tmp_path: Path
-) -> None:
+def test_all_but_networks_works_without_torch(release: Path, submission: Path, truth: Path, tmp_path: Path) -> None:
     """In one process, one command after the other, as Python and its libraries take longer to start than they do."""
     members = [Path(shutil.copy(submission.with_suffix(".npz"), tmp_path / "a.npz")), tmp_path / "smoothed.npz"]
     (tmp_path / "submissions").mkdir()
+    answers = tmp_path / "answers.txt"
+    rows = truth.read_text().splitlines()[1:]
+    answers.write_text("\n".join(["image,valence,arousal,expression,aus", *rows]) + "\n")
     commands = [
+        ["curate", release, "--out", tmp_path / "curated", "--workers", 1],
+        ["check", answers, "--list", release / "test_set_examples/MTL.txt"],
+        ["score", answers, "--truth", truth, "--json"],
         ["smooth", members[0], "--out", members[1]],
         ["ensemble", *members, "--truth", truth, "--out", tmp_path / "both.txt"],
         ["calibrate", members[0], "--truth", truth, "--out", tmp_path / "calibrated.json"],
@@ -102,6 +86,7 @@ def test_all_that_works_on_stored_probabilities_works_without_torch(
     result = subprocess.run([sys.executable, "-c", code, typed], capture_output=True, text=True, check=False)
     ended = [line for line in result.stderr.splitlines() if line.startswith("ended: ")]
     assert ended == [f"ended: {command[0]} 0" for command in commands], result.stderr
+    assert '"ccc_va": 1.0,' in result.stdout
 
 
 def test_a_recipe_with_an_unknown_key_is_a_usage_error(run: Run, tmp_path: Path) -> None:
@@ -191,16 +176,13 @@ def test_escape_sequences_in_names_do_not_reach_the_terminal(run: Run, tmp_path:
 
 
 def test_a_narrow_terminal_shows_every_figure(submission: Path, truth: Path) -> None:
-    command = [sys.executable, "-m", "abawkit", "score", str(submission), "--truth", str(truth)]
-    environment = {**os.environ, "COLUMNS": "40"}
-    shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+    shown = Started("score", submission, "--truth", truth, variables={"COLUMNS": "40"}).wait().stdout
     assert max(map(len, shown.splitlines())) <= 40
     assert "1.5286" in shown
 
 
 def test_doctor_says_what_it_found(run: Run, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "abawkit", "doctor", "--folder", str(tmp_path), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = Started("doctor", "--folder", tmp_path, "--json").wait()
     findings = {f["name"]: f for f in json.loads(result.stdout)["findings"]}
     assert findings["JPEG decoder"]["ok"]
     assert findings["torch"]["found"]

@@ -16,7 +16,8 @@ from abawkit.ops import attention_mse, use
 
 pytestmark = pytest.mark.usefixtures("plain_float32")
 by_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-by_implementation = pytest.mark.parametrize("implementation", ["reference", "native"])
+IMPLEMENTATIONS = ("reference", "native")
+by_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 
 
 def assert_reproduces(found: Tensor, expected: Tensor, dtype: torch.dtype, name: str) -> None:
@@ -50,8 +51,14 @@ def images() -> Tensor:
     return torch.from_numpy(np.random.default_rng(7).normal(0, 1, (4, 3, 112, 112)).astype(np.float32))
 
 
+@pytest.fixture(scope="module")
+def exact_features(imported: ImportedWeights, images: Tensor) -> Tensor:
+    """What the attention block is trained on; float64."""
+    with torch.no_grad():
+        return network(imported, torch.float64).features(images.double())
+
+
 @by_device
-@by_implementation
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @torch.no_grad()
@@ -61,24 +68,24 @@ def test_evaluation_reproduces_the_published_network(
     golden: dict[str, Tensor],
     dtype: torch.dtype,
     layout: torch.memory_format,
-    implementation: str,
     device: str,
 ) -> None:
     ddamfn = network(imported, dtype).to(device)
     ddamfn.to(memory_format=layout)  # type: ignore[call-overload]
     features = ddamfn.features(images.to(device, dtype).contiguous(memory_format=layout))
-    with use(implementation):
-        embedding, gates = ddamfn.attention(features)
-    weight, bias = (imported.classifier[name].to(device, dtype) for name in ("weight", "bias"))
-    found = {
-        "eval.features": features,
-        "eval.attention": gates.maps(),
-        "eval.embedding": embedding,
-        "eval.logits": embedding @ weight.T + bias,
-    }
-    assert found.keys() == {name for name in golden if name.startswith("eval.")}
-    for name, tensor in found.items():
-        assert_reproduces(tensor, golden[name], dtype, name)
+    for implementation in IMPLEMENTATIONS:
+        with use(implementation):
+            embedding, gates = ddamfn.attention(features)
+        weight, bias = (imported.classifier[name].to(device, dtype) for name in ("weight", "bias"))
+        found = {
+            "eval.features": features,
+            "eval.attention": gates.maps(),
+            "eval.embedding": embedding,
+            "eval.logits": embedding @ weight.T + bias,
+        }
+        assert found.keys() == {name for name in golden if name.startswith("eval.")}
+        for name, tensor in found.items():
+            assert_reproduces(tensor, golden[name], dtype, f"{implementation} {name}")
 
 
 def published_names(values: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -97,14 +104,13 @@ def published_names(values: dict[str, Tensor], prefix: str) -> dict[str, Tensor]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_reproduces_the_published_attention_block(
     imported: ImportedWeights,
-    images: Tensor,
+    exact_features: Tensor,
     golden: dict[str, Tensor],
     dtype: torch.dtype,
     implementation: str,
     device: str,
 ) -> None:
-    with torch.no_grad():
-        features = network(imported, torch.float64).features(images.double()).to(device, dtype)
+    features = exact_features.to(device, dtype, copy=True)
     block = network(imported, dtype).attention.train().to(device)
     features.requires_grad_()
     direction = torch.from_numpy(np.random.default_rng(11).normal(0, 1, (4, 512))).to(device, dtype)

@@ -5,23 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.synth import write_release
+from abawkit.synth import ReleaseSummary, write_release
 
 Rows = list[list[str]]
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("tiny")
-    write_release(out, size="tiny", workers=2)
-    return out
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ReleaseSummary]:
+    """The labels of a large release, and what was said of them."""
+    out = tmp_path_factory.mktemp("large")
+    return out, write_release(out, size="large", labels_only=True)
 
 
 @pytest.fixture(scope="session")
-def large_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("large")
-    write_release(out, size="large", labels_only=True)
-    return out
+def large_labels(large: tuple[Path, ReleaseSummary]) -> Path:
+    return large[0]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from abawkit.errors import ConfigError
-from abawkit.synth import SIZES, write_release
+from abawkit.synth import SIZES, ReleaseSummary, write_release
 
 Rows = list[list[str]]
 Read = Callable[[Path], Rows]
@@ -25,27 +25,29 @@ def content(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_has_the_official_layout(tiny: Path, rows: Read) -> None:
+def test_has_the_official_layout(release: Path, rows: Read) -> None:
     for name, folder in zip(LISTS, ("cropped_aligned", "cropped_aligned", "test_data/cropped_aligned"), strict=True):
-        for row in rows(tiny / name):
+        for row in rows(release / name):
             assert len(row) == 16
-            with Image.open(tiny / folder / row[0]) as image:
+            with Image.open(release / folder / row[0]) as image:
                 assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (112, 112))
-    listed = {row[0] for name in LISTS for row in rows(tiny / name)}
-    assert len(list(tiny.rglob("*.jpg"))) == len(listed)
+    listed = {row[0] for name in LISTS for row in rows(release / name)}
+    assert len(list(release.rglob("*.jpg"))) == len(listed)
 
 
-def test_the_test_list_is_the_truths_images_each_with_a_trailing_comma(tiny: Path, rows: Read) -> None:
-    lines = (tiny / "test_set_examples/MTL.txt").read_text().splitlines()
+def test_the_test_list_is_the_truths_images_each_with_a_trailing_comma(release: Path, rows: Read) -> None:
+    lines = (release / "test_set_examples/MTL.txt").read_text().splitlines()
     assert lines[0] == "image,valence,arousal,expression,aus"
-    assert lines[1:] == [f"{row[0]}," for row in rows(tiny / TRUTH)]
+    assert lines[1:] == [f"{row[0]}," for row in rows(release / TRUTH)]
 
 
 @pytest.mark.parametrize("size", ["tiny", "demo", "large"])
-def test_summary_counts_what_the_files_hold(size: str, tmp_path: Path, rows: Read) -> None:
-    summary = write_release(tmp_path, size=size, labels_only=True)
+def test_summary_counts_what_the_files_hold(
+    size: str, large: tuple[Path, ReleaseSummary], tmp_path: Path, rows: Read
+) -> None:
+    folder, summary = large if size == "large" else (tmp_path, write_release(tmp_path, size=size, labels_only=True))
     for name, split in zip(LISTS, (summary.train, summary.validation, summary.test), strict=True):
-        images = [row[0] for row in rows(tmp_path / name)]
+        images = [row[0] for row in rows(folder / name)]
         assert split.rows == len(images)
         assert split.repeated_rows == len(images) - len(set(images)) > 0
         assert split.videos == len({image.split("/")[0] for image in images})
@@ -111,35 +113,35 @@ def test_values_are_in_their_ranges_and_formats(large_labels: Path, rows: Read) 
             assert {*row[4:]} <= {"-1", "0", "1"}
 
 
-def test_labels_only_writes_the_same_bytes_and_no_frames(tiny: Path, tmp_path: Path) -> None:
+def test_labels_only_writes_the_same_bytes_and_no_frames(release: Path, tmp_path: Path) -> None:
     write_release(tmp_path, size="tiny", labels_only=True)
-    assert content(tmp_path) == {name: digest for name, digest in content(tiny).items() if name.endswith(".txt")}
+    assert content(tmp_path) == {name: digest for name, digest in content(release).items() if name.endswith(".txt")}
 
 
-def test_the_number_of_workers_changes_nothing_and_progress_counts_frames(tiny: Path, tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_nothing_and_progress_counts_frames(release: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    summary = write_release(tmp_path, size="tiny", workers=1, progress=lambda done, total: calls.append((done, total)))
-    assert content(tmp_path) == content(tiny)
+    summary = write_release(tmp_path, size="tiny", workers=2, progress=lambda done, total: calls.append((done, total)))
+    assert content(tmp_path) == content(release)
     frames = summary.train.frames + summary.validation.frames + summary.test.frames
     assert calls[-1] == (frames, frames)
     assert np.all(np.diff([done for done, _ in calls]) > 0)
     assert len(calls) > 10
 
 
-def test_another_seed_gives_another_release(tiny: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_another_release(release: Path, tmp_path: Path) -> None:
     write_release(tmp_path, size="tiny", seed=1, labels_only=True)
-    assert content(tmp_path)[LISTS[0]] != content(tiny)[LISTS[0]]
+    assert content(tmp_path)[LISTS[0]] != content(release)[LISTS[0]]
 
 
-def test_difficulty_changes_frames_but_no_label(tiny: Path, tmp_path: Path) -> None:
+def test_difficulty_changes_frames_but_no_label(release: Path, tmp_path: Path) -> None:
     write_release(tmp_path, size="tiny", difficulty=1.0, workers=2)
-    default, hard = content(tiny), content(tmp_path)
+    default, hard = content(release), content(tmp_path)
     assert default.keys() == hard.keys()
     assert all((default[name] == hard[name]) is name.endswith(".txt") for name in default)
 
 
-def test_labels_of_a_seed_are_the_same_on_every_machine(tiny: Path) -> None:
-    digests = {name: digest[:16] for name, digest in content(tiny).items() if name in LISTS}
+def test_labels_of_a_seed_are_the_same_on_every_machine(release: Path) -> None:
+    digests = {name: digest[:16] for name, digest in content(release).items() if name in LISTS}
     assert digests == {
         "training_set_annotations.txt": "a1d990ed5eabd510",
         "validation_set_annotations.txt": "c75bcb1389f89610",
