@@ -17,24 +17,41 @@ import torch
 
 import abawkit.training.run  # noqa: F401 - so that forked processes have it
 from abawkit.cli import main
+from abawkit.formats.base import registered as registered_formats
+from abawkit.ops import registry
 
 
 class Started:
     """A command that has begun; what it prints goes into files.
 
+    Args:
+        arguments: Its words.
+        cwd: Where it runs; by default here.
+        variables: Of its environment, beside those of the tests.
+        given: What it reads from standard input, at most 64 KiB.
+        packages: A folder of packages that it finds beside those of the tests.
+
     Attributes:
         pid: Number of its process.
     """
 
-    def __init__(self, *arguments: object, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: object,
+        cwd: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+        given: bytes = b"",
+        packages: Path | None = None,
+    ) -> None:
         self.command = ["abawkit", *map(str, arguments)]
+        self._cwd, self._variables, self._given, self._packages = cwd, variables or {}, given, packages
         self._out, self._errors = tempfile.TemporaryFile("w+b"), tempfile.TemporaryFile("w+b")  # noqa: SIM115
         self._returned: int | None = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: threads and forks
             self.pid = os.fork()
         if self.pid == 0:
-            self._run(cwd, variables or {})
+            self._run()
 
     def poll(self) -> int | None:
         """Its exit code, negative for a signal that killed it; None while it runs."""
@@ -68,11 +85,14 @@ class Started:
                 self.send_signal(signal.SIGKILL)
             self.wait()
 
-    def _run(self, cwd: Path | None, variables: Mapping[str, str]) -> None:
+    def _run(self) -> None:
         """Becomes the process of the command; does not return."""
         code: object = 1
         try:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            reading, writing = os.pipe()
+            os.write(writing, self._given)
+            os.close(writing)
+            os.dup2(reading, 0)
             os.dup2(self._out.fileno(), 1)
             os.dup2(self._errors.fileno(), 2)
             sys.stdin = open(0)  # noqa: SIM115
@@ -84,12 +104,16 @@ class Started:
                 (signal.SIGHUP, signal.SIG_DFL),
             ):
                 signal.signal(number, handler)  # whatever the tests were started with
-            os.environ.update({"OMP_NUM_THREADS": "1", "COLUMNS": "100", **variables})
+            os.environ.update({"OMP_NUM_THREADS": "1", "COLUMNS": "100", **self._variables})
             torch.set_num_threads(1)
             warnings.resetwarnings()
             warnings.simplefilter("default")
-            if cwd:
-                os.chdir(cwd)
+            if self._cwd:
+                os.chdir(self._cwd)
+            if self._packages:
+                sys.path.insert(0, str(self._packages))
+                registered_formats.cache_clear()
+                registry.refresh()
             sys.argv = self.command
             main()
             code = 0
@@ -108,8 +132,14 @@ def read(file: IO[bytes]) -> str:
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
 
 
-def command_line(*arguments: object, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
+def command_line(
+    *arguments: object,
+    cwd: Path | None = None,
+    code: int = 0,
+    variables: Mapping[str, str] | None = None,
+    packages: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
     """Runs a command in a process of its own, as a user does, and checks its exit code."""
-    result = Started(*arguments, cwd=cwd).wait()
+    result = Started(*arguments, cwd=cwd, variables=variables, packages=packages).wait()
     assert result.returncode == code, f"{' '.join(result.args)}\n{result.stdout}\n{result.stderr}"
     return result

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,6 +46,17 @@ print(abawkit.__file__)
 print(caught[0].message)
 """
 
+END = "ended with "
+ASK = f"""
+from abawkit.cli.app import app
+for command in ("ops", "doctor"):
+    print({END!r}, end="")
+    try:
+        app([command, "--json"])
+    except SystemExit as end:
+        print({END!r} + str(end.code), end="")
+"""
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -68,20 +80,34 @@ def commands(folder: Path, *names: str) -> Path:
     return folder
 
 
-def install(source: Path, target: Path, path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What `pip install` does where PATH is one folder; `--verbose`, as pip hides what a build that succeeds says."""
+def call(source: Path, cwd: Path, path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python where PATH is one folder."""
     shutil.rmtree(source / "build", ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "install", "--verbose", "--disable-pip-version-check"]
-    options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(target)]
     clean = {name: value for name, value in os.environ.items() if name != "CXX" and not name.startswith("ABAWKIT_")}
-    return subprocess.run(
-        [*pip, *options, str(source)],
-        capture_output=True,
-        text=True,
-        env={**clean, "PATH": str(path), **variables},
-        cwd=target.parent,
-        check=False,
-    )
+    environment = {**clean, "PATH": str(path), **variables}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+
+
+def install(source: Path, target: Path, path: Path) -> subprocess.CompletedProcess[str]:
+    """What `pip install` does; `--verbose`, as pip hides what a build that succeeds says."""
+    pip = ["-m", "pip", "install", "--verbose", "--disable-pip-version-check"]
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    return call(source, target.parent, path, *pip, *options, str(source))
+
+
+def build(source: Path, folder: Path, *programs: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What pip has built where PATH holds these programs alone: a wheel in `folder`."""
+    code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    return call(source, source, commands(folder / "bin", *programs), "-c", code, str(folder), **variables)
+
+
+def note_in(folder: Path) -> str:
+    """Why the wheel in a folder, which must be pure Python, is that."""
+    (path,) = folder.glob("*-py3-none-any.whl")
+    with zipfile.ZipFile(path) as wheel:
+        assert not [name for name in wheel.namelist() if name.endswith(".so")]
+        return str(wheel.read(NOTE), "utf-8")
 
 
 def said(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -109,17 +135,18 @@ def hidden(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return folder / "out", said(result)
 
 
-def run(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs what was installed there, from a folder that holds no abawkit: what comes first on the path is imported."""
+@pytest.fixture(scope="module")
+def answers(hidden: tuple[Path, list[str]]) -> list[str]:
+    """What it says where it was installed: to an evaluation, to `abawkit ops` and to the doctor, in one process.
+
+    It runs in a folder that holds no abawkit, as what comes first on the path is imported.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ABAWKIT_")}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        env={**clean, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"},
-        cwd=target.parent,
-        check=False,
-    )
+    environment = {**clean, "PYTHONPATH": str(hidden[0]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", ATTEND + ASK]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=hidden[0].parent, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(END)
 
 
 def test_without_a_compiler_it_installs_as_pure_python_with_one_clear_line(hidden: tuple[Path, list[str]]) -> None:
@@ -129,10 +156,10 @@ def test_without_a_compiler_it_installs_as_pure_python_with_one_clear_line(hidde
     assert libraries(target) == []
 
 
-def test_the_listing_then_says_why_native_is_not_used(hidden: tuple[Path, list[str]]) -> None:
-    result = run(hidden[0], "-m", "abawkit", "ops", "--json")
-    assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
+def test_the_listing_then_says_why_native_is_not_used(answers: list[str]) -> None:
+    _, listing, code, *_ = answers
+    assert code == "0"
+    found = json.loads(listing)
     native = next(one for one in found["implementations"] if one["name"] == "native")
     assert {reason for call in native["calls"] for reason in call["reasons"]} == {f"not built: {NOT_FOUND}"}
     assert not any(call["runs"] for call in native["calls"])
@@ -140,21 +167,21 @@ def test_the_listing_then_says_why_native_is_not_used(hidden: tuple[Path, list[s
     assert found["native"] == {}
 
 
-def test_evaluation_then_runs_on_the_reference_with_one_warning(hidden: tuple[Path, list[str]]) -> None:
-    result = run(hidden[0], "-c", ATTEND)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == [
+def test_evaluation_then_runs_on_the_reference_with_one_warning(
+    hidden: tuple[Path, list[str]], answers: list[str]
+) -> None:
+    assert answers[0].splitlines() == [
         str(hidden[0] / "abawkit/__init__.py"),
         f"dual_direction_attention runs on reference, as native can't be used: not built: {NOT_FOUND} "
         "(`abawkit ops` says more; ABAWKIT_OPS=reference ends this line)",
     ]
 
 
-def test_the_doctor_then_says_what_builds_them(hidden: tuple[Path, list[str]]) -> None:
-    result = run(hidden[0], "-m", "abawkit", "doctor", "--json")
-    found = next(one for one in json.loads(result.stdout)["findings"] if one["name"] == "operators")
+def test_the_doctor_then_says_what_builds_them(answers: list[str]) -> None:
+    *_, findings, code = answers
+    found = next(one for one in json.loads(findings)["findings"] if one["name"] == "operators")
     assert (found["ok"], found["mend"]) == (False, "abawkit ops build")
-    assert result.returncode == 4
+    assert code == "4"
     assert found["found"].startswith("reference on cpu")
     assert f"not native: not built: {NOT_FOUND}" in found["found"]
 
@@ -163,48 +190,47 @@ def test_the_doctor_then_says_what_builds_them(hidden: tuple[Path, list[str]]) -
 
 
 def test_a_compiler_that_fails_leaves_the_command_that_failed(source: Path, tmp_path: Path) -> None:
-    result = install(source, tmp_path / "out", commands(tmp_path / "bin", "cmake", "ninja"), CXX="/bin/false")
+    result = build(source, tmp_path, "cmake", "ninja", CXX="/bin/false")
     assert result.returncode == 0, result.stdout + result.stderr
-    note = (tmp_path / "out" / NOTE).read_text()
+    note = note_in(tmp_path)
     assert re.fullmatch(
         r"`cmake -S` failed: .*(CMake Error|The C\+\+ compiler).*; correct that, then run `abawkit ops build`", note
     )
     assert said(result) == [f"abawkit: this wheel is pure Python, without native operators: {note}"]
     assert "/bin/false" in result.stdout + result.stderr  # all of what cmake said stands above the line
-    assert libraries(tmp_path / "out") == []
 
 
 def test_a_compiler_that_is_named_and_not_there_is_missing(source: Path, tmp_path: Path) -> None:
-    result = install(source, tmp_path / "out", commands(tmp_path / "bin", "cmake", "ninja"), CXX="no-such-c++")
+    result = build(source, tmp_path, "cmake", "ninja", CXX="no-such-c++")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert (tmp_path / "out" / NOTE).read_text() == NOT_FOUND
+    assert note_in(tmp_path) == NOT_FOUND
 
 
-def test_require_makes_what_is_missing_an_error(source: Path, tmp_path: Path) -> None:
-    result = install(source, tmp_path / "out", commands(tmp_path / "bin"), ABAWKIT_NATIVE="require")
+@pytest.mark.parametrize(
+    ("mode", "line"),
+    [
+        ("require", f"ABAWKIT_NATIVE=require, but native operators can't be built: {ABSENT}"),
+        ("nonsense", "ABAWKIT_NATIVE=nonsense: expected auto, require or skip"),
+    ],
+)
+def test_require_makes_what_is_missing_an_error_and_another_wish_is_one(
+    source: Path, tmp_path: Path, mode: str, line: str
+) -> None:
+    result = build(source, tmp_path, ABAWKIT_NATIVE=mode)
     assert result.returncode != 0
-    assert said(result)[0] == f"ABAWKIT_NATIVE=require, but native operators can't be built: {ABSENT}"
-    assert not (tmp_path / "out").exists()
+    assert said(result)[0] == line
+    assert not list(tmp_path.glob("*.whl"))
 
 
 def test_skip_runs_no_compiler_and_says_so(source: Path, tmp_path: Path) -> None:
-    path = commands(tmp_path / "bin")
+    programs = commands(tmp_path / "compilers")
     for name in ("cmake", "ninja", "c++", "g++", "clang++", "nvcc"):
-        (path / name).write_text(f"#!/bin/sh\n: > {tmp_path / 'called'}\n")
-        (path / name).chmod(0o755)
-    result = install(source, tmp_path / "out", path, ABAWKIT_NATIVE="skip")
+        (programs / name).write_text(f"#!/bin/sh\n: > {tmp_path / 'called'}\n")
+        (programs / name).chmod(0o755)
+    result = build(source, tmp_path, ABAWKIT_NATIVE="skip", PATH=str(programs))
     assert result.returncode == 0, result.stdout + result.stderr
-    note = "left out when abawkit was installed (ABAWKIT_NATIVE=skip); run `abawkit ops build`"
-    assert (tmp_path / "out" / NOTE).read_text() == note
+    assert note_in(tmp_path) == "left out when abawkit was installed (ABAWKIT_NATIVE=skip); run `abawkit ops build`"
     assert not (tmp_path / "called").exists()
-    assert libraries(tmp_path / "out") == []
-
-
-def test_another_wish_is_an_error_that_names_the_three(source: Path, tmp_path: Path) -> None:
-    result = install(source, tmp_path / "out", commands(tmp_path / "bin"), ABAWKIT_NATIVE="nonsense")
-    assert result.returncode != 0
-    assert said(result)[0] == "ABAWKIT_NATIVE=nonsense: expected auto, require or skip"
-    assert not (tmp_path / "out").exists()
 
 
 # --- torch, as the build finds it

@@ -4,13 +4,14 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Check = Callable[..., subprocess.CompletedProcess[bytes]]
+from tests.commands import Started, command_line
+
+Check = Callable[..., subprocess.CompletedProcess[str]]
 
 HEADER = "image,valence,arousal,expression,aus"
 ROWS = [f"v/{frame:05d}.jpg,0.5,-0.5,3" + ",0" * 12 for frame in (1, 2, 3)]
@@ -21,10 +22,9 @@ GOOD = "\n".join([HEADER, *ROWS, ""])
 def check(tmp_path: Path) -> Check:
     (tmp_path / "list.txt").write_text("".join(f"{row.split(',')[0]},\n" for row in [HEADER.split(",")[0], *ROWS]))
 
-    def run(content: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "abawkit", "check", "-", "--list", "list.txt", *arguments]
-        given = os.fsencode(content)
-        return subprocess.run(command, capture_output=True, cwd=tmp_path, check=False, input=given)
+    def run(content: str | bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["check", "-", "--list", "list.txt", *arguments]
+        return Started(*command, cwd=tmp_path, given=os.fsencode(content)).wait()
 
     return run
 
@@ -32,38 +32,37 @@ def check(tmp_path: Path) -> Check:
 @pytest.mark.parametrize("content", [GOOD, gzip.compress(GOOD.encode(), mtime=0), GOOD.replace("\n", "\r\n")])
 def test_a_good_one_is_good(check: Check, content: str | bytes) -> None:
     result = check(content)
-    assert (result.returncode, result.stdout, result.stderr) == (0, b"ok: 3 rows, as listed\n", b"")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "ok: 3 rows, as listed\n", "")
 
 
 def test_defects_are_named_with_their_lines_and_no_temporary_file(check: Check, tmp_path: Path) -> None:
     result = check(GOOD.replace(",0.5,", ",1.5,", 1).replace(ROWS[2], ""))
     assert result.returncode == 3
-    assert b"standard input:2: column 'valence': got '1.5', expected a number in -1..1" in result.stdout
-    assert b"row missing: 'v/00003.jpg'" in result.stdout
-    assert result.stderr == b"not ready to hand in: 2 problems in standard input\n"
+    assert "standard input:2: column 'valence': got '1.5', expected a number in -1..1" in result.stdout
+    assert "row missing: 'v/00003.jpg'" in result.stdout
+    assert result.stderr == "not ready to hand in: 2 problems in standard input\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["list.txt"]
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", b"error: standard input: is empty; expected a submission"),
-        (b"PAR1" + b"\0" * 20, b"error: standard input: looks like a Parquet table"),
-        (b"\x1f\x8b damaged", b"error: standard input: "),
+        ("", "error: standard input: is empty; expected a submission"),
+        (b"PAR1" + b"\0" * 20, "error: standard input: looks like a Parquet table"),
+        (b"\x1f\x8b damaged", "error: standard input: "),
     ],
 )
-def test_what_is_no_submission_is_named(check: Check, content: str | bytes, said: bytes) -> None:
+def test_what_is_no_submission_is_named(check: Check, content: str | bytes, said: str) -> None:
     result = check(content)
     assert result.returncode == 3
     assert result.stderr.startswith(said)
-    assert b"/tmp" not in result.stderr
+    assert "/tmp" not in result.stderr  # noqa: S108
 
 
 def test_json_is_that_of_a_file(check: Check, tmp_path: Path) -> None:
     content = GOOD.replace(",3,", ",9,", 1)
     (tmp_path / "file.txt").write_text(content)
-    command = [sys.executable, "-m", "abawkit", "check", "file.txt", "--list", "list.txt", "--json"]
-    of_file = subprocess.run(command, capture_output=True, cwd=tmp_path, check=False).stdout
+    of_file = Started("check", "file.txt", "--list", "list.txt", "--json", cwd=tmp_path).wait().stdout
     assert json.loads(check(content, "--json").stdout) == json.loads(of_file)
 
 
@@ -77,10 +76,9 @@ def test_a_folder_can_not_come_from_standard_input(check: Check, tmp_path: Path)
     (tmp_path / "list.txt").write_text("v/00001.jpg\n")
     result = check(GOOD, "--format", "abaw3-va")
     assert result.returncode == 2
-    assert b"this format asks for a folder" in result.stderr
+    assert "this format asks for a folder" in result.stderr
 
 
 def test_a_file_of_that_name_is_given_by_its_whole_path(check: Check, tmp_path: Path) -> None:
     (tmp_path / "-").write_text(GOOD)
-    command = [sys.executable, "-m", "abawkit", "check", str(tmp_path / "-"), "--list", "list.txt"]
-    assert subprocess.run(command, capture_output=True, cwd=tmp_path, check=False).returncode == 0
+    command_line("check", tmp_path / "-", "--list", "list.txt", cwd=tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Started
+from tests.commands import Started, command_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -176,7 +176,7 @@ def test_escape_sequences_in_names_do_not_reach_the_terminal(run: Run, tmp_path:
 
 
 def test_a_narrow_terminal_shows_every_figure(submission: Path, truth: Path) -> None:
-    shown = Started("score", submission, "--truth", truth, variables={"COLUMNS": "40"}).wait().stdout
+    shown = command_line("score", submission, "--truth", truth, variables={"COLUMNS": "40"}).stdout
     assert max(map(len, shown.splitlines())) <= 40
     assert "1.5286" in shown
 

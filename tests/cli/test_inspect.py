@@ -1,7 +1,6 @@
 """``abawkit inspect``: what a person and a machine are told, the exit code, and that it works without torch."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from abawkit.inspection import inspect
+from tests.commands import command_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -63,9 +63,7 @@ def test_a_person_sees_the_same(run: Run, runs: list[Path]) -> None:
 @pytest.mark.parametrize("which", ["run", "submission", "curated"])
 def test_a_narrow_terminal_shows_everything(which: str, runs: list[Path], submission: Path, curated: Path) -> None:
     path = {"run": runs[0], "submission": submission, "curated": curated}[which]
-    command = [sys.executable, "-m", "abawkit", "inspect", str(path)]
-    environment = {**os.environ, "COLUMNS": "40", "OMP_NUM_THREADS": "1"}
-    shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+    shown = command_line("inspect", path, variables={"COLUMNS": "40"}).stdout
     assert max(map(len, shown.splitlines())) <= 40
     second_column = "".join(line.split()[-1] for line in shown.splitlines() if line.strip())
     assert [digest for digest in inspect(path).digests.values() if digest not in second_column] == []

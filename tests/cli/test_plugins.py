@@ -1,13 +1,13 @@
 """Packages of others that end, fail or print as they are imported: each is named, and gone by."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.commands import Started
 
 Use = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -33,12 +33,9 @@ def use(request: pytest.FixtureRequest, tmp_path: Path) -> Use:
     (site / "odd-1.0.dist-info/entry_points.txt").write_text(entries)
     (tmp_path / "answers.txt").write_text(ANSWERS)
     (tmp_path / "list.txt").write_text("image\nv/00001.jpg\n")
-    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "abawkit", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+        return Started(*arguments, cwd=tmp_path, variables={"COLUMNS": "200"}, packages=site).wait()
 
     return run
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import command_line
+
 PLUGIN = Path(__file__).parents[2] / "examples/plugin"
 
 USE = """
@@ -59,12 +61,12 @@ def test_its_files_are_checked_by_the_command_and_their_defects_named(
     plugin_environment: dict[str, str], files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     out, official = files
-    check = ("-m", "abawkit", "check", "--format", "example-json", "--list", str(official))
-    assert run(plugin_environment, *check, str(out)).stdout == "ok: 2 rows, as listed\n"
+    packages = Path(plugin_environment["PYTHONPATH"])
+    check = ("check", "--format", "example-json", "--list", official)
+    assert command_line(*check, out, packages=packages).stdout == "ok: 2 rows, as listed\n"
     bad = tmp_path / "bad.jsonl"
     bad.write_text(out.read_text().replace('"Fear"', '"Boredom"').replace("1.0", "1.5"))
-    result = run(plugin_environment, *check, str(bad))
-    assert result.returncode == 3
+    result = command_line(*check, bad, packages=packages, code=3)
     first, second = result.stdout.splitlines()
     assert first.startswith(f"{bad}:1: column 'expression': got 'Boredom', expected one of Neutral, Anger")
     assert second == f"{bad}:2: column 'arousal': got 1.5, expected a number in -1..1"
@@ -76,16 +78,12 @@ def test_its_files_are_scored_as_the_official_ones_are(
     out, official = files
     found = []
     for name, path in (("example-json", out), ("abaw7", official)):
-        command = ("-m", "abawkit", "score", str(path), "--format", name, "--truth", str(official), "--json")
-        result = run(plugin_environment, *command)
-        assert result.returncode == 0, result.stderr
-        found.append(json.loads(result.stdout))
+        command = ("score", path, "--format", name, "--truth", official, "--json")
+        found.append(json.loads(command_line(*command, packages=Path(plugin_environment["PYTHONPATH"])).stdout))
     assert found[0] == found[1]
     assert (found[0]["rows"], found[0]["ccc_va"], found[0]["tasks"]) == (2, 1.0, ["va", "expression", "au"])
 
 
-def test_without_the_package_its_name_is_unknown(plugin_environment: dict[str, str], files: tuple[Path, Path]) -> None:
-    command = ("-m", "abawkit", "check", str(files[0]), "--format", "example-json", "--list", str(files[1]))
-    result = run({**plugin_environment, "PYTHONPATH": ""}, *command)
-    assert result.returncode == 2
+def test_without_the_package_its_name_is_unknown(files: tuple[Path, Path]) -> None:
+    result = command_line("check", files[0], "--format", "example-json", "--list", files[1], code=2)
     assert "--format example-json: unknown format; installed formats: abaw11, abaw3-au" in result.stderr

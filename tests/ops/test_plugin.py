@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import command_line
+
 PLUGIN = Path(__file__).parents[2] / "examples/plugin"
 
 ATTEND = """
@@ -48,9 +50,7 @@ def run(environment: dict[str, str], *arguments: str, **variables: str) -> subpr
 
 
 def test_it_is_listed_beside_abawkits_own_and_never_chosen_by_itself(environment: dict[str, str]) -> None:
-    result = run(environment, "-m", "abawkit", "ops", "--json")
-    assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)
+    found = json.loads(command_line("ops", "--json", packages=Path(environment["PYTHONPATH"])).stdout)
     listed = {offer["name"]: offer for offer in found["implementations"]}
     assert listed.keys() >= {"reference", "native", "example/float64"}
     mine = listed["example/float64"]
@@ -73,8 +73,7 @@ def test_training_and_prediction_run_on_it_and_write_so(
     train = ("train", "demo", *data, "--out", str(made), "--set", "all.epochs=1", "--set", "heads.epochs=0")
     predict = ("predict", str(made), "--split", "validation", *data, "--out", str(out))
     for arguments, manifest in ((train, made / "manifest.json"), (predict, out.with_suffix(".json"))):
-        result = run(environment, "-m", "abawkit", *arguments)
-        assert result.returncode == 0, result.stderr
+        command_line(*arguments, packages=Path(environment["PYTHONPATH"]))
         used = json.loads(manifest.read_text())["environment"]["ops"]
         assert used == {"dual_direction_attention": "example/float64"}
 
