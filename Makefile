@@ -21,7 +21,7 @@ export ABAWKIT_CUDA_ARCHITECTURES ?= $(or $(GPUS),90)
 
 .PHONY: demo test distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench picture clean
 
-demo: $(VENV)/installed  ## Install, then run the whole line on drawn faces.
+demo: $(VENV)/installed  ## Install, then run every step on synthetic faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
 
 # pip uses one core, so the kernels' tests are compiled beside it; --output-sync keeps the output of each target together.
@@ -90,7 +90,7 @@ soak: $(VENV)/installed-dev  ## Kills runs at 100 random moments and at every ca
 fuzz: $(VENV)/installed-dev  ## Broken input, more of it than in the tests.
 	ABAWKIT_FUZZ_EXAMPLES=20000 OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests/fuzz
 
-bench: $(VENV)/installed-dev  ## The figures of README.
+bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/labels.py
 	$(BIN)/python benchmarks/predict_memory.py
 	$(BIN)/python benchmarks/startup.py
@@ -101,7 +101,7 @@ bench: $(VENV)/installed-dev  ## The figures of README.
 	$(BIN)/python -m benchmarks.interval_coverage
 	$(BIN)/python -m benchmarks.shrinkage
 
-picture: $(VENV)/installed-dev  ## README's picture of drawn frames.
+picture: $(VENV)/installed-dev  ## The picture of rendered frames.
 	$(BIN)/python -c "from abawkit.synth import contact_sheet; contact_sheet().save('docs/frames.png', optimize=True)"
 
 clean:

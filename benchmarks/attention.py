@@ -1,4 +1,4 @@
-"""What the attention costs beside torch's own operators and beside `torch.compile`: the table of README.
+"""What the attention costs beside torch's own operators and beside `torch.compile`: the table of docs/benchmarks.md.
 
     python benchmarks/attention.py [--rounds 15] [--threads 2] [--device cpu] [--images 8 ...]
 

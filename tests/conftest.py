@@ -1,4 +1,4 @@
-"""A tiny procedural release, its curated set and the example plugin, made once for all tests that need them.
+"""A tiny synthetic release, its curated set and the example plugin, made once for all tests that need them.
 
 Tests under the `gpu` marker are skipped or fail where there is no GPU to run them.
 """

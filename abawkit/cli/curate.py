@@ -15,7 +15,7 @@ POLICIES_MEASURED: Final = (
     "strict or per-task: on synthetic faces, `abawkit ablate` measured strict .162 (same steps) to .465 (same epochs) "
     "of P below per-task."
 )
-"""What README's table of the ablation says of the policies."""
+"""What the ablation in docs/benchmarks.md says of the policies."""
 
 if TYPE_CHECKING:
     from abawkit.curation.curate import Curation

@@ -32,7 +32,9 @@ _EXPECTED: Final = (
     f"expected aligned face crops of {FRAME_SIZE} x {FRAME_SIZE} pixels, as the release's cropped_aligned holds them "
     f"(other square sizes from {MIN_SIDE} x {MIN_SIDE} are resized)"
 )
-_ADVICE: Final = "give the folder of crops with --frames, or crop and align the faces first: README, 'frames', says how"
+_ADVICE: Final = (
+    "give the folder of crops with --frames, or crop and align the faces first: docs/how-to/curate.md says how"
+)
 
 
 def is_crop(size: Size) -> bool:

@@ -1,7 +1,7 @@
 """Plug point: what an implementation of dual-direction attention must offer.
 
 An implementation is a subclass of `Implementation` that is named in the entry-point group ``abawkit.ops`` of any
-installed package; ``csrc/README.md`` has the steps.
+installed package; ``docs/how-to/add-an-operator.md`` has the steps.
 """
 
 import hashlib

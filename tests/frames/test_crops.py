@@ -70,7 +70,7 @@ def test_pictures_that_are_no_crops_are_refused_with_the_count_and_what_crops_mu
     found, expected, advice = str(caught.value).splitlines()
     assert found.endswith(f"4 of 6 frames are not aligned crops: {width} x {height} pixels (4, such as {NAMES[0]})")
     assert "112 x 112 pixels" in expected
-    assert "README" in advice
+    assert "docs/how-to/curate.md" in advice
 
 
 def test_a_long_list_is_refused_as_soon_as_it_is_known(root: Path, scene: Scene, encode: Encode) -> None:
