@@ -106,7 +106,7 @@ def recipe_of(command: list[str]) -> str:
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     """What would be run, instead of running it."""
     pretended = Commands()
-    for module in ("runs", "predictions", "material"):
+    for module in ("steps", "workspace"):
         monkeypatch.setattr(sys.modules[f"abawkit.ablation.{module}"], "run_together", pretended)
     return pretended
 

@@ -65,7 +65,7 @@ class Line(Commands):
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     pretended = Line()
-    for module in ("runs", "predictions", "material"):
+    for module in ("steps", "workspace"):
         monkeypatch.setattr(sys.modules[f"abawkit.ablation.{module}"], "run_together", pretended)
     return pretended
 

@@ -62,7 +62,7 @@ def test_a_signal_asks_each_command_once_and_waits_for_all(tmp_path: Path, numbe
     text = f"""
 import signal, sys
 from abawkit.errors import StoppedError
-from abawkit.steps import run_together
+from abawkit.pipeline.commands import run_together
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started without it
 sys.executable = {str(program)!r}
 try:

@@ -7,8 +7,8 @@ from tests.submissions.test_submit import PREDICTED
 
 
 def test_a_change_of_code_redoes_everything_but_trainings(written: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("networks", "decide"):
-        monkeypatch.setattr(f"abawkit.submissions.{module}.code_digest", lambda: "0123")
+    for module in ("steps", "decisions"):
+        monkeypatch.setattr(f"abawkit.submissions.{module}.digest_code", lambda: "0123")
     result = written.submit()
     assert written.commands.outs == PREDICTED
     assert result.done[-2:] == ["fit decisions", "write predictions.txt"]

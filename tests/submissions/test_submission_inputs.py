@@ -46,7 +46,7 @@ def test_the_digest_of_frames_is_of_names_sizes_and_times(tmp_path: Path) -> Non
 def test_processors_are_shared_out(
     monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, options: ExecutionOptions, expected: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(inputs, "processors", lambda: processors)
+    monkeypatch.setattr(inputs, "count_processors", lambda: processors)
     assert options.share(wanted) == expected
 
 
