@@ -13,7 +13,7 @@ ROOT = Path(abawkit.__file__).parent
 LAYERS = (
     ("labels", "choices", "errors", "frame_names"),
     ("system",),
-    ("tables", "strict_json", "execution"),
+    ("tables", "execution"),
     ("formats", "frames"),
     ("curation", "synth"),
     ("scoring", "ops"),
@@ -34,7 +34,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Stages that must work on a machine where torch is broken or absent.
 WITHOUT_TORCH = (
-    *("labels", "choices", "errors", "frame_names", "system", "tables", "strict_json", "formats", "curation", "synth"),
+    *("labels", "choices", "errors", "frame_names", "system", "tables", "formats", "curation", "synth"),
     *("scoring", "probabilities", "postprocessing", "tuning", "pipeline", "submissions"),
 )
 

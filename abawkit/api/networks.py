@@ -183,7 +183,7 @@ def predict(
     from abawkit.formats.frame_counts import apply_frame_counts, refuse_other_counts
     from abawkit.frames.paths import list_given_folders
     from abawkit.postprocessing.outputs import list_outputs
-    from abawkit.postprocessing.rule import read_rule
+    from abawkit.postprocessing.rule_file import read_rule
     from abawkit.prediction.sources import find_frames, refuse_absent_networks
     from abawkit.probabilities.members import copy_probabilities
 

@@ -55,7 +55,8 @@ def calibrate(
     from abawkit.cli._output import progress_bar
     from abawkit.cli._tables import show_tuning
     from abawkit.inspection.output_kinds import RULE
-    from abawkit.postprocessing.rule import read_evidence, write_rule
+    from abawkit.postprocessing.rule import write_rule
+    from abawkit.postprocessing.rule_file import read_evidence
     from abawkit.probabilities.members import read_members
     from abawkit.scoring.matching import read_truth
     from abawkit.scoring.score import warn_of_unannotated
@@ -87,7 +88,8 @@ def calibrate(
 
 
 def _base(rule: Path | None, texts: dict[Task, str | None]) -> "Rule":
-    from abawkit.postprocessing.rule import Rule, read_rule
+    from abawkit.postprocessing.rule import Rule
+    from abawkit.postprocessing.rule_file import read_rule
     from abawkit.postprocessing.smoothing import parse_smoothing
 
     given = {task: text for task, text in texts.items() if text is not None}

@@ -188,7 +188,8 @@ def _rule(
 ) -> "tuple[Rule | None, Tuning | None]":
     """What is done with the members, None for the mean; and how it was fitted, where it was."""
     from abawkit.postprocessing.averaging import POOLED, find_known_tasks
-    from abawkit.postprocessing.rule import Rule, read_rule
+    from abawkit.postprocessing.rule import Rule
+    from abawkit.postprocessing.rule_file import read_rule
     from abawkit.tuning.ensemble import fit_ensemble, make_given_rule
 
     if rule:
@@ -233,7 +234,7 @@ def _judge(
 
 def _warn_of_known_rows(rule: Path, truth: "Annotations") -> bool:
     """Whether a rule was fitted on these rows; says so."""
-    from abawkit.postprocessing.rule import read_evidence
+    from abawkit.postprocessing.rule_file import read_evidence
 
     known = bool(read_evidence(rule).get("list_digest") == truth.digest)
     if known:

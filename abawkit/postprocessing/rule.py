@@ -4,19 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 
 import abawkit
-from abawkit.choices import Pooling
-from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.averaging import POOLED, Pools, average_members, find_knowing_members, find_known_tasks
-from abawkit.postprocessing.calibration import LOWEST, Calibration, apply_calibration
-from abawkit.postprocessing.smoothing import RADIUS_MAX, SCALE_MAX, Smoothing, SmoothingKind, smooth_predictions
+from abawkit.postprocessing.averaging import Pools, average_members, find_knowing_members, find_known_tasks
+from abawkit.postprocessing.calibration import Calibration, apply_calibration
+from abawkit.postprocessing.smoothing import Smoothing, smooth_predictions
 from abawkit.probabilities.members import StoredMember, digest_columns
-from abawkit.strict_json import StrictObject, load_strictly
 from abawkit.system.files import sha256, write_json
 from abawkit.tables import Predictions
 
@@ -24,14 +21,6 @@ VERSION: Final = 2
 """Of the file's form. Version 1 had no ``pool``: all was averaged; it is read."""
 
 MAX_WEIGHT: Final = 1e6
-MAX_STRETCH: Final = 100.0
-"""Largest scale of valence and arousal, and largest shift."""
-
-MAX_BIAS: Final = 50.0
-"""Largest bias of an expression, in nats: beyond it a class would never, or always, be chosen."""
-
-MAX_BYTES: Final = 1 << 24
-"""Of a rule with its evidence."""
 
 
 @dataclass(frozen=True)
@@ -153,88 +142,3 @@ def write_rule(path: Path, rule: Rule, evidence: Mapping[str, Any]) -> None:
         evidence: What it was fitted on and what it gains; free JSON.
     """
     write_json(path, {"abawkit": abawkit.__version__, "rule": VERSION, **make_rule_content(rule), "evidence": evidence})
-
-
-def read_rule(path: Path) -> Rule:
-    """Reads a rule, of abawkit or written by hand: what it does not name is left as it is.
-
-    Raises:
-        DataError: If the file is not a rule; the message names the key.
-    """
-    given = _load(path)
-    if (version := given.take("rule")) is True or version not in (1, VERSION):
-        raise given.wrong("rule", version, f"1 or {VERSION}: is it a rule?")
-    given.take("abawkit"), given.take("evidence")
-    weights = given.mapping("weights")
-    pool = given.mapping("pool") if version == VERSION else StrictObject(path, "", {})
-    smoothing = given.mapping("smoothing")
-    calibration = given.mapping("calibration")
-    given.finish()
-    rule = Rule(
-        weights={task: _weights(weights.mapping(task)) for task in TASKS if weights.has(task)},
-        smoothing={task: _smoothing(smoothing.mapping(task)) for task in TASKS if smoothing.has(task)},
-        calibration=_calibration(calibration),
-        pool={task: _pool(pool, task) for task in TASKS if pool.has(task)},
-    )
-    for part in (weights, smoothing, calibration, pool):
-        part.finish()
-    return rule
-
-
-def read_evidence(path: Path) -> dict[str, Any]:
-    """What a rule's file says that it was fitted on; empty where it says nothing.
-
-    Raises:
-        DataError: If the file is not a JSON object.
-    """
-    evidence = _load(path).take("evidence")
-    return evidence if isinstance(evidence, dict) else {}
-
-
-def _load(path: Path) -> StrictObject:
-    return load_strictly(path, "a rule, as `abawkit tune` writes it", MAX_BYTES)
-
-
-def _weights(given: StrictObject) -> dict[str, float]:
-    found = {key: given.number(key, 0, MAX_WEIGHT) for key in given.content}
-    if not any(found.values()):
-        raise DataError(f"{given.path}: {given.name[:-1]}: got no weight above 0, expected at least one")
-    return found
-
-
-def _pool(given: StrictObject, task: Task) -> Pooling:
-    value = given.take(task)
-    allowed = get_args(Pooling) if task in POOLED else ("linear",)
-    if value not in allowed:
-        raise given.wrong(task, value, f"one of {', '.join(allowed)}" if task in POOLED else "linear, as values are")
-    found: Pooling = value
-    return found
-
-
-def _smoothing(given: StrictObject) -> Smoothing:
-    kind = given.take("kind")
-    if kind not in get_args(SmoothingKind):
-        raise given.wrong("kind", kind, f"one of {', '.join(get_args(SmoothingKind))}")
-    gaussian = kind == "gaussian"
-    radius = given.number("radius", 0, *((0, 0) if kind == "none" else (RADIUS_MAX,)))
-    if radius != int(radius):
-        raise given.wrong("radius", radius, "a whole number of rows")
-    scale = given.number("scale", 0, *((SCALE_MAX,) if gaussian else (0, 0)))
-    if gaussian and not scale:
-        raise given.wrong("scale", scale, "a number above 0")
-    given.finish()
-    return Smoothing(kind, int(radius), scale)
-
-
-def _calibration(given: StrictObject) -> Calibration:
-    dimensions = [given.mapping(name) for name in DIMENSIONS]
-    bias, thresholds = given.mapping("bias"), given.mapping("thresholds")
-    found = Calibration(
-        scale=np.array([dimension.number("scale", 0, MAX_STRETCH, 1.0) for dimension in dimensions]),
-        shift=np.array([dimension.number("shift", -MAX_STRETCH, MAX_STRETCH, 0.0) for dimension in dimensions]),
-        bias=np.array([bias.number(name, -MAX_BIAS, MAX_BIAS, 0.0) for name in EXPRESSIONS]),
-        threshold=np.array([thresholds.number(name, LOWEST, 1 - LOWEST, 0.5) for name in ACTION_UNITS]),
-    )
-    for part in (*dimensions, bias, thresholds):
-        part.finish()
-    return found

@@ -19,7 +19,8 @@ from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import TASKS, Task
 from abawkit.pipeline.step_cache import Step
 from abawkit.postprocessing.outputs import decide, list_outputs, write_outputs
-from abawkit.postprocessing.rule import Rule, apply_rule, read_rule, write_rule
+from abawkit.postprocessing.rule import Rule, apply_rule, write_rule
+from abawkit.postprocessing.rule_file import read_rule
 from abawkit.probabilities.members import StoredMember, read_members, write_probabilities
 from abawkit.scoring.bootstrap import PARTS, Interval, describe_few_videos, make_difference_interval, sum_by_video
 from abawkit.scoring.forecast import forecast_score

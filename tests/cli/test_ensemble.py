@@ -14,7 +14,7 @@ import pytest
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.averaging import average_members
-from abawkit.postprocessing.rule import read_rule
+from abawkit.postprocessing.rule_file import read_rule
 from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import read_member, write_probabilities
 from abawkit.scoring.matching import read_truth, score_file

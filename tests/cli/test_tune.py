@@ -11,7 +11,8 @@ import pytest
 
 from abawkit.cli._tables import show_tuning
 from abawkit.labels import FIELDS
-from abawkit.postprocessing.rule import Rule, apply_rule, make_rule_content, read_rule, write_rule
+from abawkit.postprocessing.rule import Rule, apply_rule, make_rule_content, write_rule
+from abawkit.postprocessing.rule_file import read_rule
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.probabilities.members import read_members, write_probabilities
 from abawkit.scoring.bootstrap import PARTS, Interval

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from abawkit.errors import DataError
 from abawkit.labels import TASKS
 from abawkit.postprocessing.calibration import Calibration
-from abawkit.postprocessing.rule import Rule, apply_rule, make_rule_content, read_rule, write_rule
+from abawkit.postprocessing.rule import Rule, apply_rule, make_rule_content, write_rule
+from abawkit.postprocessing.rule_file import read_rule
 from abawkit.postprocessing.smoothing import Smoothing
 from abawkit.probabilities.files import COLUMNS
 from abawkit.probabilities.members import StoredMember, read_member, write_probabilities

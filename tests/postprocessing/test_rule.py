@@ -19,10 +19,10 @@ from abawkit.postprocessing.rule import (
     check_made_for,
     digest_rule,
     make_rule_content,
-    read_rule,
     refuse_other_members,
     write_rule,
 )
+from abawkit.postprocessing.rule_file import read_rule
 from abawkit.postprocessing.smoothing import Smoothing, smooth_predictions
 from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import StoredMember, digest_columns
@@ -201,7 +201,7 @@ def put(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("rule", True, "rule: got True, expected 1 or 2"),
         ("smooth", {}, "smooth: unknown key; expected any of abawkit, calibration, evidence"),
         ("weights", [], r"weights: got \[\], expected an object"),
-        ("weights.arousal", {"x": 1}, "weights.arousal: unknown key; expected any of au, va"),
+        ("weights.arousal", {"x": 1}, "weights.arousal: unknown key; expected any of au, expression, va"),
         ("weights.va", {}, "weights.va: got no weight above 0"),
         ("weights.va", {"x": 0, "y": 0.0}, "weights.va: got no weight above 0"),
         ("weights.va.aaaa", -0.1, "weights.va.aaaa: got -0.1, expected a number, 0..1e"),
@@ -221,9 +221,14 @@ def put(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("smoothing.va.radius", 2.5, "smoothing.va.radius: got 2.5, expected a whole number"),
         ("smoothing.va.radius", -1, "smoothing.va.radius: got -1"),
         ("smoothing.va.radius", 10**400, "smoothing.va.radius: got 1000"),
-        ("smoothing.va.scale", 0, "smoothing.va.scale: got 0.0, expected a number above 0"),
+        ("smoothing.va.scale", 0, "smoothing.va: smoothing gaussian: got scale 0.0, expected more than 0"),
         ("smoothing.va.scale", None, "smoothing.va.scale: got nothing"),
-        ("smoothing.expression.scale", 3, "smoothing.expression.scale: got 3"),
+        (
+            "smoothing.expression.scale",
+            3,
+            "smoothing.expression: smoothing median: got scale 3.0, but only gaussian has one",
+        ),
+        ("smoothing.au", {"kind": "median"}, "smoothing.au: got no radius, expected a whole number"),
         ("smoothing.va.sigma", 3, "smoothing.va.sigma: unknown key"),
         ("calibration.bias.Contempt", 0, "calibration.bias.Contempt: unknown key; expected any of Anger"),
         ("calibration.bias.Fear", 1e3, "calibration.bias.Fear: got 1000.0, expected a number, -50..50"),

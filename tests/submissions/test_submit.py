@@ -13,7 +13,8 @@ import pytest
 from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import get_format
-from abawkit.postprocessing.rule import Rule, apply_rule, read_rule
+from abawkit.postprocessing.rule import Rule, apply_rule
+from abawkit.postprocessing.rule_file import read_rule
 from abawkit.probabilities.members import read_members, read_probabilities
 from abawkit.scoring.score import score
 from abawkit.submissions.manifest import read_manifest
