@@ -146,7 +146,7 @@ def _chosen_operators() -> Finding:
     from abawkit.ops.availability import list_devices
     from abawkit.ops.base import Call
     from abawkit.ops.native_library import GPU_TOO_OLD
-    from abawkit.ops.registry import VARIABLE, Offer, find_best, requested, select
+    from abawkit.ops.registry import VARIABLE, Offer, find_best, find_request, select
     from abawkit.ops.testing import DDAMFN_SIZES
 
     words: list[str] = []
@@ -158,10 +158,10 @@ def _chosen_operators() -> Finding:
                 warnings.simplefilter("ignore")  # what they would say stands in this line
                 names = dict.fromkeys(select(call).name for call in calls)
         except OpUnavailableError as error:
-            mend = f"unset {VARIABLE}, or name one that runs" if requested() else "`abawkit ops` says what is wrong"
+            mend = f"unset {VARIABLE}, or name one that runs" if find_request() else "`abawkit ops` says what is wrong"
             return Finding("operators", f"none: {str(error).splitlines()[0]}", False, mend)
         words.append(f"{' and '.join(names)} on {device}")
-        found = [] if requested() else [find_best(call) for call in calls]
+        found = [] if find_request() else [find_best(call) for call in calls]
         passed |= {offer.name: (offer, "; ".join(reasons)) for f in found for offer, reasons in f.passed}
     mend = ""
     for offer, reason in passed.values():

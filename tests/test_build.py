@@ -173,7 +173,7 @@ def test_evaluation_then_runs_on_the_reference_with_one_warning(
     assert answers[0].splitlines() == [
         str(hidden[0] / "abawkit/__init__.py"),
         f"dual_direction_attention runs on reference, as native can't be used: not built: {NOT_FOUND} "
-        "(`abawkit ops` says more; ABAWKIT_OPS=reference ends this line)",
+        "(see `abawkit ops`; ABAWKIT_OPS=reference hides this warning)",
     ]
 
 

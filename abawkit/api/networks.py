@@ -106,7 +106,7 @@ def train(
     from abawkit.ops import use
     from abawkit.training.run import run_training
 
-    with cpu_threads(start.threads), use(start.ops, said=f"--ops {start.ops}"):
+    with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
         return run_training(
             start,
             folder,
@@ -210,7 +210,7 @@ def predict(
     from abawkit.ops import use
     from abawkit.prediction import predict as prediction
 
-    with cpu_threads(threads), use(ops, said=f"--ops {ops}"):
+    with cpu_threads(threads), use(ops, source=f"--ops {ops}"):
         result = prediction.predict(
             networks,
             source,

@@ -190,8 +190,8 @@ def _show(found: "Survey") -> None:
         if value:
             console.print(printable(f"native build, {name.replace('_', ' ')}: {value}"))
     console.print()
-    if found.wished:
-        console.print(printable(f"ABAWKIT_OPS asks for {found.wished}; without it:"))
+    if found.request:
+        console.print(printable(f"requested by {found.request.source}; without it:"))
     for device in found.devices:
         console.print(printable(f"chosen on {device}: {_chosen(found, device)}"))
 

@@ -165,7 +165,7 @@ def _show_dry_run(
     from abawkit.ops import use
     from abawkit.training.dry_run import dry_run
 
-    with cpu_threads(start.threads), use(start.ops, said=f"--ops {start.ops}"):
+    with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
         found = dry_run(start.recipe, start.inputs)
     if as_json:
         print_json(found.as_dict())

@@ -1,11 +1,11 @@
-"""Dual-direction attention by whichever implementation serves the call; folded weights are cached."""
+"""The operator: dual-direction attention by the implementation that serves the call; folded weights are cached."""
 
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from abawkit.ops.base import Call, Implementation
+from abawkit.ops.base import EPS, MOMENTUM, Arguments, Call, Implementation
 from abawkit.ops.registry import select
 from abawkit.ops.tensors import Gates, Parameters, Statistics
 
@@ -13,9 +13,9 @@ from abawkit.ops.tensors import Gates, Parameters, Statistics
 class FoldCache:
     """Keeps what `Implementation.fold` returned for one set of weights.
 
-    A change through any operator that torch counts (optimiser steps, `load_state_dict`, `copy_`, a move to another
-    device or type) is noticed. One through ``.data`` or numpy is not: call `clear` after it. Tensors that were made in
-    inference mode have no such count; nothing is kept of them.
+    A change by any operator that torch counts (optimiser steps, `load_state_dict`, `copy_`, a move to another device or
+    type) is noticed; after a change through ``.data`` or numpy, call `clear`. Tensors that were made in inference mode
+    have no such count, and nothing is kept for them.
     """
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class FoldCache:
         return type(self)()
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        """Nothing of it is worth a place in a file."""
+        """Is pickled without its content, which can be computed again."""
         return type(self), ()
 
 
-def _computed_type(features: Tensor) -> torch.dtype:
-    """The type of the features, or autocast's where that is on: it leaves float64 alone."""
+def _choose_dtype(features: Tensor) -> torch.dtype:
+    """The type of the features, or autocast's where that is on; autocast keeps float64 as it is."""
     kind = "cpu" if features.is_cpu else features.device.type  # the latter makes a text anew each time
     available = kind == "cpu" or torch.amp.is_autocast_available(kind)
     if available and torch.is_autocast_enabled(kind) and features.dtype != torch.float64:
@@ -65,8 +65,8 @@ def dual_direction_attention(
     statistics: Statistics | None,
     *,
     training: bool,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    momentum: float = MOMENTUM,
+    eps: float = EPS,
     gates: bool = True,
     implementation: str | None = None,
     cache: FoldCache | None = None,
@@ -80,22 +80,22 @@ def dual_direction_attention(
     Args:
         features: (N, C, H, W), float32, float64, bfloat16 or float16, of any strides. N may be 0 in evaluation.
         parameters: On the features' device, of their type or of float32.
-        statistics: Running statistics. In training they move in place towards those of the batch, or None for no such
-            thing; in evaluation they are what is normalised with.
+        statistics: Running statistics. In training they move in place towards those of the batch, and may be None; in
+            evaluation they are what is normalised with.
         training: Whether to normalise with statistics of the batch.
         momentum: Share of the batch in the running statistics.
         eps: Added to variances.
-        gates: Whether the gates are wanted; without them evaluation writes C numbers an image and nothing else.
-        implementation: The name of one, or None to leave the choice to `abawkit.ops.use`, then to the environment's
-            ``ABAWKIT_OPS``, then to what is best here.
-        cache: Where folded weights are kept between calls without gradients in evaluation.
+        gates: Whether to return the gates; without them evaluation writes C numbers an image and nothing else.
+        implementation: Its name; None for the one of `abawkit.ops.use`, else of the environment's ``ABAWKIT_OPS``, else
+            the best available.
+        cache: Keeps folded weights between calls without gradients in evaluation.
 
     Returns:
         The embedding (N, C) and the gates, both of the features' type (under autocast: of autocast's).
 
     Raises:
         OpUnavailableError: If the implementation was named and can't serve this call; the message says why.
-        ValueError: If shapes don't fit, or statistics of fewer than two images are asked for.
+        ValueError: If shapes don't fit, or a batch in training has fewer than two images.
 
     Source: Zhang et al., Electronics 12(17) 3595 (2023), and its published code.
     """
@@ -107,12 +107,10 @@ def dual_direction_attention(
         raise ValueError(f"statistics of a batch need at least 2 images, got {features.shape[0]}; use evaluation mode")
     if not training and statistics is None:
         raise ValueError("evaluation needs running statistics")
-    wanted = torch.is_grad_enabled() and (features.requires_grad or any(p.requires_grad for p in parameters))
-    chosen = select(Call(features.device, _computed_type(features), sizes, training, wanted), implementation)
-    if training or wanted or statistics is None:
-        return chosen.forward(
-            features, parameters, statistics, training=training, momentum=momentum, eps=eps, gates=gates
-        )
+    gradients = torch.is_grad_enabled() and (features.requires_grad or any(p.requires_grad for p in parameters))
+    chosen = select(Call(features.device, _choose_dtype(features), sizes, training, gradients), implementation)
+    if training or gradients or statistics is None:
+        return chosen.forward(Arguments(features, parameters, statistics, training, momentum, eps, gates))
     if cache is None or torch.compiler.is_compiling():
         folded = chosen.fold(parameters, statistics, eps=eps)
     else:

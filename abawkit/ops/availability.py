@@ -8,7 +8,7 @@ import torch
 
 from abawkit.ops.base import Call, Implementation
 from abawkit.ops.reference import Reference
-from abawkit.ops.registry import OPERATOR, Offer, find_best, list_implementations, requested
+from abawkit.ops.registry import OPERATOR, Offer, Request, find_best, find_request, list_implementations
 from abawkit.ops.self_check import Comparison, check, describe_differences
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import DDAMFN_SIZES
@@ -40,7 +40,7 @@ class Survey:
 
     Attributes:
         sizes: That all was asked for.
-        wished: The name that `abawkit.ops.use` or the environment ask for, if any.
+        request: The request of `abawkit.ops.use` or the environment, if any.
         offers: Every implementation, the best first.
         servings: For each of them, by name, what it serves.
         automatic: The automatic choice by device, type and training.
@@ -48,7 +48,7 @@ class Survey:
     """
 
     sizes: Sizes
-    wished: str | None
+    request: Request | None
     offers: list[Offer]
     servings: dict[str, list[Serving]]
     automatic: dict[tuple[str, str, bool], str | None]
@@ -64,7 +64,7 @@ class Survey:
         return {
             "operator": OPERATOR,
             "sizes": self.sizes._asdict(),
-            "wished": self.wished,
+            "wished": self.request.name if self.request else None,
             "implementations": [
                 {
                     "name": offer.name,
@@ -105,7 +105,7 @@ def survey_operators(sizes: Sizes = DDAMFN_SIZES) -> Survey:
         offer.name: [Serving(*_kind(call), tuple(offer.reasons_for(call))) for call in calls] for offer in offers
     }
     automatic = {_kind(call): offer.name if (offer := find_best(call).chosen) else None for call in calls}
-    return Survey(sizes, requested(), offers, servings, automatic, read_native_facts())
+    return Survey(sizes, find_request(), offers, servings, automatic, read_native_facts())
 
 
 CHECKED_SIZES: Final = (

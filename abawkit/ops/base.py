@@ -1,4 +1,4 @@
-"""Plug point: what an implementation of dual-direction attention must offer.
+"""Plug point: the operator's arguments, and what an implementation of dual-direction attention must offer.
 
 An implementation is a subclass of `Implementation` that is named in the entry-point group ``abawkit.ops`` of any
 installed package; ``docs/how-to/add-an-operator.md`` has the steps.
@@ -17,16 +17,42 @@ from abawkit.ops.tensors import Gates, Parameters, Sizes, Statistics
 
 GROUP: Final = "abawkit.ops"
 
+MOMENTUM: Final = 0.1
+EPS: Final = 1e-5
+
+
+class Arguments(NamedTuple):
+    """The arguments of one call of the operator; `abawkit.ops.dual_direction_attention` has checked them.
+
+    Attributes:
+        features: (N, C, H, W), any strides; N is at least 2 in training, and may be 0 in evaluation.
+        parameters: On the features' device; of their type or of float32.
+        statistics: Running means and variances. In training they move towards those of the batch, in place; None
+            leaves them out. In evaluation they are what is normalised with.
+        training: Whether to normalise with the statistics of the batch.
+        momentum: Share of the batch in the running statistics.
+        eps: Added to variances.
+        gates: Whether to return the gates.
+    """
+
+    features: Tensor
+    parameters: Parameters
+    statistics: Statistics | None
+    training: bool
+    momentum: float = MOMENTUM
+    eps: float = EPS
+    gates: bool = True
+
 
 class Call(NamedTuple):
-    """What an implementation is asked to serve.
+    """A kind of call, by which an implementation is chosen.
 
     Attributes:
         device: Of the features; with its index, where it is a GPU.
         dtype: Of the features.
         sizes: Of the operator.
         training: Whether statistics of the batch are used.
-        gradients: Whether gradients are wanted of anything.
+        gradients: Whether any gradient is needed.
     """
 
     device: torch.device
@@ -35,12 +61,20 @@ class Call(NamedTuple):
     training: bool
     gradients: bool
 
+    def describe(self) -> str:
+        """The call in words: ``training of float32 on cpu, with gradients, 512 x 7 x 7, 2 heads``."""
+        c, h, w, k, _ = self.sizes
+        mode, dtype = "training" if self.training else "evaluation", str(self.dtype).removeprefix("torch.")
+        gradients = "with" if self.gradients else "without"
+        heads = f"{k} head{'s' if k != 1 else ''}"
+        return f"{mode} of {dtype} on {self.device}, {gradients} gradients, {c} x {h} x {w}, {heads}"
+
 
 class Implementation(ABC):
-    """One way to compute dual-direction attention; `abawkit.ops.reference` says what there is to compute.
+    """One way to compute dual-direction attention, which `abawkit.ops.reference` defines.
 
     Attributes:
-        name: What ``--ops`` and ``ABAWKIT_OPS`` call it: ``reference``, ``native``, or ``vendor/name``.
+        name: Its name for ``--ops`` and ``ABAWKIT_OPS``: ``reference``, ``native``, or ``vendor/name``.
         summary: One line for listings.
         priority: The automatic choice takes the highest that can serve a call; the reference has 0, native 100.
     """
@@ -55,47 +89,26 @@ class Implementation(ABC):
         return []
 
     def fingerprint(self, device: torch.device) -> str:
-        """Identifies the code that serves a device: where it changes, the self-check is made again.
+        """Identifies the code that serves a device: when it changes, the self-check runs again.
 
-        The default is a digest of the file that defines the class. An implementation with a compiled part adds that of
-        the part.
+        The default is a digest of the file that defines the class. An implementation with a compiled part adds the
+        digest of that part.
         """
         del device
         return hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest()
 
     @abstractmethod
-    def forward(
-        self,
-        features: Tensor,
-        parameters: Parameters,
-        statistics: Statistics | None,
-        *,
-        training: bool,
-        momentum: float,
-        eps: float,
-        gates: bool,
-    ) -> tuple[Tensor, Gates | None]:
-        """Computes embedding and gates, differentiable in the features and in every parameter.
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        """Computes the embedding (N, C) and the gates, or None for the gates where they are not wanted.
 
-        Args:
-            features: (N, C, H, W), any strides; N is at least 2 in training, and may be 0 else.
-            parameters: Of the features' device; of their type or of float32.
-            statistics: Running means and variances. In training they move towards those of the batch, in place; None
-                leaves them out. In evaluation they are what is normalised with.
-            training: Whether to normalise with the statistics of the batch.
-            momentum: Share of the batch in the running statistics.
-            eps: Added to variances.
-            gates: Whether gates are wanted.
-
-        Returns:
-            The embedding (N, C), and the gates or None; all of the features' type.
+        Both are of the features' type, and differentiable in the features and in every parameter.
         """
 
     def fold(self, parameters: Parameters, statistics: Statistics, *, eps: float) -> Any:
-        """What `infer` wants to know of the weights. The result is kept for as long as they don't change."""
+        """Prepares weights for `infer`. The result is kept for as long as they don't change."""
         return parameters, statistics, eps
 
     def infer(self, features: Tensor, folded: Any, *, gates: bool) -> tuple[Tensor, Gates | None]:
-        """Evaluation without gradients, of what `fold` returned; see `forward`."""
+        """Evaluates without gradients, with the result of `fold`; see `forward`."""
         parameters, statistics, eps = folded
-        return self.forward(features, parameters, statistics, training=False, momentum=0.0, eps=eps, gates=gates)
+        return self.forward(Arguments(features, parameters, statistics, training=False, eps=eps, gates=gates))

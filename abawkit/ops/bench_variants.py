@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from abawkit.ops.base import EPS, Arguments
 from abawkit.ops.reference import Reference
 from abawkit.ops.tensors import Parameters, Statistics
 from abawkit.ops.testing import Inputs
@@ -19,7 +20,7 @@ COMPILED: Final = "torch.compile"
 Variant = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def make_evaluation_variants(inputs: Inputs, given: Rotation, eps: float = 1e-5) -> dict[str, Callable[[], Tensor]]:
+def make_evaluation_variants(inputs: Inputs, given: Rotation, eps: float = EPS) -> dict[str, Callable[[], Tensor]]:
     """Compiled evaluation, for features of one size: batch norms as they are or folded, either memory format.
 
     Each takes features in the format that it was made for: those that are given, or copies in channels_last that are
@@ -35,7 +36,7 @@ def make_evaluation_variants(inputs: Inputs, given: Rotation, eps: float = 1e-5)
     folded = fold(parameters, statistics, eps)
 
     def plain(x: Tensor) -> Tensor:
-        return reference.forward(x, parameters, statistics, training=False, momentum=0.0, eps=eps, gates=False)[0]
+        return reference.forward(Arguments(x, parameters, statistics, training=False, eps=eps, gates=False))[0]
 
     def convolved(x: Tensor) -> Tensor:
         return folded_attention(x, folded)
@@ -56,15 +57,13 @@ def _on(function: Callable[[Tensor], Tensor], features: Rotation) -> Callable[[]
     return lambda: function(features())
 
 
-def make_training_variants(inputs: Inputs, eps: float = 1e-5, momentum: float = 0.1) -> dict[str, Variant]:
+def make_training_variants(inputs: Inputs) -> dict[str, Variant]:
     """Compiled training, for features of one size and format."""
     _, parameters, statistics = inputs
 
     def variant(reference: Reference) -> Variant:
         def attend(x: Tensor) -> tuple[Tensor, ...]:
-            found, gates = reference.forward(
-                x, parameters, statistics, training=True, momentum=momentum, eps=eps, gates=True
-            )
+            found, gates = reference.forward(Arguments(x, parameters, statistics, training=True))
             return (found, *gates) if gates else (found,)
 
         return torch.compile(attend, fullgraph=True, dynamic=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from abawkit.ops import native_library as binary
 from abawkit.ops import torch_library as library
-from abawkit.ops.base import Call, Implementation
+from abawkit.ops.base import Arguments, Call, Implementation
 from abawkit.ops.native_library import read_build_facts
 from abawkit.ops.tensors import Gates, Parameters, Statistics, update_statistics
 
@@ -128,18 +128,9 @@ class Native(Implementation):
         instructions = binary.read_instruction_set() if device.type == "cpu" else ""
         return f"{super().fingerprint(device)} {binary.digest_library()} {instructions}"
 
-    def forward(
-        self,
-        features: Tensor,
-        parameters: Parameters,
-        statistics: Statistics | None,
-        *,
-        training: bool,
-        momentum: float,
-        eps: float,
-        gates: bool,
-    ) -> tuple[Tensor, Gates | None]:
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
         """See `Implementation.forward`."""
+        features, parameters, statistics, training, momentum, eps, gates = arguments
         wide = torch.float64 if features.dtype == torch.float64 else torch.float32
         given = None if training or statistics is None else statistics.flat().to(wide)
         # Most often there is nothing to convert; a look at each, and a new list, would take twice the time.

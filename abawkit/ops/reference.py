@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abawkit.ops.base import Implementation
-from abawkit.ops.tensors import Gates, Parameters, Statistics
+from abawkit.ops.base import Arguments, Implementation
+from abawkit.ops.tensors import Gates
 
 
 class Reference(Implementation):
@@ -31,19 +31,9 @@ class Reference(Implementation):
         """Convolves each channel of `x` (N, C, H, W) with its own kernel of `weight` (C, h, w), without padding."""
         return F.conv2d(x, weight.unsqueeze(1), groups=x.shape[1])
 
-    def forward(
-        self,
-        features: Tensor,
-        parameters: Parameters,
-        statistics: Statistics | None,
-        *,
-        training: bool,
-        momentum: float,
-        eps: float,
-        gates: bool,
-    ) -> tuple[Tensor, Gates | None]:
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
         """See `Implementation.forward`."""
-        p = parameters
+        features, p, statistics, training, momentum, eps, gates = arguments
         heads = len(p.row_weight)
         means: tuple[Tensor | None, ...] = statistics[0::2] if statistics else (None,) * 4
         variances: tuple[Tensor | None, ...] = statistics[1::2] if statistics else (None,) * 4

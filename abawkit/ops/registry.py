@@ -1,7 +1,7 @@
 """Which implementations of dual-direction attention are installed, and which one serves a call.
 
-The choice is that of the argument, else of `use`, else of the environment's ``ABAWKIT_OPS``, else the best available.
-Only the last falls back: a choice by name that can't run is an error with the reasons.
+A request comes from the argument of a call, else from `use`, else from the environment's ``ABAWKIT_OPS``. Without one,
+the best implementation that can serve the call is chosen. A request that can't be met is an error with the reasons.
 """
 
 import os
@@ -23,26 +23,25 @@ from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import find_difference
 from abawkit.ops.tensors import Sizes
 
+OPERATOR: Final = "dual_direction_attention"
+
 VARIABLE: Final = "ABAWKIT_OPS"
-"""The variable of the environment that names an implementation; empty is the same as absent."""
+"""The environment variable that names an implementation; empty is the same as absent."""
 
 _ENVIRONMENT: Final = getattr(os.environ, "_data", os.environ)
 _KEY: Final = VARIABLE if _ENVIRONMENT is os.environ else os.environ.encodekey(VARIABLE)
 
-OPERATOR: Final = "dual_direction_attention"
-"""The operator that implementations are of."""
-
 
 @dataclass(frozen=True)
 class Offer:
-    """An implementation as an installed package offers it.
+    """An implementation in an installed package.
 
     Attributes:
         name: Its name.
         package: The package and its version; several, where they offer the same name.
         summary: One line; empty where it can't be loaded.
         priority: The automatic choice takes the highest that can serve a call.
-        implementation: What was loaded, or None.
+        implementation: The loaded implementation, or None.
         error: Why it can't be loaded; empty where it was.
         conflict: Whether that is because more than one package offers the name.
     """
@@ -58,14 +57,15 @@ class Offer:
     def reasons_for(self, call: Call) -> list[str]:
         """Why it can't serve a call, a phrase each; empty where it can.
 
-        What says that it can is put to its self-check, once for each kind of call, device and build.
+        An implementation that claims to serve the call is checked against the reference, once for each kind of call,
+        device and build.
         """
         if self.implementation is None:
             return [self.error]
         try:
             reasons = [printable(str(reason)) for reason in self.implementation.reasons(call)]
         except (Exception, SystemExit) as error:  # another's code raises anything; the automatic choice goes on
-            return [f"it fails to say whether it can: {_brief(error)}"]
+            return [f"its check of the call fails: {_summarise_error(error)}"]
         if reasons or self.name == Reference.name or call.device.type == "meta":
             return reasons
         key = self.name, call
@@ -75,162 +75,130 @@ class Offer:
 
 
 class Best(NamedTuple):
-    """What the automatic choice is for a call.
+    """The automatic choice for a call.
 
     Attributes:
         chosen: The best that can serve it, or None.
-        passed: What would have come before it, and what can't be loaded, with the reasons.
+        passed: Those of higher priority, and those that can't be loaded, with the reasons.
     """
 
     chosen: Offer | None
     passed: list[tuple[Offer, list[str]]]
 
 
-class _Request(NamedTuple):
+class Request(NamedTuple):
+    """An implementation that was requested by name.
+
+    Attributes:
+        name: Of the implementation.
+        source: Where the request comes from, as the user wrote it: ``--ops native`` or ``ABAWKIT_OPS=native``.
+    """
+
     name: str
-    said: str  # who wishes it, as the user wrote it
+    source: str
 
 
-_requested: ContextVar[_Request | None] = ContextVar("abawkit.ops", default=None)
-_choices: dict[tuple[Call, str | None], Implementation] = {}
+_in_use: ContextVar[Request | None] = ContextVar("abawkit.ops", default=None)
+_choices: dict[tuple[Call, Request | None], Implementation] = {}
 _loaded: dict[str, Implementation] = {}
 _warned: set[tuple[str, tuple[str, ...]]] = set()
 _differences: dict[tuple[str, Call], str] = {}
+
+
+@contextmanager
+def use(name: str | None, *, source: str = "") -> Iterator[Request | None]:
+    """Within the block, calls of this thread use one implementation.
+
+    Args:
+        name: Its name; None changes nothing.
+        source: Where the request comes from, for messages, such as ``--ops native``.
+
+    Yields:
+        The request that now holds; None where the best available is chosen for each call.
+
+    Raises:
+        OpUnavailableError: If there is no such implementation or it can't be loaded, before anything is run.
+    """
+    if name is None:
+        yield find_request()
+        return
+    request = Request(name, source or f"abawkit.ops.use({name!r})")
+    _load_requested(request)
+    token = _in_use.set(request)
+    try:
+        yield request
+    finally:
+        _in_use.reset(token)
+
+
+def find_request(argument: str | None = None) -> Request | None:
+    """The request of a call's argument, else of `use`, else of the environment; None for the best available."""
+    if argument is not None:
+        return Request(argument, f"implementation={argument!r}")
+    if request := _in_use.get():
+        return request
+    # A variable that isn't set costs `os.environ` an exception of its own, a microsecond; its dictionary costs nothing.
+    name = os.environ[VARIABLE] if _KEY in _ENVIRONMENT else ""
+    return Request(name, f"{VARIABLE}={name}") if name else None
 
 
 def select(call: Call, name: str | None = None) -> Implementation:
     """The implementation that serves a call.
 
     It is chosen once for each kind of call; after that this costs about a microsecond. `torch.compile` and
-    `torch.export` call it when they trace: what they make keeps that choice, whatever is wished later.
+    `torch.export` call it when they trace: a traced function keeps that choice, whatever is requested later.
 
     Args:
-        call: What is asked for.
-        name: An implementation's name, or None to leave the choice to `use`, the environment, or what is best here.
+        call: The kind of call.
+        name: The implementation's name; None for the request of `use` or the environment, or the best available.
 
     Raises:
         OpUnavailableError: If the implementation was named and can't serve the call, if packages offer one name twice,
             or if there is no implementation at all.
     """
     if torch.compiler.is_dynamo_compiling():
-        c, h, w, k, m = call.sizes
-        return _loaded[_mark_traced(call.device, call.dtype, c, h, w, k, m, call.training, call.gradients, name)]
-    wanted = name if name is not None else requested()
-    chosen = _choices.get((call, wanted))
+        return _loaded[_select_while_tracing(name, call.device, call.dtype, call.training, call.gradients, *call.sizes)]
+    request = find_request(name)
+    chosen = _choices.get((call, request))
     if chosen is None:
-        chosen = _select_automatic(call) if wanted is None else _select_named(call, _find_request(name, wanted))
-        _choices[call, wanted] = _loaded[chosen.name] = chosen
+        chosen = _select_requested(call, request) if request else _select_best(call)
+        _choices[call, request] = _loaded[chosen.name] = chosen
     return chosen
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _mark_traced(
-    device: torch.device,
-    dtype: torch.dtype,
-    c: int,
-    h: int,
-    w: int,
-    k: int,
-    m: int,
-    training: bool,
-    gradients: bool,
-    name: str | None,
+def _select_while_tracing(
+    name: str | None, device: torch.device, dtype: torch.dtype, training: bool, gradients: bool, *sizes: int
 ) -> str:
-    """What dynamo runs in Python as it traces: it hands over and keeps plain constants, no tuples of names."""
-    return select(Call(device, dtype, Sizes(c, h, w, k, m), training, gradients), name).name
+    """Runs in Python while dynamo traces, which passes and keeps plain constants only."""
+    return select(Call(device, dtype, Sizes(*sizes), training, gradients), name).name
 
 
-@contextmanager
-def use(name: str | None, *, said: str | None = None) -> Iterator[None]:
-    """Calls in this block, in this thread, use one implementation.
-
-    Args:
-        name: Its name; None changes nothing.
-        said: How messages name who wished it, such as ``--ops native``.
-
-    Raises:
-        OpUnavailableError: If there is no such implementation or it can't be loaded, before anything is run.
-    """
-    if name is None:
-        yield
-        return
-    wish = _Request(name, said or f"abawkit.ops.use({name!r})")
-    offer = _offer(wish)
-    if offer.implementation is None:
-        _refuse(wish, f"{offer.error} ({offer.package})", list_other_names(offer))
-    token = _requested.set(wish)
-    try:
-        yield
-    finally:
-        _requested.reset(token)
+def _select_requested(call: Call, request: Request) -> Implementation:
+    offer, implementation = _load_requested(request)
+    if reasons := offer.reasons_for(call):
+        others = [o.name for o in _load_offers() if o is not offer and not o.reasons_for(call)]
+        _refuse(request, f"can't serve {call.describe()}: {'; '.join(reasons)}", others)
+    return implementation
 
 
-def list_implementations() -> list[Offer]:
-    """Everything that installed packages offer, loaded: the best first, what can't be loaded last."""
-    return list(_registered())
+def _load_requested(request: Request) -> tuple[Offer, Implementation]:
+    offer = next((offer for offer in _load_offers() if offer.name == request.name), None)
+    if offer is None or offer.implementation is None:
+        found = f"{offer.error} ({offer.package})" if offer else "no installed package offers this implementation"
+        _refuse(request, found, [o.name for o in _load_offers() if o.implementation is not None])
+    return offer, offer.implementation
 
 
-def find_best(call: Call) -> Best:
-    """What the automatic choice is for a call, without a warning, whatever `use` or the environment say."""
-    passed: list[tuple[Offer, list[str]]] = [(o, [o.error]) for o in _registered() if o.implementation is None]
-    for offer in _registered():
-        if offer.implementation is not None:
-            reasons = offer.reasons_for(call)
-            if not reasons:
-                return Best(offer, passed)
-            passed.append((offer, reasons))
-    return Best(None, passed)
+def _refuse(request: Request, found: str, others: Iterable[str]) -> NoReturn:
+    raise OpUnavailableError(
+        f"{printable(request.source)}: {found}\n"
+        f"what could run instead: {', '.join(others) or 'nothing'}\n"
+        "name one of these, or none for the best available; `abawkit ops` lists all and why the others can't run"
+    )
 
 
-def requested() -> str | None:
-    """The name that `use` or the environment ask for, if any."""
-    wish = _requested.get()
-    if wish is not None:
-        return wish.name
-    # A variable that isn't set costs `os.environ` an exception of its own, a microsecond; its dictionary costs nothing.
-    return os.environ[VARIABLE] or None if _KEY in _ENVIRONMENT else None
-
-
-def refresh() -> None:
-    """Forgets what was found, chosen and warned of, as after a package was installed while Python runs."""
-    _registered.cache_clear()
-    _choices.clear()
-    _loaded.clear()
-    _warned.clear()
-    _differences.clear()
-
-
-def describe(call: Call) -> str:
-    """A call in words: ``training of float32 on cpu, with gradients, 512 x 7 x 7, 2 heads``."""
-    c, h, w, k, _ = call.sizes
-    mode, type_ = "training" if call.training else "evaluation", str(call.dtype).removeprefix("torch.")
-    gradients = "with" if call.gradients else "without"
-    heads = f"{k} head{'s' if k != 1 else ''}"
-    return f"{mode} of {type_} on {call.device}, {gradients} gradients, {c} x {h} x {w}, {heads}"
-
-
-def list_other_names(offer: Offer | None) -> list[str]:
-    """The names of all that can be loaded, but one."""
-    return [o.name for o in _registered() if o.implementation is not None and o is not offer]
-
-
-def _find_request(argument: str | None, wanted: str) -> _Request:
-    if argument is not None:
-        return _Request(wanted, f"implementation={wanted!r}")
-    return _requested.get() or _Request(wanted, f"{VARIABLE}={wanted}")
-
-
-def _select_named(call: Call, wish: _Request) -> Implementation:
-    offer = _offer(wish)
-    reasons = offer.reasons_for(call)
-    if offer.implementation is None or reasons:
-        others = [o.name for o in _registered() if o is not offer and not o.reasons_for(call)]
-        found = "; ".join(reasons) if offer.implementation else f"{offer.error} ({offer.package})"
-        _refuse(wish, f"can't serve {describe(call)}: {found}", others)
-    return offer.implementation
-
-
-def _select_automatic(call: Call) -> Implementation:
+def _select_best(call: Call) -> Implementation:
     chosen, passed = find_best(call)
     for offer, _ in passed:
         if offer.conflict:
@@ -239,7 +207,7 @@ def _select_automatic(call: Call) -> Implementation:
         refused = [f"{offer.name}: {'; '.join(reasons)}" for offer, reasons in passed]
         advice = "`abawkit ops` lists what serves what" if refused else f"no package offers any in the group {GROUP}"
         raise OpUnavailableError(
-            "\n".join([f"no implementation of {OPERATOR} can serve {describe(call)}", *refused])
+            "\n".join([f"no implementation of {OPERATOR} can serve {call.describe()}", *refused])
             + f"\n{advice}; install abawkit again: pip install ."
         )
     for offer, reasons in passed:
@@ -248,54 +216,63 @@ def _select_automatic(call: Call) -> Implementation:
             _warned.add(key)
             warnings.warn(
                 f"{OPERATOR} runs on {chosen.name}, as {offer.name} can't be used: {'; '.join(reasons)} "
-                f"(`abawkit ops` says more; {VARIABLE}={chosen.name} ends this line)",
+                f"(see `abawkit ops`; {VARIABLE}={chosen.name} hides this warning)",
                 OpWarning,
                 stacklevel=4,
             )
     return chosen.implementation
 
 
-def _offer(wish: _Request) -> Offer:
-    found = next((offer for offer in _registered() if offer.name == wish.name), None)
-    if found is None:
-        _refuse(wish, "no installed package offers this implementation", list_other_names(None))
-    return found
+def find_best(call: Call) -> Best:
+    """The automatic choice for a call, without a warning, whatever was requested."""
+    passed: list[tuple[Offer, list[str]]] = [(o, [o.error]) for o in _load_offers() if o.implementation is None]
+    for offer in _load_offers():
+        if offer.implementation is not None:
+            reasons = offer.reasons_for(call)
+            if not reasons:
+                return Best(offer, passed)
+            passed.append((offer, reasons))
+    return Best(None, passed)
 
 
-def _refuse(wish: _Request, found: str, others: Iterable[str]) -> NoReturn:
-    raise OpUnavailableError(
-        f"{printable(wish.said)}: {found}\n"
-        f"what could run instead: {', '.join(others) or 'nothing'}\n"
-        "name one of these, or none for the best available; `abawkit ops` lists all and what stands against each"
-    )
+def list_implementations() -> list[Offer]:
+    """All implementations of installed packages: the best first, those that can't be loaded last."""
+    return list(_load_offers())
+
+
+def refresh() -> None:
+    """Forgets all implementations, choices and warnings, as after a package was installed while Python runs."""
+    _load_offers.cache_clear()
+    for kept in (_choices, _loaded, _warned, _differences):
+        kept.clear()
 
 
 @cache
-def _registered() -> tuple[Offer, ...]:
+def _load_offers() -> tuple[Offer, ...]:
     by_name: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         entries = by_name.setdefault(entry.name, [])
         if all(entry.value != other.value for other in entries):  # one package can be on the path twice
             entries.append(entry)
-    offers = [_load(name, entries) for name, entries in by_name.items()]
+    offers = [_load_offer(name, entries) for name, entries in by_name.items()]
     return tuple(sorted(offers, key=lambda o: (o.implementation is None, -o.priority, o.name)))
 
 
-def _load(name: str, entries: list[EntryPoint]) -> Offer:
-    packages = ", ".join(sorted({_package(entry) for entry in entries}))
+def _load_offer(name: str, entries: list[EntryPoint]) -> Offer:
+    packages = ", ".join(sorted({_name_package(entry) for entry in entries}))
     name = printable(name)
     if len(entries) > 1:
-        places = ", ".join(sorted(f"{entry.value} ({_package(entry)})" for entry in entries))
-        return Offer(name, packages, error=f"offered by more than one package: {places}", conflict=True)
+        offered = ", ".join(sorted(f"{entry.value} ({_name_package(entry)})" for entry in entries))
+        return Offer(name, packages, error=f"offered by more than one package: {offered}", conflict=True)
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no result
-            loaded = _checked(entries[0])
+            loaded = _load_implementation(entries[0])
     except (Exception, SystemExit) as error:  # importing another's package raises anything, or ends the program
-        return Offer(name, packages, error=f"{entries[0].value} can't be loaded: {_brief(error)}")
+        return Offer(name, packages, error=f"{entries[0].value} can't be loaded: {_summarise_error(error)}")
     return Offer(name, packages, printable(loaded.summary), loaded.priority, loaded)
 
 
-def _checked(entry: EntryPoint) -> Implementation:
+def _load_implementation(entry: EntryPoint) -> Implementation:
     if "/" not in entry.name.strip("/") and not (entry.dist and entry.dist.name == "abawkit"):
         raise TypeError("names of other packages are vendor/name, one without a slash is abawkit's own")
     found = entry.load()
@@ -308,10 +285,10 @@ def _checked(entry: EntryPoint) -> Implementation:
     return found()
 
 
-def _package(entry: EntryPoint) -> str:
+def _name_package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown package"
 
 
-def _brief(error: BaseException) -> str:
+def _summarise_error(error: BaseException) -> str:
     lines = str(error).splitlines()
     return printable(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import abawkit
-from abawkit.ops.base import Call, Implementation
+from abawkit.ops.base import EPS, Arguments, Call, Implementation
 from abawkit.ops.reference import Reference
 from abawkit.ops.tensors import Gates, Parameters, Statistics
 from abawkit.ops.testing import Inputs, make_random_inputs
@@ -34,9 +34,6 @@ FORMATS: Final = (torch.contiguous_format, torch.channels_last)
 LEAST_GAP: Final = 3e-6
 """Where gradients are compared in float32, two heads differ by at least this share of the larger one: where they are
 nearly equal, rounding decides which of them the gradient flows to, and both answers are right."""
-
-EPS: Final = 1e-5
-MOMENTUM: Final = 0.1
 
 
 class Comparison(NamedTuple):
@@ -167,13 +164,7 @@ def compute(
             return Results(_name(*implementation.infer(inputs.features, folded, gates=gates)), {}, {})
     leaves = [t.detach().requires_grad_(gradients) for t in (inputs.features, *inputs.parameters)]
     embedding, found = implementation.forward(
-        leaves[0],
-        Parameters(*leaves[1:]),
-        statistics,
-        training=training,
-        momentum=MOMENTUM,
-        eps=EPS,
-        gates=gates,
+        Arguments(leaves[0], Parameters(*leaves[1:]), statistics, training, gates=gates)
     )
     outputs = [embedding, *(found or ())]
     names = ("features", *Parameters._fields)

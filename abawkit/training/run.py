@@ -23,7 +23,7 @@ from abawkit.models.network import DDAMFN
 from abawkit.models.starting_weights import start_from
 from abawkit.models.weight_files import find_weights
 from abawkit.ops import use
-from abawkit.ops.registry import requested
+from abawkit.ops.registry import find_request
 from abawkit.scoring.score import Score
 from abawkit.system.files import sha256, sha256_of, write_bytes
 from abawkit.system.signals import Stop, stop_on_signals
@@ -208,11 +208,12 @@ def find_operator(recipe: Recipe, processes: Distributed) -> Any:
     """
     if not recipe.sync_batchnorm or processes.world_size == 1:
         return nullcontext()
-    if requested() not in (None, "reference"):
+    request = find_request()
+    if request and request.name != "reference":
         raise OpUnavailableError(
-            f"{requested()}: can't synchronise statistics over processes; leave sync_batchnorm out, or use reference"
+            f"{request.source}: can't synchronise statistics over processes; leave sync_batchnorm out, or use reference"
         )
-    return use("reference", said=_SYNCHRONISED)
+    return use("reference", source=_SYNCHRONISED)
 
 
 def find_operators(recipe: Recipe) -> dict[str, str]:
@@ -243,7 +244,7 @@ def build_loop(
     callbacks: Callbacks,
 ) -> Loop:
     """Everything that a run needs before its first step; nothing is written."""
-    used = find_operators(recipe)
+    request, used = find_request(), find_operators(recipe)
     rows = read_training_rows(curated, find_weighted_tasks(recipe), inputs.frames)
     validation = read_evaluation_rows(curated, "validation", inputs.frames)
     pixels = "".join(split.counts.digest for split in (rows, validation) if split.counts)  # packed: the table's digest
@@ -279,7 +280,7 @@ def build_loop(
         "recipe": recipe.to_toml(),
         "data": {**data, "frames": frames and frames.as_json(), "follow_links": bool(frames and frames.follow_links)},
         "weights": start,
-        "asked_ops": requested(),
+        "asked_ops": request.name if request else None,
         "launcher": processes.launcher,
         "environment": {**describe_environment(device, used, precision), "processes": processes.world_size},
     }

@@ -1,7 +1,6 @@
 """The self-check on a device: native passes it there, what is wrong does not, and no device answers for another."""
 
 import json
-from typing import Any
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from typer.testing import CliRunner
 
 from abawkit.cli.app import app
 from abawkit.ops import Gates
-from abawkit.ops.base import Call
+from abawkit.ops.base import Arguments, Call
 from abawkit.ops.native import Native
 from abawkit.ops.self_check import check, describe_device, describe_differences, find_difference
 from abawkit.ops.tensors import Sizes
@@ -54,10 +53,8 @@ def test_each_device_is_asked_for_itself() -> None:
     sizes = Sizes(24, 3, 5, 2, 4)
 
     class WrongOnGPUs(Inexact):
-        def forward(self, features: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Gates | None]:
-            if features.is_cuda:
-                return super().forward(features, *rest, **options)
-            return Changed.forward(self, features, *rest, **options)
+        def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+            return super().forward(arguments) if arguments.features.is_cuda else Changed.forward(self, arguments)
 
     reasons = [find_difference(WrongOnGPUs(), make_call(device, sizes=sizes), "a test") for device in ("cpu", "cuda")]
     assert reasons[0] == ""

@@ -281,7 +281,7 @@ def test_the_automatic_choice_falls_back_to_the_reference_with_one_warning(
     assert warning.filename == __file__
     assert str(warning.message) == (
         "dual_direction_attention runs on reference, as native can't be used: not built: not found: a C++ compiler; "
-        "run `abawkit ops build` (`abawkit ops` says more; ABAWKIT_OPS=reference ends this line)"
+        "run `abawkit ops build` (see `abawkit ops`; ABAWKIT_OPS=reference hides this warning)"
     )
 
 

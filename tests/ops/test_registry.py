@@ -146,7 +146,7 @@ def test_an_unknown_name_says_who_asked_for_it_and_what_there_is(
     with pytest.raises(OpUnavailableError) as context, use("nope"):
         raise AssertionError
     assert str(context.value).startswith(expected.format("abawkit.ops.use('nope')"))
-    with pytest.raises(OpUnavailableError) as option, use("nope", said="--ops nope"):
+    with pytest.raises(OpUnavailableError) as option, use("nope", source="--ops nope"):
         raise AssertionError
     assert str(option.value).startswith(expected.format("--ops nope"))
     monkeypatch.setenv("ABAWKIT_OPS", "nope")
@@ -235,7 +235,7 @@ def test_a_plugin_that_can_not_be_loaded_is_listed_warned_of_and_gone_by(
 
 def test_reasons_that_fail_are_a_reason(installed: Install) -> None:
     installed(("vendor/confused", "plugins:Confused"))
-    with pytest.warns(OpWarning, match=r"it fails to say whether it can: KeyError: torch\.float32"):
+    with pytest.warns(OpWarning, match=r"its check of the call fails: KeyError: torch\.float32"):
         assert select(CALL).name == "reference"
 
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from abawkit.cli import app
 from abawkit.errors import OpUnavailableError, OpWarning
-from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention, registry, self_check
-from abawkit.ops.base import Call
+from abawkit.ops import Gates, Statistics, dual_direction_attention, registry, self_check
+from abawkit.ops.base import Arguments, Call
 from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import (
     LEAST_GAP,
@@ -44,54 +44,51 @@ class Changed(Reference):
     summary = "wrong on purpose"
     priority = 50
 
-    def forward(
-        self, features: Tensor, parameters: Parameters, statistics: Statistics | None, **options: Any
-    ) -> tuple[Tensor, Gates | None]:
-        return super().forward(features, parameters, statistics, **options)
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        return super().forward(arguments)
 
 
 class Inexact(Changed):
     """Off by a thousandth."""
 
-    def forward(self, features: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Gates | None]:
-        embedding, gates = super().forward(features, *rest, **options)
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        embedding, gates = super().forward(arguments)
         return embedding * 1.001, gates
 
 
 class Forgetful(Changed):
     """Leaves the running statistics where they are."""
 
-    def forward(
-        self, features: Tensor, parameters: Parameters, statistics: Statistics | None, **options: Any
-    ) -> tuple[Tensor, Gates | None]:
-        copies = Statistics(*(s.clone() for s in statistics)) if statistics else None
-        return super().forward(features, parameters, copies, **options)
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        kept = arguments.statistics
+        copies = Statistics(*(s.clone() for s in kept)) if kept else None
+        return super().forward(arguments._replace(statistics=copies))
 
 
 class Flat(Changed):
     """Has no gradient for one of the parameters."""
 
-    def forward(
-        self, features: Tensor, parameters: Parameters, statistics: Statistics | None, **options: Any
-    ) -> tuple[Tensor, Gates | None]:
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        parameters = arguments.parameters
         flat = parameters.row_gate_bias.detach() + 0 * parameters.row_gate_bias
-        return super().forward(features, parameters._replace(row_gate_bias=flat), statistics, **options)
+        return super().forward(arguments._replace(parameters=parameters._replace(row_gate_bias=flat)))
 
 
 class OneLayout(Changed):
     """Takes features in channels_last for contiguous ones."""
 
-    def forward(self, features: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Gates | None]:
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        features = arguments.features
         if not features.is_contiguous():
             features = features.permute(0, 2, 3, 1).reshape(features.shape)
-        return super().forward(features, *rest, **options)
+        return super().forward(arguments._replace(features=features))
 
 
 class FewImages(Changed):
     """Gives nothing for the last image of many."""
 
-    def forward(self, features: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Gates | None]:
-        embedding, gates = super().forward(features, *rest, **options)
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        embedding, gates = super().forward(arguments)
         if len(embedding) > 20:
             embedding = torch.cat([embedding[:-1], torch.full_like(embedding[-1:], torch.nan)])
         return embedding, gates
@@ -173,7 +170,7 @@ def offer(fresh_registry: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def install(kind: type[Changed]) -> None:
         reference = next(o for o in registry.list_implementations() if o.name == "reference")
         mine = registry.Offer(kind.name, "vendor 1.0", kind.summary, kind.priority, kind())
-        monkeypatch.setattr(registry, "_registered", lambda: (mine, reference))
+        monkeypatch.setattr(registry, "_load_offers", lambda: (mine, reference))
 
     return install
 
@@ -278,7 +275,8 @@ def test_a_folder_that_cannot_be_written_to_costs_nothing_but_time(
 class Unlucky(Changed):
     """Finds no memory."""
 
-    def forward(self, *_: Any, **__: Any) -> tuple[Tensor, Gates | None]:
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
+        del arguments
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.\nMore.")
 
 

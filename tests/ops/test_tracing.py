@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.ops import Parameters, Statistics, dual_direction_attention, registry, use
-from abawkit.ops.base import Call
+from abawkit.ops.base import Arguments, Call
 from abawkit.ops.reference import Reference
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import make_random_inputs
@@ -38,8 +38,8 @@ class Marked(Reference):
 
     name: ClassVar[str] = "vendor/marked"
 
-    def forward(self, features: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:
-        return features.new_full(features.shape[:2], 7.0), None
+    def forward(self, arguments: Arguments) -> tuple[Tensor, None]:
+        return arguments.features.new_full(arguments.features.shape[:2], 7.0), None
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -81,7 +81,7 @@ def test_a_compiled_function_keeps_the_choice_that_it_was_traced_with(
 ) -> None:
     torch.compiler.reset()
     offers = (*registry.list_implementations(), registry.Offer("vendor/marked", "", implementation=Marked()))
-    monkeypatch.setattr(registry, "_registered", lambda: offers)
+    monkeypatch.setattr(registry, "_load_offers", lambda: offers)
     monkeypatch.setattr(registry, "find_difference", lambda *_: "")  # what it computes is wrong on purpose
     x, parameters, statistics = make_random_inputs(2, sizes)
 
@@ -106,4 +106,4 @@ def test_an_implementation_that_can_not_run_is_named_while_tracing(sizes: Sizes)
 
 def test_a_call_is_told_in_words(sizes: Sizes) -> None:
     call = Call(torch.device("cuda", 1), torch.bfloat16, sizes._replace(heads=1), training=True, gradients=False)
-    assert registry.describe(call) == "training of bfloat16 on cuda:1, without gradients, 24 x 3 x 5, 1 head"
+    assert call.describe() == "training of bfloat16 on cuda:1, without gradients, 24 x 3 x 5, 1 head"

@@ -180,7 +180,7 @@ def test_a_step_is_two_copies_in_and_one_out_and_asks_for_no_value(
     monkeypatch.setattr(step_module, "Download", Counted)
     taking, rows = learner(optimizer=optimizer), np.arange(8)
     taking.begin_epoch(Scheduled(stage, Stage(epochs=1), 0), fresh=True)
-    with use("reference", said="the test"):
+    with use("reference", source="the test"):
         with HostTraffic():  # makes the optimiser's state, and what is kept for a device
             taking.step(1e-3, taking.collect(0, rows, rows))
         downloads.clear()

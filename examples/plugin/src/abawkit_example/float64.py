@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from abawkit.ops import Gates, Parameters, Statistics
-from abawkit.ops.base import Call, Implementation
+from abawkit.ops.base import Arguments, Call, Implementation
 from abawkit.ops.reference import Reference
 
 
@@ -21,30 +21,16 @@ class Float64(Implementation):
         """See `Implementation.reasons`."""
         return [] if call.device.type in ("cpu", "cuda") else [f"{call.device.type} has no float64"]
 
-    def forward(
-        self,
-        features: Tensor,
-        parameters: Parameters,
-        statistics: Statistics | None,
-        *,
-        training: bool,
-        momentum: float,
-        eps: float,
-        gates: bool,
-    ) -> tuple[Tensor, Gates | None]:
+    def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
         """See `Implementation.forward`."""
+        features, parameters, statistics, *_ = arguments
         # copies, even of float64: the backward pass needs them as they are
         exact = Statistics(*(t.to(torch.float64, copy=True) for t in statistics)) if statistics else None
-        embedding, found = Reference().forward(
-            features.double(),
-            Parameters(*(p.double() for p in parameters)),
-            exact,
-            training=training,
-            momentum=momentum,
-            eps=eps,
-            gates=gates,
+        wide = arguments._replace(
+            features=features.double(), parameters=Parameters(*(p.double() for p in parameters)), statistics=exact
         )
-        if training and statistics and exact:
+        embedding, found = Reference().forward(wide)
+        if arguments.training and statistics and exact:
             with torch.no_grad():
                 for running, moved in zip(statistics, exact, strict=True):
                     running.copy_(moved)
