@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from abawkit.frame_columns import find_videos
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Answer
 from abawkit.system.files import sha256
 
@@ -23,53 +23,6 @@ DECIMALS = 6
 No rule was published. Six survive float32: in -1..1 its rounding error is at most 3e-8, so text, float32 and text again
 is the identity, while the rounding to 1e-6 is far below what any annotator, network or score can tell apart.
 """
-
-
-def find_videos(images: pa.StringArray) -> pa.StringArray:
-    """The video of each image: all that stands before the last slash.
-
-    Args:
-        images: Image names ``VIDEO/00001.jpg``.
-    """
-    return pc.list_element(pc.split_pattern(images, "/", max_splits=1, reverse=True), 0)
-
-
-def encode_videos(images: pa.StringArray) -> tuple[Array, Array]:
-    """Numbers the images in the order in which they first stand.
-
-    Returns:
-        The number of each row's image, int32, shape (n,); and a mask of the rows whose image stood in a row before.
-    """
-    codes = images.dictionary_encode().indices.to_numpy()
-    highest = np.maximum.accumulate(codes)
-    repeated = np.zeros(len(codes), dtype=bool)
-    repeated[1:] = codes[1:] <= highest[:-1]  # a new image gets a new highest number
-    return codes, repeated
-
-
-def count_occurrences(images: pa.StringArray) -> Array:
-    """How often each row's image stood before it: 0 for the first row that names an image, 1 for the second.
-
-    The pair (image, occurrence) names a row even where a list repeats images.
-
-    Returns:
-        int64, shape (n,).
-    """
-    codes, repeated = encode_videos(images)
-    result = np.zeros(len(codes), dtype=np.int64)
-    seen: dict[int, int] = {}
-    for row in np.flatnonzero(repeated).tolist():
-        code = int(codes[row])
-        seen[code] = result[row] = seen.get(code, 0) + 1
-    return result
-
-
-def find_first_difference(images: pa.StringArray, others: pa.StringArray) -> int | None:
-    """The first row in which two lists differ, one of them perhaps by having no such row; None where they are equal."""
-    if images.equals(others):
-        return None
-    pairs = zip(images.to_pylist(), others.to_pylist(), strict=False)
-    return next((row for row, (a, b) in enumerate(pairs) if a != b), min(len(images), len(others)))
 
 
 @dataclass(frozen=True, eq=False)

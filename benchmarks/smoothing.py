@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from abawkit.frame_columns import Timeline
 from abawkit.labels import Task
 from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, apply_smoothing
-from abawkit.postprocessing.timeline import Timeline
 from abawkit.tables import Array
 
 ROWS, VIDEOS, REPEATS = 51_159, 82, 718  # of the released list

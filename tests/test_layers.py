@@ -12,6 +12,7 @@ ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
     ("labels", "choices", "errors", "frame_names"),
+    ("frame_columns",),
     ("system",),
     ("tables", "execution"),
     ("formats", "frames"),
@@ -34,7 +35,19 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Stages that must work on a machine where torch is broken or absent.
 WITHOUT_TORCH = (
-    *("labels", "choices", "errors", "frame_names", "system", "tables", "formats", "curation", "synth"),
+    *("labels", "choices", "errors", "frame_names", "frame_columns", "system", "tables", "formats", "curation"),
+    "synth",
+        "labels",
+        "choices",
+        "errors",
+        "frame_names",
+        "frame_columns",
+        "system",
+        "tables",
+        "formats",
+        "curation",
+        "synth",
+    ),
     *("scoring", "probabilities", "postprocessing", "tuning", "pipeline", "submissions"),
 )
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abawkit.frame_columns import count_occurrences, find_videos
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, FIELDS
-from abawkit.tables import DECIMALS, FrameList, Predictions, Submission, count_occurrences, find_videos
+from abawkit.tables import DECIMALS, FrameList, Predictions, Submission
 
 
 def strings(*names: str) -> pa.StringArray:

@@ -42,8 +42,8 @@ def smooth(
     Example: abawkit smooth runs/a/validation.npz --out smoothed.npz --expression median:5
     """
     from abawkit.claims import claim_probabilities
+    from abawkit.frame_columns import Timeline
     from abawkit.postprocessing.smoothing import smooth_predictions
-    from abawkit.postprocessing.timeline import Timeline
     from abawkit.probabilities.members import read_member, write_probabilities
 
     given = _given({"va": va, "expression": expression, "au": au})

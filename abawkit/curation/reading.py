@@ -19,12 +19,12 @@ from abawkit.formats.editions import (
     ABAW5ActionUnits,
     ABAW5Expression,
 )
-from abawkit.formats.frame_lines import split_names
 from abawkit.formats.per_video import SUFFIX
 from abawkit.formats.readers import read_annotations
+from abawkit.frame_columns import count_occurrences, rank_videos, split_names
 from abawkit.labels import FIELDS, TASKS, Answer, Task
 from abawkit.system.files import sha256, sha256_of
-from abawkit.tables import Annotations, Array, count_occurrences, find_videos
+from abawkit.tables import Annotations, Array
 
 if TYPE_CHECKING:  # it imports pandas, which only tables of one's own need
     from abawkit.formats.own_table import TableColumns
@@ -112,7 +112,7 @@ def join_tracks(tables: Sequence[Annotations]) -> Annotations:
             else:  # 0 and False where a table does not annotate the task
                 column[where] += values
     images = pa.array(names, pa.string())
-    order = _order(images)
+    order = np.lexsort((split_names(images)[1], rank_videos(images)))
     return Annotations(images=images.take(pa.array(order)), **{name: column[order] for name, column in columns.items()})
 
 
@@ -180,10 +180,3 @@ def _keys(table: Annotations) -> pa.StringArray:
 def _columns(table: Annotations) -> dict[str, Array]:
     names = ("lines", "va", "expression", "au", "va_valid", "expression_valid", "au_valid", "va_partial", "au_partial")
     return {name: getattr(table, name) for name in names}
-
-
-def _order(images: pa.StringArray) -> Array:
-    """Rows by the name of their video, and by frame within it."""
-    coded = find_videos(images).dictionary_encode()
-    rank = np.argsort(np.argsort(np.array(coded.dictionary.to_pylist(), dtype=object)))
-    return np.lexsort((split_names(images)[1], rank[coded.indices.to_numpy()]))

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 
 from abawkit.choices import Policy, Repeats
-from abawkit.tables import Annotations, Array, encode_videos
+from abawkit.frame_columns import encode_images
+from abawkit.tables import Annotations, Array
 
 REASONS: Final = (
     "va-missing",
@@ -43,7 +44,7 @@ class RepeatedRows:
 
 def find_repeats(annotations: Annotations) -> RepeatedRows:
     """Finds repeated images, and those whose labels are not the same in each of their rows."""
-    codes, later = encode_videos(annotations.images)
+    codes, later = encode_images(annotations.images)
     first = np.zeros(codes.max(initial=-1) + 1, dtype=np.int64)
     first[codes[~later]] = np.flatnonzero(~later)
     rows = np.flatnonzero(later)

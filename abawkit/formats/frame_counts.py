@@ -14,11 +14,8 @@ from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.frame_lines import MAX_FRAMES
 from abawkit.formats.rows import shorten
 from abawkit.formats.text import read_text
-from abawkit.frame_names import IMAGE_SUFFIXES, parse_frame_number
+from abawkit.frame_names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_clip, parse_frame_number
 from abawkit.tables import FrameCount, FrameList, VideoList
-
-SUFFIXES: Final = (".mp4", ".mov", ".m4v", ".avi")
-"""Endings of files whose frames can be counted."""
 
 _MAX_HEADER: Final = 1 << 28
 """Bytes of a container's index: an hour of video needs less than one hundredth."""
@@ -121,9 +118,6 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + length + length % 2
 
 
-PERSONS: Final = ("_left", "_right")
-"""Endings of the names of two persons who are in one video: https://arxiv.org/abs/2202.10659 counts them apart."""
-
 EXPECTED: Final = "a file of VIDEO,FRAMES lines, or a folder of videos or of their crops"
 
 _LINE: Final = re.compile(r"(?P<video>[^,;\t]*?[^\s,;])[\s,;]+(?P<count>[0-9]{1,9})")
@@ -189,9 +183,7 @@ def refuse_other_counts(plugin: SubmissionFormat, images: Sequence[str]) -> None
 
 def find_frame_count(counts: Mapping[str, FrameCount], video: str) -> FrameCount | None:
     """The count of a video; of one of two persons in it, that of the video."""
-    if video in counts:
-        return counts[video]
-    return next((counts[v] for end in PERSONS if (v := video.removesuffix(end)) != video and v in counts), None)
+    return counts.get(video) or counts.get(find_clip(video))
 
 
 def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
@@ -263,7 +255,7 @@ def _counts_of_folder(path: Path) -> dict[str, FrameCount]:
         if entry.is_dir():
             numbers = sorted(_numbered_crops(entry))
             found = FrameCount(numbers[-1], exact=numbers == list(range(1, len(numbers) + 1))) if numbers else None
-        elif entry.suffix.lower() in SUFFIXES:
+        elif entry.suffix.lower() in VIDEO_SUFFIXES:
             found = FrameCount(count_frames(entry))
         else:
             continue
@@ -275,7 +267,9 @@ def _counts_of_folder(path: Path) -> dict[str, FrameCount]:
         if found:
             counts[video] = found
     if not counts:
-        raise DataError(f"{path}: holds no video ({', '.join(SUFFIXES)}) and no folder of crops; expected {EXPECTED}")
+        raise DataError(
+            f"{path}: holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of crops; expected {EXPECTED}"
+        )
     return counts
 
 
@@ -292,5 +286,5 @@ def _numbered_crops(folder: Path) -> dict[int, str]:
 
 def _stem(name: str) -> str:
     """The name of a video without the ending of its file."""
-    ending = next((end for end in (*SUFFIXES, ".txt") if name.lower().endswith(end)), "")
+    ending = next((end for end in (*VIDEO_SUFFIXES, ".txt") if name.lower().endswith(end)), "")
     return name[: len(name) - len(ending)]

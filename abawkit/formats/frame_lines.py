@@ -5,33 +5,16 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from abawkit.errors import DataError, Problem
-from abawkit.formats.rows import are_plain_names, shorten
+from abawkit.formats.rows import shorten
+from abawkit.frame_columns import are_plain_names, split_names
 from abawkit.frame_names import find_name_defect
 from abawkit.tables import Array, FrameList
 
 MAX_FRAMES: Final = 10_000_000
 """Lines that a submission may have in all. Aff-Wild2 has 2.8 million frames (https://arxiv.org/abs/1811.07770); a list
 that asks for more has a wrong number in it, and would fill the disk."""
-
-_NUMBERED: Final = r"^(?P<video>[^/]+)/0*(?P<number>[0-9]{1,9})\.[A-Za-z]+$"
-
-
-def split_names(images: pa.StringArray) -> tuple[pa.StringArray, Array]:
-    """Splits names ``VIDEO/00001.jpg``.
-
-    Args:
-        images: Image names.
-
-    Returns:
-        The video of each, and its frame number, int64, shape (n,); -1 where a name is not of that form, or where its
-        video lies in a folder of its own.
-    """
-    parts = pc.extract_regex(images, _NUMBERED)
-    numbers = pc.fill_null(pc.struct_field(parts, "number"), "-1")
-    return pc.struct_field(parts, "video"), pc.cast(numbers, pa.int64()).to_numpy(zero_copy_only=False)
 
 
 def find_frame_problems(frames: FrameList) -> list[Problem]:
@@ -74,7 +57,7 @@ def assign_rows(images: pa.StringArray, frames: Mapping[str, int] | None = None)
     return {video: _nearest(rows, numbers, known.get(video, 0)) for video, rows, numbers in _videos(images)}
 
 
-def list_frames(frames: FrameList) -> dict[str, Array]:
+def list_video_frames(frames: FrameList) -> dict[str, Array]:
     """The frames of each video that a list has.
 
     Returns:
@@ -125,8 +108,3 @@ def _unnumbered(name: str) -> str:
     if name.count("/") > 1:
         return "got a video in a folder of another, expected VIDEO/00001.jpg, as a file is named by its video"
     return "got a name without a frame number from 1, expected VIDEO/00001.jpg"
-
-
-def format_frame_name(video: str, number: int) -> str:
-    """``VIDEO/00001.jpg``."""
-    return f"{video}/{number:05}.jpg"

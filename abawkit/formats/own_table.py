@@ -20,9 +20,8 @@ import pyarrow.parquet as pq
 
 from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, format_count, printable
 from abawkit.formats.label_columns import make_annotations, make_fields
-from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, Field, Rows, are_plain_names, shorten
+from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, Field, Rows, find_name_problems, shorten
 from abawkit.formats.text import read_text
-from abawkit.frame_names import find_name_defect
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.tables import Annotations, Array
 
@@ -262,12 +261,7 @@ def _refuse_absent(path: Path, columns: TableColumns, header: Sequence[str]) -> 
 def _images(cells: "pd.Series[Any]", column: str, lines: Array, problems: list[Problem]) -> pa.StringArray:
     names = [cell if isinstance(cell, str) else "" if _is_null(cell) else str(cell) for cell in cells.tolist()]
     images = pa.array(names, pa.string())
-    if not are_plain_names(images):
-        problems += [
-            Problem(int(line), column, f"{defect}: '{shorten(name)}'")
-            for line, name in zip(lines, names, strict=True)
-            if (defect := find_name_defect(name))
-        ]
+    problems += find_name_problems(images, lines, column)
     return images
 
 

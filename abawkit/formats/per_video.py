@@ -19,7 +19,7 @@ from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, forma
 from abawkit.formats.base import Column, Container, find_formats
 from abawkit.formats.column_names import OTHER_TRACK, find_other_track
 from abawkit.formats.frame_counts import find_frame_count
-from abawkit.formats.frame_lines import assign_rows, find_frame_problems, format_frame_name, list_frames
+from abawkit.formats.frame_lines import assign_rows, find_frame_problems, list_video_frames
 from abawkit.formats.label_columns import (
     NAMES,
     format_texts,
@@ -32,7 +32,7 @@ from abawkit.formats.readers import is_video_list, read_annotations, read_list, 
 from abawkit.formats.rows import Rows, describe_no_rows, read_rows, shorten
 from abawkit.formats.single_file import describe_width_error
 from abawkit.formats.text import read_text
-from abawkit.frame_names import find_name_defect
+from abawkit.frame_names import find_name_defect, format_frame_name
 from abawkit.labels import Answer
 from abawkit.tables import Annotations, FrameCount, FrameList, Submission, VideoList
 
@@ -130,7 +130,7 @@ class FolderOfVideos:
         if self.frame_counts is not None:
             if problems := self.count_problems(rows):
                 raise DataError(f"{self.name}: {problems[0].file}: {problems[0].message}; nothing was written")
-            found = {video: find_frame_count(self.frame_counts, video) for video in list_frames(rows)}
+            found = {video: find_frame_count(self.frame_counts, video) for video in list_video_frames(rows)}
             known = {video: count.frames for video, count in found.items() if count}
         return {
             f"{video}{SUFFIX}": "\n".join([self.header, *cells[answers], ""]).encode()
@@ -146,7 +146,7 @@ class FolderOfVideos:
         problems: list[Problem] = []
         if self.frame_counts is None:
             return problems
-        for video, numbers in list_frames(frames).items():
+        for video, numbers in list_video_frames(frames).items():
             count = find_frame_count(self.frame_counts, video)
             file = f"{video}{SUFFIX}"
             if not count:
@@ -169,7 +169,7 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=False)
         answered = {video.name: video for video in videos}
         unread = {problem.file for problem in problems} - {f"{video}{SUFFIX}" for video in answered}
-        wanted = list_frames(frames)
+        wanted = list_video_frames(frames)
         if answered and not answered.keys() & wanted.keys() and not unread & {f"{video}{SUFFIX}" for video in wanted}:
             problems.append(_nothing_in_common(answered, wanted))
             return sorted(problems, key=lambda problem: (problem.file, problem))

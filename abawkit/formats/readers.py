@@ -16,12 +16,10 @@ import pyarrow as pa
 from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, format_count
 from abawkit.formats.base import find_formats
 from abawkit.formats.column_names import find_other_track, find_track, order_columns, refuse_other_track
-from abawkit.formats.frame_counts import SUFFIXES
-from abawkit.formats.frame_lines import format_frame_name
 from abawkit.formats.label_columns import make_annotations, make_fields
-from abawkit.formats.rows import are_plain_names, read_rows, shorten
+from abawkit.formats.rows import find_name_problems, read_rows, shorten
 from abawkit.formats.text import IMAGE_HEADERS, count_header_lines, read_text
-from abawkit.frame_names import IMAGE_SUFFIXES, find_name_defect
+from abawkit.frame_names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_name_defect, format_frame_name
 from abawkit.labels import FIELDS, TASKS, Answer
 from abawkit.tables import Annotations, FrameList, VideoList
 
@@ -55,14 +53,8 @@ def read_list(
     if skip_lines and tasks:
         _refuse_other_track(path, content[: content.index(b"\n")].decode(), name, tasks, header)
     frames = read_first_fields(content, skip_lines)
-    if not are_plain_names(frames.images):
-        problems = [
-            Problem(int(line), "image", f"{defect}: '{shorten(name)}'")
-            for line, name in zip(frames.lines, frames.images.to_pylist(), strict=True)
-            if (defect := find_name_defect(name))
-        ]
-        if problems:
-            raise ProblemsError(path, problems, "give the list as the organisers released it")
+    if problems := find_name_problems(frames.images, frames.lines):
+        raise ProblemsError(path, problems, "give the list as the organisers released it")
     return frames
 
 
@@ -99,7 +91,7 @@ def _refuse_other_track(path: Path, header: str, name: str, tasks: Sequence[Answ
         ) from error
 
 
-_FILES: Final = (*SUFFIXES, ".txt")
+_FILES: Final = (*VIDEO_SUFFIXES, ".txt")
 
 
 def is_video_list(content: bytes) -> bool:

@@ -17,7 +17,8 @@ from abawkit.formats.repair_lines import Repair, RepairedText, repair_text
 from abawkit.formats.row_order import find_always_increasing, find_longest_increasing, make_keys
 from abawkit.formats.rows import REAL, shorten
 from abawkit.formats.text import read_text
-from abawkit.tables import Array, FrameList, find_videos
+from abawkit.frame_columns import find_videos
+from abawkit.tables import Array, FrameList
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from abawkit.errors import SHOWN_PROBLEMS, Problem, format_count
 from abawkit.formats.rows import shorten
-from abawkit.tables import Array, FrameList, count_occurrences
+from abawkit.frame_columns import count_occurrences
+from abawkit.tables import Array, FrameList
 
 
 def find_longest_increasing(values: Array) -> Array:

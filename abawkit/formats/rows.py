@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 
 from abawkit.errors import Problem, format_count
+from abawkit.frame_columns import are_plain_names
 from abawkit.frame_names import find_name_defect
 from abawkit.labels import VA_MAX, VA_MIN
 from abawkit.tables import Array
@@ -31,7 +31,6 @@ INTEGER_WITH_POINT = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 
 _PLAIN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,\n"
 _HEXADECIMAL = (b",0x", b",0X", b"\n0x", b"\n0X")  # Arrow reads such cells as integers
-_PLAIN_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+\.jpg$"
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,15 @@ def read_rows(
     return (rows, []) if rows else _careful(content, fields, skip_lines, missing=missing, named=named)
 
 
-def are_plain_names(images: pa.StringArray) -> bool:
-    """Whether all are image names with nothing unusual in them; then none of them has a defect."""
-    return bool(pc.all(pc.match_substring_regex(images, _PLAIN_NAME)).as_py())
+def find_name_problems(images: pa.StringArray, lines: Array, column: str = "image") -> list[Problem]:
+    """The rows whose image name has a defect; `lines` has the line of each, `column` is named in the messages."""
+    if are_plain_names(images):
+        return []
+    return [
+        Problem(int(line), column, f"{defect}: '{shorten(name)}'")
+        for line, name in zip(lines, images.to_pylist(), strict=True)
+        if (defect := find_name_defect(name))
+    ]
 
 
 def _quick(content: bytes, fields: Sequence[Field], skip_lines: int, *, missing: bool, named: bool) -> Rows | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from abawkit.errors import printable
-from abawkit.frame_names import parse_frame_number
+from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.frames.decode import UNUSUAL_SAMPLING
 from abawkit.frames.paths import Frames, make_frame_folders
 from abawkit.frames.reader import FrameFailure
@@ -73,7 +73,7 @@ def describe_failures(root: Frames, failures: Sequence[FrameFailure], total: int
 def _elsewhere(folders: Sequence[Path], missing: Sequence[str]) -> list[tuple[Path, int]]:
     """Folders near these that have missing images, and how many; each after the first has some that none before has."""
     seen = {os.path.realpath(folder) for folder in folders}
-    videos = list({image.rpartition("/")[0]: image for image in reversed(missing)}.values())
+    videos = list({find_video(image): image for image in reversed(missing)}.values())
     sample = videos[:: -(-len(videos) // _SAMPLE)]
     candidates: list[Path] = []
     for folder in folders:
@@ -157,7 +157,7 @@ def _prefixed(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
 def _unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
     """Folders that hold nothing, and archives that were not unpacked, where the missing videos should be."""
     lines = []
-    videos = {image.rpartition("/")[0] for image in missing}
+    videos = {find_video(image) for image in missing}
     for folder in folders:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names alone
         if not names:

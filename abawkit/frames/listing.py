@@ -1,16 +1,13 @@
 """The images of a folder, for those who have crops and no list: named from the folder, in natural order."""
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from abawkit.errors import SHOWN_PROBLEMS, DataError, format_count, printable
-from abawkit.frame_names import IMAGE_SUFFIXES, find_name_defect
+from abawkit.frame_names import IMAGE_SUFFIXES, find_name_defect, make_natural_key
 from abawkit.frames.paths import FrameFolders, Frames, make_frame_folders
-
-_DIGITS = re.compile(r"([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class _Found:
     others: int = 0
 
 
-def list_frames(root: Frames) -> Listing:
+def list_images(root: Frames) -> Listing:
     """Lists the images of folders, of all folders in them too.
 
     Images are told by their names' endings. Hidden files and folders, which begin with a dot, are passed over. A
@@ -78,16 +75,6 @@ def list_frames(root: Frames) -> Listing:
             printable(f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}); give the folder of the crops")
         )
     return Listing(folders, sorted(listed.images, key=make_natural_key), listed.others)
-
-
-def make_natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """A key that sorts names as people count: ``v2/9.jpg`` before ``v2/10.jpg``, and ``v2/...`` before ``v10/...``."""
-    parts = []
-    for part in name.split("/"):
-        pieces = [piece for piece in _DIGITS.split(part) if piece]
-        parts += [(0, int(piece), "") if piece[0] in "0123456789" else (1, 0, piece) for piece in pieces]
-        parts.append((-1, 0, ""))  # a folder's name ends before that of one which goes on
-    return tuple(parts), name
 
 
 def _is_video(folder: Path) -> bool:

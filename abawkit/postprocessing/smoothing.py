@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from abawkit.errors import ConfigError, printable
+from abawkit.frame_columns import Timeline
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.timeline import Timeline
 from abawkit.tables import Array, Predictions
 
 _BLOCK: Final = 16

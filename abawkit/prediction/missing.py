@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abawkit.errors import DataError, printable
-from abawkit.frame_names import parse_frame_number
+from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.frames.hints import describe_failures
 from abawkit.frames.paths import Frames
 from abawkit.frames.reader import FrameFailure
@@ -58,15 +58,15 @@ def fill_from_neighbours(probabilities: "Probabilities", seen: Array, images: Se
         DataError: If a video has no row with an answer, or a frame has no number.
     """
     wanted = np.flatnonzero(~seen).tolist()
-    videos = {images[row].rpartition("/")[0] for row in wanted}
+    videos = {find_video(images[row]) for row in wanted}
     known: dict[str, list[tuple[int, int]]] = {video: [] for video in videos}
     for row in np.flatnonzero(seen).tolist():
-        video = images[row].rpartition("/")[0]
+        video = find_video(images[row])
         if video in videos:
             known[video].append((_frame_number(images[row]), row))
     filled: dict[int, int] = {}
     for row in wanted:
-        candidates = known[images[row].rpartition("/")[0]]
+        candidates = known[find_video(images[row])]
         if not candidates:
             raise DataError(
                 f"{printable(images[row])}: no frame of its video can be read; there is no neighbour to ask"

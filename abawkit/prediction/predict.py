@@ -13,13 +13,13 @@ import torch
 from abawkit.choices import Missing
 from abawkit.errors import DataWarning
 from abawkit.formats.base import SubmissionFormat
+from abawkit.frame_columns import read_frame_numbers
 from abawkit.frames.reader import FrameFailure
 from abawkit.labels import TASKS, Task
 from abawkit.models.attention import describe_operators, make_attention_call
 from abawkit.models.inference import Probabilities, pick_device
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
-from abawkit.postprocessing.timeline import read_frame_numbers
 from abawkit.prediction.missing import fill_from_neighbours
 from abawkit.prediction.networks import Member, load_members, make_zeros, predict_each, predict_mean
 from abawkit.prediction.sources import CuratedFrames, ListedFrames

@@ -16,7 +16,7 @@ from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.frame_counts import list_crops
 from abawkit.frames.crops import FrameSummary
-from abawkit.frames.listing import list_frames
+from abawkit.frames.listing import list_images
 from abawkit.frames.paths import FrameFolders, Frames, find_frame_paths, make_frame_folders
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
@@ -139,7 +139,7 @@ def list_folder_frames(root: Frames, plugin: SubmissionFormat) -> UnlistedFrames
             f"--format {plugin.name}: needs --list: its files have a line for each frame of a video, and the crops do "
             "not say how many there are"
         )
-    listing = list_frames(root)
+    listing = list_images(root)
     if listing.others:
         files = (
             "1 file is no image and is" if listing.others == 1 else f"{listing.others:,} files are no images and are"

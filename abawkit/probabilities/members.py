@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 
 from abawkit.errors import ConfigError, DataError, format_count, printable
+from abawkit.frame_columns import find_first_difference
 from abawkit.labels import TASKS, Task
 from abawkit.probabilities.files import RANGES, read_stored, write_csv, write_parquet
 from abawkit.system.files import refuse_output, replacing
-from abawkit.tables import Annotations, Predictions, find_first_difference
+from abawkit.tables import Annotations, Predictions
 
 MAX_MANIFEST: Final = 1 << 26
 """Bytes of a manifest: several times that of a submission of which every row was answered from another frame."""

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from abawkit.errors import DataError, printable
+from abawkit.frame_columns import find_first_difference
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, DIMENSIONS, EXPRESSIONS, TASKS, Answer
 from abawkit.scoring.bootstrap import number_videos
-from abawkit.tables import Array, Submission, find_first_difference
+from abawkit.tables import Array, Submission
 
 ANSWERS: tuple[Answer, ...] = (*TASKS, "compound")
 

@@ -10,10 +10,10 @@ from abawkit.choices import Protocol
 from abawkit.curation.curated_set import TABLE, open_curated
 from abawkit.errors import Problem, ProblemsError
 from abawkit.formats.base import SubmissionFormat, get_format
-from abawkit.formats.frame_lines import split_names
 from abawkit.formats.readers import read_annotations
 from abawkit.formats.row_order import find_order_problems
 from abawkit.formats.rows import shorten
+from abawkit.frame_columns import split_names
 from abawkit.scoring.score import Score, score, score_compound
 from abawkit.tables import Annotations, Array, FrameList, Submission
 

@@ -15,6 +15,7 @@ from abawkit.choices import Protocol
 from abawkit.errors import ProblemsError
 from abawkit.formats.base import get_format
 from abawkit.formats.writing import digest_submission, round_submission, write_submission
+from abawkit.frame_columns import find_videos
 from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import TASKS, Task
 from abawkit.pipeline.step_cache import Step
@@ -30,7 +31,7 @@ from abawkit.submissions.steps import Predicted, find_prediction_manifest
 from abawkit.submissions.workspace import Prepared, StepFolder
 from abawkit.system.files import sha256_of, write_json
 from abawkit.system.provenance import digest_code
-from abawkit.tables import Annotations, Predictions, Submission, find_videos
+from abawkit.tables import Annotations, Predictions, Submission
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from abawkit.errors import ConfigError
+from abawkit.frame_names import format_frame_name
 from abawkit.labels import FIELDS, MISSING_VA
 from abawkit.synth.labels import SplitLabels, sample_labels
 from abawkit.synth.rates import PUBLIC_ROWS, SPLITS, Split, apportion
@@ -59,7 +60,7 @@ class ReleaseSummary:
 
 
 def _annotation_lines(videos: list[Video], labels: SplitLabels) -> list[str]:
-    images = [f"{video.name}/{frame:05d}.jpg" for video in videos for frame in video.frames]
+    images = [format_frame_name(video.name, frame) for video in videos for frame in video.frames]
     lines = [",".join(FIELDS)]
     for image, va, expression, units in zip(images, labels.va, labels.expression, labels.units, strict=True):
         pair = (f"{MISSING_VA:.1f}" if value == MISSING_VA else f"{value + 0.0:.3f}" for value in va)

@@ -29,10 +29,11 @@ from typing import Final
 
 import numpy as np
 
+from abawkit.frame_columns import encode_images
 from abawkit.labels import EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.averaging import LINEAR, Pools, find_knowing_members, take_logs
 from abawkit.probabilities.members import StoredMember, refuse_other_rows
-from abawkit.tables import Annotations, Array, encode_videos
+from abawkit.tables import Annotations, Array
 from abawkit.tuning.support import is_supported, rows_by_video
 
 FLOOR: Final = 1e-6
@@ -61,7 +62,7 @@ class WeightFit:
     def __init__(self, members: Sequence[StoredMember], truth: Annotations) -> None:
         for member in members:
             refuse_other_rows(member, truth)
-        self.videos, _ = encode_videos(truth.videos)
+        self.videos, _ = encode_images(truth.videos)
         self.keys = {task: [member.key for member in find_knowing_members(members, task)] for task in TASKS}
         self._truth = truth
         self._knowing = {task: find_knowing_members(members, task) for task in TASKS}

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.errors import DataError, format_count
+from abawkit.frame_columns import find_videos
 from abawkit.labels import TASKS
 from abawkit.scoring.bootstrap import number_videos
-from abawkit.tables import Array, Predictions, find_videos
+from abawkit.tables import Array, Predictions
 
 FOLDS = 10
 """Folds that everything fitted is judged by. With ten, the rules of the folds are fitted on nine tenths of the videos,

@@ -12,10 +12,10 @@ import numpy as np
 
 from abawkit.choices import Pooling
 from abawkit.errors import format_count
+from abawkit.frame_columns import Timeline
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.averaging import POOLED, average_members, find_knowing_members
 from abawkit.postprocessing.smoothing import Smoothing, apply_smoothing
-from abawkit.postprocessing.timeline import Timeline
 from abawkit.probabilities.members import StoredMember
 from abawkit.scoring.bootstrap import number_videos
 from abawkit.tables import Annotations, Array

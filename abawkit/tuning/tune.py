@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from abawkit.choices import Protocol
+from abawkit.frame_columns import Timeline
 from abawkit.labels import Task
 from abawkit.postprocessing.averaging import average_members
 from abawkit.postprocessing.calibration import apply_calibration
 from abawkit.postprocessing.rule import Rule, apply_rule, check_made_for
 from abawkit.postprocessing.smoothing import smooth_predictions
-from abawkit.postprocessing.timeline import Timeline
 from abawkit.probabilities.members import StoredMember
 from abawkit.scoring.bootstrap import DRAWS
 from abawkit.tables import Annotations, Array

@@ -9,7 +9,8 @@ import pytest
 
 from abawkit.formats.editions import ABAW7
 from abawkit.formats.readers import read_annotations
-from abawkit.tables import FrameList, Predictions, Submission, find_videos
+from abawkit.frame_columns import find_videos
+from abawkit.tables import FrameList, Predictions, Submission
 
 Write = Callable[..., Path]
 Rows = Callable[..., list[str]]

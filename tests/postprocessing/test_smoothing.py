@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.errors import ConfigError, DataError
+from abawkit.frame_columns import Timeline, read_frame_numbers
 from abawkit.frame_names import parse_frame_number
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing import smoothing as windows
 from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, apply_smoothing, parse_smoothing, smooth_predictions
-from abawkit.postprocessing.timeline import Timeline, read_frame_numbers
 from abawkit.tables import Array, Predictions
 
 FINEST = 1.2e-7

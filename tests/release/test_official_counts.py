@@ -10,7 +10,7 @@ import pytest
 from abawkit.choices import Policy
 from abawkit.curation import Curation, curate, find_sources, open_curated
 from abawkit.formats.editions import ABAW7
-from abawkit.tables import count_occurrences
+from abawkit.frame_columns import count_occurrences
 
 KEPT = {"strict": (52_154, 15_440), "per-task": (142_333, 26_876)}
 
