@@ -36,19 +36,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Stages that must work on a machine where torch is broken or absent.
 WITHOUT_TORCH = (
     *("labels", "choices", "errors", "frame_names", "frame_columns", "system", "tables", "formats", "curation"),
-    "synth",
-        "labels",
-        "choices",
-        "errors",
-        "frame_names",
-        "frame_columns",
-        "system",
-        "tables",
-        "formats",
-        "curation",
-        "synth",
-    ),
-    *("scoring", "probabilities", "postprocessing", "tuning", "pipeline", "submissions"),
+    *("synth", "scoring", "probabilities", "postprocessing", "tuning", "pipeline", "submissions"),
 )
 
 
