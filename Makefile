@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u | paste -sd ';')
 export ABAWKIT_CUDA_ARCHITECTURES ?= $(or $(GPUS),90)
 
-.PHONY: demo test distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench picture clean
+.PHONY: demo test distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench docs picture clean
 
 demo: $(VENV)/installed  ## Install, then run every step on synthetic faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
@@ -100,6 +100,9 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python -m benchmarks.interval_coverage
 	$(BIN)/python -m benchmarks.shrinkage
+
+docs: $(VENV)/installed-dev  ## The pages that are generated from the code.
+	$(BIN)/python docs/generate.py
 
 picture: $(VENV)/installed-dev  ## The picture of rendered frames.
 	$(BIN)/python -c "from abawkit.synth import contact_sheet; contact_sheet().save('docs/frames.png', optimize=True)"

@@ -12,7 +12,14 @@ import pytest
 import abawkit
 from abawkit.errors import DataWarning
 
-MODULES = ("abawkit.scoring.metrics",)
+MODULES = (
+    "abawkit.scoring.metrics",
+    "abawkit.formats.readers",
+    "abawkit.formats.single_file",
+    "abawkit.formats.own_table",
+    "abawkit.formats.writing",
+    "abawkit.probabilities.members",
+)
 
 API = ("write_release", "curate", "open_curated", "train", "predict", "score", "tune")
 """In the order in which each finds what it needs."""

@@ -85,6 +85,10 @@ def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableCol
     Raises:
         ConfigError: If a field is unknown, given twice, or without its task's others; if two share a column; if there
             is no image, or no task.
+
+    Example:
+        >>> parse_columns(["image=path,valence=v,arousal=a"]).names
+        {'image': 'path', 'valence': 'v', 'arousal': 'a'}
     """
     names: dict[str, str] = {}
     known = (IMAGE, *(name for task in TASKS for name in COLUMNS_OF_TASK[task]))

@@ -29,7 +29,7 @@ LIST = "a list of frames, one image name a row (MTL.txt)"
 def read_list(
     path: Path, image_column_names: Sequence[str], *, name: str = "", tasks: Sequence[Answer] = (), header: str = ""
 ) -> FrameList:
-    """Reads a list; rows may end in nothing, in a comma or in dummy values.
+    r"""Reads a list; rows may end in nothing, in a comma or in dummy values.
 
     Args:
         path: The list.
@@ -42,6 +42,12 @@ def read_list(
     Raises:
         DataError: If the file is no list, or one of another track.
         ProblemsError: If an image name is not what it must be.
+
+    Example:
+        >>> path = Path("MTL.txt")
+        >>> _ = path.write_text("image,valence,arousal,expression,aus\nv/00001.jpg,\nv/00007.jpg,\n")
+        >>> read_list(path, ["image"]).images.to_pylist()
+        ['v/00001.jpg', 'v/00007.jpg']
     """
     content = read_text(path, LIST)
     if is_video_list(content):
@@ -95,10 +101,14 @@ _FILES: Final = (*VIDEO_SUFFIXES, ".txt")
 
 
 def is_video_list(content: bytes) -> bool:
-    """Whether text is a list of videos: no header, and no line with a comma, a slash, a blank or the name of an image.
+    r"""Whether text is a list of videos: no header, and no line with a comma, a slash, a blank or the name of an image.
 
     Args:
         content: Text from `abawkit.formats.text.read_text`.
+
+    Example:
+        >>> is_video_list(b"10-60-1280x720\n24-30-1920x1080_left\n"), is_video_list(b"image\nv/00001.jpg\n")
+        (True, False)
     """
     names = _names(content)
     if names[0] in IMAGE_HEADERS or b"," in content.replace(b",\n", b"\n") or b"/" in content:
@@ -146,7 +156,7 @@ EXPECTED = "an annotation file of 16 fields a row (image,valence,arousal,express
 
 
 def read_annotations(path: Path) -> Annotations:
-    """Reads an annotation file and checks every cell of it.
+    r"""Reads an annotation file and checks every cell of it.
 
     Columns are read by the names in the header, in any order. A header may name fewer columns than rows have, or
     ``aus`` for all units, as the official one does. A pair of valence and arousal of which one is missing is missing;
@@ -162,6 +172,16 @@ def read_annotations(path: Path) -> Annotations:
         DataError: If the file can't be read as annotations at all.
         ProblemsError: If the header names other columns, or any row is not what it must be; it holds every problem of
             the file.
+
+    Example:
+        Arousal is not annotated, so valence alone is no label; the expression is happiness.
+
+        >>> path = Path("annotations.txt")
+        >>> units = ",".join(["0"] * 11 + ["1"])
+        >>> _ = path.write_text(f"image,valence,arousal,expression,aus\nv/00001.jpg,0.5,-5,4,{units}\n")
+        >>> found = read_annotations(path)
+        >>> found.va_valid.tolist(), found.expression.tolist(), found.au[0, -1]
+        ([False], [4], np.int8(1))
     """
     content = read_text(path, EXPECTED)
     skip_lines = count_header_lines(path, content, EXPECTED)

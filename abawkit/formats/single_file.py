@@ -65,10 +65,18 @@ class FlatFile:
         return read_list(path, self.image_column_names, name=self.name, tasks=self.tasks, header=self.header)
 
     def encode(self, submission: Submission) -> bytes:
-        """The official file: V and A with six decimals, integers for classes and action units.
+        r"""The official file: V and A with six decimals, integers for classes and action units.
 
         Raises:
             DataError: If the submission does not hold these answers.
+
+        Example:
+            >>> from abawkit.formats.editions import ABAW5VA
+            >>> path = Path("submission.txt")
+            >>> _ = path.write_text("image_location,valence,arousal\nv/00001.jpg,0.25,-1\n")
+            >>> submission = ABAW5VA().read(path)
+            >>> ABAW5VA().encode(submission)
+            b'image_location,valence,arousal\nv/00001.jpg,0.250000,-1.000000\n'
         """
         cells = format_texts(submission, self.tasks, self.name)
         body = [f"{image},{text}\n" for image, text in zip(submission.images.to_pylist(), cells, strict=True)]

@@ -41,7 +41,7 @@ def refuse_submission(path: Path, container: Container, *, force: bool, inputs: 
 
 
 def write_submission(path: Path, content: Content, *, force: bool = False) -> None:
-    """Writes a submission whole or not at all.
+    r"""Writes a submission whole or not at all.
 
     A file is written beside its target and renamed, and replaces what is there, as all files here do. So is a folder;
     one that is there is first moved aside, and removed when the new one is in its place. The two moves are not one: a
@@ -55,6 +55,11 @@ def write_submission(path: Path, content: Content, *, force: bool = False) -> No
     Raises:
         ConfigError: If a folder can't be written to `path`.
         DataError: If a name in a folder is none, or the disk is full or failing.
+
+    Example:
+        >>> write_submission(Path("submission"), {"v.txt": b"valence,arousal\n0.25,-1\n"})
+        >>> Path("submission/v.txt").read_text()
+        'valence,arousal\n0.25,-1\n'
     """
     if isinstance(content, bytes):
         write_bytes(path, content)

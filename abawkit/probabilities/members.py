@@ -124,9 +124,17 @@ def refuse_probabilities(path: Path, *, force: bool, inputs: Sequence[Path] = ()
 
 
 def write_probabilities(path: Path, predictions: Predictions, tasks: Sequence[Task] = TASKS) -> None:
-    """Writes what `read_member` reads, by the ending of the name: see `abawkit.probabilities.files` for the forms.
+    r"""Writes what `read_member` reads, by the ending of the name: see `abawkit.probabilities.files` for the forms.
 
     Values are float32 in all of them; only an ``.npz`` has the digest of the list.
+
+    Example:
+        >>> path = Path("va.csv")
+        >>> _ = path.write_text("image,valence,arousal\nv/00001.jpg,0.5,-0.25\n")
+        >>> member = read_member(path)
+        >>> write_probabilities(Path("va.npz"), member.predictions, member.tasks)
+        >>> read_member(Path("va.npz")).predictions.va.tolist()
+        [[0.5, -0.25]]
     """
     with replacing(path) as file:
         if path.suffix == ".csv":

@@ -20,6 +20,14 @@ def ccc(truth: Array, prediction: Array) -> float:
 
     Returns:
         A value in [-1, 1]; 0 where either is constant or n is 0, for then nothing varies together.
+
+    Example:
+        Means 1/2 and 1/4, variances 1/4 and 1/16, covariance 1/8: 2/8 / (4/16 + 1/16 + 1/16) = 2/3.
+
+        >>> round(ccc(np.array([0.0, 1.0]), np.array([0.0, 0.5])), 4)
+        0.6667
+        >>> ccc(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        0.0
     """
     x, y = np.asarray(truth, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
@@ -44,6 +52,12 @@ def f1_per_class(truth: Array, prediction: Array, classes: int) -> Array:
 
     Returns:
         float64, shape (classes,); 0 for a class that neither truth nor prediction has.
+
+    Example:
+        Class 0 is found once and missed once, class 1 is found once and wrongly given once: 2 / (2 + 1) each.
+
+        >>> f1_per_class(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=3).round(4).tolist()
+        [0.6667, 0.6667, 0.0]
     """
     truth, prediction = np.asarray(truth, dtype=np.int64), np.asarray(prediction, dtype=np.int64)
     if truth.shape != prediction.shape or truth.ndim != 1:
@@ -61,6 +75,12 @@ def f1_per_unit(truth: Array, prediction: Array) -> Array:
 
     Returns:
         float64, shape (units,); 0 for a unit that is active in neither truth nor prediction.
+
+    Example:
+        The first unit is found once and missed twice: 2 / (2 + 2); the second is found wherever it is active.
+
+        >>> f1_per_unit(np.array([[1, 0], [1, 1], [1, 0]]), np.array([[1, 0], [0, 1], [0, 0]])).tolist()
+        [0.5, 1.0]
     """
     truth, prediction = np.asarray(truth, dtype=bool), np.asarray(prediction, dtype=bool)
     if truth.shape != prediction.shape or truth.ndim != 2:
@@ -78,6 +98,10 @@ def f1_from_counts(both: Array, in_truth: Array, in_prediction: Array) -> Array:
 
     Returns:
         float64; 0 where neither truth nor prediction has a row.
+
+    Example:
+        >>> f1_from_counts(np.array([3, 0]), np.array([4, 0]), np.array([8, 0])).tolist()
+        [0.5, 0.0]
     """
     total = np.asarray(in_truth + in_prediction, dtype=np.float64)
     return np.divide(2.0 * both, total, out=np.zeros(total.shape), where=total > 0)
