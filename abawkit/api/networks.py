@@ -199,10 +199,11 @@ def predict(
     applied = read_rule(fitted) if fitted else None
     if follow_links and not folders:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
+    given = list_given_folders(folders, follow_links)
     refuse_operator(ops)
     refuse_device(device)
     refuse_absent_networks(networks)
-    source = find_frames(listed, list_given_folders(folders, follow_links), split, curated, plugin)
+    source = find_frames(listed, given, split, curated, plugin)
     if counts:
         refuse_other_counts(plugin, source.images)
 
