@@ -32,9 +32,9 @@ import warnings
 import abawkit, torch
 from abawkit.errors import OpWarning
 from abawkit.ops import dual_direction_attention
-from abawkit.ops.examples import random_inputs
+from abawkit.ops.testing import make_random_inputs
 
-inputs = random_inputs(3)
+inputs = make_random_inputs(3)
 with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     expected, _ = dual_direction_attention(*inputs, training=False, implementation="reference")

@@ -9,7 +9,6 @@ import typer
 from abawkit.choices import Pooling, Protocol
 from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import Folds, Force, Format, Json, ProbabilityTable, ScoredRows, Seed
-from abawkit.cli._tables import group_notes
 from abawkit.errors import ConfigError, format_count
 
 if TYPE_CHECKING:
@@ -77,6 +76,7 @@ def ensemble(
 
     Example: abawkit ensemble a/test.npz b/test.npz --out predictions.txt
     """
+    from abawkit.cli._tables import group_notes
     from abawkit.formats.base import get_format
     from abawkit.probabilities.members import read_members
     from abawkit.scoring.matching import read_truth

@@ -8,7 +8,6 @@ import typer
 from abawkit.choices import Missing
 from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import FollowLinks, Json, ListFile, Ops, Threads
-from abawkit.cli._tables import group_notes
 from abawkit.errors import format_count, printable
 from abawkit.execution import refuse_operator
 
@@ -121,7 +120,7 @@ def _show(result: "Submitted") -> None:
 
 
 def _lines(validation: "Validation") -> list[str]:
-    from abawkit.cli._tables import name_score_parts
+    from abawkit.cli._tables import group_notes, name_score_parts
 
     interval, whole = validation.interval, list(name_score_parts(validation.tasks).values())[-1]
     how = f"cross-fitted over {validation.folds} folds of videos, " if validation.fitted else ""

@@ -10,7 +10,6 @@ import typer
 from abawkit.choices import TRACKERS
 from abawkit.cli._command import command, needs, print_json
 from abawkit.cli._options import FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
-from abawkit.cli._output import show_table
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS
 
@@ -131,6 +130,8 @@ def train(
 
 
 def _show(result: "Trained", as_json: bool) -> None:
+    from abawkit.cli._output import show_table
+
     if as_json:
         scores = {str(protocol): score.report() for protocol, score in result.scores.items()}
         content: dict[str, Any] = {"out": str(result.out), "tasks": list(result.tasks)}
@@ -138,7 +139,7 @@ def _show(result: "Trained", as_json: bool) -> None:
         resumed = str(result.resumed) if result.resumed else None
         print_json({**content, "seconds": round(result.seconds, 1), "resumed": resumed, "validation": scores})
         return
-    from abawkit.cli._output import show_table, stdout
+    from abawkit.cli._output import stdout
 
     scored = next(iter(result.scores.values())).tasks
     parts = {"va": ("CCC", "ccc_va"), "expression": ("EXPR", "expression_f1"), "au": ("AU", "au_f1")}
@@ -158,6 +159,7 @@ def _show_dry_run(
     recipe: str | None, data: Path | None, out: Path | None, given: dict[str, Any], as_json: bool
 ) -> None:
     """Runs one batch and shows what the whole run would take."""
+    from abawkit.cli._output import show_table
     from abawkit.execution import cpu_threads
     from abawkit.training.start import prepare_start
 

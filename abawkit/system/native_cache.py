@@ -53,7 +53,7 @@ module = importlib.util.module_from_spec(importlib.util.spec_from_loader("_build
 loader.exec_module(module)
 facts = {name: str(value) for name, value in vars(module).items() if not name.startswith("_")}
 import torch
-import abawkit.ops.library
+import abawkit.ops.torch_library
 torch.ops.load_library(folder / sys.argv[2])
 print(json.dumps(facts))
 """

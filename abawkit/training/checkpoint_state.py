@@ -221,7 +221,7 @@ def _contradictions(checkpoint: Checkpoint, state: Mapping[str, Any]) -> Iterato
         yield str(error).split("\n", 1)[0]
     progress = state["progress"]
     if tuple(progress["place"]) != checkpoint.position:
-        yield f"progress.position: is {progress['place']}, in the checkpoint {checkpoint.position.name}"
+        yield f"progress.place: is {progress['place']}, in the checkpoint {checkpoint.position.name}"
     if progress["sums"] and not progress["counted"]:
         yield "progress.counted: is 0, and there are sums of losses"
     if (progress["best_epoch"] > 0) != (BEST in checkpoint.digests):

@@ -92,7 +92,7 @@ def test_the_listing_as_json_has_every_call_with_its_reasons() -> None:
 
 
 def test_the_listing_says_what_the_environment_asks_for() -> None:
-    assert "ABAWKIT_OPS asks for nope; without it:" in shown(80, ABAWKIT_OPS="nope").stdout
+    assert "requested by ABAWKIT_OPS=nope; without it:" in shown(80, ABAWKIT_OPS="nope").stdout
     assert json.loads(shown(80, "--json", ABAWKIT_OPS="reference").stdout)["wished"] == "reference"
     assert json.loads(shown(80, "--json", ABAWKIT_OPS="").stdout)["wished"] is None
 

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.faults
 HOLDS = """
 import sys
 from pathlib import Path
-from abawkit.locks import locked
-with locked(Path(sys.argv[1])):
+from abawkit.system.locks import lock
+with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -30,14 +30,14 @@ CONTENDS = """
 import os, sys, warnings
 from pathlib import Path
 from abawkit.errors import ConfigError
-from abawkit.locks import locked
+from abawkit.system.locks import lock
 warnings.simplefilter("error")
 folder, marker, rounds, refused = Path(sys.argv[1]), Path(sys.argv[2]), 0, 0
 print("ready", flush=True)
 sys.stdin.readline()
 while rounds < 100:
     try:
-        with locked(folder):
+        with lock(folder):
             os.close(os.open(marker, os.O_CREAT | os.O_EXCL))  # an error if another one holds the lock
             os.sched_yield()
             marker.unlink()

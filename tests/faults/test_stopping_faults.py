@@ -15,11 +15,11 @@ pytestmark = pytest.mark.faults
 
 STOPS = """
 import signal, sys
-from abawkit.training.stopping import stopping
+from abawkit.system.signals import stop_on_signals
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started with
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 try:
-    with stopping() as stop:
+    with stop_on_signals() as stop:
         print("began", stop.signal, flush=True)
         sys.stdin.readline()
         print("went on", stop.signal, stop.name, flush=True)

@@ -14,8 +14,8 @@ PLUGIN = Path(__file__).parents[2] / "examples/plugin"
 USE = """
 import sys
 from abawkit.formats.base import format_names, get_format
-from abawkit.formats.output import submission_digest, write_submission
-from abawkit.inspection.recognition import recognise
+from abawkit.formats.writing import digest_submission, write_submission
+from abawkit.inspection.formats import recognise_format
 from pathlib import Path
 
 out, official = Path(sys.argv[1]), Path(sys.argv[2])
@@ -25,7 +25,7 @@ submission = ours.read(official)
 write_submission(out, theirs.encode(submission))
 again = theirs.read(out)
 assert ours.encode(again) == official.read_bytes()
-found = recognise(out)
+found = recognise_format(out)
 assert [plugin.name for plugin in found.plugins] == ["example-json"], found
 assert "torch" not in sys.modules
 print("right")

@@ -39,7 +39,7 @@ def test_a_format_of_another_package_is_found(installed: Install) -> None:
 
 def test_a_class_that_is_no_format_is_refused_before_anything_is_read(installed: Install) -> None:
     installed(("odd", "collections:Counter"))
-    with pytest.raises(ConfigError, match="is not a format, it has no name, summary, holds, container, read_list, enc"):
+    with pytest.raises(ConfigError, match="is not a format, it has no name, summary, tasks, container, read_list, enc"):
         get_format("odd")
 
 

@@ -12,9 +12,9 @@ import torch
 WHERE = """
 import sys, torch
 from abawkit.models.inference import pick_device
-from abawkit.training.processes import joined
+from abawkit.training.distributed import join_processes
 
-with joined(sys.argv[1]) as processes:
+with join_processes(sys.argv[1]) as processes:
     device = pick_device("auto" if torch.cuda.is_available() and sys.argv[1] != "cpu" else "cpu")
     own = torch.full((1,), float(processes.rank), device=device)
     found = processes.gathered(own, [1, 1])

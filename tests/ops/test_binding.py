@@ -28,7 +28,7 @@ ASK_WITH_LIBRARY = """
 import ctypes, sys
 if len(sys.argv) > 1:
     ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_LOCAL)  # as torch loads its own: no name of it is found by others
-from abawkit.ops import binary
+from abawkit.ops import native_library as binary
 assert not binary.load()
 print(binary.probe_gpu(0))
 """

@@ -223,8 +223,8 @@ def test_an_image_of_channels_last_features_is_channels_last_whatever_lies_betwe
 NO_MEMORY = """
 import pathlib, resource, torch
 from abawkit.ops import dual_direction_attention
-from abawkit.ops.examples import random_inputs
-inputs = random_inputs(2)
+from abawkit.ops.testing import make_random_inputs
+inputs = make_random_inputs(2)
 dual_direction_attention(*inputs, training=True, implementation="native")
 features = inputs.features.repeat(2000, 1, 1, 1)
 pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])

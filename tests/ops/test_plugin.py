@@ -15,11 +15,11 @@ ATTEND = """
 import sys
 import torch
 from abawkit.ops import dual_direction_attention, use
-from abawkit.ops.examples import random_inputs
-from abawkit.ops.parameters import Sizes, Statistics
+from abawkit.ops.testing import make_random_inputs
+from abawkit.ops.tensors import Sizes, Statistics
 
 def results(name, dtype, training):
-    x, p, s = random_inputs(5, Sizes(24, 3, 5, 2, 4), dtype=dtype, gradients=True)
+    x, p, s = make_random_inputs(5, Sizes(24, 3, 5, 2, 4), dtype=dtype, gradients=True)
     embedding, gates = dual_direction_attention(x, p, s, training=training, implementation=name)
     torch.autograd.backward([embedding, *gates], [torch.ones_like(t) for t in (embedding, *gates)])
     return [embedding.detach(), *(g.detach() for g in gates), *s, x.grad, *(t.grad for t in p)]

@@ -61,7 +61,7 @@ def test_a_path_may_hold_any_bytes_that_a_path_can(checkpoint: Checkpoint) -> No
 
 
 def test_each_field_of_progress_and_scores_is_checked() -> None:
-    assert set(_Progress.model_fields) == {field.name for field in fields(Progress)}
+    assert set(_Progress.model_fields) == set(Progress().as_dict())
     anything: dict[str, Any] = dict.fromkeys(field.name for field in fields(Score))
     assert set(_Score.model_fields) == set(Score(**anything).as_dict())
 
@@ -83,10 +83,10 @@ def test_each_field_of_progress_and_scores_is_checked() -> None:
         ("environment.threads", 0, "environment.threads: "),
         ("environment.threads", True, "environment.threads: "),
         ("environment.torch", [1], "environment.torch"),
-        ("progress", {}, "progress.position: Field required"),
+        ("progress", {}, "progress.place: Field required"),
         ("progress.more", 1, "progress.more: "),
-        ("progress.position", [0], "progress.position: "),
-        ("progress.position", [0, 0], "progress.position: is [0, 0], in the checkpoint 0002-000000"),
+        ("progress.place", [0], "progress.place: "),
+        ("progress.place", [0, 0], "progress.place: is [0, 0], in the checkpoint 0002-000000"),
         ("progress.steps", -1, "progress.steps: "),
         ("progress.steps", 2**63, "progress.steps: "),
         ("progress.history", ["\ud800"], "progress.history.0: "),

@@ -71,7 +71,7 @@ def test_a_run_on_frames_of_its_device_ends_with_the_same_weights(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("abawkit.training.learner.resident_frames", ResidentFrames)
+    monkeypatch.setattr("abawkit.training.learner.make_resident", ResidentFrames)
     train(recipe(ema=0.9), Inputs(curated), tmp_path)
     assert sha256_of(tmp_path / "last.safetensors") == sha256_of(full_run.out / "last.safetensors")
     assert '"frames_on_gpu": true' in (tmp_path / "manifest.json").read_text()

@@ -182,7 +182,9 @@ def test_other_threads_are_refused_by_name_and_allowed_by_name(run: Path, two_ep
 def test_another_implementation_of_the_operator_is_drift(
     run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abawkit.training.run.operators", lambda _: {"dual_direction_attention": "vendor/other"})
+    monkeypatch.setattr(
+        "abawkit.training.run.describe_operators", lambda _: {"dual_direction_attention": "vendor/other"}
+    )
     with pytest.raises(ConfigError, match=r"ops: was .*, is .*vendor/other"):
         train(two_epochs, Inputs(curated), run, resume=Resume())
 
@@ -262,7 +264,7 @@ def test_other_readable_frames_are_refused(
         kept = np.arange(1, len(rows))
         return FramedRows(rows.annotations.select(kept), rows.rows[kept], rows.frames[kept], rows.store)
 
-    monkeypatch.setattr("abawkit.training.run.training_rows", one_less)
+    monkeypatch.setattr("abawkit.training.run.read_training_rows", one_less)
     with pytest.raises(DataError, match="other frames can be read"):
         train(two_epochs, Inputs(curated), run, resume=Resume(allow_drift=True))
 
@@ -270,7 +272,7 @@ def test_other_readable_frames_are_refused(
 def test_another_version_of_the_code_is_drift(
     run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abawkit.training.run_folder.code_digest", lambda: "0123")
+    monkeypatch.setattr("abawkit.training.run_folder.digest_code", lambda: "0123")
     with pytest.raises(ConfigError, match=r"code: was [0-9a-f]{16}, is 0123"):
         train(two_epochs, Inputs(curated), run, resume=Resume())
 

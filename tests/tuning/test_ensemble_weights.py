@@ -229,9 +229,11 @@ def test_members_are_weighed_without_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import numpy as np\n"
-        "from abawkit.tuning.ensemble_weights import mixture_weights\n"
-        "from abawkit.postprocessing import analysis, combination, members, outputs, rule\n"
-        "print(mixture_weights(np.array([[0.9, 0.8], [0.1, 0.2]])).tolist())"
+        "from abawkit.tuning.ensemble_weights import fit_mixture_weights\n"
+        "from abawkit.postprocessing import averaging, outputs, rule\n"
+        "from abawkit.probabilities import members\n"
+        "from abawkit.tuning import ensemble_analysis\n"
+        "print(fit_mixture_weights(np.array([[0.9, 0.8], [0.1, 0.2]])).tolist())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[1.0, 0.0]\n"
