@@ -218,8 +218,8 @@ def warm_up(curated: Path, folder: Path) -> None:
 
 def main(library: Library, curated: Path, folder: Path, stride: int) -> Report:
     torch.set_num_threads(1)
-    patch(abawkit.training.run, "training_rows", fewer_rows)
-    patch(abawkit.training.run, "evaluation_rows", fewer_validation_rows)
+    patch(abawkit.training.run, "read_training_rows", fewer_rows)
+    patch(abawkit.training.run, "read_evaluation_rows", fewer_validation_rows)
     warm_up(curated, folder)
     report, out = Report(), folder / "run"
 

@@ -17,7 +17,7 @@ from abawkit.training.distributed import join_processes
 with join_processes(sys.argv[1]) as processes:
     device = pick_device("auto" if torch.cuda.is_available() and sys.argv[1] != "cpu" else "cpu")
     own = torch.full((1,), float(processes.rank), device=device)
-    found = processes.gathered(own, [1, 1])
+    found = processes.all_gather(own, [1, 1])
     assert found.tolist() == [0.0, 1.0], found
     print(f"rank {processes.rank} of {processes.world_size} on {found.device}", flush=True)
 """
