@@ -51,7 +51,7 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     scheduled, batch = loop.plan[-1], loop.batches(0)[0]
     loop.learner.begin_epoch(scheduled, fresh=True)
     collected = loop.learner.collect(0, batch, batch)
-    loop.keep([BEST], 0.0)
+    loop.save_validated([BEST], 0.0)
     loop.progress.best_epoch = 1  # from the first epoch on a checkpoint holds the best weights too
     steps, writes = [], []
     for k in range(rounds + 1):

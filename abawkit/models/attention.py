@@ -1,4 +1,4 @@
-"""The attention module: it holds the parameters, `abawkit.ops` computes. And which implementation serves a network."""
+"""The attention layer, whose computation is `abawkit.ops`, and the implementations that serve a network."""
 
 from collections.abc import Iterable
 
@@ -41,7 +41,7 @@ class DualDirectionAttention(nn.Module):
         self._folded = FoldCache()
 
     def operands(self) -> tuple[Parameters, Statistics]:
-        """What `abawkit.ops.dual_direction_attention` takes beside the features: the tensors themselves, not copies."""
+        """The tensors that `abawkit.ops.dual_direction_attention` takes beside the features; not copies."""
         # Straight from the modules' own dictionaries: attribute access would cost a tenth of the operator.
         own, modules = self._parameters, self._modules
         row, column, inner, pool = (modules[f"{name}_norm"] for name in ("row", "column", "squeeze", "pool"))
@@ -54,10 +54,7 @@ class DualDirectionAttention(nn.Module):
         return Parameters(*tensors), Statistics(*buffers)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, *, gates: bool = True) -> tuple[Tensor, Gates | None]:
-        """Turns features (N, C, H, W) into an embedding (N, C), and the gates that led to it, or None.
-
-        Statistics and gradients are as of any module with batch norms: see `abawkit.ops.dual_direction_attention`.
-        """
+        """Features (N, C, H, W) -> embedding (N, C), and the gates or None; see `dual_direction_attention`."""
         parameters, statistics = self.operands()
         norm = self.pool_norm
         tracked = norm.track_running_stats
@@ -78,19 +75,19 @@ class DualDirectionAttention(nn.Module):
         return embedding, found
 
     def train(self, mode: bool = True) -> "DualDirectionAttention":
-        """Folds anew after a change of mode, so that a stale fold can't outlive training."""
+        """Sets the mode, and drops folded weights, so that stale ones can't outlive training."""
         self._folded.clear()
         return super().train(mode)
 
 
 def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> Call:
-    """What a network asks of dual-direction attention; gradients are wanted in training alone.
+    """The kind of call that a network makes; it needs gradients in training only.
 
     Args:
         config: Of the network.
-        device: Where it runs.
-        dtype: Of its features: that of autocast, where it runs under it.
-        training: Whether it is in training mode.
+        device: Of the network.
+        dtype: Of its features; under autocast, autocast's.
+        training: Whether the network is in training mode.
     """
     size = config.feature_size
     sizes = Sizes(config.embedding, size, size, config.attention_heads, squeeze_width(config.embedding))
@@ -100,13 +97,10 @@ def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torc
 
 
 def describe_operators(calls: Iterable[Call]) -> dict[str, str]:
-    """The name of the implementation that serves calls, by operator.
-
-    Where calls are served by several, each is named with what it is for: ``native in evaluation, reference in
-    training``.
+    """The implementation that serves calls, by operator; several as ``native in evaluation, reference in training``.
 
     Raises:
-        OpUnavailableError: If one that was asked for by name can't serve one of the calls.
+        OpUnavailableError: If one was requested by name and can't serve one of the calls.
     """
     modes: dict[str, list[str]] = {}
     for call in calls:

@@ -1,6 +1,6 @@
-"""What a network is made of, as data: widths, depths, kernel sizes, attention heads.
+"""The configuration of a network: widths, depths, kernel sizes, attention heads.
 
-A configuration is stored with every set of weights, so that a file of weights is enough to build its network.
+It is stored with every set of weights, so that a file of weights is enough to build its network.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from pydantic.dataclasses import dataclass
 from abawkit.errors import ConfigError, printable
 
 
-def _odd(kernel: int) -> int:
+def _check_odd(kernel: int) -> int:
     if kernel % 2 == 0:
         raise ValueError("a kernel size must be odd")
     return kernel
 
 
 Width = Annotated[int, Field(strict=True, ge=1, le=8192)]
-Kernel = Annotated[int, Field(strict=True, ge=1, le=31), AfterValidator(_odd)]
+Kernel = Annotated[int, Field(strict=True, ge=1, le=31), AfterValidator(_check_odd)]
 
 
 class Split(NamedTuple):
@@ -36,10 +36,10 @@ class Split(NamedTuple):
 
 
 Splits = Annotated[tuple[Split, ...], Field(min_length=1, max_length=8)]
-_CHECKED = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=_STRICT)
 class StageConfig:
     """A mixed block that halves the resolution, then residual mixed blocks that keep it.
 
@@ -58,17 +58,16 @@ class StageConfig:
     residual: Splits
 
 
-@dataclass(frozen=True, config=_CHECKED)
+@dataclass(frozen=True, config=_STRICT)
 class NetworkConfig:
-    """The arguments of a DDAMFN. Built directly, wrong values raise pydantic's ValidationError.
+    """The arguments of a DDAMFN; the constructor raises pydantic's ValidationError for wrong values.
 
     Attributes:
         stem: Channels of the two convolutions that precede the stages; the first has stride 2.
         stages: The mixed feature network, in order.
         embedding: Channels of the features that the attention sees, and length of the embedding.
         attention_heads: Number of dual-direction attention heads.
-        resolution: Side of the square input, in pixels. The attention's kernels are as long as the features are, so
-            a network takes this size only.
+        resolution: Side of the square input, in pixels, and the only size that the network takes.
     """
 
     stem: Width
@@ -86,12 +85,12 @@ class NetworkConfig:
         return size
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as numbers, lists and dicts; `from_dict` takes it back, through JSON too."""
+        """The configuration as numbers, lists and dicts, for JSON and `from_dict`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, arguments: Mapping[str, Any]) -> Self:
-        """Builds a configuration from what `to_dict` returned, or from a file that holds it.
+        """Reads a configuration that `to_dict` wrote.
 
         Raises:
             ConfigError: If a key is unknown or missing, or a value is of the wrong type or out of range; every such
@@ -106,7 +105,7 @@ class NetworkConfig:
                 for e in error.errors()
             ]
             raise ConfigError(
-                "these are not the arguments of a network:\n"
+                "not a network configuration:\n"
                 + "\n".join(printable(line) for line in wrong)
                 + f"\nname one of {', '.join(NETWORKS)}, or give all of {', '.join(cls.__annotations__)}"
             ) from error
@@ -165,5 +164,5 @@ and of its published code.
 
 
 def name_network(config: NetworkConfig) -> str:
-    """The name of a network, where it has one."""
+    """The name of a network in `NETWORKS`, or a phrase where it has none."""
     return next((name for name, known in NETWORKS.items() if known == config), "a network without a name")

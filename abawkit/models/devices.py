@@ -1,4 +1,4 @@
-"""How a GPU is used: numeric precision, deterministic algorithms, and copies that the host does not wait for."""
+"""Use of a GPU: numeric precision, deterministic algorithms, and copies that the host does not wait for."""
 
 import os
 from collections.abc import Hashable, Iterator, Mapping
@@ -12,20 +12,12 @@ K = TypeVar("K", bound=Hashable)
 
 
 def pin_memory(values: Tensor, device: torch.device) -> Tensor:
-    """Brings a tensor of the host to where `upload` can take it without waiting.
-
-    Args:
-        values: On the CPU.
-        device: Where it is to go.
-
-    Returns:
-        A copy in page-locked memory for a GPU, else the tensor itself.
-    """
+    """A copy of a CPU tensor in page-locked memory, where `device` is a GPU; else the tensor itself."""
     return values.pin_memory() if device.type == "cuda" else values
 
 
 def upload(values: Tensor, device: torch.device) -> Tensor:
-    """Copies what `pin_memory` returned to its device, in the order of the device's work; the host goes on."""
+    """Copies a tensor from `pin_memory` to a device, in the order of the device's work; the host does not wait."""
     return values.to(device, non_blocking=True)
 
 
@@ -33,11 +25,7 @@ class Download:
     """A copy to the host that is under way."""
 
     def __init__(self, values: Tensor) -> None:
-        """Starts it.
-
-        Args:
-            values: On any device; on a CPU nothing is copied.
-        """
+        """Starts the copy; nothing is copied from a CPU."""
         self._event: torch.cuda.Event | None = None
         self._values = values
         if values.is_cuda:
@@ -47,17 +35,14 @@ class Download:
             self._event.record(torch.cuda.current_stream(values.device))
 
     def wait(self) -> Tensor:
-        """The values on the host, when they have come; what the device was given after them goes on."""
+        """Waits for the copy, but not for the device's later work, and returns the values on the host."""
         if self._event:
             self._event.synchronize()
         return self._values
 
 
 def to_host(tensors: Mapping[K, Tensor]) -> dict[K, Tensor]:
-    """Brings many tensors to the host in one copy for each type, so that it waits once and not for each tensor.
-
-    Args:
-        tensors: All on one device, of any types and shapes.
+    """Copies tensors of one device to the host, in one copy for each type, so that it waits once.
 
     Returns:
         The tensors themselves where they are on a CPU; else copies, contiguous, each in memory of its own.
@@ -76,10 +61,10 @@ def to_host(tensors: Mapping[K, Tensor]) -> dict[K, Tensor]:
 
 
 Precision = Literal["float32", "bfloat16", "float64"]
-Requested = Literal["auto", "float32", "bfloat16", "float64"]
+RequestedPrecision = Literal["auto", "float32", "bfloat16", "float64"]
 
 WORKSPACE: Final = "CUBLAS_WORKSPACE_CONFIG"
-"""What cuBLAS must find in the environment when it is first called, to repeat its sums in the same order.
+"""The environment variable that makes cuBLAS sum in a fixed order, if it is set before its first call.
 
 Source: https://docs.nvidia.com/cuda/cublas/#results-reproducibility.
 """
@@ -112,11 +97,11 @@ def use_exact_float32() -> Iterator[None]:
 
 @contextmanager
 def use_deterministic_algorithms(device: str) -> Iterator[None]:
-    """Within the block, a GPU computes the same bits from the same input, or torch raises an error.
+    """Within the block, a GPU computes the same bits from the same input, or torch raises an error; CPUs do anyway.
 
-    On CPUs nothing is to be set. Every operator of abawkit's own steps has a deterministic form in torch; one that a
-    plugged-in implementation uses may have none, and torch names it. Enter the block before cuBLAS is first called:
-    where it may have been, and the environment does not hold `WORKSPACE`, torch warns instead of raising an error.
+    All operators of abawkit's training steps have a deterministic form in torch; one of a plug-in may have none, and
+    torch names it. Enter the block before cuBLAS is first called: where it may have been, and the environment does not
+    hold `WORKSPACE`, torch warns instead of raising an error.
 
     Args:
         device: The name of one; ``auto`` is a GPU where there is one.
@@ -138,9 +123,7 @@ def use_deterministic_algorithms(device: str) -> Iterator[None]:
         late = workspace is None and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         torch.use_deterministic_algorithms(True, warn_only=late)
         cudnn.deterministic, cudnn.benchmark = True, False
-        memory.fill_uninitialized_memory = (
-            False  # a launch for each tensor, and nothing here reads one before it is set
-        )
+        memory.fill_uninitialized_memory = False  # it costs a launch for each tensor, all of which are written first
         yield
     finally:
         torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])
@@ -149,13 +132,8 @@ def use_deterministic_algorithms(device: str) -> Iterator[None]:
             os.environ.pop(WORKSPACE, None)
 
 
-def use_training_precision(requested: Requested, device: torch.device) -> Precision:
-    """What a recipe's ``precision`` means on a device.
-
-    Args:
-        requested: Of the recipe; ``auto`` is bfloat16 on GPUs that compute in it, else float32.
-        device: Where it is to be computed.
-    """
+def choose_training_precision(requested: RequestedPrecision, device: torch.device) -> Precision:
+    """The precision of training; ``auto`` is bfloat16 on GPUs that compute in it, else float32."""
     if requested != "auto":
         return requested
     gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -163,10 +141,6 @@ def use_training_precision(requested: Requested, device: torch.device) -> Precis
 
 
 def describe_precision(training: Precision | None = None) -> dict[str, str]:
-    """What a manifest says of the numbers that were computed with.
-
-    Args:
-        training: From `use_training_precision`; None where nothing was trained.
-    """
+    """The precision that a manifest records; `training` is None where nothing was trained."""
     evaluation = "float64" if training == "float64" else "float32"
     return {**({"training": training} if training else {}), "evaluation": evaluation, "tf32": "off"}

@@ -1,4 +1,4 @@
-"""What a network says of frames, as probabilities."""
+"""Inference: the probabilities that a network gives for frames."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
 from abawkit.tables import Array
 
 BATCH = 256
-"""Frames of a pass without gradients."""
+"""Frames in one pass without gradients."""
 
 
 class Probabilities(NamedTuple):
-    """What a network says of N frames; float32 arrays.
+    """The outputs of a network for N frames; float32 arrays.
 
     Attributes:
         va: (N, 2), in -1..1.
@@ -50,7 +50,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def place_network(network: nn.Module, device: torch.device) -> None:
-    """Moves a network to a device, in the memory format that its convolutions are fastest in."""
+    """Moves a network to a device, in the memory format in which its convolutions are fastest."""
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -62,22 +62,22 @@ def make_model_input(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities:
-    """Runs a network over frames; where its weights are float32, so is all that is computed, on any device.
+    """Runs a network over frames; with float32 weights everything is computed in float32, on any device.
 
     Args:
         network: On `device`; is put into evaluation mode.
         pixels: RGB, (N, 112, 112, 3) uint8; N may be 0.
-        device: Where to run.
+        device: Of the network.
     """
     network.eval()
     with use_exact_float32():
-        parts = [_probabilities(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
+        parts = [_infer_batch(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
     columns = [part.wait().numpy() for part in parts] or [np.zeros((0, sum(OUTPUTS.values())), np.float32)]
     va, expression, au = np.split(np.concatenate(columns), np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
     return Probabilities(*(np.ascontiguousarray(column) for column in (va, expression, au)))
 
 
-def _probabilities(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
+def _infer_batch(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
     """The columns of all tasks side by side, (N, 22) float32."""
     images = normalise(upload(pin_memory(torch.from_numpy(np.ascontiguousarray(pixels)), device), device))
     images = images.to(next(network.parameters()).dtype)

@@ -19,22 +19,21 @@ from abawkit.ops import Gates
 OUTPUTS: Final[dict[Task, int]] = {"va": len(DIMENSIONS), "expression": len(EXPRESSIONS), "au": len(ACTION_UNITS)}
 """Numbers that each task's head returns for a frame."""
 
-
 HEADS: Final = "heads."
-"""What the names of the three heads' parameters begin with."""
+"""Prefix of the parameters of the three heads."""
 
 ATTENTION: Final = "attention."
-"""What the names of the parameters of the attention and of the convolution after it begin with."""
+"""Prefix of the parameters of the attention and of the convolution after it."""
 
 
 class Outputs(NamedTuple):
-    """What the network says of N frames.
+    """The outputs of the network for N frames.
 
     Attributes:
         va: Valence and arousal (N, 2), in -1..1.
         expression: Logits (N, 8) of `labels.EXPRESSIONS`.
         au: Logits (N, 12) of `labels.ACTION_UNITS`.
-        gates: Gates of the attention heads, or None where they were not asked for.
+        gates: Gates of the attention heads, or None where they were not requested.
     """
 
     va: Tensor
@@ -43,7 +42,7 @@ class Outputs(NamedTuple):
     gates: Gates | None
 
 
-def _stage(inputs: int, config: StageConfig) -> nn.Sequential:
+def _make_stage(inputs: int, config: StageConfig) -> nn.Sequential:
     return nn.Sequential(
         MixedBlock(inputs, config.width, config.entry, stride=2),
         *(MixedBlock(config.width, config.width, config.residual, residual=True) for _ in range(config.depth)),
@@ -64,7 +63,7 @@ class DDAMFN(nn.Module):
             ConvBlock(3, config.stem, 3, stride=2),
             ConvBlock(config.stem, config.stem, 3, groups=config.stem),
         )
-        self.stages = nn.Sequential(*(_stage(w, stage) for w, stage in zip(widths, config.stages, strict=False)))
+        self.stages = nn.Sequential(*(_make_stage(w, stage) for w, stage in zip(widths, config.stages, strict=False)))
         self.last = ConvBlock(widths[-1], config.embedding)
         size = config.feature_size
         self.attention = DualDirectionAttention(config.embedding, size, size, config.attention_heads)
@@ -75,7 +74,7 @@ class DDAMFN(nn.Module):
         """Images (N, 3, S, S) -> features (N, embedding, `config.feature_size`, `config.feature_size`).
 
         Raises:
-            ValueError: If the images are of another size: the attention's kernels fit one size only.
+            ValueError: If the images are of another size than `config.resolution`.
         """
         side = self.config.resolution
         if images.shape[1:] != (3, side, side):
@@ -98,7 +97,7 @@ class DDAMFN(nn.Module):
         )
 
     def forward(self, images: Tensor, *, gates: bool = True) -> Outputs:
-        """Estimates all three tasks for images (N, 3, S, S); `gates` are for those who want the attention loss."""
+        """Estimates all three tasks for images (N, 3, S, S); `gates` are needed for the attention loss."""
         return self.classify(*self.embed(images, gates=gates))
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -111,12 +110,12 @@ class DDAMFN(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draws new weights for training from scratch, from torch's random state.
+        """Initialises all weights for training from scratch, from torch's random state.
 
         Convolutions: normal with variance 2 / fan-in. The convolutions that make gates too, as the attention loss
         divides by the distance of the heads, which must not start near zero. Batch norms 1 and 0, but 0 for the last
         one of each residual block, which thereby starts as the identity. PReLU 0.25. Heads: normal with deviation
-        0.01, so that every expression and action unit starts at even odds and VA at 0. Biases 0.
+        0.01, so that expressions and action units start at equal odds, and VA at 0. Biases 0.
 
         Source: He et al., https://arxiv.org/abs/1502.01852; zero scale in residual blocks, Goyal et al.,
         https://arxiv.org/abs/1706.02677, section 5.1.

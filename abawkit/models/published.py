@@ -1,11 +1,10 @@
-"""Import of published weights, of DDAMFN and of its backbone, without running a line of code that a file can carry."""
+"""Import of published weights of DDAMFN and of its backbone, without running code from the file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from abawkit.errors import DataError, format_count, printable
@@ -15,17 +14,16 @@ from abawkit.models.published_keys import (
     HEAD_COUNTS,
     UNUSED,
     UNUSED_BACKBONE,
-    Source,
     count_heads,
     list_published_names,
     make_published_config,
     map_backbone_sources,
     map_sources,
 )
-from abawkit.models.state_dicts import StateDict, find_state_dicts, largest_state_dict
+from abawkit.models.state_dicts import StateDict, find_largest_state_dict, find_state_dicts
 from abawkit.models.torch_files import as_tensor, describe_value, load_torch_file
 from abawkit.models.weight_files import detect_container
-from abawkit.models.weights import HEADER, describe_differences, format_list, named_in_utf8, save_weights
+from abawkit.models.weights import HEADER, describe_differences, format_list, read_safetensors, save_weights
 from abawkit.system.files import sha256_of
 
 AFFECTNET_EXPRESSIONS: Final = (
@@ -54,7 +52,7 @@ class ImportedWeights:
     """Published weights under the names of this package.
 
     Attributes:
-        config: The network that they belong to, with as many attention heads as the file has.
+        config: Their network, with as many attention heads as the file has.
         state: Its state dict without the three heads, float32; of the published backbone without the attention too.
         classifier: `weight` (classes, 512) and `bias` (classes) of the published expression classifier; empty where
             the file has none. Its classes are those of another data set (`AFFECTNET_EXPRESSIONS` where it has eight),
@@ -62,10 +60,10 @@ class ImportedWeights:
         classes: How many classes that classifier has; 0 where the file has none.
         dropped: Keys of the state dict that no forward pass of DDAMFN uses.
         digest: SHA-256 of the file.
-        key: Where in the file the state dict was found, as ``state_dict`` or ``state_dict.model``; empty where the file
-            is one itself.
-        others: Where other state dicts of the network are in the file, which were left out.
-        beside: Keys beside the network's at the same place, which were left out: of losses, metrics, other networks.
+        key: Key of the state dict in the file, as ``state_dict`` or ``state_dict.model``; empty where the file is one
+            itself.
+        others: Keys of other state dicts of the network in the file, which were not imported.
+        beside: Keys in the same mapping that were not imported: of losses, metrics, other networks.
     """
 
     config: NetworkConfig
@@ -80,7 +78,7 @@ class ImportedWeights:
 
     @property
     def backbone(self) -> bool:
-        """Whether it is the backbone alone, without the attention."""
+        """Whether it is the backbone only, without the attention."""
         return not any(key.startswith("attention.") for key in self.state)
 
 
@@ -88,20 +86,18 @@ def import_published(path: Path, key: str | None = None) -> ImportedWeights:
     """Reads published weights: a file of `torch.save` or safetensors that holds a state dict under whatever key.
 
     Tensors may have a prefix, as ``module.`` of networks that were trained on several GPUs or ``model.`` of Lightning.
-    Of several state dicts, a moving average is left out where other weights lie beside it; between others, `key`
-    decides.
+    A moving average is not taken where the file has other weights too; between several others, `key` decides.
 
     Args:
         path: The file.
         key: Which state dict to take, where there are several: a name as of `ImportedWeights.key`.
 
     Raises:
-        DataError: If the file is absent, damaged or something else than weights; holds anything that only code could
-            load; has several state dicts and none was chosen; or keys, shapes or values are not those of DDAMFN. Keys
-            are named.
+        DataError: If the file is absent, damaged or not weights; holds anything that only code could load; has several
+            state dicts and none was chosen; or keys, shapes or values are not those of DDAMFN. Keys are named.
     """
-    chosen, others = _choose(path, _load(path), key)
-    state = _tensors(path, chosen)
+    chosen, others = _choose_state_dict(path, _read_content(path), key)
+    state = _check_tensors(path, chosen)
     backbone = "conv_6_sep.conv.weight" in state and not any(name.startswith("features.") for name in state)
     heads = 2 if backbone else count_heads(state) or 2
     table = map_backbone_sources() if backbone else map_sources(min(heads, HEAD_COUNTS[-1]))
@@ -120,10 +116,12 @@ def import_published(path: Path, key: str | None = None) -> ImportedWeights:
         state = {name: state[name].float() if state[name].is_floating_point() else state[name] for name in expected}
         problems = [f"{name}: holds NaN or infinity" for name in expected if not state[name].isfinite().all()]
     if problems:
-        raise DataError(_refusal(path, chosen.name, problems, state, known=bool(expected.keys() & state.keys())))
+        raise DataError(
+            _describe_problems(path, chosen.name, problems, state, known=bool(expected.keys() & state.keys()))
+        )
     return ImportedWeights(
         config=make_published_config(heads),
-        state=_joined(table, state),
+        state={name: source.join(state) for name, source in table.items()},
         classifier={name.removeprefix(CLASSIFIER): state[name] for name in expected if name.startswith(CLASSIFIER)},
         classes=classes,
         dropped=dropped,
@@ -138,37 +136,26 @@ def save_imported(imported: ImportedWeights, out: Path) -> None:
     """Writes imported weights, without their expression classifier, as `weights.load_weights` reads them.
 
     The metadata holds `source` (the digest of the published file) and `source_classes`. An existing file is replaced.
-
-    Args:
-        imported: What `import_published` returned.
-        out: The safetensors file to write.
     """
     notes = {"source": f"sha256:{imported.digest}", "source_classes": str(imported.classes)}
     save_weights(out, imported.config, imported.state, notes)
 
 
-def _load(path: Path) -> Any:
-    """What a file holds.
+def _read_content(path: Path) -> Any:
+    """The content of a file of published weights.
 
     Raises:
         DataError: If it can't be read, or abawkit wrote it.
     """
     if detect_container(path) != "safetensors":
         return load_torch_file(path)
-    try:
-        with named_in_utf8(path) as name, safe_open(name, "pt") as file:
-            notes = file.metadata() or {}
-            content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path}: truncated, damaged or not a safetensors file ({error}); copy or download it again"
-        ) from error
+    notes, content = read_safetensors(path)
     if HEADER in notes:
         raise DataError(f"{path}: abawkit wrote these weights; use them as they are, import is for published ones")
     return content
 
 
-def _choose(path: Path, content: Any, key: str | None) -> tuple[StateDict, list[str]]:
+def _choose_state_dict(path: Path, content: Any, key: str | None) -> tuple[StateDict, list[str]]:
     """The state dict to take, and the names of others that are left out.
 
     Raises:
@@ -184,11 +171,11 @@ def _choose(path: Path, content: Any, key: str | None) -> tuple[StateDict, list[
             raise DataError(f"{path}: no weights of DDAMFN under the key '{printable(key)}'; there are: {there}")
         return chosen, [name for name in names if name != key]
     if not found:
-        if largest := largest_state_dict(content):
+        if largest := find_largest_state_dict(content):
             return largest, []
         raise DataError(f"{path}: holds no state dict; expected one, alone or under a key such as 'model_state_dict'")
     likely = [one for one in found if not one.averaged] or found
-    distinct = [one for i, one in enumerate(likely) if not any(one.same_values(before) for before in likely[:i])]
+    distinct = [one for i, one in enumerate(likely) if not any(one.has_same_values(before) for before in likely[:i])]
     if len(distinct) > 1:
         which = ", ".join(f"'{printable(one.name)}'" if one.name else "the file itself" for one in distinct)
         raise DataError(
@@ -198,7 +185,7 @@ def _choose(path: Path, content: Any, key: str | None) -> tuple[StateDict, list[
     return distinct[0], [one.name for one in found if one is not distinct[0]]
 
 
-def _tensors(path: Path, chosen: StateDict) -> dict[str, Tensor]:
+def _check_tensors(path: Path, chosen: StateDict) -> dict[str, Tensor]:
     """The tensors of a state dict.
 
     Raises:
@@ -217,12 +204,8 @@ def _tensors(path: Path, chosen: StateDict) -> dict[str, Tensor]:
     return state
 
 
-def _joined(table: Mapping[str, Source], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: source.join(state) for name, source in table.items()}
-
-
-def _refusal(path: Path, key: str, problems: list[str], state: Mapping[str, Tensor], *, known: bool) -> str:
-    """What is wrong with a state dict; for one of which no name is known, what it holds instead."""
+def _describe_problems(path: Path, key: str, problems: list[str], state: Mapping[str, Tensor], *, known: bool) -> str:
+    """The problems of a state dict; for one in which no name is known, its first tensors too."""
     under = f" under '{printable(key)}'" if key else ""
     if not known:
         first = [f"{printable(name)} {list(tensor.shape)}" for name, tensor in list(state.items())[:3]]

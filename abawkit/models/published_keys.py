@@ -1,4 +1,4 @@
-"""How the parameters of the published DDAMFN are named and shaped, beside those of this package.
+"""Names and shapes of the published DDAMFN's parameters, and the parameters of this package that they become.
 
 Source: the published code of Zhang et al., Electronics 12(17) 3595 (2023).
 """
@@ -17,7 +17,7 @@ from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.network import DDAMFN, HEADS
 
 CLASSIFIER: Final = "fc."
-"""What the names of the published expression classifier's parameters begin with."""
+"""Prefix of the published expression classifier's parameters."""
 
 HEAD_COUNTS: Final = (1, 2, 3, 4)
 """Numbers of attention heads that DDAMFN is published with; two is its authors' choice."""
@@ -38,13 +38,13 @@ UNUSED_BACKBONE: Final = re.compile(
 """Parameters of the published backbone (``MFN_msceleb``) that DDAMFN does not take over."""
 
 _BACKBONE: Final = ("conv1", "conv2_dw", "conv_23", "conv_3", "conv_34", "conv_4", "conv_45", "conv_5", "conv_6_sep")
-"""What the backbone calls the parts that DDAMFN calls ``features.0`` to ``features.8``."""
+"""The backbone's names of the parts that DDAMFN names ``features.0`` to ``features.8``."""
 
 _MIXED: Final = ".conv_dw."
 _HEAD_KEY: Final = re.compile(r"cat_head(\d{1,3})\.")
 
 _CONFIG = NETWORKS["ddamfn"]
-_BLOCK = {
+_BLOCK_NAMES = {
     "expand.": "conv.",
     "depthwise.parts.": "conv_dw.mixed_depthwise_conv.",
     "attention.squeeze.": "CA.conv1.",
@@ -52,7 +52,7 @@ _BLOCK = {
     "attention.row_gate.": "CA.conv2.",
     "attention.column_gate.": "CA.conv3.",
 }
-_HEAD = {
+_HEAD_NAMES = {
     "row_weight": "Linear_h.conv.weight",
     "column_weight": "Linear_w.conv.weight",
     "row_norm.": "Linear_h.bn.",
@@ -65,12 +65,12 @@ _HEAD = {
 
 
 class Source(NamedTuple):
-    """The published tensors that one tensor of this package is made of.
+    """The published tensors that become one tensor of this package.
 
     Attributes:
         keys: Their published names; one, or one for each attention head.
         shape: The published shape of each.
-        target: The shape of the tensor that they become.
+        target: The shape of the result.
     """
 
     keys: tuple[str, ...]
@@ -78,19 +78,19 @@ class Source(NamedTuple):
     target: tuple[int, ...]
 
     def join(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Makes the package's tensor: the heads' values one after another, or the highest of their counts."""
+        """Joins the tensors: the heads' values one after another, or the highest of their counts."""
         parts = torch.stack([tensors[key] for key in self.keys])
         return parts.reshape(self.target) if self.target else parts.amax()
 
 
-def _renamed(name: str, table: dict[str, str]) -> str:
+def _rename(name: str, table: dict[str, str]) -> str:
     for ours, published in table.items():
         if name.startswith(ours):
             return published + name.removeprefix(ours)
     return name
 
 
-def _feature_key(key: str) -> str:
+def _name_feature(key: str) -> str:
     match key.split("."):
         case ["stages", stage, "0", *rest]:
             position = str(2 + 2 * int(stage))
@@ -100,12 +100,12 @@ def _feature_key(key: str) -> str:
             pass
         case [_, *rest]:  # the convolution after the last stage
             position = str(2 + 2 * len(_CONFIG.stages))
-    name = _renamed(".".join(rest), _BLOCK).replace("norm.", "bn.").replace("activation.", "prelu.")
+    name = _rename(".".join(rest), _BLOCK_NAMES).replace("norm.", "bn.").replace("activation.", "prelu.")
     return f"features.{position}.{name}"
 
 
-def _attention_source(name: str, shape: tuple[int, ...], heads: int) -> Source:
-    keys = tuple(f"cat_head{head}.CoordAtt.{_renamed(name, _HEAD)}" for head in range(heads))
+def _find_attention_source(name: str, shape: tuple[int, ...], heads: int) -> Source:
+    keys = tuple(f"cat_head{head}.CoordAtt.{_rename(name, _HEAD_NAMES)}" for head in range(heads))
     match name, shape:
         case "pool_weight", (channels, height, width):
             return Source(("Linear.conv.weight",), (channels, 1, height, width), shape)
@@ -130,7 +130,7 @@ def make_published_config(heads: int) -> NetworkConfig:
 
 @cache
 def map_sources(heads: int = 2) -> dict[str, Source]:
-    """For each key of a network's state dict, heads apart: which published tensors it is made of.
+    """The published tensors of each key of a state dict, the three heads excepted.
 
     Args:
         heads: Attention heads of the network.
@@ -141,15 +141,15 @@ def map_sources(heads: int = 2) -> dict[str, Source]:
     for key, tensor in state.items():
         shape = tuple(tensor.shape)
         if key.startswith("attention."):
-            table[key] = _attention_source(key.removeprefix("attention."), shape, heads)
+            table[key] = _find_attention_source(key.removeprefix("attention."), shape, heads)
         elif not key.startswith(HEADS):
-            table[key] = Source((_feature_key(key),), shape, shape)
+            table[key] = Source((_name_feature(key),), shape, shape)
     return table
 
 
 @cache
 def map_backbone_sources() -> dict[str, Source]:
-    """As `map_sources`, for the published backbone: nothing of the attention, and its own names of the features."""
+    """As `map_sources`, for the published backbone, which has no attention and other names of the features."""
     table = {}
     for key, source in map_sources().items():
         if not key.startswith("attention."):
@@ -159,22 +159,22 @@ def map_backbone_sources() -> dict[str, Source]:
 
 
 def list_published_names(table: Mapping[str, Source]) -> dict[str, tuple[int, ...]]:
-    """The published tensors that a table is made of, with their shapes."""
+    """The published tensors in a table, with their shapes."""
     return {key: source.shape for source in table.values() for key in source.keys}
 
 
 def count_heads(keys: Iterable[str]) -> int:
-    """How many attention heads a state dict has, counted from 0 without a gap; a few keys of one are none."""
+    """The number of attention heads, counted from 0 without a gap; a head with only a few keys does not count."""
     keys_of = Counter(int(match[1]) for key in keys if (match := _HEAD_KEY.match(key)))
     found = {head for head, count in keys_of.items() if 2 * count >= max(keys_of.values())}
     return next(count for count in range(len(found) + 1) if count not in found)
 
 
 def summarise_unused(keys: Iterable[str]) -> list[tuple[str, int]]:
-    """Families of unused parameters, and how many there are of each: those of mixed convolutions, and all others.
+    """Names and number of unused parameters, of mixed convolutions and of the rest, where there are any.
 
     Returns:
-        Families that have any, as ``("conv_dw.bn, conv_dw.prelu", 204)``.
+        Pairs such as ``("conv_dw.bn, conv_dw.prelu", 204)``.
     """
     names: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for key in keys:

@@ -1,30 +1,30 @@
-"""What a network starts from: weights that abawkit wrote, or published ones as they were downloaded."""
+"""Weights that training starts from: files of abawkit, or published weights as they were downloaded."""
 
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.models.config import NetworkConfig, name_network
 from abawkit.models.network import ATTENTION, DDAMFN
 from abawkit.models.published import import_published
 from abawkit.models.weight_files import detect_container, find_weights
-from abawkit.models.weights import HEADER, Weights, apply_weights, load_weights, named_in_utf8
+from abawkit.models.weights import HEADER, Weights, apply_weights, load_weights, open_safetensors
 
 
 def load_starting_weights(path: Path) -> Weights:
-    """Reads weights to start from, whoever wrote them; the content of the file decides, not its name.
+    """Reads weights to start from; the content of the file decides which they are, not its name.
 
     Args:
         path: A file that abawkit wrote, published weights, or the folder of a run, whose best weights are taken.
 
     Raises:
-        DataError: If there are none, or they are not what they must be.
+        DataError: If the file is absent, damaged or not weights of DDAMFN.
 
     Warns:
-        DataWarning: If a published file holds other weights of the network too, which are left out.
+        DataWarning: If a published file holds other weights of the network too, which are not used.
     """
     path = find_weights(path)
     if is_abawkit_weights(path):
@@ -34,8 +34,8 @@ def load_starting_weights(path: Path) -> Weights:
         names = ", ".join(f"'{printable(name)}'" for name in imported.others)
         taken = f"'{printable(imported.key)}'" if imported.key else "those of the file itself"
         warnings.warn(
-            f"{path}: holds several sets of weights; {taken} are taken and {names} left out. `abawkit import-weights "
-            "--key` takes another",
+            f"{path}: holds several sets of weights; {taken} are used, not {names}. `abawkit import-weights --key` "
+            "takes another",
             DataWarning,
             stacklevel=2,
         )
@@ -43,35 +43,35 @@ def load_starting_weights(path: Path) -> Weights:
 
 
 def start_from(network: DDAMFN, path: Path, *, frozen_epochs: int) -> None:
-    """Copies weights to start from into a network; parts that they don't hold stay as they were drawn.
+    """Copies weights to start from into a network; parts that the file lacks keep their random values.
 
     Args:
         network: Changed in place.
         path: As of `load_starting_weights`.
-        frozen_epochs: Epochs in which heads are trained on the network as it then is.
+        frozen_epochs: Epochs in which only the heads are trained.
 
     Raises:
         DataError: As `load_starting_weights`, or if the weights are those of another network, which is named.
 
     Warns:
-        DataWarning: As `load_starting_weights`, or if heads would be trained on an attention of random numbers.
+        DataWarning: As `load_starting_weights`, or if heads would be trained on a random attention.
     """
     weights = load_starting_weights(path)
     backbone = not any(key.startswith(ATTENTION) for key in weights.state)
     config = replace(weights.config, attention_heads=network.config.attention_heads) if backbone else weights.config
     if config != network.config:
-        raise DataError(f"{path}: {_mismatch(weights.config, network.config)}")
+        raise DataError(f"{path}: {_describe_mismatch(weights.config, network.config)}")
     apply_weights(network, weights.state, str(path), heads_optional=True)
     if backbone and frozen_epochs:
         warnings.warn(
-            f"{path}: holds the backbone alone, so that the attention starts from random numbers, and heads.epochs is "
+            f"{path}: holds the backbone only, so that the attention starts from random numbers, and heads.epochs is "
             f"{frozen_epochs}: in that stage the heads learn on it as it is; --set heads.epochs=0 trains all at once",
             DataWarning,
             stacklevel=2,
         )
 
 
-def _mismatch(found: NetworkConfig, wanted: NetworkConfig) -> str:
+def _describe_mismatch(found: NetworkConfig, wanted: NetworkConfig) -> str:
     name = name_network(found)
     if replace(found, attention_heads=wanted.attention_heads) == wanted:
         return (
@@ -85,7 +85,7 @@ def _mismatch(found: NetworkConfig, wanted: NetworkConfig) -> str:
 
 
 def is_abawkit_weights(path: Path) -> bool:
-    """Whether abawkit wrote a file of weights; a damaged safetensors file counts as its own.
+    """Whether abawkit wrote a file of weights; a damaged safetensors file counts as one of abawkit.
 
     Raises:
         DataError: If it is recognised as something else than weights.
@@ -93,7 +93,7 @@ def is_abawkit_weights(path: Path) -> bool:
     if detect_container(path) != "safetensors":
         return False
     try:
-        with named_in_utf8(path) as name, safe_open(name, "pt") as file:
+        with open_safetensors(path) as file:
             return HEADER in (file.metadata() or {})
     except (SafetensorError, OSError):
         return True

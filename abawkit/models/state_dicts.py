@@ -1,8 +1,8 @@
-"""Finding state dicts of a known network in what a checkpoint holds: under any key, behind any prefix.
+"""Finds the state dicts of a known network in a checkpoint: under any key, with any prefix.
 
-Checkpoints keep weights as ``model_state_dict``, ``state_dict``, ``model``, ``net``, ``ema``, and name each tensor with
-what wrapped the network: ``module.`` (DataParallel), ``model.`` (Lightning), ``_orig_mod.`` (torch.compile). Both are
-told by the names of the tensors themselves.
+Checkpoints keep weights under ``model_state_dict``, ``state_dict``, ``model``, ``net``, ``ema``, and the names of
+tensors have the prefix of a wrapper: ``module.`` (DataParallel), ``model.`` (Lightning), ``_orig_mod.``
+(torch.compile). The names of the tensors show both.
 """
 
 import re
@@ -16,22 +16,22 @@ from torch import Tensor
 
 from abawkit.models.torch_files import as_tensor
 
-_DEPTH: Final = 4
-_PLACES: Final = 10_000
-"""Mappings that are looked at; a file can hold one in itself, and so without end."""
+_MAX_DEPTH: Final = 4
+_MAX_MAPPINGS: Final = 10_000
+"""Mappings that are searched at most; one can contain itself."""
 
 _AVERAGED: Final = re.compile(r"(^|[._])(ema|swa|avg|averaged?|shadow)([._\d]|$)", flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """A state dict that was found.
+    """A state dict in a file.
 
     Attributes:
-        name: Keys that lead to it, with dots between them, and the prefix of its tensors where there are several at the
-            same place; empty for that of the file itself.
-        values: What it holds, without the prefix: tensors, and whatever else stands among them.
-        beside: Keys at the same place that do not have the prefix.
+        name: Its keys, with dots between them, and the prefix of its tensors where one mapping has several; empty where
+            the file itself is the state dict.
+        values: Its values without the prefix: tensors, and anything else among them.
+        beside: Keys of the same mapping that do not have the prefix.
     """
 
     name: str
@@ -40,7 +40,7 @@ class StateDict:
 
     @property
     def averaged(self) -> bool:
-        """Whether its name says that it is a moving average of the weights beside it."""
+        """Whether it is a moving average, by its name."""
         return bool(_AVERAGED.search(self.name))
 
     @property
@@ -48,7 +48,7 @@ class StateDict:
         """Its tensors."""
         return {key: found for key, value in self.values.items() if (found := as_tensor(value)) is not None}
 
-    def same_values(self, other: "StateDict") -> bool:
+    def has_same_values(self, other: "StateDict") -> bool:
         """Whether another one has the same tensors, bit for bit."""
         mine, others = self.tensors, other.tensors
         return mine.keys() == others.keys() and all(
@@ -58,68 +58,65 @@ class StateDict:
 
 
 def find_state_dicts(content: Any, layouts: Sequence[AbstractSet[str]]) -> list[StateDict]:
-    """All state dicts of a network in what a file holds, in its order.
+    """All state dicts of a network in the content of a file, in its order.
 
     Args:
-        content: What `torch_files.load_torch_file` returned.
-        layouts: The names of a network's tensors; several where it has several forms.
+        content: From `torch_files.load_torch_file`.
+        layouts: The names of a network's tensors, for each of its forms.
 
     Returns:
-        Those that have at least half of the names of a layout.
+        The state dicts that have at least half of the names of a layout.
     """
     found = []
-    for path, place in _mappings(content):
-        prefixes = _prefixes(place, layouts)
+    for path, mapping in _walk_mappings(content):
+        prefixes = _find_prefixes(mapping, layouts)
         for prefix in prefixes:
             name = ".".join([*path, *([prefix.rstrip(".")] if len(prefixes) > 1 and prefix else [])])
-            found.append(_cut(name, place, prefix))
+            found.append(_strip_prefix(name, mapping, prefix))
     return found
 
 
-def largest_state_dict(content: Any) -> StateDict | None:
-    """The mapping with the most tensors, of those that hold nothing else, else of all; None where there is no tensor.
-
-    It is a state dict of whatever network.
-    """
+def find_largest_state_dict(content: Any) -> StateDict | None:
+    """The mapping with the most tensors, of any network; mappings of tensors only come first."""
     found: StateDict | None = None
     most = (False, 0)
-    for path, place in _mappings(content):
-        count = sum(as_tensor(value) is not None for value in place.values())
-        rank = (count == len(place), count)
+    for path, mapping in _walk_mappings(content):
+        count = sum(as_tensor(value) is not None for value in mapping.values())
+        rank = (count == len(mapping), count)
         if count and rank > most:
-            prefix = "module." if all(key.startswith("module.") for key in place) else ""
-            found, most = _cut(".".join(path), place, prefix), rank
+            prefix = "module." if all(key.startswith("module.") for key in mapping) else ""
+            found, most = _strip_prefix(".".join(path), mapping, prefix), rank
     return found
 
 
-def _mappings(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The mappings within each other, the outer ones first, with the keys that lead to them."""
+def _walk_mappings(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """All nested mappings with their keys, the outer ones first."""
     waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), content)])
-    for _ in range(_PLACES):
+    for _ in range(_MAX_MAPPINGS):
         if not waiting:
             return
         path, value = waiting.popleft()
         if not isinstance(value, Mapping) or not value:
             continue
-        place = {_name_key(key): inner for key, inner in value.items()}
-        yield path, place
-        if len(path) < _DEPTH:
-            waiting += [((*path, key), inner) for key, inner in place.items() if isinstance(inner, Mapping)]
+        mapping = {_name_key(key): inner for key, inner in value.items()}
+        yield path, mapping
+        if len(path) < _MAX_DEPTH:
+            waiting += [((*path, key), inner) for key, inner in mapping.items() if isinstance(inner, Mapping)]
 
 
 def _name_key(key: object) -> str:
-    """A key as text; one of another kind than text or a number by its type, as its own text can have any length."""
+    """A key as text; the type of one that is neither text nor a number, as its own text can have any length."""
     if isinstance(key, str):
         return key
     return str(key) if type(key) is int and abs(key) < 2**63 else f"<{type(key).__name__}>"
 
 
-def _prefixes(place: Mapping[str, Any], layouts: Sequence[AbstractSet[str]]) -> list[str]:
-    """What stands before at least half of the names of a layout, in the order of the place."""
+def _find_prefixes(mapping: Mapping[str, Any], layouts: Sequence[AbstractSet[str]]) -> list[str]:
+    """The prefixes of at least half of the names of a layout, in the order of the mapping."""
     found: dict[str, None] = {}
     for layout in layouts:
         counts: Counter[str] = Counter()
-        for key in place:
+        for key in mapping:
             for start in [0, *(match.end() for match in re.finditer(r"\.", key))]:
                 if key[start:] in layout:
                     counts[key[:start]] += 1
@@ -127,6 +124,6 @@ def _prefixes(place: Mapping[str, Any], layouts: Sequence[AbstractSet[str]]) -> 
     return list(found)
 
 
-def _cut(name: str, place: Mapping[str, Any], prefix: str) -> StateDict:
-    values = {key.removeprefix(prefix): value for key, value in place.items() if key.startswith(prefix)}
-    return StateDict(name, values, [key for key in place if not key.startswith(prefix)])
+def _strip_prefix(name: str, mapping: Mapping[str, Any], prefix: str) -> StateDict:
+    values = {key.removeprefix(prefix): value for key, value in mapping.items() if key.startswith(prefix)}
+    return StateDict(name, values, [key for key in mapping if not key.startswith(prefix)])

@@ -1,9 +1,9 @@
-"""Reading what `torch.save` wrote without running a line of the code that such a file can carry.
+"""Reads files of `torch.save` without running the code that such a file can contain.
 
-Tensors, numbers, text and containers are built by torch's own restricted unpickler (``weights_only=True``). NumPy
-scalars and arrays, and the options of a training script (`argparse.Namespace`), lie in many public checkpoints: for
-them, inert classes of this module take the place of what the file names, so that nothing of NumPy's is called with what
-a file says either. Everything else is refused.
+Torch's restricted unpickler (``weights_only=True``) builds tensors, numbers, text and containers. Many public
+checkpoints also contain NumPy scalars and arrays, and the options of a training script (`argparse.Namespace`): inert
+classes of this module replace them, so that no function of NumPy is called with a file's values. Everything else is
+refused.
 """
 
 import pickletools
@@ -34,20 +34,20 @@ STATE_DICTS: Final = (
     "params",
     "weights",
 )
-"""Keys under which checkpoints keep a state dict, most frequent first; for advice only, all keys are looked at."""
+"""Keys under which checkpoints keep a state dict, most frequent first; for advice only, as all keys are searched."""
 
 _NUMBERS: Final = re.compile(r"[<>|=]?(f2|f4|f8|i1|i2|i4|i8|u1|b1)")
 _MODULE: Final = frozenset({"_parameters", "_buffers", "_modules"})
-"""Attributes of every `torch.nn.Module`, by which a pickle shows that it holds one."""
+"""Attributes of every `torch.nn.Module`: a pickle with these names contains one."""
 
 _NOT_NETWORKS: Final = ("torch.", "collections.", "builtins.", "__builtin__.", "numpy.", "argparse.")
-"""What the names of classes begin with that are no network's."""
+"""Prefixes of classes that are no networks."""
 
 _MAX_PICKLE: Final = 1 << 28
 
 
 class _NumpyType:
-    """Stands for ``numpy.dtype``: its code, and the order of bytes."""
+    """Replaces ``numpy.dtype``: its code, and the order of bytes."""
 
     def __init__(self, code: object = "", *_: object) -> None:
         self.code, self.order = str(code), "="
@@ -58,7 +58,7 @@ class _NumpyType:
 
 
 class _NumpyArray:
-    """Stands for ``numpy._core.multiarray._reconstruct``, which makes an array that its state fills."""
+    """Replaces ``numpy._core.multiarray._reconstruct``, which makes an array that its state fills."""
 
     def __init__(self, *_: object) -> None:
         self.state: object = None
@@ -68,14 +68,14 @@ class _NumpyArray:
 
 
 class _NumpyScalar:
-    """Stands for ``numpy._core.multiarray.scalar``."""
+    """Replaces ``numpy._core.multiarray.scalar``."""
 
     def __init__(self, kind: object = None, content: object = b"") -> None:
         self.kind, self.content = kind, content
 
 
 class _Inert:
-    """Stands for a class whose content nobody needs."""
+    """Replaces a class whose content is not needed."""
 
     def __init__(self, *_: object) -> None: ...
 
@@ -89,7 +89,7 @@ _INERT: Final[list[Any]] = [
     (_Inert, "numpy.ndarray"),
     (_Inert, "argparse.Namespace"),
 ]
-"""What a file may name beyond torch's own list, and the class of this module that is built in its place."""
+"""Names that a file may contain beyond torch's own list, and the class of this module that replaces each."""
 
 
 def load_torch_file(path: Path) -> Any:
@@ -101,8 +101,8 @@ def load_torch_file(path: Path) -> Any:
         path: The file, as a zip archive or in the form before torch 1.6.
 
     Raises:
-        DataError: If the file is absent, damaged or something else, or holds what only code could load; nothing of it
-            was run. For a whole network the message has the two lines of Python that make its state dict.
+        DataError: If the file is absent, damaged or something else, or holds what only code could load, none of which
+            was run. For a whole network the message has two lines of Python that save its state dict.
     """
     container = detect_container(path)
     if container == "safetensors":
@@ -113,28 +113,24 @@ def load_torch_file(path: Path) -> Any:
             with path.open("rb") as file:  # not by its name, which need not be UTF-8
                 return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can end in any of Python's exceptions
-        raise DataError(f"{path}: {_reason(path, container, error)}") from error
+        raise DataError(f"{path}: {_explain_failure(path, container, error)}") from error
 
 
 def as_tensor(value: object) -> Tensor | None:
-    """A dense tensor on the CPU: a tensor of the file, or the numbers of a NumPy scalar or array in it.
-
-    Returns:
-        The tensor, without gradients; None for anything else.
-    """
+    """A tensor, or a NumPy scalar or array, as a dense CPU tensor without gradients; None for anything else."""
     if isinstance(value, Tensor):
         plain = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
         return value.detach() if plain else None
     if isinstance(value, _NumpyScalar):
-        return _numbers(value.kind, (), value.content, fortran=False)
+        return _make_tensor(value.kind, (), value.content, fortran=False)
     if isinstance(value, _NumpyArray) and isinstance(value.state, tuple) and len(value.state) == 5:
         _, shape, kind, fortran, content = value.state
-        return _numbers(kind, shape, content, fortran=bool(fortran))
+        return _make_tensor(kind, shape, content, fortran=bool(fortran))
     return None
 
 
 def describe_value(value: object) -> str:
-    """What a value of a file is, for messages."""
+    """The kind of a value, for messages."""
     if isinstance(value, _NumpyArray | _NumpyScalar):
         return "a NumPy array that holds other things than real numbers"
     if isinstance(value, _Inert):
@@ -144,7 +140,7 @@ def describe_value(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _numbers(kind: object, shape: object, content: object, *, fortran: bool) -> Tensor | None:
+def _make_tensor(kind: object, shape: object, content: object, *, fortran: bool) -> Tensor | None:
     """The tensor of an array's bytes; None where they are not numbers or not of this shape."""
     if not isinstance(kind, _NumpyType) or not isinstance(content, bytes | bytearray) or not isinstance(shape, tuple):
         return None
@@ -164,41 +160,41 @@ def _numbers(kind: object, shape: object, content: object, *, fortran: bool) -> 
         return None
 
 
-def _reason(path: Path, container: Container, error: Exception) -> str:
-    """Why a file was not read, and what to do."""
+def _explain_failure(path: Path, container: Container, error: Exception) -> str:
+    """Why a file could not be read, and what to do."""
     if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return (
             f"refused: it holds more than tensors, a '{wanted[1]}', which loads only by running code that the file "
-            f"names. Nothing was run; {_remedy(path, container)}"
+            f"names. Nothing was run; {_advise_conversion(path, container)}"
         )
     if container == "pickle":
         return (
             f"not written by torch.save, or truncated, damaged ({type(error).__name__}); give weights that torch.save "
             "or safetensors wrote"
         )
-    if (protocol := _protocol(path, container)) > 2:
+    if (protocol := _read_protocol(path, container)) > 2:
         return (
             f"refused: it was saved with pickle protocol {protocol}; only 2, which torch.save uses unless told "
             "otherwise, is read without running code. On a machine where you trust the file, two lines of Python save "
-            "it anew:\n"
+            "it again:\n"
             f'  import torch; content = torch.load({path.name!r}, map_location="cpu", weights_only=False)\n'
             f"  torch.save(content, {name_state_dict(path)!r})"
         )
-    said = re.search(r"WeightsUnpickler error: (.{1,200})", str(error))
-    what = printable(said[1].strip().rstrip(".")) if said else type(error).__name__
+    cause = re.search(r"WeightsUnpickler error: (.{1,200})", str(error))
+    what = printable(cause[1].strip().rstrip(".")) if cause else type(error).__name__
     if "DTensor" in what:
         return "holds tensors that several processes share (DTensor); save the whole state dict from one of them"
     return f"truncated, damaged, or not written by torch.save ({what}); copy or download it again"
 
 
-def _remedy(path: Path, container: Container) -> str:
-    """How to get a state dict out of a file that holds more, by what its pickle seems to be."""
+def _advise_conversion(path: Path, container: Container) -> str:
+    """How to get a state dict out of a file that holds more, as far as its pickle shows."""
     ask = "ask whoever made it for its state dict alone"
-    root, names = _outline(path, container)
+    root, names = _outline_pickle(path, container)
     found = {text for kind, text in names if kind == "text"}
     if root and found >= _MODULE:
         value, what = "network.state_dict()", "it is a whole network"
-    elif found >= _MODULE and (key := _key_of_object(names)):
+    elif found >= _MODULE and (key := _find_network_key(names)):
         value, what = f"network[{key!r}].state_dict()", f"it holds a whole network as {key!r}"
     elif not root and (key := next((key for key in STATE_DICTS if key in found), "")):
         value, what = f"network[{key!r}]", f"it seems to hold a state dict as {key!r}"
@@ -212,14 +208,14 @@ def _remedy(path: Path, container: Container) -> str:
     )
 
 
-def _outline(path: Path, container: Container) -> tuple[bool, list[tuple[str, str]]]:
+def _outline_pickle(path: Path, container: Container) -> tuple[bool, list[tuple[str, str]]]:
     """Whether a pickle's outermost value is an object of a class, and its texts and classes in order.
 
-    The pickle is looked at operation by operation; nothing is built.
+    Only the pickle's operations are read; nothing is built.
     """
     names: list[tuple[str, str]] = []
     try:
-        for operation, argument, _ in _operations(path, container):
+        for operation, argument, _ in _read_operations(path, container):
             if operation.name in ("GLOBAL", "STACK_GLOBAL"):
                 names.append(("class", str(argument or "").replace(" ", ".")))
             elif "UNICODE" in operation.name or "STRING" in operation.name:
@@ -229,12 +225,12 @@ def _outline(path: Path, container: Container) -> tuple[bool, list[tuple[str, st
     except Exception:  # noqa: S110 - of a damaged pickle, what came before the damage
         pass
     if container == "legacy":  # which stores the class of each module as ('module', class, file, source)
-        names = _without_sources(names)
+        names = _drop_sources(names)
     first = names[0] if names else ("", "")
     return first[0] == "class" and not first[1].startswith("collections."), names
 
 
-def _without_sources(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _drop_sources(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Names without the mark and the text that precede the class of a module in the form before torch 1.6."""
     kept: list[tuple[str, str]] = []
     for name in names:
@@ -244,7 +240,7 @@ def _without_sources(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return kept
 
 
-def _key_of_object(names: list[tuple[str, str]]) -> str:
+def _find_network_key(names: list[tuple[str, str]]) -> str:
     """The text before the first class that is neither torch's own nor a container: the key of a whole network."""
     for (kind, key), (following, name) in pairwise(names):
         other = name.startswith("torch.nn.modules.") or not name.startswith(_NOT_NETWORKS)
@@ -253,15 +249,15 @@ def _key_of_object(names: list[tuple[str, str]]) -> str:
     return ""
 
 
-def _protocol(path: Path, container: Container) -> int:
+def _read_protocol(path: Path, container: Container) -> int:
     try:
-        operation, argument, _ = next(_operations(path, container))
+        operation, argument, _ = next(_read_operations(path, container))
         return int(argument) if operation.name == "PROTO" else 0
     except Exception:
         return 0
 
 
-def _operations(path: Path, container: Container) -> Iterator[Any]:
+def _read_operations(path: Path, container: Container) -> Iterator[Any]:
     """The operations of the pickle that holds a file's values."""
     if container == "zip":
         with zipfile.ZipFile(path) as archive:
@@ -271,10 +267,10 @@ def _operations(path: Path, container: Container) -> Iterator[Any]:
         return
     with path.open("rb") as file:
         for _ in range(3 if container == "legacy" else 0):  # a number, a version, the sizes of C types
-            _skip(file)
+            _skip_pickle(file)
         yield from pickletools.genops(file)
 
 
-def _skip(file: IO[bytes]) -> None:
+def _skip_pickle(file: IO[bytes]) -> None:
     for _ in pickletools.genops(file):
         pass

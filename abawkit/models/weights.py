@@ -1,4 +1,4 @@
-"""Weights as safetensors files that say which network they belong to, and that show when they were damaged."""
+"""Weights as safetensors files, with the configuration of their network and a digest that shows damage."""
 
 import json
 import os
@@ -22,12 +22,12 @@ from abawkit.system.files import sha256, write_bytes
 
 FORMAT: Final = "abawkit.network.2"
 _FROM_ZERO: Final = "abawkit.network.1"
-"""The format before it, which is read too: the epoch that it notes counts from 0."""
+"""The format before it, which is read too; its metadata counts epochs from 0."""
 
 HEADER: Final = "abawkit"
-"""The entry of a safetensors file's metadata that tells abawkit's own files."""
+"""The metadata entry of a safetensors file by which abawkit recognises its own files."""
 
-_SHOWN = 10
+_MAX_LINES = 10
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.int32)
 
 
@@ -37,7 +37,7 @@ class Weights(NamedTuple):
     Attributes:
         config: The network that the weights belong to.
         state: Its state dict, on the CPU.
-        metadata: What else the writer noted.
+        metadata: Further notes of the writer.
     """
 
     config: NetworkConfig
@@ -46,7 +46,7 @@ class Weights(NamedTuple):
 
 
 def digest_state(state: Mapping[str, Tensor]) -> str:
-    """The SHA-256 digest of a state dict: of names, types, shapes and values, whatever their order."""
+    """The SHA-256 digest of the names, types, shapes and values of a state dict, in any order."""
     lines = []
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -55,20 +55,19 @@ def digest_state(state: Mapping[str, Tensor]) -> str:
     return sha256("\n".join(lines).encode())
 
 
-def _file_digest(state: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
-    """The digest of weights and of everything that is noted beside them."""
+def _digest_content(state: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     return sha256((digest_state(state) + json.dumps(header, sort_keys=True)).encode())
 
 
 def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str, *, heads_optional: bool) -> None:
-    """Checks that a state dict is whole, finite and made for a network.
+    """Checks that a state dict is complete, finite and made for a network.
 
     Args:
         config: The network.
         state: Its state dict.
         source: Where the state comes from, for the message.
-        heads_optional: Whether the three heads' parameters may all be absent, and with them the attention's, as of the
-            published backbone.
+        heads_optional: Whether all parameters of the three heads may be absent, and with them the attention's, as in
+            the published backbone.
 
     Raises:
         DataError: If keys are missing or unexpected, or a tensor has another shape, another kind of numbers, or
@@ -77,12 +76,12 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
     blocks = sum(1 + stage.depth for stage in config.stages)
     if blocks > len(state):  # to build it would take minutes, if a damaged file has thousands
         raise DataError(f"{source}: a network of {blocks:,} blocks has more than these {len(state):,} tensors")
-    expected = _shapes(config)
+    expected = _list_shapes(config)
     if heads_optional and not any(key.startswith(HEADS) for key in state):
         absent = (HEADS,) if any(key.startswith(ATTENTION) for key in state) else (HEADS, ATTENTION)
         expected = {key: shape for key, shape in expected.items() if not key.startswith(absent)}
     problems = describe_differences(expected, state)
-    problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not _finite(value)]
+    problems += [f"{key}: holds NaN or infinity" for key, value in state.items() if not _is_finite(value)]
     if problems:
         raise DataError(
             f"{source}: these are not weights of this network, {len(problems)} differences:\n"
@@ -91,13 +90,13 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
         )
 
 
-def _finite(value: Tensor) -> bool:
-    """Whether there is no NaN and no infinity; other types than those of weights are refused before."""
+def _is_finite(value: Tensor) -> bool:
+    """Whether there is no NaN and no infinity; other types than those of weights are refused elsewhere."""
     return value.dtype not in _TYPES or bool(value.float().isfinite().all())
 
 
 @cache
-def _shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
+def _list_shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
     with torch.device("meta"):
         return {key: tuple(value.shape) for key, value in DDAMFN(config).state_dict().items()}
 
@@ -106,8 +105,8 @@ def describe_differences(expected: Mapping[str, tuple[int, ...]], state: Mapping
     """A line for each key that is missing, unexpected, of another shape or of another kind of numbers.
 
     Args:
-        expected: Shape by key. Counts of batches are whole numbers, everything else is real.
-        state: What was found.
+        expected: Shape by key. Counts of batches are integers, everything else is real.
+        state: The tensors to check.
     """
     problems = [f"missing: {key} {list(shape)}" for key, shape in expected.items() if key not in state]
     problems += [f"unexpected: {printable(key)} {list(state[key].shape)}" for key in sorted(state.keys() - expected)]
@@ -123,8 +122,8 @@ def describe_differences(expected: Mapping[str, tuple[int, ...]], state: Mapping
 
 def format_list(lines: list[str]) -> str:
     """The first ten lines, and how many more there are."""
-    more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    return "\n".join([*lines[:_SHOWN], *more])
+    more = [f"... and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
+    return "\n".join([*lines[:_MAX_LINES], *more])
 
 
 def apply_weights(
@@ -134,10 +133,9 @@ def apply_weights(
 
     Args:
         network: Changed in place; keeps its device and types.
-        state: What `Weights.state` or `DDAMFN.state_dict` holds.
+        state: A state dict, as `Weights.state`.
         source: Where the state comes from, for the message.
-        heads_optional: Take a state without heads, or without heads and attention, too, and leave the network's own as
-            they are.
+        heads_optional: Accept a state without heads, or without heads and attention; the network keeps its own.
 
     Raises:
         DataError: If the state is not this network's; see `check_state`.
@@ -149,7 +147,7 @@ def apply_weights(
 def save_weights(
     path: Path, config: NetworkConfig, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes weights with their network's configuration and a digest, whole or not at all; replaces what is there.
+    """Writes weights with their network's configuration and a digest; replaces an existing file in one step.
 
     The same arguments give the same bytes.
 
@@ -157,7 +155,7 @@ def save_weights(
         path: The safetensors file to write.
         config: The network.
         state: Its state dict, with or without heads.
-        metadata: What else to note.
+        metadata: Further notes.
 
     Raises:
         DataError: If `state` is not the network's; see `check_state`.
@@ -166,49 +164,59 @@ def save_weights(
     check_state(config, state, str(path), heads_optional=True)
     tensors = {key: value.contiguous() for key, value in state.items()}
     header = {"format": FORMAT, "network": config.to_dict(), "metadata": dict(metadata or {})}
-    header["digest"] = _file_digest(tensors, header)
+    header["digest"] = _digest_content(tensors, header)
     # One entry, as safetensors writes several in random order.
     write_bytes(path, safetensors.torch.save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
 @contextmanager
-def named_in_utf8(path: Path) -> Iterator[str]:
-    """A name of a file that libraries take which know UTF-8 alone, for the length of the block."""
+def open_safetensors(path: Path) -> Iterator[Any]:
+    """Opens a safetensors file, whose name need not be UTF-8, though the library takes no other."""
     name = os.fsencode(path)
     if name == name.decode(errors="replace").encode():
-        yield str(path)
+        with safe_open(str(path), "pt") as opened:
+            yield opened
     else:
-        with path.open("rb") as file:
-            yield f"/proc/self/fd/{file.fileno()}"
+        with path.open("rb") as file, safe_open(f"/proc/self/fd/{file.fileno()}", "pt") as opened:
+            yield opened
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a safetensors file.
+
+    Raises:
+        DataError: If the file is damaged, or not a safetensors file.
+    """
+    try:
+        with open_safetensors(path) as file:
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path}: truncated, damaged or not a safetensors file ({error}); copy or download it again"
+        ) from error
 
 
 def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
-    """Reads what `save_weights` wrote, and checks all of it.
+    """Reads and checks a file of `save_weights`.
 
     Args:
         path: The safetensors file.
-        heads_optional: Accept a file that holds no heads, as imported weights do, and no attention, as an imported
-            backbone does.
+        heads_optional: Accept a file without heads, as of imported weights, or without heads and attention, as of an
+            imported backbone.
 
     Raises:
-        DataError: If the file is absent, damaged, of another format, or not whole; the difference is named.
+        DataError: If the file is absent, damaged, of another format, or incomplete; the difference is named.
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise DataError(f"{path}: {what}; give a safetensors file of weights")
-    try:
-        with named_in_utf8(path) as name, safe_open(name, "pt") as file:
-            text = (file.metadata() or {}).get(HEADER)
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        if path.stat().st_size and detect_container(path) in ("zip", "legacy"):
-            raise DataError(
-                f"{path}: torch.save wrote this file; abawkit reads its own: convert published weights with "
-                f"`abawkit import-weights {path} --out {path.with_suffix('.safetensors')}`, and train heads on them"
-            ) from error
+    if path.stat().st_size and detect_container(path) in ("zip", "legacy"):
         raise DataError(
-            f"{path}: truncated, damaged or not a safetensors file ({error}); copy or download it again"
-        ) from error
+            f"{path}: torch.save wrote this file; abawkit reads its own: convert published weights with "
+            f"`abawkit import-weights {path} --out {path.with_suffix('.safetensors')}`, and train heads on them"
+        )
+    notes, state = read_safetensors(path)
+    text = notes.get(HEADER)
     if text is None:
         raise DataError(
             f"{path}: holds tensors, but not in the format {FORMAT}; give a file that abawkit wrote, or convert "
@@ -224,7 +232,7 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
     if found not in (FORMAT, _FROM_ZERO):
         raise DataError(f"{path}: got format {found!r}, expected {FORMAT!r}; use the abawkit that wrote it")
     check_state(config, state, str(path), heads_optional=heads_optional)
-    if (computed := _file_digest(state, header)) != digest:
+    if (computed := _digest_content(state, header)) != digest:
         raise DataError(f"{path}: weights and notes have digest {computed}, expected {digest}: damaged; copy it again")
     if found == _FROM_ZERO and metadata.get("epoch", "").isdecimal():
         metadata["epoch"] = str(int(metadata["epoch"]) + 1)

@@ -1,4 +1,4 @@
-"""Operators: contracts, references in plain PyTorch, and a registry of implementations."""
+"""The operator dual-direction attention: its contract, reference, native implementation and registry."""
 
 from abawkit.ops.attention import dual_direction_attention
 from abawkit.ops.registry import use

@@ -1,4 +1,4 @@
-"""What every implementation can serve on this machine, why not the rest, and whether what is served is right."""
+"""The calls that each implementation serves on this machine, and comparisons of all of them with the reference."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import DDAMFN_SIZES
 
 DTYPES: Final = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-"""The types that are asked for, the most usual first."""
+"""Types of features, the most usual first."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Serving:
     Attributes:
         device: ``cpu`` or ``cuda:0``.
         dtype: ``float32``.
-        training: Whether in training, with gradients, or in evaluation, without.
+        training: In training, with gradients; else in evaluation, without.
         reasons: Why not; empty where it does.
     """
 
@@ -36,15 +36,15 @@ class Serving:
 
 @dataclass(frozen=True)
 class Survey:
-    """What runs here.
+    """The implementations on this machine.
 
     Attributes:
-        sizes: That all was asked for.
+        sizes: Of the operator in all calls.
         request: The request of `abawkit.ops.use` or the environment, if any.
         offers: Every implementation, the best first.
-        servings: For each of them, by name, what it serves.
+        servings: The calls of each of them, by name.
         automatic: The automatic choice by device, type and training.
-        facts: Of the native build, by name; empty where there is none.
+        facts: Build options of the native operators; empty where there are none.
     """
 
     sizes: Sizes
@@ -56,7 +56,7 @@ class Survey:
 
     @property
     def devices(self) -> list[str]:
-        """The devices that were asked for."""
+        """The devices of all calls."""
         return list(dict.fromkeys(device for device, _, _ in self.automatic))
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,17 +94,14 @@ class Survey:
 
 
 def survey_operators(sizes: Sizes = DDAMFN_SIZES) -> Survey:
-    """Asks every installed implementation what it serves here.
-
-    Args:
-        sizes: Of the operator; those of the published network by default.
-    """
+    """Finds out which calls every installed implementation serves here, for one set of sizes."""
     offers = list_implementations()
-    calls = list(_calls(sizes))
+    calls = list(_list_calls(sizes))
     servings = {
-        offer.name: [Serving(*_kind(call), tuple(offer.reasons_for(call))) for call in calls] for offer in offers
+        offer.name: [Serving(*_summarise_call(call), tuple(offer.reasons_for(call))) for call in calls]
+        for offer in offers
     }
-    automatic = {_kind(call): offer.name if (offer := find_best(call).chosen) else None for call in calls}
+    automatic = {_summarise_call(call): offer.name if (offer := find_best(call).chosen) else None for call in calls}
     return Survey(sizes, find_request(), offers, servings, automatic, read_native_facts())
 
 
@@ -114,24 +111,24 @@ CHECKED_SIZES: Final = (
     Sizes(channels=24, height=3, width=5, heads=2, squeezed=4),
     Sizes(channels=9, height=5, width=1, heads=3, squeezed=8),
 )
-"""The published sizes, the same with channels that no tile divides, and sizes that nothing is specialised for."""
+"""The published sizes, with channels that are no multiple of a tile, and sizes without special code."""
 
 CHECKED_IMAGES: Final = (5, 16, 33)
-"""Not 2: a batch norm over two images has gradients that vanish, so that their relative error is rounding alone."""
+"""Not 2: a batch norm over two images has gradients of almost zero, whose relative error is only rounding."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """How the results of one implementation compare with the reference's, for one kind of call.
+    """The comparison of one implementation with the reference, for one kind of call.
 
     Attributes:
         name: Of the implementation.
         device: ``cpu`` or ``cuda:0``.
         dtype: ``float32``.
-        training: Whether in training, with gradients, or in evaluation, without.
-        compared: Tensors that were compared.
-        worst: The comparison that came nearest to its bound, or went furthest beyond it.
-        reason: What is wrong; empty where everything is right.
+        training: In training, with gradients; else in evaluation, without.
+        compared: Number of compared tensors.
+        worst: The comparison with the largest error relative to its bound.
+        reason: The error; empty where all results are right.
     """
 
     name: str
@@ -159,14 +156,14 @@ class Checked:
 
 
 def check_all(on: Sequence[torch.device], name: str | None = None) -> Iterator[Checked]:
-    """Compares every implementation with the reference at length, whatever earlier checks found.
+    """Compares implementations with the reference thoroughly, whatever earlier checks found.
 
     Args:
         on: The devices.
-        name: Of the implementation that alone is checked, or None for all.
+        name: Of the only implementation to check, or None for all.
 
     Yields:
-        A result for each kind of call that an implementation says that it can serve.
+        A result for each kind of call that an implementation can serve.
     """
     for offer in list_implementations():
         implementation = offer.implementation
@@ -182,7 +179,7 @@ def check_all(on: Sequence[torch.device], name: str | None = None) -> Iterator[C
 
 
 def _check_one(implementation: Implementation, calls: Sequence[Call]) -> Checked:
-    device, dtype, training = _kind(calls[0])
+    device, dtype, training = _summarise_call(calls[0])
     comparisons: list[Comparison] = []
     try:
         for call in calls:
@@ -206,7 +203,7 @@ def name_mode(*, training: bool) -> str:
 
 
 def read_native_facts() -> dict[str, str]:
-    """What the native build says of itself: compiler, instruction sets, torch; empty where there is none."""
+    """Build options of the native operators: compiler, instruction sets, torch; empty where there are none."""
     try:
         from abawkit.ops import native_library as binary
 
@@ -215,17 +212,17 @@ def read_native_facts() -> dict[str, str]:
             facts["instruction_set_here"] = binary.read_instruction_set()
         if path := binary.find_binary():
             facts["library"] = str(path)
-    except Exception:  # a broken build is a reason of its implementation's, not the end of a listing
+    except Exception:  # a broken build is a reason of its implementation, not the end of a listing
         return {}
     return facts
 
 
-def _calls(sizes: Sizes) -> Iterator[Call]:
+def _list_calls(sizes: Sizes) -> Iterator[Call]:
     for device in list_devices():
         for training in (False, True):
             for dtype in DTYPES:
                 yield Call(device, dtype, sizes, training=training, gradients=training)
 
 
-def _kind(call: Call) -> tuple[str, str, bool]:
+def _summarise_call(call: Call) -> tuple[str, str, bool]:
     return str(call.device), str(call.dtype).removeprefix("torch."), call.training

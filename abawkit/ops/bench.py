@@ -1,4 +1,4 @@
-"""How long implementations take, beside the reference and `torch.compile` of it: medians of interleaved rounds."""
+"""Benchmark of implementations against the reference and `torch.compile` of it: medians of interleaved rounds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,19 +28,18 @@ _Run = Callable[[], object]
 
 @dataclass(frozen=True)
 class Measured:
-    """Work on one number of images.
+    """Results for one kind of work on one number of images.
 
     Attributes:
-        work: What was done.
+        work: The kind of work.
         images: N.
-        milliseconds: Median by contestant: implementations by their names, `torch.compile` by the variant's.
-        stream: In evaluation, milliseconds in which the same threads sum the features; on a GPU, copy them.
-        saved: In training, bytes kept for backward by implementation, features and parameters aside.
+        milliseconds: Median by implementation, or by variant of `torch.compile`.
+        stream: In evaluation, milliseconds to sum the features with the same threads; on a GPU, to copy them.
+        saved: In training, bytes kept for backward by implementation, without features and parameters.
         differences: Greatest difference from the reference's embedding, as a share of its greatest value.
-        kernels: On a GPU, milliseconds of the kernels alone by contestant: the wall time of `milliseconds` is at least
-            what Python takes to launch them.
+        kernels: On a GPU, milliseconds of the kernels alone; `milliseconds` also has the time to launch them.
         kernel_stream: `stream` in the same way.
-        copies: How many copies of the features were used in turn, so that none was in a GPU's cache; 1 on a CPU.
+        copies: Copies of the features that were used in turn, so that none was in a GPU's cache; 1 on a CPU.
     """
 
     work: Work
@@ -55,7 +54,7 @@ class Measured:
 
     @property
     def compiled(self) -> float | None:
-        """Milliseconds of the fastest variant of `torch.compile`, where any was measured."""
+        """Milliseconds of the fastest variant of `torch.compile`, if any was measured."""
         return min((t for name, t in self.milliseconds.items() if _is_compiled(name)), default=None)
 
     @property
@@ -64,19 +63,19 @@ class Measured:
         return [n for n in self.milliseconds if n != REFERENCE and not _is_compiled(n)]
 
     def to_eager(self, name: str) -> float:
-        """How many times faster than the reference."""
+        """Speed-up over the reference."""
         return self.milliseconds[REFERENCE] / self.milliseconds[name]
 
     def to_compiled(self, name: str) -> float | None:
-        """How many times faster than the best of `torch.compile`."""
+        """Speed-up over the fastest variant of `torch.compile`."""
         return self.compiled / self.milliseconds[name] if self.compiled else None
 
     def of_stream(self, name: str, *, copied: bool) -> float | None:
-        """The rate at which the features are read, as a share of that of the sum, or of the copy's traffic."""
+        """Rate at which features are read, as a share of that of the sum, or of the copy's traffic."""
         return self.stream / self.milliseconds[name] / (2 if copied else 1) if self.stream else None
 
     def kernels_to_eager(self, name: str) -> float | None:
-        """How many times less time its kernels take than those of the reference, where they were measured."""
+        """Speed-up of its kernels over those of the reference, where they were measured."""
         return self.kernels[REFERENCE] / self.kernels[name] if {REFERENCE, name} <= self.kernels.keys() else None
 
     def kernels_of_stream(self, name: str) -> float | None:
@@ -90,17 +89,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bench:
-    """A measurement.
+    """The results of a benchmark; see `bench`.
 
     Attributes:
-        sizes: Of the operator.
-        dtype: Of features and parameters.
-        device: Where.
         threads: Of the CPU.
-        cache: Bytes of a GPU's second-level cache, that features are kept out of; 0 on a CPU.
-        channels_last: Whether features were in that memory format.
+        cache: Bytes of a GPU's second-level cache, in which no features are left; 0 on a CPU.
         torch: Its version.
-        rounds: Interleaved rounds.
         measured: By work and number of images.
         left_out: What was not measured, with the reason.
     """
@@ -150,22 +144,23 @@ def bench(
 ) -> Bench:
     """Measures every implementation that can serve, in evaluation and in training.
 
-    Training goes forward with gates and backward from embedding and gates, as the attention loss asks for. On a GPU
-    features are read from memory, not from its cache (`Rotation`); weights are few and stay in the cache, as in use.
+    In training the forward pass has gates and the backward pass starts from embedding and gates, as with the attention
+    loss. On a GPU features are read from memory, not from its cache (`Rotation`); the few weights stay in the cache, as
+    in use.
 
     Args:
-        images: Values of N; training needs at least 2 and leaves smaller ones out.
-        modes: What to measure.
+        images: Values of N; training skips those below 2.
+        modes: Evaluation, training or both.
         sizes: Of the operator.
         dtype: Of features and parameters.
-        device: Where.
+        device: Of all tensors.
         rounds: Interleaved rounds, of which the median counts.
         channels_last: Whether features are in that memory format.
         compiled: Whether to measure `torch.compile` of the reference too, in its best variant.
-        say: Called with a line before what takes long.
+        say: Called with a line before long work.
     """
     device, left_out = torch.device(device), {}
-    if compiled and (reason := _no_compiler(device, say)):
+    if compiled and (reason := _explain_missing_compiler(device, say)):
         compiled, left_out[COMPILED] = False, reason
     found: list[Measured] = []
     for mode in modes:
@@ -184,7 +179,7 @@ def bench(
                 features = inputs.features.detach().contiguous(memory_format=torch.channels_last)
                 inputs = inputs._replace(features=features.requires_grad_(training))
             say(f"{mode}, N = {n}{': torch.compile may take minutes' if compiled else ''}")
-            measure = _training if training else _evaluation
+            measure = _measure_training if training else _measure_evaluation
             found += measure(inputs, names, rounds, compiled=compiled)
     kind = str(dtype).removeprefix("torch.")
     threads = torch.get_num_threads()
@@ -197,7 +192,7 @@ def _is_compiled(name: str) -> bool:
 
 
 @torch.inference_mode()
-def _evaluation(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
+def _measure_evaluation(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
     x, parameters, statistics = inputs
     features = Rotation(x, read_cache_bytes(x.device))
     work: dict[str, Callable[[], Tensor]] = {}
@@ -218,14 +213,14 @@ def _evaluation(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: 
     differences = {
         n: float(((f().double() - expected).abs() / scale).max()) if len(x) else 0.0 for n, f in work.items()
     }
-    everything: dict[str, _Run] = {**work, STREAM: _stream(features)}
+    everything: dict[str, _Run] = {**work, STREAM: _make_stream(features)}
     times, kernels = (time(everything, rounds, x.device) for time in (time_wall, time_kernels))
     alone, alone_kernels = times.pop(STREAM), kernels.pop(STREAM, None)
     copies = len(features.tensors)
     return [Measured("evaluation", len(x), times, alone, {}, differences, kernels, alone_kernels, copies)]
 
 
-def _stream(features: Rotation) -> _Run:
+def _make_stream(features: Rotation) -> _Run:
     """Sums the features, or on a GPU, copies them."""
     x = features.tensors[0]
     if not x.is_cuda:
@@ -234,7 +229,7 @@ def _stream(features: Rotation) -> _Run:
     return lambda: targets().copy_(features())
 
 
-def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
+def _measure_training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bool) -> list[Measured]:
     x, parameters, statistics = inputs
     features, leaves = Rotation(x, read_cache_bytes(x.device)), (x, *parameters)
     work: dict[str, Variant] = {}
@@ -242,7 +237,7 @@ def _training(inputs: Inputs, names: Sequence[str], rounds: int, *, compiled: bo
 
         def attend(x: Tensor, name: str = name) -> tuple[Tensor, ...]:
             found, gates = dual_direction_attention(x, parameters, statistics, training=True, implementation=name)
-            assert gates is not None  # noqa: S101 - they were asked for
+            assert gates is not None  # noqa: S101 - the default
             return found, *gates
 
         work[name] = attend
@@ -287,12 +282,12 @@ def measure_saved_bytes(run: _Run, known: Sequence[Tensor]) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def _no_compiler(device: torch.device, say: Callable[[str], None]) -> str:
-    """Why `torch.compile` can't be had here; empty where it works."""
+def _explain_missing_compiler(device: torch.device, say: Callable[[str], None]) -> str:
+    """Why `torch.compile` does not work here; empty where it does."""
     say("trying torch.compile")
     try:
         x = torch.ones(8, device=device)
         torch.compile(lambda t: t.sin() + 1)(x)
-    except Exception as error:  # there is a different one for each thing that a machine can lack
+    except Exception as error:  # a different one for each missing part
         return (str(error).strip() or type(error).__name__).splitlines()[0]
     return ""

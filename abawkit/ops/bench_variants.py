@@ -1,4 +1,4 @@
-"""What `torch.compile` is given when implementations are measured against it: the reference in its fastest forms."""
+"""Variants of the reference for `torch.compile`, of which the fastest is compared with implementations."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -10,24 +10,24 @@ from torch import Tensor
 
 from abawkit.ops.base import EPS, Arguments
 from abawkit.ops.reference import Reference
-from abawkit.ops.tensors import Parameters, Statistics
+from abawkit.ops.tensors import Parameters, Statistics, fold_batch_norms
 from abawkit.ops.testing import Inputs
 from abawkit.ops.timing import Rotation, read_cache_bytes
 
 COMPILED: Final = "torch.compile"
-"""What the names of the variants begin with."""
+"""Prefix of the variants' names."""
 
 Variant = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 def make_evaluation_variants(inputs: Inputs, given: Rotation, eps: float = EPS) -> dict[str, Callable[[], Tensor]]:
-    """Compiled evaluation, for features of one size: batch norms as they are or folded, either memory format.
+    """Compiled evaluation, for features of one size: with and without folded batch norms, in both memory formats.
 
-    Each takes features in the format that it was made for: those that are given, or copies in channels_last that are
-    made here, so that no time is spent on the change.
+    Features of `given` are in the format of the benchmark; copies in channels_last are made here, outside the measured
+    time.
 
     Args:
-        inputs: Parameters and statistics, and the features that are copied.
+        inputs: Parameters, statistics, and features to copy.
         given: The features, in turn.
         eps: Of the batch norms.
     """
@@ -48,12 +48,12 @@ def make_evaluation_variants(inputs: Inputs, given: Rotation, eps: float = EPS) 
     result: dict[str, Callable[[], Tensor]] = {}
     for name, function in (("", plain), (", folded", convolved), (", folded, sums", summed)):
         traced = torch.compile(function, fullgraph=True, dynamic=False)
-        result[f"{COMPILED}{name}"] = _on(traced, given)
-        result[f"{COMPILED}{name}, channels_last"] = _on(traced, last)
+        result[f"{COMPILED}{name}"] = _bind_features(traced, given)
+        result[f"{COMPILED}{name}, channels_last"] = _bind_features(traced, last)
     return result
 
 
-def _on(function: Callable[[Tensor], Tensor], features: Rotation) -> Callable[[], Tensor]:
+def _bind_features(function: Callable[[Tensor], Tensor], features: Rotation) -> Callable[[], Tensor]:
     return lambda: function(features())
 
 
@@ -83,29 +83,15 @@ class _Summed(Reference):
 
 
 def fold(parameters: Parameters, statistics: Statistics, eps: float) -> tuple[Tensor, ...]:
-    """Puts each batch norm into the sum before it, in float64.
+    """Folds the batch norms, and adds the gates' parameters, for `folded_attention`.
 
     Returns:
         Weights and biases: rows (K * C, W) and (K * C), columns, squeeze, pool; of the parameters' type.
     """
-    p = Parameters(*(t.detach().double() for t in parameters))
-    s = Statistics(*(t.detach().double() for t in statistics))
-
-    def folded(
-        weight: Tensor, bias: Tensor | float, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor
-    ) -> list[Tensor]:
-        factor = scale / (variance + eps).sqrt()
-        shaped = factor.view(-1, *[1] * (weight.dim() - 1))
-        return [weight * shaped, (bias - mean) * factor + shift]
-
-    parts = [
-        *folded(p.row_weight.flatten(0, 1), 0.0, p.row_scale, p.row_shift, s.row_mean, s.row_variance),
-        *folded(p.column_weight.flatten(0, 1), 0.0, p.column_scale, p.column_shift, s.column_mean, s.column_variance),
-        *folded(p.squeeze_weight, p.squeeze_bias, p.squeeze_scale, p.squeeze_shift, s.squeeze_mean, s.squeeze_variance),
-        *folded(p.pool_weight, 0.0, p.pool_scale, p.pool_shift, s.pool_mean, s.pool_variance),
-    ]
+    p = parameters
+    folded = [t for pair in fold_batch_norms(p, statistics, eps) for t in pair]
     gates = [p.row_gate_weight, p.row_gate_bias, p.column_gate_weight, p.column_gate_bias]
-    return tuple(t.to(parameters.row_weight.dtype).contiguous() for t in (*parts, *gates))
+    return tuple(t.detach().to(p.row_weight.dtype).contiguous() for t in (*folded, *gates))
 
 
 def folded_attention(x: Tensor, folded: tuple[Tensor, ...], *, sums: bool = False) -> Tensor:
@@ -113,7 +99,7 @@ def folded_attention(x: Tensor, folded: tuple[Tensor, ...], *, sums: bool = Fals
 
     Args:
         x: Features (N, C, H, W).
-        folded: What `fold` returned.
+        folded: From `fold`.
         sums: Whether depthwise convolutions are written as products and sums, which a compiler can fuse.
     """
     rw, rb, cw, cb, sw, sb, pw, pb, gw, gb, qw, qb = folded

@@ -10,20 +10,20 @@ from abawkit.ops import native_library as binary
 from abawkit.ops import torch_library as library
 from abawkit.ops.base import Arguments, Call, Implementation
 from abawkit.ops.native_library import read_build_facts
-from abawkit.ops.tensors import Gates, Parameters, Statistics, update_statistics
+from abawkit.ops.tensors import Gates, Parameters, Statistics, fold_batch_norms, update_statistics
 
 TILE: Final = 16
-"""Channels that lie next to each other, and the multiple that the bottleneck's channels are filled up to."""
+"""Channels that are adjacent in memory; numbers of channels are padded to a multiple of it."""
 
 
-def _filled(size: int) -> int:
+def _round_up(size: int) -> int:
     return -(-size // TILE) * TILE
 
 
-def _tiled(t: Tensor) -> Tensor:
-    """(K, C, inner) -> (tiles, K * inner * 16): channels in tiles, the last one filled up with zeros."""
+def _tile(t: Tensor) -> Tensor:
+    """(K, C, inner) -> (tiles, K * inner * 16): channels in tiles, the last one padded with zeros."""
     heads, channels, inner = t.shape
-    t = F.pad(t, (0, 0, 0, _filled(channels) - channels))
+    t = F.pad(t, (0, 0, 0, _round_up(channels) - channels))
     return t.view(heads, -1, TILE, inner).permute(1, 0, 3, 2).flatten(1)
 
 
@@ -37,42 +37,36 @@ def pack(parameters: Parameters, statistics: Statistics, *, eps: float, dtype: t
         dtype: Of the result.
 
     Returns:
-        One dimension, laid out as ``csrc/kernels/dda.h`` says.
+        One dimension, in the layout of ``csrc/kernels/dda.h``.
     """
-    p, s = Parameters(*(t.detach().double() for t in parameters)), Statistics(*(t.double() for t in statistics))
+    (row, row_bias), (column, column_bias), (squeeze, squeeze_bias), (pool, pool_bias) = fold_batch_norms(
+        parameters, statistics, eps
+    )
+    p = Parameters(*(t.detach().double() for t in parameters))
     channels, _, _, heads, squeezed = p.sizes
 
-    def norm(scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        factor = scale * (variance + eps).rsqrt()
-        return factor, shift - mean * factor
-
-    row, row_shift = norm(p.row_scale, p.row_shift, s.row_mean, s.row_variance)
-    column, column_shift = norm(p.column_scale, p.column_shift, s.column_mean, s.column_variance)
-    squeeze, squeeze_shift = norm(p.squeeze_scale, p.squeeze_shift, s.squeeze_mean, s.squeeze_variance)
-    pool, pool_shift = norm(p.pool_scale, p.pool_shift, s.pool_mean, s.pool_variance)
-
-    def of_heads(t: Tensor) -> Tensor:
+    def split_heads(t: Tensor) -> Tensor:
         return t.view(heads, channels, -1)
 
-    weight = (p.squeeze_weight.flatten(1) * squeeze.unsqueeze(1)).view(heads, squeezed, channels)
-    weight = F.pad(weight, (0, _filled(channels) - channels, 0, _filled(squeezed) - squeezed))
+    weight = squeeze.view(heads, squeezed, channels)
+    weight = F.pad(weight, (0, _round_up(channels) - channels, 0, _round_up(squeezed) - squeezed))
     first = [
-        _tiled(p.row_weight * of_heads(row)),
-        _tiled(p.column_weight * of_heads(column)),
-        _tiled(of_heads(row_shift)),
-        _tiled(of_heads(column_shift)),
-        weight.view(heads, _filled(squeezed), -1, TILE).permute(2, 0, 3, 1).flatten(1),
+        _tile(split_heads(row)),
+        _tile(split_heads(column)),
+        _tile(split_heads(row_bias)),
+        _tile(split_heads(column_bias)),
+        weight.view(heads, _round_up(squeezed), -1, TILE).permute(2, 0, 3, 1).flatten(1),
     ]
-    gate = (0, _filled(squeezed) - squeezed)
+    padding = (0, _round_up(squeezed) - squeezed)
     second = [
-        _tiled(F.pad(of_heads(p.row_gate_weight), gate)),
-        _tiled(of_heads(p.row_gate_bias)),
-        _tiled(F.pad(of_heads(p.column_gate_weight), gate)),
-        _tiled(of_heads(p.column_gate_bias)),
-        _tiled((p.pool_weight.flatten(1) * pool.unsqueeze(1)).unsqueeze(0)),
-        _tiled(pool_shift.view(1, -1, 1)),
+        _tile(F.pad(split_heads(p.row_gate_weight), padding)),
+        _tile(split_heads(p.row_gate_bias)),
+        _tile(F.pad(split_heads(p.column_gate_weight), padding)),
+        _tile(split_heads(p.column_gate_bias)),
+        _tile(pool.flatten(1).unsqueeze(0)),
+        _tile(pool_bias.view(1, -1, 1)),
     ]
-    shift = F.pad((squeeze_shift + p.squeeze_bias * squeeze).view(heads, squeezed), gate)
+    shift = F.pad(squeeze_bias.view(heads, squeezed), padding)
     return torch.cat([torch.cat(first, 1).flatten(), torch.cat(second, 1).flatten(), shift.flatten()]).to(dtype)
 
 
@@ -85,7 +79,7 @@ _TYPES = {
 
 
 class Folded(NamedTuple):
-    """What `Native.infer` takes: packed weights, and the sizes that they don't tell."""
+    """Packed weights for `Native.infer`, and the sizes that don't follow from their shape."""
 
     weights: Tensor
     heads: int
@@ -93,10 +87,10 @@ class Folded(NamedTuple):
 
 
 class Native(Implementation):
-    """Few passes over the features, and next to nothing saved for the backward pass.
+    """Few passes over the features, and very little memory kept for the backward pass.
 
-    Sums are taken in float32, in float64 for float64 features. The order of every sum is fixed: results don't depend on
-    the number of threads.
+    Sums are in float32, or in float64 for float64 features. The order of every sum is fixed, so that results don't
+    depend on the number of threads.
     """
 
     name: ClassVar[str] = "native"
@@ -113,12 +107,12 @@ class Native(Implementation):
         found = []
         if call.dtype not in _TYPES[kind]:
             found.append(f"there is no kernel for {str(call.dtype).removeprefix('torch.')} on {kind}")
-        if kind == "cuda" and (reason := self._gpu_reason(call.device)):
+        if kind == "cuda" and (reason := self._explain_gpu_refusal(call.device)):
             found.append(reason)
         return found
 
     @staticmethod
-    def _gpu_reason(device: torch.device) -> str:
+    def _explain_gpu_refusal(device: torch.device) -> str:
         if reason := binary.explain_gpu_refusal(read_build_facts(), torch.cuda.get_device_capability(device)):
             return reason
         return binary.probe_gpu(device.index)
@@ -131,9 +125,9 @@ class Native(Implementation):
     def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
         """See `Implementation.forward`."""
         features, parameters, statistics, training, momentum, eps, gates = arguments
-        wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+        wide = library.choose_compute_type(features.dtype)
         given = None if training or statistics is None else statistics.flat().to(wide)
-        # Most often there is nothing to convert; a look at each, and a new list, would take twice the time.
+        # mostly there is nothing to convert, and a new list would take twice the time
         weights = parameters if {p.dtype for p in parameters} == {wide} else [p.to(wide) for p in parameters]
         embedding, rows, columns, _, _, batch = library.forward(features, weights, given, eps, gates)
         if training and statistics is not None:
@@ -145,7 +139,7 @@ class Native(Implementation):
 
     def fold(self, parameters: Parameters, statistics: Statistics, *, eps: float) -> Folded:
         """See `Implementation.fold`."""
-        wide = torch.float64 if parameters.row_weight.dtype == torch.float64 else torch.float32
+        wide = library.choose_compute_type(parameters.row_weight.dtype)
         sizes = parameters.sizes
         return Folded(pack(parameters, statistics, eps=eps, dtype=wide), sizes.heads, sizes.squeezed)
 

@@ -1,4 +1,4 @@
-"""The compiled operators: whether there are any, what they were built for, and loading them where they fit."""
+"""The compiled operators: finds the binary, checks that it fits this torch and GPU, and loads it."""
 
 import ctypes
 import functools
@@ -15,32 +15,32 @@ from abawkit.system.native_build import COMMAND, LEAST_CAPABILITY, LEAST_TORCH, 
 from abawkit.system.native_cache import Build, find_build, find_usable_build, list_built_versions
 
 FOLDER: Final = Path(__file__).parent
-"""Where the package has its own binary, if it was built when abawkit was installed."""
+"""Folder of the binary that was built when abawkit was installed, if there is one."""
 
 REBUILD: Final = COMMAND
 
 GPU_TOO_OLD: Final = "the CUDA kernels need a GPU of compute capability 8.0 or later"
-"""What a refusal begins with that no build changes."""
+"""Beginning of a refusal that no other build can change."""
 
 _NO_NVCC: Final = "nvcc was not found"
 _REMEDIES: Final = {_NO_NVCC: "install the CUDA toolkit", "ABAWKIT_CUDA=skip was set": "leave it unset"}
-"""What helps against the causes that CMakeLists.txt gives; another one is a line of nvcc's own."""
+"""Remedies for the causes that CMakeLists.txt writes; any other cause is an error line of nvcc."""
 
 
-def _numbers(version: str) -> tuple[int, int]:
+def _parse_version(version: str) -> tuple[int, int]:
     major, minor = version.split("+")[0].split(".")[:2]
     return int(major), int(minor)
 
 
 @functools.cache
 def find_cached_build() -> Build | None:
-    """What `abawkit ops build` compiled for this torch, where it can be used and is newer than the package's own."""
+    """The build of `abawkit ops build` for this torch, if it is usable and newer than the package's own."""
     return find_usable_build(torch.__version__, FOLDER / LIBRARY)
 
 
 @functools.cache
 def read_build_facts() -> dict[str, str]:
-    """How the binary was built that is used here; empty where there is none. Needs no torch that fits.
+    """The build options of the binary; empty where there is none. It need not fit this torch.
 
     Keys: ``abawkit``, ``compiler``, ``instruction_sets``, ``cuda`` (its version, or empty), ``cuda_refusal`` (why it is
     empty), ``cuda_architectures``, ``cuda_ptx``, ``torch``.
@@ -58,7 +58,7 @@ def explain_refusal(facts: dict[str, str], torch_version: str) -> str:
     """Why a binary with these facts can't be loaded into this torch; empty where it can."""
     if facts["abawkit"] != abawkit.__version__:
         return f"the binary is of abawkit {facts['abawkit']}, this is {abawkit.__version__}; rebuild: {REBUILD}"
-    running, built = _numbers(torch_version), _numbers(facts["torch"])
+    running, built = _parse_version(torch_version), _parse_version(facts["torch"])
     if running < LEAST_TORCH or running[0] != built[0]:
         return (
             f"the binary was built for torch {LEAST_TORCH[0]}.{LEAST_TORCH[1]} to {built[0]}.x (with {facts['torch']}),"
@@ -96,15 +96,8 @@ def explain_gpu_refusal(facts: dict[str, str], capability: tuple[int, int]) -> s
 
 @functools.cache
 def probe_gpu(index: int) -> str:
-    """Asks the binary, which `load` has loaded, whether its CUDA code can run on a GPU.
-
-    Args:
-        index: Of the GPU, as torch counts them.
-
-    Returns:
-        Why it can't, with the versions that have to fit each other; empty where it can.
-    """
-    function = ctypes.CDLL(str(_path())).abawkit_cuda_refusal
+    """Why the CUDA code of the loaded binary can't run on torch's GPU of this index; empty where it can."""
+    function = ctypes.CDLL(str(_find_library())).abawkit_cuda_refusal
     function.argtypes = [ctypes.c_int32, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int)]
     function.restype = ctypes.c_char_p
     driver, runtime = ctypes.c_int(), ctypes.c_int()
@@ -115,12 +108,12 @@ def probe_gpu(index: int) -> str:
 
 
 def describe_cuda_failure(reason: str, driver: int, runtime: int, torch_cuda: str | None) -> str:
-    """Puts what the CUDA runtime says into a sentence that says what to do.
+    """A message with a remedy for an error of the CUDA runtime.
 
     Args:
-        reason: In the words of the runtime.
-        driver: The newest CUDA that the driver serves, 13020 for 13.2; 0 where unknown.
-        runtime: The CUDA that the binary was built with, in the same way.
+        reason: The error message of the runtime.
+        driver: The newest CUDA that the driver supports, 13020 for 13.2; 0 where unknown.
+        runtime: The CUDA that the binary was built with, in the same form.
         torch_cuda: The CUDA that torch was built with, or None.
     """
 
@@ -138,7 +131,7 @@ def describe_cuda_failure(reason: str, driver: int, runtime: int, torch_cuda: st
 
 @functools.cache
 def load() -> str:
-    """Loads the operators, once. Returns why they can't be had, or an empty text."""
+    """Loads the operators, once. Returns why they can't be loaded, or an empty text."""
     facts = read_build_facts()
     if not facts:
         return _explain_absence()
@@ -147,14 +140,14 @@ def load() -> str:
     importlib.import_module("abawkit.ops.torch_library")
     load_library: Callable[[Path], None] = torch.ops.load_library
     try:
-        load_library(_path())
+        load_library(_find_library())
     except OSError as error:
         return f"can't be loaded ({error.__cause__ or error}); rebuild: {REBUILD}"
     return ""
 
 
 def _explain_absence() -> str:
-    """Why there is no binary: a build in the cache that can't be used, those for other torches, or the note."""
+    """Why there is no binary: the cached build is unusable or for another torch, or the note of the installation."""
     build = find_build(torch.__version__)
     if build and (reason := build.refusal()):
         return reason
@@ -170,21 +163,21 @@ def _explain_absence() -> str:
 @functools.cache
 def digest_library() -> str:
     """SHA-256 of the compiled operators."""
-    return sha256_of(_path())
+    return sha256_of(_find_library())
 
 
-def _path() -> Path:
+def _find_library() -> Path:
     build = find_cached_build()
     return build.library if build else FOLDER / LIBRARY
 
 
 def find_binary() -> Path | None:
-    """The library that is used here, or would be if it fitted; None where there is none."""
-    return _path() if read_build_facts() else None
+    """The binary for this torch, which may not fit; None where there is none."""
+    return _find_library() if read_build_facts() else None
 
 
 def read_instruction_set() -> str:
-    """The instruction set that CPU kernels run with here: the best that the processor has, or ABAWKIT_CPU."""
-    function = ctypes.CDLL(str(_path())).abawkit_instruction_set
+    """The instruction set of the CPU kernels: the best of this processor, or that of ABAWKIT_CPU."""
+    function = ctypes.CDLL(str(_find_library())).abawkit_instruction_set
     function.restype = ctypes.c_char_p
     return bytes(function()).decode()

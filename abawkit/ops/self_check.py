@@ -1,7 +1,7 @@
-"""Whether an implementation computes what the reference defines, on the device where it is to serve.
+"""Compares an implementation with the reference, on the device where it will be used.
 
-The first call of a kind asks `find_difference`, which compares a few small calls and keeps the answer on disk, so that
-later processes don't compute it again. `abawkit ops check` calls `check` for much more.
+Before the first call of a kind, `find_difference` compares a few small calls and keeps the result on disk for later
+processes. `abawkit ops check` compares many more by `check`.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ from abawkit.ops.testing import Inputs, make_random_inputs
 from abawkit.system.files import write_bytes
 
 TOLERANCES: Final = {torch.float32: 4e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11, torch.float64: 1e-10}
-"""Relative error that is allowed beside twice that of the reference in the same type."""
+"""Relative error that is allowed in addition to twice that of the reference in the same type."""
 
 VANISHING: Final = "squeeze_bias"
-"""In training a batch norm takes this bias away again: its gradient is zero, and what is found is rounding alone."""
+"""A bias before a batch norm: in training its gradient is zero, and any other result is rounding."""
 
 FORMATS: Final = (torch.contiguous_format, torch.channels_last)
 LEAST_GAP: Final = 3e-6
-"""Where gradients are compared in float32, two heads differ by at least this share of the larger one: where they are
-nearly equal, rounding decides which of them the gradient flows to, and both answers are right."""
+"""Least difference of two heads, as a share of the larger one, where gradients are compared in float32: between nearly
+equal heads, rounding decides to which of them the gradient flows, and both results are right."""
 
 
 class Comparison(NamedTuple):
     """One tensor of one call, compared with the reference in float64.
 
     Attributes:
-        tensor: Which, and of which call: ``embedding of 5 images, contiguous``.
+        tensor: The tensor and the call: ``embedding of 5 images, contiguous``.
         error: Largest difference, relative to the tensor's largest magnitude; NaN where a number is missing.
         bound: The error that is allowed.
     """
@@ -56,17 +56,17 @@ class Comparison(NamedTuple):
 
     @property
     def excess(self) -> float:
-        """The error in bounds; infinite where a number is missing."""
+        """The error as a multiple of the bound; infinite where a number is missing."""
         return self.error / self.bound if self.error == self.error else float("inf")
 
 
 class Results(NamedTuple):
-    """What a call computes.
+    """The results of a call.
 
     Attributes:
         outputs: ``embedding``, ``rows`` and ``columns``.
-        statistics: Running statistics after the call; empty where the call leaves them alone.
-        gradients: Of the features and of each parameter; empty where none were asked for.
+        statistics: Running statistics after the call; empty where the call does not change them.
+        gradients: Of the features and of each parameter; empty where none were computed.
     """
 
     outputs: Mapping[str, Tensor]
@@ -78,41 +78,40 @@ def check(implementation: Implementation, call: Call, *, images: Sequence[int] =
     """Compares an implementation with the reference for one kind of call, in both memory formats.
 
     Inputs are random with a fixed seed. The reference runs on the CPU, in float64 for the values and in the call's type
-    for the error that is allowed: twice its own, and `TOLERANCES`. Evaluation without gradients is asked for one image
-    and, with the same images again and again, for so many that implementations which treat large batches differently
-    do so.
+    for the allowed error: twice its own, and `TOLERANCES`. Evaluation without gradients is also compared for one image,
+    and for so many copies of the images that an implementation takes its path for large batches.
 
     Args:
-        implementation: What to check; its `reasons` have been asked, and nothing stands against the call.
+        implementation: Any but the reference, which can serve the call.
         call: The kind of call.
         images: Numbers of images, each at least 2.
 
     Returns:
         A comparison for each tensor of each call.
     """
-    # A thread of its own has neither autocast nor inference mode nor whatever mode else the caller is in.
+    # a new thread has none of the caller's modes: autocast, inference mode, ...
     with ThreadPoolExecutor(1, "abawkit-self-check") as executor:
         return executor.submit(lambda: list(_compare_all(implementation, call, images))).result()
 
 
 def find_difference(implementation: Implementation, call: Call, package: str) -> str:
-    """Says why an implementation must not serve a kind of call; empty where its results are right.
+    """Why an implementation must not serve a kind of call; empty where its results are right.
 
     Args:
-        implementation: Any but the reference.
-        call: The kind of call, which the implementation says that it can serve.
-        package: The package that it comes from, with its version.
+        implementation: Any but the reference, which can serve the call.
+        call: The kind of call.
+        package: Its package, with the version.
     """
-    kept = _kept_results() / f"{_key(implementation, call, package)}.json"
+    kept = _find_cache() / f"{_make_key(implementation, call, package)}.json"
     try:
         reason = json.loads(kept.read_text(encoding="utf-8"))["reason"]
         if isinstance(reason, str):
             return reason
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not checked yet, or not readable: it is checked again
+        pass  # not checked yet, or not readable
     try:
         comparisons = check(implementation, call)
-    except (Exception, SystemExit) as error:  # another's code raises anything; memory may be short just now
+    except (Exception, SystemExit) as error:  # a plug-in raises anything; memory may be short for now
         text = str(error).splitlines()
         return (
             f"its self-check on {describe_device(call.device)} ended with {type(error).__name__}: {(text or [''])[0]}"
@@ -121,13 +120,13 @@ def find_difference(implementation: Implementation, call: Call, package: str) ->
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(kept, json.dumps({"reason": reason, "call": repr(call)}).encode())
-    except Exception:  # a folder that can't be written to costs a check in each process, and nothing else
+    except Exception:  # without the file, each process checks again
         return reason
     return reason
 
 
 def describe_differences(comparisons: Iterable[Comparison], device: torch.device) -> str:
-    """Puts what does not hold into a phrase, with the largest error; empty where everything holds."""
+    """A phrase for the comparisons that exceed their bound, with the largest error; empty where none does."""
     compared = list(comparisons)
     wrong = [c for c in compared if not c.holds]
     if not wrong:
@@ -140,7 +139,7 @@ def describe_differences(comparisons: Iterable[Comparison], device: torch.device
 
 
 def describe_device(device: torch.device) -> str:
-    """The name of a processor or GPU, as far as this machine tells it."""
+    """The name of a processor or GPU, where the system has one."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
@@ -156,21 +155,21 @@ def describe_device(device: torch.device) -> str:
 def compute(
     implementation: Implementation, inputs: Inputs, *, training: bool, gradients: bool, gates: bool = True
 ) -> Results:
-    """Runs one call on the inputs' device and brings the results to the CPU."""
+    """Runs one call on the inputs' device and copies the results to the CPU."""
     statistics = Statistics(*(s.clone() for s in inputs.statistics))
     if not (training or gradients):
         with torch.no_grad():
             folded = implementation.fold(inputs.parameters, statistics, eps=EPS)
-            return Results(_name(*implementation.infer(inputs.features, folded, gates=gates)), {}, {})
+            return Results(_name_outputs(*implementation.infer(inputs.features, folded, gates=gates)), {}, {})
     leaves = [t.detach().requires_grad_(gradients) for t in (inputs.features, *inputs.parameters)]
     embedding, found = implementation.forward(
         Arguments(leaves[0], Parameters(*leaves[1:]), statistics, training, gates=gates)
     )
     outputs = [embedding, *(found or ())]
     names = ("features", *Parameters._fields)
-    computed = torch.autograd.grad(outputs, leaves, _directions(outputs)) if gradients else ()
+    computed = torch.autograd.grad(outputs, leaves, _make_gradients(outputs)) if gradients else ()
     return Results(
-        _name(embedding, found),
+        _name_outputs(embedding, found),
         {key: s.cpu() for key, s in statistics._asdict().items()} if training else {},
         {key: g.cpu() for key, g in zip(names, computed, strict=False)},
     )
@@ -184,9 +183,9 @@ def measure_relative_errors(
     Args:
         found: Tensors by name, on the CPU.
         exact: The same names and shapes, in float64.
-        vanishing: Set for gradients in training. Where one number alone comes into a batch norm's value, the norm takes
-            its weight away again, up to eps, and leaves next to nothing of the gradient that its own scale has: the
-            error of such a weight is relative to that where it is larger.
+        vanishing: Set for gradients in training. Where a batch norm's input is one number times a weight, the norm
+            cancels that weight, up to eps, and its gradient is tiny: its error is then relative to the gradient of the
+            norm's scale, if that is larger.
     """
     if found.keys() != exact.keys():
         raise ValueError(f"got {sorted(found)}, expected {sorted(exact)}")
@@ -205,16 +204,15 @@ def measure_relative_errors(
 
 
 def choose_inputs(count: int, call: Call) -> tuple[Inputs, Results]:
-    """The first random inputs in which no two heads are nearly equal, and their results in float64.
+    """Random inputs in which no two heads are nearly equal, and their results in float64.
 
-    Args:
-        count: How many images.
-        call: The kind of call. Heads matter where gradients in float32 are compared: float64 rounds too little to
-            matter, and the error that is allowed in shorter types is larger.
+    Heads are compared only for gradients in float32: float64 rounds very little, and shorter types have larger bounds.
     """
     for seed in itertools.count():
         inputs = make_random_inputs(count, call.sizes, seed=seed, dtype=call.dtype)
-        exact = compute(Reference(), _convert(inputs, torch.float64), training=call.training, gradients=call.gradients)
+        exact = compute(
+            Reference(), _convert(inputs, dtype=torch.float64), training=call.training, gradients=call.gradients
+        )
         compared = call.gradients and call.dtype == torch.float32
         if not compared or find_smallest_gap(exact.outputs["rows"], exact.outputs["columns"]) >= LEAST_GAP:
             break
@@ -238,12 +236,12 @@ def _compare_all(implementation: Implementation, call: Call, images: Sequence[in
     for count in images:
         inputs, exact = choose_inputs(count, call)
         options = {"training": call.training, "gradients": call.gradients}
-        # Both formats, as their sums have other orders: the larger error of the two is what rounding does here.
-        rounded = [compute(Reference(), _move(inputs, torch.device("cpu"), form), **options) for form in FORMATS]
+        # both formats, as the order of their sums differs: the larger error of the two is that of rounding
+        rounded = [compute(Reference(), _convert(inputs, form=form), **options) for form in FORMATS]
         for form in FORMATS:
             words = f"{count} images, {str(form).removeprefix('torch.').replace('_format', '')}"
-            moved = _move(inputs, call.device, form)
-            yield from _compare(compute(implementation, moved, **options), exact, rounded, call, words)
+            moved = _convert(inputs, device=call.device, form=form)
+            yield from _compare_results(compute(implementation, moved, **options), exact, rounded, call, words)
             if not (call.training or call.gradients):
                 yield from _compare_batches(implementation, moved, exact, rounded, call, words)
 
@@ -272,12 +270,12 @@ def _compare_batches(
             )
             found = compute(implementation, given, training=False, gradients=False, gates=gates)
             which = name if gates else f"{name}, without gates"
-            yield from _compare(
+            yield from _compare_results(
                 found, Results(expected, {}, {}), [Results(one, {}, {}) for one in allowed], call, which
             )
 
 
-def _compare(
+def _compare_results(
     found: Results, exact: Results, rounded: Sequence[Results], call: Call, words: str
 ) -> Iterator[Comparison]:
     kinds = ("", "running ", "gradient of ")
@@ -292,38 +290,36 @@ def _compare(
                 yield Comparison(f"{kind}{key} of {words}", error, bound)
 
 
-def _convert(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+def _convert(
+    inputs: Inputs,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    form: torch.memory_format = torch.preserve_format,
+) -> Inputs:
     features, parameters, statistics = inputs
+    features = features if form == torch.preserve_format else features.contiguous(memory_format=form)
     return Inputs(
-        features.to(dtype),
-        Parameters(*(p.to(dtype) for p in parameters)),
-        Statistics(*(s.to(dtype) for s in statistics)),
+        features.to(device, dtype),
+        Parameters(*(p.to(device, dtype) for p in parameters)),
+        Statistics(*(s.to(device, dtype) for s in statistics)),
     )
 
 
-def _move(inputs: Inputs, device: torch.device, form: torch.memory_format) -> Inputs:
-    features, parameters, statistics = inputs
-    return Inputs(
-        features.contiguous(memory_format=form).to(device),
-        Parameters(*(p.to(device) for p in parameters)),
-        Statistics(*(s.to(device) for s in statistics)),
-    )
-
-
-def _name(embedding: Tensor, gates: Gates | None) -> dict[str, Tensor]:
+def _name_outputs(embedding: Tensor, gates: Gates | None) -> dict[str, Tensor]:
     outputs = {"embedding": embedding} | (gates._asdict() if gates else {})
     return {key: t.detach().cpu() for key, t in outputs.items()}
 
 
-def _directions(outputs: Sequence[Tensor]) -> list[Tensor]:
-    """Gradients of the outputs: the same for every device, rounded to the outputs' type."""
+def _make_gradients(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Random gradients of the outputs: the same for every device, rounded to the outputs' type."""
     generator = torch.Generator().manual_seed(1)
-    drawn = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in outputs]
-    return [d.to(t.dtype).to(t.device) for d, t in zip(drawn, outputs, strict=True)]
+    random = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in outputs]
+    return [d.to(t.dtype).to(t.device) for d, t in zip(random, outputs, strict=True)]
 
 
-def _key(implementation: Implementation, call: Call, package: str) -> str:
-    """Digest of everything that the answer depends on."""
+def _make_key(implementation: Implementation, call: Call, package: str) -> str:
+    """Digest of everything that the result of a check depends on."""
     parts = [
         abawkit.__version__,
         torch.__version__,
@@ -331,21 +327,17 @@ def _key(implementation: Implementation, call: Call, package: str) -> str:
         implementation.name,
         implementation.fingerprint(call.device),
         describe_device(call.device),
-        _driver(call.device),
+        _read_driver(call.device),
         str(call.dtype),
         *map(str, call.sizes),
         str(call.training),
         str(call.gradients),
-        _own_digest(),
+        hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _own_digest() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-
-
-def _driver(device: torch.device) -> str:
+def _read_driver(device: torch.device) -> str:
     if device.type != "cuda":
         return ""
     try:
@@ -354,7 +346,7 @@ def _driver(device: torch.device) -> str:
         return "unknown"
 
 
-def _kept_results() -> Path:
-    """Where results are kept: in the user's folder for what can be computed again."""
+def _find_cache() -> Path:
+    """Folder of kept results, in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # `Path` raises without a home
     return Path(base) / "abawkit" / "operator-checks"

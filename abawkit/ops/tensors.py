@@ -9,7 +9,7 @@ from abawkit.errors import ConfigError
 
 
 class Gates(NamedTuple):
-    """The attention maps as what they are made of: map k of channel c is the outer product of two vectors.
+    """Attention maps by their factors: map k of channel c is the outer product of two vectors.
 
     Attributes:
         rows: (N, K, C, H), in 0..1.
@@ -20,15 +20,15 @@ class Gates(NamedTuple):
     columns: Tensor
 
     def maps(self) -> Tensor:
-        """The attention maps (N, K, C, H, W), for those who want to look at them."""
+        """The attention maps (N, K, C, H, W)."""
         return self.rows.unsqueeze(-1) * self.columns.unsqueeze(-2)
 
 
 def attention_mse(gates: Gates) -> Tensor:
     """The mean squared difference of two heads' attention maps, averaged over all pairs of heads.
 
-    No map is formed. With d = p - r, e = q - s and the means a = (p + r) / 2, b = (q + s) / 2 of two heads' gates,
-    p q' - r s' = d b' + a e', so the sum of its squares is |d|^2 |b|^2 + 2 (d.a) (b.e) + |a|^2 |e|^2. This equals
+    The maps aren't computed. With d = p - r, e = q - s and the means a = (p + r) / 2, b = (q + s) / 2 of two heads'
+    gates, p q' - r s' = d b' + a e', so the sum of squares is |d|^2 |b|^2 + 2 (d.a) (b.e) + |a|^2 |e|^2. This equals
     |p|^2 |q|^2 - 2 (p.r) (q.s) + |r|^2 |s|^2, which cancels catastrophically where the heads are alike.
 
     Args:
@@ -70,7 +70,7 @@ class Sizes(NamedTuple):
 
     @property
     def norms(self) -> int:
-        """Means, or variances, of all batch norms."""
+        """Number of means, or of variances, of all batch norms."""
         return 2 * self.heads * self.channels + self.heads * self.squeezed + self.channels
 
 
@@ -171,12 +171,39 @@ class Statistics(NamedTuple):
         return torch.cat([*self[0::2], *self[1::2]]).view(2, -1)
 
 
+def fold_batch_norms(
+    parameters: Parameters, statistics: Statistics, eps: float
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Folds the batch norms into the weights before them, in float64.
+
+    Returns:
+        Weights and biases of the sums of rows, (K * C, W) and (K * C), and of columns, (K * C, H) and (K * C), of the
+        squeezing convolution, (K * M, C, 1) and (K * M), and of the pooling one, (C, H, W) and (C).
+    """
+    p = Parameters(*(t.detach().double() for t in parameters))
+    s = Statistics(*(t.detach().double() for t in statistics))
+
+    def fold(weight: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        factor = scale * (variance + eps).rsqrt()
+        bias = shift - mean * factor
+        if weight is p.squeeze_weight:
+            bias = bias + p.squeeze_bias * factor
+        return weight * factor.view(-1, *[1] * (weight.dim() - 1)), bias
+
+    return (
+        fold(p.row_weight.flatten(0, 1), p.row_scale, p.row_shift, s.row_mean, s.row_variance),
+        fold(p.column_weight.flatten(0, 1), p.column_scale, p.column_shift, s.column_mean, s.column_variance),
+        fold(p.squeeze_weight, p.squeeze_scale, p.squeeze_shift, s.squeeze_mean, s.squeeze_variance),
+        fold(p.pool_weight, p.pool_scale, p.pool_shift, s.pool_mean, s.pool_variance),
+    )
+
+
 def update_statistics(running: Statistics, batch: Tensor, momentum: float, sizes: Sizes, images: int) -> None:
     """Moves running statistics, in place, towards those of a batch, as torch's batch norms do.
 
     Args:
-        running: What is changed.
-        batch: As `Statistics.flat` gives them, the variances biased.
+        running: Changed in place.
+        batch: As `Statistics.flat`, with biased variances.
         momentum: Share of the batch in the result.
         sizes: Of the operator.
         images: Of the batch.

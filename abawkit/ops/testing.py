@@ -1,4 +1,4 @@
-"""Random features and weights, for measuring and for tests."""
+"""Random features and weights, for benchmarks and tests."""
 
 import math
 from typing import Final, NamedTuple
@@ -9,15 +9,15 @@ from torch import Tensor
 from abawkit.ops.tensors import Parameters, Sizes, Statistics, list_parameter_shapes
 
 DDAMFN_SIZES: Final = Sizes(channels=512, height=7, width=7, heads=2, squeezed=16)
-"""What the published network asks of the operator."""
+"""Sizes of the operator in the published network."""
 
 
 class Inputs(NamedTuple):
-    """What `abawkit.ops.dual_direction_attention` is given.
+    """Tensors for `abawkit.ops.dual_direction_attention`.
 
     Attributes:
         features: (N, C, H, W).
-        parameters: Of any plausible trained network.
+        parameters: As of a plausible trained network.
         statistics: Running statistics that fit them.
     """
 
@@ -36,16 +36,16 @@ def make_random_inputs(
     gradients: bool = False,
     weights_dtype: torch.dtype | None = None,
 ) -> Inputs:
-    """Draws inputs; one seed gives the same numbers for every type and device, rounded to the type.
+    """Random inputs; one seed gives the same numbers for every type and device, rounded to the type.
 
     Args:
         images: N.
         sizes: Of the operator.
         seed: Of the numbers.
         dtype: Of the features.
-        device: Where to put them.
-        gradients: Whether features and parameters ask for gradients.
-        weights_dtype: Of parameters and statistics, where it is not that of the features.
+        device: Of all tensors.
+        gradients: Whether features and parameters require gradients.
+        weights_dtype: Of parameters and statistics; by default that of the features.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -64,17 +64,13 @@ def make_random_inputs(
         return normal(shape, math.sqrt(2 / summed))
 
     c, h, w, k, m = sizes
-    drawn = {name: parameter(name, shape) for name, shape in list_parameter_shapes(sizes).items()}
+    values = {name: parameter(name, shape) for name, shape in list_parameter_shapes(sizes).items()}
     counts = {"row": k * c, "column": k * c, "squeeze": k * m, "pool": c}
     running = [t for n in counts.values() for t in (normal((n,), 0.1), uniform((n,)))]
     features = normal((images, c, h, w)).to(device, dtype).requires_grad_(gradients)
+    wide = weights_dtype or dtype
     return Inputs(
         features,
-        Parameters(
-            **{
-                name: value.to(device, weights_dtype or dtype).requires_grad_(gradients)
-                for name, value in drawn.items()
-            }
-        ),
-        Statistics(*(value.to(device, weights_dtype or dtype) for value in running)),
+        Parameters(**{name: value.to(device, wide).requires_grad_(gradients) for name, value in values.items()}),
+        Statistics(*(value.to(device, wide) for value in running)),
     )

@@ -1,4 +1,4 @@
-"""How work is timed: interleaved rounds, inputs that no cache of a GPU still holds, and the time of kernels alone."""
+"""Timing: interleaved rounds, inputs that are in no cache of a GPU, and the time of GPU kernels alone."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 SHORTEST: Final = 1e-3
-"""Seconds that one reading of the clock covers at least, by repeating what is shorter."""
+"""Seconds of one measurement at least; shorter work is repeated."""
 
 MOST_REPEATS: Final = 50
-"""Calls that the profiler records of each piece of work at most: it keeps every kernel."""
+"""Calls of each function that the profiler records at most, as it keeps every kernel."""
 
 _Run = Callable[[], object]
 
@@ -26,9 +26,9 @@ def read_cache_bytes(device: torch.device) -> int:
 
 
 class Rotation:
-    """Copies of a tensor, taken in turn: together they are twice as large as the cache that they must not be found in.
+    """Copies of a tensor, used in turn, which together are twice as large as a cache, so that none is found in it.
 
-    Where there is no such cache it is the tensor itself, each time.
+    Without such a cache it is always the tensor itself.
     """
 
     def __init__(self, tensor: Tensor, cache: int) -> None:
@@ -49,26 +49,25 @@ class Rotation:
 
 
 def time_wall(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median milliseconds of each piece of work, in rounds that do them one after another.
+    """Median milliseconds of each function, in rounds that call all of them in turn.
 
-    What is shorter than `SHORTEST` is repeated; the device has finished when the clock is read.
+    Work shorter than `SHORTEST` is repeated; the device has finished when the clock is read.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
     repeats = {}
     for name, f in work.items():
-        f()  # the first time is no measure: it folds, compiles, or asks for memory
-        repeats[name] = max(1, int(SHORTEST / _seconds(f, 1, device)))
+        f()  # not measured: the first call folds, compiles or allocates
+        repeats[name] = max(1, int(SHORTEST / _measure_seconds(f, 1, device)))
     for _ in range(rounds):
         for name, f in work.items():
-            times[name].append(1000 * _seconds(f, repeats[name], device) / repeats[name])
+            times[name].append(1000 * _measure_seconds(f, repeats[name], device) / repeats[name])
     return {name: statistics.median(values) for name, values in times.items()}
 
 
 def time_kernels(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:
-    """Milliseconds that a GPU works for each piece of work: the sum of its kernels and copies, a mean over calls.
+    """Milliseconds of GPU kernels and copies of each function, a mean over calls; empty on a CPU.
 
-    Returns:
-        By name; without those for which the profiler saw nothing, and empty on a CPU.
+    Functions for which the profiler saw no kernel are left out.
     """
     if device.type != "cuda":
         return {}
@@ -78,13 +77,7 @@ def time_kernels(work: Mapping[str, _Run], rounds: int, device: torch.device) ->
 
 
 def read_kernel_times(f: _Run, repeats: int, device: torch.device) -> dict[str, float]:
-    """Microseconds that a GPU works in each kernel during one call, by the kernel's name: means over calls.
-
-    Args:
-        f: What to call; it was called before.
-        repeats: How often.
-        device: The GPU.
-    """
+    """Microseconds of each GPU kernel in one call of a function, by the kernel's name: means over `repeats` calls."""
     torch.cuda.synchronize(device)
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         for _ in range(repeats):
@@ -97,7 +90,7 @@ def read_kernel_times(f: _Run, repeats: int, device: torch.device) -> dict[str, 
     return found
 
 
-def _seconds(f: _Run, repeats: int, device: torch.device) -> float:
+def _measure_seconds(f: _Run, repeats: int, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = perf_counter()

@@ -1,6 +1,6 @@
-"""The operators that native code computes: schemas, shapes, gradients and autocast, as torch knows them.
+"""The native operators in torch: schemas, shapes, gradients and autocast.
 
-`csrc/binding/operators.cpp` has the kernels; `csrc/kernels/dda.h` says what each tensor holds.
+`csrc/binding/operators.cpp` calls the kernels; `csrc/kernels/dda.h` describes each tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,16 +33,16 @@ _OPS = torch.ops.abawkit
 
 
 def choose_compute_type(features: torch.dtype) -> torch.dtype:
-    """The type in which sums are taken, and that parameters have."""
+    """The type of sums and parameters."""
     return torch.float64 if features == torch.float64 else torch.float32
 
 
-def make_dense(features: Tensor) -> bool:
-    """Whether kernels read these features where they lie."""
+def is_dense(features: Tensor) -> bool:
+    """Whether kernels read these features without a copy."""
     return features.is_contiguous() or features.is_contiguous(memory_format=torch.channels_last)
 
 
-def _gates(features: Tensor, heads: int, wanted: bool) -> tuple[Tensor, Tensor]:
+def _make_gates(features: Tensor, heads: int, wanted: bool) -> tuple[Tensor, Tensor]:
     n, c, h, w = features.shape
     n = n if wanted else 0
     return features.new_empty((n, heads, c, h)), features.new_empty((n, heads, c, w))
@@ -52,7 +52,7 @@ def _fake_inference(
     features: Tensor, folded: Tensor, heads: int, squeezed: int, gates: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     del folded, squeezed
-    return (features.new_empty(features.shape[:2]), *_gates(features, heads, gates))
+    return (features.new_empty(features.shape[:2]), *_make_gates(features, heads, gates))
 
 
 def _fake_forward(
@@ -65,7 +65,7 @@ def _fake_forward(
     dtype = choose_compute_type(features.dtype)
     return (
         features.new_empty((n, c)),
-        *_gates(features, heads, gates),
+        *_make_gates(features, heads, gates),
         features.new_empty((n, heads, h + w, squeezed), dtype=dtype),
         features.new_empty((n, c), dtype=dtype),
         features.new_empty((2, 2 * heads * c + heads * squeezed + c), dtype=dtype),
@@ -78,28 +78,18 @@ def _fake_backward(
     grad_columns: Tensor | None,
     features: Tensor,
     parameters: list[Tensor],
-    squeezed: Tensor,
-    pooled: Tensor,
-    statistics: Tensor,
-    batch_statistics: bool,
-    eps: float,
+    *_: Any,
 ) -> list[Tensor]:
-    del grad_embedding, grad_rows, grad_columns, squeezed, pooled, statistics, batch_statistics, eps
-    own = torch.empty_like(features) if make_dense(features) else features.new_empty(features.shape)
+    del grad_embedding, grad_rows, grad_columns
+    own = torch.empty_like(features) if is_dense(features) else features.new_empty(features.shape)
     return [own, *(p.new_empty(p.shape) for p in parameters)]
-
-
-def _fake_update(
-    running: list[Tensor], statistics: Tensor, images: int, height: int, width: int, momentum: float
-) -> None:
-    del running, statistics, images, height, width, momentum
 
 
 for _name, _fake in (
     ("inference", _fake_inference),
     ("forward", _fake_forward),
     ("backward", _fake_backward),
-    ("update", _fake_update),
+    ("update", lambda *_: None),
 ):
     torch.library.register_fake(f"abawkit::dda_{_name}", _fake, lib=LIBRARY)
 
@@ -142,7 +132,7 @@ def _forward(
 
 
 class _Backward(torch.autograd.Function):
-    """Says what a second derivative would need."""
+    """Raises an error for a second derivative."""
 
     @staticmethod
     def forward(ctx: Any, arguments: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -177,8 +167,8 @@ _implement("dda_backward", _backward, "Autograd")
 _implement("dda_update", torch.library.fallthrough_kernel, "Autograd")
 
 
-def _autocast(name: str, device: str) -> None:
-    """Under autocast, features take its type as those of a convolution do; weights and sums keep their own."""
+def _implement_autocast(name: str, device: str) -> None:
+    """Casts features to autocast's type, as convolutions do; weights and sums keep their own."""
     operator = getattr(_OPS, name)
     keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device.upper()}"))
 
@@ -193,20 +183,20 @@ def _autocast(name: str, device: str) -> None:
 
 for _name in ("dda_inference", "dda_forward"):
     for _device in ("cpu", "cuda"):
-        _autocast(_name, _device)
+        _implement_autocast(_name, _device)
 
 
 def forward(
     features: Tensor, parameters: Sequence[Tensor], given: Tensor | None, eps: float, gates: bool
 ) -> tuple[Tensor, ...]:
-    """`dda_forward`, without a round trip through the dispatcher where it would do nothing but call `_forward`.
+    """`dda_forward`; skips torch's dispatcher where it would only call `_forward`.
 
     Args:
         features: (N, C, H, W).
-        parameters: As `abawkit.ops.tensors.Parameters`, of the type in which sums are taken.
-        given: As `abawkit.ops.tensors.Statistics.flat` gives them, or None for those of the batch.
+        parameters: As `abawkit.ops.tensors.Parameters`, of the type of `choose_compute_type`.
+        given: From `abawkit.ops.tensors.Statistics.flat`, or None for those of the batch.
         eps: Added to variances.
-        gates: Whether gates are wanted.
+        gates: Whether to compute the gates.
 
     Returns:
         Embedding, gates of rows, gates of columns, two tensors for the backward pass, and the statistics.
@@ -218,14 +208,6 @@ def forward(
 
 
 def update(running: Sequence[Tensor], statistics: Tensor, images: int, sizes: Sizes, momentum: float) -> None:
-    """`abawkit.ops.tensors.update_statistics` on CPUs, as one operator.
-
-    Args:
-        running: As `abawkit.ops.tensors.Statistics`; changed in place.
-        statistics: Of the batch, the last that `forward` returns.
-        images: Of the batch, at least 2.
-        sizes: Of the operator.
-        momentum: Share of the batch in the result.
-    """
+    """`abawkit.ops.tensors.update_statistics` on CPUs; `statistics` are the last result of `forward`."""
     _UPDATE(list(running), statistics, images, sizes.height, sizes.width, momentum)
     torch.autograd.graph.increment_version(running)  # a kernel on the stable ABI can't

@@ -1,4 +1,4 @@
-"""What a step takes from the host: frames, and every other number of a batch in one tensor, so that two copies do."""
+"""Batches on the host: frames, and all other numbers in one tensor, so that two copies bring both to the device."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from abawkit.training.losses import Targets
 from abawkit.training.recipe import Recipe
 
 _TARGETS = ((2,), (), (12,), (), (), ())
-"""Shape of a row in each part of `Targets`."""
+"""Shape of one row in each field of `Targets`."""
 
 
 class HostBatch(NamedTuple):
@@ -23,27 +23,15 @@ class HostBatch(NamedTuple):
 
     Attributes:
         rows: Positions of the rows of the whole batch, int64 (n,).
-        part: Positions of those that this process takes, int64 (m,).
-        frames: Their frames, uint8 (m, 112, 112, 3); their numbers, int64 (m,), where frames lie on the device.
-        numbers: Annotations of the whole batch and how the part is varied, float32, one dimension.
+        part: Positions of this process's rows, int64 (m,).
+        frames: Frames of the part, uint8 (m, 112, 112, 3); where frames are on the device, their indices, int64 (m,).
+        numbers: Annotations of the whole batch and augmentation of the part, float32, one dimension.
     """
 
     rows: Array
     part: Array
     frames: Tensor
     numbers: Tensor
-
-
-class DeviceBatch(NamedTuple):
-    """What `HostBatch.numbers` holds, on any device.
-
-    Attributes:
-        targets: Annotations of the whole batch.
-        variation: How the frames of the part are varied.
-    """
-
-    targets: Targets
-    variation: Variation
 
 
 def collect_batch(
@@ -60,14 +48,14 @@ def collect_batch(
     Args:
         rows: The training rows.
         batch: Positions of the rows of the whole batch.
-        part: Those that this process takes.
+        part: Positions of this process's rows.
         epoch: Of the run, from 0.
         recipe: For seed and augmentation.
-        device: Where it is to go.
-        resident: The frames that lie there, if they do: none is read then.
+        device: Where the batch will be copied to.
+        resident: The frames on that device, if they are there: none is read then.
 
     Raises:
-        DataError: If a frame can't be had.
+        DataError: If a frame can't be read.
     """
     config = recipe.augmentation
     variation = plan_variation(rows.rows[part], FRAME_SIZE, seed=recipe.seed, epoch=epoch, config=config)
@@ -76,21 +64,21 @@ def collect_batch(
     return HostBatch(batch, part, pin_memory(frames, device), pin_memory(numbers, device))
 
 
-def unpack_batch(numbers: Tensor, rows: int, own: int) -> DeviceBatch:
-    """Takes apart what `collect_batch` packed, without a look at its values.
+def unpack_batch(numbers: Tensor, rows: int, own: int) -> tuple[Targets, Variation]:
+    """The annotations of a whole batch of `rows`, and the augmentation of this process's `own` rows.
 
     Args:
-        numbers: On any device.
-        rows: Of the whole batch.
+        numbers: `HostBatch.numbers` on any device, whose values are not read.
+        rows: Rows of the whole batch.
         own: Rows of this process.
     """
     shapes = [(rows, *shape) for shape in _TARGETS] + [(own, 2, 3), (3, own), (own, 4)]
-    va, expression, au, *valid, maps, colours, rectangles = _split(numbers, shapes)
+    va, expression, au, *valid, maps, colours, rectangles = _split_views(numbers, shapes)
     targets = Targets(va, expression.long(), au, *(flags.bool() for flags in valid))
-    return DeviceBatch(targets, Variation(maps, colours, rectangles))
+    return targets, Variation(maps, colours, rectangles)
 
 
-def _split(numbers: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """Views of consecutive parts; each is contiguous, so that sums over it are those of a tensor of its own."""
+def _split_views(numbers: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Views of consecutive parts; each is contiguous, so that sums over it have the same bits as over a copy."""
     sizes = [torch.Size(shape).numel() for shape in shapes]
     return [part.view(shape) for part, shape in zip(torch.split(numbers, sizes), shapes, strict=True)]

@@ -1,4 +1,4 @@
-"""Training rows in memory; their frames, packed, in a folder or resident on the GPU; the order of an epoch."""
+"""Rows of training and validation with their frames, which are packed, in a folder or on the GPU; epoch order."""
 
 import hashlib
 import warnings
@@ -35,13 +35,13 @@ V = TypeVar("V")
 
 
 class FrameSource(Protocol):
-    """Where frames come from: `abawkit.frames.packed.PackedFrames` or `abawkit.frames.image_folder.FolderFrames`."""
+    """A source of frames: `abawkit.frames.packed.PackedFrames` or `abawkit.frames.image_folder.FolderFrames`."""
 
     def take(self, indices: Array) -> Array:
         """Frames by their indices, int64 (n,), in any order; (n, 112, 112, 3) uint8.
 
         Raises:
-            DataError: If a frame can't be had.
+            DataError: If a frame can't be read.
             IndexError: If an index is negative or past the end.
         """
         ...
@@ -55,10 +55,10 @@ class FramedRows:
 
     Attributes:
         annotations: The rows.
-        rows: Row number of each in its source file, int64 (n,); what augmentation is a function of.
+        rows: Row number of each in its source file, int64 (n,); augmentation is a function of it.
         frames: Index of each row's frame in `store`, int64 (n,).
         store: The frames.
-        counts: What the files were that frames are decoded from; None for packed frames, whose ledger has it.
+        counts: Formats and sizes of image files; None for packed frames, whose ledger has them.
     """
 
     annotations: Annotations
@@ -97,15 +97,15 @@ def read_training_rows(
     """The rows that the policy keeps and that are annotated for one of the tasks.
 
     Args:
-        curated: The curated set; with `frames`, one of labels only will do.
-        tasks: What is trained.
-        frames: Folders of image files that the frames are decoded from, rather than taken from the packed store. Every
-            frame is read once now, so that one that can't be had does not end an epoch.
+        curated: The curated set; with `frames`, it may hold labels only.
+        tasks: The tasks to train.
+        frames: Folders of image files to decode frames from, rather than the packed store. Every frame is read once
+            now, so that an unreadable one does not end an epoch.
         max_missing: Share of the frames in `frames`, 0 to 1, that may be missing or unreadable. Their rows are left
             out with a `DataWarning`.
 
     Raises:
-        DataError: If there are no rows, more frames can't be had, or more than a small share are no aligned crops.
+        DataError: If there are no rows, more frames are missing, or more than a small share are no aligned crops.
     """
     split = curated.splits["train"]
     valid = np.logical_or.reduce([getattr(split.annotations, f"{task}_valid") for task in tasks])
@@ -114,7 +114,7 @@ def read_training_rows(
             f"{curated.folder}: no training row is annotated for {describe_tasks(tasks)}, of those that its policy "
             f"({curated.policy}) keeps; train other tasks, or curate with --policy per-task"
         )
-    return _framed(curated, "train", split.kept & valid, frames, max_missing)
+    return _select_rows(curated, "train", split.kept & valid, frames, max_missing)
 
 
 def read_evaluation_rows(
@@ -122,55 +122,42 @@ def read_evaluation_rows(
 ) -> FramedRows:
     """Every row of a split that has a frame, whatever the policy keeps, so that both protocols can be scored.
 
-    Args:
-        curated: The curated set.
-        split: The split.
-        frames: As for `read_training_rows`.
-        max_missing: As for `read_training_rows`.
-
-    Raises:
-        DataError: If there are no rows, or more frames can't be had.
+    Arguments and errors are those of `read_training_rows`.
     """
     rows = curated.splits[split]
     chosen = rows.kept if split == "train" else np.ones(len(rows.rows), dtype=bool)
-    return _framed(curated, split, chosen, frames, max_missing)
+    return _select_rows(curated, split, chosen, frames, max_missing)
 
 
 def order_epoch(rows: int, batch_size: int, *, seed: int, epoch: int) -> list[Array]:
-    """The batches of an epoch: every row exactly once, in an order that is a function of seed and epoch alone.
+    """The batches of an epoch: every row exactly once, in an order that depends on seed and epoch (from 0) only.
 
-    Batches differ in size by one row at most: a last batch of a single row has no batch statistics.
-
-    Args:
-        rows: Number of rows.
-        batch_size: Largest batch.
-        seed: Seed of the run.
-        epoch: Epoch, from 0.
+    Batches have at most `batch_size` rows and differ by one row at most, as one row has no batch statistics.
     """
     order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(rows)
     return np.array_split(order, max(1, -(-rows // batch_size)))
 
 
 def prefetch(read: Callable[[K], V], keys: Sequence[K], start: int = 0) -> Generator[tuple[K, V], None, None]:
-    """Keys with what is read for them; the next one is read, in a thread, while the present one is worked on.
+    """Pairs of a key and its value; a thread reads the next value while the present one is used.
 
     Args:
-        read: Reads what belongs to a key.
+        read: Reads the value of a key.
         keys: For example batches.
-        start: Number of the first key, from 0; with ``len(keys)`` there is none.
+        start: Number of the first key, 0 to ``len(keys)``.
 
     Returns:
-        A generator. Closing it early waits for the one read that may be under way, and leaves no thread.
+        A generator. Closing it early waits for a read that is under way, and leaves no thread.
 
     Raises:
-        ValueError: If `start` is no such number.
+        ValueError: If `start` is out of range.
     """
     if not 0 <= start <= len(keys):
         raise ValueError(f"start is {start}, expected 0..{len(keys)}")
-    return _prefetched(read, keys[start:])
+    return _read_ahead(read, keys[start:])
 
 
-def _prefetched(read: Callable[[K], V], keys: Sequence[K]) -> Generator[tuple[K, V], None, None]:
+def _read_ahead(read: Callable[[K], V], keys: Sequence[K]) -> Generator[tuple[K, V], None, None]:
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     pending: deque[tuple[K, Future[V]]] = deque()
     try:
@@ -185,11 +172,13 @@ def _prefetched(read: Callable[[K], V], keys: Sequence[K]) -> Generator[tuple[K,
         pool.shutdown(cancel_futures=True)
 
 
-def _framed(curated: CuratedSet, name: Split, chosen: Array, root: Frames | None, max_missing: float) -> FramedRows:
+def _select_rows(
+    curated: CuratedSet, name: Split, chosen: Array, root: Frames | None, max_missing: float
+) -> FramedRows:
     split = curated.splits[name]
     counts = None
     if root:
-        which, counts = _readable(split, name, np.flatnonzero(chosen), root, max_missing)
+        which, counts = _find_readable_rows(split, name, np.flatnonzero(chosen), root, max_missing)
         annotations = split.annotations.select(which)
         store: FrameSource = FolderFrames(annotations.images.to_pylist(), root)
         frames = np.arange(len(which))
@@ -202,14 +191,10 @@ def _framed(curated: CuratedSet, name: Split, chosen: Array, root: Frames | None
     return FramedRows(annotations, split.rows[which], frames, store, counts)
 
 
-def _readable(
+def _find_readable_rows(
     split: CuratedSplit, name: Split, which: Array, root: Frames, max_missing: float
 ) -> tuple[Array, FrameSummary]:
-    """Those of the rows whose frame can be read and decoded, and what the files were.
-
-    Raises:
-        DataError: If more frames can't be had, or are no aligned crops.
-    """
+    """The rows whose frame can be decoded, and the summary of the files; see `read_training_rows` for errors."""
     images = split.annotations.select(which).images.to_pylist()
     distinct = list(dict.fromkeys(images))
     counts = FrameSummary.begin(root, distinct)
@@ -230,7 +215,7 @@ def _readable(
     found = f"{len(failures):,} of {len(distinct):,} frames of the {name} split are missing or unreadable"
     first = [failure.text for failure in failures[:10]]
     if len(failures) > max_missing * len(distinct):
-        advice = f"copy them anew, or give the right folder with --frames; at most {max_missing:.1%} may be left out"
+        advice = f"copy them again, or give the right folder with --frames; at most {max_missing:.1%} may be missing"
         hints = describe_failures(root, failures, len(distinct))
         raise DataError("\n".join([f"{printable(str(root))}: {found}; the first:", *first, *hints, advice]))
     text = f"{root}: {found}; {len(which) - len(kept):,} rows are left out; the first frames: {', '.join(first)}"
@@ -239,7 +224,7 @@ def _readable(
 
 
 SHARE: Final = 0.5
-"""Of a GPU's free memory, the largest part that frames may take: the rest is for steps and validation."""
+"""Largest share of a GPU's free memory that frames may take; the rest is for steps and validation."""
 
 _CHUNK: Final = 1024
 
@@ -254,12 +239,8 @@ class ResidentFrames:
     def __init__(self, rows: FramedRows, device: torch.device) -> None:
         """Reads every frame once and copies it to the device.
 
-        Args:
-            rows: The training rows.
-            device: Where the frames are to lie.
-
         Raises:
-            DataError: If a frame can't be had.
+            DataError: If a frame can't be read.
             RuntimeError: If there is not enough memory.
         """
         frames, self._numbers = np.unique(rows.frames, return_inverse=True)
@@ -269,11 +250,11 @@ class ResidentFrames:
             self.pixels[start : start + _CHUNK] = upload(pin_memory(chunk, device), device)
 
     def numbers(self, which: Array) -> Tensor:
-        """The frames of these rows: their numbers in `pixels`, int64 (len(which),), on the CPU."""
+        """Indices of these rows' frames in `pixels`, int64 (len(which),), on the CPU."""
         return torch.from_numpy(self._numbers[which])
 
     def take(self, numbers: Tensor) -> Tensor:
-        """Frames by their numbers, int64 (n,) on the device: (n, 112, 112, 3) uint8."""
+        """Frames by their indices, int64 (n,) on the device: (n, 112, 112, 3) uint8."""
         return self.pixels.index_select(0, numbers)
 
 

@@ -1,7 +1,7 @@
-"""Several processes that train one network: collectives, losses of the whole batch, synchronised batch norms.
+"""Training of one network by several processes: collectives, losses of the whole batch, synchronised batch norms.
 
-``torchrun`` starts the processes; gradients are averaged by torch's DistributedDataParallel. The losses here are those
-of the whole batch, so that the number of processes changes nothing but the speed.
+``torchrun`` starts the processes; torch's DistributedDataParallel averages gradients. Losses are those of the whole
+batch, so that the number of processes changes only the speed.
 """
 
 import os
@@ -25,7 +25,7 @@ from abawkit.errors import AbawkitError, ConfigError
 from abawkit.tables import Array
 
 TIMEOUT: Final = timedelta(minutes=10)
-"""How long a process waits for another one before all of them end. One that dies is noticed at once."""
+"""How long a process waits for another one before all end; a process that dies is noticed at once."""
 
 
 class LostProcessError(AbawkitError):
@@ -34,13 +34,13 @@ class LostProcessError(AbawkitError):
 
 @dataclass(frozen=True)
 class Distributed:
-    """This process among those of a run; by default it is alone.
+    """This process among those of a run; by default the only one.
 
     Attributes:
-        rank: Its number, from 0; number 0 writes and speaks for all.
-        world_size: How many there are.
+        rank: Its number, from 0; process 0 writes files and messages.
+        world_size: Number of processes.
         restarts: How often all of them were started again after a failure.
-        launcher: What started them, the same over restarts; empty for one process.
+        launcher: Identifies the program that started them, over restarts; empty for one process.
     """
 
     rank: int = 0
@@ -50,11 +50,11 @@ class Distributed:
 
     @property
     def is_main(self) -> bool:
-        """Whether this one writes and speaks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def sizes(self, rows: int) -> list[int]:
-        """How many of `rows` consecutive rows each process takes; they differ by one at most."""
+        """The number of rows that each process takes of a batch; they differ by one at most."""
         return [len(part) for part in np.array_split(np.arange(rows), self.world_size)]
 
     def part(self, batch: Array) -> Array:
@@ -62,10 +62,9 @@ class Distributed:
         return np.array_split(batch, self.world_size)[self.rank]
 
     def all_gather(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
-        """The rows of all processes in their order; gradients flow to the own rows alone.
+        """The rows of all processes in their order; gradients flow to this process's rows only.
 
-        The gradient of a loss of all rows is thus, in each process, the part that its own rows have in it; the sum
-        over the processes is the whole.
+        The gradients of a loss over all rows therefore add up, over the processes, to the whole gradient.
 
         Args:
             own: Rows of this process, (sizes[rank], ...).
@@ -80,27 +79,27 @@ class Distributed:
         return torch.cat([own if r == self.rank else parts[r][:n] for r, n in enumerate(sizes)])
 
     def any_rank(self, flag: bool) -> bool:
-        """Whether the flag is set in one of the processes; all of them must ask."""
+        """Whether the flag is set in any process; all of them must call."""
         if self.world_size == 1:
             return flag
-        votes = torch.tensor([float(flag)], device=_device())
+        votes = torch.tensor([float(flag)], device=_choose_device())
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return bool(votes.item())
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Gives all processes what the first one has, in place."""
+        """Copies the tensors of the first process to all others, in place."""
         if self.world_size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
     def broadcast_numbers(self, numbers: Sequence[int]) -> list[int]:
-        """What the first process says; all of them must ask, with as many numbers."""
+        """The numbers of the first process; all of them must call, with as many numbers."""
         if self.world_size == 1:
             return list(numbers)
-        tensor = torch.tensor(numbers, dtype=torch.int64, device=_device())
+        tensor = torch.tensor(numbers, dtype=torch.int64, device=_choose_device())
         dist.broadcast(tensor, 0)
-        told: list[int] = tensor.tolist()
-        return told
+        received: list[int] = tensor.tolist()
+        return received
 
 
 ALONE: Final = Distributed()
@@ -147,10 +146,10 @@ def join_processes(device: str) -> Iterator[Distributed]:
         first = str(error).strip().splitlines()[0]
         raise LostProcessError(
             f"process {rank} of {count}: another process is gone or does not answer ({first})\n"
-            "its own message stands above or in its log; continue with --resume"
+            "its own message is above or in its log; continue with --resume"
         ) from error
     finally:
-        # NCCL's end waits for processes that may be waiting for this one: it is left to the end of the process
+        # NCCL would wait for processes that may be waiting for this one: it ends with the process
         if dist.is_initialized() and dist.get_backend() == "gloo":
             dist.destroy_process_group()
 
@@ -160,16 +159,15 @@ def _is_about_processes(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in words)
 
 
-def _device() -> torch.device:
+def _choose_device() -> torch.device:
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
 class SynchronisedBatchNorm(TorchFunctionMode):
     """Within the block every batch norm in training mode takes mean and variance over the rows of all processes.
 
-    It stands in for ``torch.nn.functional.batch_norm``, and so serves modules and the reference of dual-direction
-    attention alike, on CPUs too, where torch's own synchronised module does not run. All processes must run the same
-    layers.
+    It replaces ``torch.nn.functional.batch_norm``, in modules and in the reference of dual-direction attention, on CPUs
+    too, where torch's own synchronised module does not run. All processes must run the same layers.
 
     Source: Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, algorithm 1; running variances are unbiased, as in
     torch.
@@ -202,10 +200,10 @@ def _batch_norm(
     wide = x if dtype == torch.float64 else x.float()
     over = [d for d in range(x.ndim) if d != 1]
     shape = [1, -1, *[1] * (x.ndim - 2)]
-    count = _summed(wide.new_tensor([x.numel() / x.shape[1]]))
-    mean = _summed(wide.sum(over)) / count
+    count = _sum_processes(wide.new_tensor([x.numel() / x.shape[1]]))
+    mean = _sum_processes(wide.sum(over)) / count
     centred = wide - mean.view(shape)
-    variance = _summed((centred * centred).sum(over)) / count
+    variance = _sum_processes((centred * centred).sum(over)) / count
     with torch.no_grad():
         if running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.to(running_mean), momentum)
@@ -218,13 +216,13 @@ def _batch_norm(
     return y.to(dtype)
 
 
-def _summed(own: Tensor) -> Tensor:
+def _sum_processes(own: Tensor) -> Tensor:
     total: Tensor = _Sum.apply(own)  # type: ignore[no-untyped-call]
     return total
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over processes. What each does with it counts in the loss of all, so gradients are summed likewise."""
+    """The sum over processes, and the sum of the gradients that it has in each of them."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A run that is built and not run: one batch, to see what the whole would take."""
+"""A dry run: builds a training run and takes one batch, to estimate time and memory."""
 
 import resource
 import sys
@@ -24,20 +24,20 @@ from abawkit.training.start import Inputs
 
 @dataclass(frozen=True)
 class DryRun:
-    """What one batch tells of a run.
+    """Estimates from one batch.
 
     Attributes:
         parameters: Of the network.
-        trainable: Those that the last stage changes.
+        trainable: Parameters that the last stage trains.
         rows: Training rows.
         validation_rows: Validation rows.
         steps: Steps of the run.
         losses: Of the batch.
-        peak_memory: Bytes: of the GPU's memory that torch took, or of this process, whole, on a CPU.
-        images_per_second: Forward, backward and the optimiser's move, augmentation and reading too.
-        validation_images_per_second: Forward alone.
-        checkpoint_bytes: Size of a checkpoint; as many as ``checkpoints.keep`` lie in the run's folder.
-        seconds: That the recipe's epochs would take at this speed, with their validation.
+        peak_memory: Bytes that torch reserved on the GPU; on a CPU, those of this process.
+        images_per_second: Of a training step, with reading and augmentation.
+        validation_images_per_second: Of the forward pass.
+        checkpoint_bytes: Size of a checkpoint; a run keeps ``checkpoints.keep`` of them.
+        seconds: Estimate for all epochs of the recipe, with their validation.
         environment: Versions, hardware, the operator's implementation.
     """
 
@@ -60,25 +60,25 @@ class DryRun:
 
 
 def dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
-    """Builds a run as `train` does, takes a first batch forward and backward, and leaves nothing behind.
+    """Builds a run as `train` does, takes two steps on its first batch, and leaves no file.
 
-    The batch is taken twice and the second time is measured: the first one allocates and chooses kernels. Both are
-    steps of the last stage, the dearer one. A checkpoint is written to a temporary folder.
+    The second step is measured, as the first one allocates and chooses kernels. Both are of the last stage, the slower
+    one. A checkpoint is written to a temporary folder.
 
     Raises:
-        AbawkitError: Whatever `train` would raise up to its first step.
+        AbawkitError: As `train` would up to its first step.
     """
     recipe.check_start(inputs.weights)
     with use_deterministic_algorithms(recipe.device), use_exact_float32():
-        return _dry_run(recipe, inputs)
+        return _run_dry(recipe, inputs)
 
 
-def _dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
+def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
     curated = open_curated(inputs.data)
     with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
         loop = build_loop(recipe, inputs, curated, Path(folder), processes=ALONE, callbacks=Callbacks())
-        losses, seconds = _step(loop)
-        size = _checkpoint_size(loop, Path(folder))
+        losses, seconds = _measure_step(loop)
+        size = _measure_checkpoint(loop, Path(folder))
     rows = np.arange(min(BATCH, len(loop.validation)))
     pixels = loop.validation.pixels(rows)
     network, device = loop.learner.network, loop.learner.device
@@ -96,7 +96,7 @@ def _dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
         validation_rows=len(loop.validation),
         steps=sum(batches),
         losses=losses,
-        peak_memory=_peak_memory(device),
+        peak_memory=_measure_peak_memory(device),
         images_per_second=batch / seconds,
         validation_images_per_second=len(rows) / answered,
         checkpoint_bytes=size,
@@ -105,8 +105,8 @@ def _dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
     )
 
 
-def _step(loop: Loop) -> tuple[dict[str, float], float]:
-    """The losses of the first batch, and how long it took."""
+def _measure_step(loop: Loop) -> tuple[dict[str, float], float]:
+    """The losses of the first batch, and the seconds of its second step."""
     scheduled = loop.plan[-1]
     loop.learner.begin_epoch(scheduled, fresh=True)
     batch = loop.batches(0)[0]
@@ -120,14 +120,14 @@ def _step(loop: Loop) -> tuple[dict[str, float], float]:
     return losses, seconds
 
 
-def _checkpoint_size(loop: Loop, folder: Path) -> int:
+def _measure_checkpoint(loop: Loop, folder: Path) -> int:
     loop.save()
     files = [path for path in folder.rglob("*") if path.is_file()]
     # and the best weights so far, which every checkpoint after the first epoch holds
     return sum(path.stat().st_size for path in files) + sum(p.stat().st_size for p in files if p.name == NETWORK)
 
 
-def _peak_memory(device: torch.device) -> int:
+def _measure_peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
     unit = 1 if sys.platform == "darwin" else 1024  # Source: getrusage(2) of each system

@@ -1,4 +1,4 @@
-"""Steps as CUDA graphs: the host launches a step as one thing, rather than each of its thousand kernels."""
+"""Training steps as CUDA graphs: the host launches a whole step, not each of its thousand kernels."""
 
 import warnings
 from collections import Counter
@@ -14,7 +14,7 @@ from abawkit.models.devices import upload
 from abawkit.training.batches import HostBatch
 
 WARM_UP: Final = 3
-"""Steps of each size that are taken before one is recorded: libraries choose and allocate in them."""
+"""Steps of each size before one is recorded, in which libraries choose kernels and allocate."""
 
 Compute = Callable[[Tensor, Tensor, int, int], tuple[tuple[str, ...], Tensor]]
 """A step: frames, numbers, rows of the batch and of this process -> names of losses, and their values on the device."""
@@ -33,16 +33,16 @@ class _Recorded(NamedTuple):
 class GraphedStep:
     """Takes steps on a GPU; from the fourth of each size on, by replaying a recorded one.
 
-    Kernels are the same either way, and so are the bits. What cannot be recorded, as where an implementation of an
-    operator waits for the device, is computed as before, after a warning.
+    Kernels are the same either way, and so are the bits. Steps that can't be recorded, as where an operator waits for
+    the device, run as before, after a warning.
     """
 
     def __init__(self, compute: Compute, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         """Records nothing yet.
 
         Args:
-            compute: A step. It reads what it is given, and else only tensors that stay where they are.
-            optimizer: The one that it uses; fused.
+            compute: A step. Besides its arguments it reads only tensors that stay at their addresses.
+            optimizer: The fused optimiser that it uses.
             device: A GPU.
         """
         self._compute, self._optimizer, self._device = compute, optimizer, device
@@ -53,14 +53,7 @@ class GraphedStep:
         self.refused = False
 
     def __call__(self, batch: HostBatch) -> tuple[tuple[str, ...], Tensor]:
-        """Takes one step.
-
-        Args:
-            batch: On the host.
-
-        Returns:
-            Names of the losses, and their values on the device, until the next step.
-        """
+        """Takes one step; returns the names of the losses, and their values on the device until the next step."""
         size = len(batch.rows), len(batch.part)
         if size not in self._recorded and self._taken[size] >= WARM_UP and not self.refused:
             self._record(size, batch)
@@ -97,7 +90,7 @@ class GraphedStep:
 
 @contextmanager
 def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Tells torch that the optimiser may be recorded; it warns of one that always may and is not."""
+    """Marks the optimiser as capturable while it is recorded; torch warns of one that is marked and not recorded."""
     for group in optimizer.param_groups:
         group["capturable"] = True
     try:

@@ -1,4 +1,4 @@
-"""What learns: the network, its moving average and the optimiser; how they take a step, and how they are saved."""
+"""The learner: network, moving average and optimiser, with their steps and their part of a checkpoint."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ class Scheduled(NamedTuple):
     Attributes:
         name: ``heads`` or ``all``.
         stage: The stage that it belongs to.
-        within: Epoch of that stage, from 0.
+        within: Epoch of the stage, from 0.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Scheduled(NamedTuple):
     within: int
 
     def learning_rate(self, schedule: Schedule, batch: int, batches: int) -> float:
-        """Of the step on a batch: that of its middle."""
+        """The learning rate of a step: that of the middle of its batch."""
         moment = self.within + (batch + 0.5) / batches
         return self.stage.learning_rate * compute_learning_rate_factor(schedule, moment, self.stage.epochs)
 
 
 class StageState(NamedTuple):
-    """What a stage trains with."""
+    """The optimiser and the step of a stage."""
 
     optimizer: torch.optim.Optimizer
     step: TrainingStep
@@ -60,15 +60,15 @@ class StageState(NamedTuple):
 
 
 class Learner:
-    """The network and all that changes it.
+    """A network and its training state.
 
     Attributes:
         network: Trained in place.
         average: Moving average of its weights, or None.
-        validated: The network to validate and keep: one with the averaged weights, or the network itself.
-        unread: Steps that may be begun before the losses of the first of them are read: one on a GPU, which would
-            else wait for the host after each step.
-        resident: The training frames on the GPU, from the first epoch on and where they fit there.
+        validated: The network to validate and save: one with the averaged weights, or the network itself.
+        unread: Steps that may start before the losses of an earlier one are read: one on a GPU, which would otherwise
+            wait for the host after each step.
+        resident: The training frames on the GPU, from the first epoch on, where they fit.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class Learner:
         self.source = ""  # where that comes from
 
     def begin_epoch(self, scheduled: Scheduled, *, fresh: bool) -> None:
-        """Prepares for an epoch; the optimiser and the schedule start anew in each stage.
+        """Prepares for an epoch; each stage has a new optimiser and schedule.
 
         Args:
             scheduled: The epoch.
-            fresh: Whether no batch of its stage has been seen.
+            fresh: Whether its stage begins here.
 
         Raises:
-            DataError: If what a checkpoint holds of the optimiser is not of this network.
+            DataError: If the optimiser state of a checkpoint is not of this network.
         """
         if self.stage is None:
             with explain_out_of_memory("the training frames"):
@@ -123,23 +123,23 @@ class Learner:
         if not fresh:
             load_optimizer(optimizer, self.restored, self.source)
         self.restored = None
-        objective = self._objective(attention=not heads_only and recipe.losses.attention > 0)
-        network = self._shared() if self.processes.world_size > 1 else self.network
+        objective = self._make_objective(attention=not heads_only and recipe.losses.attention > 0)
+        network = self._wrap_distributed() if self.processes.world_size > 1 else self.network
         step = TrainingStep(network, objective, optimizer, recipe, bfloat16=self.bfloat16, average=self.average)
         graphed = None
         alone = self.device.type == "cuda" and self.processes.world_size == 1
         if alone and not heads_only and recipe.capture == "auto":
-            graphed = GraphedStep(lambda *given: step.compute(*self._inputs(*given)), optimizer, self.device)
+            graphed = GraphedStep(lambda *given: step.compute(*self._make_inputs(*given)), optimizer, self.device)
         return StageState(optimizer, step, graphed)
 
-    def _shared(self) -> nn.Module:
+    def _wrap_distributed(self) -> nn.Module:
         gpu = [self.device] if self.device.type == "cuda" else None
         # Looking for unused parameters, of which there are none, keeps the first step's buckets. Without it they are
         # laid out anew after that step, in a resumed run at another moment, and three processes or more would then
         # add the same gradients in another order.
         return DistributedDataParallel(self.network, device_ids=gpu, find_unused_parameters=True)
 
-    def _objective(self, *, attention: bool) -> Objective:
+    def _make_objective(self, *, attention: bool) -> Objective:
         losses, annotations = self.recipe.losses, self.rows.annotations
 
         def tensor(values: Array) -> torch.Tensor:
@@ -156,24 +156,11 @@ class Learner:
         )
 
     def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:
-        """Reads and packs what a step on a batch needs; may run in a thread of its own.
-
-        Args:
-            epoch: Of the run, for augmentation.
-            batch: Rows of the batch.
-            part: Those that this process takes.
-
-        Raises:
-            DataError: If a frame can't be had.
-        """
+        """Reads and packs a batch, of which this process takes `part`; see `collect_batch`."""
         return collect_batch(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
 
     def step(self, learning_rate: float, batch: HostBatch) -> StepLosses:
-        """One step, and the moving average's where it counts; see `TrainingStep`.
-
-        Args:
-            learning_rate: Of this step.
-            batch: From `collect_batch`.
+        """Takes one step on a batch of `collect`; see `TrainingStep`.
 
         Raises:
             ConfigError: If there is not enough memory.
@@ -183,35 +170,37 @@ class Learner:
             raise RuntimeError("begin_epoch comes first")
         optimizer, step, graphed = self.stage
         set_learning_rate(optimizer, learning_rate)
-        with explain_out_of_memory(f"a step of {len(batch.rows)} frames"), self._statistics():
+        with explain_out_of_memory(f"a step of {len(batch.rows)} frames"), self._synchronise_statistics():
             if graphed:
                 names, values = graphed(batch)
                 return StepLosses(names, Download(values))
             frames, numbers = upload(batch.frames, self.device), upload(batch.numbers, self.device)
-            return step(*self._inputs(frames, numbers, len(batch.rows), len(batch.part)))
+            return step(*self._make_inputs(frames, numbers, len(batch.rows), len(batch.part)))
 
-    def _inputs(self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int) -> tuple[torch.Tensor, Targets]:
-        """Images and targets, of what came to the device."""
+    def _make_inputs(
+        self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int
+    ) -> tuple[torch.Tensor, Targets]:
+        """Images and targets, from a batch on the device."""
         targets, variation = unpack_batch(numbers, rows, own)
         pixels = self.resident.take(frames) if self.resident else frames
         images = apply_variation(pixels, variation, self.recipe.augmentation)
         return images.to(next(self.network.parameters()).dtype), targets
 
-    def _statistics(self) -> AbstractContextManager[Any]:
+    def _synchronise_statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.sync_batchnorm and self.processes.world_size > 1
         return SynchronisedBatchNorm() if wanted else nullcontext()
 
     def trained_tasks(self) -> list[Task]:
-        """The tasks whose heads had a gradient in a step of this stage that counted.
+        """The tasks whose heads had a gradient in a finite step of this stage; waits for the device.
 
-        Adam's moments of a parameter are zero until then, but where it counts weight decay as part of the gradient:
-        biases, which never decay, tell there. The device is asked, and so waited for.
+        Adam's moments of a parameter are zero until then, except where weight decay is part of the gradient: there only
+        biases, which never decay, are looked at.
         """
         if self.stage is None or not self.stage.optimizer.state:
-            return list(self.recipe.tasks)  # no step has counted: the run is about to end, or goes on from elsewhere
+            return list(self.recipe.tasks)  # no finite step yet: the run is about to end, or was resumed
         optimizer, coupled = self.stage.optimizer, self.recipe.optimizer.name == "adam"
-        telling = {p for g in optimizer.param_groups if not (coupled and g["weight_decay"]) for p in g["params"]}
-        heads = {task: telling.intersection(self.network.heads[task].parameters()) for task in self.recipe.tasks}
+        observed = {p for g in optimizer.param_groups if not (coupled and g["weight_decay"]) for p in g["params"]}
+        heads = {task: observed.intersection(self.network.heads[task].parameters()) for task in self.recipe.tasks}
         return [
             task
             for task, parameters in heads.items()
@@ -226,25 +215,20 @@ class Learner:
         return self.validated
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint's ``state.pt`` holds of this; the weights lie beside it."""
+        """The learner's part of a checkpoint's ``state.pt``; the weights are files beside it."""
         return {
             "optimizer": read_optimizer_state(self.stage.optimizer) if self.stage else self.restored,
             "average_steps": self.average.steps if self.average else 0,
         }
 
     def write_weights(self, folder: Path, notes: Mapping[str, str]) -> None:
-        """Writes the weights of a checkpoint into its folder.
-
-        Args:
-            folder: The folder.
-            notes: What to note beside them.
-        """
+        """Writes the weights of a checkpoint, with notes, into its folder."""
         save_weights(folder / NETWORK, self.network.config, self.network.state_dict(), notes)
         if self.average:
             save_weights(folder / AVERAGE, self.network.config, self.average.state, notes)
 
     def restore(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
-        """Takes up what a checkpoint holds; before the first epoch.
+        """Restores a checkpoint, before the first epoch.
 
         Raises:
             DataError: If its weights are damaged, or not of this network.
@@ -259,14 +243,7 @@ class Learner:
 
 @contextmanager
 def explain_out_of_memory(work: str) -> Iterator[None]:
-    """Turns running out of memory into an error that says what helps.
-
-    Args:
-        work: What the memory is for.
-
-    Raises:
-        ConfigError: If there is not enough memory.
-    """
+    """Within the block, turns running out of memory for `work` into a `ConfigError` with a remedy."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -278,5 +255,5 @@ def explain_out_of_memory(work: str) -> Iterator[None]:
         raise ConfigError(
             f"out of {'GPU memory' if on_gpu else 'memory'} for {work} "
             f"({text.splitlines()[0] if text else 'allocation failed'})\n"
-            "set a smaller batch_size, or a smaller network; a checkpoint that was written before is kept"
+            "set a smaller batch_size, or a smaller network; earlier checkpoints are kept"
         ) from error

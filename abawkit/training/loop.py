@@ -1,4 +1,4 @@
-"""The loop: epochs of two stages, validation after each, and checkpoints from which it goes on bit for bit."""
+"""The training loop: the epochs of two stages, validation after each, and checkpoints that resume it bit for bit."""
 
 import json
 import math
@@ -31,22 +31,22 @@ from abawkit.training.supervision import describe_tasks
 from abawkit.training.validation import compute_selection_score, evaluate, summarise_score
 
 BAD_STEPS: Final = 5
-"""Steps in a row without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""
+"""Consecutive steps without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """Where a run is, after a step.
+    """The progress of a run after a step.
 
     Attributes:
         stage: ``heads`` or ``all``.
         epoch: Epoch of the run, from 1.
         epochs: Epochs of the run.
-        steps: Steps of the run that are done.
-        total_steps: Steps that it will take.
-        done: Images seen by the run.
-        total: Images that it will see.
-        images_per_second: Over the present epoch.
+        steps: Steps so far.
+        total_steps: Steps of the whole run.
+        done: Images so far.
+        total: Images of the whole run.
+        images_per_second: Over this epoch.
         learning_rate: Of the last step.
         losses: Of the last step.
     """
@@ -64,19 +64,19 @@ class StepInfo:
 
 
 class Callbacks(NamedTuple):
-    """What is called as a run goes on, in the first process.
+    """Functions that a run calls in its first process.
 
     Attributes:
-        on_step: After each step.
-        on_epoch: With each line of ``metrics.jsonl``.
+        on_step: Called after each step.
+        on_epoch: Called with each line of ``metrics.jsonl``.
     """
 
     on_step: Callable[[StepInfo], None] | None = None
     on_epoch: Callable[[dict[str, Any]], None] | None = None
 
 
-class _Taken(NamedTuple):
-    """A step whose losses have not been read."""
+class _PendingStep(NamedTuple):
+    """A step whose losses have not been read yet."""
 
     position: Position
     rows: Array
@@ -86,7 +86,7 @@ class _Taken(NamedTuple):
 
 @dataclass
 class _Clock:
-    """When the steps of an epoch began, the epoch's seconds before that, and the images since."""
+    """When this process began the epoch, the epoch's seconds before that, and the images since."""
 
     began: float
     before: float
@@ -94,7 +94,7 @@ class _Clock:
 
 
 class Loop:
-    """A run in motion: `progress` and the learner are all that its next step depends on."""
+    """The state of a run: its next step depends only on `progress` and the learner."""
 
     def __init__(
         self,
@@ -120,14 +120,14 @@ class Loop:
         return self.progress.position.epoch >= len(self.plan)
 
     def run(self) -> None:
-        """Goes on from where the run is to its end.
+        """Runs from the present position to the end.
 
         Raises:
-            StoppedError: If a signal asked for it; what is needed to continue has been saved.
+            StoppedError: If a signal stopped it; a checkpoint was saved.
             ConfigError: If there is not enough memory for a step.
-            DataError: If losses or answers stop being finite, or the disk is full.
+            DataError: If losses or predictions are not finite, or the disk is full.
         """
-        self.end_if_asked()
+        self.end_if_stopped()
         while not self.finished:
             scheduled = self.plan[self.progress.position.epoch]
             fresh = scheduled.within == 0 and self.progress.position.batch == 0
@@ -141,42 +141,42 @@ class Loop:
             if 0 < self.recipe.patience <= self.progress.stale and scheduled.name == "all":
                 self.progress.position = Position(len(self.plan), 0)
             self.save()
-            self.end_if_asked(save=False)
+            self.end_if_stopped(save=False)
 
     def batches(self, epoch: int) -> list[Array]:
-        """The batches of an epoch, over all processes."""
+        """The batches of an epoch, each for all processes."""
         return order_epoch(len(self.rows), self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
 
     def train_epoch(self, scheduled: Scheduled, batches: Sequence[Array]) -> None:
-        """The rest of a pass over the training rows."""
+        """Trains on the batches of an epoch that are left."""
         progress = self.progress
         epoch, start = progress.position
         clock = _Clock(time.monotonic(), progress.epoch_seconds)
-        taken: deque[_Taken] = deque()
+        pending: deque[_PendingStep] = deque()
 
         def read(batch: Array) -> HostBatch:
             return self.learner.collect(epoch, batch, self.processes.part(batch))
 
         for i, (_, batch) in enumerate(prefetch(read, batches, start), start):
             rate = scheduled.learning_rate(self.recipe.schedule, i, len(batches))
-            taken.append(_Taken(Position(epoch, i + 1), batch.rows, rate, self.learner.step(rate, batch)))
+            pending.append(_PendingStep(Position(epoch, i + 1), batch.rows, rate, self.learner.step(rate, batch)))
             more = i + 1 < len(batches)
-            due = more and (progress.steps + len(taken)) % self.recipe.checkpoints.every == 0
-            while len(taken) > (self.learner.unread if more and not due else 0):
-                self.count(scheduled, taken.popleft(), clock)
+            due = more and (progress.steps + len(pending)) % self.recipe.checkpoints.every == 0
+            while len(pending) > (self.learner.unread if more and not due else 0):
+                self.count(scheduled, pending.popleft(), clock)
             if due:
                 self.save()
-            if self.asked():
-                while taken:
-                    self.count(scheduled, taken.popleft(), clock)
+            if self.is_stopped():
+                while pending:
+                    self.count(scheduled, pending.popleft(), clock)
                 self.end()
 
-    def count(self, scheduled: Scheduled, step: "_Taken", clock: "_Clock") -> None:
-        """Reads the losses of a step and takes them down; a checkpoint may follow when all steps are counted.
+    def count(self, scheduled: Scheduled, step: _PendingStep, clock: _Clock) -> None:
+        """Reads the losses of a step and adds it to the progress.
 
         Raises:
             DataError: If this was one step too many without a finite loss. A GPU may have begun another one by then,
-                which nothing is kept of.
+                which is not kept.
         """
         losses, rows, progress = step.losses.read(), len(step.rows), self.progress
         progress.position = step.position
@@ -190,10 +190,10 @@ class Loop:
         progress.bad, progress.counted = 0, progress.counted + rows
         for key, value in losses.items():
             progress.sums[key] = progress.sums.get(key, 0.0) + value * rows
-        self.tell(scheduled, clock.seen / max(passed, 1e-9), step.learning_rate, losses)
+        self.report_step(scheduled, clock.seen / max(passed, 1e-9), step.learning_rate, losses)
 
-    def tell(self, scheduled: Scheduled, speed: float, learning_rate: float, losses: dict[str, float]) -> None:
-        """Calls what wants to know of each step."""
+    def report_step(self, scheduled: Scheduled, speed: float, learning_rate: float, losses: dict[str, float]) -> None:
+        """Calls `Callbacks.on_step`."""
         if self.callbacks.on_step and self.processes.is_main:
             progress, epochs = self.progress, len(self.plan)
             steps = epochs * -(-len(self.rows) // self.recipe.batch_size)
@@ -202,7 +202,7 @@ class Loop:
             self.callbacks.on_step(StepInfo(scheduled.name, *at, speed, learning_rate, losses))
 
     def refuse_bad(self, batch: Array) -> None:
-        """Ends a run whose losses are not finite, naming the frames that it saw last."""
+        """Ends a run after too many steps without a finite loss, naming the frames of the last one."""
         bad = self.progress.bad
         if bad < min(BAD_STEPS, -(-len(self.rows) // self.recipe.batch_size)):
             return
@@ -213,13 +213,13 @@ class Loop:
         )
 
     def describe_kept(self) -> str:
-        """What a run that fails leaves."""
+        """The files that a failed run keeps, for messages."""
         if best := self.progress.best_epoch:
             return f"checkpoints are kept, and {BEST} of epoch {best}"
         return "checkpoints are kept; no epoch has been scored, so that there is no best one yet"
 
     def note_trained(self) -> tuple[Task, ...]:
-        """Notes the tasks whose heads had a gradient; returns those of them that validation can score.
+        """Records the tasks whose heads had a gradient; returns those that validation can score.
 
         Raises:
             DataError: If there is none.
@@ -241,7 +241,7 @@ class Loop:
         return scored
 
     def validate(self, scheduled: Scheduled, batches: int) -> None:
-        """Scores what this epoch has led to, writes it down, and keeps the weights."""
+        """Scores the network after this epoch, records the scores, and saves the weights."""
         progress, tasks = self.progress, self.note_trained()
         network, device = self.learner.prepare_validation(), self.learner.device
         try:
@@ -252,7 +252,7 @@ class Loop:
                     device,
                     tasks=tasks,
                     processes=self.processes,
-                    between=self.end_if_asked,
+                    between=self.end_if_stopped,
                 )
         except DataError as error:
             raise DataError(f"{error}; {self.describe_kept()}") from error
@@ -273,32 +273,32 @@ class Loop:
             progress.best_epoch, progress.best_score = line["epoch"], line["figure"]
             progress.scores = {str(protocol): result.as_dict() for protocol, result in scores.items()}
         if self.processes.is_main:
-            self.keep([LAST, BEST] if better else [LAST], line["figure"])
+            self.save_validated([LAST, BEST] if better else [LAST], line["figure"])
             self.write_metrics()
             if self.callbacks.on_epoch:
                 self.callbacks.on_epoch({**line, "steps": progress.steps})
 
-    def keep(self, names: Sequence[str], reached: float) -> None:
-        """Writes the weights that were validated."""
+    def save_validated(self, names: Sequence[str], selection_score: float) -> None:
+        """Writes the weights that were validated to files of these names."""
         network = self.learner.validated
         state = to_host(network.state_dict())
         notes = {
             "tasks": ",".join(self.progress.trained),
             "epoch": str(self.progress.position.epoch + 1),
-            "figure": f"{reached:.6f}",
+            "figure": f"{selection_score:.6f}",
             "protocol": self.recipe.select,
         }
         for name in names:
             save_weights(self.out / name, network.config, state, notes)
             self.progress.digests[name] = digest_state(state)
 
-    def asked(self) -> bool:
-        """Whether a signal asked one of the processes to end the run."""
+    def is_stopped(self) -> bool:
+        """Whether a signal stopped one of the processes."""
         return self.processes.any_rank(bool(self.stop.signal))
 
-    def end_if_asked(self, *, save: bool = True) -> None:
-        """Saves and ends the run, in all processes, if a signal asked one of them."""
-        if self.asked():
+    def end_if_stopped(self, *, save: bool = True) -> None:
+        """Saves and ends the run, in all processes, if a signal stopped one of them."""
+        if self.is_stopped():
             self.end(save=save)
 
     def end(self, *, save: bool = True) -> NoReturn:
@@ -309,11 +309,11 @@ class Loop:
         """
         if save:
             self.save()
-        asked = f"stopped by {self.stop.name}" if self.stop.signal else "stopped, as another process was"
+        stopped = f"stopped by {self.stop.name}" if self.stop.signal else "stopped, as another process was"
         count = self.processes.world_size
         launcher = f"torchrun --nproc-per-node {count} -m " if count > 1 else ""
         raise StoppedError(
-            f"{asked} after step {self.progress.steps:,}; everything is kept: "
+            f"{stopped} after step {self.progress.steps:,}; everything is kept: "
             f"continue with `{launcher}abawkit train --resume --out {shlex.quote(str(self.out))}`",
             self.stop.signal or signal.SIGTERM,
         )
@@ -334,17 +334,17 @@ class Loop:
         write_checkpoint(self.out, progress.position, state, self.write_weights, keep=self.recipe.checkpoints.keep)
 
     def write_weights(self, folder: Path) -> None:
-        """The weights of a checkpoint, with the best ones so far."""
+        """Writes the weights of a checkpoint, with the best ones so far."""
         self.learner.write_weights(folder, {"tasks": ",".join(self.progress.trained)})
         if self.progress.best_epoch:  # a copy: a second name of the same file would share its fate
             write_bytes(folder / BEST, (self.out / BEST).read_bytes())
 
     def write_metrics(self) -> None:
-        """Writes ``metrics.jsonl``: whole, so that it never says more than the run has done."""
+        """Writes the whole of ``metrics.jsonl``, so that it never has lines beyond the run's position."""
         write_bytes(self.out / METRICS, "".join(f"{text}\n" for text in self.progress.history).encode())
 
     def restore(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
-        """Takes up a run where a checkpoint left it; what a later moment left in the folder is put back."""
+        """Restores a checkpoint; files that were written after it are set back."""
         self.learner.restore(checkpoint, state)
         self.progress = Progress.from_dict(state["progress"])
         self.notes = {**self.notes, "weights": state["weights"]}

@@ -34,11 +34,11 @@ def weigh_expressions(rows: Annotations, exponent: float) -> Array:
 
 
 def weigh_action_units(rows: Annotations, exponent: float) -> Array:
-    """What an active unit weighs against an inactive one: (negatives / positives) ** exponent.
+    """Weights of active units relative to inactive ones: (negatives / positives) ** exponent.
 
     Args:
         rows: Training rows.
-        exponent: 0 for 1 everywhere, 1 for full balance.
+        exponent: 0 for equal weights, 1 for full balance.
 
     Returns:
         float64 (12,); 1 for a unit that is never, or always, active.
@@ -72,8 +72,8 @@ class Targets(NamedTuple):
 def va_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """1 - (CCC of valence + CCC of arousal) / 2 over the annotated rows of a batch.
 
-    The CCC is that of `abawkit.scoring.metrics.ccc`, with population moments. Fewer than two annotated rows have none:
-    the loss is then 0. A dimension that varies in neither prediction nor annotation has CCC 0.
+    The CCC is that of `abawkit.scoring.metrics.ccc`, with population moments. The loss of fewer than two annotated rows
+    is 0. A dimension that varies in neither prediction nor annotation has CCC 0.
 
     Args:
         prediction: (N, 2).
@@ -129,7 +129,7 @@ def au_loss(logits: Tensor, target: Tensor, valid: Tensor, positive_weights: Ten
         logits: (N, 12).
         target: (N, 12), 0 or 1.
         valid: bool (N,).
-        positive_weights: (12,), what an active unit weighs against an inactive one, or None for 1.
+        positive_weights: Weights of active units relative to inactive ones, (12,), or None for 1.
 
     Returns:
         A scalar, float32 at least: the mean over annotated rows and units.
@@ -168,4 +168,4 @@ ATTENTION_LOSSES: Final[dict[Literal["diversity", "consistency"], Callable[[Tens
     "diversity": diversity,
     "consistency": consistency,
 }
-"""The attention losses by name. The published code and the paper say opposite things; both are offered."""
+"""The attention losses by name: that of the published code, and its opposite, which the paper describes."""

@@ -14,8 +14,8 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """An optimiser over parameters; those of one dimension (norms, biases, PReLU) are never decayed.
 
-    `sam` steps with AdamW, from the gradient that `maximise` led to. On GPUs a step is a few launches, its learning
-    rate is a tensor there, and its attribute ``found_inf`` tells it, on the device, to do nothing.
+    `sam` steps with AdamW, with the gradient at the weights of `maximise`. On GPUs the optimiser is fused, its learning
+    rate is a tensor there, and its attribute ``found_inf``, if not zero, makes a step do nothing.
     """
     parameters = list(parameters)
     on_gpu = not parameters[0].is_cpu
@@ -42,7 +42,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def compute_learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
-    """What the learning rate is multiplied by at a moment of a stage.
+    """The factor of the learning rate at a time within a stage.
 
     After a linear warm-up from 0 to 1 the schedule begins at 1, as in torch's ``SequentialLR``: ``cosine`` falls to 0
     over the rest of the stage (``CosineAnnealingLR``), ``exponential`` falls by `decay` at the end of each full epoch
@@ -50,7 +50,7 @@ def compute_learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) 
 
     Args:
         schedule: The schedule.
-        epoch: The moment in epochs, 0 to `epochs`, fractions too; a whole number is the end of an epoch.
+        epoch: The time in epochs, 0 to `epochs`; a whole number is the end of an epoch.
         epochs: Length of the stage.
 
     Source: Loshchilov and Hutter, https://arxiv.org/abs/1608.03983, for the cosine; Goyal et al.,
@@ -73,7 +73,7 @@ def maximise(parameters: Iterable[nn.Parameter], rho: float) -> Callable[[], Non
 
     Args:
         parameters: Parameters; those without a gradient stay.
-        rho: Length of the move, over all parameters together.
+        rho: Norm of the move, over all parameters together.
 
     Returns:
         A function that moves them back, bit for bit.
@@ -97,16 +97,16 @@ def maximise(parameters: Iterable[nn.Parameter], rho: float) -> Callable[[], Non
 class MovingAverage:
     """Exponential moving average of a network's weights and batch statistics.
 
-    The decay of the first steps is smaller, min(decay, (1 + t) / (10 + t)), so that the average forgets the start.
+    The decay of the first steps is smaller, min(decay, (1 + t) / (10 + t)), so that the start has little weight.
 
     Source: the schedule is that of TensorFlow's ExponentialMovingAverage (num_updates).
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        """Starts from the network's present weights; its tensors must stay the same ones from now on.
+        """Starts from the network's present weights.
 
         Args:
-            network: The network whose weights are averaged.
+            network: The network, whose tensors must stay the same objects.
             decay: Share of the average that a step keeps, below 1.
         """
         self.decay = decay
@@ -118,28 +118,24 @@ class MovingAverage:
 
     @property
     def steps(self) -> int:
-        """Steps that are averaged."""
+        """Number of averaged steps."""
         return int(self._steps)
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """The averages and the network's own counts of batches by name; tensors that the next step changes."""
+        """The averages, and the network's own counts of batches, by name; the next step changes these tensors."""
         return {name: self._averages.get(name, value) for name, value in self._network.items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes in the network's present weights."""
+        """Adds the network's present weights to the average."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self._steps += 1
         torch._foreach_lerp_(list(self._averages.values()), self._values, 1 - decay)
 
     @torch.no_grad()
     def update_if(self, counts: Tensor) -> None:
-        """As `update` where `counts` is true, else nothing; the host does not learn which.
-
-        Args:
-            counts: bool (), on the network's device.
-        """
+        """As `update` if `counts`, a bool () on the network's device, is true; the host does not wait for it."""
         decay = torch.clamp((1 + self._steps) / (10 + self._steps), max=self.decay)
         share = torch.where(counts, 1 - decay, 0.0).to(self._values[0].dtype)
         self._steps.add_(counts)
@@ -150,12 +146,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor], steps: int) -> None:
-        """Takes up averages.
-
-        Args:
-            state: As `state`; counts of batches are not taken: they are the network's.
-            steps: Steps that are averaged.
-        """
+        """Restores averages from a `state`, without its counts of batches, and their number of steps."""
         for name, average in self._averages.items():
             average.copy_(state[name])
         self._steps.fill_(steps)

@@ -23,14 +23,14 @@ LossWeight = Annotated[float, Field(ge=0, le=1e6)]
 StartingWeights = Literal["published", "optional", "none"]
 
 MAX_BATCH: Final = 65_536
-"""Rows of the largest batch; as float32 images alone they take 9.9 GB."""
+"""Rows of the largest batch; as float32 images they take 9.9 GB."""
 
 _DEEPEST = 4
-"""Tables and arrays within each other beyond which no key is known; the deepest has two."""
+"""Levels of nested tables and arrays that are read; the recipe has two."""
 
 
 class _Section(BaseModel):
-    """Unknown keys, wrong types and values out of range are errors; nothing is converted in silence."""
+    """Unknown keys, wrong types and values out of range are errors; nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -40,7 +40,7 @@ class Stage(_Section):
 
     Attributes:
         epochs: Passes over the training rows; 0 leaves the stage out.
-        learning_rate: The highest that its schedule reaches.
+        learning_rate: The highest of its schedule.
     """
 
     epochs: Annotated[int, Field(ge=0, le=100_000)]
@@ -106,11 +106,11 @@ class Losses(_Section):
 
 
 class Checkpoints(_Section):
-    """How often a run saves what it needs to continue; none of this changes its result.
+    """How often a run is saved; this does not change its result.
 
     Attributes:
         every: Steps between two checkpoints; there is one after each epoch too.
-        keep: Checkpoints that stay, 2 to 1000; with two, a damaged one loses no more than `every` steps.
+        keep: Checkpoints that are kept, 2 to 1000; with two, a damaged one loses no more than `every` steps.
     """
 
     every: Annotated[int, Field(ge=1)] = 500
@@ -122,20 +122,20 @@ class Recipe(_Section):
 
     Attributes:
         network: Name of a network, see `abawkit.models.config.NETWORKS`.
-        weights: What training starts from: ``published``, a file of weights, without which it is refused; ``none``,
-            random numbers, and a file is refused; ``optional``, random numbers unless a file is given.
-        tasks: Tasks that are trained; the heads of others stay as they were.
+        weights: What training starts from: ``published``, a file of weights, which must be given; ``none``, random
+            weights, and no file may be given; ``optional``, random weights unless a file is given.
+        tasks: Tasks to train; the heads of others are not changed.
         seed: Seed of weights, order and augmentation.
         batch_size: Rows of a step, over all processes, 2 to 65,536; an epoch's last batches are evened out, so that
             none is tiny.
-        heads: First stage: everything frozen but the heads.
+        heads: First stage: only the heads are trained.
         all: Second stage: every parameter, with the attention loss.
         select: The protocol whose score chooses the best epoch.
         patience: Epochs of the second stage without a better score after which the run ends; 0 for never.
         ema: Decay of the moving average of weights that is validated and kept; 0 for none.
-        precision: What steps compute with. ``float32`` is float32 on any device, never TF32; ``auto`` is bfloat16
-            autocast on GPUs that compute in it, else float32; ``float64`` is for comparisons. Validation and
-            predictions are in float32. Manifests say what it was.
+        precision: Of training steps. ``float32`` is float32 on any device, never TF32; ``auto`` is bfloat16 autocast on
+            GPUs that compute in it, else float32; ``float64`` is for comparisons. Validation and predictions are in
+            float32. Manifests record it.
         sync_batchnorm: Whether batch norms take the statistics of all processes' rows. The operator is then
             the reference.
         device: ``auto`` takes a GPU where there is one.
@@ -145,7 +145,7 @@ class Recipe(_Section):
         schedule: The learning rate within a stage.
         losses: Weights of the losses.
         augmentation: How training frames are varied.
-        checkpoints: How often what is needed to continue is saved.
+        checkpoints: How often a run is saved.
     """
 
     network: str = "ddamfn"
@@ -186,13 +186,10 @@ class Recipe(_Section):
         return self
 
     def check_start(self, weights: Path | None) -> None:
-        """Checks that a run starts from what the recipe says.
-
-        Args:
-            weights: The file of weights that was given, or None.
+        """Checks that a file of weights is given if, and only if, the recipe takes one.
 
         Raises:
-            ConfigError: If it is missing where the recipe needs one, or given where the recipe starts from none.
+            ConfigError: If `weights` is None where the recipe needs a file, or given where it takes none.
         """
         if self.weights == "published" and weights is None:
             raise ConfigError(
@@ -212,12 +209,14 @@ class Recipe(_Section):
 
 def list_recipes() -> list[str]:
     """Names of the recipes that come with abawkit."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _shipped().iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in _find_recipes().iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def read_shipped(name: str) -> str:
-    """The text of a recipe that comes with abawkit."""
-    return decode_text((_shipped() / f"{name}.toml").read_bytes())
+    """The text of a recipe that comes with abawkit, by its name."""
+    return decode_text((_find_recipes() / f"{name}.toml").read_bytes())
 
 
 def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
@@ -228,23 +227,13 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
         changes: ``KEY=VALUE`` each, as ``losses.au=0.5``; values as in TOML, quotes around text may be left out.
 
     Raises:
-        ConfigError: If there is no such recipe, it is not TOML, or a key or value is not what it must be; every such
-            key is named.
+        ConfigError: If there is no such recipe, it is not TOML, or keys or values are invalid; all are named.
     """
-    return parse_recipe(_text(source), source, changes)
+    return parse_recipe(_read_text(source), source, changes)
 
 
 def parse_recipe(text: str, source: str, changes: Sequence[str] = ()) -> Recipe:
-    """Reads the text of a recipe.
-
-    Args:
-        text: TOML.
-        source: Where it comes from, for messages.
-        changes: As of `read_recipe`.
-
-    Raises:
-        ConfigError: As `read_recipe`.
-    """
+    """Reads a recipe from TOML; `source` names it in messages, the rest is as in `read_recipe`."""
     if not _is_unicode(text):
         raise ConfigError(f"{source}: is not TOML: it is not UTF-8 text")
     try:
@@ -253,12 +242,12 @@ def parse_recipe(text: str, source: str, changes: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"{source}: is not TOML: {error}") from error
     for change in changes:
         _apply(content, change)
-    problems = list(_unusable(content))
+    problems = list(_find_unusable_values(content))
     try:
         if not problems:
             return Recipe.model_validate_json(json.dumps(content))  # strict, but a list is a tuple
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {_problem(e)}" for e in error.errors()]
+        problems = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {_describe_error(e)}" for e in error.errors()]
     except ConfigError as error:  # a value that augmentation can't have
         problems = [str(error)]
     lines = [printable(f"{source}: {problem}") for problem in problems]
@@ -268,17 +257,14 @@ def parse_recipe(text: str, source: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def refuse_repeated_keys(changes: Sequence[str]) -> None:
-    """Refuses changes of which one would undo another without a word: of one key, or of a section and a key in it.
-
-    Args:
-        changes: ``KEY=VALUE`` each, as of `read_recipe`, where the last one of a key counts.
+    """Refuses changes of which one would undo another: of the same key, or of a section and a key in it.
 
     Raises:
         ConfigError: If a key is changed twice; both changes are named.
     """
     seen: dict[tuple[str, ...], str] = {}
     for change in changes:
-        key = _keys(change)
+        key = _split_key(change)
         for other, earlier in seen.items():
             if key[: len(other)] == other[: len(key)]:
                 name = ".".join(key if len(key) < len(other) else other)
@@ -287,34 +273,34 @@ def refuse_repeated_keys(changes: Sequence[str]) -> None:
 
 
 def drop_overridden(changes: Sequence[str]) -> list[str]:
-    """Changes without those whose very key a later one sets again."""
-    last = {_keys(change): change for change in changes}
-    return [change for change in changes if last[_keys(change)] is change]
+    """The last change of each key."""
+    last = {_split_key(change): change for change in changes}
+    return [change for change in changes if last[_split_key(change)] is change]
 
 
-def _keys(change: str) -> tuple[str, ...]:
+def _split_key(change: str) -> tuple[str, ...]:
     return tuple(change.partition("=")[0].strip().split("."))
 
 
-def _unusable(value: Any, *keys: str) -> Iterator[str]:
-    """Each key whose value JSON can't carry as it is, and no choice can have."""
+def _find_unusable_values(value: Any, *keys: str) -> Iterator[str]:
+    """A message for each value that no key can have, as it can't be written as JSON."""
     where = ".".join(keys)
     if isinstance(value, dict | list) and len(keys) > _DEEPEST:
         yield f"{where}: is nested too deeply"
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _unusable(inner, *keys, key)
+            yield from _find_unusable_values(inner, *keys, key)
     elif isinstance(value, list):
         for i, inner in enumerate(value):
-            yield from _unusable(inner, *keys, str(i))
+            yield from _find_unusable_values(inner, *keys, str(i))
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         yield f"{where}: got a whole number of more than 64 bits"
     elif not isinstance(value, str | int | float):
         yield f"{where}: got a {type(value).__name__} ({value}), expected text, a number, true, false or an array"
 
 
-def _problem(error: ErrorDetails) -> str:
-    """What is wrong with one key, and where a key is unknown, those that are known."""
+def _describe_error(error: ErrorDetails) -> str:
+    """The problem with one key; for an unknown key, the known ones."""
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden" and error["type"] != "unexpected_keyword_argument":
@@ -326,11 +312,11 @@ def _problem(error: ErrorDetails) -> str:
     return f"unknown key; known here: {', '.join(known)}"
 
 
-def _shipped() -> Any:
+def _find_recipes() -> Any:
     return files("abawkit.training") / "recipes"
 
 
-def _text(source: str) -> str:
+def _read_text(source: str) -> str:
     if source in list_recipes():  # also where a file or folder of this name lies about; ./demo is a path
         return read_shipped(source)
     try:
@@ -341,7 +327,7 @@ def _text(source: str) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether there are no bytes in it that weren't UTF-8, which Python keeps as surrogates."""
+    """Whether it was valid UTF-8: Python keeps other bytes as surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

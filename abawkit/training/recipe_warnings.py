@@ -1,4 +1,4 @@
-"""What a recipe says to no effect, and values far beyond use; they are warnings, as each may be meant."""
+"""Warnings about recipes: settings without effect, and values far out of the usual range."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,27 @@ from abawkit.labels import TASKS
 from abawkit.training.recipe import Recipe
 
 _HIGH_RATE = 1.0
-"""Learning rate above which a value is named: Adam moves each weight by about as much in a step."""
+"""Learning rate above which to warn: Adam moves each weight by about as much in a step."""
 
 
 def find_recipe_warnings(recipe: Recipe, changes: Sequence[str] = ()) -> list[str]:
-    """One line for each value that was asked for and changes nothing, or that is far beyond use.
+    """One line for each changed value that has no effect, and for each learning rate that is far too high.
 
     Args:
         recipe: The recipe, with its changes.
-        changes: ``KEY=VALUE`` each, as of `read_recipe`: only what is named here can be without effect, as a resolved
-            recipe says everything.
+        changes: ``KEY=VALUE`` each, as of `read_recipe`; only these are checked for an effect, as a resolved recipe
+            has every key.
     """
     named = {change.partition("=")[0].strip() for change in changes}
-    lines = [f"{key} has no effect: {reason}" for key, reason in _without_effect(recipe).items() if key in named]
+    lines = [f"{key} has no effect: {reason}" for key, reason in _find_ineffective_keys(recipe).items() if key in named]
     for name, stage in (("heads", recipe.heads), ("all", recipe.all)):
         if stage.epochs and stage.learning_rate > _HIGH_RATE:
             lines.append(f"{name}.learning_rate is {stage.learning_rate:g}: a step moves each weight by about as much")
     return lines
 
 
-def _without_effect(recipe: Recipe) -> dict[str, str]:
-    """Keys that change nothing in this recipe, and why."""
+def _find_ineffective_keys(recipe: Recipe) -> dict[str, str]:
+    """Keys that have no effect in this recipe, and why."""
     found = {}
     if recipe.schedule.name != "exponential":
         found["schedule.decay"] = f"schedule.name is {recipe.schedule.name}"
@@ -50,10 +50,10 @@ def _without_effect(recipe: Recipe) -> dict[str, str]:
         found |= dict.fromkeys(keys, "expression is not among the tasks")
     if "au" not in recipe.tasks:
         found["losses.au_weights"] = "au is not among the tasks"
-    return found | _augmentation_without_effect(recipe.augmentation)
+    return found | _find_ineffective_augmentation(recipe.augmentation)
 
 
-def _augmentation_without_effect(augmentation: Augmentation) -> dict[str, str]:
+def _find_ineffective_augmentation(augmentation: Augmentation) -> dict[str, str]:
     needed = {"affine": ("angle", "scale", "shift"), "erase": ("erase_area", "erase_aspect")}
     return {
         f"augmentation.{key}": f"augmentation.{name} is 0"

@@ -1,4 +1,4 @@
-"""Training from end to end: two stages, validation after each epoch, the best epoch kept; resumed where it stopped."""
+"""A training run from start to end: builds it, resumes it, and writes its folder."""
 
 import shutil
 import warnings
@@ -17,7 +17,7 @@ from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import Task
 from abawkit.models.attention import describe_operators, make_attention_call
 from abawkit.models.config import NETWORKS, NetworkConfig
-from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32, use_training_precision
+from abawkit.models.devices import choose_training_precision, use_deterministic_algorithms, use_exact_float32
 from abawkit.models.inference import pick_device, place_network
 from abawkit.models.network import DDAMFN
 from abawkit.models.starting_weights import start_from
@@ -45,15 +45,15 @@ _SYNCHRONISED: Final = "sync_batchnorm = true of the recipe"
 
 @dataclass
 class Trained:
-    """What a run ended with.
+    """The result of a run.
 
     Attributes:
         out: Its folder.
         best_epoch: Epoch of ``best.safetensors``, from 1.
         best_score: Its selection score: the sum of the trained tasks' parts of the score under the recipe's protocol.
-        tasks: What was trained: what had labels, and a gradient.
+        tasks: The trained tasks, which had labels and a gradient.
         scores: Its scores by protocol.
-        seconds: How long the run took, without interruptions.
+        seconds: Duration of the run, without interruptions.
         resumed: The checkpoint that this process continued from, if it did.
     """
 
@@ -76,7 +76,7 @@ def train(
     stopping: AbstractContextManager[Stop] | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is immutable
 ) -> Trained:
-    """Trains a network and leaves a run folder.
+    """Trains a network and writes a run folder.
 
     The folder holds ``recipe.toml`` (resolved), ``manifest.json``, ``metrics.jsonl`` (a line an epoch),
     ``best.safetensors``, ``last.safetensors`` and ``checkpoints/``. The same recipe, inputs, versions, threads and
@@ -84,24 +84,24 @@ def train(
     this holds by `use_deterministic_algorithms`.
 
     Args:
-        recipe: Every choice.
+        recipe: The recipe.
         inputs: Data, and weights to start from.
-        out: A folder that exists, and that no other run writes to.
-        resume: Continues the run that the folder holds, if it holds one; else what it holds of a run is replaced.
+        out: An existing folder that no other run writes to.
+        resume: Continues the run in the folder, if there is one; None replaces it.
         processes: Among which each batch is divided.
-        stopping: Gives a flag that is looked at after each step: the run then saves what is needed to continue, and
-            ends. It is entered when all is prepared: before, there is nothing to save.
-        callbacks: What is called as the run goes on.
+        stopping: Gives a flag that is checked after each step: if it is set, the run saves a checkpoint and ends. It is
+            entered after all preparations, as there is nothing to save before.
+        callbacks: Functions that the run calls.
 
     Raises:
-        ConfigError: If the network or the device is not to be had here, memory is short, or a run is to be continued
-            with another recipe or under other conditions.
-        DataError: If the curated set, the weights or the checkpoints are not what they must be, losses stop being
-            finite, or the disk is full.
-        OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
+        ConfigError: If the network or the device is not available, memory is short, or the recipe or the environment
+            of a continued run differ.
+        DataError: If the curated set, the weights or the checkpoints are invalid, losses are not finite, or the disk is
+            full.
+        OpUnavailableError: If an implementation was requested by name and can't run here.
         StoppedError: If the flag was set.
     """
-    with use_deterministic_algorithms(recipe.device), use_exact_float32(), find_operator(recipe, processes):
+    with use_deterministic_algorithms(recipe.device), use_exact_float32(), use_required_operator(recipe, processes):
         curated = open_curated(inputs.data)
         loop = build_loop(recipe, inputs, curated, out, processes=processes, callbacks=callbacks)
         finished = False
@@ -110,7 +110,7 @@ def train(
             recipe.check_start(inputs.weights)
         if checkpoint and resume:
             state = read_run_state(checkpoint)
-            # the first process speaks for all: others may have another GPU, and had it before
+            # only the first process checks: others may have another GPU, and had it before
             drift = check_same_run(state, loop.notes, resume.allow_drift, out) if processes.is_main else []
             loop.restore(checkpoint, state)
             finished = loop.finished
@@ -119,12 +119,12 @@ def train(
             check_room(out, loop.learner)
             clear_run(out)
             write_bytes(out / RECIPE, loop.recipe.to_toml().encode())
-        loop.save()  # whatever comes, this run can be continued
+        loop.save()  # from here on this run can be continued
         with stopping or nullcontext(Stop()) as loop.stop:
             loop.run()
-        trained = _trained(loop, out, checkpoint.folder if checkpoint else None)
+        trained = _collect_result(loop, out, checkpoint.folder if checkpoint else None)
         if processes.is_main and not (finished and (out / MANIFEST).is_file()):
-            _finish(loop, trained, curated)
+            _finish_run(loop, trained, curated)
     return trained
 
 
@@ -159,7 +159,7 @@ def run_training(
         stack.enter_context(use_deterministic_algorithms(recipe.device))  # before anything is computed
         processes = stack.enter_context(join_processes(recipe.device))
         again = resume or find_begun_run(out, processes)
-        with find_operator(recipe, processes):
+        with use_required_operator(recipe, processes):
             find_operators(recipe)  # ends here if it can't run, before there is a folder
         if processes.is_main:
             stack.enter_context(run_folder(out, resume=again, force=force))
@@ -200,11 +200,11 @@ def _make_callbacks(
     return Callbacks(log_step, log_epoch)
 
 
-def find_operator(recipe: Recipe, processes: Distributed) -> Any:
-    """A block within which the operator is the one that the recipe needs.
+def use_required_operator(recipe: Recipe, processes: Distributed) -> Any:
+    """A context with the implementation of the operator that the recipe needs.
 
     Raises:
-        OpUnavailableError: If another one was asked for by name.
+        OpUnavailableError: If another one was requested by name.
     """
     if not recipe.sync_batchnorm or processes.world_size == 1:
         return nullcontext()
@@ -217,14 +217,14 @@ def find_operator(recipe: Recipe, processes: Distributed) -> Any:
 
 
 def find_operators(recipe: Recipe) -> dict[str, str]:
-    """The implementations that a run will use, by operator; takes no time, so that it can come before all else.
+    """The implementations that a run will use, by operator; quick, so that a run checks them first.
 
     Raises:
-        ConfigError: If the network or the device is not to be had here.
-        OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
+        ConfigError: If the network or the device is not available.
+        OpUnavailableError: If an implementation was requested by name and can't run here.
     """
-    device, config = pick_device(recipe.device), _config(recipe)
-    dtype: torch.dtype = getattr(torch, use_training_precision(recipe.precision, device))
+    device, config = pick_device(recipe.device), _find_config(recipe)
+    dtype: torch.dtype = getattr(torch, choose_training_precision(recipe.precision, device))
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     calls = [make_attention_call(config, device, wide, training=False)]  # validation
     if recipe.heads.epochs:
@@ -243,23 +243,21 @@ def build_loop(
     processes: Distributed,
     callbacks: Callbacks,
 ) -> Loop:
-    """Everything that a run needs before its first step; nothing is written."""
+    """Builds everything that a run needs before its first step; nothing is written."""
     request, used = find_request(), find_operators(recipe)
     rows = read_training_rows(curated, find_weighted_tasks(recipe), inputs.frames)
     validation = read_evaluation_rows(curated, "validation", inputs.frames)
     pixels = "".join(split.counts.digest for split in (rows, validation) if split.counts)  # packed: the table's digest
     seen = sha256(rows.rows.tobytes() + validation.rows.tobytes() + pixels.encode())
     mine = [int(seen[:15], 16)]
-    if processes.any_rank(
-        processes.broadcast_numbers(mine) != mine
-    ):  # all of them raise, and before anything is replaced
+    if processes.any_rank(processes.broadcast_numbers(mine) != mine):  # all raise, before anything is replaced
         raise DataError("the processes find different frames; give all of them the same --frames")
     check_protocol(validation, recipe.select)
     if recipe.batch_size > len(rows) and processes.is_main:
         text = f"batch_size is {recipe.batch_size:,}, and there are {len(rows):,} training rows: an epoch is one step"
         warnings.warn(f"{text}; set a smaller batch_size", DataWarning, stacklevel=3)
     with warnings.catch_warnings():
-        if not processes.is_main:  # which speaks for all
+        if not processes.is_main:
             warnings.simplefilter("ignore", DataWarning)
         recipe = select_trainable_tasks(recipe, rows.annotations)
         scored = select_scored_tasks(recipe.tasks, validation.annotations, recipe.select)
@@ -270,9 +268,9 @@ def build_loop(
             "rows, expected at least 2; set a larger batch_size, which counts the rows of all processes"
         )
     device = pick_device(recipe.device)
-    precision = use_training_precision(recipe.precision, device)
+    precision = choose_training_precision(recipe.precision, device)
     weights = find_weights(inputs.weights) if inputs.weights else None
-    network = _network(recipe, weights, device)
+    network = _make_network(recipe, weights, device)
     start = {"path": str(weights), "sha256": sha256_of(weights)} if weights else None
     frames = make_frame_folders(inputs.frames).resolve() if inputs.frames else None
     data = {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "rows": seen}
@@ -288,7 +286,7 @@ def build_loop(
     return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored)
 
 
-def _config(recipe: Recipe) -> NetworkConfig:
+def _find_config(recipe: Recipe) -> NetworkConfig:
     if recipe.network not in NETWORKS:
         raise ConfigError(f"network: got '{recipe.network}', expected one of {', '.join(NETWORKS)}")
     config = NETWORKS[recipe.network]
@@ -300,9 +298,9 @@ def _config(recipe: Recipe) -> NetworkConfig:
     return config
 
 
-def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
-    config = _config(recipe)
-    # Weights are drawn on the CPU: GPUs keep their generators, and torch warns if it is to put back those of several.
+def _make_network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
+    config = _find_config(recipe)
+    # Weights are initialised on the CPU; torch warns where it would have to restore the generators of several GPUs.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
         network = DDAMFN(config)
@@ -316,10 +314,10 @@ def _network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAM
 
 
 def check_room(out: Path, learner: Learner) -> None:
-    """Refuses a disk on which a run would not end.
+    """Refuses a disk with less free space than the checkpoints and weights of a run take.
 
     Raises:
-        DataError: If there is less room than its checkpoints and weights take.
+        DataError: If there is not enough space.
     """
     size = sum(value.nbytes for value in learner.network.state_dict().values())
     copies = 4 + bool(learner.average)  # the weights, two moments of the optimiser, the best ones, the moving average
@@ -329,7 +327,7 @@ def check_room(out: Path, learner: Learner) -> None:
         raise DataError(f"{out}: {free / 1e6:.1f} MB free, and a run takes {needed / 1e6:.1f} MB; make room")
 
 
-def _trained(loop: Loop, out: Path, resumed: Path | None) -> Trained:
+def _collect_result(loop: Loop, out: Path, resumed: Path | None) -> Trained:
     progress = loop.progress
     if not progress.best_epoch:
         raise DataError("no epoch ended with a finite score; nothing was kept as the best")
@@ -338,13 +336,13 @@ def _trained(loop: Loop, out: Path, resumed: Path | None) -> Trained:
     return Trained(out, progress.best_epoch, progress.best_score, trained, scores, progress.seconds, resumed)
 
 
-def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
+def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
     scores = {str(protocol): result.report() for protocol, result in trained.scores.items()}
     content: dict[str, Any] = {
         "tasks": list(trained.tasks),
         "rows": {"train": len(loop.rows), "validation": len(loop.validation)},
         "weights": loop.notes["weights"],
-        **_frame_counts(loop),
+        **_count_frames(loop),
         "frames_on_gpu": loop.learner.resident is not None,
         "best": {
             "epoch": trained.best_epoch,
@@ -360,8 +358,8 @@ def _finish(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
     write_manifest(trained.out, curated, loop.notes["environment"], content)
 
 
-def _frame_counts(loop: Loop) -> dict[str, Any]:
-    """What the image files were that frames were decoded from; nothing for packed frames, whose ledger says it."""
+def _count_frames(loop: Loop) -> dict[str, Any]:
+    """Formats and sizes of image files by split; nothing for packed frames, whose ledger has them."""
     splits = {"train": loop.rows, "validation": loop.validation}
     counts = {split: rows.counts.as_dict() for split, rows in splits.items() if rows.counts}
     return {"frames": counts} if counts else {}

@@ -1,4 +1,4 @@
-"""One training step: forward, losses, backward, optimiser; a step with a loss that is not finite changes nothing."""
+"""One training step: forward, losses, backward, optimiser; a step whose loss is not finite changes nothing."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,9 +27,9 @@ class RunningStatistics:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        """Finds the buffers; they must stay the same tensors from now on."""
+        """Finds the buffers, which must stay the same tensors."""
         by_type = sorted(network.buffers(), key=lambda buffer: str(buffer.dtype))
-        self._groups = [_Group(list(buffers)) for _, buffers in groupby(by_type, key=lambda buffer: buffer.dtype)]
+        self._groups = [_BufferGroup(list(buffers)) for _, buffers in groupby(by_type, key=lambda buffer: buffer.dtype)]
 
     @torch.no_grad()
     def keep(self) -> None:
@@ -39,24 +39,20 @@ class RunningStatistics:
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Gives the buffers the values that `keep` found."""
+        """Restores the values of the last `keep`."""
         for group in self._groups:
             torch._foreach_copy_(group.buffers, group.copies)
 
     @torch.no_grad()
     def put_back_unless(self, counts: Tensor) -> None:
-        """As `put_back` where `counts` is false, else nothing; the host does not learn which.
-
-        Args:
-            counts: bool (), on the buffers' device.
-        """
+        """As `put_back` if `counts`, a bool () on the buffers' device, is false; the host does not wait for it."""
         for group in self._groups:
             now = torch.cat([buffer.flatten() for buffer in group.buffers])
             chosen = torch.where(counts, now, group.block)
             torch._foreach_copy_(group.buffers, group.views_of(chosen))
 
 
-class _Group:
+class _BufferGroup:
     """Buffers of one type."""
 
     def __init__(self, buffers: list[Tensor]) -> None:
@@ -72,7 +68,7 @@ class _Group:
 
 @contextmanager
 def keep_statistics(network: nn.Module) -> Iterator[None]:
-    """Running statistics of batch norms stay as they are within the block: SAM's second pass must not count twice."""
+    """Within the block, batch norms don't update running statistics: SAM's second pass must not count twice."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]
     for norm in norms:
@@ -91,7 +87,7 @@ class Objective:
     Attributes:
         losses: Weights and kinds.
         tasks: Tasks that count.
-        attention: Whether the attention loss counts; it can't change anything where only heads are trained.
+        attention: Whether the attention loss counts; it has no effect where only heads are trained.
         expression_weights: Weights of the classes, (8,), or None.
         au_weights: Weights of positives, (12,), or None.
         processes: Among which the rows of a batch are divided.
@@ -105,15 +101,15 @@ class Objective:
     processes: Distributed = ALONE
 
     def __call__(self, network: nn.Module, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum, and each loss before its weight.
+        """The weighted sum, and each loss without its weight.
 
         Args:
-            network: A `DDAMFN`, or what stands for it among several processes.
+            network: A `DDAMFN`, or its wrapper for several processes.
             images: This process's part of the batch, (n, 3, S, S).
             targets: Annotations of the whole batch: each loss is that of all its rows, as CCC is no mean over rows.
         """
         sizes = self.processes.sizes(len(targets.va))
-        outputs = self._of_all_rows(network(images, gates=self.attention), sizes)
+        outputs = self._gather_outputs(network(images, gates=self.attention), sizes)
         config = self.losses
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=images.device)
@@ -139,7 +135,7 @@ class Objective:
             total = total + config.attention * parts["attention"]
         return total, {name: value.detach() for name, value in parts.items()}
 
-    def _of_all_rows(self, own: Outputs, sizes: Sequence[int]) -> Outputs:
+    def _gather_outputs(self, own: Outputs, sizes: Sequence[int]) -> Outputs:
         if len(sizes) == 1:
             return own
         columns = [c if c.dtype == torch.float64 else c.float() for c in own[:3]]
@@ -150,29 +146,28 @@ class Objective:
 
 @dataclass(frozen=True)
 class StepLosses:
-    """What a step returns.
+    """The losses of a step.
 
     Attributes:
         names: ``total``, and each loss that was computed.
-        values: Their values, (len(names),) float32 or float64, on the way to the host.
+        values: Their values, (len(names),) float32 or float64, being copied to the host.
     """
 
     names: tuple[str, ...]
     values: Download
 
     def read(self) -> dict[str, float]:
-        """The losses by name; ``total`` is NaN where loss or gradient was not finite, and the step did not count.
+        """The losses by name; ``total`` is NaN where loss or gradient was not finite, and the step changed nothing.
 
-        On a GPU this waits for the step, and not for what the device was given after it.
+        On a GPU this waits for the step, but not for later work of the device.
         """
         return dict(zip(self.names, self.values.wait().tolist(), strict=True))
 
 
 class TrainingStep:
-    """One step of a stage, with everything that its steps have in common.
+    """The training step of a stage.
 
-    On a GPU a step depends on no value that the host would have to wait for: the device itself leaves out the update
-    where loss or gradient is not finite.
+    On a GPU the host waits for no value: the device itself skips the update where loss or gradient is not finite.
     """
 
     def __init__(
@@ -185,16 +180,16 @@ class TrainingStep:
         bfloat16: bool,
         average: MovingAverage | None = None,
     ) -> None:
-        """Looks up the tensors that a step changes; they must stay the same ones from now on.
+        """Finds the tensors that a step changes, which must stay the same.
 
         Args:
-            network: A `DDAMFN`, or what stands for it among several processes; in training mode when a step is taken.
-                Parameters that are not to change have `requires_grad` false.
-            objective: What is minimised.
+            network: A `DDAMFN`, or its wrapper for several processes, in training mode when a step is taken. Frozen
+                parameters have `requires_grad` false.
+            objective: The loss to minimise.
             optimizer: Over the parameters that change.
             recipe: For SAM and gradient clipping.
             bfloat16: Whether the forward pass runs under bfloat16 autocast.
-            average: Takes in the weights of each step that counts.
+            average: Averages the weights of each finite step.
         """
         self.network, self.objective, self.optimizer, self.recipe = network, objective, optimizer, recipe
         self.bfloat16, self.average = bfloat16, average
@@ -203,7 +198,7 @@ class TrainingStep:
         self.on_device = bool(optimizer.param_groups[0].get("fused"))
 
     def __call__(self, images: Tensor, targets: Targets) -> StepLosses:
-        """Takes one step. Where loss or gradient is not finite, it changes neither weights nor running statistics.
+        """Takes one step; where loss or gradient is not finite, neither weights nor running statistics change.
 
         Args:
             images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch.
@@ -213,7 +208,7 @@ class TrainingStep:
         return StepLosses(names, Download(values))
 
     def compute(self, images: Tensor, targets: Targets) -> tuple[tuple[str, ...], Tensor]:
-        """The step itself: as a call, but the losses' values stay on the device."""
+        """As a call, but the values of the losses stay on the device."""
         images = make_model_input(images)
         self.statistics.keep()
         total, parts = self._backward(images, targets)

@@ -1,4 +1,4 @@
-"""Which tasks a run can train and score: those that have labels, and a loss that counts."""
+"""Selects the tasks that a run can train and score: those with labels and a weighted loss."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from abawkit.tables import Annotations
 from abawkit.training.recipe import Recipe
 
 TASK_NAMES: Final[dict[Task, str]] = {"va": "valence and arousal", "expression": "expression", "au": "action units"}
-"""What messages call each task."""
+"""Names of tasks in messages."""
 
 
 def find_weighted_tasks(recipe: Recipe) -> tuple[Task, ...]:
@@ -23,26 +23,26 @@ def find_weighted_tasks(recipe: Recipe) -> tuple[Task, ...]:
 
 
 def select_trainable_tasks(recipe: Recipe, rows: Annotations) -> Recipe:
-    """Leaves out the tasks that can't be trained, and names what else the labels can't teach.
+    """Removes the tasks that can't be trained from a recipe, and warns of classes that can't be learned.
 
     Args:
-        recipe: Its tasks are those that are asked for.
+        recipe: The recipe.
         rows: The training rows.
 
     Returns:
         The recipe with the tasks that have labels and a loss.
 
     Raises:
-        ConfigError: If the recipe itself names a task that has no loss.
-        DataError: If no task is left, or the recipe itself names a task that has no labels.
+        ConfigError: If the recipe names a task that has no loss.
+        DataError: If no task is left, or the recipe names a task that has no labels.
 
     Warns:
-        DataWarning: If tasks are left out of a recipe that names none, and so asks for all; if a class, a unit or a
+        DataWarning: If the recipe names no tasks, and so requests all, and some are removed; if a class, a unit or a
             dimension is the same in all rows.
     """
     weighted = find_weighted_tasks(recipe)
     reasons = {task: f"losses.{task} is 0" for task in recipe.tasks if task not in weighted}
-    unlabelled = {task: reason for task in weighted if (reason := _missing_labels(rows, task))}
+    unlabelled = {task: reason for task in weighted if (reason := _explain_missing_labels(rows, task))}
     reasons |= unlabelled
     rest = tuple(task for task in recipe.tasks if task not in reasons)
     why = "; ".join(reasons.values())
@@ -54,29 +54,29 @@ def select_trainable_tasks(recipe: Recipe, rows: Annotations) -> Recipe:
         raise error(f"{why}, and the recipe's tasks name {', '.join(reasons)}; train the others with {advice}")
     if reasons:
         warnings.warn(
-            f"{why}: this run trains and scores {describe_tasks(rest)} alone, and its network answers nothing else",
+            f"{why}: this run trains and scores {describe_tasks(rest)} only, and its network predicts nothing else",
             DataWarning,
             stacklevel=2,
         )
         recipe = recipe.model_copy(update={"tasks": rest})
-    for text in _unlearnable(rows, rest):
+    for text in _find_unlearnable(rows, rest):
         warnings.warn(text, DataWarning, stacklevel=2)
     return recipe
 
 
 def select_scored_tasks(tasks: Sequence[Task], rows: Annotations, protocol: Protocol) -> tuple[Task, ...]:
-    """The tasks that are trained and that validation rows are annotated for.
+    """The trained tasks for which validation rows are annotated.
 
     Args:
-        tasks: What is trained.
+        tasks: The trained tasks.
         rows: The validation rows.
-        protocol: By which the best epoch is chosen.
+        protocol: The protocol that selects the best epoch.
 
     Raises:
-        DataError: If there is none: every epoch would score the same, and the first would be the best.
+        DataError: If there is none: all epochs would have the same score.
 
     Warns:
-        DataWarning: If a task is trained that can't be scored.
+        DataWarning: If a trained task can't be scored.
     """
     masks = select_scored_rows(rows, protocol)
     constant = masks["va"].any() and not np.ptp(rows.va[masks["va"]], axis=0).any()  # its CCC is 0 whatever is learned
@@ -97,7 +97,7 @@ def select_scored_tasks(tasks: Sequence[Task], rows: Annotations, protocol: Prot
     return scored
 
 
-def _missing_labels(rows: Annotations, task: Task) -> str:
+def _explain_missing_labels(rows: Annotations, task: Task) -> str:
     valid = getattr(rows, f"{task}_valid")
     if not valid.any():
         return f"no training row is annotated for {TASK_NAMES[task]}"
@@ -106,8 +106,8 @@ def _missing_labels(rows: Annotations, task: Task) -> str:
     return ""
 
 
-def _unlearnable(rows: Annotations, tasks: Sequence[Task]) -> list[str]:
-    """What stays the same in all annotated rows, so that a network can't learn when it is otherwise."""
+def _find_unlearnable(rows: Annotations, tasks: Sequence[Task]) -> list[str]:
+    """A message for each label that is the same in all annotated rows, and so can't be learned."""
     found = []
     if "va" in tasks:
         spread = np.ptp(rows.va[rows.va_valid], axis=0)
@@ -117,7 +117,7 @@ def _unlearnable(rows: Annotations, tasks: Sequence[Task]) -> list[str]:
         counts = np.bincount(rows.expression[rows.expression_valid], minlength=len(EXPRESSIONS))
         absent = [name for name, count in zip(EXPRESSIONS, counts, strict=True) if not count]
         if absent:
-            found.append(f"no training row shows {', '.join(absent)}: the network can't learn to answer so")
+            found.append(f"no training row shows {', '.join(absent)}: can't be learned")
     if "au" in tasks:
         active = rows.au[rows.au_valid]
         for what, mask in (("never", active.max(axis=0) == 0), ("always", active.min(axis=0) == 1)):
@@ -128,5 +128,5 @@ def _unlearnable(rows: Annotations, tasks: Sequence[Task]) -> list[str]:
 
 
 def describe_tasks(tasks: Sequence[Task]) -> str:
-    """Tasks in their order, as words for a sentence."""
+    """The names of tasks, for messages."""
     return ", ".join(TASK_NAMES[task] for task in TASKS if task in tasks)

@@ -1,4 +1,4 @@
-"""TensorBoard, MLflow and Weights & Biases, alike to `abawkit.training.trackers`, and imported when they are made."""
+"""TensorBoard, MLflow and Weights & Biases behind one interface; a library is imported when its tracker is created."""
 
 import json
 import os
@@ -20,17 +20,17 @@ QUIET: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "WANDB_ERROR_REPORTING": "false",
 }
-"""Environment of MLflow and Weights & Biases where the user's says nothing: no network that nobody asked for."""
+"""Defaults for the environment of MLflow and Weights & Biases: no network access unless the user sets it."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a tracker is told of a run.
+    """The run that a tracker records.
 
     Attributes:
         out: The run's folder, absolute.
-        settings: Its choices by dotted key.
-        resumed: Whether it goes on where an earlier one in this folder ended.
+        settings: Its settings by dotted key.
+        resumed: Whether it continues an earlier run in this folder.
     """
 
     out: Path
@@ -39,16 +39,16 @@ class Job:
 
 
 class Tracker(Protocol):
-    """One library. All but `abandon` may raise, and may take forever."""
+    """One library. All methods but `abandon` may raise, and may hang."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Writes the values of a step."""
 
     def close(self, *, failed: bool) -> None:
-        """Writes what is left; `failed` says whether the run ended with an error."""
+        """Writes the rest; `failed` is whether the run ended with an error."""
 
     def abandon(self) -> None:
-        """Frees what would outlive the process; called from another thread while one of the others hangs."""
+        """Ends what would outlive the process; called from another thread while another method hangs."""
 
 
 class TensorBoard:
@@ -83,15 +83,14 @@ class TensorBoard:
 
 
 class EndedError(Exception):
-    """The process of a tracker ended before its time; the message is what it said last."""
+    """The process of a tracker ended too early; the message is its last line."""
 
 
-class Aside:
-    """MLflow or Weights & Biases in a process of its own, which can be ended whatever the library does.
+class ProcessTracker:
+    """MLflow or Weights & Biases in a process of its own, which can be killed whatever the library does.
 
-    Both hold on to the process that they are imported in: Weights & Biases replaces ``sys.exit`` and
-    ``sys.excepthook``, and waits at exit without limit; MLflow imports for seconds, and wants switches set in the
-    environment.
+    Weights & Biases replaces ``sys.exit`` and ``sys.excepthook``, and waits at exit without limit; MLflow takes seconds
+    to import, and is configured by the environment.
     """
 
     def __init__(self, name: str, job: Job) -> None:
@@ -114,14 +113,14 @@ class Aside:
         self._send({"values": values, "step": step})
 
     def close(self, *, failed: bool) -> None:
-        """Says how the run ended, and waits for the process."""
+        """Sends how the run ended, and waits for the process."""
         self._send({"failed": failed})
-        code, words = self._ended()
+        code, words = self._wait()
         if code:
             raise EndedError(words)
 
     def abandon(self) -> None:
-        """Kills the process; whoever waits for it goes on."""
+        """Kills the process, so that nothing waits for it."""
         self._process.kill()
 
     def _send(self, message: Mapping[str, Any]) -> None:
@@ -130,10 +129,10 @@ class Aside:
             while left:
                 left = left[self._pipe.write(left) :]
         except BrokenPipeError:
-            raise EndedError(self._ended()[1]) from None
+            raise EndedError(self._wait()[1]) from None
 
-    def _ended(self) -> tuple[int, str]:
-        """Waits for the end of the process; its exit code, and what it said last."""
+    def _wait(self) -> tuple[int, str]:
+        """Waits for the end of the process; returns its exit code and its last line."""
         code = self._process.wait()
         self._pipe.close()
         with self._stderr as file:
@@ -144,7 +143,7 @@ class Aside:
 
 FACTORIES: Final[dict[TrackerName, Callable[[Job], Tracker]]] = {
     "tensorboard": TensorBoard,
-    "mlflow": lambda job: Aside("mlflow", job),
-    "wandb": lambda job: Aside("wandb", job),
+    "mlflow": lambda job: ProcessTracker("mlflow", job),
+    "wandb": lambda job: ProcessTracker("wandb", job),
 }
-"""What makes a tracker; the name is that of the package and of the extra too."""
+"""Creates a tracker by its name, which is that of the package and of the extra too."""

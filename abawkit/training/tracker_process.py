@@ -1,7 +1,7 @@
-"""The process in which MLflow or Weights & Biases runs; `abawkit.training.trackers` starts it and speaks to it.
+"""The process in which MLflow or Weights & Biases runs; `abawkit.training.tracker_libraries` starts it.
 
-It reads JSON lines: what the run is made of, then ``{"values": {...}, "step": ...}``, at last ``{"failed": ...}``. It
-imports nothing of abawkit, so that it starts as fast as the library that it serves.
+It reads JSON lines: first the run, then ``{"values": {...}, "step": ...}``, at last ``{"failed": ...}``. It imports
+nothing of abawkit, so that it starts as fast as the library.
 """
 
 import json
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 RUN_ID: Final = "run_id"
-"""Name of the file that holds a run's id, in the folder of the library; a resumed run goes on under it."""
+"""Name of the file with a run's id, in the folder of the library; a resumed run continues under it."""
 
 PARAMETERS: Final = 100
-"""MLflow takes no more in one call."""
+"""Parameters that MLflow takes in one call at most."""
 
 
 class Writer(Protocol):
-    """What both libraries are to `main`."""
+    """The interface of both libraries."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Writes the values of a step."""
@@ -42,11 +42,11 @@ class MLflow:
 
         note = out / "mlflow" / RUN_ID
         self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or note.parent.as_uri())
-        self._run = _noted(note) if resumed else ""
-        if self._run and self._continues():
+        self._run = _read_run_id(note) if resumed else ""
+        if self._run and self._continue_run():
             return
-        self._run = self._client.create_run(self._experiment(), run_name=out.name).info.run_id
-        _write_down(note, self._run)
+        self._run = self._client.create_run(self._find_experiment(), run_name=out.name).info.run_id
+        _write_run_id(note, self._run)
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
         parameters = [Param(key, text) for key, text in texts.items()]
         for first in range(0, len(parameters), PARAMETERS):
@@ -63,7 +63,7 @@ class MLflow:
         """Ends the run."""
         self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
 
-    def _continues(self) -> bool:
+    def _continue_run(self) -> bool:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -72,7 +72,7 @@ class MLflow:
             return False
         return True
 
-    def _experiment(self) -> str:
+    def _find_experiment(self) -> str:
         if chosen := os.environ.get("MLFLOW_EXPERIMENT_ID"):
             return chosen
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "abawkit"
@@ -84,14 +84,14 @@ class WandB:
     """A run of Weights & Biases; offline, in ``wandb``, unless ``WANDB_MODE`` says otherwise.
 
     The project is ``WANDB_PROJECT``, or else abawkit. Offline, each part of a resumed run is a folder; they share an
-    id, by which ``wandb sync`` knows them.
+    id, by which ``wandb sync`` joins them.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any], *, resumed: bool) -> None:
         import wandb
 
         note = out / "wandb" / RUN_ID
-        known = _noted(note) if resumed else ""
+        known = _read_run_id(note) if resumed else ""
         self._run = wandb.init(
             id=known or None,
             resume="allow" if known else None,
@@ -102,7 +102,7 @@ class WandB:
             config=dict(settings),
             settings=wandb.Settings(silent=True, console="off"),
         )
-        _write_down(note, self._run.id)
+        _write_run_id(note, self._run.id)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Writes the values of a step."""
@@ -116,30 +116,30 @@ class WandB:
 WRITERS: Final[dict[str, type[MLflow] | type[WandB]]] = {"mlflow": MLflow, "wandb": WandB}
 
 
-def _noted(note: Path) -> str:
+def _read_run_id(note: Path) -> str:
     return note.read_text().strip() if note.is_file() else ""
 
 
-def _write_down(note: Path, run: str) -> None:
+def _write_run_id(note: Path, run: str) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(f"{run}\n")
 
 
 def main(name: str, lines: Iterable[str]) -> None:
-    """Writes what the lines say, until they end.
+    """Writes the values in the lines, until they end.
 
     Args:
         name: ``mlflow`` or ``wandb``.
-        lines: As the module says. Without the last one, the run was killed, and counts as failed.
+        lines: As in the module's docstring. Without the last one, the run was killed, and counts as failed.
     """
-    # A signal to the whole job is for the run, which says here how it took it.
+    # A signal to the whole job is for the run, which reports here how it ended.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    whole = (json.loads(line) for line in lines if line.endswith("\n"))
-    start = next(whole)
+    messages = (json.loads(line) for line in lines if line.endswith("\n"))
+    start = next(messages)
     writer: Writer = WRITERS[name](Path(start["out"]), start["settings"], resumed=start["resumed"])
     failed = True
-    for message in whole:
+    for message in messages:
         if "failed" in message:
             failed = message["failed"]
             break

@@ -1,4 +1,4 @@
-"""Trackers beside a run: off unless asked for, and unable to stop it by raising, by hanging or by not being there."""
+"""Experiment trackers: off by default; one that raises, hangs or is not installed never stops a run."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ WAITING: Final = 1000
 
 
 class Trackers:
-    """Hands a run's figures to trackers; used as a context manager, it is closed at the end of the block.
+    """Passes a run's metrics to trackers; as a context manager, it is closed at the end of the block.
 
     - ``tensorboard`` writes event files to the folder ``tensorboard`` of the run; those of an earlier run stay, and
       TensorBoard hides what this one replaces.
@@ -27,19 +27,19 @@ class Trackers:
       them where ``MLFLOW_ALLOW_FILE_STORE=true``.
     - ``wandb`` writes to ``wandb`` without network, for ``wandb sync``, unless ``WANDB_MODE`` says otherwise.
 
-    A resumed run goes on under the id that it has there. Each tracker has a thread, so that none makes the run wait.
+    A resumed run keeps its id. Each tracker has a thread, so that the run waits for none.
 
     Args:
-        names: Which; without any, nothing is imported and there is no thread.
+        names: The trackers; without any, nothing is imported and there is no thread.
         out: The run's folder, which exists.
-        settings: The run's choices, as nested mappings of JSON values.
-        resumed: Whether the run goes on where an earlier one in this folder ended.
+        settings: The run's settings, as nested mappings of JSON values.
+        resumed: Whether the run continues an earlier one in this folder.
     """
 
     def __init__(
         self, names: Sequence[TrackerName], out: Path, settings: Mapping[str, Any], *, resumed: bool = False
     ) -> None:
-        job = Job(out.resolve(), _dotted(settings), resumed)
+        job = Job(out.resolve(), _flatten(settings), resumed)
         self._workers = [_Worker(name, job) for name in dict.fromkeys(names)]
         for worker in self._workers:
             worker.start()
@@ -69,13 +69,13 @@ class Trackers:
         self._report()
 
     def close(self, timeout: float = 10.0) -> None:
-        """Lets the trackers write what waits for them; one that takes longer is left behind.
+        """Lets the trackers write their waiting values; one that takes longer is abandoned.
 
         Args:
             timeout: Seconds to wait at most, for all trackers together.
 
         Warns:
-            DataWarning: Once for each tracker that failed, was left behind, or lost values because it was too slow.
+            DataWarning: Once for each tracker that failed, was abandoned, or lost values because it was too slow.
         """
         deadline = time.monotonic() + timeout
         for worker in self._workers:
@@ -83,14 +83,14 @@ class Trackers:
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
-                worker.leave(f"did not end within {timeout:g} s and was left behind; what it had not written is lost")
+                worker.leave(f"did not end within {timeout:g} s and was abandoned; its unwritten values are lost")
             elif worker.dropped and not worker.trouble:
                 worker.trouble = f"was too slow; {worker.dropped:,} values were dropped, metrics.jsonl has all epochs"
         self._report()
         self._workers = []
 
     def _report(self) -> None:
-        """Warns in the thread of the run: filters of warnings are not made for several threads."""
+        """Warns in the thread of the run, as warning filters are not safe for threads."""
         troubled = [worker for worker in self._workers if worker.trouble]
         self._workers = [worker for worker in self._workers if worker not in troubled]
         for worker in troubled:
@@ -102,8 +102,8 @@ class _Worker(threading.Thread):
 
     Attributes:
         tracker_name: Name of the tracker.
-        trouble: What went wrong, as the end of a sentence; "" while all is well.
-        dropped: Values that came while too many were waiting.
+        trouble: The error, as the end of a sentence; "" without an error.
+        dropped: Values that were dropped because too many were waiting.
         run_failed: Whether the run ended with an error.
     """
 
@@ -134,7 +134,7 @@ class _Worker(threading.Thread):
     def run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # SystemExit too: threading would drop it without a word
+        except BaseException as error:  # SystemExit too, which threading ignores
             words = str(error) if isinstance(error, EndedError) else f"{type(error).__name__}: {error}"
             line = printable(" ".join(words.split()))
             self.trouble = self.trouble or f"failed, the run goes on without it: {line:.300}"
@@ -148,7 +148,7 @@ class _Worker(threading.Thread):
             self.trouble = f"is not installed, the run goes on without it; {advice}"
             return
         self._tracker = FACTORIES[self.tracker_name](self._job)
-        if self.trouble:  # left behind meanwhile
+        if self.trouble:  # abandoned meanwhile
             self._tracker.abandon()
         while item := self._waiting.get():
             values, step = item
@@ -156,9 +156,9 @@ class _Worker(threading.Thread):
         self._tracker.close(failed=self.run_failed)
 
 
-def _dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with keys like ``losses.au``."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat

@@ -1,4 +1,4 @@
-"""A network's real score on validation rows, under both protocols: over all rows at once, never averaged by batch."""
+"""Scores of a network on validation rows, under both protocols: over all rows at once, not averaged over batches."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from abawkit.training.distributed import ALONE, Distributed
 _PARTS: Final[dict[Task, str]] = {"va": "ccc_va", "expression": "expression_f1", "au": "au_f1"}
 
 CHUNK: Final = 1024
-"""Rows whose pixels are held at a time: 39 MB."""
+"""Rows whose pixels are in memory at a time: 39 MB."""
 
 
 def predict_rows(
@@ -31,17 +31,17 @@ def predict_rows(
     processes: Distributed = ALONE,
     between: Callable[[], None] | None = None,
 ) -> Predictions:
-    """What a network says of every row.
+    """The predictions of a network for every row; each process predicts a part, and all get the whole.
 
     Args:
         network: On `device`.
-        rows: Each is answered once, by one of the processes; all of them get all answers.
-        device: Where to run.
+        rows: The rows.
+        device: Of the network.
         processes: Among which the rows are divided; all of them must call.
-        between: Called now and then; what it raises ends the work.
+        between: Called after each chunk of rows; may raise an error to stop.
 
     Raises:
-        DataError: If it is not finite somewhere.
+        DataError: If a prediction is not finite.
     """
     parts: list[Array] = []
     for start in range(0, len(rows), CHUNK * processes.world_size):
@@ -75,24 +75,12 @@ def evaluate(
     processes: Distributed = ALONE,
     between: Callable[[], None] | None = None,
 ) -> dict[Protocol, Score]:
-    """Scores a network by every protocol that has rows; other arguments are those of `predict_rows`.
-
-    Args:
-        network: The network.
-        rows: The rows.
-        device: Where to run.
-        tasks: What is scored: a head that was not trained has no score.
-        processes: Among which the rows are divided.
-        between: Called now and then.
-
-    Raises:
-        DataError: If no protocol has.
-    """
+    """The scores of a network for `tasks` under every protocol that has rows; the rest is as in `predict_rows`."""
     decided = predict_rows(network, rows, device, processes=processes, between=between).decide()
     submission = Submission.of(decided.images, **{task: getattr(decided, task) for task in tasks})
     scores: dict[Protocol, Score] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # an untrained network answers the same everywhere
+        warnings.simplefilter("ignore", DataWarning)  # an untrained network predicts the same everywhere
         for protocol in PROTOCOLS:
             if protocol == "official" or rows.annotations.all_valid.any():
                 scores[protocol] = score(rows.annotations, submission, protocol)
@@ -100,21 +88,21 @@ def evaluate(
 
 
 def compute_selection_score(result: Score, tasks: Sequence[Task]) -> float:
-    """The sum of the parts of a score that belong to the tasks; with all three it is P."""
+    """The sum of the tasks' parts of a score; with all three it is P."""
     return float(sum(getattr(result, _PARTS[task]) for task in tasks))
 
 
 def summarise_score(result: Score) -> dict[str, Any]:
-    """The parts of a score that a line of metrics holds; None for what is not scored."""
+    """The parts of a score for a line of metrics; None for tasks that are not scored."""
     content = result.report()
     return {key: content[key] for key in ("score", *_PARTS.values())}
 
 
 def check_protocol(rows: FramedRows, protocol: Protocol) -> None:
-    """Refuses a protocol by which no validation row counts, before an epoch is spent.
+    """Refuses a protocol under which no validation row counts, before the first epoch.
 
     Raises:
-        DataError: If none does.
+        DataError: If none counts.
     """
     valid = rows.annotations.all_valid if protocol == "strict" else rows.annotations.any_valid
     if not valid.any():

@@ -280,7 +280,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     progress = loop.progress
     progress.best_epoch, progress.best_score, progress.scores = 1, 1.0, {"official": score.as_dict()}
     progress.history, progress.resumed = ['{"epoch": 1}'], [{"from": "0000-000000", "drift": ["  a: was 1, is 2"]}]
-    loop.keep([BEST], 1.0)
+    loop.save_validated([BEST], 1.0)
     learn(loop, 1, 2)
     return out
 

@@ -12,10 +12,10 @@ from abawkit.models.config import NETWORKS
 from abawkit.models.devices import (
     WORKSPACE,
     Download,
+    choose_training_precision,
     describe_precision,
     use_deterministic_algorithms,
     use_exact_float32,
-    use_training_precision,
 )
 from abawkit.models.network import DDAMFN
 from abawkit.tables import Array
@@ -88,13 +88,13 @@ def test_settings_that_torch_cannot_read_the_older_way_come_back_too() -> None:
 
 def test_a_network_answers_in_float32_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    original = inference._probabilities
+    original = inference._infer_batch
 
     def spied(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
         seen.append(float32_settings())
         return original(network, pixels, device)
 
-    monkeypatch.setattr(inference, "_probabilities", spied)
+    monkeypatch.setattr(inference, "_infer_batch", spied)
     before = settings()
     inference.infer(DDAMFN(NETWORKS["ddamfn-nano"]), torch.zeros(1, 112, 112, 3).byte().numpy(), CPU)
     assert seen == [["ieee"] * 3]
@@ -156,12 +156,12 @@ def test_what_a_recipes_precision_means(
     requested: Any, device: torch.device, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: not including_emulation)
-    assert use_training_precision(requested, device) == expected
+    assert choose_training_precision(requested, device) == expected
 
 
 def test_bfloat16_that_a_gpu_would_only_emulate_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation: including_emulation)
-    assert use_training_precision("auto", GPU) == "float32"
+    assert choose_training_precision("auto", GPU) == "float32"
 
 
 def test_manifests_say_what_was_computed_with() -> None:

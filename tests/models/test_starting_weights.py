@@ -100,7 +100,7 @@ def test_a_backbone_fits_any_number_of_heads_and_leaves_the_attention_as_it_was_
 
 def test_other_weights_in_the_file_are_said_to_be_left_out(published_state: State, write: Any) -> None:
     path = write({"model": published_state, "ema": {key: value + 1 for key, value in published_state.items()}})
-    with pytest.warns(DataWarning, match="'model' are taken and 'ema' left out. `abawkit import-weights --key`"):
+    with pytest.warns(DataWarning, match="'model' are used, not 'ema'. `abawkit import-weights --key`"):
         load_starting_weights(path)
 
 

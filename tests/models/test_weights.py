@@ -11,7 +11,7 @@ from torch import Tensor
 from abawkit.errors import DataError
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
-from abawkit.models.weights import _file_digest, apply_weights, digest_state, load_weights, save_weights
+from abawkit.models.weights import _digest_content, apply_weights, digest_state, load_weights, save_weights
 
 NANO = NETWORKS["ddamfn-nano"]
 
@@ -158,6 +158,6 @@ def test_the_format_before_this_one_is_read_and_its_epoch_counted_from_1(tmp_pat
     save_weights(path, NANO, network.state_dict(), {"epoch": "2"})
     state = load_weights(path).state
     header = {"format": "abawkit.network.1", "network": NANO.to_dict(), "metadata": {"epoch": "2"}}
-    header["digest"] = _file_digest(state, header)
+    header["digest"] = _digest_content(state, header)
     safetensors.torch.save_file(state, path, {"abawkit": json.dumps(header)})
     assert load_weights(path).metadata == {"epoch": "3"}

@@ -227,7 +227,7 @@ def test_a_file_that_is_no_library_is_a_reason_and_not_an_error(
     broken = folder / "libabawkit_operators.so"
     if content is not None:
         broken.write_bytes(content)
-    monkeypatch.setattr(binary, "_path", lambda: broken)
+    monkeypatch.setattr(binary, "_find_library", lambda: broken)
     reason = binary.load()
     assert reason.startswith("can't be loaded (")
     assert f"{broken}: {cause}" in reason  # what the system's loader says, as where a library or a symbol is missing
@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_not_even_opened(
         raise AssertionError
 
     built(monkeypatch, **changed)
-    monkeypatch.setattr(binary, "_path", opened)
+    monkeypatch.setattr(binary, "_find_library", opened)
     assert said in binary.load()
 
 

@@ -243,7 +243,7 @@ def test_what_it_depends_on_is_checked_again(
     if change == "processor":
         monkeypatch.setattr(self_check, "describe_device", lambda _: "another processor")
     if change == "driver":
-        monkeypatch.setattr(self_check, "_driver", lambda _: "another driver")
+        monkeypatch.setattr(self_check, "_read_driver", lambda _: "another driver")
     if change in ("torch", "abawkit"):
         monkeypatch.setattr(f"{change}.__version__", "99")
     implementation = OtherCode() if change == "code" else Changed()

@@ -13,7 +13,7 @@ import pytest
 from abawkit.choices import TRACKERS, TrackerName
 from abawkit.errors import DataWarning
 from abawkit.training import tracker_libraries, trackers
-from abawkit.training.tracker_libraries import FACTORIES, Aside, Job
+from abawkit.training.tracker_libraries import FACTORIES, Job, ProcessTracker
 from abawkit.training.trackers import Trackers
 
 SETTINGS = {"seed": 3, "tasks": ["va", "au"], "losses": {"au": 0.5, "balance": {"kind": "none"}}}
@@ -238,7 +238,7 @@ def test_one_that_hangs_is_left_behind(out: Path, inject: Inject) -> None:
     both = Trackers(["wandb", "mlflow"], out, SETTINGS)
     for step in range(3):
         both.log({"loss": 1.0}, step)
-    with pytest.warns(DataWarning, match=r"tracker wandb did not end within 0\.2 s and was left behind") as caught:
+    with pytest.warns(DataWarning, match=r"tracker wandb did not end within 0\.2 s and was abandoned") as caught:
         both.close(0.2)
     assert len(caught) == 1
     assert [step for _, step in recorders[0].got] == [0, 1, 2]
@@ -288,11 +288,11 @@ def test_a_process_that_hangs_is_killed(
     script = tmp_path / "hanging.py"
     script.write_text("import time\ntime.sleep(1e6)\n")
     monkeypatch.setattr(tracker_libraries, "SCRIPT", script)
-    made = inject("mlflow", lambda job: Aside("mlflow", job))
+    made = inject("mlflow", lambda job: ProcessTracker("mlflow", job))
     hanging = Trackers(["mlflow"], out, SETTINGS)
     hanging.log({"x" * length: 1.0}, 0)
     wait_until_made(made)
-    with pytest.warns(DataWarning, match="left behind"):
+    with pytest.warns(DataWarning, match="abandoned"):
         hanging.close(0.2)
     wait_for("mlflow")
     assert made[0]._process.returncode == -9

@@ -193,7 +193,7 @@ def test_more_frames_that_cannot_be_had_are_refused_before_an_epoch(curated: Pat
     lines = str(caught.value).splitlines()
     assert len(lines) == 12
     assert all("missing (No such file or directory)" in line for line in lines[1:11])
-    assert lines[-1].endswith("give the right folder with --frames; at most 0.1% may be left out")
+    assert lines[-1].endswith("give the right folder with --frames; at most 0.1% may be missing")
     assert len(read_evaluation_rows(opened, "validation", images)) == 50
 
 
