@@ -1,6 +1,7 @@
 """What all commands share: parsing of options, errors as a message and an exit code, warnings as lines on stderr."""
 
 import functools
+import inspect
 import json
 import os
 import signal
@@ -52,7 +53,31 @@ def needs(option: str, other: str) -> Callable[[_Function], _Function]:
     return note
 
 
-class Command(TyperCommand):
+class _PlainHelp:
+    """Help whose paragraphs wrap to the terminal, and whose flags show no type."""
+
+    help: str | None
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Options and arguments, with the option ``--help``."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for option in params:
+            if getattr(option, "is_flag", False):
+                option.display_type_rich = _show_no_type
+        return params
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes the help page; line breaks of the docstring are not those of the page."""
+        if self.help:
+            self.help = "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(self.help).split("\n\n"))
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+
+
+def _show_no_type(ctx: Any) -> None:
+    """A flag takes no value, so there is no type to show."""
+
+
+class Command(_PlainHelp, TyperCommand):
     """A command that refuses an option given twice, where the last value would win, and one that would do nothing."""
 
     def make_parser(self, ctx: Any) -> Any:
@@ -75,7 +100,7 @@ class Command(TyperCommand):
         super().format_help(ctx, formatter)
 
 
-class Group(TyperGroup):
+class Group(_PlainHelp, TyperGroup):
     """A group of commands, whose own options are read like those of a `Command`."""
 
     def make_parser(self, ctx: Any) -> Any:
