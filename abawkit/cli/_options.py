@@ -48,9 +48,9 @@ Format = Annotated[
         autocompletion=complete_with(format_names),
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random number.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, max=1024, help="Processes or threads; one a processor by default.")
+    int | None, typer.Option("--workers", min=1, max=1024, help="Processes or threads; default: one per processor.")
 ]
 ListFile = Annotated[Path, typer.Option("--list", help="The list of frames to answer, as released (MTL.txt).")]
 FrameCounts = Annotated[
@@ -58,13 +58,13 @@ FrameCounts = Annotated[
     typer.Option(
         "--frame-counts",
         metavar="FILE|FOLDER",
-        help="Frames of each video, for formats of a file a video: VIDEO,FRAMES lines, or a folder of videos or crops.",
+        help="Frames of each video, for formats with one file per video: VIDEO,FRAMES lines, or a folder of videos.",
     ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, callback=bound_threads, help="CPU threads; as processors by default, and at most."
+        "--threads", min=1, callback=bound_threads, help="CPU threads; default and maximum: the number of processors."
     ),
 ]
 Ops = Annotated[
@@ -72,7 +72,7 @@ Ops = Annotated[
     typer.Option(
         "--ops",
         metavar="NAME",
-        help="Implementation of the attention, as `abawkit ops` lists; default: best.",
+        help="Implementation of the attention (see `abawkit ops`); default: the best available.",
         autocompletion=complete_with(lambda: list_registered("abawkit.ops")),
     ),
 ]
@@ -82,10 +82,10 @@ ProbabilityTable = Annotated[
 ]
 Frames = Annotated[
     list[Path] | None,
-    typer.Option("--frames", help="Folder of the frames; repeat it for several, which are searched in this order."),
+    typer.Option("--frames", help="Folder of the frames; can be repeated: folders are searched in this order."),
 ]
 FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="Follow symbolic links out of the folders of frames, to another disk.")
+    bool, typer.Option("--follow-links", help="Follow symbolic links that lead out of the folders of frames.")
 ]
 
 
@@ -98,12 +98,15 @@ CalibratedTasks = Annotated[
     typer.Option(
         "--tasks",
         metavar="va|expression|au",
-        help="The only task that may be calibrated; repeat for two of them.",
+        help="Calibrate only this task; can be repeated.",
         autocompletion=complete_with(lambda: list(TASKS)),
     ),
 ]
 Folds = Annotated[
-    int, typer.Option(min=2, max=100, help="Folds of videos that figures come from; fewer of few videos.")
+    int,
+    typer.Option(
+        min=2, max=100, help="Number of cross-validation folds, split by video; fewer if there are few videos."
+    ),
 ]
 ScoredRows = Annotated[
     Protocol,

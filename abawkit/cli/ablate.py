@@ -22,10 +22,12 @@ class _Size(StrEnum):
 
 @command
 def ablate(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything; one begun before goes on.")],
-    release: Annotated[Path | None, typer.Argument(help="Folder of a release; without it one is drawn.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything; an unfinished one is continued.")],
+    release: Annotated[
+        Path | None, typer.Argument(help="Folder of a release; by default a synthetic one is written.")
+    ] = None,
     size: Annotated[
-        _Size, typer.Option(help="Size of what is drawn; tiny shows the way, its figures mean nothing.")
+        _Size, typer.Option(help="Size of the synthetic release; tiny only shows the steps, its scores mean nothing.")
     ] = _Size.DEMO,
     recipe: Annotated[
         str,
@@ -41,18 +43,24 @@ def ablate(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", help="Weights or a run that all start from; without, a stand-in is trained."),
+        typer.Option(
+            "--weights", help="Weights or a run that all networks start from; default: a stand-in is trained."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Networks of each row.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Networks per row of the table.")] = 3,
     protocol: Annotated[
-        Protocol, typer.Option(help="Of the main figures, and what knobs are fitted for; the other is shown too.")
+        Protocol,
+        typer.Option(help="Protocol of the main scores, and of everything that is fitted; the other one is shown too."),
     ] = "official",
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, max=1024, help="Runs at a time; one a processor, or one a GPU.")
+        int | None,
+        typer.Option(
+            "--jobs", min=1, max=1024, help="Runs at the same time; default: one per processor, or one per GPU."
+        ),
     ] = None,
     threads: Threads = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Train anew what the folder holds of other recipes, data or weights.")
+        bool, typer.Option("--force", help="Train again what was made with another recipe, data or weights.")
     ] = False,
     as_json: Json = False,
 ) -> None:

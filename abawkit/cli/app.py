@@ -29,7 +29,7 @@ from abawkit.cli.train import train
 from abawkit.cli.tune import tune
 
 app = App(
-    help="From a release of the ABAW challenge to a checked submission and its honest score.",
+    help="From a release of the ABAW challenge to a checked submission and its score.",
     epilog="Start with: abawkit demo",
     no_args_is_help=True,
 )
@@ -52,16 +52,16 @@ def _options(
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "From a release to a submission": (synth, curate, train, import_weights, predict, check, score),
-    "Out of stored probabilities": (ensemble, smooth, calibrate, tune),
+    "Post-processing": (ensemble, smooth, calibrate, tune),
     "Submissions": (submit, diff),
-    "Insight": (inspect, ablate),
+    "Inspection": (inspect, ablate),
 }
 
 app.command(rich_help_panel="From a release to a submission")(demo)
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(no_args_is_help=_command is not ablate, rich_help_panel=_panel)(_command)
-app.command(rich_help_panel="Insight")(recipes)
+app.command(rich_help_panel="Inspection")(recipes)
 app.add_typer(submissions, name="submissions", rich_help_panel="Submissions")
-app.command(rich_help_panel="Insight")(doctor)
-app.add_typer(ops, name="ops", rich_help_panel="Insight")
+app.command(rich_help_panel="Inspection")(doctor)
+app.add_typer(ops, name="ops", rich_help_panel="Inspection")

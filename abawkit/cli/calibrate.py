@@ -35,19 +35,19 @@ def calibrate(
     out: RuleOut,
     tasks: CalibratedTasks = None,
     smooth_va: Annotated[str | None, typer.Option(metavar="HOW", help=_HOW)] = None,
-    smooth_expression: Annotated[str | None, typer.Option(metavar="HOW", help="Likewise.")] = None,
-    smooth_au: Annotated[str | None, typer.Option(metavar="HOW", help="Likewise.")] = None,
-    rule: Annotated[Path | None, typer.Option(help="Take weights and smoothing from this rule instead.")] = None,
+    smooth_expression: Annotated[str | None, typer.Option(metavar="HOW", help="As for valence and arousal.")] = None,
+    smooth_au: Annotated[str | None, typer.Option(metavar="HOW", help="As for valence and arousal.")] = None,
+    rule: Annotated[Path | None, typer.Option(help="Take weights and smoothing from this rule.")] = None,
     folds: Folds = 10,
     protocol: ScoredRows = "official",
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Fit thresholds, biases, scales and shifts to annotations; the figure on other videos comes first.
+    """Fit thresholds, biases, scales and shifts to annotations; the out-of-fold score comes first.
 
-    A threshold for each action unit, a bias for each expression, a scale and a shift for valence and arousal. What too
-    few annotated rows and videos speak for is left alone, and said.
+    It fits a threshold for each action unit, a bias for each expression, a scale and a shift for valence and arousal.
+    Parameters with too few annotated rows or videos are not fitted, and are listed.
 
     Example: abawkit calibrate runs/a/validation.npz --truth curated --out rule.json --smooth-va gaussian:10:100000
     """
@@ -82,7 +82,7 @@ def calibrate(
     write_rule(out, tuning.rule, tuning.evidence())
     if rule and read_evidence(rule).get("list_digest") == annotations.digest:
         print_message(
-            f"warning: {rule} was fitted on these rows: all figures below are too high; abawkit tune finds honest ones"
+            f"warning: {rule} was fitted on these rows: these scores are too high; abawkit tune has those out of fold"
         )
     show_tuning(tuning, out, "uncalibrated", as_json=as_json)
 

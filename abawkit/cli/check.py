@@ -77,20 +77,18 @@ def check(
     frame_counts: FrameCounts = None,
     repair: Annotated[
         Path | None,
-        typer.Option(
-            "--repair", metavar="OUT", help="Write it anew with all put right that has one right answer, and say what."
-        ),
+        typer.Option("--repair", metavar="OUT", help="Write a corrected copy here, and list the corrections."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Say `ok`, or every defect of a submission with its line; warn of dummy values that were left in it.
+    """Check a submission: print `ok`, or every defect with its line; warn of dummy values that were left in it.
 
-    Exits with 0 for a good file, with 3 for any other. With --repair, what has one right answer is put right in a new
-    file and named: line ends, blanks, separators, the header, `3.0` for 3, the order of rows. No value is changed,
-    and nothing is written where any other defect is left: then these are named, and the exit code is 3.
+    Exits with 0 for a good file, with 3 for any other. With --repair, defects with only one
+    possible correction are corrected in a new file and listed: line ends, blanks, separators, the header, `3.0` for 3,
+    the order of rows. No value is changed. If any other defect is left, nothing is written and the exit code is 3.
 
-    Where a list names videos and no frames, how many lines each file needs can be told with --frame-counts alone.
+    For a list that names videos instead of frames, --frame-counts says how many lines each file needs.
 
     Example: abawkit check predictions.txt --format abaw7 --list MTL.txt
 

@@ -36,7 +36,7 @@ def curate(
     ] = "strict",
     repeats: Annotated[
         Repeats,
-        typer.Option(help="keep repeated rows, or unique: one an image, none where its labels conflict."),
+        typer.Option(help="keep: all rows; unique: one row per image, none where its labels conflict."),
     ] = "keep",
     train: Annotated[
         list[Path] | None,

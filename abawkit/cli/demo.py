@@ -21,11 +21,13 @@ class _Size(StrEnum):
 @command
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("demo"),
-    size: Annotated[_Size, typer.Option(help="tiny shows the way in a minute; its scores mean nothing.")] = _Size.DEMO,
+    size: Annotated[
+        _Size, typer.Option(help="tiny shows the steps in a minute; its scores mean nothing.")
+    ] = _Size.DEMO,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole line on drawn faces: synth, curate, train two seeds, predict, check, score. About five minutes.
+    """Run everything on synthetic faces: synth, curate, train two seeds, predict, check, score. About five minutes.
 
     The same command goes on where one was stopped, and does nothing again that is there already.
 

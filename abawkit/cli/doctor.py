@@ -11,10 +11,12 @@ from abawkit.cli._options import Json
 
 @command
 def doctor(
-    folder: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Where data and runs will be.")] = Path(),
+    folder: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="The folder for data and runs, whose disk is checked.")
+    ] = Path(),
     as_json: Json = False,
 ) -> None:
-    """Say what this machine has, what is wrong with it, and the line that mends it.
+    """Check the installation and print how to fix each problem.
 
     Exits with 4 where something is wrong.
 

@@ -56,7 +56,9 @@ def ensemble(
     rule: Annotated[
         Path | None, typer.Option(help="A rule to apply: its weights, pool, smoothing and calibration.")
     ] = None,
-    save_rule: Annotated[Path | None, typer.Option(help="Where to keep the weights, to use them on test.")] = None,
+    save_rule: Annotated[
+        Path | None, typer.Option(help="Save the weights as a rule here, to use them on the test set.")
+    ] = None,
     table: ProbabilityTable = None,
     format_name: Format = "abaw7",
     protocol: ScoredRows = "official",
@@ -65,14 +67,14 @@ def ensemble(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Combine stored probabilities, and say what each member is worth.
+    """Combine stored probabilities, and measure what each member contributes.
 
-    With --truth: what members score alone, what each adds to the others, how far their errors are alike. Fitted weights
-    are judged on videos that they were not fitted on.
+    With --truth it shows what members score alone, what each adds to the others, and how alike their errors are. Fitted
+    weights are scored on videos that they were not fitted on.
 
     Members of other systems: .npz with images and any of va (n, 2), expression (n, 8), au (n, 12), or .csv or
-    .parquet with the columns image,valence,arousal,Neutral,...,Other,AU1,...,AU26. Rules tell members apart by their
-    networks, or where no manifest lies beside them by their files' names.
+    .parquet with the columns image,valence,arousal,Neutral,...,Other,AU1,...,AU26. A rule identifies members by their
+    networks, or by the names of their files if there is no manifest beside them.
 
     Example: abawkit ensemble a/test.npz b/test.npz --out predictions.txt
     """

@@ -24,7 +24,7 @@ def inspect(
         typer.Argument(metavar="PATH", help="Runs, checkpoints, weights, submissions, curated sets."),
     ],
     verify: Annotated[
-        bool, typer.Option(help="Read the packed frames of a curated set through; official ones are 6.4 GB.")
+        bool, typer.Option(help="Also read all packed frames of a curated set (6.4 GB for the official release).")
     ] = True,
     as_json: Json = False,
 ) -> None:

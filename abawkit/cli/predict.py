@@ -41,7 +41,8 @@ def predict(
         typer.Option(help="A rule, of abawkit tune for one: weights, smoothing, calibration."),
     ] = None,
     missing: Annotated[
-        Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
+        Missing,
+        typer.Option(help="Unreadable frames: refuse them, or take the answer of the nearest frame of the video."),
     ] = "refuse",
     table: ProbabilityTable = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
@@ -52,12 +53,12 @@ def predict(
 ) -> None:
     """Average the probabilities of several checkpoints and write the official file, row for row.
 
-    With --rule, they are weighed, smoothed and calibrated as it says. A format of one task asks for checkpoints of that
-    task alone.
+    With --rule, they are weighted, smoothed and calibrated by that rule. A single-task format needs checkpoints of its
+    task only.
 
     Without --list, every image of --frames is a row, in natural order.
 
-    Beside it go the probabilities (.npz) and a manifest (.json) with the digests of everything that it was made of.
+    The probabilities (.npz) and a manifest (.json) with the digests of all inputs are written beside it.
 
     Example: abawkit predict runs/a runs/b --list MTL.txt --frames test_data/cropped_aligned --out predictions.txt
     """

@@ -37,10 +37,10 @@ def score(
 ) -> None:
     """Score a submission: mean CCC of valence and arousal + mean F1 of 8 expressions + mean F1 of 12 action units.
 
-    Of a format of one task, that task alone is scored; compound expressions by their mean F1, against a file of the
-    same form. Rows are joined by row, repeats included. A submission whose rows are not those of the truth is refused.
+    For a single-task format, only that task is scored; compound expressions by their mean F1, against a file of the
+    same form. Rows are matched one by one, repeats included. A submission whose rows differ from the truth is refused.
 
-    The forecast is the range in which a test of other videos of the same kind is expected to score, 95 times in 100.
+    The forecast is the 95 % range of the score on a test set of other videos of the same kind.
 
     Example: abawkit score predictions.txt --truth validation_set_annotations.txt
     """

@@ -35,9 +35,9 @@ def smooth(
 ) -> None:
     """Smooth stored probabilities within each video, over the distance between frames.
 
-    A frame is taken together with the RADIUS frames of its video before and after it in the list: gaussian weighs them
-    with exp(-d^2 / SCALE), where d is the distance of the frames' numbers; median takes the middle one. Rows that
-    repeat a frame count once. Which smoothing helps is for `abawkit tune` to find out.
+    The window of a frame is the RADIUS frames of its video before and after it in the list: gaussian weighs them with
+    exp(-d^2 / SCALE), where d is the difference of frame numbers; median takes the middle one. Repeated rows of a
+    frame count once. `abawkit tune` finds out which smoothing helps.
 
     Example: abawkit smooth runs/a/validation.npz --out smoothed.npz --expression median:5
     """

@@ -118,7 +118,7 @@ def sent(
 @command
 def returned(
     name: Name,
-    score: Annotated[float, typer.Argument(help="P, as the organisers returned it.")],
+    score: Annotated[float, typer.Argument(help="The score P that the organisers returned.")],
     slot: Annotated[
         int | None, typer.Option("--slot", min=1, help="The slot, where the submission was sent more than once.")
     ] = None,

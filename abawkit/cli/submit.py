@@ -25,24 +25,29 @@ def submit(
     frame_list: ListFile,
     frames: Annotated[
         list[Path],
-        typer.Option("--frames", help="Folder of the list's frames; repeat it for several, searched in this order."),
+        typer.Option(
+            "--frames", help="Folder of the frames in the list; can be repeated: folders are searched in this order."
+        ),
     ],
     follow_links: FollowLinks = False,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Weights or a run to start from, where the recipe says so.")
     ] = None,
     missing: Annotated[
-        Missing, typer.Option(help="Frames that can't be read: refuse, or answer as for the video's nearest frame.")
+        Missing,
+        typer.Option(help="Unreadable frames: refuse them, or take the answer of the nearest frame of the video."),
     ] = "refuse",
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", min=1, max=64, help="Networks at the same time; default: one a processor, at most 4."),
+        typer.Option(
+            "--jobs", min=1, max=64, help="Networks trained at the same time; default: one per processor, at most 4."
+        ),
     ] = None,
     allow_drift: Annotated[
-        bool, typer.Option("--allow-drift", help="Go on with a run under other versions, threads or hardware too.")
+        bool, typer.Option("--allow-drift", help="Continue a run under other versions, threads or hardware.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained and predicted; write nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be trained and predicted; write nothing.")
     ] = False,
     ops: Ops = None,
     threads: Threads = None,

@@ -24,13 +24,13 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the release.")],
     size: Annotated[_Size, typer.Option(help="tiny: 300 frames, demo: 8,000, large: 50,000.")] = _Size.DEMO,
     seed: Seed = 0,
-    labels_only: Annotated[bool, typer.Option("--labels-only", help="Draw no frames.")] = False,
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="Write annotations only, no frames.")] = False,
     difficulty: Annotated[float, typer.Option(min=0.0, max=1.0, help="Strength of pose, light and noise.")] = 0.45,
     workers: Workers = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Draw a release: faces and labels of nobody, in the layout of the official one.
+    """Write a synthetic release in the official layout: rendered faces, and labels that follow from them.
 
     The truth of its test split is apart, in held_out/, for `abawkit score` alone.
 

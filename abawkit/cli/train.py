@@ -33,7 +33,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, as losses.au=0.5; repeatable."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed; overrides the recipe.")] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1, or auto; instead of the recipe's.")
     ] = None,
@@ -42,7 +42,7 @@ def train(
         typer.Option(
             "--tasks",
             metavar="va|expression|au",
-            help="Train this task alone; repeat for two of them.",
+            help="Train only this task; can be repeated.",
             autocompletion=complete_with(lambda: list(TASKS)),
         ),
     ] = None,
@@ -52,14 +52,14 @@ def train(
     ] = None,
     frames: Annotated[
         list[Path] | None,
-        typer.Option("--frames", help="Decode frames from this folder, not from the packed store; repeatable."),
+        typer.Option("--frames", help="Decode frames from this folder instead of the packed frames; can be repeated."),
     ] = None,
     follow_links: FollowLinks = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out, bit for bit, if there is one.")
     ] = False,
     allow_drift: Annotated[
-        bool, typer.Option("--allow-drift", help="With --resume: under other versions, threads or hardware too.")
+        bool, typer.Option("--allow-drift", help="With --resume: continue under other versions, threads or hardware.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="One batch; print parameters, memory, speed, time needed; write nothing.")

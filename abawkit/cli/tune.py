@@ -20,7 +20,9 @@ from abawkit.cli._options import (
 
 @command
 def tune(
-    members: Annotated[list[Path], typer.Argument(help="Stored probabilities of the annotated rows, a file a member.")],
+    members: Annotated[
+        list[Path], typer.Argument(help="Stored probabilities of the annotated rows, one file per member.")
+    ],
     truth: Truth,
     out: RuleOut,
     smoothing: Annotated[bool, typer.Option(help="Whether to try smoothings.")] = True,
@@ -36,10 +38,10 @@ def tune(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Search smoothing, calibration, members' weights and pool for each task, and say what of the gain is noise.
+    """Search smoothing, calibration, weights and pooling for each task, and report whether the gain is beyond noise.
 
-    The search is repeated without the videos of each fold, and decides them: that figure comes first. The rule that is
-    written comes from all videos. What the search gains nothing by is left as it was.
+    The score shown first is out of fold: each video is decided by a rule that was searched on other videos. The rule
+    that is written is fitted on all videos. A setting is kept only if it improves the out-of-fold score.
 
     Example: abawkit tune runs/a/validation.npz runs/b/validation.npz --truth curated --out rule.json
     """

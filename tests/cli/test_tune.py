@@ -134,7 +134,7 @@ def test_a_rule_of_these_rows_gives_its_weights_and_a_warning(
     members = folder / "a.npz", folder / "b.npz"
     options = "--rule", folder / "rule.json", "--tasks", "va", "--json"
     done = run("calibrate", *members, "--truth", folder / "truth.txt", "--out", tmp_path / "again.json", *options)
-    assert "rule.json was fitted on these rows: all figures below are too high" in done.stderr
+    assert "rule.json was fitted on these rows: these scores are too high" in done.stderr
     assert (answer(done)["weights"], answer(done)["smoothing"]) == (tuned["weights"], tuned["smoothing"])
 
 
