@@ -11,7 +11,7 @@ import abawkit
 ROOT = Path(abawkit.__file__).parent
 
 LAYERS = (
-    ("labels", "choices", "errors", "frame_names"),
+    ("labels", "choices", "errors", "frame_names", "run_names"),
     ("frame_columns",),
     ("system",),
     ("tables", "execution"),
@@ -35,7 +35,18 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Stages that must work on a machine where torch is broken or absent.
 WITHOUT_TORCH = (
-    *("labels", "choices", "errors", "frame_names", "frame_columns", "system", "tables", "formats", "curation"),
+    *(
+        "labels",
+        "choices",
+        "errors",
+        "frame_names",
+        "run_names",
+        "frame_columns",
+        "system",
+        "tables",
+        "formats",
+        "curation",
+    ),
     *("synth", "scoring", "probabilities", "postprocessing", "tuning", "pipeline", "submissions"),
 )
 

@@ -26,8 +26,8 @@ from abawkit.choices import Policy
 from abawkit.curation import open_curated
 from abawkit.errors import DataError
 from abawkit.labels import Task
+from abawkit.run_names import LAST
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run_folder import LAST
 
 DRAWN_SEED: Final = 1
 """Seed of the release that the stand-in is trained on; the ablation's own has 0, and no person is in both."""

@@ -12,9 +12,9 @@ from abawkit.ablation.networks import Choices, Networks
 from abawkit.ablation.statistics import Scores
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
+from abawkit.run_names import LAST
 from abawkit.scoring.bootstrap import Interval, describe_few_videos
 from abawkit.system.files import sha256_of, write_bytes, write_json
-from abawkit.training.run_folder import LAST
 
 PARTS: Final = {"CCC": "ccc_va", "EXPR": "expression_f1", "AU": "au_f1", "P": "score"}
 """Columns of every table, and what they hold."""

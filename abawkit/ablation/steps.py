@@ -13,9 +13,9 @@ from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import TASKS
 from abawkit.pipeline.commands import group_waves, run_together
+from abawkit.run_names import LAST, MANIFEST, RECIPE
 from abawkit.system.files import sha256_of
 from abawkit.training.recipe import Recipe, drop_overridden
-from abawkit.training.run_folder import LAST, MANIFEST, RECIPE
 
 
 @dataclass(frozen=True)

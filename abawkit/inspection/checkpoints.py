@@ -1,15 +1,14 @@
 """Checkpoints of runs, whole or damaged; the recipe, data, weights and environment that they record."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from abawkit.curation.curated_set import TABLE
 from abawkit.errors import ConfigError, DataError
-from abawkit.inspection.report import Inspection, Record, is_file, read_json
-from abawkit.system.files import sha256_of
-from abawkit.training.checkpoint import FORMAT, MANIFEST, STATE, Checkpoint, Position, check_checkpoint
+from abawkit.inspection.report import Inspection, Record
+from abawkit.run_names import STATE
+from abawkit.training.checkpoint import Checkpoint, CheckpointReport, Position, verify_checkpoint
 from abawkit.training.recipe import Recipe, list_recipes, parse_recipe, read_recipe
 
 _NEAR: Final = 12
@@ -108,87 +107,46 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-NAME: Final = re.compile(r"\d{4,9}-\d{6,9}")
-"""Name of a checkpoint's folder."""
-
-
-class Scan(NamedTuple):
-    """One checkpoint's files beside its manifest.
-
-    Attributes:
-        position: Where the run was; None where the manifest does not say.
-        digests: SHA-256 of each file that is there, by name.
-        damaged: Names of the files that are absent or not what they were; the manifest's own among them.
-        problems: What is wrong.
-    """
-
-    position: Position | None
-    digests: dict[str, str]
-    damaged: list[str]
-    problems: list[str]
-
-
 def inspect_checkpoint(folder: Path) -> Inspection:
     """Looks at a checkpoint's folder."""
-    scan = scan_checkpoint(folder)
-    state = read_state(folder, scan)
-    whole = not scan.problems
-    found = Inspection(folder, "checkpoint", digests=scan.digests, problems=scan.problems)
-    found.summary = f"a {'whole' if whole else 'damaged'} checkpoint of a run{_words(scan.position)}"
+    report = verify_checkpoint(folder)
+    found = Inspection(folder, "checkpoint", digests=report.digests)
+    if folder.suffix == ".partial":
+        text = "was being written or removed when its run was killed; the next run removes it"
+        found.problems.append(f"{folder}: {text}")
+    found.problems += list_defects(folder, report)
+    state = read_state(folder, report, found.problems)
+    whole = not found.problems
+    found.summary = f"a {'whole' if whole else 'damaged'} checkpoint of a run{_describe_position(report.position)}"
     found.note("run", str(folder.resolve().parent.parent))
     found.note("whole", whole)
-    found.note("damaged", scan.damaged or None)
-    if scan.position:
-        found.note("epochs_done", scan.position.epoch)
-        found.note("batches_done", scan.position.batch)
+    found.note("damaged", list(report.defects) or None)
+    if report.position:
+        found.note("epochs_done", report.position.epoch)
+        found.note("batches_done", report.position.batch)
     if state:
         note_state(found, state)
     return found
 
 
-def scan_checkpoint(folder: Path) -> Scan:
-    """Compares every file of a checkpoint with its manifest, and does not stop at the first that is damaged."""
-    problems: list[str] = []
-    if folder.suffix == ".partial":
-        problems.append(f"{folder}: was being written or removed when its run was killed; the next run removes it")
-    try:
-        content = read_json(folder / MANIFEST)
-    except DataError as error:
-        return Scan(None, {}, [MANIFEST], [*problems, str(error)])
-    record = Record(str(folder / MANIFEST), content, problems)
-    if (form := record.get("format", str)) is not None and form != FORMAT:
-        problems.append(f"{folder / MANIFEST}: has format {form!r:.60}, expected {FORMAT!r}")
-    epoch, batch = record.get("epochs_done", int), record.get("batches_done", int)
-    position = Position(epoch, batch) if epoch is not None and batch is not None else None
-    if position and NAME.fullmatch(folder.name) and folder.name != position.name:
-        problems.append(f"{folder}: holds the checkpoint {position.name}")
-    digests: dict[str, str] = {}
-    damaged: list[str] = []
-    for name, entry in {STATE: None, **record.mapping("files")}.items():
-        if defect := _defect(folder, name, entry, digests):
-            problems.append(f"{folder / name}: {defect}")
-            damaged.append(name)
-    if not problems:  # each file is what the manifest says; is the manifest what was written?
-        try:
-            check_checkpoint(folder)
-        except DataError as error:
-            return Scan(position, digests, [MANIFEST], [str(error)])
-    return Scan(position, digests, damaged, problems)
+def list_defects(folder: Path, report: CheckpointReport) -> list[str]:
+    """What is wrong with each file of a checkpoint, with its path."""
+    return [f"{folder / name}: {defect}" for name, defect in report.defects.items()]
 
 
-def read_state(folder: Path, scan: Scan) -> Record | None:
-    """What a checkpoint's ``state.pt`` holds; None, and maybe a problem, where that can't be told.
+def read_state(folder: Path, report: CheckpointReport, problems: list[str]) -> Record | None:
+    """The content of a checkpoint's ``state.pt``; None, and maybe a problem, where it can't be read.
 
     Nothing is unpickled that could run code, nor anything that is not what was written.
     """
-    if scan.position is None or STATE in scan.damaged or STATE not in scan.digests:
+    if report.position is None or STATE in report.defects:
         return None
     try:
-        content = Checkpoint(folder, scan.position, scan.digests).state()
+        content = Checkpoint(folder, report.position, report.digests).state()
     except DataError as error:
-        scan.problems.append(str(error))
+        problems.append(str(error))
         return None
-    return Record(str(folder / STATE), content, scan.problems)
+    return Record(str(folder / STATE), content, problems)
 
 
 def note_state(found: Inspection, state: Record) -> None:
@@ -208,29 +166,10 @@ def note_state(found: Inspection, state: Record) -> None:
     found.note("environment", state.mapping("environment"))
 
 
-def _words(position: Position | None) -> str:
+def _describe_position(position: Position | None) -> str:
     """Where a run was, counting epochs from 1."""
     if position is None:
         return ""
     if position.batch:
         return f", after {position.batch:,} batches of epoch {position.epoch + 1}"
     return f", after epoch {position.epoch}" if position.epoch else ", before its first step"
-
-
-def _defect(folder: Path, name: str, entry: Any, digests: dict[str, str]) -> str:
-    """What is wrong with one file; its digest is added to `digests`."""
-    if not name or Path(name).name != name:  # a manifest from elsewhere could name any file of this machine
-        return "is no name of a file in this folder"
-    path = folder / name
-    if not is_file(path):
-        return "is absent"
-    size, expected = (entry.get("bytes"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-    if not isinstance(size, int) or not isinstance(expected, str):
-        return f"{MANIFEST} does not say which size and digest it has"
-    try:
-        if (here := path.stat().st_size) != size:
-            return f"has {here:,} bytes, expected {size:,}"
-        digests[name] = sha256_of(path)
-    except OSError as error:
-        return f"can't be read ({error.strerror})"
-    return "" if digests[name] == expected else f"has SHA-256 {digests[name]}, expected {expected}: it is damaged"

@@ -14,16 +14,16 @@ from abawkit.inspection.probabilities import inspect_probabilities
 from abawkit.inspection.report import Inspection, describe_present, explain_missing_torch
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
 from abawkit.models.weight_files import LEGACY
+from abawkit.run_names import BEST, CHECKPOINTS, LAST, MANIFEST, METRICS, NETWORK, RECIPE, STATE
 
 KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission or a curated set"
 
-# Names of files and folders in runs; their own module needs torch, and a release must be told without it.
-_OF_RUN: Final = {"recipe.toml", "metrics.jsonl", "checkpoints", "best.safetensors", "last.safetensors"}
-_OF_CHECKPOINT: Final = {"state.pt", "network.safetensors"}
+_OF_RUN: Final = {RECIPE, METRICS, CHECKPOINTS, BEST, LAST}
+_OF_CHECKPOINT: Final = {STATE, NETWORK}
 _OUTPUTS: Final = "outputs"
 _PREDICTIONS: Final = "predictions"
 _CHECKPOINT: Final = re.compile(r"\d{4,}-\d{6,}(\.partial)?")
-_PARTS: Final = {"manifest.json", "state.pt", "recipe.toml", "metrics.jsonl", LEDGER, TABLE}
+_PARTS: Final = {MANIFEST, STATE, RECIPE, METRICS, LEDGER, TABLE}
 """Files that say something of the folder that they lie in."""
 
 _HEAD: Final = 512
@@ -94,10 +94,10 @@ def _kind(folder: Path) -> str:
     names = {entry.name for entry in folder.iterdir()}
     if names & {TABLE, LEDGER}:
         return "curated set"
-    of_run = folder.resolve().parent.name == "checkpoints" and _CHECKPOINT.fullmatch(folder.name)
+    of_run = folder.resolve().parent.name == CHECKPOINTS and _CHECKPOINT.fullmatch(folder.name)
     if names & _OF_CHECKPOINT or of_run:
         return "checkpoint"
-    if "recipe.toml" in names and not names & (_OF_RUN - {"recipe.toml"}) and names & {"README.md", _OUTPUTS}:
+    if RECIPE in names and not names & (_OF_RUN - {RECIPE}) and names & {"README.md", _OUTPUTS}:
         return "submission"
     return "run" if names & _OF_RUN else ""
 

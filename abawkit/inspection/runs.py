@@ -9,9 +9,8 @@ from typing import Any, Final
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.inspection.checkpoints import (
-    NAME,
-    Scan,
     format_epochs,
+    list_defects,
     note_best,
     note_data,
     note_recipe,
@@ -19,14 +18,14 @@ from abawkit.inspection.checkpoints import (
     note_start,
     note_state,
     read_state,
-    scan_checkpoint,
 )
 from abawkit.inspection.report import Inspection, Record, is_file, read_json, read_text
 from abawkit.inspection.weights import inspect_weights
+from abawkit.run_names import BEST, LAST, MANIFEST, METRICS, RECIPE
 from abawkit.system.locks import LOCK
-from abawkit.training.checkpoint import CHECKPOINTS
+from abawkit.training.checkpoint import CheckpointReport, list_checkpoints, verify_checkpoint
 from abawkit.training.recipe import Recipe, parse_recipe
-from abawkit.training.run_folder import BEST, FORMAT, LAST, MANIFEST, METRICS, RECIPE
+from abawkit.training.run_folder import FORMAT
 
 _SHOWN: Final = 1000
 
@@ -43,9 +42,10 @@ def inspect_run(folder: Path) -> Inspection:
     found.note("state", state)
     found.note("written_by", writer)
     found.note("killed_process", left)
-    scans = {path: scan_checkpoint(path) for path in _generations(folder)}
-    scans = {path: scan for path, scan in scans.items() if path.exists()}  # a run removes the oldest as it goes on
-    newest = _newest(scans)
+    reports = {path: verify_checkpoint(path) for _, path in list_checkpoints(folder)}
+    reports = {path: report for path, report in reports.items() if path.exists()}  # a run removes the oldest
+    damaged = [problem for path, report in reports.items() for problem in list_defects(path, report)]
+    newest = _read_newest(reports, damaged)
     recipe = _recipe(found, folder / RECIPE)
     lines = _epochs(found, folder / METRICS)  # read after the checkpoints, as a run writes it before them
     found.note("epochs_done", len(lines))
@@ -54,10 +54,10 @@ def inspect_run(folder: Path) -> Inspection:
         _compare(found, folder, newest, recipe, lines)
         if not finished:  # what a finished run was made of stands in its manifest
             note_state(found, newest)
-    found.note("checkpoints", {path.name: "damaged" if scan.problems else "whole" for path, scan in scans.items()})
-    found.problems += [problem for scan in scans.values() for problem in scan.problems]
+    found.note("checkpoints", {path.name: "damaged" if r.defects else "whole" for path, r in reports.items()})
+    found.problems += damaged
     _note_weights(found, folder, expected, finished=finished)
-    found.note("next", _next(folder, state, scans))
+    found.note("next", _suggest_command(folder, state, reports))
     of = f" of {format_epochs(recipe)}" if recipe else ""
     network = f" of {recipe.network}" if recipe else ""
     epochs = "epoch" if len(lines) == 1 and not of else "epochs"
@@ -82,13 +82,6 @@ def _lock(folder: Path) -> tuple[str | None, str | None]:
         return None, None
     finally:
         os.close(descriptor)
-
-
-def _generations(folder: Path) -> list[Path]:
-    """Its checkpoints, the newest first."""
-    inside = folder / CHECKPOINTS
-    named = [path for path in inside.iterdir() if NAME.fullmatch(path.name)] if inside.is_dir() else []
-    return sorted(named, key=lambda path: tuple(map(int, path.name.split("-"))), reverse=True)
 
 
 def _recipe(found: Inspection, path: Path) -> Recipe | None:
@@ -145,9 +138,9 @@ def _note_manifest(found: Inspection, path: Path) -> dict[str, str]:
     return named
 
 
-def _newest(scans: dict[Path, Scan]) -> Record | None:
-    """What the newest whole checkpoint holds."""
-    states = (read_state(path, scan) for path, scan in scans.items() if not scan.problems)
+def _read_newest(reports: dict[Path, CheckpointReport], problems: list[str]) -> Record | None:
+    """The state of the newest whole checkpoint."""
+    states = (read_state(path, report, problems) for path, report in reports.items() if not report.defects)
     return next((state for state in states if state), None)
 
 
@@ -191,14 +184,14 @@ def _note_weights(found: Inspection, folder: Path, expected: dict[str, str], *, 
     found.note("weights", weights)
 
 
-def _next(folder: Path, state: str, scans: dict[Path, Scan]) -> str | None:
+def _suggest_command(folder: Path, state: str, reports: dict[Path, CheckpointReport]) -> str | None:
     """The command to type."""
     place = shlex.quote(str(folder))
     if state == "being written":
         return None
     if state == "finished":
         return f"abawkit predict {place} --list LIST --frames FRAMES --out predictions.txt"
-    if any(not scan.problems for scan in scans.values()):
+    if any(not report.defects for report in reports.values()):
         return f"abawkit train --resume --out {place}"
     return f"abawkit train RECIPE --data CURATED --out {place} --force"
 

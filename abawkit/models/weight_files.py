@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 from abawkit.errors import DataError, format_count, printable
-
-BEST: Final = "best.safetensors"
-"""The best weights of a run folder."""
-
-CHECKPOINTS: Final = "checkpoints"
-NETWORK: Final = "network.safetensors"
+from abawkit.run_names import BEST, CHECKPOINTS, NETWORK
 
 Container = Literal["safetensors", "zip", "legacy", "pickle"]
 """Safetensors, the containers of `torch.save` (``zip``, before torch 1.6 ``legacy``), or a bare pickle."""

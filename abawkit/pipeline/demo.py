@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 from abawkit.errors import ConfigError, DataError
 from abawkit.pipeline.commands import run_together
 from abawkit.pipeline.step_cache import Stamps, Step
+from abawkit.run_names import BEST
 from abawkit.system.files import count_processors, new_folder, write_json
 from abawkit.system.provenance import digest_code
-from abawkit.training.run_files import BEST
 
 DemoSize = Literal["tiny", "demo"]
 

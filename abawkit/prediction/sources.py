@@ -20,9 +20,9 @@ from abawkit.frames.listing import list_images
 from abawkit.frames.paths import FrameFolders, Frames, find_frame_paths, make_frame_folders
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
+from abawkit.run_names import BEST
 from abawkit.system.files import count_processors, sha256_of
 from abawkit.tables import Array, FrameList, VideoList
-from abawkit.training.run_files import BEST
 
 CHUNK: Final = 256
 """Frames held at a time."""

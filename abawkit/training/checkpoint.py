@@ -17,13 +17,10 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from abawkit.errors import DataError
+from abawkit.run_names import CHECKPOINTS, MANIFEST, STATE
 from abawkit.system.files import sha256, sha256_of, write_bytes, write_json
-from abawkit.training import run_files
 
-CHECKPOINTS: Final = run_files.CHECKPOINTS
 FORMAT: Final = "abawkit.checkpoint.2"
-MANIFEST: Final = "manifest.json"
-STATE: Final = "state.pt"
 
 _NAME: Final = re.compile(r"([0-9]{4,})-([0-9]{6,})")
 _LARGEST_MANIFEST: Final = 1 << 20
@@ -86,6 +83,21 @@ class Checkpoint:
         return content
 
 
+class CheckpointReport(NamedTuple):
+    """What `verify_checkpoint` finds.
+
+    Attributes:
+        position: Where the run was; None where the manifest is damaged.
+        digests: SHA-256 of each file that could be read, by name.
+        defects: What is wrong with each file that is not as it was written, by name, the manifest's among them; empty
+            for a whole checkpoint.
+    """
+
+    position: Position | None
+    digests: dict[str, str]
+    defects: dict[str, str]
+
+
 def write_checkpoint(
     run: Path, position: Position, state: Mapping[str, Any], write: Callable[[Path], None], *, keep: int
 ) -> Path:
@@ -110,21 +122,22 @@ def write_checkpoint(
     try:
         if not folder.is_dir():
             folder.mkdir()
-            _flush(run)
+            _sync_folder(run)
         _remove_leftovers(folder, partial)
-        if _defect(target):
+        if verify_checkpoint(target).defects:
             partial.mkdir()
             write(partial)
-            write_bytes(partial / STATE, _serialised(state))
-            files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in _files(partial)}
+            write_bytes(partial / STATE, _serialise(state))
+            paths = sorted(partial.iterdir())
+            files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
             content = {"format": FORMAT, "epochs_done": position.epoch, "batches_done": position.batch, "files": files}
-            write_json(partial / MANIFEST, {**content, "sha256": _digest(content)})
-            _flush(partial)
+            write_json(partial / MANIFEST, {**content, "sha256": _digest_manifest(content)})
+            _sync_folder(partial)
             _discard(target)
             partial.rename(target)
-            _flush(folder)
+            _sync_folder(folder)
         with suppress(OSError):  # old ones that stay do no harm, and the next checkpoint tries again
-            _thin(run, position, keep)
+            _remove_older(run, position, keep)
     except (OSError, DataError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, DataError):
@@ -150,14 +163,13 @@ def find_newest_checkpoint(run: Path, position: Position | None = None) -> tuple
         DataError: If there are checkpoints and none is whole.
     """
     problems: list[str] = []
-    for found, folder in _generations(run):
+    for found, folder in list_checkpoints(run):
         if position and found != position:
             continue
-        if defect := _defect(folder):
-            problems.append(f"{folder}: {defect}")
-            continue
-        files = json.loads((folder / MANIFEST).read_bytes())["files"]
-        return Checkpoint(folder, found, {name: entry["sha256"] for name, entry in files.items()}), problems
+        report = verify_checkpoint(folder)
+        if not report.defects:
+            return Checkpoint(folder, found, report.digests), problems
+        problems.append(f"{folder}: {'; '.join(f'{name} {defect}' for name, defect in report.defects.items())}")
     if problems:
         raise DataError(
             "\n".join(
@@ -172,17 +184,7 @@ def find_newest_checkpoint(run: Path, position: Position | None = None) -> tuple
 
 def has_checkpoints(run: Path) -> bool:
     """Whether a folder holds checkpoints, whole or not."""
-    return bool(_generations(run))
-
-
-def check_checkpoint(folder: Path) -> None:
-    """Checks every file of one checkpoint.
-
-    Raises:
-        DataError: If it is not whole; the message says what is wrong.
-    """
-    if defect := _defect(folder):
-        raise DataError(f"{folder}: {defect}; continue from another checkpoint of its run")
+    return bool(list_checkpoints(run))
 
 
 def remove_checkpoints(run: Path) -> None:
@@ -196,51 +198,65 @@ def remove_checkpoints(run: Path) -> None:
         return
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path)
-    for _, old in reversed(_generations(run)):
+    for _, old in reversed(list_checkpoints(run)):
         _discard(old)
     with suppress(OSError):  # goes only if it is empty
         folder.rmdir()
 
 
-def _generations(run: Path) -> list[tuple[Position, Path]]:
-    """Checkpoints by name, the newest first."""
+def list_checkpoints(run: Path) -> list[tuple[Position, Path]]:
+    """The checkpoints of a run by their names, the newest first."""
     folder = run / CHECKPOINTS
     named = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
     found = [(Position(int(m[1]), int(m[2])), path) for m, path in named if m]
     return sorted(((position, path) for position, path in found if path.name == position.name), reverse=True)
 
 
-def _defect(folder: Path) -> str:
-    """What is wrong with a checkpoint; empty where nothing is."""
+def verify_checkpoint(folder: Path) -> CheckpointReport:
+    """Compares every file of a checkpoint with its manifest, and the manifest with its own digest."""
     try:
-        if _size(folder / MANIFEST) > _LARGEST_MANIFEST:
-            return f"{MANIFEST} is damaged (it is larger than any that a run writes)"
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        digest = manifest.pop("sha256")
-        if manifest["format"] != FORMAT:
-            return f"{MANIFEST} has format {manifest['format']!r:.60}, expected {FORMAT!r}: of another abawkit"
-        if digest != _digest(manifest):
-            return f"{MANIFEST} is damaged: its digest is not the one that it names"
-        position = Position(manifest["epochs_done"], manifest["batches_done"])
-        if _NAME.fullmatch(folder.name) and folder.name != position.name:
-            return f"{MANIFEST} is that of the checkpoint {position.name}: its folder was renamed"
-        entries = [_entry(folder, name, entry) for name, entry in {STATE: None, **manifest["files"]}.items()]
+        position, entries = _read_manifest(folder)
+    except DataError as error:
+        return CheckpointReport(None, {}, {MANIFEST: str(error)})
     except OSError as error:
-        return f"{MANIFEST} can't be read ({error.strerror})"
+        return CheckpointReport(None, {}, {MANIFEST: f"can't be read ({error.strerror})"})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return f"{MANIFEST} is damaged ({error})"
+        return CheckpointReport(None, {}, {MANIFEST: f"is damaged ({error})"})
+    digests: dict[str, str] = {}
+    defects: dict[str, str] = {}
+    if _NAME.fullmatch(folder.name) and folder.name != position.name:
+        defects[MANIFEST] = f"is that of the checkpoint {position.name}: its folder was renamed"
     for path, size, expected in entries:
         try:
             if (found := _size(path)) != size:
-                return f"{path.name} has {found:,} bytes, expected {size:,}"
-            if (got := sha256_of(path)) != expected:
-                return f"{path.name} has SHA-256 {got}, expected {expected}: it is damaged"
+                defects[path.name] = f"has {found:,} bytes, expected {size:,}"
+                continue
+            digests[path.name] = sha256_of(path)
         except OSError as error:
-            return f"{path.name} can't be read ({error.strerror})"
-    return ""
+            defects[path.name] = f"can't be read ({error.strerror})"
+        else:
+            if digests[path.name] != expected:
+                defects[path.name] = f"has SHA-256 {digests[path.name]}, expected {expected}: it is damaged"
+    return CheckpointReport(position, digests, defects)
 
 
-def _entry(folder: Path, name: str, entry: Any) -> tuple[Path, int, str]:
+def _read_manifest(folder: Path) -> tuple[Position, list[tuple[Path, int, str]]]:
+    """Where the run was; path, size and digest of each file."""
+    if _size(folder / MANIFEST) > _LARGEST_MANIFEST:
+        raise DataError("is damaged (it is larger than any that a run writes)")
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    digest = manifest.pop("sha256")
+    if manifest["format"] != FORMAT:
+        raise DataError(f"has format {manifest['format']!r:.60}, expected {FORMAT!r}: of another abawkit")
+    if digest != _digest_manifest(manifest):
+        raise DataError("is damaged: its digest is not the one that it names")
+    position = Position(manifest["epochs_done"], manifest["batches_done"])
+    if type(position.epoch) is not int or type(position.batch) is not int:
+        raise TypeError(f"epochs_done and batches_done are {position.epoch!r:.60} and {position.batch!r:.60}")
+    return position, [_read_entry(folder, name, e) for name, e in {STATE: None, **manifest["files"]}.items()]
+
+
+def _read_entry(folder: Path, name: str, entry: Any) -> tuple[Path, int, str]:
     """Path, size and digest of a file, as a manifest has them."""
     if not name or not name.isprintable() or Path(name).name != name:
         raise ValueError(f"names a file {name!r:.80}")
@@ -257,30 +273,26 @@ def _size(path: Path) -> int:
     return found.st_size
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest_manifest(content: Mapping[str, Any]) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode())
 
 
-def _serialised(state: Mapping[str, Any]) -> bytes:
+def _serialise(state: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return buffer.getvalue()
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name != MANIFEST)
-
-
-def _thin(run: Path, position: Position, keep: int) -> None:
+def _remove_older(run: Path, position: Position, keep: int) -> None:
     """Removes what is not to be kept beside the checkpoint of a place."""
-    others = [(found, folder) for found, folder in _generations(run) if found != position]
+    others = [(found, folder) for found, folder in list_checkpoints(run) if found != position]
     older = [folder for found, folder in others if found < position]
-    damaged = [folder for found, folder in others if found > position and _defect(folder)]
+    damaged = [folder for found, folder in others if found > position and verify_checkpoint(folder).defects]
     for folder in [*older[keep - 1 :], *damaged]:
         _discard(folder)
 
 
-def _flush(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Brings the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -13,9 +13,9 @@ from abawkit.choices import Protocol
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import Task
 from abawkit.models.devices import to_host
-from abawkit.training.checkpoint import STATE, Checkpoint
+from abawkit.run_names import BEST, STATE
+from abawkit.training.checkpoint import Checkpoint
 from abawkit.training.recipe import parse_recipe
-from abawkit.training.run_folder import BEST
 
 
 def _encodable(text: str) -> str:

@@ -14,8 +14,8 @@ import torch
 from abawkit.curation.curated_set import open_curated
 from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
 from abawkit.models.inference import BATCH, infer
+from abawkit.run_names import NETWORK
 from abawkit.training.distributed import ALONE
-from abawkit.training.learner import NETWORK
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import build_loop

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,9 +16,10 @@ from abawkit.labels import Task
 from abawkit.models.devices import Download, upload
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
+from abawkit.run_names import AVERAGE, NETWORK, STATE
 from abawkit.tables import Array
 from abawkit.training.batches import HostBatch, collect_batch, unpack_batch
-from abawkit.training.checkpoint import STATE, Checkpoint
+from abawkit.training.checkpoint import Checkpoint
 from abawkit.training.checkpoint_state import load_optimizer, read_optimizer_state
 from abawkit.training.data import FramedRows, ResidentFrames, make_resident
 from abawkit.training.distributed import Distributed, SynchronisedBatchNorm
@@ -27,9 +28,6 @@ from abawkit.training.losses import Targets, weigh_action_units, weigh_expressio
 from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.recipe import Recipe, Schedule, Stage
 from abawkit.training.step import Objective, StepLosses, TrainingStep
-
-NETWORK: Final = "network.safetensors"
-AVERAGE: Final = "average.safetensors"
 
 
 class Scheduled(NamedTuple):

@@ -17,6 +17,7 @@ from abawkit.labels import TASKS, Task
 from abawkit.models.devices import to_host
 from abawkit.models.inference import BATCH
 from abawkit.models.weights import digest_state, save_weights
+from abawkit.run_names import BEST, LAST, METRICS
 from abawkit.system.files import sha256_of, write_bytes
 from abawkit.system.signals import Stop
 from abawkit.tables import Array
@@ -25,7 +26,6 @@ from abawkit.training.checkpoint import Checkpoint, Position, write_checkpoint
 from abawkit.training.data import FramedRows, order_epoch, prefetch
 from abawkit.training.learner import Learner, Scheduled, explain_out_of_memory
 from abawkit.training.progress import Progress, capture_generators, restore_generators
-from abawkit.training.run_folder import BEST, LAST, METRICS
 from abawkit.training.step import StepLosses
 from abawkit.training.supervision import describe_tasks
 from abawkit.training.validation import compute_selection_score, evaluate, summarise_score

@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.paths import FrameFolders, list_given_folders
+from abawkit.run_names import LAST, RECIPE
 from abawkit.training.checkpoint import Checkpoint, Position, find_newest_checkpoint
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.distributed import Distributed
-from abawkit.training.run_folder import LAST, RECIPE
 
 _NO_MATTER: Final = ("git", "pandas")
 """What the environment notes and results don't depend on. The code's own version does count."""

@@ -24,6 +24,7 @@ from abawkit.models.starting_weights import start_from
 from abawkit.models.weight_files import find_weights
 from abawkit.ops import use
 from abawkit.ops.registry import find_request
+from abawkit.run_names import MANIFEST, RECIPE
 from abawkit.scoring.score import Score
 from abawkit.system.files import sha256, sha256_of, write_bytes
 from abawkit.system.signals import Stop, stop_on_signals
@@ -34,7 +35,7 @@ from abawkit.training.learner import Learner, explain_out_of_memory
 from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import check_same_run, find_begun_run, find_checkpoint
-from abawkit.training.run_folder import MANIFEST, RECIPE, clear_run, describe_environment, run_folder, write_manifest
+from abawkit.training.run_folder import clear_run, describe_environment, run_folder, write_manifest
 from abawkit.training.start import Inputs, Resume, Start
 from abawkit.training.supervision import find_weighted_tasks, select_scored_tasks, select_trainable_tasks
 from abawkit.training.trackers import Trackers

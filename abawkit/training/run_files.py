@@ -1,22 +1,13 @@
-"""Names of the files of a run, and what a run's folder may hold; nothing here needs torch."""
+"""What the folder of a run may hold, before one is written there; nothing here needs torch."""
 
 from pathlib import Path
 from typing import Final
 
 from abawkit.choices import TRACKERS
 from abawkit.errors import ConfigError, printable
-from abawkit.models import weight_files
+from abawkit.run_names import CHECKPOINTS, RECIPE, WRITTEN
 from abawkit.system.files import Kind, list_entries, refuse_folder
 from abawkit.system.locks import LOCK
-
-RECIPE: Final = "recipe.toml"
-MANIFEST: Final = "manifest.json"
-METRICS: Final = "metrics.jsonl"
-BEST: Final = weight_files.BEST
-LAST: Final = "last.safetensors"
-CHECKPOINTS: Final = weight_files.CHECKPOINTS
-
-WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST)
 
 
 def refuse_run_folder(path: Path, *, resume: bool, force: bool) -> None:
@@ -30,12 +21,12 @@ def refuse_run_folder(path: Path, *, resume: bool, force: bool) -> None:
     Raises:
         ConfigError: If it holds anything else, or is ``/`` or a home.
     """
-    if not (resume or force) and list_entries(path) and not _difference(path):
+    if not (resume or force) and list_entries(path) and not _difference_from_run(path):
         raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
     refuse_folder(path, force=force or resume, kind=RUN)
 
 
-def _difference(folder: Path) -> str:
+def _difference_from_run(folder: Path) -> str:
     """Why a folder is no run's; the empty string where it is one."""
     names = {entry.name for entry in list_entries(folder)}
     begun = {name for name in names if any(name.startswith(f".{written}.") for written in WRITTEN)}  # by a killed run
@@ -44,4 +35,4 @@ def _difference(folder: Path) -> str:
     return "" if begun or {RECIPE, CHECKPOINTS, LOCK} & names else f"holds no {RECIPE}"
 
 
-RUN: Final = Kind("a run", _difference)
+RUN: Final = Kind("a run", _difference_from_run)

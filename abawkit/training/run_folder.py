@@ -14,13 +14,12 @@ from abawkit.choices import TRACKERS
 from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError
 from abawkit.models.devices import Precision, describe_precision
+from abawkit.run_names import CHECKPOINTS, MANIFEST, RECIPE, WRITTEN
 from abawkit.system.files import new_folder, write_json
 from abawkit.system.locks import LOCK, lock
 from abawkit.system.provenance import digest_code, read_git_commit
-from abawkit.training.checkpoint import CHECKPOINTS, has_checkpoints, remove_checkpoints
-from abawkit.training.run_files import BEST, LAST, MANIFEST, METRICS, RECIPE, WRITTEN, refuse_run_folder
-
-__all__ = ["BEST", "LAST", "MANIFEST", "METRICS", "RECIPE", "describe_environment", "write_manifest"]
+from abawkit.training.checkpoint import has_checkpoints, remove_checkpoints
+from abawkit.training.run_files import refuse_run_folder
 
 FORMAT: Final = "abawkit.run.2"
 """Of `MANIFEST`; the first one had no name and counted epochs from 0."""

@@ -13,10 +13,11 @@ from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.execution import refuse_operator
 from abawkit.frames.paths import Frames, list_given_folders, make_frame_folders
 from abawkit.models.weight_files import find_weights
+from abawkit.run_names import CHECKPOINTS
 from abawkit.system.files import refuse_home
 from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, refuse_repeated_keys
 from abawkit.training.recipe_warnings import find_recipe_warnings
-from abawkit.training.run_files import CHECKPOINTS, refuse_run_folder
+from abawkit.training.run_files import refuse_run_folder
 
 if TYPE_CHECKING:  # it needs torch
     from abawkit.training.resume import Recorded

@@ -13,8 +13,8 @@ from abawkit.ablation.plan import Training, make_plan
 from abawkit.ablation.steps import ExecutionOptions, Provenance
 from abawkit.choices import Policy
 from abawkit.labels import Task
+from abawkit.run_names import LAST, MANIFEST, RECIPE
 from abawkit.training.recipe import read_recipe
-from abawkit.training.run_folder import LAST, MANIFEST, RECIPE
 
 ROWS: dict[tuple[Policy, Task | None], int] = {
     ("per-task", None): 5_120,

@@ -23,7 +23,7 @@ from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN, HEADS
 from abawkit.models.weights import load_weights, save_weights
 from abawkit.probabilities.members import write_probabilities
-from abawkit.training.run_folder import LAST
+from abawkit.run_names import LAST
 from tests.ablation.conftest import Commands, option
 from tests.ablation.test_rows import noisy
 

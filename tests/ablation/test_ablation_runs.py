@@ -12,7 +12,7 @@ from abawkit.ablation.steps import ExecutionOptions, Provenance, predict_all, re
 from abawkit.ablation.workspace import Folder
 from abawkit.curation import open_curated
 from abawkit.errors import ConfigError, DataError
-from abawkit.training.run_folder import LAST, MANIFEST, RECIPE
+from abawkit.run_names import LAST, MANIFEST, RECIPE
 from tests.ablation.conftest import Commands, option, recipe_of
 
 

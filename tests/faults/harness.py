@@ -21,15 +21,9 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from abawkit.errors import DataError
+from abawkit.run_names import CHECKPOINTS, STATE
 from abawkit.system.files import write_bytes
-from abawkit.training.checkpoint import (
-    CHECKPOINTS,
-    STATE,
-    Position,
-    check_checkpoint,
-    find_newest_checkpoint,
-    write_checkpoint,
-)
+from abawkit.training.checkpoint import Position, find_newest_checkpoint, verify_checkpoint, write_checkpoint
 
 FIRST, SECOND, THIRD = Position(0, 2), Position(0, 4), Position(1, 0)
 KEEP: Final = 2
@@ -206,7 +200,8 @@ def problems_of(run: Path, scenario: Scenario, fault: Fault, outcome: Outcome, r
     folders = {place: run / CHECKPOINTS / place.name for place in {FIRST, SECOND, THIRD} - {*scenario.damaged}}
     there = [place for place, folder in folders.items() if folder.exists()]
     for place in there:
-        check_checkpoint(folders[place])
+        if defects := verify_checkpoint(folders[place]).defects:
+            found.append(f"{folders[place]}: {defects}")
     if len(there) < min(KEEP, len(scenario.whole)):
         found.append(f"{there} are left")
     if outcome.status == REFUSED:

@@ -11,16 +11,14 @@ import pytest
 import torch
 
 from abawkit.errors import DataError
+from abawkit.run_names import CHECKPOINTS, MANIFEST, STATE
 from abawkit.system.files import sha256, sha256_of, write_bytes
 from abawkit.training.checkpoint import (
-    CHECKPOINTS,
-    MANIFEST,
-    STATE,
     Checkpoint,
     Position,
-    check_checkpoint,
     find_newest_checkpoint,
     has_checkpoints,
+    verify_checkpoint,
     write_checkpoint,
 )
 
@@ -237,11 +235,20 @@ def test_a_checkpoint_asked_for_by_its_place_is_not_replaced_by_another(run: Pat
     (folder_of(run, NEWER) / STATE).write_bytes(b"")
     with pytest.raises(DataError, match="no checkpoint of this run is whole"):
         find_newest_checkpoint(run, NEWER)
-    with pytest.raises(DataError, match=f"{STATE} has 0 bytes.*continue from another checkpoint"):
-        check_checkpoint(folder_of(run, NEWER))
+    report = verify_checkpoint(folder_of(run, NEWER))
+    assert report.defects.keys() == {STATE}
+    assert report.defects[STATE].startswith("has 0 bytes, expected ")
     found, problems = find_newest_checkpoint(run, OLDER)
     assert found is not None
     assert problems == []
+
+
+def test_every_file_at_fault_is_named(run: Path) -> None:
+    (folder_of(run, NEWER) / STATE).write_bytes(b"")
+    (folder_of(run, NEWER) / "weights.bin").unlink()
+    assert list(verify_checkpoint(folder_of(run, NEWER)).defects) == [STATE, "weights.bin"]
+    assert f"{STATE} has 0 bytes" in passed_over(run)
+    assert "; weights.bin can't be read" in passed_over(run)
 
 
 class RunsCode:

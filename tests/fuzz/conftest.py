@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from abawkit.models.config import NetworkConfig, Split, StageConfig
 from abawkit.models.network import DDAMFN
+from abawkit.run_names import BEST
 from abawkit.scoring.score import Score
 from abawkit.training.checkpoint import Position
 from abawkit.training.distributed import ALONE
@@ -33,7 +34,6 @@ from abawkit.training.learner import Learner
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.progress import capture_generators, restore_generators
 from abawkit.training.recipe import Recipe, Stage
-from abawkit.training.run_folder import BEST
 
 EXAMPLES: Final = int(os.environ.get("ABAWKIT_FUZZ_EXAMPLES", "0"))
 PATIENCE: Final = 60

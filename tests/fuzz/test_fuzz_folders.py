@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataError
 from abawkit.models.weights import load_weights
+from abawkit.run_names import AVERAGE, BEST, CHECKPOINTS, MANIFEST, NETWORK, STATE
 from abawkit.system.files import sha256, sha256_of
-from abawkit.training.checkpoint import CHECKPOINTS, MANIFEST, STATE, Checkpoint, find_newest_checkpoint
+from abawkit.training.checkpoint import Checkpoint, find_newest_checkpoint
 from abawkit.training.checkpoint_state import read_run_state
-from abawkit.training.learner import AVERAGE, NETWORK
 from abawkit.training.resume import read_recorded
-from abawkit.training.run_folder import BEST
 
 pytestmark = pytest.mark.faults
 

@@ -15,7 +15,8 @@ import torch
 from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataError, DataWarning
-from abawkit.training.checkpoint import CHECKPOINTS, STATE, Checkpoint, Position, find_newest_checkpoint
+from abawkit.run_names import CHECKPOINTS, STATE
+from abawkit.training.checkpoint import Checkpoint, Position, find_newest_checkpoint
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.resume import check_same_run
 

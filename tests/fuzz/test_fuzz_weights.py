@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from abawkit.errors import DataError
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import Weights, apply_weights, digest_state, load_weights
+from abawkit.run_names import NETWORK
 from abawkit.system.files import sha256
-from abawkit.training.learner import NETWORK
 
 Fuzz = Callable[..., None]
 TYPES = [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64]

@@ -220,12 +220,16 @@ def test_a_checkpoint_without_a_state_is_not_whole(checkpoint: Path, edit: Edit)
     (checkpoint / "state.pt").unlink()
     edit(checkpoint / "manifest.json", "files", {})
     seal(checkpoint)
-    assert inspect(checkpoint).facts["damaged"] == ["state.pt"]
+    found = inspect(checkpoint)
+    assert found.facts["damaged"] == ["manifest.json"]
+    assert "does not say which size and digest state.pt has" in found.problems[0]
 
 
 def test_a_checkpoint_under_the_name_of_another_is_a_problem(checkpoint: Path) -> None:
     moved = checkpoint.rename(checkpoint.with_name("0009-000002"))
-    assert inspect(moved).problems == [f"{moved}: holds the checkpoint 0000-000002"]
+    assert inspect(moved).problems == [
+        f"{moved / 'manifest.json'}: is that of the checkpoint 0000-000002: its folder was renamed"
+    ]
 
 
 def test_a_checkpoint_that_was_not_finished_says_so(checkpoint: Path) -> None:

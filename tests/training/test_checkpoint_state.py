@@ -13,11 +13,11 @@ from abawkit.errors import DataError
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import save_weights
+from abawkit.run_names import AVERAGE, STATE
 from abawkit.scoring.score import Score
-from abawkit.training.checkpoint import STATE, Checkpoint, find_newest_checkpoint
+from abawkit.training.checkpoint import Checkpoint, find_newest_checkpoint
 from abawkit.training.checkpoint_state import _Progress, _Score, load_optimizer, read_run_state
 from abawkit.training.distributed import ALONE
-from abawkit.training.learner import AVERAGE
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.progress import Progress
 from abawkit.training.recipe import Recipe

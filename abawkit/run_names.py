@@ -1,0 +1,17 @@
+"""Names of the files and folders of a run."""
+
+from typing import Final
+
+RECIPE: Final = "recipe.toml"
+MANIFEST: Final = "manifest.json"
+METRICS: Final = "metrics.jsonl"
+BEST: Final = "best.safetensors"
+"""The weights of a run folder that others start from."""
+LAST: Final = "last.safetensors"
+WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST)
+
+CHECKPOINTS: Final = "checkpoints"
+STATE: Final = "state.pt"
+NETWORK: Final = "network.safetensors"
+AVERAGE: Final = "average.safetensors"
+"""`CHECKPOINTS` holds a folder for each checkpoint, with the other three and a `MANIFEST`."""
