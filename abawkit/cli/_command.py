@@ -3,16 +3,11 @@
 import functools
 import inspect
 import json
-import os
-import signal
 import sys
-import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from types import FrameType
 from typing import Any, Final, ParamSpec, TextIO, TypeVar, cast
 
 import typer
@@ -31,6 +26,7 @@ from abawkit.errors import (
     StoppedError,
     printable,
 )
+from abawkit.system.signals import raise_on_signals
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
@@ -212,7 +208,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 warnings.simplefilter("always", category)
             warnings.showwarning = _show_warning
             try:
-                with _signals_raise(), hold_claims():
+                with raise_on_signals(), hold_claims():
                     function(*args, **kwargs)
             except AbawkitError as error:
                 if kwargs.get("as_json"):
@@ -231,30 +227,6 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                 raise typer.Exit(130) from error
 
     return wrapped
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Makes an exception of the signals that would end the process without leaving a block; those ignored stay so."""
-    owner = os.getpid()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del frame
-        if os.getpid() != owner:  # a process that was forked, which has nothing to leave
-            os._exit(128 + number)
-        raise StoppedError(f"stopped by {signal.Signals(number).name}", number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread has signals
-        return
-    taken = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def print_json(content: Any) -> None:

@@ -4,22 +4,17 @@ import json
 import os
 import selectors
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from types import FrameType
 from typing import IO, Any, Final, TypeVar
 
-from abawkit.errors import AbawkitError, StoppedError
-
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
-"""What ends a command besides Ctrl-C, which is an exception already."""
+from abawkit.errors import AbawkitError
+from abawkit.system.signals import raise_on_signals
 
 PROGRESS: Final = "ABAWKIT_PROGRESS"
 """Environment variable of a step: the number of the open file that it reports its progress to, a JSON object a line."""
@@ -97,7 +92,7 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
             stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace"))
             for _ in commands[1:] and commands
         ]
-        stack.enter_context(_signals_raise())
+        stack.enter_context(raise_on_signals("; run the same command again to continue"))
         try:
             watch = _watch.get() if errors else None
             pipes = [_open_pipe(stack) for _ in commands if watch]
@@ -209,26 +204,6 @@ def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
         for process in processes:
             process.wait()
         raise
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Makes an exception of the signals that would end this process and leave those that it has started behind."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del frame
-        raise StoppedError(f"stopped by {signal.Signals(number).name}; the same command goes on from here", number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread has signals
-        return
-    taken = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, stop) for number in taken}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _text(file: IO[str]) -> str:

@@ -1,4 +1,4 @@
-"""Signals: the first one asks a run to stop when its step is done, the second ends the process at once."""
+"""Signals: as a flag that a run looks at after each step, or as an exception that ends a command."""
 
 import os
 import signal
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
+
+from abawkit.errors import StoppedError
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -57,6 +59,38 @@ def stop_on_signals() -> Iterator[Stop]:
     before = {number: signal.signal(number, stop._ask) for number in taken}
     try:
         yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def raise_on_signals(advice: str = "") -> Iterator[None]:
+    """Turns SIGTERM and SIGHUP into a `StoppedError` for the length of the block, so that blocks are left in order.
+
+    Signals that are ignored stay ignored: ``nohup`` ignores SIGHUP. Ctrl-C is an exception already. Does nothing
+    outside of the main thread, which alone receives signals.
+
+    Args:
+        advice: Added to the message.
+    """
+    owner = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        if os.getpid() != owner:  # a forked process, which has nothing to clean up
+            os._exit(128 + number)
+        raise StoppedError(f"stopped by {signal.Signals(number).name}{advice}", number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,0 +1,50 @@
+"""Signals that become exceptions: whose handlers are replaced, and that they come back."""
+
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from abawkit.errors import StoppedError
+from abawkit.system.signals import raise_on_signals
+
+
+@pytest.fixture
+def handler() -> Iterator[list[int]]:
+    """A handler of the calling program for SIGTERM and SIGHUP: the numbers of the signals that reach it."""
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        del frame
+        received.append(number)
+
+    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield received
+    for number, old in before.items():
+        signal.signal(number, old)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_block_and_the_callers_handler_comes_back(handler: list[int], number: signal.Signals) -> None:
+    with pytest.raises(StoppedError, match=f"^stopped by {number.name}; again$") as caught, raise_on_signals("; again"):
+        signal.raise_signal(number)
+    assert caught.value.exit_code == 128 + number
+    signal.raise_signal(number)
+    assert handler == [number]
+
+
+def test_blocks_within_each_other_raise_with_the_message_of_the_inner_one(handler: list[int]) -> None:
+    with raise_on_signals():
+        with pytest.raises(StoppedError, match="; again$"), raise_on_signals("; again"):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(StoppedError, match="SIGTERM$"):
+            signal.raise_signal(signal.SIGTERM)
+    assert handler == []
+
+
+def test_a_signal_that_is_ignored_stays_ignored(handler: list[int]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with raise_on_signals():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
