@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from abawkit.errors import ConfigError, OpUnavailableError, printable
 from abawkit.system.files import count_processors
+from abawkit.system.memory import keep_freed_memory
 
 
 def list_registered(group: str) -> list[str]:
@@ -42,11 +43,14 @@ def refuse_device(name: str) -> None:
 def cpu_threads(threads: int | None) -> Iterator[None]:
     """Has torch use a number of CPU threads for the length of the block, but never more than there are processors.
 
+    Freed memory is kept from then on (`abawkit.system.memory.keep_freed_memory`).
+
     Args:
         threads: How many; None for torch's own number, which ``OMP_NUM_THREADS`` can have raised.
     """
     import torch
 
+    keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(min(threads or before, count_processors()))
     try:

@@ -14,19 +14,18 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """An optimiser over parameters; those of one dimension (norms, biases, PReLU) are never decayed.
 
-    `sam` steps with AdamW, with the gradient at the weights of `maximise`. On GPUs the optimiser is fused, its learning
-    rate is a tensor there, and its attribute ``found_inf``, if not zero, makes a step do nothing.
+    `sam` steps with AdamW, with the gradient at the weights of `maximise`. The optimiser is fused: one operator a step.
+    On GPUs its learning rate is a tensor there, and its attribute ``found_inf``, if not zero, makes a step do nothing.
     """
     parameters = list(parameters)
-    on_gpu = not parameters[0].is_cpu
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
     chosen = [group for group in groups if group["params"]]
-    optimizer = kind(chosen, lr=learning_rate, fused=True if on_gpu else None)
-    if on_gpu:  # not above: to check a tensor there, torch would wait for it
+    optimizer = kind(chosen, lr=learning_rate, fused=True)
+    if not parameters[0].is_cpu:  # not above: to check a tensor there, torch would wait for it
         for group in optimizer.param_groups:
             group["lr"] = torch.full((), learning_rate, device=parameters[0].device)
     return optimizer

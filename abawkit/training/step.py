@@ -195,7 +195,7 @@ class TrainingStep:
         self.bfloat16, self.average = bfloat16, average
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.statistics = RunningStatistics(network)
-        self.on_device = bool(optimizer.param_groups[0].get("fused"))
+        self.on_device = not self.parameters[0].is_cpu
 
     def __call__(self, images: Tensor, targets: Targets) -> StepLosses:
         """Takes one step; where loss or gradient is not finite, neither weights nor running statistics change.
