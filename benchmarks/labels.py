@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 
 from abawkit.curation import Sources, curate
-from abawkit.curation.release import TRAIN, VALIDATION
+from abawkit.curation.release import TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS
 from abawkit.errors import DataWarning
 from abawkit.formats.editions import ABAW7
 from abawkit.scoring.matching import score_file
@@ -35,7 +35,7 @@ TARGETS = {"curate": 6.0, "check": 4.0, "score": 4.0}
 
 def unpack(release: Path, folder: Path) -> None:
     """Puts the three text files of a release into a folder, unpacked."""
-    for name in (TRAIN, VALIDATION, LIST):
+    for name in (TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS, LIST):
         plain = release / name
         packed = release / f"{name}.gz"
         (folder / name).write_bytes(plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes()))
@@ -95,14 +95,14 @@ def main() -> None:
             unpack(options.release, folder)
         else:
             write_release(folder / "drawn", size="large", labels_only=True)
-            for path in (TRAIN, VALIDATION, f"test_set_examples/{LIST}"):
+            for path in (TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS, f"test_set_examples/{LIST}"):
                 shutil.copy(folder / "drawn" / path, folder)
         frames = ABAW7().read_list(folder / LIST)
         submission, truth, out = folder / "submission.txt", folder / "truth.txt", folder / "curated"
         submission.write_bytes(ABAW7().encode(answers(frames, seed=1)))
         truth.write_bytes(ABAW7().encode(answers(frames, seed=2)))
         out.mkdir()
-        sources = Sources(folder / TRAIN, folder / VALIDATION, None)
+        sources = Sources(folder / TRAIN_ANNOTATIONS, folder / VALIDATION_ANNOTATIONS, None)
         medians = measure(
             {
                 "pandas, both annotation files": lambda: read_with_pandas(sources.train, sources.validation),

@@ -216,9 +216,9 @@ def _describe_value(option: Any, context: Any) -> str:
 
 
 def _list_formats() -> list[str]:
-    from abawkit.formats.base import format_names
+    from abawkit.formats.base import list_format_names
 
-    return format_names()
+    return list_format_names()
 
 
 # --- reference/recipe.md

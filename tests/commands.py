@@ -17,7 +17,7 @@ import torch
 
 import abawkit.training.run  # noqa: F401 - so that forked processes have it
 from abawkit.cli import main
-from abawkit.formats.base import registered as registered_formats
+from abawkit.formats.base import find_entry_points as registered_formats
 from abawkit.ops import registry
 
 

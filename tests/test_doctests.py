@@ -16,7 +16,7 @@ MODULES = (
     "abawkit.scoring.metrics",
     "abawkit.formats.readers",
     "abawkit.formats.single_file",
-    "abawkit.formats.own_table",
+    "abawkit.formats.custom_table",
     "abawkit.formats.writing",
     "abawkit.probabilities.members",
 )

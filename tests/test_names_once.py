@@ -26,7 +26,7 @@ COMMANDS = {
 }
 """Meant: a command and a function of the API have the name of what they call."""
 
-PUBLIC, PRIVATE = 62, 82
+PUBLIC, PRIVATE = 51, 49
 """Other names that more than one module defines; each is local to its module, and these numbers may only fall."""
 
 

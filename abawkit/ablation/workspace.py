@@ -10,7 +10,7 @@ import numpy as np
 
 from abawkit.choices import Policy
 from abawkit.curation import find_sources, open_curated
-from abawkit.curation.curated_set import LEDGER, SPLITS
+from abawkit.curation.curated_set import CURATION_LEDGER, SPLITS
 from abawkit.curation.reading import digest_source
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS, Task
@@ -138,7 +138,7 @@ def write_synthetic_release(release: Path, size: str, seed: int, say: Say) -> No
 
 def curate_release(release: Path, out: Path, policy: Policy, say: Say) -> None:
     """Curates a release, unless the curated set is there whole."""
-    if not (out / LEDGER).is_file():  # written last
+    if not (out / CURATION_LEDGER).is_file():  # written last
         run_together([["curate", str(release), "--policy", policy, "--out", str(out), "--force"]], say)
 
 

@@ -123,8 +123,8 @@ def curate(
     """
     from abawkit import curation
     from abawkit.curation.release import describe_shared_names
-    from abawkit.formats.own_table import parse_columns
-    from abawkit.frames.paths import list_given_folders, make_frame_folders
+    from abawkit.formats.custom_table import parse_columns
+    from abawkit.frames.paths import make_frame_folders, make_given_folders
     from abawkit.inspection.output_kinds import CURATED_SET
 
     if missing_value and not columns:
@@ -135,7 +135,7 @@ def curate(
         Path(release) if release is not None else None,
         train=as_paths(train),
         validation=as_paths(validation),
-        frames=list_given_folders(as_paths(frames), follow_links),
+        frames=make_given_folders(as_paths(frames), follow_links),
         labels_only=labels_only,
         follow_links=follow_links,
         columns=parse_columns(as_columns(columns), missing_value) if columns else None,

@@ -181,7 +181,7 @@ def predict(
     from abawkit.execution import refuse_device, refuse_operator
     from abawkit.formats.base import get_format
     from abawkit.formats.frame_counts import apply_frame_counts, refuse_other_counts
-    from abawkit.frames.paths import list_given_folders
+    from abawkit.frames.paths import make_given_folders
     from abawkit.postprocessing.outputs import list_outputs
     from abawkit.postprocessing.rule_file import read_rule
     from abawkit.prediction.sources import find_frames, refuse_absent_networks
@@ -199,7 +199,7 @@ def predict(
     applied = read_rule(fitted) if fitted else None
     if follow_links and not folders:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
-    given = list_given_folders(folders, follow_links)
+    given = make_given_folders(folders, follow_links)
     refuse_operator(ops)
     refuse_device(device)
     refuse_absent_networks(networks)

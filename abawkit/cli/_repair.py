@@ -11,7 +11,7 @@ from abawkit.cli._command import print_json, print_message
 from abawkit.errors import SHOWN_PROBLEMS, ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.check import find_dummy_rows
-from abawkit.formats.repair import Repaired, repair_file
+from abawkit.formats.repair import RepairedSubmission, repair_content
 from abawkit.formats.repair_lines import Repair
 from abawkit.formats.writing import write_submission
 from abawkit.tables import FrameList, VideoList
@@ -50,7 +50,7 @@ def repair_submission(
     Raises:
         typer.Exit: With 3, if a problem is left.
     """
-    result = repair_file(path, frames, plugin)
+    result = repair_content(path, frames, plugin)
     written = bool(result.repairs) and not result.problems
     if written:
         write_submission(out, result.content, force=force)
@@ -138,7 +138,7 @@ def group_rows(lines: Sequence[int]) -> str:
     return f"line{'s' if len(lines) > 1 else ''} {', '.join(shown)}{f' and {more:,} more' if more else ''}"
 
 
-def _show_problems(result: Repaired, path: Path) -> None:
+def _show_problems(result: RepairedSubmission, path: Path) -> None:
     for problem in result.problems:
         print(problem.text(path))
     could = (

@@ -55,17 +55,17 @@ def submission_given(path: Path, container: "Container") -> Iterator[Path]:
 
 
 def _read() -> bytes:
-    from abawkit.formats.text import MAX_BYTES
+    from abawkit.formats.text import MAX_TEXT_BYTES
 
     if os.isatty(0):
         print_message("reading the submission from the terminal: Ctrl-D ends it")
     try:
         with open(0, "rb", closefd=False) as stream:
-            content = stream.read(MAX_BYTES + 1)
+            content = stream.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise DataError(f"{STDIN}: can't be read ({error.strerror}); expected a submission") from error
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{STDIN}: has more than {MAX_BYTES:,} bytes, so it is no submission")
+    if len(content) > MAX_TEXT_BYTES:
+        raise DataError(f"{STDIN}: has more than {MAX_TEXT_BYTES:,} bytes, so it is no submission")
     return content
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from abawkit.choices import Policy, Repeats, Split
-from abawkit.curation.rules import REASONS, RepeatedRows, reason_bit, reasons_to_drop
+from abawkit.curation.rules import REASONS, RepeatedRows, find_reasons, get_reason_bit
 from abawkit.errors import DataError, DataWarning, format_count
 from abawkit.labels import EXPRESSIONS, TASKS, Task
 from abawkit.tables import Annotations, Array
@@ -81,7 +81,7 @@ def count_split(annotations: Annotations, repeated: RepeatedRows, reasons: Array
     """
     a = annotations
     kept = reasons == 0
-    per_reason = {reason: int(((reasons & reason_bit(reason)) != 0).sum()) for reason in REASONS}
+    per_reason = {reason: int(((reasons & get_reason_bit(reason)) != 0).sum()) for reason in REASONS}
     return SplitCounts(
         rows=len(a),
         repeated=int(repeated.later.sum()),
@@ -98,11 +98,11 @@ def count_split(annotations: Annotations, repeated: RepeatedRows, reasons: Array
         au_partial=int(a.au_partial.sum()),
         kept=int(kept.sum()),
         kept_by={
-            policy: int((reasons_to_drop(annotations, repeated, policy, repeats) == 0).sum())
+            policy: int((find_reasons(annotations, repeated, policy, repeats) == 0).sum())
             for policy in get_args(Policy)
         },
-        expressions=_classes(a.expression[a.expression_valid]),
-        expressions_kept=_classes(a.expression[a.expression_valid & kept]),
+        expressions=_count_expressions(a.expression[a.expression_valid]),
+        expressions_kept=_count_expressions(a.expression[a.expression_valid & kept]),
         action_units=a.au[a.au_valid].sum(axis=0, dtype=np.int64).tolist(),
         action_units_kept=a.au[a.au_valid & kept].sum(axis=0, dtype=np.int64).tolist(),
         reasons={reason: rows for reason, rows in per_reason.items() if rows},
@@ -123,11 +123,13 @@ def check_kept(splits: Mapping[Split, SplitCounts], policy: Policy, tasks: Colle
     empty = {split: counts for split, counts in splits.items() if not counts.kept}
     if empty:
         raise DataError(
-            "\n".join([*(_describe_kept(*item, policy) for item in empty.items()), _advise(splits, policy)])
+            "\n".join(
+                [*(_describe_kept(*item, policy) for item in empty.items()), _describe_advice_kept(splits, policy)]
+            )
         )
     for split, counts in splits.items():
         if counts.kept < MIN_KEPT * counts.rows:
-            warn_of_counts(f"{_describe_kept(split, counts, policy)}; {_others(splits, policy)}")
+            warn_of_counts(f"{_describe_kept(split, counts, policy)}; {_describe_other_policies(splits, policy)}")
         for task in tasks:
             if not counts.valid[task]:
                 use = "be trained on" if split == "train" else "be validated on"
@@ -157,7 +159,7 @@ def _describe_kept(split: Split, counts: SplitCounts, policy: Policy) -> str:
     return f"--policy {policy} keeps {counts.kept:,} of {rows}{share}: {why}"
 
 
-def _others(splits: Mapping[Split, SplitCounts], policy: Policy) -> str:
+def _describe_other_policies(splits: Mapping[Split, SplitCounts], policy: Policy) -> str:
     """What each other policy keeps."""
     return "; ".join(
         f"--policy {other} keeps "
@@ -167,14 +169,14 @@ def _others(splits: Mapping[Split, SplitCounts], policy: Policy) -> str:
     )
 
 
-def _advise(splits: Mapping[Split, SplitCounts], policy: Policy) -> str:
+def _describe_advice_kept(splits: Mapping[Split, SplitCounts], policy: Policy) -> str:
     """The next step where nothing is kept: another policy, if one keeps rows of every split."""
     better = [p for p in get_args(Policy) if all(counts.kept_by[p] for counts in splits.values())]
     if better and policy not in better:
-        return f"nothing was written; {_others(splits, policy)}"
+        return f"nothing was written; {_describe_other_policies(splits, policy)}"
     return "nothing was written; check that these are the annotations, and that their frames are there"
 
 
-def _classes(expression: Array) -> list[int]:
+def _count_expressions(expression: Array) -> list[int]:
     counts: list[int] = np.bincount(expression, minlength=len(EXPRESSIONS)).tolist()
     return counts

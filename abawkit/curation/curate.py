@@ -14,27 +14,35 @@ from pyarrow import csv
 import abawkit
 from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
 from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count_split, warn_of_counts
-from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSplit, write_table
+from abawkit.curation.curated_set import (
+    CURATED_TABLE,
+    CURATION_LEDGER,
+    DROPPED_ROWS,
+    FRAMES_FOLDER,
+    SPLITS,
+    CuratedSplit,
+    write_table,
+)
 from abawkit.curation.reading import SplitSource, digest_source, read_split
 from abawkit.curation.release import Sources, find_shared_names, refuse_shared, warn_of_shared_clips
-from abawkit.curation.rules import REASONS, find_repeats, reason_bit, reasons_to_drop
+from abawkit.curation.rules import REASONS, find_reasons, find_repeats, get_reason_bit
 from abawkit.errors import DataError, format_count, printable
 from abawkit.frames.hints import describe_failures
-from abawkit.frames.packed import PackReport, pack
-from abawkit.frames.paths import Frames
+from abawkit.frames.packed import PackReport, pack_frames
+from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import FrameFailure
 from abawkit.labels import TASKS
 from abawkit.system.files import count_processors, replacing, sha256_of, write_json
 from abawkit.tables import Annotations, Array
 
-_FORMULA = ("=", "+", "-", "@", "\t")
-_PLAIN = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$"
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t")
+_SAFE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$"
 
 
-def safe_cell(text: str) -> str:
+def escape_cell(text: str) -> str:
     """A cell that a spreadsheet shows as it is: escaped, and quoted with ``'`` where it would be a formula."""
     text = printable(text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
 
 
 def write_dropped(path: Path, splits: dict[str, tuple[Annotations, Array]]) -> None:
@@ -44,17 +52,17 @@ def write_dropped(path: Path, splits: dict[str, tuple[Annotations, Array]]) -> N
         path: The CSV.
         splits: For each split its rows and why each is dropped (bits of `REASONS`), 0 where it is kept.
     """
-    tables = [_dropped(split, rows, reasons) for split, (rows, reasons) in splits.items()]
+    tables = [_make_dropped_table(split, rows, reasons) for split, (rows, reasons) in splits.items()]
     with replacing(path) as file:
         csv.write_csv(pa.concat_tables(tables), file, csv.WriteOptions(quoting_style="needed"))
 
 
-def _dropped(split: str, annotations: Annotations, reasons: Array) -> pa.Table:
+def _make_dropped_table(split: str, annotations: Annotations, reasons: Array) -> pa.Table:
     rows = np.flatnonzero(reasons)
     images = annotations.images.take(pa.array(rows))
-    if not pc.all(pc.match_substring_regex(images, _PLAIN)).as_py():
-        images = pa.array([safe_cell(name) for name in images.to_pylist()], pa.string())
-    texts = [";".join(r for r in REASONS if bits & reason_bit(r)) for bits in range(1 << len(REASONS))]
+    if not pc.all(pc.match_substring_regex(images, _SAFE_NAME)).as_py():
+        images = pa.array([escape_cell(name) for name in images.to_pylist()], pa.string())
+    texts = [";".join(r for r in REASONS if bits & get_reason_bit(r)) for bits in range(1 << len(REASONS))]
     return pa.table(
         {
             "split": pa.array([split], pa.string()).take(pa.array(np.zeros(len(rows), dtype=np.int8))),
@@ -162,19 +170,21 @@ def curate(
     videos, images = find_shared_names(annotations["train"], annotations["validation"])
     if not allow_shared_videos:
         refuse_shared(videos, images)
-    _warn_of_idle_marks(sources, read.values())
+    _warn_of_unused_marks(sources, read.values())
     clips = warn_of_shared_clips(annotations["train"], annotations["validation"])
     repeated = {split: find_repeats(table) for split, table in annotations.items()}
-    reasons = {split: reasons_to_drop(table, repeated[split], policy, repeats) for split, table in annotations.items()}
+    reasons = {split: find_reasons(table, repeated[split], policy, repeats) for split, table in annotations.items()}
     frames = {split: np.full(len(table), -1, dtype=np.int64) for split, table in annotations.items()}
     counts = {split: count_split(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
     check_kept(counts, policy, [task for task in TASKS if any(task in source.tasks for source in read.values())])
     report = None
     if sources.frames:
-        report = _pack(sources.frames, out, annotations, reasons, frames, max_missing, workers, progress)
+        report = _pack_frames_of_splits(
+            sources.frames, out, annotations, reasons, frames, max_missing, workers, progress
+        )
         counts = {split: count_split(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
     else:
-        shutil.rmtree(out / FRAMES, ignore_errors=True)  # of an earlier set, which --force allowed
+        shutil.rmtree(out / FRAMES_FOLDER, ignore_errors=True)  # of an earlier set, which --force allowed
     curation = Curation(
         policy=policy,
         repeats=repeats,
@@ -184,25 +194,25 @@ def curate(
         shared_clips=clips,
         frames=report.frames if report else 0,
         failures=list(report.failures) if report else [],
-        **(_frame_counts(report) if report else {"conversions": {}}),
+        **(_select_frame_counts(report) if report else {"conversions": {}}),
         missing={split: source.missing for split, source in read.items()},
     )
-    curated = {split: _curated(annotations[split], reasons[split], frames[split]) for split in SPLITS}
+    curated = {split: _make_curated_split(annotations[split], reasons[split], frames[split]) for split in SPLITS}
     write_table(out, curated, policy, report.digest if report else "")
-    write_dropped(out / DROPPED, {split: (annotations[split], reasons[split]) for split in SPLITS})
+    write_dropped(out / DROPPED_ROWS, {split: (annotations[split], reasons[split]) for split in SPLITS})
     ledger = {
         "abawkit": abawkit.__version__,
         "sources": {split: _describe_source(sources, split) for split in SPLITS},
         **({"columns": sources.columns.names} if sources.columns else {}),
-        "table_sha256": sha256_of(out / TABLE),
+        "table_sha256": sha256_of(out / CURATED_TABLE),
         "frames_digest": report.digest if report else None,
         **curation.as_dict(),
     }
-    write_json(out / LEDGER, ledger)
+    write_json(out / CURATION_LEDGER, ledger)
     return curation
 
 
-def _warn_of_idle_marks(sources: Sources, read: Iterable[SplitSource]) -> None:
+def _warn_of_unused_marks(sources: Sources, read: Iterable[SplitSource]) -> None:
     """Warns of marks of missing values that stand in no cell: they may be misspelt."""
     found = {mark for source in read for marks in source.missing.values() for mark in marks}
     idle = sorted((sources.columns.missing if sources.columns else frozenset()) - found)
@@ -216,8 +226,8 @@ def _describe_source(sources: Sources, split: Split) -> dict[str, Any]:
     return {**first, "joined_with": others} if others else dict(first)
 
 
-def _pack(
-    root: Frames,
+def _pack_frames_of_splits(
+    root: FramesRoot,
     out: Path,
     annotations: dict[Split, Annotations],
     reasons: dict[Split, Array],
@@ -232,16 +242,16 @@ def _pack(
         "validation": np.flatnonzero(annotations["validation"].any_valid),
     }
     images = [name for split in SPLITS for name in annotations[split].select(wanted[split]).images.to_pylist()]
-    report = pack(
+    report = pack_frames(
         images,
         root,
-        out / FRAMES,
+        out / FRAMES_FOLDER,
         workers=workers or count_processors(),
         progress=progress,
         accept=lambda packed: _refuse_failures(root, packed, max_missing, images, len(wanted["train"])),
     )
     report.counts.warn()
-    why = {failure.image: reason_bit(f"frame-{failure.reason}") for failure in report.failures}
+    why = {failure.image: get_reason_bit(f"frame-{failure.reason}") for failure in report.failures}
     start = 0
     for split in SPLITS:
         rows = wanted[split]
@@ -252,7 +262,9 @@ def _pack(
     return report
 
 
-def _refuse_failures(root: Frames, report: PackReport, max_missing: float, images: list[str], training: int) -> None:
+def _refuse_failures(
+    root: FramesRoot, report: PackReport, max_missing: float, images: list[str], training: int
+) -> None:
     """Refuses too many failures, and any that leave a split without frames; the first `training` images are its."""
     total = report.frames + len(report.failures)
     failed = {failure.image for failure in report.failures}
@@ -279,11 +291,11 @@ def _refuse_failures(root: Frames, report: PackReport, max_missing: float, image
     )
 
 
-def _curated(annotations: Annotations, reasons: Array, frames: Array) -> CuratedSplit:
+def _make_curated_split(annotations: Annotations, reasons: Array, frames: Array) -> CuratedSplit:
     rows = np.flatnonzero(annotations.any_valid)
     return CuratedSplit(annotations.select(rows), rows, reasons[rows] == 0, frames[rows])
 
 
-def _frame_counts(report: PackReport) -> dict[str, Any]:
+def _select_frame_counts(report: PackReport) -> dict[str, Any]:
     counts = report.counts.as_dict()
     return {name: counts[name] for name in ("conversions", "sizes", "folders", "differing")}

@@ -20,13 +20,13 @@ from abawkit.tables import Annotations, Array
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation")
 
-TABLE: Final = "table.parquet"
-LEDGER: Final = "ledger.json"
-DROPPED: Final = "dropped.csv"
-FRAMES: Final = "frames"
+CURATED_TABLE: Final = "table.parquet"
+CURATION_LEDGER: Final = "ledger.json"
+DROPPED_ROWS: Final = "dropped.csv"
+FRAMES_FOLDER: Final = "frames"
 
-_FORMAT: Final = b"abawkit curated table 2"
-_AGAIN: Final = "make the curated set again with `abawkit curate`"
+_TABLE_FORMAT: Final = b"abawkit curated table 2"
+_CURATE_AGAIN: Final = "make the curated set again with `abawkit curate`"
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,13 @@ class CuratedSet:
             raise DataError(
                 f"{self.folder}: holds labels only; run `abawkit curate` with the frames; train takes --frames too"
             )
-        store = PackedFrames.open(self.folder / FRAMES)
+        store = PackedFrames.open(self.folder / FRAMES_FOLDER)
         if store.digest != self.frames_digest:
-            raise DataError(f"{self.folder}: table and packed frames are not of one run of `abawkit curate`; {_AGAIN}")
+            raise DataError(
+                f"{self.folder}: table and packed frames are not of one run of `abawkit curate`; {_CURATE_AGAIN}"
+            )
         if max(split.frames.max(initial=-1) for split in self.splits.values()) >= len(store):
-            raise DataError(f"{self.folder}: its table names frames that are not packed; {_AGAIN}")
+            raise DataError(f"{self.folder}: its table names frames that are not packed; {_CURATE_AGAIN}")
         store.verify()
         return store
 
@@ -109,8 +111,8 @@ def make_table(split: Split, curated: CuratedSplit) -> pa.Table:
 def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str, frames_digest: str) -> None:
     """Writes the table of a curated set into its folder; see `CuratedSet` for what the arguments are."""
     table = pa.concat_tables([make_table(split, curated) for split, curated in splits.items()])
-    table = table.replace_schema_metadata({"abawkit": _FORMAT, "policy": policy, "frames": frames_digest})
-    with replacing(folder / TABLE) as file:
+    table = table.replace_schema_metadata({"abawkit": _TABLE_FORMAT, "policy": policy, "frames": frames_digest})
+    with replacing(folder / CURATED_TABLE) as file:
         # Only the split repeats itself; looking for repeats in other columns takes longer than writing them.
         pq.write_table(table, file, use_dictionary=["split"], write_statistics=False, write_page_checksum=True)
 
@@ -126,25 +128,25 @@ def open_curated(folder: Path, *, check_ledger: bool = True) -> CuratedSet:
         DataError: If the folder holds none, its table is not one that this version writes, or the table is not the one
             that the ledger was written for.
     """
-    path = folder / TABLE
+    path = folder / CURATED_TABLE
     if not path.is_file():
-        raise DataError(f"{folder}: holds no curated set ({TABLE} is absent); {_AGAIN}")
+        raise DataError(f"{folder}: holds no curated set ({CURATED_TABLE} is absent); {_CURATE_AGAIN}")
     try:
         with pa.OSFile(os.fsencode(path)) as file:  # by its bytes: Arrow takes no name that is not UTF-8
             table = pq.read_table(file, page_checksum_verification=True, partitioning=None)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: can't be read as a Parquet table ({error}); {_AGAIN}") from error
+        raise DataError(f"{path}: can't be read as a Parquet table ({error}); {_CURATE_AGAIN}") from error
     metadata = table.schema.metadata or {}
-    if metadata.get(b"abawkit") != _FORMAT:
-        raise DataError(f"{path}: is not the table of a curated set of this version; {_AGAIN}")
+    if metadata.get(b"abawkit") != _TABLE_FORMAT:
+        raise DataError(f"{path}: is not the table of a curated set of this version; {_CURATE_AGAIN}")
     try:
-        splits = {split: _split(table.filter(pc.equal(table["split"], split))) for split in SPLITS}
+        splits = {split: _read_split_rows(table.filter(pc.equal(table["split"], split))) for split in SPLITS}
         policy, frames = metadata[b"policy"].decode(), metadata[b"frames"].decode()
     except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is not what `abawkit curate` wrote ({error}); {_AGAIN}") from error
+        raise DataError(f"{path}: is not what `abawkit curate` wrote ({error}); {_CURATE_AGAIN}") from error
     curated = CuratedSet(folder, splits, policy, sha256_of(path), frames)
-    if check_ledger and (folder / LEDGER).exists():
-        _refuse_contradiction(curated, read_ledger(folder))
+    if check_ledger and (folder / CURATION_LEDGER).exists():
+        _refuse_contradiction(curated, read_curation_ledger(folder))
     return curated
 
 
@@ -181,27 +183,27 @@ def _refuse_contradiction(curated: CuratedSet, ledger: dict[str, Any]) -> None:
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise DataError(
-            f"{curated.folder / TABLE}: contradicts its ledger: {found[0]}{more}; "
-            f"`abawkit inspect` names all that is wrong with it; {_AGAIN}"
+            f"{curated.folder / CURATED_TABLE}: contradicts its ledger: {found[0]}{more}; "
+            f"`abawkit inspect` names all that is wrong with it; {_CURATE_AGAIN}"
         )
 
 
-def read_ledger(folder: Path) -> dict[str, Any]:
+def read_curation_ledger(folder: Path) -> dict[str, Any]:
     """What `curate` wrote down about a curated set.
 
     Raises:
         DataError: If the ledger is absent or not JSON.
     """
     try:
-        ledger: dict[str, Any] = json.loads((folder / LEDGER).read_bytes())
+        ledger: dict[str, Any] = json.loads((folder / CURATION_LEDGER).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{folder / LEDGER}: can't be read ({error}); {_AGAIN}") from error
+        raise DataError(f"{folder / CURATION_LEDGER}: can't be read ({error}); {_CURATE_AGAIN}") from error
     if not isinstance(ledger, dict):
-        raise DataError(f"{folder / LEDGER}: holds no JSON object; {_AGAIN}")
+        raise DataError(f"{folder / CURATION_LEDGER}: holds no JSON object; {_CURATE_AGAIN}")
     return ledger
 
 
-def _split(table: pa.Table) -> CuratedSplit:
+def _read_split_rows(table: pa.Table) -> CuratedSplit:
     def column(name: str) -> Array:
         return np.array(pc.fill_null(table[name], 0).to_numpy())
 

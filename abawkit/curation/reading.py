@@ -19,7 +19,7 @@ from abawkit.formats.editions import (
     ABAW5ActionUnits,
     ABAW5Expression,
 )
-from abawkit.formats.per_video import SUFFIX
+from abawkit.formats.per_video import VIDEO_FILE_SUFFIX
 from abawkit.formats.readers import read_annotations
 from abawkit.frame_columns import count_occurrences, rank_videos, split_names
 from abawkit.labels import FIELDS, TASKS, Answer, Task
@@ -27,12 +27,12 @@ from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Annotations, Array
 
 if TYPE_CHECKING:  # it imports pandas, which only tables of one's own need
-    from abawkit.formats.own_table import TableColumns
+    from abawkit.formats.custom_table import TableColumns
 
 TRACKS: Final = (ABAW3VA(), ABAW3Expression(), ABAW3ActionUnits())
 FLAT_TRACKS: Final = (ABAW5VA(), ABAW5Expression(), ABAW5ActionUnits())
 
-_HEAD: Final = 4096
+_HEADER_BYTES: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def read_split(paths: Sequence[Path], columns: "TableColumns | None" = None) -> 
     if columns:
         if len(paths) != 1:
             raise ConfigError("--columns describes one table a split; give --train and --validation once each")
-        from abawkit.formats.own_table import read_own_table
+        from abawkit.formats.custom_table import read_custom_table
 
-        table = read_own_table(paths[0], columns)
+        table = read_custom_table(paths[0], columns)
         return SplitSource(table.annotations, columns.tasks, table.missing)
-    parts = [(path, *_read_part(path)) for path in paths]
+    parts = [(path, *_read_track(path)) for path in paths]
     held: dict[Task, Path] = {}
     for path, _, tasks in parts:
         for task in tasks:
@@ -93,7 +93,7 @@ def join_tracks(tables: Sequence[Annotations]) -> Annotations:
         A row for each image of any of them, by the name of its video and its frame. A row's line is that in the first
         table that has it.
     """
-    keys = [_keys(table) for table in tables]
+    keys = [_make_row_keys(table) for table in tables]
     joined = pc.unique(pa.concat_arrays(keys))
     rows = [pc.index_in(each, value_set=joined).to_numpy() for each in keys]
     n = len(joined)
@@ -105,7 +105,7 @@ def join_tracks(tables: Sequence[Annotations]) -> Annotations:
     columns: dict[str, Array] = {}
     for table, where in zip(reversed(tables), reversed(rows), strict=True):
         names[where] = np.array(table.images.to_pylist(), dtype=object)
-        for name, values in _columns(table).items():
+        for name, values in _list_columns(table).items():
             column = columns.setdefault(name, np.zeros((n, *values.shape[1:]), dtype=values.dtype))
             if name == "lines":
                 column[where] = values
@@ -124,59 +124,59 @@ def digest_source(path: Path) -> str:
     return sha256("\n".join(entries).encode("utf-8", "surrogateescape"))
 
 
-def _read_part(path: Path) -> tuple[Annotations, tuple[Task, ...]]:
+def _read_track(path: Path) -> tuple[Annotations, tuple[Task, ...]]:
     """One file or folder, and the tasks that it holds."""
     if path.is_dir():
         track = _find_track(path)
-        return track.read_truth(path), _tasks(track.tasks)
-    header, row = _first_lines(path)
+        return track.read_truth(path), _select_tasks(track.tasks)
+    header, row = _read_first_lines(path)
     for flat in FLAT_TRACKS:
-        if _names(header)[1:] == _names(flat.header)[1:] and len(_names(row)) != len(FIELDS):
+        if _split_names(header)[1:] == _split_names(flat.header)[1:] and len(_split_names(row)) != len(FIELDS):
             annotations = flat.read_truth(path)
             assert isinstance(annotations, Annotations)  # noqa: S101 - only compound expressions have none
-            return annotations, _tasks(flat.tasks)
+            return annotations, _select_tasks(flat.tasks)
     return read_annotations(path), TASKS
 
 
 def _find_track(folder: Path) -> ABAW3VA | ABAW3Expression | ABAW3ActionUnits:
     """The track whose header the first file with a known one has; other files are then refused by its reader."""
-    for file in sorted(folder.glob(f"*{SUFFIX}")):
-        names = _names(_first_lines(file)[0])
+    for file in sorted(folder.glob(f"*{VIDEO_FILE_SUFFIX}")):
+        names = _split_names(_read_first_lines(file)[0])
         for track in TRACKS:
-            if names == _names(track.header):
+            if names == _split_names(track.header):
                 return track
     headers = ", ".join(f"'{track.header}'" for track in TRACKS)
     raise DataError(
-        f"{folder}: is a folder in which no file VIDEO{SUFFIX} has the header of a track ({headers}); give the folder "
-        "with a file for each video, or an annotation file"
+        f"{folder}: no file VIDEO{VIDEO_FILE_SUFFIX} in this folder has the header of a track ({headers}); give the "
+        "folder with a file for each video, or an annotation file"
     )
 
 
-def _tasks(tasks: Sequence[Answer]) -> tuple[Task, ...]:
+def _select_tasks(tasks: Sequence[Answer]) -> tuple[Task, ...]:
     return tuple(task for task in TASKS if task in tasks)
 
 
-def _first_lines(path: Path) -> tuple[str, str]:
+def _read_first_lines(path: Path) -> tuple[str, str]:
     """The first two lines of a text; empty where there are none, or the file can't be read: its reader says why."""
     try:
         with path.open("rb") as file:
-            lines = file.read(_HEAD).decode("utf-8-sig", "replace").splitlines()
+            lines = file.read(_HEADER_BYTES).decode("utf-8-sig", "replace").splitlines()
     except OSError:
         lines = []
     first, second, *_ = [*lines, "", ""]
     return first, second
 
 
-def _names(line: str) -> list[str]:
+def _split_names(line: str) -> list[str]:
     return [name.strip() for name in line.split(",")]
 
 
-def _keys(table: Annotations) -> pa.StringArray:
+def _make_row_keys(table: Annotations) -> pa.StringArray:
     """A name for each row that no other row of the table has: its image, and how often that stood before."""
     before = pc.cast(pa.array(count_occurrences(table.images)), pa.string())
     return pc.binary_join_element_wise(before, table.images, " ")
 
 
-def _columns(table: Annotations) -> dict[str, Array]:
+def _list_columns(table: Annotations) -> dict[str, Array]:
     names = ("lines", "va", "expression", "au", "va_valid", "expression_valid", "au_valid", "va_partial", "au_partial")
     return {name: getattr(table, name) for name in names}

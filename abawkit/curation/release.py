@@ -14,20 +14,20 @@ import numpy as np
 import pyarrow.compute as pc
 
 from abawkit.choices import Policy, Split
-from abawkit.curation.curated_set import SPLITS, read_ledger
+from abawkit.curation.curated_set import SPLITS, read_curation_ledger
 from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
 from abawkit.frame_names import find_clip
-from abawkit.frames.paths import FrameFolders, Frames, make_frame_folders
+from abawkit.frames.paths import FrameFolders, FramesRoot, make_frame_folders
 from abawkit.tables import Annotations
 
 if TYPE_CHECKING:
-    from abawkit.formats.own_table import TableColumns
+    from abawkit.formats.custom_table import TableColumns
 
 
-TRAIN = "training_set_annotations.txt"
-VALIDATION = "validation_set_annotations.txt"
-FRAMES = "cropped_aligned"
-MORE_FRAMES = "cropped_aligned_new_50_vids"
+TRAIN_ANNOTATIONS = "training_set_annotations.txt"
+VALIDATION_ANNOTATIONS = "validation_set_annotations.txt"
+CROPS_FOLDER = "cropped_aligned"
+MORE_CROPS_FOLDER = "cropped_aligned_new_50_vids"
 """Aff-Wild2 is given out as two archives, and the second unpacks beside the first."""
 TRAIN_FOLDER = "Train_Set"
 VALIDATION_FOLDER = "Validation_Set"
@@ -48,7 +48,7 @@ class Sources:
 
     train: Path
     validation: Path
-    frames: Frames | None
+    frames: FramesRoot | None
     columns: "TableColumns | None" = None
     joined_with: Mapping[Split, Sequence[Path]] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ def find_sources(
     *,
     train: Path | Sequence[Path] | None = None,
     validation: Path | Sequence[Path] | None = None,
-    frames: Frames | None = None,
+    frames: FramesRoot | None = None,
     labels_only: bool = False,
     follow_links: bool = False,
     columns: "TableColumns | None" = None,
@@ -93,16 +93,17 @@ def find_sources(
         release = Path()
     if not release.is_dir():
         kind = "is a file" if release.exists() else "no such folder"
-        raise DataError(f"{release}: {kind}; expected the folder of a release that holds {TRAIN} and {VALIDATION}")
-    found = None if labels_only else frames or _frames(release, follow_links)
+        expected = f"expected the folder of a release, with {TRAIN_ANNOTATIONS} and {VALIDATION_ANNOTATIONS}"
+        raise DataError(f"{release}: {kind}; {expected}")
+    found = None if labels_only else frames or _find_frame_folders(release, follow_links)
     for folder in make_frame_folders(found).folders if found else ():
         if not folder.is_dir():
             raise DataError(
                 f"{folder}: no such folder of frames; give it with --frames, or --labels-only to do without"
             )
-    first_train, *more_train = train or _annotations(release, TRAIN, "--train", TRAIN_FOLDER)
-    first_validation, *more_validation = validation or _annotations(
-        release, VALIDATION, "--validation", VALIDATION_FOLDER
+    first_train, *more_train = train or _find_annotations(release, TRAIN_ANNOTATIONS, "--train", TRAIN_FOLDER)
+    first_validation, *more_validation = validation or _find_annotations(
+        release, VALIDATION_ANNOTATIONS, "--validation", VALIDATION_FOLDER
     )
     return Sources(
         train=first_train,
@@ -124,7 +125,7 @@ def format_command(folder: Path, policy: Policy) -> str:
         One line for a shell; with ``RELEASE`` in it where the ledger can't be read.
     """
     try:
-        options = _recorded_options(read_ledger(folder))
+        options = _recorded_options(read_curation_ledger(folder))
     except (DataError, KeyError, TypeError, AttributeError):
         options = ["RELEASE"]
     return shlex.join(
@@ -140,9 +141,9 @@ def _recorded_options(ledger: Mapping[str, Any]) -> list[str]:
     }
     train, validation = paths["train"][0], paths["validation"][0]
     release = train.parent
-    official = train.name in (TRAIN, f"{TRAIN}.gz") and validation in (
-        release / VALIDATION,
-        release / f"{VALIDATION}.gz",
+    official = train.name in (TRAIN_ANNOTATIONS, f"{TRAIN_ANNOTATIONS}.gz") and validation in (
+        release / VALIDATION_ANNOTATIONS,
+        release / f"{VALIDATION_ANNOTATIONS}.gz",
     )
     options = [str(release)] if official else []
     if not official:
@@ -152,7 +153,7 @@ def _recorded_options(ledger: Mapping[str, Any]) -> list[str]:
         csv.writer(named, lineterminator="").writerow(f"{name}={column}" for name, column in columns.items())
         options += ["--columns", named.getvalue()]
     folders = [Path(folder) for folder in ledger["frames"].get("folders", ())]
-    if not official or not {release / FRAMES, release / MORE_FRAMES}.issuperset(folders):
+    if not official or not {release / CROPS_FOLDER, release / MORE_CROPS_FOLDER}.issuperset(folders):
         options += [text for folder in folders for text in ("--frames", str(folder))]
     if ledger["frames_digest"] is None:
         options.append("--labels-only")
@@ -161,8 +162,8 @@ def _recorded_options(ledger: Mapping[str, Any]) -> list[str]:
 
 def find_shared_names(train: Annotations, validation: Annotations) -> tuple[list[str], list[str]]:
     """Videos, and images, that stand in both splits; sorted."""
-    videos = _shared(train.videos, validation.videos)
-    images = _shared(train.images, validation.images) if videos else []
+    videos = _find_common(train.videos, validation.videos)
+    images = _find_common(train.images, validation.images) if videos else []
     return videos, images
 
 
@@ -174,8 +175,8 @@ def refuse_shared(videos: Sequence[str], images: Sequence[str]) -> None:
     """
     if videos:
         raise DataError(
-            f"{describe_shared_names(videos, images)} ({_first(videos)}): a score on such a validation split "
-            "says nothing\n"
+            f"{describe_shared_names(videos, images)} ({_list_first_names(videos)}): a score on such a validation "
+            "split is too high\n"
             "correct the files, or allow it with --allow-shared-videos"
         )
 
@@ -208,25 +209,26 @@ def warn_of_shared_clips(train: Annotations, validation: Annotations) -> list[st
         a, b = next(iter(shared.values()))
         verb = "is" if len(shared) == 1 else "are"
         warnings.warn(
-            f"{format_count(len(shared), 'clip')} {verb} in both splits ({_first(list(shared))}): {a} is in training, "
-            f"{b} in validation; two persons of one clip share its scene, so validation scores may be too high",
+            f"{format_count(len(shared), 'clip')} {verb} in both splits ({_list_first_names(list(shared))}): "
+            f"{a} is in training, {b} in validation; two persons of one clip share its scene, "
+            "so validation scores may be too high",
             DataWarning,
             stacklevel=3,
         )
     return list(shared)
 
 
-def _first(names: Sequence[str]) -> str:
+def _list_first_names(names: Sequence[str]) -> str:
     return printable(", ".join(names[:5])) + (", ..." if len(names) > 5 else "")
 
 
-def _frames(release: Path, follow_links: bool) -> Frames:
-    more = release / MORE_FRAMES
-    folders = (release / FRAMES, more) if more.is_dir() else (release / FRAMES,)
+def _find_frame_folders(release: Path, follow_links: bool) -> FramesRoot:
+    more = release / MORE_CROPS_FOLDER
+    folders = (release / CROPS_FOLDER, more) if more.is_dir() else (release / CROPS_FOLDER,)
     return FrameFolders(folders, follow_links) if follow_links or len(folders) > 1 else folders[0]
 
 
-def _annotations(release: Path, name: str, option: str, split_folder: str) -> list[Path]:
+def _find_annotations(release: Path, name: str, option: str, split_folder: str) -> list[Path]:
     for path in (release / name, release / f"{name}.gz"):
         if path.exists():
             return [path]
@@ -239,6 +241,6 @@ def _annotations(release: Path, name: str, option: str, split_folder: str) -> li
     )
 
 
-def _shared(a: object, b: object) -> list[str]:
+def _find_common(a: object, b: object) -> list[str]:
     common = pc.unique(a).filter(pc.is_in(pc.unique(a), value_set=pc.unique(b)))
     return sorted(np.asarray(common.to_pylist(), dtype=object).tolist())

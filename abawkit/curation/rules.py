@@ -24,7 +24,7 @@ REASONS: Final = (
 """Why a row is dropped; bit i of a row's reasons stands for the i-th."""
 
 
-def reason_bit(reason: str) -> int:
+def get_reason_bit(reason: str) -> int:
     """The bit of a reason in a row's reasons."""
     return 1 << REASONS.index(reason)
 
@@ -48,16 +48,18 @@ def find_repeats(annotations: Annotations) -> RepeatedRows:
     first = np.zeros(codes.max(initial=-1) + 1, dtype=np.int64)
     first[codes[~later]] = np.flatnonzero(~later)
     rows = np.flatnonzero(later)
-    differs = (_labels(annotations.select(rows)) != _labels(annotations.select(first[codes[rows]]))).any(axis=1)
+    differs = (_stack_labels(annotations.select(rows)) != _stack_labels(annotations.select(first[codes[rows]]))).any(
+        axis=1
+    )
     conflicting = np.isin(codes, codes[rows[differs]])
     return RepeatedRows(later, conflicting)
 
 
-def _labels(a: Annotations) -> Array:
+def _stack_labels(a: Annotations) -> Array:
     return np.column_stack([a.va, a.expression, a.au, a.va_valid, a.expression_valid, a.au_valid])
 
 
-def reasons_to_drop(annotations: Annotations, repeated: RepeatedRows, policy: Policy, repeats: Repeats) -> Array:
+def find_reasons(annotations: Annotations, repeated: RepeatedRows, policy: Policy, repeats: Repeats) -> Array:
     """Applies a policy to every row.
 
     Returns:
@@ -66,7 +68,7 @@ def reasons_to_drop(annotations: Annotations, repeated: RepeatedRows, policy: Po
     reasons = np.zeros(len(annotations), dtype=np.int64)
 
     def drop(rows: Array, reason: str) -> None:
-        reasons[rows] |= reason_bit(reason)
+        reasons[rows] |= get_reason_bit(reason)
 
     drop(~annotations.any_valid, "no-label")
     if policy == "strict":

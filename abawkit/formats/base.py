@@ -16,7 +16,7 @@ from abawkit.errors import ConfigError, Problem
 from abawkit.labels import Answer
 from abawkit.tables import Annotations, FrameList, Submission
 
-GROUP = "abawkit.formats"
+FORMAT_GROUP = "abawkit.formats"
 
 Container = Literal["file", "folder"]
 """``file``: one file, one row for each row of the list. ``folder``: a folder of files, one for each video."""
@@ -97,14 +97,14 @@ class SubmissionFormat(Protocol):
 
 
 @cache
-def registered() -> EntryPoints:
+def find_entry_points() -> EntryPoints:
     """What installed packages offer, looked up once: reading what every package says of itself takes milliseconds."""
-    return entry_points(group=GROUP)
+    return entry_points(group=FORMAT_GROUP)
 
 
-def format_names() -> list[str]:
+def list_format_names() -> list[str]:
     """The names of all formats that installed packages offer, sorted."""
-    return sorted({entry.name for entry in registered()})
+    return sorted({entry.name for entry in find_entry_points()})
 
 
 def find_formats(tasks: Sequence[Answer], container: Container | None = None) -> list[str]:
@@ -115,7 +115,7 @@ def find_formats(tasks: Sequence[Answer], container: Container | None = None) ->
         container: What their submissions are made of; None for either.
     """
     found = []
-    for name in format_names():
+    for name in list_format_names():
         with suppress(ConfigError):
             plugin = get_format(name)
             if plugin.tasks == tuple(tasks) and container in (None, plugin.container):
@@ -129,9 +129,9 @@ def get_format(name: str) -> SubmissionFormat:
     Raises:
         ConfigError: If no installed package has it, if two have it, or if it can't be loaded or is no format.
     """
-    found = list(registered().select(name=name))
+    found = list(find_entry_points().select(name=name))
     if not found:
-        known = ", ".join(format_names()) or "none; is abawkit installed?"
+        known = ", ".join(list_format_names()) or "none; is abawkit installed?"
         raise ConfigError(f"--format {name}: unknown format; installed formats: {known}")
     if len({entry.value for entry in found}) > 1:
         owners = ", ".join(sorted(f"{entry.value} ({entry.dist.name if entry.dist else '?'})" for entry in found))
@@ -139,7 +139,7 @@ def get_format(name: str) -> SubmissionFormat:
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no result
             plugin: SubmissionFormat = found[0].load()()
-            trouble = _trouble(plugin)
+            trouble = _find_format_defect(plugin)
     except (Exception, SystemExit) as error:  # importing another's package raises anything, or ends the program
         reason = f"it exits ({error})" if isinstance(error, SystemExit) else f"{error}"
         raise ConfigError(f"--format {name}: {found[0].value} can't be loaded: {reason}") from error
@@ -148,7 +148,7 @@ def get_format(name: str) -> SubmissionFormat:
     return plugin
 
 
-def _trouble(plugin: object) -> str:
+def _find_format_defect(plugin: object) -> str:
     """What keeps an object from being a format; the empty string where nothing does."""
     absent = [part for part in ("name", "summary", "tasks", "container") if not hasattr(plugin, part)]
     absent += [part for part in _METHODS if not callable(getattr(plugin, part, None))]

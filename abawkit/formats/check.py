@@ -59,12 +59,16 @@ def find_dummy_rows(path: Path, frames: FrameList, plugin: SubmissionFormat) -> 
     if not columns:
         return []
     if plugin.container == "folder":
-        return _constant_files(path, columns)
+        return _find_constant_lines(path, columns)
     rows = read_first_fields(read_text(path, "a submission"), 1)
     texts: list[str] = rows.examples.to_pylist() if rows.examples is not None else []
     listed: list[str] = frames.examples.to_pylist() if frames.examples is not None else []
     exact = _has_reals(columns)
-    same = [row for row, (text, dummy) in enumerate(zip(texts, listed, strict=False)) if dummy and _equal(text, dummy)]
+    same = [
+        row
+        for row, (text, dummy) in enumerate(zip(texts, listed, strict=False))
+        if dummy and _have_equal_numbers(text, dummy)
+    ]
     if not exact and (len(same) < len(texts) / 2 or (len(set(listed)) > 1 and len(same) < len(texts))):
         same = []
     found = []
@@ -74,21 +78,21 @@ def find_dummy_rows(path: Path, frames: FrameList, plugin: SubmissionFormat) -> 
     images = rows.images.to_pylist()
     others = dict.fromkeys(images[row] for row in sorted(set(range(len(texts))) - set(same)))
     answers = {image: text for image, text in zip(images, texts, strict=True) if image in others}
-    text = _constant(list(answers.values()), exact=exact)
+    text = _find_constant(list(answers.values()), exact=exact)
     if text is not None:
         lines = tuple(int(rows.lines[row]) for row, other in enumerate(texts) if other == text)
         found.append(DummyRows(f"hold one and the same answer, '{shorten(text)}'", lines, len(lines)))
     return found
 
 
-def _constant_files(path: Path, columns: Sequence[Column]) -> list[DummyRows]:
+def _find_constant_lines(path: Path, columns: Sequence[Column]) -> list[DummyRows]:
     """One answer for many frames of a folder.
 
     Lines that follow each other count once: a frame that was not listed takes the answer of one that was.
     """
     files = {file.name: read_text(file, "a video's answers").decode().split("\n")[1:-1] for file in path.iterdir()}
     runs = [text for lines in files.values() for text, _ in groupby(lines)]
-    text = _constant(runs, exact=_has_reals(columns))
+    text = _find_constant(runs, exact=_has_reals(columns))
     if len(files) > 1 and len(set(runs)) == 1 and _has_reals(columns):
         text = runs[0]
     if text is None:
@@ -98,7 +102,7 @@ def _constant_files(path: Path, columns: Sequence[Column]) -> list[DummyRows]:
     return [DummyRows(f"hold one and the same answer, '{shorten(text)}', in {where:,} files", (), count)]
 
 
-def _constant(texts: Sequence[str], *, exact: bool) -> str | None:
+def _find_constant(texts: Sequence[str], *, exact: bool) -> str | None:
     """The answer that too many frames have; None where there is none."""
     if len(texts) < MANY_FRAMES:
         return None
@@ -111,21 +115,21 @@ def _has_reals(columns: Sequence[Column]) -> bool:
     return any(column.kind == "real" for column in columns)
 
 
-def _equal(text: str, dummy: str) -> bool:
+def _have_equal_numbers(text: str, dummy: str) -> bool:
     """Whether two rows hold the same numbers, however they are written."""
-    values = _values(dummy)
+    values = _parse_dummy(dummy)
     if not values:
         return False
     first, _, _ = text.partition(",")
-    return float(first) == values[0] and _numbers(text) == values
+    return float(first) == values[0] and _parse_numbers(text) == values
 
 
 @functools.lru_cache(maxsize=1024)
-def _values(dummy: str) -> tuple[float, ...]:
-    return _numbers(dummy.rstrip(","))
+def _parse_dummy(dummy: str) -> tuple[float, ...]:
+    return _parse_numbers(dummy.rstrip(","))
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _parse_numbers(text: str) -> tuple[float, ...]:
     cells = text.split(",")
     return tuple(map(float, cells)) if all(REAL.fullmatch(cell) for cell in cells) else ()
 
@@ -150,7 +154,7 @@ def find_problems(path: Path, frames: FrameList, plugin: SubmissionFormat) -> li
     except DataError as error:
         problems, refused = [], error
     if refused or problems:
-        content, deviations = _normalise(path, frames, plugin)
+        content, deviations = _normalise_submission(path, frames, plugin)
         if deviations:
             return [*deviations, *check_content(path, content, frames, plugin)]
     if refused:
@@ -187,7 +191,7 @@ def check_content(
             raise DataError(str(error).replace(str(copy), str(path))) from error
 
 
-def _normalise(
+def _normalise_submission(
     path: Path, frames: FrameList, plugin: SubmissionFormat
 ) -> tuple[bytes | dict[str, bytes], list[Problem]]:
     """A submission in the official layout, with a problem for each way in which it is not; no problem where it is."""
@@ -205,9 +209,11 @@ def _normalise(
             return b"", []  # the format says what is wrong with it
         lines, deviations = normalise_layout(text.decode().split("\n")[:-1], columns, images)
         content[file.name] = "".join(f"{line}\n" for line in lines).encode()
-        problems += [replace(_problem(deviation), file=file.name if path.is_dir() else "") for deviation in deviations]
+        problems += [
+            replace(_make_problem(deviation), file=file.name if path.is_dir() else "") for deviation in deviations
+        ]
     return (content if path.is_dir() else content[path.name]), problems
 
 
-def _problem(deviation: Deviation) -> Problem:
+def _make_problem(deviation: Deviation) -> Problem:
     return Problem(deviation.rows[0] + 1, "", f"{deviation.problem}; --repair OUT corrects it")

@@ -33,7 +33,7 @@ _RESEMBLING: Final = re.compile(
 )
 """Found in names that are not known and yet say what a column holds, as ``arousal_mean``."""
 
-_SHOWN: Final = 8
+_SHOWN_NAMES: Final = 8
 """Names that a message lists before it only counts."""
 
 
@@ -93,7 +93,7 @@ def order_columns(header: str, columns: Sequence[str] = FIELDS[1:]) -> ColumnOrd
         meant = ACTION_UNITS if column == ALL_UNITS else (column or "",)
         if not set(meant) <= set(columns):
             got = f"names '{shorten(name)}'" if name else "has a column without a name"
-            raise ValueError(f"the header {got}, expected {_expected(columns)}")
+            raise ValueError(f"the header {got}, expected {_describe_columns(columns)}")
         if set(meant) & set(named):
             raise ValueError(f"the header names {column} twice, expected each column once")
         named += meant
@@ -116,7 +116,7 @@ def find_track(header: str) -> tuple[Answer, ...] | None:
     Args:
         header: The first line of a file. Names may be written in any way that `find_column` knows, units as ``aus``.
     """
-    named = _expand(split_header(header))
+    named = _expand_names(split_header(header))
     return next((tasks for tasks, forms in _TRACKS.items() if named in forms), None)
 
 
@@ -138,39 +138,39 @@ def refuse_other_track(header: str, tasks: Sequence[Answer]) -> None:
     """
     names = split_header(header)
     forms = _TRACKS.get(tuple(tasks)) or (tuple(name for answer in tasks for name in _COLUMNS[answer]),)
-    named, other = _expand(names), find_track(header)
+    named, other = _expand_names(names), find_track(header)
     if other in (None, tuple(tasks)) and any(_is_beginning(named, form) for form in forms):
         return
-    raise ValueError(f"the header names {list_names(names)}, expected {_expected(forms[0])}")
+    raise ValueError(f"the header names {list_names(names)}, expected {_describe_columns(forms[0])}")
 
 
 def _is_beginning(named: Sequence[str], form: Sequence[str]) -> bool:
     """Whether names are all or the first ones of a form. Of classes all are: fewer are those of another edition."""
-    enough = len(form) if form in _CLASSES and named else 0
+    enough = len(form) if form in _CLASS_FORMS and named else 0
     return len(named) >= enough and tuple(named) == tuple(form[: len(named)])
 
 
 def list_names(names: Sequence[str]) -> str:
     """The first names of a sequence, and how many more there are."""
-    shown = ", ".join(shorten(name, 30) or "nothing" for name in names[:_SHOWN])
-    more = len(names) - _SHOWN
+    shown = ", ".join(shorten(name, 30) or "nothing" for name in names[:_SHOWN_NAMES])
+    more = len(names) - _SHOWN_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _expand(names: Sequence[str]) -> tuple[str, ...]:
+def _expand_names(names: Sequence[str]) -> tuple[str, ...]:
     """Official names, the units one by one; what is not known stays as it is written, in quotes."""
     columns = [find_column(name) or f"'{name}'" for name in names]
     return tuple(unit for column in columns for unit in (ACTION_UNITS if column == ALL_UNITS else (column,)))
 
 
-def _expected(columns: Sequence[str]) -> str:
+def _describe_columns(columns: Sequence[str]) -> str:
     """The columns of a file in few words."""
     if set(ACTION_UNITS) < set(columns):
         columns = [*(column for column in columns if column not in ACTION_UNITS), "12 action units (aus)"]
     return ", ".join(columns)
 
 
-_CLASSES: Final = (EXPRESSIONS, tuple(COMPOUND_EXPRESSIONS))
+_CLASS_FORMS: Final = (EXPRESSIONS, tuple(COMPOUND_EXPRESSIONS))
 
 _COLUMNS: Final[dict[Answer, tuple[str, ...]]] = {
     "va": DIMENSIONS,

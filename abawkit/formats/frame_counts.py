@@ -60,13 +60,13 @@ def _count_mp4(file: BinaryIO) -> int:
         if kind == b"moov":
             if length > _MAX_HEADER:
                 raise ValueError(f"its index has {length:,} bytes")
-            tracks = [box for kind, box in _boxes(file.read(length - header)) if kind == b"trak"]
+            tracks = [box for kind, box in _iterate_mp4_boxes(file.read(length - header)) if kind == b"trak"]
             return max(map(_count_track, tracks), default=0)
         at += length
     raise ValueError("neither an MP4 nor an AVI, or cut short")
 
 
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _iterate_mp4_boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Kind and content of each box."""
     at = 0
     while at + 8 <= len(content):
@@ -79,10 +79,10 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _count_track(track: bytes) -> int:
     """Samples of a track; 0 for one of sound or of anything else."""
-    media = dict(_boxes(dict(_boxes(track)).get(b"mdia", b"")))
+    media = dict(_iterate_mp4_boxes(dict(_iterate_mp4_boxes(track)).get(b"mdia", b"")))
     if media.get(b"hdlr", b"")[8:12] != b"vide":
         return 0
-    table = dict(_boxes(dict(_boxes(media.get(b"minf", b""))).get(b"stbl", b"")))
+    table = dict(_iterate_mp4_boxes(dict(_iterate_mp4_boxes(media.get(b"minf", b""))).get(b"stbl", b"")))
     for kind in (b"stsz", b"stz2"):
         if kind in table:
             count: int = struct.unpack_from(">I", table[kind], 8)[0]
@@ -96,17 +96,17 @@ def _count_avi(file: BinaryIO) -> int:
     if kind != b"LIST" or file.read(4) != b"hdrl" or length > _MAX_HEADER:
         raise ValueError("an AVI without a header")
     streams = total = 0
-    for name, chunk in _chunks(file.read(length - 4)):
+    for name, chunk in _iterate_avi_chunks(file.read(length - 4)):
         if name == b"strl":
-            stream = dict(_chunks(chunk)).get(b"strh", b"")
+            stream = dict(_iterate_avi_chunks(chunk)).get(b"strh", b"")
             if stream[:4] == b"vids":
                 streams = max(streams, struct.unpack_from("<I", stream, 32)[0])
         elif name == b"odml":
-            (total,) = struct.unpack_from("<I", dict(_chunks(chunk)).get(b"dmlh", bytes(4)))
+            (total,) = struct.unpack_from("<I", dict(_iterate_avi_chunks(chunk)).get(b"dmlh", bytes(4)))
     return max(streams, total)
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _iterate_avi_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and content of each chunk; of a list, the name that it has."""
     at = 0
     while at + 8 <= len(content):
@@ -118,11 +118,11 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + length + length % 2
 
 
-EXPECTED: Final = "a file of VIDEO,FRAMES lines, or a folder of videos or of their crops"
+_EXPECTED_COUNTS: Final = "a file of VIDEO,FRAMES lines, or a folder of videos or of their crops"
 
-_LINE: Final = re.compile(r"(?P<video>[^,;\t]*?[^\s,;])[\s,;]+(?P<count>[0-9]{1,9})")
-_HEADER: Final = re.compile(r"(?P<video>[^,;\t]+)[,;\t](?P<count>[^,;\t]+)|(?P<word>\S+)\s+(?P<number>\S+)")
-_COUNT: Final = re.compile(r"frame|count|length|number|total", re.IGNORECASE)
+_COUNT_LINE: Final = re.compile(r"(?P<video>[^,;\t]*?[^\s,;])[\s,;]+(?P<count>[0-9]{1,9})")
+_HEADER_LINE: Final = re.compile(r"(?P<video>[^,;\t]+)[,;\t](?P<count>[^,;\t]+)|(?P<word>\S+)\s+(?P<number>\S+)")
+_COUNT_NAME: Final = re.compile(r"frame|count|length|number|total", re.IGNORECASE)
 """Found in the name of a column of counts."""
 
 
@@ -141,7 +141,7 @@ def read_frame_counts(path: Path) -> dict[str, FrameCount]:
         DataError: If it is none of these.
         ProblemsError: If a line is not what it must be, or names a video again with another count.
     """
-    return _counts_of_folder(path) if path.is_dir() else _counts_of_file(path)
+    return _count_folder(path) if path.is_dir() else _read_count_file(path)
 
 
 def apply_frame_counts(plugin: SubmissionFormat, path: Path | None) -> SubmissionFormat:
@@ -203,7 +203,7 @@ def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
         numbers: dict[int, str] = {}
         for root in roots:
             if (root / video).is_dir():
-                numbers = _numbered_crops(root / video) | numbers
+                numbers = _list_numbered_crops(root / video) | numbers
         if not numbers:
             places = " or ".join(str(root / video) for root in roots)
             raise DataError(
@@ -214,46 +214,46 @@ def list_crops(videos: VideoList, roots: Sequence[Path]) -> FrameList:
     return FrameList(images=pa.array(images, pa.string()), lines=np.array(lines, dtype=np.int64))
 
 
-def _counts_of_file(path: Path) -> dict[str, FrameCount]:
-    lines = read_text(path, EXPECTED).decode().split("\n")[:-1]
+def _read_count_file(path: Path) -> dict[str, FrameCount]:
+    lines = read_text(path, _EXPECTED_COUNTS).decode().split("\n")[:-1]
     counts: dict[str, FrameCount] = {}
     problems: list[Problem] = []
     for line, text in enumerate(lines, start=1):
-        found = _LINE.fullmatch(text.rstrip(",; \t").replace('"', ""))
+        found = _COUNT_LINE.fullmatch(text.rstrip(",; \t").replace('"', ""))
         if not found:
             if line == 1 and not text.rstrip()[-1:].isdigit():
-                if defect := _header_defect(text):
-                    raise ProblemsError(path, [Problem(1, "", defect)], f"expected {EXPECTED}")
+                if defect := _find_header_defect(text):
+                    raise ProblemsError(path, [Problem(1, "", defect)], f"expected {_EXPECTED_COUNTS}")
             else:
                 problems.append(Problem(line, "", f"got '{shorten(text)}', expected a video and its number of frames"))
             continue
-        video, count = _stem(found["video"].strip()), FrameCount(int(found["count"]))
+        video, count = _strip_suffix(found["video"].strip()), FrameCount(int(found["count"]))
         if not 1 <= count.frames <= MAX_FRAMES:
             problems.append(Problem(line, "frames", f"got {count.frames:,}, expected 1..{MAX_FRAMES:,}"))
         elif counts.setdefault(video, count) != count:
             got = f"got {count.frames:,} frames of '{shorten(video)}', a line before says {counts[video].frames:,}"
             problems.append(Problem(line, "frames", got))
     if problems:
-        raise ProblemsError(path, problems, f"expected {EXPECTED}")
+        raise ProblemsError(path, problems, f"expected {_EXPECTED_COUNTS}")
     if not counts:
-        raise DataError(f"{path}: names no video; expected {EXPECTED}")
+        raise DataError(f"{path}: names no video; expected {_EXPECTED_COUNTS}")
     return counts
 
 
-def _header_defect(header: str) -> str:
+def _find_header_defect(header: str) -> str:
     """Why a header is not that of videos and their numbers of frames; the columns are not guessed."""
-    found = _HEADER.fullmatch(header.strip(",; \t"))
+    found = _HEADER_LINE.fullmatch(header.strip(",; \t"))
     video, count = (found["video"] or found["word"], found["count"] or found["number"]) if found else ("", "")
-    if video and _COUNT.search(count) and not _COUNT.search(video):
+    if video and _COUNT_NAME.search(count) and not _COUNT_NAME.search(video):
         return ""
     return f"got the header '{shorten(header)}', expected one as 'video,frames': the video, then its number of frames"
 
 
-def _counts_of_folder(path: Path) -> dict[str, FrameCount]:
+def _count_folder(path: Path) -> dict[str, FrameCount]:
     counts: dict[str, FrameCount] = {}
     for entry in sorted(path.iterdir()):
         if entry.is_dir():
-            numbers = sorted(_numbered_crops(entry))
+            numbers = sorted(_list_numbered_crops(entry))
             found = FrameCount(numbers[-1], exact=numbers == list(range(1, len(numbers) + 1))) if numbers else None
         elif entry.suffix.lower() in VIDEO_SUFFIXES:
             found = FrameCount(count_frames(entry))
@@ -262,18 +262,18 @@ def _counts_of_folder(path: Path) -> dict[str, FrameCount]:
         video = entry.name if entry.is_dir() else entry.stem
         if found and video in counts:
             raise DataError(
-                f"{path}: holds {printable(video)} twice, so its frames can't be counted; expected {EXPECTED}"
+                f"{path}: holds {printable(video)} twice, so its frames can't be counted; expected {_EXPECTED_COUNTS}"
             )
         if found:
             counts[video] = found
     if not counts:
         raise DataError(
-            f"{path}: holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of crops; expected {EXPECTED}"
+            f"{path}: holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of crops; expected {_EXPECTED_COUNTS}"
         )
     return counts
 
 
-def _numbered_crops(folder: Path) -> dict[int, str]:
+def _list_numbered_crops(folder: Path) -> dict[int, str]:
     """The images of a folder by the number of their frame; of two with one number, the first by name."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(IMAGE_SUFFIXES))
     found: dict[int, str] = {}
@@ -284,7 +284,7 @@ def _numbered_crops(folder: Path) -> dict[int, str]:
     return found
 
 
-def _stem(name: str) -> str:
+def _strip_suffix(name: str) -> str:
     """The name of a video without the ending of its file."""
     ending = next((end for end in (*VIDEO_SUFFIXES, ".txt") if name.lower().endswith(end)), "")
     return name[: len(name) - len(ending)]

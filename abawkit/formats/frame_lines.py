@@ -27,15 +27,20 @@ def find_frame_problems(frames: FrameList) -> list[Problem]:
         Problems in the order of rows; where there are none, all names are safe to make files of.
     """
     _, numbers = split_names(frames.images)
-    if len(numbers) and numbers.min() >= 1 and are_plain_names(frames.images) and not _excess(frames.images, numbers):
+    if (
+        len(numbers)
+        and numbers.min() >= 1
+        and are_plain_names(frames.images)
+        and not _count_excess_frames(frames.images, numbers)
+    ):
         return []
-    if total := _excess(frames.images, numbers):
+    if total := _count_excess_frames(frames.images, numbers):
         what = f"the last frames of the videos add up to {total:,}, expected at most {MAX_FRAMES:,} in all"
         return [Problem(0, "image", f"{what}: a frame number is wrong")]
     return [
         Problem(int(line), "image", f"{defect}: '{shorten(name)}'")
         for line, name, number in zip(frames.lines, frames.images.to_pylist(), numbers.tolist(), strict=True)
-        if (defect := find_name_defect(name) or (_unnumbered(name) if number < 1 else None))
+        if (defect := find_name_defect(name) or (_describe_unnumbered(name) if number < 1 else None))
     ]
 
 
@@ -54,7 +59,10 @@ def assign_rows(images: pa.StringArray, frames: Mapping[str, int] | None = None)
         By video, in the order of the list: row numbers, int64, shape (last frame,).
     """
     known = frames or {}
-    return {video: _nearest(rows, numbers, known.get(video, 0)) for video, rows, numbers in _videos(images)}
+    return {
+        video: _find_nearest_rows(rows, numbers, known.get(video, 0))
+        for video, rows, numbers in _group_by_video(images)
+    }
 
 
 def list_video_frames(frames: FrameList) -> dict[str, Array]:
@@ -68,10 +76,10 @@ def list_video_frames(frames: FrameList) -> dict[str, Array]:
     """
     if problems := find_frame_problems(frames):
         raise DataError(f"line {problems[0].line:,} of the list: {problems[0].message}; give another list")
-    return {video: np.unique(numbers) for video, _, numbers in _videos(frames.images)}
+    return {video: np.unique(numbers) for video, _, numbers in _group_by_video(frames.images)}
 
 
-def _videos(images: pa.StringArray) -> Iterator[tuple[str, Array, Array]]:
+def _group_by_video(images: pa.StringArray) -> Iterator[tuple[str, Array, Array]]:
     """Each video with its rows in the order of frames, and the number of each row's frame."""
     videos, numbers = split_names(images)
     coded = videos.dictionary_encode()
@@ -83,7 +91,7 @@ def _videos(images: pa.StringArray) -> Iterator[tuple[str, Array, Array]]:
         yield video, rows, numbers[rows]
 
 
-def _nearest(rows: Array, numbers: Array, frames: int) -> Array:
+def _find_nearest_rows(rows: Array, numbers: Array, frames: int) -> Array:
     """For each frame from 1 to the last of these or of the video, ascending: the row of the nearest one."""
     listed, first = np.unique(numbers, return_index=True)
     lines = np.arange(1, max(listed[-1], frames) + 1)
@@ -93,7 +101,7 @@ def _nearest(rows: Array, numbers: Array, frames: int) -> Array:
     return np.asarray(rows[first[np.where(nearer, after, before)]])
 
 
-def _excess(images: pa.StringArray, numbers: Array) -> int:
+def _count_excess_frames(images: pa.StringArray, numbers: Array) -> int:
     """The sum of the videos' last frames, where it is more than `MAX_FRAMES`; else 0."""
     if not len(images) or numbers.max(initial=0) * len(images) <= MAX_FRAMES:
         return 0
@@ -104,7 +112,7 @@ def _excess(images: pa.StringArray, numbers: Array) -> int:
     return int(last.sum()) if last.sum() > MAX_FRAMES else 0
 
 
-def _unnumbered(name: str) -> str:
+def _describe_unnumbered(name: str) -> str:
     if name.count("/") > 1:
         return "got a video in a folder of another, expected VIDEO/00001.jpg, as a file is named by its video"
     return "got a name without a frame number from 1, expected VIDEO/00001.jpg"

@@ -21,7 +21,7 @@ from abawkit.labels import (
 )
 from abawkit.tables import DECIMALS, Annotations, Array, Submission
 
-NAMES: Final[dict[Answer, tuple[str, ...]]] = {
+HEADER_NAMES: Final[dict[Answer, tuple[str, ...]]] = {
     "va": DIMENSIONS,
     "expression": EXPRESSIONS,
     "au": ACTION_UNITS,
@@ -29,7 +29,7 @@ NAMES: Final[dict[Answer, tuple[str, ...]]] = {
 }
 """The names that the header of a single-task file has. Where they are those of classes, a row has one index."""
 
-FIELDS: Final[dict[Answer, tuple[Field, ...]]] = {
+ANSWER_FIELDS: Final[dict[Answer, tuple[Field, ...]]] = {
     "va": tuple(Field(name, MISSING_VA) for name in DIMENSIONS),
     "expression": (Field("expression", MISSING_EXPRESSION, len(EXPRESSIONS) - 1),),
     "au": tuple(Field(name, MISSING_AU, 1) for name in ACTION_UNITS),
@@ -40,7 +40,7 @@ FIELDS: Final[dict[Answer, tuple[Field, ...]]] = {
 
 def make_fields(tasks: Sequence[Answer]) -> list[Field]:
     """The columns of rows that hold these answers, one after the other."""
-    return [field for answer in tasks for field in FIELDS[answer]]
+    return [field for answer in tasks for field in ANSWER_FIELDS[answer]]
 
 
 def make_columns(tasks: Sequence[Answer]) -> list[Column]:
@@ -48,7 +48,7 @@ def make_columns(tasks: Sequence[Answer]) -> list[Column]:
     return [Column(field.name, "real" if field.top is None else "integer") for field in make_fields(tasks)]
 
 
-def format_texts(submission: Submission, tasks: Sequence[Answer], name: str) -> list[str]:
+def format_label_cells(submission: Submission, tasks: Sequence[Answer], name: str) -> list[str]:
     """The cells of each row: valence and arousal with six decimals, integers for all else, commas between.
 
     Args:
@@ -66,11 +66,11 @@ def format_texts(submission: Submission, tasks: Sequence[Answer], name: str) -> 
             f"{name}: needs {', '.join(absent)}, and these decisions are of {', '.join(sorted(held))} alone; write them"
             " in the format that they were read in, or give probabilities of all tasks"
         )
-    parts = [_cells(submission, answer) for answer in tasks]
+    parts = [_format_answer(submission, answer) for answer in tasks]
     return parts[0] if len(parts) == 1 else [",".join(cells) for cells in zip(*parts, strict=True)]
 
 
-def _cells(submission: Submission, answer: Answer) -> list[str]:
+def _format_answer(submission: Submission, answer: Answer) -> list[str]:
     if answer == "va":
         return [f"{v:.{DECIMALS}f},{a:.{DECIMALS}f}" for v, a in submission.va.tolist()]
     if answer == "au":
@@ -87,7 +87,7 @@ def make_submission(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer])
         rows: The rows.
         tasks: The answers whose columns they have, in order.
     """
-    values = _by_answer(rows.values, tasks)
+    values = _split_by_answer(rows.values, tasks)
     columns = {
         answer: cells if answer == "va" else (cells if answer == "au" else cells[:, 0]).astype(np.int8)
         for answer, cells in values.items()
@@ -105,7 +105,7 @@ def make_annotations(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer]
         rows: The rows, with what is missing in them.
         tasks: The tasks whose columns they have, in order.
     """
-    given = _by_answer(rows.present, tasks)
+    given = _split_by_answer(rows.present, tasks)
     nothing = np.zeros(len(images), dtype=bool)
     valid: dict[Answer, Any] = {task: cells.all(axis=1) for task, cells in given.items()}
     some: dict[Answer, Any] = {task: cells.any(axis=1) for task, cells in given.items()}
@@ -125,7 +125,7 @@ def make_annotations(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer]
     )
 
 
-def _by_answer(cells: Array, tasks: Sequence[Answer]) -> dict[Answer, Array]:
+def _split_by_answer(cells: Array, tasks: Sequence[Answer]) -> dict[Answer, Array]:
     """The cells of each answer, shape (n, c) each."""
-    ends = np.cumsum([len(FIELDS[answer]) for answer in tasks])[:-1]
+    ends = np.cumsum([len(ANSWER_FIELDS[answer]) for answer in tasks])[:-1]
     return dict(zip(tasks, np.split(cells, ends, axis=1), strict=True))

@@ -21,26 +21,26 @@ from abawkit.formats.column_names import OTHER_TRACK, find_other_track
 from abawkit.formats.frame_counts import find_frame_count
 from abawkit.formats.frame_lines import assign_rows, find_frame_problems, list_video_frames
 from abawkit.formats.label_columns import (
-    NAMES,
-    format_texts,
+    HEADER_NAMES,
+    format_label_cells,
     make_annotations,
     make_columns,
     make_fields,
     make_submission,
 )
 from abawkit.formats.readers import is_video_list, read_annotations, read_list, read_videos
-from abawkit.formats.rows import Rows, describe_no_rows, read_rows, shorten
+from abawkit.formats.rows import Rows, make_no_rows, read_rows, shorten
 from abawkit.formats.single_file import describe_width_error
 from abawkit.formats.text import read_text
 from abawkit.frame_names import find_name_defect, format_frame_name
 from abawkit.labels import Answer
 from abawkit.tables import Annotations, FrameCount, FrameList, Submission, VideoList
 
-SUFFIX: Final = ".txt"
-_READ_AS: Final = re.compile(r"[+-]?\.?[0-9]")  # a first line that begins like a value is a row
+VIDEO_FILE_SUFFIX: Final = ".txt"
+_VALUE_START: Final = re.compile(r"[+-]?\.?[0-9]")  # a first line that begins like a value is a row
 
 
-class _Video(NamedTuple):
+class _VideoFile(NamedTuple):
     """The file of one video."""
 
     name: str
@@ -69,7 +69,7 @@ class FolderOfVideos:
     @property
     def header(self) -> str:
         """The first line of each file."""
-        return ",".join(NAMES[self.tasks[0]])
+        return ",".join(HEADER_NAMES[self.tasks[0]])
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -113,7 +113,7 @@ class FolderOfVideos:
         if problems:
             raise ProblemsError(path, problems, "give a list, or the folder of annotations as it was released")
         lines = [np.arange(video.lines, dtype=np.int64) + 2 for video in videos]
-        return FrameList(images=_images(videos), lines=np.concatenate(lines))
+        return FrameList(images=_name_frames(videos), lines=np.concatenate(lines))
 
     def encode(self, submission: Submission) -> dict[str, bytes]:
         """The file of each video, by name: a line for each frame from 1 to the last one listed, or to the video's last.
@@ -122,7 +122,7 @@ class FolderOfVideos:
             DataError: If the submission does not hold this task, if a name is not ``VIDEO/00001.jpg``, or if the number
                 of frames of a video is not known though it is of others.
         """
-        cells = np.array(format_texts(submission, self.tasks, self.name), dtype=object)
+        cells = np.array(format_label_cells(submission, self.tasks, self.name), dtype=object)
         rows = FrameList(images=submission.images, lines=np.arange(len(submission), dtype=np.int64) + 1)
         if problems := find_frame_problems(rows):
             raise DataError(f"{self.name}: row {problems[0].line:,}: {problems[0].message}; nothing was written")
@@ -133,7 +133,7 @@ class FolderOfVideos:
             found = {video: find_frame_count(self.frame_counts, video) for video in list_video_frames(rows)}
             known = {video: count.frames for video, count in found.items() if count}
         return {
-            f"{video}{SUFFIX}": "\n".join([self.header, *cells[answers], ""]).encode()
+            f"{video}{VIDEO_FILE_SUFFIX}": "\n".join([self.header, *cells[answers], ""]).encode()
             for video, answers in assign_rows(submission.images, known).items()
         }
 
@@ -148,7 +148,7 @@ class FolderOfVideos:
             return problems
         for video, numbers in list_video_frames(frames).items():
             count = find_frame_count(self.frame_counts, video)
-            file = f"{video}{SUFFIX}"
+            file = f"{video}{VIDEO_FILE_SUFFIX}"
             if not count:
                 problems.append(Problem(0, "", "the frame counts do not have its video", file))
             elif count.exact and numbers[-1] > count.frames:
@@ -168,14 +168,18 @@ class FolderOfVideos:
         """
         videos, problems = self._videos(path, missing=False)
         answered = {video.name: video for video in videos}
-        unread = {problem.file for problem in problems} - {f"{video}{SUFFIX}" for video in answered}
+        unread = {problem.file for problem in problems} - {f"{video}{VIDEO_FILE_SUFFIX}" for video in answered}
         wanted = list_video_frames(frames)
-        if answered and not answered.keys() & wanted.keys() and not unread & {f"{video}{SUFFIX}" for video in wanted}:
-            problems.append(_nothing_in_common(answered, wanted))
+        if (
+            answered
+            and not answered.keys() & wanted.keys()
+            and not unread & {f"{video}{VIDEO_FILE_SUFFIX}" for video in wanted}
+        ):
+            problems.append(_describe_unlisted_files(answered, wanted))
             return sorted(problems, key=lambda problem: (problem.file, problem))
         problems += self.count_problems(frames)
         for video, listed in wanted.items():
-            last, file = int(listed[-1]), f"{video}{SUFFIX}"
+            last, file = int(listed[-1]), f"{video}{VIDEO_FILE_SUFFIX}"
             count = find_frame_count(self.frame_counts or {}, video)
             if video not in answered:
                 if file not in unread:
@@ -184,7 +188,7 @@ class FolderOfVideos:
                 continue
             _, _, lines, first = answered.pop(video)
             if count:
-                problems += _length_problems(lines, first, count, file)
+                problems += _find_length_problems(lines, first, count, file)
             elif isinstance(frames, VideoList):
                 continue
             elif 0 < lines < last:
@@ -193,7 +197,9 @@ class FolderOfVideos:
             elif lines > last == len(listed):
                 what = f"got lines for {format_count(lines, 'frame')}, the list has {last:,} of this video"
                 problems.append(Problem(last + first, "", what, file))
-        problems += [Problem(0, "", "the list has no frame of this video", f"{video}{SUFFIX}") for video in answered]
+        problems += [
+            Problem(0, "", "the list has no frame of this video", f"{video}{VIDEO_FILE_SUFFIX}") for video in answered
+        ]
         return sorted(problems, key=lambda problem: (problem.file, problem))
 
     def read(self, path: Path) -> Submission:
@@ -205,7 +211,7 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=False)
         if problems:
             raise ProblemsError(path, problems, describe_width_error(path, self.name))
-        return make_submission(_images(videos), _rows(videos), self.tasks)
+        return make_submission(_name_frames(videos), _concatenate_rows(videos), self.tasks)
 
     def read_truth(self, path: Path) -> Annotations:
         """Reads what a submission is scored against.
@@ -223,22 +229,22 @@ class FolderOfVideos:
         videos, problems = self._videos(path, missing=True)
         if problems:
             raise ProblemsError(path, problems, "give the annotations as they were released")
-        return make_annotations(_images(videos), _rows(videos), self.tasks)
+        return make_annotations(_name_frames(videos), _concatenate_rows(videos), self.tasks)
 
-    def _videos(self, path: Path, *, missing: bool) -> tuple[list[_Video], list[Problem]]:
+    def _videos(self, path: Path, *, missing: bool) -> tuple[list[_VideoFile], list[Problem]]:
         """The files of a folder that can be read, in the order of their names, and every problem of the folder."""
         expected = f"a folder with a text file for each video, whose header is '{self.header}'"
         if not path.is_dir():
             raise DataError(f"{path}: {'is a file' if path.exists() else 'no such folder'}; expected {expected}")
-        videos: list[_Video] = []
+        videos: list[_VideoFile] = []
         problems: list[Problem] = []
         for file in sorted(path.iterdir()):
-            line, defect = 0, _file_defect(file)
+            line, defect = 0, _find_file_defect(file)
             if not defect:
                 try:
                     video, found = self._video(file, missing)
                 except DataError as error:
-                    line, defect = _parted(str(error), file)
+                    line, defect = _split_message(str(error), file)
                 else:
                     videos.append(video)
                     problems += found
@@ -248,10 +254,10 @@ class FolderOfVideos:
             raise DataError(f"{path}: is an empty folder; expected {expected}")
         return videos, problems
 
-    def _video(self, file: Path, missing: bool) -> tuple[_Video, list[Problem]]:
+    def _video(self, file: Path, missing: bool) -> tuple[_VideoFile, list[Problem]]:
         content = read_text(file, f"text with the header '{self.header}'")
         first = content[: content.index(b"\n")].decode()
-        headed = not _READ_AS.match(first)
+        headed = not _VALUE_START.match(first)
         problems: list[Problem] = []
         if re.sub(", +", ",", first) != self.header:
             got = f"got the header '{shorten(first)}'" if headed else "got no header"
@@ -260,18 +266,18 @@ class FolderOfVideos:
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}", file.name))
             if other:  # what its lines hold is not for this track to judge
                 lines = content.count(b"\n") - 1
-                return _Video(
-                    file.name.removesuffix(SUFFIX), describe_no_rows(len(make_fields(self.tasks))), lines, 2
+                return _VideoFile(
+                    file.name.removesuffix(VIDEO_FILE_SUFFIX), make_no_rows(len(make_fields(self.tasks))), lines, 2
                 ), problems
         rows, found = read_rows(content, make_fields(self.tasks), skip_lines=headed, missing=missing, named=False)
         problems += [Problem(p.line, p.column, p.message, file.name) for p in found]
         lines = content.count(b"\n") - headed
         if not lines:
             problems.append(Problem(2, "", "holds a header and no lines", file.name))
-        return _Video(file.name.removesuffix(SUFFIX), rows, lines, 1 + headed), problems
+        return _VideoFile(file.name.removesuffix(VIDEO_FILE_SUFFIX), rows, lines, 1 + headed), problems
 
 
-def _length_problems(lines: int, first: int, count: FrameCount, file: str) -> list[Problem]:
+def _find_length_problems(lines: int, first: int, count: FrameCount, file: str) -> list[Problem]:
     """What is wrong with the number of lines in a file, where its video's number of frames is known."""
     if lines == 0 or lines == count.frames:
         return []
@@ -283,35 +289,35 @@ def _length_problems(lines: int, first: int, count: FrameCount, file: str) -> li
     return [Problem(min(lines, count.frames) + first, "", what, file)]
 
 
-def _file_defect(file: Path) -> str | None:
+def _find_file_defect(file: Path) -> str | None:
     """Says why an entry of the folder can be no video's file."""
     name = file.name
-    if not name.endswith(SUFFIX) or not file.is_file():
-        return f"is no video's file, expected files named VIDEO{SUFFIX} and nothing else"
+    if not name.endswith(VIDEO_FILE_SUFFIX) or not file.is_file():
+        return f"is no video's file, expected files named VIDEO{VIDEO_FILE_SUFFIX} and nothing else"
     if name != name.encode(errors="replace").decode():
         return "has a name that is not UTF-8"
-    defect = find_name_defect(format_frame_name(name.removesuffix(SUFFIX), 1))
+    defect = find_name_defect(format_frame_name(name.removesuffix(VIDEO_FILE_SUFFIX), 1))
     return defect and "has a name that no video can have"
 
 
-def _nothing_in_common(answered: Iterable[str], wanted: Iterable[str]) -> Problem:
+def _describe_unlisted_files(answered: Iterable[str], wanted: Iterable[str]) -> Problem:
     files, videos = sorted(answered), list(wanted)
     what = f"none of its {format_count(len(files), 'file')} is of one of the {len(videos):,} listed videos"
-    begins = f"its first is '{shorten(files[0])}{SUFFIX}', the first listed video is '{shorten(videos[0])}'"
+    begins = f"its first is '{shorten(files[0])}{VIDEO_FILE_SUFFIX}', the first listed video is '{shorten(videos[0])}'"
     return Problem(0, "", f"{what}: {begins}; this is the list of another track or split, or files are named otherwise")
 
 
-def _parted(message: str, file: Path) -> tuple[int, str]:
+def _split_message(message: str, file: Path) -> tuple[int, str]:
     """The line, 0 without one, and the text of a message that begins with the file."""
     _, line, text = re.split(r"^(?::([0-9]+))?: ", message.removeprefix(str(file)), maxsplit=1)
     return int(line or 0), text
 
 
-def _images(videos: list[_Video]) -> pa.StringArray:
+def _name_frames(videos: list[_VideoFile]) -> pa.StringArray:
     return pa.array([format_frame_name(v.name, k) for v in videos for k in range(1, v.lines + 1)], pa.string())
 
 
-def _rows(videos: list[_Video]) -> Rows:
+def _concatenate_rows(videos: list[_VideoFile]) -> Rows:
     """The lines of all files, one after the other."""
     return Rows(
         images=pa.array([], pa.string()),

@@ -23,7 +23,7 @@ from abawkit.frame_names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_name_defect
 from abawkit.labels import FIELDS, TASKS, Answer
 from abawkit.tables import Annotations, FrameList, VideoList
 
-LIST = "a list of frames, one image name a row (MTL.txt)"
+_EXPECTED_LIST = "a list of frames, one image name a row (MTL.txt)"
 
 
 def read_list(
@@ -49,13 +49,13 @@ def read_list(
         >>> read_list(path, ["image"]).images.to_pylist()
         ['v/00001.jpg', 'v/00007.jpg']
     """
-    content = read_text(path, LIST)
+    content = read_text(path, _EXPECTED_LIST)
     if is_video_list(content):
         raise DataError(
-            f"{path}:1: got a list of videos, expected {LIST}; {name or 'this format'} answers frames: give their "
-            "list, or a --format of one file per video (abaw3-va, abaw3-expr, abaw3-au)"
+            f"{path}:1: got a list of videos, expected {_EXPECTED_LIST}; {name or 'this format'} answers frames: "
+            "give a list of frames, or a --format of one file per video (abaw3-va, abaw3-expr, abaw3-au)"
         )
-    skip_lines = count_header_lines(path, content, LIST, image_column_names)
+    skip_lines = count_header_lines(path, content, _EXPECTED_LIST, image_column_names)
     if skip_lines and tasks:
         _refuse_other_track(path, content[: content.index(b"\n")].decode(), name, tasks, header)
     frames = read_first_fields(content, skip_lines)
@@ -97,7 +97,7 @@ def _refuse_other_track(path: Path, header: str, name: str, tasks: Sequence[Answ
         ) from error
 
 
-_FILES: Final = (*VIDEO_SUFFIXES, ".txt")
+_FILE_SUFFIXES: Final = (*VIDEO_SUFFIXES, ".txt")
 
 
 def is_video_list(content: bytes) -> bool:
@@ -110,7 +110,7 @@ def is_video_list(content: bytes) -> bool:
         >>> is_video_list(b"10-60-1280x720\n24-30-1920x1080_left\n"), is_video_list(b"image\nv/00001.jpg\n")
         (True, False)
     """
-    names = _names(content)
+    names = _split_video_names(content)
     if names[0] in IMAGE_HEADERS or b"," in content.replace(b",\n", b"\n") or b"/" in content:
         return False
     return not any(" " in name.strip() or name.lower().endswith(IMAGE_SUFFIXES) for name in names)
@@ -126,11 +126,11 @@ def read_videos(path: Path, content: bytes) -> VideoList:
     Raises:
         ProblemsError: If a name can't be that of a video, or stands twice.
     """
-    names = _names(content)
+    names = _split_video_names(content)
     problems = [
         Problem(line, "video", f"{defect}: '{shorten(name)}'")
         for line, name in enumerate(names, start=1)
-        if (defect := _defect(name, names[: line - 1]))
+        if (defect := _find_video_defect(name, names[: line - 1]))
     ]
     if problems:
         raise ProblemsError(path, problems, "give the list as the organisers released it: a video a line")
@@ -138,21 +138,21 @@ def read_videos(path: Path, content: bytes) -> VideoList:
     return VideoList(images=images, lines=np.arange(len(names), dtype=np.int64) + 1)
 
 
-def _names(content: bytes) -> list[str]:
+def _split_video_names(content: bytes) -> list[str]:
     return [line.rstrip(",") for line in content.decode().split("\n")[:-1]]
 
 
-def _defect(name: str, before: Sequence[str]) -> str:
+def _find_video_defect(name: str, before: Sequence[str]) -> str:
     if name in before:
         return "got a video that is listed before"
-    if name.lower().endswith(_FILES):
+    if name.lower().endswith(_FILE_SUFFIXES):
         return "got the name of a file, expected that of a video, without an ending"
     if not name or find_name_defect(format_frame_name(name, 1)):
         return "got a name that no video can have"
     return ""
 
 
-EXPECTED = "an annotation file of 16 fields a row (image,valence,arousal,expression and 12 action units)"
+_EXPECTED_ANNOTATIONS = "an annotation file of 16 fields a row (image,valence,arousal,expression and 12 action units)"
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -183,29 +183,29 @@ def read_annotations(path: Path) -> Annotations:
         >>> found.va_valid.tolist(), found.expression.tolist(), found.au[0, -1]
         ([False], [4], np.int8(1))
     """
-    content = read_text(path, EXPECTED)
-    skip_lines = count_header_lines(path, content, EXPECTED)
-    columns = _columns(path, content) if skip_lines else FIELDS[1:]
+    content = read_text(path, _EXPECTED_ANNOTATIONS)
+    skip_lines = count_header_lines(path, content, _EXPECTED_ANNOTATIONS)
+    columns = _find_column_order(path, content) if skip_lines else FIELDS[1:]
     fields = {field.name: field for field in make_fields(TASKS)}
     rows, problems = read_rows(content, [fields[name] for name in columns], skip_lines=skip_lines, missing=True)
-    if problems and skip_lines and (other := find_other_track(_header(content), TASKS)):
-        what = f"the header is that of {' or '.join(find_formats(other))}, expected {EXPECTED}"
+    if problems and skip_lines and (other := find_other_track(_first_line(content), TASKS)):
+        what = f"the header is that of {' or '.join(find_formats(other))}, expected {_EXPECTED_ANNOTATIONS}"
         raise ProblemsError(path, [Problem(1, "", what)], "give the annotations of the multi-task track")
     if problems and holds_names_alone(frames := read_first_fields(content, skip_lines)):
-        what = f"its {len(frames):,} rows hold names alone: this is a list of frames, expected {EXPECTED}"
+        what = f"its {len(frames):,} rows hold names alone: this is a list of frames, expected {_EXPECTED_ANNOTATIONS}"
         raise ProblemsError(path, [Problem(0, "", what)], "give the annotations")
     if problems:
-        raise ProblemsError(path, problems, _advice(problems))
+        raise ProblemsError(path, problems, _describe_advice(problems))
     if columns != FIELDS[1:]:
         order = [columns.index(name) for name in FIELDS[1:]]
         rows = replace(rows, values=rows.values[:, order], present=rows.present[:, order])
     return make_annotations(rows.images, rows, TASKS)
 
 
-def _columns(path: Path, content: bytes) -> tuple[str, ...]:
+def _find_column_order(path: Path, content: bytes) -> tuple[str, ...]:
     """The columns of a file behind that of the images, as its header names them."""
     try:
-        order = order_columns(_header(content))
+        order = order_columns(_first_line(content))
     except ValueError as error:
         official = ",".join([*FIELDS[:4], "aus"])
         advice = f"correct line 1; the header of columns in the official order is '{official}'"
@@ -215,10 +215,10 @@ def _columns(path: Path, content: bytes) -> tuple[str, ...]:
     return order.columns
 
 
-def _header(content: bytes) -> str:
+def _first_line(content: bytes) -> str:
     return content[: content.index(b"\n")].decode()
 
 
-def _advice(problems: list[Problem]) -> str:
+def _describe_advice(problems: list[Problem]) -> str:
     count = format_count(len(problems), "problem")
     return f"{count} found; correct the lines named, or fetch the file anew, and run this again"

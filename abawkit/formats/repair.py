@@ -22,7 +22,7 @@ from abawkit.tables import Array, FrameList
 
 
 @dataclass(frozen=True)
-class Order:
+class RowOrder:
     """Where rows belong.
 
     Attributes:
@@ -36,7 +36,7 @@ class Order:
     doubts: list[Problem]
 
 
-def find_order(rows: list[str], listed: pa.StringArray) -> Order | None:
+def find_row_order(rows: list[str], listed: pa.StringArray) -> RowOrder | None:
     """Matches rows with a list by image and occurrence.
 
     Rows that name one image and say different things have no name of their own: their places are certain only as long
@@ -56,16 +56,16 @@ def find_order(rows: list[str], listed: pa.StringArray) -> Order | None:
     place = {key: row for row, key in enumerate(make_keys(listed))}
     places = np.array([place[key] for key in make_keys(images)], dtype=np.int64)
     moved = np.setdiff1d(np.arange(len(rows)), find_longest_increasing(places))
-    return Order(np.argsort(places), moved, _doubts(rows, names, places))
+    return RowOrder(np.argsort(places), moved, _find_doubts(rows, names, places))
 
 
-def _doubts(rows: list[str], names: list[str], places: Array) -> list[Problem]:
+def _find_doubts(rows: list[str], names: list[str], places: Array) -> list[Problem]:
     """Rows of one image that differ, in videos whose rows are not in order among themselves."""
     same = defaultdict(list)
     for row, name in enumerate(names):
         same[name].append(row)
     repeated = [group for group in same.values() if len(group) > 1]
-    differing = [group for group in repeated if len({_values(rows[row]) for row in group}) > 1]
+    differing = [group for group in repeated if len({_normalise_row(rows[row]) for row in group}) > 1]
     if not differing:
         return []
     videos = find_videos(pa.array(names, pa.string())).dictionary_encode().indices.to_numpy()
@@ -86,13 +86,13 @@ def _doubts(rows: list[str], names: list[str], places: Array) -> list[Problem]:
     ]
 
 
-def _values(row: str) -> tuple[float | str, ...]:
+def _normalise_row(row: str) -> tuple[float | str, ...]:
     """What a row says, whatever way its numbers are written in."""
     return tuple(float(cell) if REAL.fullmatch(cell) else cell for cell in row.split(",")[1:])
 
 
 @dataclass(frozen=True)
-class Repaired:
+class RepairedSubmission:
     """What became of a submission.
 
     Attributes:
@@ -107,7 +107,7 @@ class Repaired:
     problems: list[Problem]
 
 
-def repair_file(path: Path, frames: FrameList, plugin: SubmissionFormat) -> Repaired:
+def repair_content(path: Path, frames: FrameList, plugin: SubmissionFormat) -> RepairedSubmission:
     """Repairs a submission in memory, and has its format check the result.
 
     Put right are a byte-order mark, ends of lines, blank lines, blanks and quotes around cells, commas behind a row and
@@ -124,24 +124,24 @@ def repair_file(path: Path, frames: FrameList, plugin: SubmissionFormat) -> Repa
         ConfigError: If the format does not say what its files look like.
         DataError: If there is no such submission, or it is no text at all.
     """
-    header, columns = _form_of(plugin)
+    header, columns = _get_form(plugin)
     if plugin.container == "folder":
-        return _repaired_folder(path, frames, plugin, header, columns)
+        return _repair_folder(path, frames, plugin, header, columns)
     file = _repair_content(path, header, columns, frames.images.to_pylist())
     doubts = [Problem(file.numbers[0], "", file.doubt)] if file.doubt else []
-    order = find_order(file.rows, frames.images)
+    order = find_row_order(file.rows, frames.images)
     if order and order.doubts:
         doubts += [replace(doubt, line=file.numbers[doubt.line + 1]) for doubt in order.doubts]
     elif order:
-        _put_in_order(file, order)
+        _reorder_rows(file, order)
     found = check_content(path, file.content, frames, plugin)
     problems = [replace(problem, line=file.line_before(problem.line)) for problem in found]
-    return Repaired(file.content, file.notes.repairs(), sorted(problems + doubts))
+    return RepairedSubmission(file.content, file.notes.repairs(), sorted(problems + doubts))
 
 
-def _repaired_folder(
+def _repair_folder(
     path: Path, frames: FrameList, plugin: SubmissionFormat, header: str, columns: Sequence[Column]
-) -> Repaired:
+) -> RepairedSubmission:
     """The same, file by file."""
     before = plugin.check(path, frames)
     files = {}
@@ -157,10 +157,10 @@ def _repaired_folder(
         elif not (path / problem.file).exists():
             found.append(problem)
     repairs = [repair for name, file in files.items() for repair in file.notes.repairs(name)]
-    return Repaired(content, repairs, sorted(found, key=lambda problem: (problem.file, problem)))
+    return RepairedSubmission(content, repairs, sorted(found, key=lambda problem: (problem.file, problem)))
 
 
-def _form_of(plugin: SubmissionFormat) -> tuple[str, Sequence[Column]]:
+def _get_form(plugin: SubmissionFormat) -> tuple[str, Sequence[Column]]:
     """The header and the columns of a format.
 
     Raises:
@@ -181,7 +181,7 @@ def _repair_content(path: Path, header: str, columns: Sequence[Column], images: 
     return repair_text(gzip.decompress(raw) if path.suffix == ".gz" else raw, header, columns, images)
 
 
-def _put_in_order(file: RepairedText, order: Order) -> None:
+def _reorder_rows(file: RepairedText, order: RowOrder) -> None:
     places = np.argsort(order.rows)
     for row in order.moved.tolist():
         name = shorten(file.rows[row].partition(",")[0])

@@ -12,7 +12,7 @@ from abawkit.formats.text import BOM, IMAGE_HEADERS
 from abawkit.frame_names import IMAGE_SUFFIXES
 
 _CANONICAL = {"image": r'[^,\s"](?:[^,"]*[^,\s"])?', "real": r'[^,\s"]+', "integer": "(?:0|[1-9][0-9]*)"}
-_SHORT = {"v": "valence", "a": "arousal", "e": "expression", "au": "aus"} | {
+_SHORT_NAMES = {"v": "valence", "a": "arousal", "e": "expression", "au": "aus"} | {
     name.lower(): "image" for name in IMAGE_HEADERS
 }
 
@@ -35,7 +35,7 @@ class Repair:
 
 
 @dataclass
-class Notes:
+class RepairNotes:
     """What was put right so far: each thing once, with all its lines."""
 
     lines: dict[tuple[str, str], list[int]] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class RepairedText:
     header: str
     rows: list[str]
     numbers: list[int]
-    notes: Notes
+    notes: RepairNotes
     doubt: str = ""
 
     @property
@@ -90,8 +90,8 @@ def repair_text(raw: bytes, header: str, columns: Sequence[Column], images: Sequ
             lines between rows stay.
         images: Names of the list that the file answers.
     """
-    notes = Notes()
-    lines, numbers = _lines(raw, notes, between=columns[0].kind == "image")
+    notes = RepairNotes()
+    lines, numbers = _split_lines(raw, notes, between=columns[0].kind == "image")
     lines, deviations = normalise_layout(lines, columns, images)
     for deviation in deviations:
         for row in deviation.rows:
@@ -103,19 +103,19 @@ def repair_text(raw: bytes, header: str, columns: Sequence[Column], images: Sequ
             numbers.insert(0, numbers[0])
             notes.add(f"header added: '{header}'")
         else:
-            meant, doubt = _meant(found, header, columns)
+            meant, doubt = _match_header(found, header, columns)
             if meant:
                 notes.add(f"header '{shorten(found)}' became '{header}'", numbers[0])
                 lines[0] = header
     canonical = re.compile(",".join(_CANONICAL[column.kind] for column in columns))
     rows = [
-        text if canonical.fullmatch(text) else _row(text, line, columns, notes)
+        text if canonical.fullmatch(text) else _repair_row(text, line, columns, notes)
         for text, line in zip(lines[1:], numbers[1:], strict=True)
     ]
     return RepairedText(lines[0], rows, numbers, notes, doubt)
 
 
-def _lines(raw: bytes, notes: Notes, *, between: bool) -> tuple[list[str], list[int]]:
+def _split_lines(raw: bytes, notes: RepairNotes, *, between: bool) -> tuple[list[str], list[int]]:
     """The lines without their ends and blanks, and the number of each; blank ones `between` others go too if asked."""
     if raw.startswith(BOM):
         notes.add("byte-order mark removed")
@@ -148,13 +148,13 @@ def _lines(raw: bytes, notes: Notes, *, between: bool) -> tuple[list[str], list[
 
 def _is_row(line: str, columns: Sequence[Column]) -> bool:
     """Whether a first line is no header but a row."""
-    fields = [_bare(cell) for cell in line.split(",")]
+    fields = [_strip_cell(cell) for cell in line.split(",")]
     if columns[0].kind == "image":
         return fields[0].lower().endswith(IMAGE_SUFFIXES)
     return any(fields) and all(REAL.fullmatch(cell) for cell in fields if cell)
 
 
-def _meant(line: str, header: str, columns: Sequence[Column]) -> tuple[bool, str]:
+def _match_header(line: str, header: str, columns: Sequence[Column]) -> tuple[bool, str]:
     """Whether a header can only be meant as the official one; if not, why, where that needs saying.
 
     It can where its names are those of the official header, or those of the columns, each in its place. Names at the
@@ -162,13 +162,18 @@ def _meant(line: str, header: str, columns: Sequence[Column]) -> tuple[bool, str
     swapped, and any other word that they hold something else: the cells don't tell.
     """
     forms = [header.split(","), [column.name for column in columns]]
-    names = [_bare(cell) for cell in line.rstrip(", \t").split(",")]
+    names = [_strip_cell(cell) for cell in line.rstrip(", \t").split(",")]
     for place, name in enumerate(names):
-        places = {at for form in forms for at, official in enumerate(form) if _key(official) == _key(name)}
+        places = {
+            at
+            for form in forms
+            for at, official in enumerate(form)
+            if _normalise_name(official) == _normalise_name(name)
+        }
         if places and place not in places:
             reason = f"the header has '{shorten(name)}' in another place than the official one"
             return False, f"{reason}; whether the columns are in another order too can't be told"
-    agreed, form = max(((_agreed(names, form), form) for form in forms), key=lambda pair: pair[0])
+    agreed, form = max(((_count_matches(names, form), form) for form in forms), key=lambda pair: pair[0])
     if agreed in {0, len(names)}:
         return agreed > 0, ""  # where none agrees, the format says that it is no header of its own
     got = f"'{shorten(names[agreed])}'" if names[agreed] else "nothing"
@@ -176,19 +181,22 @@ def _meant(line: str, header: str, columns: Sequence[Column]) -> tuple[bool, str
     return False, f"the header has {got} where the official one has {wanted}; what the column holds can't be told"
 
 
-def _agreed(names: list[str], form: list[str]) -> int:
+def _count_matches(names: list[str], form: list[str]) -> int:
     """How many names, from the first, are those of a form."""
     pairs = enumerate(zip(names, form, strict=False))
-    return next((at for at, (name, official) in pairs if _key(name) != _key(official)), min(len(names), len(form)))
+    return next(
+        (at for at, (name, official) in pairs if _normalise_name(name) != _normalise_name(official)),
+        min(len(names), len(form)),
+    )
 
 
-def _key(name: str) -> str:
+def _normalise_name(name: str) -> str:
     """A column's name without what differs between systems: ``AU01`` and ``au 1`` are one, so are all of images."""
-    key = re.sub(r"(?<=au)0+(?=[0-9])", "", re.sub(r"\s", "", _bare(name)).lower())
-    return _SHORT.get(key, key)
+    key = re.sub(r"(?<=au)0+(?=[0-9])", "", re.sub(r"\s", "", _strip_cell(name)).lower())
+    return _SHORT_NAMES.get(key, key)
 
 
-def _bare(cell: str) -> str:
+def _strip_cell(cell: str) -> str:
     """A cell without the blanks and the quotes around it."""
     bare = cell.strip(" \t")
     if len(bare) >= 2 and bare[0] == bare[-1] == '"' and '"' not in bare[1:-1]:
@@ -196,31 +204,31 @@ def _bare(cell: str) -> str:
     return bare
 
 
-def _row(text: str, line: int, columns: Sequence[Column], notes: Notes) -> str:
+def _repair_row(text: str, line: int, columns: Sequence[Column], notes: RepairNotes) -> str:
     """One row, repaired where it can only mean one thing."""
     cells = text.split(",")
     width = len(columns)
     kept = len(cells)
-    while kept > width and not _bare(cells[kept - 1]):
+    while kept > width and not _strip_cell(cells[kept - 1]):
         kept -= 1
     if kept < len(cells):
         notes.add("trailing comma removed" if kept + 1 == len(cells) else "trailing commas removed", line)
         del cells[kept:]
-    if len(cells) == width + 1 and columns[0].kind == "image" and not _bare(cells[1]):
+    if len(cells) == width + 1 and columns[0].kind == "image" and not _strip_cell(cells[1]):
         notes.add("comma behind the image name removed", line)
         del cells[1]
     if len(cells) == width:
         for place, (column, cell) in enumerate(zip(columns, cells, strict=True)):
-            cells[place] = bare = _integer(cell) if column.kind == "integer" else _bare(cell)
+            cells[place] = bare = _repair_integer(cell) if column.kind == "integer" else _strip_cell(cell)
             if bare != cell:
                 notes.add(f"'{shorten(cell)}' became '{shorten(bare)}'", line, column.name)
     return ",".join(cells)
 
 
 @functools.lru_cache(maxsize=1024)
-def _integer(cell: str) -> str:
+def _repair_integer(cell: str) -> str:
     """An integer as it is written in official files, be it out of range; what is none stays."""
-    bare = _bare(cell)
+    bare = _strip_cell(cell)
     if not INTEGER_WITH_POINT.fullmatch(bare):
         return bare
     digits = bare.partition(".")[0].lstrip("+-").lstrip("0")

@@ -20,7 +20,7 @@ def find_longest_increasing(values: Array) -> Array:
         values: Integers, shape (n,).
     """
     chain: list[int] = []
-    lengths = _lengths(values.tolist())
+    lengths = _measure_increasing(values.tolist())
     wanted = max(lengths, default=0)
     for index in range(len(values) - 1, -1, -1):
         if lengths[index] == wanted and (not chain or values[index] < values[chain[-1]]):
@@ -38,14 +38,14 @@ def find_always_increasing(values: Array) -> Array:
     Returns:
         True for the members of all of them, shape (n,).
     """
-    ending = np.array(_lengths(values.tolist()), dtype=np.int64)
-    starting = np.array(_lengths((-values[::-1]).tolist())[::-1], dtype=np.int64)
+    ending = np.array(_measure_increasing(values.tolist()), dtype=np.int64)
+    starting = np.array(_measure_increasing((-values[::-1]).tolist())[::-1], dtype=np.int64)
     member = ending + starting - 1 == max(ending, default=0)  # of one of them at least, as its `ending`-th
     rivals = np.bincount(ending[member], minlength=len(values) + 1)
     return np.asarray(member & (rivals[ending] == 1))
 
 
-def _lengths(values: list[int]) -> list[int]:
+def _measure_increasing(values: list[int]) -> list[int]:
     """Length of the longest strictly increasing subsequence that ends at each value.
 
     Source: patience sorting, C. Schensted, Longest increasing and decreasing subsequences, 1961; O(n log n).
@@ -80,7 +80,7 @@ def find_order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     if rows.images.equals(frames.images):
         return []
     if len(rows) and len(frames) and not set(rows.images.to_pylist()) & set(frames.images.to_pylist()):
-        return [_nothing_in_common(rows, frames)]
+        return [_describe_other_list(rows, frames)]
     listed = {key: row for row, key in enumerate(make_keys(frames.images))}
     position = np.array([listed.get(key, -1) for key in make_keys(rows.images)], dtype=np.int64)
     known = np.flatnonzero(position >= 0)
@@ -88,7 +88,7 @@ def find_order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     moved = np.setdiff1d(known, kept)
     missing = np.setdiff1d(np.arange(len(frames)), position[known])
     times = Counter(frames.images.to_pylist())
-    problems = [_extra(rows, times, row) for row in np.flatnonzero(position < 0).tolist()]
+    problems = [_describe_extra_row(rows, times, row) for row in np.flatnonzero(position < 0).tolist()]
     for row in moved.tolist():
         place = f"its place in the list is row {position[row] + 1:,} (line {frames.lines[position[row]]:,} of the list)"
         problems.append(
@@ -110,7 +110,7 @@ def make_keys(images: pa.StringArray) -> list[tuple[str, int]]:
     return list(zip(images.to_pylist(), count_occurrences(images).tolist(), strict=True))
 
 
-def _nothing_in_common(rows: FrameList, frames: FrameList) -> Problem:
+def _describe_other_list(rows: FrameList, frames: FrameList) -> Problem:
     named, listed = (shorten(table.images[0].as_py()) for table in (rows, frames))
     return Problem(
         0,
@@ -120,7 +120,7 @@ def _nothing_in_common(rows: FrameList, frames: FrameList) -> Problem:
     )
 
 
-def _extra(rows: FrameList, times: Counter[str], row: int) -> Problem:
+def _describe_extra_row(rows: FrameList, times: Counter[str], row: int) -> Problem:
     name = rows.images[row].as_py()
     listed = times[name]
     often = format_count(listed, "time")

@@ -70,7 +70,7 @@ class Rows:
     present: Array
 
 
-def describe_no_rows(columns: int) -> Rows:
+def make_no_rows(columns: int) -> Rows:
     """The rows of a file none of whose rows can be read, with this number of columns of values."""
     nothing = np.zeros((0, columns))
     return Rows(pa.array([], pa.string()), np.zeros(0, dtype=np.int64), nothing, nothing.astype(bool))
@@ -92,8 +92,8 @@ def read_rows(
     Returns:
         The rows that have as many fields as there are columns, and every problem found, in the order of lines.
     """
-    rows = _quick(content, fields, skip_lines, missing=missing, named=named)
-    return (rows, []) if rows else _careful(content, fields, skip_lines, missing=missing, named=named)
+    rows = _read_with_arrow(content, fields, skip_lines, missing=missing, named=named)
+    return (rows, []) if rows else _read_by_cell(content, fields, skip_lines, missing=missing, named=named)
 
 
 def find_name_problems(images: pa.StringArray, lines: Array, column: str = "image") -> list[Problem]:
@@ -107,7 +107,9 @@ def find_name_problems(images: pa.StringArray, lines: Array, column: str = "imag
     ]
 
 
-def _quick(content: bytes, fields: Sequence[Field], skip_lines: int, *, missing: bool, named: bool) -> Rows | None:
+def _read_with_arrow(
+    content: bytes, fields: Sequence[Field], skip_lines: int, *, missing: bool, named: bool
+) -> Rows | None:
     """All rows of a file in which nothing is unusual; None for any other."""
     if content.translate(None, _PLAIN_BYTES) or content[:2].lower() == b"0x":
         return None
@@ -145,7 +147,7 @@ def _quick(content: bytes, fields: Sequence[Field], skip_lines: int, *, missing:
     return Rows(images=images, lines=lines, values=values.T, present=present.T)
 
 
-def _careful(
+def _read_by_cell(
     content: bytes, fields: Sequence[Field], skip_lines: int, *, missing: bool, named: bool
 ) -> tuple[Rows, list[Problem]]:
     """All rows with as many fields as there are columns, and every problem of the file."""
@@ -153,7 +155,7 @@ def _careful(
     images: list[str] = []
     lines: list[int] = []
     values: list[list[float]] = []
-    check = _Cells(missing, problems)
+    check = _CellReader(missing, problems)
     width = len(fields) + named
     for line, text in enumerate(content.decode().split("\n")[:-1], start=1):
         cells = text.split(",")
@@ -177,7 +179,7 @@ def _careful(
     ), problems
 
 
-class _Cells:
+class _CellReader:
     """Reads single cells; what is missing or bad is NaN, and what is bad is also added to the problems."""
 
     def __init__(self, missing: bool, problems: list[Problem]) -> None:

@@ -13,8 +13,8 @@ from abawkit.errors import DataError, Problem, ProblemsError
 from abawkit.formats.base import Column, Container, find_formats
 from abawkit.formats.column_names import OTHER_TRACK, find_other_track
 from abawkit.formats.label_columns import (
-    NAMES,
-    format_texts,
+    HEADER_NAMES,
+    format_label_cells,
     make_annotations,
     make_columns,
     make_fields,
@@ -22,7 +22,7 @@ from abawkit.formats.label_columns import (
 )
 from abawkit.formats.readers import holds_names_alone, read_annotations, read_first_fields, read_list
 from abawkit.formats.row_order import find_order_problems
-from abawkit.formats.rows import Rows, describe_no_rows, read_rows, shorten
+from abawkit.formats.rows import Rows, make_no_rows, read_rows, shorten
 from abawkit.formats.text import count_header_lines, read_text
 from abawkit.labels import FIELDS, Answer
 from abawkit.tables import Annotations, FrameList, Submission
@@ -78,7 +78,7 @@ class FlatFile:
             >>> ABAW5VA().encode(submission)
             b'image_location,valence,arousal\nv/00001.jpg,0.250000,-1.000000\n'
         """
-        cells = format_texts(submission, self.tasks, self.name)
+        cells = format_label_cells(submission, self.tasks, self.name)
         body = [f"{image},{text}\n" for image, text in zip(submission.images.to_pylist(), cells, strict=True)]
         return f"{self.header}\n{''.join(body)}".encode()
 
@@ -112,7 +112,7 @@ class FlatFile:
         """
         if "compound" in self.tasks:
             return self.read(path)
-        if len(make_fields(self.tasks)) == len(FIELDS) - 1 or _width(path) == len(FIELDS):
+        if len(make_fields(self.tasks)) == len(FIELDS) - 1 or _count_fields(path) == len(FIELDS):
             return read_annotations(path)
         _, rows, problems = self._parse(path, missing=True)
         if problems:
@@ -135,7 +135,7 @@ class FlatFile:
             problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}"))
             if other:  # what its rows hold is not for this track to judge
                 frames = read_first_fields(content, skip_lines)
-                return frames, describe_no_rows(len(fields)), problems
+                return frames, make_no_rows(len(fields)), problems
         rows, found = read_rows(content, fields, skip_lines=skip_lines, missing=missing)
         if not found:
             return FrameList(images=rows.images, lines=rows.lines), rows, problems
@@ -150,7 +150,7 @@ class FlatFile:
 
 def make_single_task_header(answer: Answer) -> str:
     """The header of the flat files that hold one answer alone: ``image_location`` and the answer's names."""
-    return ",".join(["image_location", *NAMES[answer]])
+    return ",".join(["image_location", *HEADER_NAMES[answer]])
 
 
 def describe_width_error(path: Path, name: str) -> str:
@@ -159,7 +159,7 @@ def describe_width_error(path: Path, name: str) -> str:
     return f"abawkit check {path}{named} --list LIST names every defect"
 
 
-def _width(path: Path) -> int:
+def _count_fields(path: Path) -> int:
     """Fields of the first row; headers are of any width."""
     try:
         content = read_text(path, "annotations")

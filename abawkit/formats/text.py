@@ -25,7 +25,7 @@ SIGNATURES = {
 }
 """First bytes of files that are handed in by mistake."""
 
-MAX_BYTES = 1 << 30
+MAX_TEXT_BYTES = 1 << 30
 """Largest text that is unpacked: a hundred times the largest file of the challenge."""
 
 IMAGE_HEADERS = ("image", "image_location", "Image", "image_name")
@@ -61,7 +61,7 @@ def read_text(path: Path, expected: str) -> bytes:
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); expected {expected}") from error
     if path.suffix == ".gz":
-        content = _unpacked(path, content, expected)
+        content = _unpack_gzip(path, content, expected)
     _refuse_other_files(path, content, expected)
     content = content.removeprefix(BOM)
     if b"\r" in content:
@@ -113,15 +113,15 @@ def count_header_lines(
     return 1
 
 
-def _unpacked(path: Path, content: bytes, expected: str) -> bytes:
+def _unpack_gzip(path: Path, content: bytes, expected: str) -> bytes:
     """The content of a gzip file whose name says that it is one."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            text = file.read(MAX_BYTES + 1)
+            text = file.read(MAX_TEXT_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: can't be unpacked ({error}); expected {expected}, compressed with gzip") from error
-    if len(text) > MAX_BYTES:
-        raise DataError(f"{path}: unpacks to more than {MAX_BYTES:,} bytes; expected {expected}")
+    if len(text) > MAX_TEXT_BYTES:
+        raise DataError(f"{path}: unpacks to more than {MAX_TEXT_BYTES:,} bytes; expected {expected}")
     return text
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import Container
-from abawkit.formats.text import MAX_BYTES
+from abawkit.formats.text import MAX_TEXT_BYTES
 from abawkit.system.files import refuse_output, replacing_folder, sha256, write_bytes
 
-Content = bytes | Mapping[str, bytes]
+SubmissionContent = bytes | Mapping[str, bytes]
 """What `encode` gives: the bytes of a file, or those of a folder's files by name."""
 
 
@@ -40,7 +40,7 @@ def refuse_submission(path: Path, container: Container, *, force: bool, inputs: 
         raise ConfigError(f"{path}: holds '{odd[0]}', so it is no submission, and is not replaced; give another path")
 
 
-def write_submission(path: Path, content: Content, *, force: bool = False) -> None:
+def write_submission(path: Path, content: SubmissionContent, *, force: bool = False) -> None:
     r"""Writes a submission whole or not at all.
 
     A file is written beside its target and renamed, and replaces what is there, as all files here do. So is a folder;
@@ -76,22 +76,22 @@ def write_submission(path: Path, content: Content, *, force: bool = False) -> No
                 os.fsync(file.fileno())
 
 
-def digest_submission(content: Content) -> str:
+def digest_submission(content: SubmissionContent) -> str:
     """SHA-256 of a submission, in hexadecimal.
 
     Of a file, that of its bytes. Of a folder, that of a line for each file in the order of names, each its digest, two
     blanks and its name: what ``sha256sum * | sha256sum`` prints in it under ``LC_ALL=C``.
 
     Args:
-        content: From `encode`, or from `round_submission`.
+        content: From `encode`, or from `read_submission_bytes`.
     """
     if isinstance(content, bytes):
         return sha256(content)
-    lines = [f"{sha256(content[name])}  {name}\n".encode(errors="surrogateescape") for name in _sorted(content)]
+    lines = [f"{sha256(content[name])}  {name}\n".encode(errors="surrogateescape") for name in _sort_names(content)]
     return sha256(b"".join(lines))
 
 
-def round_submission(path: Path) -> Content:
+def read_submission_bytes(path: Path) -> SubmissionContent:
     """The bytes of a submission on disk, whatever its format.
 
     Raises:
@@ -103,13 +103,13 @@ def round_submission(path: Path) -> Content:
         entries = sorted(path.iterdir())
         if odd := [entry.name for entry in entries if not entry.is_file()]:
             raise DataError(f"{path}: holds '{odd[0]}', which is no file, so it is no submission")
-        if (size := sum(entry.stat().st_size for entry in entries)) > MAX_BYTES:
+        if (size := sum(entry.stat().st_size for entry in entries)) > MAX_TEXT_BYTES:
             raise DataError(f"{path}: holds {size:,} bytes, so it is no submission")
         return {entry.name: entry.read_bytes() for entry in entries}
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); expected a submission") from error
 
 
-def _sorted(names: Mapping[str, bytes]) -> list[str]:
+def _sort_names(names: Mapping[str, bytes]) -> list[str]:
     """Names in the order of their bytes."""
     return sorted(names, key=lambda name: name.encode(errors="surrogateescape"))

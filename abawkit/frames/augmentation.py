@@ -31,7 +31,7 @@ def normalise(pixels: Tensor) -> Tensor:
     Returns:
         (pixels / 255 - mean) / deviation, (n, 3, height, width) float32, contiguous, on the same device.
     """
-    return _normalise_(_planes(pixels))
+    return _normalise_(_to_planes(pixels))
 
 
 class Variation(NamedTuple):
@@ -96,8 +96,8 @@ def plan_variation(
         epoch: As of `augment`.
         config: As of `augment`.
     """
-    draw = _Draw(seed, epoch, rows)
-    parts = (_inverse_maps(draw, config), _colour_factors(draw, config), _rectangles(draw, side, config))
+    draw = _Sampler(seed, epoch, rows)
+    parts = (_sample_maps(draw, config), _sample_colours(draw, config), _sample_rectangles(draw, side, config))
     return Variation(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
 
 
@@ -112,14 +112,14 @@ def apply_variation(pixels: Tensor, variation: Variation, config: Augmentation) 
     """
     # Not row by row: leaving out the rows that stay as they are costs more in copies than it saves in sampling.
     moves = config.flip or config.affine
-    images = _sample(pixels, variation.maps) if moves else _planes(pixels)
+    images = _warp(pixels, variation.maps) if moves else _to_planes(pixels)
     if config.brightness or config.contrast or config.saturation:
         images = _jitter_(images, pixels, variation.colours, config)
     images = _normalise_(images)
     return _erase_(images, variation.rectangles) if config.erase else images
 
 
-class _Draw:
+class _Sampler:
     def __init__(self, seed: int, epoch: int, rows: NDArray[np.integer[Any]]) -> None:
         self.seed, self.epoch, self.rows = seed, epoch, rows
 
@@ -130,7 +130,7 @@ class _Draw:
         return draw_uniform(self.seed, self.epoch, self.rows, purpose) < probability
 
 
-def _planes(pixels: Tensor) -> Tensor:
+def _to_planes(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).contiguous().float()
 
 
@@ -146,7 +146,7 @@ def _scale_and_offset(device: torch.device) -> tuple[Tensor, Tensor]:
     return (1 / (255 * deviation)).to(device), (mean / deviation).to(device)
 
 
-def _inverse_maps(draw: _Draw, config: Augmentation) -> NDArray[np.float64]:
+def _sample_maps(draw: _Sampler, config: Augmentation) -> NDArray[np.float64]:
     maps = np.tile(np.eye(2, 3), (len(draw.rows), 1, 1))
     if config.affine:
         angle = np.radians(draw.between(-config.angle, config.angle, Purpose.ANGLE))
@@ -166,7 +166,7 @@ def _inverse_maps(draw: _Draw, config: Augmentation) -> NDArray[np.float64]:
     return maps
 
 
-def _colour_factors(draw: _Draw, config: Augmentation) -> NDArray[np.float64]:
+def _sample_colours(draw: _Sampler, config: Augmentation) -> NDArray[np.float64]:
     """Brightness b, contrast c and saturation s in one: s c b x + (1 - s) c b grey(x) + (1 - c) b mean grey."""
     b = draw.between(1 - config.brightness, 1 + config.brightness, Purpose.BRIGHTNESS)
     c = draw.between(1 - config.contrast, 1 + config.contrast, Purpose.CONTRAST)
@@ -174,7 +174,7 @@ def _colour_factors(draw: _Draw, config: Augmentation) -> NDArray[np.float64]:
     return np.stack([s * c * b, (1 - s) * c * b, (1 - c) * b])
 
 
-def _rectangles(draw: _Draw, side: int, config: Augmentation) -> NDArray[np.float64]:
+def _sample_rectangles(draw: _Sampler, side: int, config: Augmentation) -> NDArray[np.float64]:
     area = draw.between(*config.erase_area, Purpose.ERASE_AREA) * side * side
     low, high = config.erase_aspect
     aspect = np.exp(draw.between(math.log(low), math.log(high), Purpose.ERASE_ASPECT))
@@ -186,7 +186,7 @@ def _rectangles(draw: _Draw, side: int, config: Augmentation) -> NDArray[np.floa
     return np.where(draw.happens(config.erase, Purpose.ERASE)[:, None], edges, 0.0)
 
 
-def _sample(pixels: Tensor, maps: Tensor) -> Tensor:
+def _warp(pixels: Tensor, maps: Tensor) -> Tensor:
     side = pixels.shape[1]
     matrix = maps[:, :, :, None]
     centres = (2 * torch.arange(side, device=pixels.device, dtype=torch.float32) + 1) / side - 1

@@ -31,12 +31,12 @@ def draw_uniform(seed: int, epoch: int, rows: NDArray[np.integer[Any]], purpose:
     """
     key = np.zeros(1, np.uint64)
     for word in (seed, epoch, purpose):
-        key = _mix(key ^ np.uint64(word % 2**64))
-    bits = _mix(key ^ _mix(rows.astype(np.uint64)))
+        key = _mix_bits(key ^ np.uint64(word % 2**64))
+    bits = _mix_bits(key ^ _mix_bits(rows.astype(np.uint64)))
     return (bits >> np.uint64(11)).astype(np.float64) * np.float64(2.0**-53)
 
 
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = words + _GAMMA
     z = (z ^ (z >> np.uint64(30))) * _FACTOR_1
     z = (z ^ (z >> np.uint64(27))) * _FACTOR_2
@@ -110,5 +110,5 @@ class Augmentation:
                 raise ConfigError(f"augmentation: {name} is {low}, {high}; expected {expected}")
 
 
-PUBLISHED: Final = Augmentation(flip=0.5, affine=0.7, angle=20.0, scale=(0.8, 1.0), shift=0.2, erase=0.5)
+DDAMFN_AUGMENTATION: Final = Augmentation(flip=0.5, affine=0.7, angle=20.0, scale=(0.8, 1.0), shift=0.2, erase=0.5)
 """What DDAMFN was trained with. Source: Zhang et al., Electronics 12(17) 3595 (2023), published code."""

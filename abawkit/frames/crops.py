@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from abawkit.choices import MAX_NOT_CROPS
 from abawkit.errors import SHOWN_PROBLEMS, DataError, DataWarning, printable
 from abawkit.frames.decode import FRAME_SIZE, Conversion
-from abawkit.frames.paths import DifferingFrame, Frames, make_frame_folders, search_folders
+from abawkit.frames.paths import DifferingFrame, FramesRoot, make_frame_folders, search_folders
 from abawkit.frames.reader import Chunk
 
 MIN_SIDE: Final = 32
 """Smallest side of a crop, in pixels: in less, a face has no lips or eyelids whose movement could be seen."""
 
-Size = tuple[int, int]
+FrameSize = tuple[int, int]
 """Width and height in pixels, as a file stores them."""
 
-_SHOWN: Final = 3
+_SHOWN_SIZES: Final = 3
 _MIDDLE: Final = slice(28, 84, 4)
 """Every fourth pixel of the middle half: skin, mostly."""
-_JUDGED: Final = 20
+_MIN_COLOUR_FRAMES: Final = 20
 """Frames from which their colour is judged: fewer may be of one blue scene."""
 _BLUER: Final = 5
 """Levels of 255 by which blue is above red on average where the two are taken for swapped: skin is redder."""
@@ -37,7 +37,7 @@ _ADVICE: Final = (
 )
 
 
-def is_crop(size: Size) -> bool:
+def is_crop(size: FrameSize) -> bool:
     """Whether a picture of this size can be an aligned crop: square, with a side of at least `MIN_SIDE`."""
     return size[0] == size[1] and size[0] >= MIN_SIDE
 
@@ -60,12 +60,12 @@ class FrameSummary:
         differing: Images that two folders have with different bytes; the first folder's are read.
     """
 
-    root: Frames
+    root: FramesRoot
     total: int
     read: int = 0
-    sizes: Counter[Size] = field(default_factory=Counter)
+    sizes: Counter[FrameSize] = field(default_factory=Counter)
     conversions: Counter[Conversion] = field(default_factory=Counter)
-    examples: dict[Size, str] = field(default_factory=dict)
+    examples: dict[FrameSize, str] = field(default_factory=dict)
     black: list[str] = field(default_factory=list)
     colour: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     digest: str = ""
@@ -73,7 +73,7 @@ class FrameSummary:
     differing: list[DifferingFrame] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, root: Frames, images: Sequence[str]) -> Self:
+    def begin(cls, root: FramesRoot, images: Sequence[str]) -> Self:
         """Counts for a list, before its first frame is read.
 
         Args:
@@ -140,11 +140,11 @@ class FrameSummary:
         if self.black:
             self._warn(
                 f"{len(self.black):,} of {self.read:,} frames are black, as where an aligner found no face: "
-                f"{', '.join(self.black[:_SHOWN])}{', ...' if len(self.black) > _SHOWN else ''}"
+                f"{', '.join(self.black[:_SHOWN_SIZES])}{', ...' if len(self.black) > _SHOWN_SIZES else ''}"
             )
 
         red, _, blue = self.colour / max(self.read, 1)
-        if self.read >= _JUDGED and blue > red + _BLUER:
+        if self.read >= _MIN_COLOUR_FRAMES and blue > red + _BLUER:
             self._warn(
                 f"the middle of the frames is blue (red {red:.0f}, blue {blue:.0f} on average), as faces are where red "
                 "and blue were swapped: cv2.imwrite takes BGR, not RGB"
@@ -174,16 +174,16 @@ class FrameSummary:
 
     def _describe(self, *, square: bool) -> str:
         """The sizes that occur, the most frequent first, each with its count and an image."""
-        sizes: Mapping[Size, int] = {
+        sizes: Mapping[FrameSize, int] = {
             size: count
             for size, count in self.sizes.most_common()
             if (square and size != (FRAME_SIZE, FRAME_SIZE)) or not is_crop(size)
         }
         shown = [
             f"{width} x {height} pixels ({count:,}, such as {self.examples[width, height]})"
-            for (width, height), count in list(sizes.items())[:_SHOWN]
+            for (width, height), count in list(sizes.items())[:_SHOWN_SIZES]
         ]
-        return ", ".join(shown + [f"and {len(sizes) - _SHOWN:,} other sizes"] * (len(sizes) > _SHOWN))
+        return ", ".join(shown + [f"and {len(sizes) - _SHOWN_SIZES:,} other sizes"] * (len(sizes) > _SHOWN_SIZES))
 
 
 def _describe_differing(differing: Sequence[DifferingFrame]) -> str:

@@ -91,7 +91,7 @@ def decode(content: bytes, name: str) -> Decoded:
             pixels = _decode_jpeg(content, header, conversions)
         else:
             pixels = _decode_png(content, header, conversions)
-        pixels = _upright(pixels, header.orientation, conversions)
+        pixels = _apply_orientation(pixels, header.orientation, conversions)
     except (ValueError, OSError, SyntaxError, AssertionError, struct.error) as error:  # Pillow asserts on bad palettes
         raise FrameError(name, str(error) or "damaged image") from error
     if pixels.shape[:2] != (FRAME_SIZE, FRAME_SIZE):
@@ -156,7 +156,7 @@ def _decode_png(content: bytes, header: Header, conversions: list[Conversion]) -
         return np.asarray(image.convert("RGB"))
 
 
-def _upright(pixels: NDArray[np.uint8], orientation: int, conversions: list[Conversion]) -> NDArray[np.uint8]:
+def _apply_orientation(pixels: NDArray[np.uint8], orientation: int, conversions: list[Conversion]) -> NDArray[np.uint8]:
     if orientation == 1:
         return pixels
     conversions.append("rotated")

@@ -116,9 +116,9 @@ def _plan_scan(
 def _check_scan(content: bytes, at: int, order: list[tuple[Codes, Codes]], units: int, interval: int) -> int:
     """Follows a scan; where its data ends."""
     left = units
-    for number, (start, end, restart) in enumerate(_intervals(content, at)):
+    for number, (start, end, restart) in enumerate(_split_intervals(content, at)):
         here = min(interval or units, left)
-        _follow(content[start:end].replace(b"\xff\0", b"\xff"), order * here)
+        _follow_codes(content[start:end].replace(b"\xff\0", b"\xff"), order * here)
         left -= here
         if restart is None:
             if left:
@@ -129,7 +129,7 @@ def _check_scan(content: bytes, at: int, order: list[tuple[Codes, Codes]], units
     raise ValueError("the data has no end")
 
 
-def _intervals(content: bytes, at: int) -> Iterator[tuple[int, int, int | None]]:
+def _split_intervals(content: bytes, at: int) -> Iterator[tuple[int, int, int | None]]:
     """The data between restart marks: start, end, and the number of the mark behind it, None at the last."""
     start = at
     while (at := content.find(b"\xff", at)) >= 0 and at + 1 < len(content):
@@ -146,7 +146,7 @@ def _intervals(content: bytes, at: int) -> Iterator[tuple[int, int, int | None]]
             return
 
 
-def _follow(data: bytes, blocks: list[tuple[Codes, Codes]]) -> None:
+def _follow_codes(data: bytes, blocks: list[tuple[Codes, Codes]]) -> None:
     """Reads the codes of blocks, which must fill the data but for less than a byte."""
     padded = data + b"\xff\xff\xff"
     windows = [padded[k] << 16 | padded[k + 1] << 8 | padded[k + 2] for k in range(len(data))]

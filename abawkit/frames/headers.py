@@ -74,17 +74,17 @@ def read_header(content: bytes) -> Header:
     Source: ITU-T T.81 (JPEG), annex B; W3C Portable Network Graphics, third edition, section 5.
     """
     if content.startswith(b"\xff\xd8"):
-        header = _jpeg_header(content)
+        header = _read_jpeg_header(content)
     elif content.startswith(_PNG):
-        header = _png_header(content)
+        header = _read_png_header(content)
     else:
-        raise ValueError(f"the content is {looks_like(content)}, not a JPEG or PNG image")
+        raise ValueError(f"the content is {describe_content(content)}, not a JPEG or PNG image")
     if not (0 < header.width <= MAX_SIDE and 0 < header.height <= MAX_SIDE):
         raise ValueError(f"the header says {header.width} x {header.height} pixels, expected 1 to {MAX_SIDE} a side")
     return header
 
 
-def looks_like(content: bytes) -> str:
+def describe_content(content: bytes) -> str:
     """Names what a file that is no JPEG or PNG seems to be, by its first bytes: ``HTML``, ``GIF``, ``EPS`` ..."""
     if not content:
         return "empty (0 bytes)"
@@ -105,16 +105,16 @@ def looks_like(content: bytes) -> str:
     return "text" if printable_only else f"unknown data that starts with {start[:8].hex(' ')}"
 
 
-def _jpeg_header(content: bytes) -> Header:
+def _read_jpeg_header(content: bytes) -> Header:
     frame: tuple[int, int, int, int] | None = None
     orientation = 1
-    for marker, payload in _jpeg_segments(content):
+    for marker, payload in _iterate_jpeg_segments(content):
         if marker in _START_OF_FRAME:
             if frame or len(payload) < 6:
                 raise ValueError("damaged JPEG: its frame header is repeated or too short")
             frame = struct.unpack_from(">BHHB", payload)
         elif marker == _APP1 and payload.startswith(_EXIF):
-            orientation = _orientation(payload[len(_EXIF) :])
+            orientation = _read_orientation(payload[len(_EXIF) :])
     if frame is None:
         raise ValueError("damaged JPEG: no frame header before its data")
     bits, height, width, components = frame
@@ -123,7 +123,7 @@ def _jpeg_header(content: bytes) -> Header:
     return Header("jpeg", width, height, bits, _JPEG_COLOURS[components], orientation, False)
 
 
-def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+def _iterate_jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """The segments between the start of the image and the start of its first scan."""
     position = 2
     while position + 4 <= len(content):
@@ -147,7 +147,7 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 def strip_exif(content: bytes) -> bytes:
     """A JPEG that `read_header` has accepted, without its EXIF data."""
-    segments = list(_jpeg_segments(content))
+    segments = list(_iterate_jpeg_segments(content))
     for marker, payload in segments:
         if marker == _APP1:
             segment = bytes((0xFF, marker)) + (len(payload) + 2).to_bytes(2) + payload
@@ -155,8 +155,8 @@ def strip_exif(content: bytes) -> bytes:
     return content
 
 
-def _png_header(content: bytes) -> Header:
-    chunks = _png_chunks(content)
+def _read_png_header(content: bytes) -> Header:
+    chunks = _iterate_png_chunks(content)
     kind, first = next(chunks)
     if kind != b"IHDR" or len(first) != 13:
         raise ValueError("damaged PNG: it does not start with its header")
@@ -165,11 +165,11 @@ def _png_header(content: bytes) -> Header:
         raise ValueError(f"damaged PNG: colour type {colour_type} does not exist")
     # the caller refuses a side that is too long: don't read on
     rest = {} if max(width, height) > MAX_SIDE else {kind: data for kind, data in chunks if kind in (b"eXIf", b"tRNS")}
-    orientation = _orientation(rest.get(b"eXIf", b""))
+    orientation = _read_orientation(rest.get(b"eXIf", b""))
     return Header("png", width, height, bits, _PNG_COLOURS[colour_type], orientation, b"tRNS" in rest)
 
 
-def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _iterate_png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     position = len(_PNG)
     while position + 12 <= len(content):
         length = int.from_bytes(content[position : position + 4])
@@ -187,7 +187,7 @@ def _png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     raise ValueError(f"truncated PNG: {len(content)} bytes, and no end mark")
 
 
-def _orientation(exif: bytes) -> int:
+def _read_orientation(exif: bytes) -> int:
     """Reads the orientation; a picture with a damaged EXIF block is taken as it is stored, as viewers do."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 8:

@@ -11,33 +11,33 @@ from typing import Final
 from abawkit.errors import printable
 from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.frames.decode import UNUSUAL_SAMPLING
-from abawkit.frames.paths import Frames, make_frame_folders
+from abawkit.frames.paths import FramesRoot, make_frame_folders
 from abawkit.frames.reader import FrameFailure
 
 _MAX_FOLDERS: Final = 5000
 """Folders that are looked into for a video, at most: a second on a slow disk."""
 
-_DEPTH: Final = 2
+_SEARCH_DEPTH: Final = 2
 """Levels below a folder, and below the one above it, that are looked into."""
 
-_ARCHIVES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
+_ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
 
-_SAMPLE: Final = 50
+_SAMPLED_VIDEOS: Final = 50
 """Videos of which one missing image is looked for in each folder, before all images are."""
 
 _SHOWN_FOLDERS: Final = 5
-_ADD: Final = "add it with another --frames"
+_ADD_ADVICE: Final = "add it with another --frames"
 
-_EXAMPLES: Final = 3
+_SHOWN_EXAMPLES: Final = 3
 
-_CONVERT: Final = (
+_CONVERT_ADVICE: Final = (
     "to convert them without loss, with the names as they are: "
     """python3 -c "import sys; from PIL import Image; """
     """[Image.open(f).convert('RGB').save(f, 'PNG') for f in sys.argv[1:]]" FILES"""
 )
 
 
-def describe_failures(root: Frames, failures: Sequence[FrameFailure], total: int | None = None) -> list[str]:
+def describe_failures(root: FramesRoot, failures: Sequence[FrameFailure], total: int | None = None) -> list[str]:
     """What is known of frames that can't be had, beyond their names: lines that end a message.
 
     Looks into the folders of frames, into what lies in them and beside them, and opens no image.
@@ -56,25 +56,29 @@ def describe_failures(root: Frames, failures: Sequence[FrameFailure], total: int
         folders = make_frame_folders(root).folders
         gone = all(failure.reason == "missing" for failure in failures) and len(failures) == total
         none = f"none of {len(failures):,} frames found in {root}" if gone else ""
-        if elsewhere := _elsewhere(folders, missing):
-            start, advice = f"{none}; " if none else "", "give this folder with --frames" if none else _ADD
+        if elsewhere := _search_nearby_folders(folders, missing):
+            start, advice = f"{none}; " if none else "", "give this folder with --frames" if none else _ADD_ADVICE
             for folder, count in elsewhere:
                 has = "has them" if count == len(missing) else f"has {count:,} of {len(missing):,}"
                 lines.append(f"{start}{folder} {has}: {advice}")
-                start, advice = "", _ADD
+                start, advice = "", _ADD_ADVICE
         else:
             lines += [none] if none else []
-            lines += _prefixed(folders, missing) or _other_names(folders, missing) or _unpacked(folders, missing)
+            lines += (
+                _describe_prefix(folders, missing)
+                or _describe_other_names(folders, missing)
+                or _describe_unpacked(folders, missing)
+            )
     if sampled := sum(UNUSUAL_SAMPLING in failure.message for failure in failures):
-        lines.append(f"{sampled:,} of them are {UNUSUAL_SAMPLING}; {_CONVERT}")
+        lines.append(f"{sampled:,} of them are {UNUSUAL_SAMPLING}; {_CONVERT_ADVICE}")
     return [printable(line) for line in lines]
 
 
-def _elsewhere(folders: Sequence[Path], missing: Sequence[str]) -> list[tuple[Path, int]]:
+def _search_nearby_folders(folders: Sequence[Path], missing: Sequence[str]) -> list[tuple[Path, int]]:
     """Folders near these that have missing images, and how many; each after the first has some that none before has."""
     seen = {os.path.realpath(folder) for folder in folders}
     videos = list({find_video(image): image for image in reversed(missing)}.values())
-    sample = videos[:: -(-len(videos) // _SAMPLE)]
+    sample = videos[:: -(-len(videos) // _SAMPLED_VIDEOS)]
     candidates: list[Path] = []
     for folder in folders:
         above = Path(os.path.realpath(folder)).parent if folder.is_symlink() else Path(os.path.normpath(folder / ".."))
@@ -105,41 +109,45 @@ def _folders_below(start: Path) -> Iterator[Path]:
         folder, depth = queue.popleft()
         seen += 1
         yield folder
-        if depth == _DEPTH:
+        if depth == _SEARCH_DEPTH:
             continue
         with suppress(OSError), os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
             queue.extend((folder / name, depth + 1) for name in names)
 
 
-def _other_names(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
+def _describe_other_names(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
     """Files and folders that are called almost as the list calls them."""
     listings: dict[Path, dict[str, str]] = {}
     kinds: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
     for image in missing:
-        if renamed := next(filter(None, (_other_name(folder, image, listings) for folder in folders)), None):
+        if renamed := next(filter(None, (_find_other_name(folder, image, listings) for folder in folders)), None):
             kind, text = renamed
             kinds[kind] += 1
             shown = examples.setdefault(kind, [])
-            if len(shown) < _EXAMPLES and text not in shown:
+            if len(shown) < _SHOWN_EXAMPLES and text not in shown:
                 shown.append(text)
     lines = []
     for kind, count in kinds.most_common():
         lines.append(f"{count:,} of {len(missing):,} {kind}: {'; '.join(examples[kind])}")
     if any(kind.startswith("are there") for kind in kinds):
-        lines.append(f"rename the files, or correct the list; {_RENAME}" if _JPG in kinds else _CORRECT)
+        lines.append(
+            f"rename the files, or correct the list; {_RENAME_ADVICE}" if _OTHER_SUFFIX in kinds else _CORRECT_ADVICE
+        )
     elif kinds:
-        lines.append(_CORRECT)
+        lines.append(_CORRECT_ADVICE)
     return lines
 
 
-_JPG: Final = "are there with an ending in other letters"
-_CORRECT: Final = "rename what is in the folder, or correct the list"
-_RENAME: Final = "of .JPG: find FRAMES -name '*.JPG' -exec sh -c 'for f; do mv \"$f\" \"${f%.JPG}.jpg\"; done' _ {} +"
+_OTHER_SUFFIX: Final = "are there with an ending in other letters"
+_CORRECT_ADVICE: Final = "rename what is in the folder, or correct the list"
+_RENAME_ADVICE: Final = (
+    "of .JPG: find FRAMES -name '*.JPG' -exec sh -c 'for f; do mv \"$f\" \"${f%.JPG}.jpg\"; done' _ {} +"
+)
 
 
-def _prefixed(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
+def _describe_prefix(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
     """A folder that the list's names begin with, and the folders of frames do not have."""
     prefix = missing[0].partition("/")[0]
     rest = [image.removeprefix(f"{prefix}/") for image in missing]
@@ -154,7 +162,7 @@ def _prefixed(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
     return []
 
 
-def _unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
+def _describe_unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
     """Folders that hold nothing, and archives that were not unpacked, where the missing videos should be."""
     lines = []
     videos = {find_video(image) for image in missing}
@@ -162,9 +170,9 @@ def _unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names alone
         if not names:
             lines.append(f"{folder} is empty")
-        archives = [name for name in names if name.lower().endswith(_ARCHIVES)]
+        archives = [name for name in names if name.lower().endswith(_ARCHIVE_SUFFIXES)]
         if archives:
-            shown = ", ".join(archives[:_EXAMPLES]) + (", ..." if len(archives) > _EXAMPLES else "")
+            shown = ", ".join(archives[:_SHOWN_EXAMPLES]) + (", ..." if len(archives) > _SHOWN_EXAMPLES else "")
             lines.append(f"{folder} holds {len(archives):,} archives ({shown}): unpack them there")
         empty = [video for video in sorted(videos) if (folder / video).is_dir() and not any((folder / video).iterdir())]
         if empty:
@@ -172,43 +180,43 @@ def _unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
     return lines
 
 
-def _other_name(folder: Path, image: str, listings: dict[Path, dict[str, str]]) -> tuple[str, str] | None:
+def _find_other_name(folder: Path, image: str, listings: dict[Path, dict[str, str]]) -> tuple[str, str] | None:
     """How an image is called in a folder, where it is called almost as in the list: in which way, and an example."""
     video, _, name = image.rpartition("/")
     if not (folder / video).is_dir():
-        other = _listing(folder, listings).get(_plain(video))
+        other = _index_folder(folder, listings).get(_fold_name(video))
         return (
             ("are of videos that are called otherwise", f"{folder} has {other}, the list says {video}")
             if other
             else None
         )
-    names = _listing(folder / video, listings)
-    if (other := names.get(_plain(name))) and other != name:
+    names = _index_folder(folder / video, listings)
+    if (other := names.get(_fold_name(name))) and other != name:
         same = other.rpartition(".")[0] == name.rpartition(".")[0]
-        return _JPG if same else "are there in other letters", f"{video} has {other}, the list says {name}"
-    if (other := names.get(_numbered(name))) and other != name:
+        return _OTHER_SUFFIX if same else "are there in other letters", f"{video} has {other}, the list says {name}"
+    if (other := names.get(_make_number_key(name))) and other != name:
         return "are there under another name", f"{video} has {other}, the list says {name}"
     return None
 
 
-def _listing(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:
-    """What a folder holds, by name and by frame number as `_plain` and `_numbered` write them."""
+def _index_folder(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:
+    """What a folder holds, by name and by frame number as `_fold_name` and `_make_number_key` write them."""
     if folder not in listings:
         names: dict[str, str] = {}
         with suppress(OSError):
             for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names alone
-                names.setdefault(_plain(name), name)
-                names.setdefault(_numbered(name), name)
+                names.setdefault(_fold_name(name), name)
+                names.setdefault(_make_number_key(name), name)
         listings[folder] = names
     return listings[folder]
 
 
-def _plain(name: str) -> str:
+def _fold_name(name: str) -> str:
     """A name without what systems write differently: capitals, and letters with their marks apart."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _numbered(name: str) -> str:
+def _make_number_key(name: str) -> str:
     """The number of a frame, as a key that no file name can be."""
     number = parse_frame_number(name)
     return f"/{number}" if number is not None else f"//{name}"

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from abawkit.errors import DataError, printable
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.frames.paths import Frames, find_frame_paths
+from abawkit.frames.paths import FramesRoot, find_frame_paths
 from abawkit.frames.reader import FrameFailure, read_frame
 from abawkit.system.files import count_processors
 
-_TASK: Final = 16
+_FRAMES_PER_TASK: Final = 16
 """Frames that a thread takes on at a time: enough to be worth the handing over, few enough to share a small batch."""
 
 
@@ -29,7 +29,7 @@ class FolderFrames:
         workers: Decoding threads of a call; no result depends on it.
     """
 
-    def __init__(self, images: Sequence[str], root: Frames, *, workers: int | None = None) -> None:
+    def __init__(self, images: Sequence[str], root: FramesRoot, *, workers: int | None = None) -> None:
         """Checks the names and opens no file.
 
         Args:
@@ -68,7 +68,7 @@ class FolderFrames:
 
         def fill(start: int) -> list[FrameFailure]:
             failures = []
-            for k in range(start, min(start + _TASK, len(rows))):
+            for k in range(start, min(start + _FRAMES_PER_TASK, len(rows))):
                 frame = read_frame(rows[k], self.images[rows[k]], self._paths[rows[k]])
                 if isinstance(frame, FrameFailure):
                     failures.append(frame)
@@ -78,16 +78,18 @@ class FolderFrames:
 
         # Threads of this call alone: to start them takes as long as a few frames, and nobody has to end them later.
         with ThreadPoolExecutor(self.workers, thread_name_prefix="frames") as pool:
-            failed = [failure for failures in pool.map(fill, range(0, len(rows), _TASK)) for failure in failures]
+            failed = [
+                failure for failures in pool.map(fill, range(0, len(rows), _FRAMES_PER_TASK)) for failure in failures
+            ]
         if failed:
-            raise _unreadable(self.root, list(dict.fromkeys(failed)))
+            raise _make_unreadable_error(self.root, list(dict.fromkeys(failed)))
         return pixels
 
     def __len__(self) -> int:
         return len(self._paths)
 
 
-def _unreadable(root: Frames, failures: Sequence[FrameFailure]) -> DataError:
+def _make_unreadable_error(root: FramesRoot, failures: Sequence[FrameFailure]) -> DataError:
     shown = [failure.text for failure in failures[:10]]
     more = [f"... and {len(failures) - 10:,} more"] if len(failures) > 10 else []
     head = f"{printable(str(root))}: frames that are needed now can't be had:"

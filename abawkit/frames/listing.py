@@ -7,11 +7,11 @@ from pathlib import Path
 
 from abawkit.errors import SHOWN_PROBLEMS, DataError, format_count, printable
 from abawkit.frame_names import IMAGE_SUFFIXES, find_name_defect, make_natural_key
-from abawkit.frames.paths import FrameFolders, Frames, make_frame_folders
+from abawkit.frames.paths import FrameFolders, FramesRoot, make_frame_folders
 
 
 @dataclass(frozen=True)
-class Listing:
+class ImageListing:
     """What folders hold.
 
     Attributes:
@@ -26,7 +26,7 @@ class Listing:
 
 
 @dataclass
-class _Found:
+class _FoundImages:
     """Names of images, those that can't be used with the reason, and a count of other files."""
 
     images: set[str] = field(default_factory=set)
@@ -34,7 +34,7 @@ class _Found:
     others: int = 0
 
 
-def list_images(root: Frames) -> Listing:
+def list_images(root: FramesRoot) -> ImageListing:
     """Lists the images of folders, of all folders in them too.
 
     Images are told by their names' endings. Hidden files and folders, which begin with a dot, are passed over. A
@@ -59,9 +59,9 @@ def list_images(root: Frames) -> Listing:
         folders = FrameFolders(tuple(dict.fromkeys(video.parent for video in videos)), folders.follow_links)
     else:
         starts = [(folder, "") for folder in folders.folders]
-    listed = _Found()
+    listed = _FoundImages()
     for folder, video in starts:
-        _walk(folder, video, folders.follow_links, listed)
+        _walk_folder(folder, video, folders.follow_links, listed)
     if listed.refused:
         shown = [f"{name!r}: {reason}" for name, reason in list(listed.refused.items())[:SHOWN_PROBLEMS]]
         more = len(listed.refused) - len(shown)
@@ -74,7 +74,7 @@ def list_images(root: Frames) -> Listing:
         raise DataError(
             printable(f"{root}: holds no image ({', '.join(IMAGE_SUFFIXES)}); give the folder of the crops")
         )
-    return Listing(folders, sorted(listed.images, key=make_natural_key), listed.others)
+    return ImageListing(folders, sorted(listed.images, key=make_natural_key), listed.others)
 
 
 def _is_video(folder: Path) -> bool:
@@ -84,13 +84,13 @@ def _is_video(folder: Path) -> bool:
     return not any(e.is_dir() for e in seen) and any(e.name.lower().endswith(IMAGE_SUFFIXES) for e in seen)
 
 
-def _walk(root: Path, start: str, follow_links: bool, listed: _Found) -> None:
+def _walk_folder(root: Path, start: str, follow_links: bool, listed: _FoundImages) -> None:
     """Adds the images of a folder and of those in it."""
     base = os.path.realpath(root)
     pending, visited = [start], {os.path.realpath(root / start)}
     while pending:
         folder = pending.pop()
-        for name, entry in _entries(root / folder):
+        for name, entry in _scan_entries(root / folder):
             path = f"{folder}/{name}" if folder else name
             resolved = os.path.realpath(entry.path)
             image = name.lower().endswith(IMAGE_SUFFIXES)
@@ -104,13 +104,13 @@ def _walk(root: Path, start: str, follow_links: bool, listed: _Found) -> None:
                     pending.append(path)
             elif not image:
                 listed.others += 1
-            elif defect := _defect(path):
+            elif defect := _find_path_defect(path):
                 listed.refused[path] = defect
             else:
                 listed.images.add(path)
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _scan_entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     try:
         with os.scandir(folder) as entries:
             yield from ((entry.name, entry) for entry in entries if not entry.name.startswith("."))
@@ -118,7 +118,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
         raise DataError(printable(f"{folder}: can't be read ({error.strerror}); give a folder that can be")) from error
 
 
-def _defect(path: str) -> str | None:
+def _find_path_defect(path: str) -> str | None:
     if path != path.encode(errors="replace").decode():
         return "is not UTF-8"
     if "," in path or "\r" in path:

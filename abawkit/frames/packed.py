@@ -19,13 +19,13 @@ from abawkit.errors import DataError, format_count, printable
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.decode import FRAME_SIZE, Conversion
 from abawkit.frames.hints import describe_failures
-from abawkit.frames.paths import Frames
+from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import Chunk, FrameFailure, read_frames
 from abawkit.system.files import replacing, sha256_of, write_json
 
 FRAME_BYTES: Final = FRAME_SIZE * FRAME_SIZE * 3
-_FORMAT: Final = "abawkit packed frames 1"
-_AGAIN: Final = "pack the frames again with `abawkit curate`"
+_STORE_FORMAT: Final = "abawkit packed frames 1"
+_PACK_AGAIN: Final = "pack the frames again with `abawkit curate`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +50,9 @@ class PackReport:
     counts: FrameSummary
 
 
-def pack(
+def pack_frames(
     images: Sequence[str],
-    root: Frames,
+    root: FramesRoot,
     folder: Path,
     *,
     workers: int,
@@ -80,7 +80,7 @@ def pack(
         DataWarning: If an image is in two folders with different bytes.
     """
     unique = list(dict.fromkeys(images))
-    data, header = _data(folder), _header(folder)
+    data, header = _locate_pixels(folder), _locate_header(folder)
     with closing(read_frames(unique, root, workers=workers)) as chunks:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,14 +88,14 @@ def pack(
             with replacing(data) as file:
                 packed = _write_chunks(chunks, FrameSummary.begin(root, unique), file, progress)
                 if not packed.frames:
-                    raise _nothing_read(root, packed.failures)
+                    raise _make_unread_error(root, packed.failures)
                 if accept:
                     accept(packed)
                 packed.counts.finish()
                 file.flush()
                 os.fsync(file.fileno())
                 header.unlink(missing_ok=True)  # until the next statement there is no store, rather than a mixed one
-            write_json(header, _describe(packed.frames, packed.digest))
+            write_json(header, _make_header(packed.frames, packed.digest))
         except DataError:
             with suppress(OSError):  # goes only if it is empty
                 folder.rmdir()
@@ -136,7 +136,7 @@ class PackedFrames:
 
     Attributes:
         folder: Where it lies.
-        digest: SHA-256 of the pixels, as `pack` wrote it; see `verify`.
+        digest: SHA-256 of the pixels, as `pack_frames` wrote it; see `verify`.
         pixels: RGB, (frames, 112, 112, 3) uint8, mapped read-only.
     """
 
@@ -152,20 +152,20 @@ class PackedFrames:
         """Opens a store, checking its header and its size, not its content.
 
         Raises:
-            DataError: If a file is absent, is not what `pack` writes, or has another size than it should.
+            DataError: If a file is absent, is not what `pack_frames` writes, or has another size than it should.
         """
-        header = _read_header(_header(folder))
-        data = _data(folder)
+        header = _read_header(_locate_header(folder))
+        data = _locate_pixels(folder)
         try:
             with ExitStack() as opened:
                 file = opened.enter_context(data.open("rb"))
                 size = os.fstat(file.fileno()).st_size
                 if size != header["bytes"]:
-                    raise DataError(f"{data}: has {size:,} bytes, expected {header['bytes']:,}; {_AGAIN}")
+                    raise DataError(f"{data}: has {size:,} bytes, expected {header['bytes']:,}; {_PACK_AGAIN}")
                 store = cls(folder, header["sha256"], file, (header["frames"], FRAME_SIZE, FRAME_SIZE, 3))
                 opened.pop_all()
         except OSError as error:
-            raise DataError(f"{data}: can't be opened ({error.strerror}); {_AGAIN}") from error
+            raise DataError(f"{data}: can't be opened ({error.strerror}); {_PACK_AGAIN}") from error
         return store
 
     def verify(self) -> None:
@@ -174,11 +174,10 @@ class PackedFrames:
         Raises:
             DataError: If the pixels are not those that were packed.
         """
-        found = sha256_of(_data(self.folder))
+        found = sha256_of(_locate_pixels(self.folder))
         if found != self.digest:
-            raise DataError(
-                f"{_data(self.folder)}: is damaged, its SHA-256 is {found}, expected {self.digest}; {_AGAIN}"
-            )
+            path = _locate_pixels(self.folder)
+            raise DataError(f"{path}: is damaged, its SHA-256 is {found}, expected {self.digest}; {_PACK_AGAIN}")
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames that lie side by side, without a copy: the system reads their part of the file when it is touched.
@@ -226,10 +225,10 @@ class PackedFrames:
         return len(self.pixels)
 
     def __reduce__(self) -> tuple[Callable[[Path, str], "PackedFrames"], tuple[Path, str]]:
-        return _reopen, (self.folder, self.digest)
+        return _reopen_store, (self.folder, self.digest)
 
 
-def _reopen(folder: Path, digest: str) -> PackedFrames:
+def _reopen_store(folder: Path, digest: str) -> PackedFrames:
     """Opens a store that was opened before, in another process, where another one may be there by now.
 
     Raises:
@@ -241,16 +240,16 @@ def _reopen(folder: Path, digest: str) -> PackedFrames:
     return store
 
 
-def _data(folder: Path) -> Path:
+def _locate_pixels(folder: Path) -> Path:
     return folder / "frames.u8"
 
 
-def _header(folder: Path) -> Path:
+def _locate_header(folder: Path) -> Path:
     return folder / "frames.json"
 
 
-def _describe(frames: int, digest: str) -> dict[str, Any]:
-    return {"format": _FORMAT, "frames": frames, "bytes": frames * FRAME_BYTES, "sha256": digest}
+def _make_header(frames: int, digest: str) -> dict[str, Any]:
+    return {"format": _STORE_FORMAT, "frames": frames, "bytes": frames * FRAME_BYTES, "sha256": digest}
 
 
 def _check_space(folder: Path, frames: int) -> None:
@@ -262,7 +261,7 @@ def _check_space(folder: Path, frames: int) -> None:
         )
 
 
-def _nothing_read(root: Frames, failed: Sequence[FrameFailure]) -> DataError:
+def _make_unread_error(root: FramesRoot, failed: Sequence[FrameFailure]) -> DataError:
     first = f"; the first, {failed[0].image!r}: {failed[0].message}" if failed else ""
     text = f"{root}: none of the {len(failed):,} listed images could be read{first}; check the images' folder"
     return DataError("\n".join([printable(text), *describe_failures(root, failed, len(failed))]))
@@ -272,15 +271,15 @@ def _read_header(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"{path}: no packed frames here ({error.strerror}); {_AGAIN}") from error
+        raise DataError(f"{path}: no packed frames here ({error.strerror}); {_PACK_AGAIN}") from error
     except ValueError as error:
-        raise DataError(f"{path}: is not JSON ({error}); {_AGAIN}") from error
+        raise DataError(f"{path}: is not JSON ({error}); {_PACK_AGAIN}") from error
     header: dict[str, Any] = content if isinstance(content, dict) else {}
     fields = {"format": str, "frames": int, "bytes": int, "sha256": str}
-    if any(type(header.get(key)) is not kind for key, kind in fields.items()) or header["format"] != _FORMAT:
-        raise DataError(f"{path}: does not describe packed frames of this version; {_AGAIN}")
+    if any(type(header.get(key)) is not kind for key, kind in fields.items()) or header["format"] != _STORE_FORMAT:
+        raise DataError(f"{path}: does not describe packed frames of this version; {_PACK_AGAIN}")
     if header["frames"] < 1 or header["bytes"] != header["frames"] * FRAME_BYTES:
         raise DataError(
-            f"{path}: {format_count(header['frames'], 'frame')} can't take {header['bytes']:,} bytes; {_AGAIN}"
+            f"{path}: {format_count(header['frames'], 'frame')} can't take {header['bytes']:,} bytes; {_PACK_AGAIN}"
         )
     return header

@@ -49,16 +49,16 @@ class FrameFolders:
         return str(self.folders[0]) if len(self.folders) == 1 else [str(folder) for folder in self.folders]
 
 
-Frames = Path | FrameFolders
+FramesRoot = Path | FrameFolders
 """Where frames are: one folder, none of whose links lead out of it, or what `FrameFolders` says."""
 
 
-def make_frame_folders(frames: Frames) -> FrameFolders:
+def make_frame_folders(frames: FramesRoot) -> FrameFolders:
     """One folder as `FrameFolders`; those as they are."""
     return frames if isinstance(frames, FrameFolders) else FrameFolders((frames,))
 
 
-def list_given_folders(folders: Sequence[Path] | None, follow_links: bool) -> FrameFolders | None:
+def make_given_folders(folders: Sequence[Path] | None, follow_links: bool) -> FrameFolders | None:
     """What ``--frames`` and ``--follow-links`` of a command say; None where no folder was given."""
     return FrameFolders(tuple(folders), follow_links) if folders else None
 
@@ -89,7 +89,7 @@ class FolderSearch(NamedTuple):
     differing: list[DifferingFrame]
 
 
-def find_frame_paths(root: Frames, images: Sequence[str]) -> list[str]:
+def find_frame_paths(root: FramesRoot, images: Sequence[str]) -> list[str]:
     """Turns image names into paths, checking every one of them before any is opened.
 
     Each video's folder is resolved once and each file is looked at once (lstat), so 150,000 names take about a second.
@@ -112,17 +112,17 @@ def find_frame_paths(root: Frames, images: Sequence[str]) -> list[str]:
     refused: dict[str, str] = {}
     for image in images:
         problem = find_name_defect(image)
-        path = None if problem else _first(opened, image)
+        path = None if problem else _find_first(opened, image)
         if path is None:
             refused[image] = problem or _LINK
         else:
             paths.append(path)
     if refused:
-        raise _refusal(make_frame_folders(root), refused)
+        raise _make_refusal(make_frame_folders(root), refused)
     return paths
 
 
-def find_frame_path(root: Frames, image: str) -> Path:
+def find_frame_path(root: FramesRoot, image: str) -> Path:
     """Turns one image name into its path; for many names, `find_frame_paths` is faster.
 
     Raises:
@@ -131,7 +131,7 @@ def find_frame_path(root: Frames, image: str) -> Path:
     return Path(find_frame_paths(root, [image])[0])
 
 
-def search_folders(root: Frames, images: Sequence[str]) -> FolderSearch:
+def search_folders(root: FramesRoot, images: Sequence[str]) -> FolderSearch:
     """Says which folder each image comes from, and compares the files of images that several folders have.
 
     Nothing is read where no image is in two folders.
@@ -154,7 +154,7 @@ def search_folders(root: Frames, images: Sequence[str]) -> FolderSearch:
     return FolderSearch(counts, differing)
 
 
-class _Found(NamedTuple):
+class _FoundPath(NamedTuple):
     """Where a name leads, and whether there is anything."""
 
     path: str
@@ -173,7 +173,7 @@ class _Root:
         self.root, self._base, self._follow = root, os.path.realpath(root), follow_links
         self._folders: dict[str, str | None] = {}
 
-    def find(self, image: str) -> _Found | None:
+    def find(self, image: str) -> _FoundPath | None:
         """Where a name leads; None where a link leads out of the folder."""
         folder, _, name = image.rpartition("/")
         if folder not in self._folders:
@@ -185,15 +185,15 @@ class _Root:
         path = f"{parent}/{name}"
         try:
             if not stat.S_ISLNK(os.lstat(path).st_mode):
-                return _Found(path, present=True)
+                return _FoundPath(path, present=True)
             if not self._allows(os.path.realpath(path)):
                 return None
             os.stat(path)  # noqa: PTH116 - a Path for each of 150,000 names takes longer
         except _ABSENT:
-            return _Found(path, present=False)
+            return _FoundPath(path, present=False)
         except OSError:
             pass  # in a folder that can't be searched, or a link to itself: opening it will say so
-        return _Found(path, present=True)
+        return _FoundPath(path, present=True)
 
     def _allows(self, path: str) -> bool:
         return self._follow or path == self._base or path.startswith(self._base.rstrip("/") + "/")
@@ -202,12 +202,12 @@ class _Root:
 _LINK: Final = "got a symbolic link that leaves the frames' folder"
 
 
-def _open_roots(root: Frames) -> list[_Root]:
+def _open_roots(root: FramesRoot) -> list[_Root]:
     folders = make_frame_folders(root)
     return [_Root(folder, folders.follow_links) for folder in folders.folders]
 
 
-def _first(opened: Sequence[_Root], image: str) -> str | None:
+def _find_first(opened: Sequence[_Root], image: str) -> str | None:
     """The path in the first folder that has an image, else in the very first; None for a link that leaves."""
     missing: str | None = None
     for each in opened:
@@ -227,7 +227,7 @@ def _same_bytes(path: str, other: str) -> bool:
         return False  # one of them can't be read
 
 
-def _refusal(root: FrameFolders, refused: dict[str, str]) -> DataError:
+def _make_refusal(root: FrameFolders, refused: dict[str, str]) -> DataError:
     shown = [f"{printable(repr(image))}: {problem}" for image, problem in list(refused.items())[:SHOWN_PROBLEMS]]
     if len(refused) > len(shown):
         shown.append(f"... and {format_count(len(refused) - len(shown), 'more name')}")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from abawkit.errors import printable
 from abawkit.frames.decode import FRAME_SIZE, Conversion, Decoded, FrameError, decode
-from abawkit.frames.paths import Frames, find_frame_paths
+from abawkit.frames.paths import FramesRoot, find_frame_paths
 
-MAX_BYTES: Final = 64 * 2**20
+MAX_FRAME_BYTES: Final = 64 * 2**20
 """Largest file that is read as a frame; more than `headers.MAX_SIDE` squared of RGB takes."""
 
 BLACK: Final = 7
@@ -72,7 +72,9 @@ class Chunk:
     black: tuple[str, ...]
 
 
-def read_frames(images: Sequence[str], root: Frames, *, workers: int, size: int = 256) -> Generator[Chunk, None, None]:
+def read_frames(
+    images: Sequence[str], root: FramesRoot, *, workers: int, size: int = 256
+) -> Generator[Chunk, None, None]:
     """Reads frames in the order of their list.
 
     Every row is in exactly one chunk, as a frame or as a failure; the rows of no chunk shift. About `workers` + 2
@@ -95,7 +97,7 @@ def read_frames(images: Sequence[str], root: Frames, *, workers: int, size: int 
     """
     if workers < 1 or size < 1:
         raise ValueError(f"workers and size must be at least 1, got {workers} and {size}")
-    return _chunks(images, find_frame_paths(root, images), workers, size)
+    return _read_chunks(images, find_frame_paths(root, images), workers, size)
 
 
 def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
@@ -110,7 +112,7 @@ def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
         The frame, or why it can't be had.
     """
     try:
-        return decode(_read(path), image)
+        return decode(_read_file(path), image)
     except FrameError as error:
         return FrameFailure(row, image, "unreadable", error.reason)
     except OSError as error:
@@ -118,7 +120,7 @@ def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
         return FrameFailure(row, image, "missing" if missing else "unreadable", error.strerror or str(error))
 
 
-def _chunks(images: Sequence[str], paths: list[str], workers: int, size: int) -> Generator[Chunk, None, None]:
+def _read_chunks(images: Sequence[str], paths: list[str], workers: int, size: int) -> Generator[Chunk, None, None]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
     pending: deque[Future[Chunk]] = deque()
     try:
@@ -159,14 +161,14 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
     return Chunk(start, stop, order, read, tuple(failures), conversions, sizes, examples, tuple(black))
 
 
-def _read(path: str) -> bytes:
+def _read_file(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe must not wait for a writer
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, expected at most {MAX_BYTES:,}")
+        if status.st_size > MAX_FRAME_BYTES:
+            raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, expected at most {MAX_FRAME_BYTES:,}")
         # As few calls as can be: other threads may take Python's lock at each of them, and are waited for after it.
         content = os.read(descriptor, status.st_size)
         while len(content) < status.st_size and (more := os.read(descriptor, status.st_size - len(content))):

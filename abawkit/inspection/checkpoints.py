@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from abawkit.curation.curated_set import TABLE
+from abawkit.curation.curated_set import CURATED_TABLE
 from abawkit.errors import ConfigError, DataError
 from abawkit.inspection.report import Inspection, Record
 from abawkit.run_names import STATE
@@ -48,7 +48,7 @@ def note_data(found: Inspection, record: Record) -> None:
         "policy": record.get("data.policy", str, optional=True),
         "folder": folder,
         "frames": record.folders("data.frames", optional=True),
-        "table": found.compare("its curated table", Path(folder) / TABLE, digest) if folder else None,
+        "table": found.compare("its curated table", Path(folder) / CURATED_TABLE, digest) if folder else None,
     }
     found.note("data", {name: value for name, value in data.items() if value is not None})
     if digest:

@@ -5,7 +5,15 @@ from typing import Any
 
 from abawkit.choices import Split
 from abawkit.curation.counts import SPLIT_WORDS
-from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, SPLITS, TABLE, CuratedSet, open_curated
+from abawkit.curation.curated_set import (
+    CURATED_TABLE,
+    CURATION_LEDGER,
+    DROPPED_ROWS,
+    FRAMES_FOLDER,
+    SPLITS,
+    CuratedSet,
+    open_curated,
+)
 from abawkit.curation.reading import digest_source
 from abawkit.errors import DataError, format_count
 from abawkit.frames.packed import PackedFrames
@@ -31,11 +39,13 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
     if curated:
         _frames(found, curated, record, verify)
     if curated and record and (said := record.get("policy", str)) != curated.policy:
-        found.problems.append(f"{folder / LEDGER}: says that the policy is {said}, the table says {curated.policy}")
+        found.problems.append(
+            f"{folder / CURATION_LEDGER}: says that the policy is {said}, the table says {curated.policy}"
+        )
     if record:
         found.note("sources", _sources(found, record))
-    _dropped(found, folder / DROPPED, record)
-    for name in (TABLE, LEDGER, DROPPED):
+    _dropped(found, folder / DROPPED_ROWS, record)
+    for name in (CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS):
         if is_file(folder / name):
             found.digests[name] = sha256_of(folder / name)
     kept = [int(curated.splits[split].kept.sum()) for split in SPLITS] if curated else []
@@ -49,7 +59,7 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
 
 def _ledger(found: Inspection, folder: Path) -> Record | None:
     try:
-        return Record(str(folder / LEDGER), read_json(folder / LEDGER), found.problems)
+        return Record(str(folder / CURATION_LEDGER), read_json(folder / CURATION_LEDGER), found.problems)
     except DataError as error:
         found.problems.append(str(error))
         return None
@@ -93,7 +103,7 @@ def _split(found: Inspection, name: Split, curated: CuratedSet | None, record: R
 
 def _frames(found: Inspection, curated: CuratedSet, record: Record | None, verify: bool) -> None:
     """The packed frames: whether they are those of the table, and whole."""
-    folder = curated.folder / FRAMES
+    folder = curated.folder / FRAMES_FOLDER
     said = record.get("frames_digest", str, optional=True) if record else None
     if record and (said or "") != curated.frames_digest:
         found.problems.append(f"{record.source}: names other packed frames than the table does")

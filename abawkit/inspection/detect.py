@@ -5,10 +5,10 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from abawkit.curation.curated_set import LEDGER, TABLE
-from abawkit.curation.release import FRAMES, TRAIN, VALIDATION
+from abawkit.curation.curated_set import CURATED_TABLE, CURATION_LEDGER
+from abawkit.curation.release import CROPS_FOLDER, TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS
 from abawkit.errors import ConfigError, DataError, printable
-from abawkit.frames.headers import looks_like
+from abawkit.frames.headers import describe_content
 from abawkit.inspection.curated import inspect_curated
 from abawkit.inspection.probabilities import inspect_probabilities
 from abawkit.inspection.report import Inspection, describe_present, explain_missing_torch
@@ -23,7 +23,7 @@ _OF_CHECKPOINT: Final = {STATE, NETWORK}
 _OUTPUTS: Final = "outputs"
 _PREDICTIONS: Final = "predictions"
 _CHECKPOINT: Final = re.compile(r"\d{4,}-\d{6,}(\.partial)?")
-_PARTS: Final = {MANIFEST, STATE, RECIPE, METRICS, LEDGER, TABLE}
+_PARTS: Final = {MANIFEST, STATE, RECIPE, METRICS, CURATION_LEDGER, CURATED_TABLE}
 """Files that say something of the folder that they lie in."""
 
 _HEAD: Final = 512
@@ -69,7 +69,11 @@ def _folder(path: Path, verify: bool) -> Inspection:
     names = {entry.name for entry in path.iterdir()}
     if kind == "submission":
         return inspect_submission(_written(path))
-    if names and not names & {TRAIN, VALIDATION} and all(name.endswith(".txt") for name in names):  # a file a video
+    if (
+        names
+        and not names & {TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS}
+        and all(name.endswith(".txt") for name in names)
+    ):  # a file a video
         try:
             return inspect_submission(path)
         except DataError as error:
@@ -92,7 +96,7 @@ def _written(folder: Path) -> Path:
 def _kind(folder: Path) -> str:
     """What a folder is by the names in it; the empty string where they say nothing."""
     names = {entry.name for entry in folder.iterdir()}
-    if names & {TABLE, LEDGER}:
+    if names & {CURATED_TABLE, CURATION_LEDGER}:
         return "curated set"
     of_run = folder.resolve().parent.name == CHECKPOINTS and _CHECKPOINT.fullmatch(folder.name)
     if names & _OF_CHECKPOINT or of_run:
@@ -106,7 +110,13 @@ def _likeness(names: set[str]) -> str:
     """What a folder of these names seems to be."""
     if not names:
         return "is an empty folder"
-    if names & {TRAIN, VALIDATION, f"{TRAIN}.gz", f"{VALIDATION}.gz", FRAMES}:
+    if names & {
+        TRAIN_ANNOTATIONS,
+        VALIDATION_ANNOTATIONS,
+        f"{TRAIN_ANNOTATIONS}.gz",
+        f"{VALIDATION_ANNOTATIONS}.gz",
+        CROPS_FOLDER,
+    }:
         return "looks like a release; `abawkit curate` makes a curated set of it"
     if "frames.u8" in names:
         return "looks like the packed frames of a curated set; give the folder that it lies in"
@@ -138,7 +148,7 @@ def _file(path: Path, verify: bool) -> Inspection:
 
         return inspect_published(path)
     if b"\0" in head and path.suffix != ".gz" and not path.with_suffix(".json").exists():
-        raise DataError(f"{path}: looks like {looks_like(head)}; {_expected()}")
+        raise DataError(f"{path}: looks like {describe_content(head)}; {_expected()}")
     try:
         return inspect_manifest(path) if path.suffix == ".json" else inspect_submission(path)
     except DataError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
-from abawkit.formats.base import SubmissionFormat, format_names, get_format
+from abawkit.formats.base import SubmissionFormat, get_format, list_format_names
 from abawkit.formats.column_names import OTHER_TRACK
 from abawkit.formats.readers import is_video_list, read_annotations
 from abawkit.formats.text import read_text
@@ -40,7 +40,7 @@ def recognise_format(path: Path, named: str | None = None) -> Recognised:
     defects: dict[str, ProblemsError] = {}
     refusals: dict[str, str] = {}
     container = "folder" if path.is_dir() else "file"
-    for name in format_names():
+    for name in list_format_names():
         try:
             plugin = get_format(name)
             if plugin.container != container:

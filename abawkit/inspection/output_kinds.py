@@ -13,9 +13,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from abawkit.curation import release as sources
-from abawkit.curation.curated_set import DROPPED, FRAMES, LEDGER, TABLE
+from abawkit.curation.curated_set import CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER
 from abawkit.errors import ConfigError, printable
-from abawkit.formats.base import format_names, get_format
+from abawkit.formats.base import get_format, list_format_names
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 from abawkit.system.files import Kind, list_entries
 
@@ -38,7 +38,7 @@ def _first_lines(path: Path) -> list[str]:
 def _headers() -> set[str]:
     """The headers of all installed formats."""
     found = set()
-    for name in format_names():
+    for name in list_format_names():
         try:
             found.add(str(getattr(get_format(name), "header", "")))
         except ConfigError:
@@ -103,16 +103,27 @@ def _difference_from_weights(path: Path) -> str:
 
 
 def _difference_from_curated_set(folder: Path) -> str:
-    if odd := _odd(folder, {TABLE, LEDGER, DROPPED, FRAMES}):
+    if odd := _odd(folder, {CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER}):
         return odd
-    if odd := _odd(folder / FRAMES, {"frames.u8", "frames.json"}):
+    if odd := _odd(folder / FRAMES_FOLDER, {"frames.u8", "frames.json"}):
         return odd
-    return "" if {"abawkit", "policy"} <= set(_json(folder / LEDGER)) else f"holds no {LEDGER} of a curated set"
+    return (
+        ""
+        if {"abawkit", "policy"} <= set(_json(folder / CURATION_LEDGER))
+        else f"holds no {CURATION_LEDGER} of a curated set"
+    )
 
 
 def _difference_from_release(folder: Path) -> str:
     """A licensed release has the same names, but no truth of its test set."""
-    names = {sources.TRAIN, sources.VALIDATION, sources.FRAMES, "test_data", "test_set_examples", "held_out"}
+    names = {
+        sources.TRAIN_ANNOTATIONS,
+        sources.VALIDATION_ANNOTATIONS,
+        sources.CROPS_FOLDER,
+        "test_data",
+        "test_set_examples",
+        "held_out",
+    }
     truth = Path("held_out", "test_set_annotations.txt")
     return _odd(folder, names) or ("" if (folder / truth).is_file() else f"holds no {truth}")
 

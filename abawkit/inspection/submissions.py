@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from abawkit.curation.curated_set import TABLE
+from abawkit.curation.curated_set import CURATED_TABLE
 from abawkit.errors import DataError, format_count
-from abawkit.formats.writing import digest_submission, round_submission
+from abawkit.formats.writing import digest_submission, read_submission_bytes
 from abawkit.inspection.formats import Recognised, measure_resemblance, recognise_format
 from abawkit.inspection.probabilities import note_beside, stored_digest
 from abawkit.inspection.report import (
@@ -143,7 +143,7 @@ def _note_manifest(found: Inspection, record: Record, recognised: Recognised) ->
 def _source(found: Inspection, record: Record) -> dict[str, Any]:
     """What was predicted: a list, or a curated split; and whether it still is there and as it was."""
     if data := record.get("source.data", str, optional=True):
-        table = _located(data, found.path) / TABLE
+        table = _located(data, found.path) / CURATED_TABLE
         digest = record.get("source.table_sha256", str)
         split = record.get("source.split", str)
         return {"data": data, "split": split, "table": found.compare("the curated table", table, digest)}
@@ -185,7 +185,7 @@ def _digest_of(path: Path) -> str:
     if not path.is_dir():
         return sha256_of(path)
     try:
-        return digest_submission(round_submission(path))
+        return digest_submission(read_submission_bytes(path))
     except DataError:
         return ""
 

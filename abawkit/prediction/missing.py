@@ -8,7 +8,7 @@ import numpy as np
 from abawkit.errors import DataError, printable
 from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.frames.hints import describe_failures
-from abawkit.frames.paths import Frames
+from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import FrameFailure
 from abawkit.tables import Array
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a list, and what is wrong with it, are read without torch
     from abawkit.models.inference import Probabilities
 
 
-def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None, root: Frames | None = None) -> None:
+def refuse_missing(failures: Sequence[FrameFailure], rows: int | None = None, root: FramesRoot | None = None) -> None:
     """Refuses frames that can't be had.
 
     Args:

@@ -17,7 +17,7 @@ from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.frame_counts import list_crops
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.listing import list_images
-from abawkit.frames.paths import FrameFolders, Frames, find_frame_paths, make_frame_folders
+from abawkit.frames.paths import FrameFolders, FramesRoot, find_frame_paths, make_frame_folders
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.prediction.missing import refuse_missing
 from abawkit.run_names import BEST
@@ -52,7 +52,7 @@ class ListedFrames:
     """
 
     path: Path
-    root: Frames
+    root: FramesRoot
     images: list[str]
     digest: str
 
@@ -119,7 +119,7 @@ class UnlistedFrames(ListedFrames):
         return {"frames": make_frame_folders(self.root).as_json()}
 
 
-def list_folder_frames(root: Frames, plugin: SubmissionFormat) -> UnlistedFrames:
+def list_folder_frames(root: FramesRoot, plugin: SubmissionFormat) -> UnlistedFrames:
     """All images of folders in natural order, for those who have no list.
 
     Args:

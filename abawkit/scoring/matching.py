@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from abawkit.choices import Protocol
-from abawkit.curation.curated_set import TABLE, open_curated
+from abawkit.curation.curated_set import CURATED_TABLE, open_curated
 from abawkit.errors import Problem, ProblemsError
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.readers import read_annotations
@@ -84,7 +84,7 @@ def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple
 
 
 def _truth(path: Path, plugin: SubmissionFormat) -> Annotations | Submission:
-    curated = path.is_dir() and (plugin.container == "file" or (path / TABLE).exists())
+    curated = path.is_dir() and (plugin.container == "file" or (path / CURATED_TABLE).exists())
     return read_truth(path) if curated and "compound" not in plugin.tasks else plugin.read_truth(path)
 
 

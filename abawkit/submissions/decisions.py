@@ -14,7 +14,7 @@ import abawkit
 from abawkit.choices import Protocol
 from abawkit.errors import ProblemsError
 from abawkit.formats.base import get_format
-from abawkit.formats.writing import digest_submission, round_submission, write_submission
+from abawkit.formats.writing import digest_submission, read_submission_bytes, write_submission
 from abawkit.frame_columns import find_videos
 from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import TASKS, Task
@@ -308,7 +308,7 @@ def digest_official(path: Path) -> str:
     Raises:
         DataError: If it is absent, or no submission.
     """
-    return digest_submission(round_submission(path))
+    return digest_submission(read_submission_bytes(path))
 
 
 def _count_videos(made: Prepared) -> int:

@@ -13,7 +13,7 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.frame_counts import list_crops
 from abawkit.frames.crops import FrameSummary
-from abawkit.frames.paths import Frames, find_frame_paths, make_frame_folders
+from abawkit.frames.paths import FramesRoot, find_frame_paths, make_frame_folders
 from abawkit.labels import TASKS, Task
 from abawkit.models.weight_files import find_weights
 from abawkit.pipeline.commands import run_together
@@ -44,7 +44,7 @@ class Inputs:
 
     data: Path
     listed: Path
-    frames: Frames
+    frames: FramesRoot
     weights: Path | None = None
     missing: Missing = "refuse"
 
@@ -144,7 +144,7 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
     return Opened(inputs, curated, plugin, frame_list, digest, weights)
 
 
-def digest_frames(root: Frames, images: list[str]) -> str:
+def digest_frames(root: FramesRoot, images: list[str]) -> str:
     """A digest of listed frames that opens none of them: names, sizes, times of their last change.
 
     The contents of 51,159 frames would take longer to read than all else that a submission with nothing to do takes.

@@ -47,7 +47,7 @@ def _normal_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @cache
-def _beta_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _tabulate_beta() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The distribution function of Beta(1.6, 1.8) at 2,001 places: (probability, value)."""
     value = np.linspace(0.0, 1.0, 2001)
     density = value**0.6 * (1.0 - value) ** 0.8
@@ -56,17 +56,20 @@ def _beta_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 @cache
-def _marked_given() -> tuple[float, float]:
+def _compute_mark_rates() -> tuple[float, float]:
     """Probability that a unit is marked as present, given that it is on, and given that it is off."""
     quantile = (np.arange(4000) + 0.5) / 4000
-    on, off = _strength(quantile, np.zeros_like(quantile)), _strength(quantile, np.ones_like(quantile))
+    on, off = (
+        _compute_intensity(quantile, np.zeros_like(quantile)),
+        _compute_intensity(quantile, np.ones_like(quantile)),
+    )
     marked = [float(_normal_cdf((x - PRESENT_ABOVE) / ANNOTATOR_NOISE).mean()) for x in (on, off)]
     return marked[0], marked[1]
 
 
-def _strength(level: NDArray[np.float64], off_share: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_intensity(level: NDArray[np.float64], off_share: NDArray[np.float64]) -> NDArray[np.float64]:
     """Intensity of a unit that is on in the upper `1 - off_share` of uniform `level`, else off or a trace."""
-    probability, value = _beta_table()
+    probability, value = _tabulate_beta()
     within = np.clip((level - off_share) / np.maximum(1.0 - off_share, 1e-12), 0.0, 1.0)
     on = _ON_FLOOR + (1.0 - _ON_FLOOR) * np.interp(within, probability, value)
     below = level / np.maximum(off_share, 1e-12)
@@ -86,7 +89,7 @@ def sample_presence(classes: NDArray[np.float64], units: NDArray[np.float64]) ->
     Returns:
         Probabilities, shape (8, 17); AU25 and AU26 are those of a moment in which AU24 is off.
     """
-    hit, false_alarm = _marked_given()
+    hit, false_alarm = _compute_mark_rates()
     log_odds = np.log(_GIVEN_EXPRESSION / (1.0 - _GIVEN_EXPRESSION))
     solved = _GIVEN_EXPRESSION.copy()
     pressed = ACTION_UNITS.index("AU24")
@@ -140,7 +143,7 @@ def perform_expression(
         ordered = np.sort(states[:, column])
         places = [np.searchsorted(ordered, states[:, column], side=side) for side in ("left", "right")]
         level[:, column] = (places[0] + places[1]) / (2 * len(ordered))
-    intensity = _strength(level[:, 1:], 1.0 - on[expressions])
+    intensity = _compute_intensity(level[:, 1:], 1.0 - on[expressions])
     pressed = intensity[:, UNITS.index("AU24")] >= _ON_FLOOR
     for unit in ("AU25", "AU26"):
         intensity[pressed, UNITS.index(unit)] = 0.0

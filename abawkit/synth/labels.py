@@ -20,10 +20,10 @@ from abawkit.synth.action_units import (
     sample_latent,
     sample_presence,
 )
-from abawkit.synth.rates import RATES, SPLITS, Split, SplitRates, apportion
+from abawkit.synth.rates import RATES, SYNTH_SPLITS, SplitRates, SynthSplit, apportion
 from abawkit.synth.videos import Video
 
-_PLACES: Final = np.array(
+_EXPRESSION_VA: Final = np.array(
     [(0, 0), (-0.51, 0.59), (-0.60, 0.35), (-0.64, 0.60), (0.81, 0.51), (-0.63, -0.27), (0.40, 0.67), (0.02, 0.25)]
 )
 _UNIT_VALENCE: Final = {"AU12": 0.12, "AU6": 0.04, "AU4": -0.06, "AU15": -0.10, "AU9": -0.06}
@@ -53,7 +53,9 @@ class SplitLabels:
     intensity: NDArray[np.float64]
 
 
-def _class_rows(lengths: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _count_class_rows(
+    lengths: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
     """Rows of each class in each video, shape (videos, 8): three classes a video, totals near the shares.
 
     Iterative proportional fitting on a random support; its rows are exact, its columns as near as the support lets.
@@ -74,7 +76,7 @@ def _class_rows(lengths: NDArray[np.int64], shares: NDArray[np.float64], rng: np
     return np.stack([apportion(int(n), w) for n, w in zip(lengths, weights, strict=True)])
 
 
-def _dwell(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _order_rows(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Orders the rows of each class in runs of geometric length, two runs of one class side by side only at need."""
     runs: list[list[int]] = []
     for total in rows:
@@ -92,14 +94,14 @@ def _dwell(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int6
     return np.array(order, dtype=np.int64)
 
 
-def _played(videos: list[Video], rates: SplitRates, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+def _sample_expressions(videos: list[Video], rates: SplitRates, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """The expression shown at each row of each video; rows with and without its label have the same shares."""
     played: dict[int, NDArray[np.int64]] = {}
     for labelled in (True, False):
         group = [v for v in videos if v.annotated[1] is labelled]
         if group:
-            counts = _class_rows(np.array([len(v.frames) for v in group]), rates.classes, rng)
-            played |= {v.index: _dwell(n, rng) for v, n in zip(group, counts, strict=True)}
+            counts = _count_class_rows(np.array([len(v.frames) for v in group]), rates.classes, rng)
+            played |= {v.index: _order_rows(n, rng) for v, n in zip(group, counts, strict=True)}
     shown = [played[v.index] for v in videos]
     for video, expression in zip(videos, shown, strict=True):
         for row in np.flatnonzero(video.repeats):
@@ -130,11 +132,11 @@ def flip_labels(expression: NDArray[np.int64], rng: np.random.Generator) -> NDAr
     return flipped
 
 
-def _weights(terms: dict[str, float]) -> NDArray[np.float64]:
+def _make_unit_weights(terms: dict[str, float]) -> NDArray[np.float64]:
     return np.array([terms.get(unit, 0.0) for unit in UNITS])
 
 
-def _leave_out(
+def _blank_labels(
     va: NDArray[np.float64],
     expression: NDArray[np.int64],
     units: NDArray[np.int64],
@@ -163,7 +165,7 @@ def _leave_out(
     units[~annotated[:, 2]] = MISSING_AU
 
 
-def sample_labels(split: Split, videos: list[Video], seed: int) -> SplitLabels:
+def sample_labels(split: SynthSplit, videos: list[Video], seed: int) -> SplitLabels:
     """Draws the labels of a split's videos, and the intensities that its frames are drawn from.
 
     Args:
@@ -175,14 +177,14 @@ def sample_labels(split: Split, videos: list[Video], seed: int) -> SplitLabels:
         Labels of all rows, in the order of the videos.
     """
     rates = RATES[split]
-    rng = np.random.default_rng([seed, SPLITS.index(split), 2])
+    rng = np.random.default_rng([seed, SYNTH_SPLITS.index(split), 2])
     on = sample_presence(rates.classes, rates.units)
-    shown = _played(videos, rates, rng)
+    shown = _sample_expressions(videos, rates, rng)
     truth = np.concatenate(shown)
     strength, intensity = perform_expression(np.concatenate([sample_latent(v.frames, rng) for v in videos]), truth, on)
     lengths = [len(v.frames) for v in videos]
-    va = _PLACES[truth] * (0.35 + 0.65 * strength[:, None])
-    va += intensity @ np.stack([_weights(_UNIT_VALENCE), _weights(_UNIT_AROUSAL)], axis=1)
+    va = _EXPRESSION_VA[truth] * (0.35 + 0.65 * strength[:, None])
+    va += intensity @ np.stack([_make_unit_weights(_UNIT_VALENCE), _make_unit_weights(_UNIT_AROUSAL)], axis=1)
     va += np.repeat(_VIDEO_OFFSET * rng.standard_normal((len(videos), 2)), lengths, axis=0)
     va += _ROW_NOISE * rng.standard_normal(va.shape)
     va = np.clip(va, VA_MIN, VA_MAX).round(3)
@@ -194,5 +196,5 @@ def sample_labels(split: Split, videos: list[Video], seed: int) -> SplitLabels:
     copied = np.concatenate([v.repeats for v in videos]) & (rng.random(len(truth)) < _COPIED_REPEATS)
     for row in np.flatnonzero(copied):
         va[row], expression[row], units[row] = va[row - 1], expression[row - 1], units[row - 1]
-    _leave_out(va, expression, units, videos, rates, rng)
+    _blank_labels(va, expression, units, videos, rates, rng)
     return SplitLabels(va=va, expression=expression, units=units, intensity=intensity)

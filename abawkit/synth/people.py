@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from abawkit.synth.action_units import UNITS
 from abawkit.synth.face.pen import Color, mix
-from abawkit.synth.rates import SPLITS, Split
+from abawkit.synth.rates import SYNTH_SPLITS, SynthSplit
 
 Hair = Literal["bald", "cropped", "parted", "fringe", "long"]
 Beard = Literal["none", "stubble", "moustache", "full"]
@@ -68,18 +68,18 @@ class Person:
     seed: int
 
 
-def _between(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
+def _sample_color(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
     place = rng.random() * (len(colors) - 1)
     first = int(place)
     blend = mix(colors[first], colors[first + 1], place - first)
     return mix(blend, rng.integers(0, 256, 3).tolist(), 0.05)
 
 
-def _factor(rng: np.random.Generator, spread: float) -> float:
+def _sample_factor(rng: np.random.Generator, spread: float) -> float:
     return float(1.0 + spread * np.clip(rng.standard_normal(), -2.0, 2.0))
 
 
-def make_person(seed: int, split: Split, video: int) -> Person:
+def make_person(seed: int, split: SynthSplit, video: int) -> Person:
     """The person of a video; no two videos show the same one.
 
     Args:
@@ -90,8 +90,11 @@ def make_person(seed: int, split: Split, video: int) -> Person:
     Returns:
         The same person for the same arguments.
     """
-    rng = np.random.default_rng([seed, SPLITS.index(split), 3, video])
-    skin, hair = _between(rng, _SKINS), mix(_HAIRS[rng.integers(len(_HAIRS))], rng.integers(0, 256, 3).tolist(), 0.04)
+    rng = np.random.default_rng([seed, SYNTH_SPLITS.index(split), 3, video])
+    skin, hair = (
+        _sample_color(rng, _SKINS),
+        mix(_HAIRS[rng.integers(len(_HAIRS))], rng.integers(0, 256, 3).tolist(), 0.04),
+    )
     feminine = bool(rng.random() < 0.5)
     styles: tuple[Hair, ...] = ("bald", "cropped", "parted", "fringe", "long")
     beards: tuple[Beard, ...] = ("none", "stubble", "moustache", "full")
@@ -110,18 +113,18 @@ def make_person(seed: int, split: Split, video: int) -> Person:
         hairline=float(rng.uniform(9.0, 16.0)),
         beard=beards[0 if feminine else rng.choice(4, p=(0.45, 0.25, 0.1, 0.2))],
         glasses=worn[rng.choice(3, p=(0.76, 0.12, 0.12))],
-        face_width=_factor(rng, 0.04),
+        face_width=_sample_factor(rng, 0.04),
         jaw=float(rng.uniform(0.10, 0.22) if feminine else rng.uniform(0.02, 0.16)),
-        eye_size=_factor(rng, 0.06),
-        eye_opening=_factor(rng, 0.09),
+        eye_size=_sample_factor(rng, 0.06),
+        eye_opening=_sample_factor(rng, 0.09),
         eye_slant=float(0.7 * rng.standard_normal()),
         brow_height=float(0.9 * np.clip(rng.standard_normal(), -2, 2)),
-        brow_arch=_factor(rng, 0.25),
-        brow_thickness=(0.8 if feminine else 1.15) * _factor(rng, 0.16),
-        nose_width=_factor(rng, 0.10),
+        brow_arch=_sample_factor(rng, 0.25),
+        brow_thickness=(0.8 if feminine else 1.15) * _sample_factor(rng, 0.16),
+        nose_width=_sample_factor(rng, 0.10),
         nose_length=float(1.0 * np.clip(rng.standard_normal(), -2, 2)),
-        mouth_width=_factor(rng, 0.06),
-        fullness=(1.1 if feminine else 0.95) * _factor(rng, 0.12),
+        mouth_width=_sample_factor(rng, 0.06),
+        fullness=(1.1 if feminine else 0.95) * _sample_factor(rng, 0.12),
         freckles=float(rng.random() if rng.random() < 0.15 else 0.0),
         wrinkles=float(rng.uniform(0.7, 1.25)),
         gain=np.clip(0.9 + 0.15 * rng.standard_normal(len(UNITS)), 0.4, 1.4),

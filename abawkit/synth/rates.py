@@ -10,9 +10,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Split = Literal["train", "validation", "test"]
+SynthSplit = Literal["train", "validation", "test"]
 
-SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
+SYNTH_SPLITS: Final[tuple[SynthSplit, ...]] = ("train", "validation", "test")
 
 PUBLIC_ROWS: Final = {"train": 142_382, "validation": 26_876, "test": 51_159}
 """Rows of the three official lists."""
@@ -49,18 +49,18 @@ class SplitRates:
     unlabelled: float = 0.0
 
 
-def _shares(counts: tuple[int, ...]) -> NDArray[np.float64]:
+def _normalise_counts(counts: tuple[int, ...]) -> NDArray[np.float64]:
     return np.asarray(counts, dtype=np.float64) / sum(counts)
 
 
-def _annotated(rows: dict[Annotated, int]) -> dict[Annotated, float]:
+def _normalise_annotated(rows: dict[Annotated, int]) -> dict[Annotated, float]:
     return {tasks: n / sum(rows.values()) for tasks, n in rows.items()}
 
 
 _TRAIN = SplitRates(
-    classes=_shares(_TRAIN_CLASSES),
+    classes=_normalise_counts(_TRAIN_CLASSES),
     units=np.asarray(_TRAIN_UNITS, dtype=np.float64) / 103_316,
-    annotated=_annotated(
+    annotated=_normalise_annotated(
         {
             (True, True, True): 52_154,
             (True, False, True): 30_000,
@@ -78,9 +78,9 @@ _TRAIN = SplitRates(
 )
 
 _VALIDATION = SplitRates(
-    classes=_shares(_VALIDATION_CLASSES),
+    classes=_normalise_counts(_VALIDATION_CLASSES),
     units=np.asarray(_VALIDATION_UNITS, dtype=np.float64) / 26_876,
-    annotated=_annotated({(True, True, True): 15_440, (True, False, True): 11_436}),
+    annotated=_normalise_annotated({(True, True, True): 15_440, (True, False, True): 11_436}),
     repeated=210 / 26_876,
 )
 
@@ -91,7 +91,7 @@ _TEST = SplitRates(
     repeated=718 / 51_159,
 )
 
-RATES: Final[dict[Split, SplitRates]] = {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST}
+RATES: Final[dict[SynthSplit, SplitRates]] = {"train": _TRAIN, "validation": _VALIDATION, "test": _TEST}
 """Rates by split. The official test labels are not public: the test split's rates lie half way between the others'."""
 
 

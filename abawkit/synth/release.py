@@ -11,21 +11,21 @@ from abawkit.errors import ConfigError
 from abawkit.frame_names import format_frame_name
 from abawkit.labels import FIELDS, MISSING_VA
 from abawkit.synth.labels import SplitLabels, sample_labels
-from abawkit.synth.rates import PUBLIC_ROWS, SPLITS, Split, apportion
+from abawkit.synth.rates import PUBLIC_ROWS, SYNTH_SPLITS, SynthSplit, apportion
 from abawkit.synth.rendering import RenderJob, render
 from abawkit.synth.videos import Video, plan_videos
 from abawkit.system.files import write_bytes
 
 LIST_HEADER: Final = "image,valence,arousal,expression,aus"
 DEFAULT_DIFFICULTY: Final = 0.45
-_LARGE = apportion(50_000, np.array([PUBLIC_ROWS[split] for split in SPLITS], dtype=np.float64))
-_FRAME_FOLDERS: Final[dict[Split, str]] = {
+_LARGE = apportion(50_000, np.array([PUBLIC_ROWS[split] for split in SYNTH_SPLITS], dtype=np.float64))
+_FRAME_FOLDERS: Final[dict[SynthSplit, str]] = {
     "train": "cropped_aligned",
     "validation": "cropped_aligned",
     "test": "test_data/cropped_aligned",
 }
 
-SIZES: Final[dict[str, dict[Split, tuple[int, int]]]] = {
+SIZES: Final[dict[str, dict[SynthSplit, tuple[int, int]]]] = {
     "tiny": {"train": (180, 12), "validation": (50, 6), "test": (70, 6)},
     "demo": {"train": (5_120, 512), "validation": (1_280, 64), "test": (1_600, 80)},
     "large": {"train": (int(_LARGE[0]), 257), "validation": (int(_LARGE[1]), 50), "test": (int(_LARGE[2]), 82)},
@@ -59,7 +59,7 @@ class ReleaseSummary:
     test: SplitSummary
 
 
-def _annotation_lines(videos: list[Video], labels: SplitLabels) -> list[str]:
+def _format_annotations(videos: list[Video], labels: SplitLabels) -> list[str]:
     images = [format_frame_name(video.name, frame) for video in videos for frame in video.frames]
     lines = [",".join(FIELDS)]
     for image, va, expression, units in zip(images, labels.va, labels.expression, labels.units, strict=True):
@@ -73,10 +73,10 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
-def _plan(size: str, seed: int) -> dict[Split, tuple[list[Video], SplitLabels]]:
-    plan: dict[Split, tuple[list[Video], SplitLabels]] = {}
+def _plan_release(size: str, seed: int) -> dict[SynthSplit, tuple[list[Video], SplitLabels]]:
+    plan: dict[SynthSplit, tuple[list[Video], SplitLabels]] = {}
     first_number = 1
-    for split in SPLITS:
+    for split in SYNTH_SPLITS:
         rows, count = SIZES[size][split]
         videos = plan_videos(split, rows=rows, videos=count, first_number=first_number, seed=seed)
         plan[split] = videos, sample_labels(split, videos, seed)
@@ -84,7 +84,9 @@ def _plan(size: str, seed: int) -> dict[Split, tuple[list[Video], SplitLabels]]:
     return plan
 
 
-def _jobs(split: Split, videos: list[Video], labels: SplitLabels, out: Path, difficulty: float) -> list[RenderJob]:
+def _plan_jobs(
+    split: SynthSplit, videos: list[Video], labels: SplitLabels, out: Path, difficulty: float
+) -> list[RenderJob]:
     starts = np.cumsum([0, *(len(video.frames) for video in videos)])
     jobs = []
     for video, start in zip(videos, starts, strict=False):
@@ -134,24 +136,26 @@ def write_release(
         raise ConfigError(f"difficulty: got {difficulty}, expected 0..1")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: got {workers}, expected 1 or more; leave it out to use every processor")
-    plan = _plan(size, seed)
+    plan = _plan_release(size, seed)
     if not labels_only:
         jobs = [
-            job for split, (videos, labels) in plan.items() for job in _jobs(split, videos, labels, out, difficulty)
+            job
+            for split, (videos, labels) in plan.items()
+            for job in _plan_jobs(split, videos, labels, out, difficulty)
         ]
         render(jobs, seed=seed, workers=workers, progress=progress)
     for split, (videos, labels) in plan.items():
-        lines = _annotation_lines(videos, labels)
+        lines = _format_annotations(videos, labels)
         if split == "test":
             images = [f"{line.split(',', 1)[0]}," for line in lines[1:]]
             _write_lines(out / "held_out" / "test_set_annotations.txt", lines)
             _write_lines(out / "test_set_examples" / "MTL.txt", [LIST_HEADER, *images])
         else:
             _write_lines(out / f"{'training' if split == 'train' else split}_set_annotations.txt", lines)
-    return ReleaseSummary(**{split: _summary(videos, labels_only) for split, (videos, _) in plan.items()})
+    return ReleaseSummary(**{split: _summarise_split(videos, labels_only) for split, (videos, _) in plan.items()})
 
 
-def _summary(videos: list[Video], labels_only: bool) -> SplitSummary:
+def _summarise_split(videos: list[Video], labels_only: bool) -> SplitSummary:
     rows = sum(len(video.frames) for video in videos)
     repeated = sum(int(video.repeats.sum()) for video in videos)
     return SplitSummary(rows, len(videos), repeated, 0 if labels_only else rows - repeated)

@@ -24,7 +24,7 @@ from abawkit.synth.camera import align, compress, develop_frame, hold_pose, plan
 from abawkit.synth.face.face import Face
 from abawkit.synth.face.pen import CROP
 from abawkit.synth.people import make_person
-from abawkit.synth.rates import SPLITS, Split
+from abawkit.synth.rates import SYNTH_SPLITS, SynthSplit
 from abawkit.system.files import count_processors
 
 
@@ -38,8 +38,8 @@ class VideoRenderer:
         difficulty: Strength of the nuisances, 0..1; at 0 there are none.
     """
 
-    def __init__(self, seed: int, split: Split, video: int, difficulty: float) -> None:
-        self._key = [seed, SPLITS.index(split), 4, video]
+    def __init__(self, seed: int, split: SynthSplit, video: int, difficulty: float) -> None:
+        self._key = [seed, SYNTH_SPLITS.index(split), 4, video]
         self._difficulty = difficulty
         self._shot = plan_shot(difficulty, np.random.default_rng(self._key))
         self._face = Face(make_person(seed, split, video))
@@ -81,7 +81,7 @@ class RenderJob:
     """
 
     folder: Path
-    split: Split
+    split: SynthSplit
     video: int
     frames: NDArray[np.int64]
     intensity: NDArray[np.float64]
@@ -103,7 +103,7 @@ class RenderJob:
         ]
 
 
-def draw(job: RenderJob, seed: int) -> int:
+def render_job(job: RenderJob, seed: int) -> int:
     """Draws and writes a job's frames.
 
     Returns:
@@ -149,14 +149,14 @@ def render(
     count = min(workers or count_processors(), len(parts))
     if count <= 1:
         for part in parts:
-            done += draw(part, seed)
+            done += render_job(part, seed)
             if progress is not None:
                 progress(done, total)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
         try:
-            for future in as_completed([pool.submit(draw, part, seed) for part in parts]):
+            for future in as_completed([pool.submit(render_job, part, seed) for part in parts]):
                 done += future.result()
                 if progress is not None:
                     progress(done, total)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from abawkit.synth.rates import RATES, SPLITS, Annotated, Split, apportion
+from abawkit.synth.rates import RATES, SYNTH_SPLITS, Annotated, SynthSplit, apportion
 
-_LEAST_ROWS = 3
+_MIN_ROWS = 3
 _RESOLUTIONS = ("1280x720", "1920x1080", "640x360", "854x480")
 
 
@@ -33,7 +33,7 @@ class Video:
         return np.asarray(np.diff(self.frames, prepend=-1) == 0)
 
 
-def _names(count: int, first: int, rng: np.random.Generator) -> list[str]:
+def _sample_names(count: int, first: int, rng: np.random.Generator) -> list[str]:
     """Names in the styles of Aff-Wild2; `first` and the next `count` numbers are used up."""
     names: list[str] = []
     for number in rng.permutation(np.arange(first, first + count)):
@@ -49,7 +49,7 @@ def _names(count: int, first: int, rng: np.random.Generator) -> list[str]:
     return names
 
 
-def _frames(rows: int, repeats: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _sample_frame_numbers(rows: int, repeats: int, rng: np.random.Generator) -> NDArray[np.int64]:
     gaps = rng.integers(1, 10, rows)
     cuts = rng.random(rows) < 0.02
     gaps[cuts] += rng.integers(30, 300, int(cuts.sum()))
@@ -68,7 +68,7 @@ def _assign_tasks(rows: NDArray[np.int64], shares: dict[Annotated, float]) -> li
     return [chosen[video] for video in range(len(rows))]
 
 
-def plan_videos(split: Split, *, rows: int, videos: int, first_number: int, seed: int) -> list[Video]:
+def plan_videos(split: SynthSplit, *, rows: int, videos: int, first_number: int, seed: int) -> list[Video]:
     """Draws the videos of a split.
 
     Args:
@@ -81,16 +81,16 @@ def plan_videos(split: Split, *, rows: int, videos: int, first_number: int, seed
     Returns:
         Videos whose rows add up to `rows`; lengths are as uneven as in the official release.
     """
-    rng = np.random.default_rng([seed, SPLITS.index(split), 1])
+    rng = np.random.default_rng([seed, SYNTH_SPLITS.index(split), 1])
     spread = np.exp(0.8 * rng.standard_normal(videos))
-    lengths = _LEAST_ROWS + apportion(rows - _LEAST_ROWS * videos, spread)
+    lengths = _MIN_ROWS + apportion(rows - _MIN_ROWS * videos, spread)
     repeated = max(1, round(rows * RATES[split].repeated))
     hosts = np.bincount(
         rng.choice(np.repeat(np.arange(videos), lengths - 1), repeated, replace=False), minlength=videos
     )
     tasks = _assign_tasks(lengths, RATES[split].annotated)
-    names = _names(videos, first_number, rng)
+    names = _sample_names(videos, first_number, rng)
     return [
-        Video(index, names[index], _frames(int(lengths[index]), int(hosts[index]), rng), tasks[index])
+        Video(index, names[index], _sample_frame_numbers(int(lengths[index]), int(hosts[index]), rng), tasks[index])
         for index in range(videos)
     ]

@@ -21,7 +21,7 @@ from abawkit.frames.decode import FRAME_SIZE
 from abawkit.frames.hints import describe_failures
 from abawkit.frames.image_folder import FolderFrames
 from abawkit.frames.packed import FRAME_BYTES, PackedFrames
-from abawkit.frames.paths import Frames
+from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.labels import Task
 from abawkit.models.devices import pin_memory, upload
@@ -92,7 +92,7 @@ class FramedRows:
 
 
 def read_training_rows(
-    curated: CuratedSet, tasks: Sequence[Task], frames: Frames | None = None, *, max_missing: float = MAX_MISSING
+    curated: CuratedSet, tasks: Sequence[Task], frames: FramesRoot | None = None, *, max_missing: float = MAX_MISSING
 ) -> FramedRows:
     """The rows that the policy keeps and that are annotated for one of the tasks.
 
@@ -118,7 +118,7 @@ def read_training_rows(
 
 
 def read_evaluation_rows(
-    curated: CuratedSet, split: Split, frames: Frames | None = None, *, max_missing: float = MAX_MISSING
+    curated: CuratedSet, split: Split, frames: FramesRoot | None = None, *, max_missing: float = MAX_MISSING
 ) -> FramedRows:
     """Every row of a split that has a frame, whatever the policy keeps, so that both protocols can be scored.
 
@@ -173,7 +173,7 @@ def _read_ahead(read: Callable[[K], V], keys: Sequence[K]) -> Generator[tuple[K,
 
 
 def _select_rows(
-    curated: CuratedSet, name: Split, chosen: Array, root: Frames | None, max_missing: float
+    curated: CuratedSet, name: Split, chosen: Array, root: FramesRoot | None, max_missing: float
 ) -> FramedRows:
     split = curated.splits[name]
     counts = None
@@ -192,7 +192,7 @@ def _select_rows(
 
 
 def _find_readable_rows(
-    split: CuratedSplit, name: Split, which: Array, root: Frames, max_missing: float
+    split: CuratedSplit, name: Split, which: Array, root: FramesRoot, max_missing: float
 ) -> tuple[Array, FrameSummary]:
     """The rows whose frame can be decoded, and the summary of the files; see `read_training_rows` for errors."""
     images = split.annotations.select(which).images.to_pylist()

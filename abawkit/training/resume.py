@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from abawkit.errors import ConfigError, DataError, DataWarning
-from abawkit.frames.paths import FrameFolders, list_given_folders
+from abawkit.frames.paths import FrameFolders, make_given_folders
 from abawkit.run_names import LAST, RECIPE
 from abawkit.training.checkpoint import Checkpoint, Position, find_newest_checkpoint
 from abawkit.training.checkpoint_state import read_run_state
@@ -78,7 +78,7 @@ def read_recorded(run: Path) -> Recorded | None:
     state = read_run_state(checkpoint)
     frames = state["data"]["frames"]
     folders = [frames] if isinstance(frames, str) else frames
-    source = list_given_folders([Path(folder) for folder in folders or []], state["data"].get("follow_links", False))
+    source = make_given_folders([Path(folder) for folder in folders or []], state["data"].get("follow_links", False))
     data, threads = Path(state["data"]["folder"]), state["environment"]["threads"]
     return Recorded(state["recipe"], data, source, threads, state["asked_ops"])
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abawkit.choices import TRACKERS
-from abawkit.curation.curated_set import TABLE, open_curated
+from abawkit.curation.curated_set import CURATED_TABLE, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.execution import refuse_operator
-from abawkit.frames.paths import Frames, list_given_folders, make_frame_folders
+from abawkit.frames.paths import FramesRoot, make_frame_folders, make_given_folders
 from abawkit.models.weight_files import find_weights
 from abawkit.run_names import CHECKPOINTS
 from abawkit.system.files import refuse_home
@@ -35,7 +35,7 @@ class Inputs:
 
     data: Path
     weights: Path | None = None
-    frames: Frames | None = None
+    frames: FramesRoot | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def prepare_start(
         raise ConfigError(f"--log {unknown[0]}: expected one of {', '.join(TRACKERS)}")
     recorded = _read_recorded(out) if out and resume else None
     resolved = _resolve(recipe, settings, recorded)
-    given = list_given_folders(frames, follow_links)
+    given = make_given_folders(frames, follow_links)
     folder, source = data or (recorded and recorded.data), given or (recorded and recorded.frames)
     if follow_links and not given:
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
@@ -186,7 +186,7 @@ def _check_recipe(recipe: Recipe, weights: Path | None, changes: Sequence[str]) 
 
 def _refuse_moved(inputs: Inputs, data: Path | None, recorded: "Recorded") -> None:
     """Asks for the new place of what a run was begun with, where that is no longer where it was."""
-    if data is None and not (inputs.data / TABLE).is_file():
+    if data is None and not (inputs.data / CURATED_TABLE).is_file():
         raise DataError(
             f"{inputs.data}: the curated set that this run was begun with is no longer here; give its new place with "
             "--data"

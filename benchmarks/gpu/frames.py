@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.choices import Split
-from abawkit.curation.curated_set import FRAMES, CuratedSet, CuratedSplit, open_curated, write_table
+from abawkit.curation.curated_set import FRAMES_FOLDER, CuratedSet, CuratedSplit, open_curated, write_table
 from abawkit.frames.packed import FRAME_BYTES
 from benchmarks.gpu.steps import TRAIN, VALIDATION
 
@@ -27,7 +27,7 @@ PART: Final = 1_000
 def repeat_frames(source: CuratedSet, out: Path, count: int) -> str:
     """Writes a packed store of `count` frames: those of `source` again and again. Returns its digest."""
     pixels = source.open_frames().pixels
-    folder = out / FRAMES
+    folder = out / FRAMES_FOLDER
     folder.mkdir(parents=True)
     digest = hashlib.sha256()
     with (folder / "frames.u8").open("wb") as file:
@@ -35,7 +35,7 @@ def repeat_frames(source: CuratedSet, out: Path, count: int) -> str:
             part = pixels[np.arange(start, min(start + PART, count)) % len(pixels)].tobytes()
             digest.update(part)
             file.write(part)
-    header = json.loads((source.folder / FRAMES / "frames.json").read_text())
+    header = json.loads((source.folder / FRAMES_FOLDER / "frames.json").read_text())
     header |= {"frames": count, "bytes": count * FRAME_BYTES, "sha256": digest.hexdigest()}
     (folder / "frames.json").write_text(json.dumps(header))
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.cli._options import bound_threads, list_shipped_recipes
-from abawkit.formats.base import format_names
+from abawkit.formats.base import list_format_names
 from abawkit.system.files import count_processors
 from abawkit.training.recipe import list_recipes
 
@@ -57,7 +57,7 @@ def test_the_recipes_that_complete_are_those_that_can_be_read() -> None:
 @pytest.mark.parametrize("command", ["predict", "check", "score", "ensemble", "diff"])
 def test_help_lists_the_formats(run: Run, command: str) -> None:
     shown = " ".join(run(command, "--help").stdout.replace("│", " ").split())
-    for name in format_names():
+    for name in list_format_names():
         assert name in shown
 
 

@@ -65,7 +65,7 @@ def test_two_persons_of_one_clip_in_both_splits_are_a_warning(run: Run, annotati
     assert json.loads(result.stdout)["shared_clips"] == ["video5"]
 
 
-def test_own_tables_are_curated_by_the_columns_named_and_missing_values_are_listed(run: Run, tmp_path: Path) -> None:
+def test_custom_tables_are_curated_by_the_columns_named_and_missing_values_are_listed(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("path;v;a\nv/1.jpg;0.5;0\nv/2.jpg;;1\n")
     (tmp_path / "b.csv").write_text("path,v,a\nw/1.jpg,0.5,0\n")
     arguments = ["--train", tmp_path / "a.csv", "--validation", tmp_path / "b.csv", "--labels-only"]

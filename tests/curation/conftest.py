@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from abawkit.curation import Sources
-from abawkit.frames.paths import Frames
+from abawkit.frames.paths import FramesRoot
 
 UNITS = ",0" * 11 + ",1"
 
@@ -26,7 +26,7 @@ def row() -> Callable[..., str]:
 def release(tmp_path: Path) -> Callable[..., Sources]:
     """Writes the annotation files of both splits, of these rows."""
 
-    def release(train: list[str], validation: list[str] | None = None, *, frames: Frames | None = None) -> Sources:
+    def release(train: list[str], validation: list[str] | None = None, *, frames: FramesRoot | None = None) -> Sources:
         paths = [tmp_path / "train.txt", tmp_path / "validation.txt"]
         for path, rows in zip(paths, (train, validation or [annotation("clip/1.jpg")]), strict=True):
             path.write_text("\n".join(["image", *rows]))

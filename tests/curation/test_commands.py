@@ -8,7 +8,7 @@ import pytest
 
 from abawkit.curation import Sources, curate, find_sources
 from abawkit.curation.release import format_command
-from abawkit.formats.own_table import parse_columns
+from abawkit.formats.custom_table import parse_columns
 
 Release = Callable[..., Sources]
 Row = Callable[..., str]
@@ -45,7 +45,7 @@ def test_files_elsewhere_and_frames_are_named_one_by_one(
     assert options(out) == [*named, "--frames", str(root), "--repeats", "unique"]
 
 
-def test_own_tables_are_named_with_their_columns(tmp_path: Path, out: Path) -> None:
+def test_custom_tables_are_named_with_their_columns(tmp_path: Path, out: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('path,"e, 8"\nv/1.jpg,3\n')
     other = tmp_path / "v.csv"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from abawkit.curation import Sources, curate, open_curated
-from abawkit.curation.curated_set import LEDGER, TABLE, read_ledger
+from abawkit.curation.curated_set import CURATED_TABLE, CURATION_LEDGER, read_curation_ledger
 from abawkit.errors import DataError
 from abawkit.formats.readers import read_annotations
 
@@ -53,7 +53,7 @@ def test_strict_curation_keeps_all_validation_rows_so_that_the_official_protocol
 
 def test_what_is_not_annotated_is_null_in_the_table_and_no_magic_number(sources: Sources, out: Path) -> None:
     curate(sources, out)
-    table = pq.read_table(out / TABLE)
+    table = pq.read_table(out / CURATED_TABLE)
     assert table.column("valence").to_pylist() == [0.5, None, 0.5, 0.5, 0.123]
     assert table.column("expression").to_pylist() == [3, 3, 5, None, 3]
 
@@ -62,12 +62,12 @@ def test_the_same_release_gives_the_same_table(sources: Sources, out: Path) -> N
     curate(sources, out)
     first = open_curated(out).digest
     curate(sources, out)
-    assert open_curated(out).digest == first == hashlib.sha256((out / TABLE).read_bytes()).hexdigest()
+    assert open_curated(out).digest == first == hashlib.sha256((out / CURATED_TABLE).read_bytes()).hexdigest()
 
 
 def test_the_ledger_holds_the_digests_of_the_sources_and_the_counts(sources: Sources, out: Path) -> None:
     curation = curate(sources, out, policy="per-task", repeats="unique")
-    ledger = read_ledger(out)
+    ledger = read_curation_ledger(out)
     for split, path in (("train", sources.train), ("validation", sources.validation)):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert ledger["sources"][split] == {"path": str(path), "sha256": digest}
@@ -83,14 +83,14 @@ def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [lambda b: b[:-20], lambda b: b[: len(b) // 2], lambda b: b[:0], lambda b: b[4:]])
 def test_a_damaged_table_is_refused(sources: Sources, out: Path, damage: Callable[[bytes], bytes]) -> None:
     curate(sources, out)
-    (out / TABLE).write_bytes(damage((out / TABLE).read_bytes()))
+    (out / CURATED_TABLE).write_bytes(damage((out / CURATED_TABLE).read_bytes()))
     with pytest.raises(DataError, match=r"(?s)can't be read as a Parquet table .*abawkit curate"):
         open_curated(out)
 
 
 @pytest.mark.parametrize("metadata", [None, {"abawkit": "abawkit curated table 0", "policy": "strict"}])
 def test_a_parquet_file_of_another_origin_or_version_is_refused(out: Path, metadata: dict[str, str] | None) -> None:
-    pq.write_table(pa.table({"split": ["train"]}).replace_schema_metadata(metadata), out / TABLE)
+    pq.write_table(pa.table({"split": ["train"]}).replace_schema_metadata(metadata), out / CURATED_TABLE)
     with pytest.raises(DataError, match="is not the table of a curated set of this version"):
         open_curated(out)
 
@@ -98,15 +98,15 @@ def test_a_parquet_file_of_another_origin_or_version_is_refused(out: Path, metad
 @pytest.mark.parametrize("content", [None, b"{", b"\xff"])
 def test_a_ledger_that_is_absent_or_damaged_is_named(out: Path, content: bytes | None) -> None:
     if content:
-        (out / LEDGER).write_bytes(content)
+        (out / CURATION_LEDGER).write_bytes(content)
     with pytest.raises(DataError, match=r"ledger\.json: can't be read"):
-        read_ledger(out)
+        read_curation_ledger(out)
 
 
 def rewritten(out: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     """Writes a table anew, as a program of someone else's would."""
-    table = pq.read_table(out / TABLE)
-    pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), out / TABLE)
+    table = pq.read_table(out / CURATED_TABLE)
+    pq.write_table(change(table).replace_schema_metadata(table.schema.metadata), out / CURATED_TABLE)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_a_table_that_contradicts_its_ledger_is_refused(
 
 def test_a_ledger_of_another_set_is_refused_and_one_that_says_less_is_not(sources: Sources, out: Path) -> None:
     curate(sources, out, policy="per-task")
-    ledger = read_ledger(out)
-    (out / LEDGER).write_text(json.dumps(ledger | {"policy": "strict"}))
+    ledger = read_curation_ledger(out)
+    (out / CURATION_LEDGER).write_text(json.dumps(ledger | {"policy": "strict"}))
     with pytest.raises(DataError, match="policy is strict, the table has per-task as its policy"):
         open_curated(out)
-    (out / LEDGER).write_text(json.dumps({"abawkit": ledger["abawkit"]}))  # as an older version's
+    (out / CURATION_LEDGER).write_text(json.dumps({"abawkit": ledger["abawkit"]}))  # as an older version's
     assert open_curated(out).policy == "per-task"
-    (out / LEDGER).write_text("[]")
+    (out / CURATION_LEDGER).write_text("[]")
     with pytest.raises(DataError, match="holds no JSON object"):
         open_curated(out)

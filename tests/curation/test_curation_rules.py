@@ -8,7 +8,7 @@ import pytest
 
 from abawkit.choices import Policy, Repeats
 from abawkit.curation import Sources, curate
-from abawkit.curation.rules import REASONS, reason_bit
+from abawkit.curation.rules import REASONS, get_reason_bit
 from abawkit.errors import DataError, DataWarning
 
 Release = Callable[..., Sources]
@@ -19,7 +19,7 @@ SOME_AU = ",".join(["-1"] + ["1"] * 11)
 
 
 def test_each_reason_has_a_bit_of_its_own() -> None:
-    assert len({reason_bit(reason) for reason in REASONS}) == len(REASONS)
+    assert len({get_reason_bit(reason) for reason in REASONS}) == len(REASONS)
 
 
 @pytest.mark.parametrize(

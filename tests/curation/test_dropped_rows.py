@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.curation import Sources, curate
-from abawkit.curation.curate import safe_cell
+from abawkit.curation.curate import escape_cell
 
 Release = Callable[..., Sources]
 Row = Callable[..., str]
@@ -52,7 +52,7 @@ def test_where_nothing_is_dropped_the_file_has_its_header_alone(release: Release
 def test_a_cell_can_neither_be_a_formula_nor_move_the_terminal(
     release: Release, row: Row, out: Path, name: str, cell: str
 ) -> None:
-    assert safe_cell(name) == cell
+    assert escape_cell(name) == cell
     if name == name.strip():  # others are no image names
         curate(release([row("v/0.jpg"), row(name, va="-5,-5")]), out)
         assert dropped(out)[1] == ["train", "3", cell, "va-missing"]

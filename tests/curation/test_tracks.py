@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.curation import Sources, curate, find_sources, open_curated
-from abawkit.curation.curated_set import read_ledger
+from abawkit.curation.curated_set import read_curation_ledger
 from abawkit.curation.reading import read_split
 from abawkit.errors import ConfigError, DataError, DataWarning, ProblemsError
 from abawkit.inspection import inspect
@@ -63,7 +63,7 @@ def test_a_release_of_single_tracks_is_joined_into_one_table(older: Path, out: P
 
 def test_the_ledger_has_every_track_and_inspect_sees_that_one_changed(older: Path, out: Path) -> None:
     curate(find_sources(older, labels_only=True), out, policy="per-task")
-    source = read_ledger(out)["sources"]["train"]
+    source = read_curation_ledger(out)["sources"]["train"]
     paths = [source["path"], *(track["path"] for track in source["joined_with"])]
     assert paths == [str(path) for path in sorted(older.glob("*/Train_Set"))]
     assert inspect(out).problems == []
@@ -122,7 +122,9 @@ def test_a_folder_that_is_no_track_is_named_with_the_headers_of_tracks(tmp_path:
     folder.mkdir()
     if content:
         (folder / "v.txt").write_text(content)
-    with pytest.raises(DataError, match=r"no file VIDEO\.txt has the header of a track \('valence,arousal', 'Neutral"):
+    with pytest.raises(
+        DataError, match=r"no file VIDEO\.txt in this folder has the header of a track \('valence,arousal', 'Neutral"
+    ):
         read_split([folder])
 
 

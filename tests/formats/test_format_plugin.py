@@ -13,13 +13,13 @@ PLUGIN = Path(__file__).parents[2] / "examples/plugin"
 
 USE = """
 import sys
-from abawkit.formats.base import format_names, get_format
+from abawkit.formats.base import list_format_names, get_format
 from abawkit.formats.writing import digest_submission, write_submission
 from abawkit.inspection.formats import recognise_format
 from pathlib import Path
 
 out, official = Path(sys.argv[1]), Path(sys.argv[2])
-assert format_names() == sorted({*format_names(), "abaw7", "example-json"})
+assert list_format_names() == sorted({*list_format_names(), "abaw7", "example-json"})
 theirs, ours = get_format("example-json"), get_format("abaw7")
 submission = ours.read(official)
 write_submission(out, theirs.encode(submission))

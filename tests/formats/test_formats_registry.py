@@ -9,7 +9,7 @@ import pytest
 from abawkit.errors import ConfigError
 from abawkit.formats import base
 from abawkit.formats import editions as abaw7
-from abawkit.formats.base import GROUP, format_names, get_format
+from abawkit.formats.base import FORMAT_GROUP, get_format, list_format_names
 from abawkit.formats.editions import ABAW7
 
 Install = Callable[..., None]
@@ -22,8 +22,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Makes these the only formats that packages offer, as name and place."""
 
     def install(*offers: tuple[str, str]) -> None:
-        entries = EntryPoints(EntryPoint(name, value, GROUP) for name, value in offers)
-        monkeypatch.setattr(base, "registered", lambda: entries)
+        entries = EntryPoints(EntryPoint(name, value, FORMAT_GROUP) for name, value in offers)
+        monkeypatch.setattr(base, "find_entry_points", lambda: entries)
 
     return install
 
@@ -78,7 +78,7 @@ def test_a_format_whose_parts_are_not_what_they_must_be_is_refused(
 
 def test_names_are_listed_once_each_and_sorted(installed: Install) -> None:
     installed(("zeta", OURS), ("abaw7", OURS), ("zeta", OURS))
-    assert format_names() == ["abaw7", "zeta"]
+    assert list_format_names() == ["abaw7", "zeta"]
 
 
 def test_an_unknown_format_is_an_error_that_lists_those_installed(installed: Install) -> None:

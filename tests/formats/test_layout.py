@@ -10,7 +10,7 @@ from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.check import find_problems
 from abawkit.formats.editions import ABAW3VA, ABAW7, ABAW5Expression
 from abawkit.formats.readers import read_annotations
-from abawkit.formats.repair import repair_file
+from abawkit.formats.repair import repair_content
 
 Write = Callable[..., Path]
 
@@ -33,7 +33,7 @@ def examine(write: Write) -> Callable[..., tuple[list[tuple[int, str]], str, lis
         frames = plugin.read_list(write("\n".join([plugin.image_column_names[0], *NAMES]), "list.txt"))  # type: ignore[attr-defined]
         path = write(text)
         problems = [(problem.line, problem.message) for problem in find_problems(path, frames, plugin)]
-        result = repair_file(path, frames, plugin)
+        result = repair_content(path, frames, plugin)
         assert isinstance(result.content, bytes)
         return problems, result.content.decode(), [problem.message for problem in result.problems]
 
@@ -220,9 +220,9 @@ def test_rows_without_names_lose_an_index_only_if_it_has_no_gap(tmp_path: Path, 
     assert problem.message == (
         "column 1 is an index (0, 1, 2), expected valence (index=False in pandas); --repair OUT corrects it"
     )
-    assert repair_file(folder, frames, ABAW3VA()).content == {"video1.txt": good.encode()}
+    assert repair_content(folder, frames, ABAW3VA()).content == {"video1.txt": good.encode()}
     file.write_text(number_rows(good).replace("\n2,", "\n5,"))
-    assert repair_file(folder, frames, ABAW3VA()).problems
+    assert repair_content(folder, frames, ABAW3VA()).problems
 
 
 @pytest.mark.parametrize(

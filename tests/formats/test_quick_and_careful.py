@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import csv
 
 from abawkit.formats.label_columns import make_fields
-from abawkit.formats.rows import Rows, _careful, _quick, read_rows
+from abawkit.formats.rows import Rows, _read_by_cell, _read_with_arrow, read_rows
 from abawkit.labels import TASKS, Answer
 
 MULTI_TASK = make_fields(TASKS)
@@ -81,9 +81,9 @@ def assert_same(quick: Rows, careful: Rows) -> None:
 @given(texts(), st.booleans())
 def test_the_quick_reader_answers_none_or_what_the_careful_one_answers(content: bytes, missing: bool) -> None:
     skip_lines = int(content.startswith(b"image"))
-    quick = _quick(content, MULTI_TASK, skip_lines, missing=missing, named=True)
+    quick = _read_with_arrow(content, MULTI_TASK, skip_lines, missing=missing, named=True)
     if quick is not None:
-        careful, problems = _careful(content, MULTI_TASK, skip_lines, missing=missing, named=True)
+        careful, problems = _read_by_cell(content, MULTI_TASK, skip_lines, missing=missing, named=True)
         assert problems == []
         assert_same(quick, careful)
 
@@ -103,8 +103,8 @@ def test_the_two_readers_agree_on_each_odd_cell(column: int, cell: str, missing:
     row = ["v/1.jpg", "0.5", "-0.25", "3", *"100000000001"]
     row[column] = cell
     content = f"image\n{','.join(row)}\n".encode()
-    quick = _quick(content, MULTI_TASK, 1, missing=missing, named=True)
-    careful, problems = _careful(content, MULTI_TASK, 1, missing=missing, named=True)
+    quick = _read_with_arrow(content, MULTI_TASK, 1, missing=missing, named=True)
+    careful, problems = _read_by_cell(content, MULTI_TASK, 1, missing=missing, named=True)
     if quick is not None:
         assert problems == []
         assert_same(quick, careful)
@@ -118,9 +118,9 @@ def test_a_cell_of_a_million_digits_is_a_problem_like_any_other() -> None:
 
 def test_the_usual_file_takes_the_quick_way() -> None:
     content = b"image,aus\nvideo1_left/00001.jpg,0.123,-1,7" + b",1" * 12 + b"\n"
-    assert _quick(content, MULTI_TASK, 1, missing=False, named=True) is not None
+    assert _read_with_arrow(content, MULTI_TASK, 1, missing=False, named=True) is not None
     marked = content.replace(b"0.123", b"-5").replace(b",7,", b",-1,")
-    assert _quick(marked, MULTI_TASK, 1, missing=True, named=True) is not None
+    assert _read_with_arrow(marked, MULTI_TASK, 1, missing=True, named=True) is not None
 
 
 ODD: dict[Answer, list[str]] = {
@@ -140,8 +140,8 @@ def test_the_two_readers_agree_on_odd_cells_of_every_form(answer: Answer, missin
     answered = 0
     for cells in ODD[answer]:
         content = "".join(f"{'v/1.jpg,' * named}{row}\n" for row in ("header", good, cells, good)).encode()
-        quick = _quick(content, fields, 1, missing=missing, named=named)
-        careful, problems = _careful(content, fields, 1, missing=missing, named=named)
+        quick = _read_with_arrow(content, fields, 1, missing=missing, named=named)
+        careful, problems = _read_by_cell(content, fields, 1, missing=missing, named=named)
         assert {problem.line for problem in problems} <= {3}
         if quick is not None:
             answered += 1
@@ -153,7 +153,7 @@ def test_the_two_readers_agree_on_odd_cells_of_every_form(answer: Answer, missin
 @pytest.mark.parametrize("first", [b"0x1", b"0X1"])
 def test_a_hexadecimal_cell_that_begins_the_text_is_none_for_either_reader(first: bytes) -> None:
     (field,) = make_fields(["expression"])
-    assert _quick(first + b"\n", [field], 0, missing=False, named=False) is None
+    assert _read_with_arrow(first + b"\n", [field], 0, missing=False, named=False) is None
     _, problems = read_rows(first + b"\n", [field], skip_lines=0, missing=False, named=False)
     assert [problem.message[:9] for problem in problems] == [f"got '{first.decode()}'"]
 
@@ -163,7 +163,7 @@ def test_a_hexadecimal_cell_that_begins_the_text_is_none_for_either_reader(first
 def test_the_usual_file_of_every_form_takes_the_quick_way(answer: Answer, named: bool) -> None:
     fields = make_fields([answer])
     row = b"video1_left/00001.jpg," * named + b",".join([b"1"] * len(fields)) + b"\n"
-    assert _quick(b"header\n" + row * 3, fields, 1, missing=False, named=named) is not None
+    assert _read_with_arrow(b"header\n" + row * 3, fields, 1, missing=False, named=named) is not None
 
 
 def test_a_value_marked_as_missing_is_read_in_annotations_only() -> None:
@@ -187,6 +187,6 @@ def test_arrow_is_given_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("abawkit.formats.rows.csv", SimpleNamespace(**{**vars(csv), "read_csv": read}))
     before = sys.getrefcount(content)
-    assert _quick(content, MULTI_TASK, 0, missing=True, named=True) is not None
+    assert _read_with_arrow(content, MULTI_TASK, 0, missing=True, named=True) is not None
     assert held
     assert held[0] <= before + 1  # the argument's own

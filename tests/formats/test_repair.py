@@ -9,7 +9,7 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.editions import ABAW4, ABAW5VA, ABAW7, ABAW11, ABAW5ActionUnits, ABAW5Expression, ABAW7Compound
-from abawkit.formats.repair import Repaired, repair_file
+from abawkit.formats.repair import RepairedSubmission, repair_content
 from abawkit.formats.single_file import FlatFile
 
 Rows = Callable[..., list[str]]
@@ -26,7 +26,7 @@ GOOD = "\n".join([HEADER, *ROWS, ""])
 
 
 @pytest.fixture
-def mend(write: Write) -> Callable[..., Repaired]:
+def mend(write: Write) -> Callable[..., RepairedSubmission]:
     """Repairs a file that answers the rows of `GOOD`, or a list of these names."""
 
     def mend(
@@ -34,28 +34,28 @@ def mend(write: Write) -> Callable[..., Repaired]:
         names: list[str] | None = None,
         plugin: SubmissionFormat | None = None,
         file: str = "f.txt",
-    ) -> Repaired:
+    ) -> RepairedSubmission:
         plugin = plugin or ABAW7()
         listed = names or [row.split(",")[0] for row in ROWS]
         frames = plugin.read_list(write("\n".join(["image", *listed]), "list.txt"))
         path = write(content, file)
         before = path.read_bytes()
-        result = repair_file(path, frames, plugin)
+        result = repair_content(path, frames, plugin)
         assert path.read_bytes() == before
         return result
 
     return mend
 
 
-Mend = Callable[..., Repaired]
+Mend = Callable[..., RepairedSubmission]
 
 
-def named(result: Repaired) -> list[tuple[tuple[int, ...], str, str]]:
+def named(result: RepairedSubmission) -> list[tuple[tuple[int, ...], str, str]]:
     return [(repair.lines, repair.column, repair.what) for repair in result.repairs]
 
 
 def test_a_good_file_needs_nothing_however_its_numbers_are_written(mend: Mend) -> None:
-    assert mend(GOOD) == Repaired(GOOD.encode(), [], [])
+    assert mend(GOOD) == RepairedSubmission(GOOD.encode(), [], [])
 
 
 @pytest.mark.parametrize(

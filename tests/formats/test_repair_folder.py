@@ -7,9 +7,9 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.formats.editions import ABAW3VA, ABAW3ActionUnits, ABAW3Expression
-from abawkit.formats.repair import Repaired, repair_file
+from abawkit.formats.repair import RepairedSubmission, repair_content
 
-Mend = Callable[..., Repaired]
+Mend = Callable[..., RepairedSubmission]
 GOOD = {"v.txt": b"valence,arousal\n0.5,-1\n0,0\n0.25,1e-3\n", "w.txt": b"valence,arousal\n1,1\n"}
 
 
@@ -17,7 +17,7 @@ GOOD = {"v.txt": b"valence,arousal\n0.5,-1\n0,0\n0.25,1e-3\n", "w.txt": b"valenc
 def mend(tmp_path: Path) -> Mend:
     """Repairs a folder of `GOOD` files, with these put in place of them or beside them; None takes one away."""
 
-    def mend(**changed: bytes | None) -> Repaired:
+    def mend(**changed: bytes | None) -> RepairedSubmission:
         folder = tmp_path / "folder"
         folder.mkdir(exist_ok=True)
         given = GOOD | {f"{name}.txt" if "." not in name else name: content for name, content in changed.items()}
@@ -26,13 +26,13 @@ def mend(tmp_path: Path) -> Mend:
                 (folder / name).write_bytes(content)
         listed = tmp_path / "list.txt"
         listed.write_text("image\nv/00001.jpg\nv/00003.jpg\nw/00001.jpg\n")
-        return repair_file(folder, ABAW3VA().read_list(listed), ABAW3VA())
+        return repair_content(folder, ABAW3VA().read_list(listed), ABAW3VA())
 
     return mend
 
 
 def test_a_good_folder_needs_nothing(mend: Mend) -> None:
-    assert mend() == Repaired(GOOD, [], [])
+    assert mend() == RepairedSubmission(GOOD, [], [])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_header_of_expressions_is_put_right_only_if_they_are_the_official_ones
     text = header.replace("…", plugin.header.removesuffix(",Other"))
     (folder / "v.txt").write_text(f"{text}\n7\n")
     (tmp_path / "list.txt").write_text("image\nv/00001.jpg\n")
-    result = repair_file(folder, plugin.read_list(tmp_path / "list.txt"), plugin)
+    result = repair_content(folder, plugin.read_list(tmp_path / "list.txt"), plugin)
     assert ({(problem.file, problem.line) for problem in result.problems} == set()) == good
     assert result.content == {"v.txt": f"{plugin.header if good else text}\n7\n".encode()}
 
@@ -107,7 +107,7 @@ def test_integers_are_put_right_in_folders_too(tmp_path: Path) -> None:
     names = ABAW3ActionUnits().header
     (folder / "v.txt").write_text(f"{names}\n{'1.0,' * 11}0.\n")
     (tmp_path / "list.txt").write_text("image\nv/00001.jpg\n")
-    result = repair_file(folder, ABAW3ActionUnits().read_list(tmp_path / "list.txt"), ABAW3ActionUnits())
+    result = repair_content(folder, ABAW3ActionUnits().read_list(tmp_path / "list.txt"), ABAW3ActionUnits())
     assert result.content == {"v.txt": f"{names}\n{'1,' * 11}0\n".encode()}
     assert [(repair.column, repair.lines) for repair in result.repairs] == [(name, (2,)) for name in names.split(",")]
 
@@ -115,4 +115,4 @@ def test_integers_are_put_right_in_folders_too(tmp_path: Path) -> None:
 def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("image\nv/00001.jpg\n")
     with pytest.raises(DataError, match="expected a folder"):
-        repair_file(tmp_path / "list.txt", ABAW3VA().read_list(tmp_path / "list.txt"), ABAW3VA())
+        repair_content(tmp_path / "list.txt", ABAW3VA().read_list(tmp_path / "list.txt"), ABAW3VA())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.formats.editions import ABAW7
-from abawkit.formats.repair import Repaired, repair_file
+from abawkit.formats.repair import RepairedSubmission, repair_content
 from abawkit.formats.row_order import find_always_increasing, find_longest_increasing
 
 Write = Callable[..., Path]
@@ -18,13 +18,13 @@ HEADER = "image,valence,arousal,expression,aus"
 
 
 @pytest.fixture
-def sort(write: Write) -> Callable[[str, str], Repaired]:
+def sort(write: Write) -> Callable[[str, str], RepairedSubmission]:
     """Repairs a file of these rows for a list of these; a row is a letter, and a digit for what it says."""
 
-    def sort(listed: str, given: str) -> Repaired:
+    def sort(listed: str, given: str) -> RepairedSubmission:
         frames = ABAW7().read_list(write("\n".join(["image", *(name(row) for row in listed.split())]), "list.txt"))
         rows = [f"{name(row)},0.{row[1:] or '0'},0,3{',1' * 12}" for row in given.split()]
-        return repair_file(write("\n".join([HEADER, *rows, ""])), frames, ABAW7())
+        return repair_content(write("\n".join([HEADER, *rows, ""])), frames, ABAW7())
 
     return sort
 
@@ -34,12 +34,14 @@ def name(row: str) -> str:
     return f"{'v' if row[0].isupper() else 'w'}/{ord(row[0])}.jpg"
 
 
-def rows_of(result: Repaired) -> list[str]:
+def rows_of(result: RepairedSubmission) -> list[str]:
     assert isinstance(result.content, bytes)
     return result.content.decode().split("\n")[1:-1]
 
 
-def test_rows_go_to_their_places_and_the_fewest_are_named_as_moved(sort: Callable[[str, str], Repaired]) -> None:
+def test_rows_go_to_their_places_and_the_fewest_are_named_as_moved(
+    sort: Callable[[str, str], RepairedSubmission],
+) -> None:
     result = sort("A B C D", "B C A D")
     assert [row.split(",")[0] for row in rows_of(result)] == [name(row) for row in "ABCD"]
     assert [(repair.lines, repair.what) for repair in result.repairs] == [
@@ -48,7 +50,9 @@ def test_rows_go_to_their_places_and_the_fewest_are_named_as_moved(sort: Callabl
     assert not result.problems
 
 
-def test_repeated_rows_that_say_the_same_may_have_moved_anywhere(sort: Callable[[str, str], Repaired]) -> None:
+def test_repeated_rows_that_say_the_same_may_have_moved_anywhere(
+    sort: Callable[[str, str], RepairedSubmission],
+) -> None:
     result = sort("A B A C A", "C A A B A")
     assert [row.split(",")[0] for row in rows_of(result)] == [name(row) for row in "ABACA"]
     assert not result.problems
@@ -56,7 +60,7 @@ def test_repeated_rows_that_say_the_same_may_have_moved_anywhere(sort: Callable[
 
 @pytest.mark.parametrize("given", ["a A1 B A2 C", "C2 a A1 B A2", "A1 a B A2 C"])
 def test_repeated_rows_that_differ_keep_their_order_where_they_did_not_move(
-    sort: Callable[[str, str], Repaired], given: str
+    sort: Callable[[str, str], RepairedSubmission], given: str
 ) -> None:
     result = sort("A B A C a", given)
     assert not result.problems
@@ -64,7 +68,9 @@ def test_repeated_rows_that_differ_keep_their_order_where_they_did_not_move(
 
 
 @pytest.mark.parametrize("given", ["B A1 A2 C a", "A1 A2 B C a", "B A1 C A2 a", "A1 C A2 B a", "a C A1 A2 B"])
-def test_repeated_rows_that_differ_and_moved_are_refused(sort: Callable[[str, str], Repaired], given: str) -> None:
+def test_repeated_rows_that_differ_and_moved_are_refused(
+    sort: Callable[[str, str], RepairedSubmission], given: str
+) -> None:
     result = sort("A B A C a", given)
     told = [p.line for p in result.problems if "which of them belongs where can't be told" in p.message]
     assert told == [line for line, row in enumerate(given.split(), start=2) if row[0] == "A"]
@@ -72,7 +78,7 @@ def test_repeated_rows_that_differ_and_moved_are_refused(sort: Callable[[str, st
     assert any("out of order" in p.message for p in result.problems)
 
 
-def test_what_a_row_says_does_not_depend_on_how_it_is_written(sort: Callable[[str, str], Repaired]) -> None:
+def test_what_a_row_says_does_not_depend_on_how_it_is_written(sort: Callable[[str, str], RepairedSubmission]) -> None:
     assert not sort("A B A", "A1 A10 B").problems
 
 

@@ -10,7 +10,7 @@ import pytest
 from abawkit.errors import ConfigError, DataError
 from abawkit.formats import writing as output
 from abawkit.formats.base import Container
-from abawkit.formats.writing import digest_submission, refuse_submission, round_submission, write_submission
+from abawkit.formats.writing import digest_submission, read_submission_bytes, refuse_submission, write_submission
 from abawkit.system.files import sha256
 
 OLD, NEW = {"a.txt": b"old\n"}, {"b.txt": b"new\n", "c.txt": b""}
@@ -31,12 +31,12 @@ def test_a_file_is_written_and_replaced_as_all_files_are(tmp_path: Path) -> None
     path = tmp_path / "out.txt"
     for content in (b"old", b"new"):
         write_submission(path, content)
-        assert round_submission(path) == content
+        assert read_submission_bytes(path) == content
     assert left(tmp_path) == ["out.txt"]
 
 
 def test_a_folder_is_written_whole(there: Path) -> None:
-    assert round_submission(there) == OLD
+    assert read_submission_bytes(there) == OLD
     assert left(there.parent) == ["out"]
     assert oct(there.stat().st_mode)[-3:] == oct(0o777 & ~_umask())[-3:]
 
@@ -50,9 +50,9 @@ def _umask() -> int:
 def test_a_folder_that_is_there_is_refused_and_with_force_replaced_without_a_trace(there: Path) -> None:
     with pytest.raises(ConfigError, match="exists already; give another path, or --force"):
         write_submission(there, NEW)
-    assert round_submission(there) == OLD
+    assert read_submission_bytes(there) == OLD
     write_submission(there, NEW, force=True)
-    assert round_submission(there) == NEW
+    assert read_submission_bytes(there) == NEW
     assert left(there.parent) == ["out"]
 
 
@@ -86,7 +86,7 @@ def test_a_failure_on_the_way_leaves_what_was_there(there: Path, monkeypatch: py
         monkeypatch.setattr(Path, "rename", lambda self, to: refuse() if self.name == "new" else rename(self, to))
     with pytest.raises(DataError, match=r"No space left on device.*nothing that was there is lost"):
         write_submission(there, NEW, force=True)
-    assert round_submission(there) == OLD
+    assert read_submission_bytes(there) == OLD
     assert left(there.parent) == ["out"]
 
 
@@ -124,17 +124,17 @@ def test_the_digest_of_a_folder_is_what_sha256sum_says_and_tells_names_and_conte
     command = "LC_ALL=C sha256sum -- * | sha256sum"
     said = subprocess.run(command, shell=True, cwd=tmp_path / "out", capture_output=True, text=True, check=True)  # noqa: S602
     assert digest_submission(content) == said.stdout.split()[0]
-    assert digest_submission(round_submission(tmp_path / "out")) == digest_submission(content)
+    assert digest_submission(read_submission_bytes(tmp_path / "out")) == digest_submission(content)
     assert digest_submission(dict(reversed(content.items()))) == digest_submission(content)
     assert digest_submission({**content, "b.txt": b"2\n", "B.txt": b"1\n"}) != digest_submission(content)
 
 
 def test_what_is_no_submission_has_no_digest(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"can't be read \(No such file or directory\)"):
-        round_submission(there.parent / "none")
-    monkeypatch.setattr(output, "MAX_BYTES", 3)
+        read_submission_bytes(there.parent / "none")
+    monkeypatch.setattr(output, "MAX_TEXT_BYTES", 3)
     with pytest.raises(DataError, match="holds 4 bytes, so it is no submission"):
-        round_submission(there)
+        read_submission_bytes(there)
     (there / "inner").mkdir()
     with pytest.raises(DataError, match="holds 'inner', which is no file"):
-        round_submission(there)
+        read_submission_bytes(there)

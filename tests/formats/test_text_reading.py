@@ -106,7 +106,7 @@ def test_a_gz_file_that_is_no_gzip_or_is_cut_off_is_refused(write: Write, conten
 
 
 def test_a_gzip_bomb_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "MAX_BYTES", 1000)
+    monkeypatch.setattr(lines, "MAX_TEXT_BYTES", 1000)
     with pytest.raises(DataError, match="unpacks to more than 1,000 bytes"):
         read_text(write(gzip.compress(b"a" * 1001, mtime=0), "list.txt.gz"), "text")
 

@@ -99,7 +99,7 @@ def test_a_line_that_names_no_video_is_refused(write: Write, content: str, line:
 
 @pytest.mark.parametrize("name", ["abaw7", "abaw5-va", "abaw7-ce"])
 def test_a_list_of_videos_is_none_of_a_format_that_answers_frames(write: Write, name: str) -> None:
-    with pytest.raises(DataError, match=f":1: got a list of videos, .*; {name} answers frames: give their list"):
+    with pytest.raises(DataError, match=f":1: got a list of videos, .*; {name} answers frames: give a list of frames"):
         get_format(name).read_list(write("a\nb\n"))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import MEAN, STD, _erase_by_mask_, apply_variation, augment, normalise, plan_variation
-from abawkit.frames.augmentation_config import PUBLISHED, Augmentation
+from abawkit.frames.augmentation_config import DDAMFN_AUGMENTATION, Augmentation
 from tests.host_traffic import HostTraffic
 
 EVERYTHING = Augmentation(
@@ -71,7 +71,7 @@ def test_the_default_only_normalises(pixels: Tensor) -> None:
     assert torch.equal(augment(pixels, ROWS, seed=1, epoch=0, config=Augmentation()), normalise(pixels))
 
 
-@pytest.mark.parametrize("config", [PUBLISHED, EVERYTHING], ids=["published", "everything"])
+@pytest.mark.parametrize("config", [DDAMFN_AUGMENTATION, EVERYTHING], ids=["published", "everything"])
 def test_a_row_does_not_depend_on_its_batch(pixels: Tensor, config: Augmentation) -> None:
     whole = augment(pixels, ROWS, seed=1, epoch=3, config=config)
     order = np.random.default_rng(0).permutation(len(ROWS))
@@ -247,7 +247,7 @@ def test_an_erased_rectangle_has_its_area_and_its_shape_and_the_mean_colour() ->
 
 def test_half_of_the_rows_are_erased_in_the_published_training() -> None:
     white = torch.full((400, 112, 112, 3), 255, dtype=torch.uint8)
-    images = augment(white, np.arange(400), seed=1, epoch=0, config=Augmentation(erase=PUBLISHED.erase))
+    images = augment(white, np.arange(400), seed=1, epoch=0, config=Augmentation(erase=DDAMFN_AUGMENTATION.erase))
     assert 160 < int((images == 0).flatten(1).any(1).sum()) < 240
 
 
@@ -276,7 +276,7 @@ def test_a_batch_of_no_rows_is_a_batch() -> None:
 
 def test_rows_of_another_number_than_frames_are_an_error(pixels: Tensor) -> None:
     with pytest.raises(ValueError, match="15 rows"):
-        augment(pixels, ROWS[1:], seed=1, epoch=0, config=PUBLISHED)
+        augment(pixels, ROWS[1:], seed=1, epoch=0, config=DDAMFN_AUGMENTATION)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from abawkit.frames.hints import describe_failures
-from abawkit.frames.paths import FrameFolders, Frames
+from abawkit.frames.paths import FrameFolders, FramesRoot
 from abawkit.frames.reader import FrameFailure, read_frames
 
 Encode = Callable[..., bytes]
 NAMES = [f"video{video}/{number:05}.jpg" for video in (0, 1) for number in (1, 8, 17)]
 
 
-def hints(root: Frames, images: Sequence[str] = NAMES) -> list[str]:
+def hints(root: FramesRoot, images: Sequence[str] = NAMES) -> list[str]:
     failures: list[FrameFailure] = []
     for chunk in read_frames(images, root, workers=1):
         failures += chunk.failures

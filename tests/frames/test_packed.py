@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from abawkit.errors import DataError
 from abawkit.frames.decode import decode
-from abawkit.frames.packed import FRAME_BYTES, PackedFrames, pack
+from abawkit.frames.packed import FRAME_BYTES, PackedFrames, pack_frames
 from abawkit.system.files import sha256_of
 
 NAMES = [f"video{video}/{number:05}.jpg" for video in (1, 0) for number in (17, 1, 8)]
@@ -25,7 +25,7 @@ NAMES = [f"video{video}/{number:05}.jpg" for video in (1, 0) for number in (17, 
 @pytest.fixture
 def packed(root: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "packed"
-    pack(NAMES, root, folder, workers=1)
+    pack_frames(NAMES, root, folder, workers=1)
     return folder
 
 
@@ -38,7 +38,7 @@ def test_frames_lie_in_the_order_of_the_list(root: Path, packed: Path) -> None:
 
 def test_a_repeated_image_is_stored_once_and_no_row_is_lost(root: Path, tmp_path: Path) -> None:
     names = [NAMES[0], NAMES[1], NAMES[0], NAMES[2], NAMES[1]]
-    report = pack(names, root, tmp_path / "packed", workers=1)
+    report = pack_frames(names, root, tmp_path / "packed", workers=1)
     assert report.frame_of_row.tolist() == [0, 1, 0, 2, 1]
     assert report.frame_of_row.dtype == np.int64
     assert report.frames == 3
@@ -48,7 +48,7 @@ def test_missing_and_unreadable_frames_leave_no_hole_and_shift_no_row(root: Path
     (root / NAMES[1]).unlink()
     (root / NAMES[3]).write_bytes(b"")
     names = [NAMES[0], NAMES[0], *NAMES[1:], NAMES[1]]
-    report = pack(names, root, tmp_path / "packed", workers=1)
+    report = pack_frames(names, root, tmp_path / "packed", workers=1)
     assert report.frame_of_row.tolist() == [0, 0, -1, 1, -1, 2, 3, -1]
     assert [(failure.row, failure.image, failure.reason) for failure in report.failures] == [
         (2, NAMES[1], "missing"),
@@ -60,7 +60,7 @@ def test_missing_and_unreadable_frames_leave_no_hole_and_shift_no_row(root: Path
 
 def test_a_list_of_no_readable_frame_is_an_error(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none of the 2 listed images could be read; the first, 'video7/1.jpg'"):
-        pack(["video7/1.jpg", "video7/2.jpg"], root, tmp_path / "packed", workers=1)
+        pack_frames(["video7/1.jpg", "video7/2.jpg"], root, tmp_path / "packed", workers=1)
     assert not (tmp_path / "packed").exists()
 
 
@@ -69,13 +69,15 @@ def test_conversions_and_progress_are_reported(
 ) -> None:
     (root / NAMES[0]).write_bytes(encode(scene(200, 200)))
     seen: list[tuple[int, int]] = []
-    report = pack(NAMES, root, tmp_path / "packed", workers=1, progress=lambda done, total: seen.append((done, total)))
+    report = pack_frames(
+        NAMES, root, tmp_path / "packed", workers=1, progress=lambda done, total: seen.append((done, total))
+    )
     assert report.conversions == {"resized": 1}
     assert seen == [(6, 6)]
 
 
 def test_the_content_does_not_depend_on_workers(root: Path, packed: Path, tmp_path: Path) -> None:
-    report = pack(NAMES, root, tmp_path / "again", workers=4)
+    report = pack_frames(NAMES, root, tmp_path / "again", workers=4)
     assert report.digest == PackedFrames.open(packed).digest == sha256_of(packed / "frames.u8")
 
 
@@ -227,7 +229,7 @@ def test_a_header_that_is_no_json_object_is_refused(packed: Path, content: bytes
 def test_a_full_disk_is_refused_at_the_start(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=5 * FRAME_BYTES))
     with pytest.raises(DataError, match="6 packed frames take"):
-        pack(NAMES, root, tmp_path / "packed", workers=1)
+        pack_frames(NAMES, root, tmp_path / "packed", workers=1)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -242,7 +244,7 @@ def test_when_writing_fails_the_old_store_stays_whole(
     with monkeypatch.context() as patch:
         patch.setattr(*((os, "fsync", fail) if failing == "fsync" else (Path, "replace", fail)))
         with pytest.raises(DataError, match="No space left on device"):
-            pack(NAMES[:2], root, packed, workers=1)
+            pack_frames(NAMES[:2], root, packed, workers=1)
     if failing == "fsync":
         assert PackedFrames.open(packed).digest == before
         PackedFrames.open(packed).verify()
@@ -254,7 +256,7 @@ def test_when_writing_fails_the_old_store_stays_whole(
 
 def test_a_store_is_replaced_by_a_new_one(root: Path, packed: Path) -> None:
     old = PackedFrames.open(packed)
-    report = pack(NAMES[:2], root, packed, workers=1)
+    report = pack_frames(NAMES[:2], root, packed, workers=1)
     new = PackedFrames.open(packed)
     assert len(new) == report.frames == 2
     assert len(old.pixels) == 6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataWarning
 from abawkit.formats.editions import ABAW5VA, ABAW5Expression, ABAW7Compound
-from abawkit.formats.repair import Repaired, repair_file
+from abawkit.formats.repair import RepairedSubmission, repair_content
 from abawkit.formats.single_file import FlatFile
 from abawkit.tables import FrameList
 
@@ -84,11 +84,11 @@ def values_of(content: bytes) -> list[tuple[str, ...]]:
 
 
 def test_repairs_change_no_value_and_end_in_a_good_file_or_in_none(fuzz: Callable[..., None], tmp_path: Path) -> None:
-    def mend(form: FlatFile, content: bytes, frames: FrameList) -> Repaired:
+    def mend(form: FlatFile, content: bytes, frames: FrameList) -> RepairedSubmission:
         path = tmp_path / "given.txt"
         path.write_bytes(content)
         try:
-            return repair_file(path, frames, form)
+            return repair_content(path, frames, form)
         finally:
             assert path.read_bytes() == content
 
@@ -115,7 +115,7 @@ def test_repairs_change_no_value_and_end_in_a_good_file_or_in_none(fuzz: Callabl
             return "has problems"
         assert isinstance(result.content, bytes)
         assert bool(result.repairs) == (result.content != content)
-        assert mend(form, result.content, frames) == Repaired(result.content, [], [])
+        assert mend(form, result.content, frames) == RepairedSubmission(result.content, [], [])
         assert form.read(path).images.to_pylist() == names
         assert values_of(result.content) == values_of(content)
         return "repaired" if result.repairs else "good"

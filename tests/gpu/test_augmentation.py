@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from abawkit.frames.augmentation import augment
-from abawkit.frames.augmentation_config import PUBLISHED, Augmentation
+from abawkit.frames.augmentation_config import DDAMFN_AUGMENTATION, Augmentation
 from tests.frames.test_augmentation import EVERYTHING
 
 BOUND = 2e-3
@@ -15,7 +15,7 @@ pixels of random noise differ by up to 255 levels."""
 
 ROWS = np.arange(300, 340)
 
-CONFIGS = {"normalised alone": Augmentation(), "published": PUBLISHED, "everything": EVERYTHING}
+CONFIGS = {"normalised alone": Augmentation(), "published": DDAMFN_AUGMENTATION, "everything": EVERYTHING}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from abawkit.synth.action_units import UNITS
 from abawkit.synth.face.eyes import Gaze
 from abawkit.synth.face.face import Face
 from abawkit.synth.people import make_person
-from abawkit.synth.rates import Split
+from abawkit.synth.rates import SynthSplit
 from abawkit.synth.rendering import VideoRenderer
 
 BARE = next(
@@ -100,7 +100,7 @@ def test_a_frame_does_not_depend_on_what_was_drawn_before() -> None:
 
 
 def test_seed_split_video_and_frame_each_matter() -> None:
-    keys: list[tuple[int, Split, int, int]] = [
+    keys: list[tuple[int, SynthSplit, int, int]] = [
         (0, "train", 0, 1),
         (1, "train", 0, 1),
         (0, "test", 0, 1),

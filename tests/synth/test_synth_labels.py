@@ -18,27 +18,27 @@ from abawkit.synth.action_units import (
 )
 from abawkit.synth.labels import flip_labels, sample_labels
 from abawkit.synth.people import make_person
-from abawkit.synth.rates import RATES, SPLITS, Split, apportion
+from abawkit.synth.rates import RATES, SYNTH_SPLITS, SynthSplit, apportion
 from abawkit.synth.videos import plan_videos
 
 Read = Callable[[Path], list[list[str]]]
 
-FILES: dict[Split, str] = {
+FILES: dict[SynthSplit, str] = {
     "train": "training_set_annotations.txt",
     "validation": "validation_set_annotations.txt",
     "test": "held_out/test_set_annotations.txt",
 }
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_expressions_have_the_public_rates(split: Split, large_labels: Path, rows: Read) -> None:
+@pytest.mark.parametrize("split", SYNTH_SPLITS)
+def test_expressions_have_the_public_rates(split: SynthSplit, large_labels: Path, rows: Read) -> None:
     expression = np.array([int(row[3]) for row in rows(large_labels / FILES[split])])
     counts = np.bincount(expression[expression >= 0], minlength=8)
     np.testing.assert_allclose(counts / counts.sum(), RATES[split].classes, atol=0.005)
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_action_units_have_the_public_rates(split: Split, large_labels: Path, rows: Read) -> None:
+@pytest.mark.parametrize("split", SYNTH_SPLITS)
+def test_action_units_have_the_public_rates(split: SynthSplit, large_labels: Path, rows: Read) -> None:
     units = np.array([row[4:] for row in rows(large_labels / FILES[split])], dtype=int)
     rates = units[(units >= 0).all(axis=1)].mean(axis=0)
     np.testing.assert_allclose(rates, RATES[split].units, atol=0.03)
@@ -154,6 +154,6 @@ def test_prototypes_show_the_units_that_name_them() -> None:
 
 
 def test_everybody_is_another_person_in_every_split() -> None:
-    people = [make_person(0, split, video) for split in SPLITS for video in range(40)]
+    people = [make_person(0, split, video) for split in SYNTH_SPLITS for video in range(40)]
     assert len({p.seed for p in people}) == len(people)
     assert len({(p.skin, p.hair_color, p.face_width) for p in people}) == len(people)

@@ -36,9 +36,9 @@ def test_a_signal_ends_the_block_and_the_callers_handler_comes_back(handler: lis
 
 def test_blocks_within_each_other_raise_with_the_message_of_the_inner_one(handler: list[int]) -> None:
     with raise_on_signals():
-        with pytest.raises(StoppedError, match="; again$"), raise_on_signals("; again"):
+        with pytest.raises(StoppedError, match=r"; again$"), raise_on_signals("; again"):
             signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(StoppedError, match="SIGTERM$"):
+        with pytest.raises(StoppedError, match=r"SIGTERM$"):
             signal.raise_signal(signal.SIGTERM)
     assert handler == []
 

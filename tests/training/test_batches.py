@@ -8,7 +8,7 @@ import torch
 
 from abawkit.curation.curated_set import open_curated
 from abawkit.frames.augmentation import apply_variation, augment, normalise, plan_variation
-from abawkit.frames.augmentation_config import PUBLISHED
+from abawkit.frames.augmentation_config import DDAMFN_AUGMENTATION
 from abawkit.labels import TASKS
 from abawkit.models.devices import upload
 from abawkit.training.batches import collect_batch, unpack_batch
@@ -17,7 +17,7 @@ from abawkit.training.recipe import Recipe
 from tests.host_traffic import HostTraffic
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(seed=5, augmentation=PUBLISHED)
+RECIPE = Recipe(seed=5, augmentation=DDAMFN_AUGMENTATION)
 BATCH = np.array([7, 3, 40, 11, 2])
 
 
@@ -31,12 +31,12 @@ def test_a_batch_comes_out_as_it_went_in(curated: Path, part: np.ndarray) -> Non
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)
         assert found.is_contiguous()
-    expected_variation = plan_variation(rows.rows[part], 112, seed=5, epoch=2, config=PUBLISHED)
+    expected_variation = plan_variation(rows.rows[part], 112, seed=5, epoch=2, config=DDAMFN_AUGMENTATION)
     assert all(torch.equal(a, b) for a, b in zip(variation, expected_variation, strict=True))
     pixels = torch.from_numpy(rows.pixels(part))
     assert torch.equal(batch.frames, pixels)
-    whole = augment(pixels, rows.rows[part], seed=5, epoch=2, config=PUBLISHED)
-    assert torch.equal(apply_variation(batch.frames, variation, PUBLISHED), whole)
+    whole = augment(pixels, rows.rows[part], seed=5, epoch=2, config=DDAMFN_AUGMENTATION)
+    assert torch.equal(apply_variation(batch.frames, variation, DDAMFN_AUGMENTATION), whole)
 
 
 def test_a_batch_goes_to_its_device_in_two_copies_and_is_taken_apart_there_without_any(curated: Path) -> None:
@@ -45,6 +45,6 @@ def test_a_batch_goes_to_its_device_in_two_copies_and_is_taken_apart_there_witho
     with HostTraffic() as traffic:
         frames, numbers = (upload(part, torch.device("meta")) for part in (batch.frames, batch.numbers))
         targets, variation = unpack_batch(numbers, len(BATCH), len(BATCH))
-        apply_variation(frames, variation, PUBLISHED)
+        apply_variation(frames, variation, DDAMFN_AUGMENTATION)
     assert traffic.counts() == {"aten::_to_copy": 2}
     assert {part.device.type for part in (*targets, *variation)} == {"meta"}

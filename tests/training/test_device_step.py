@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.curation.curated_set import open_curated
-from abawkit.frames.augmentation_config import PUBLISHED
+from abawkit.frames.augmentation_config import DDAMFN_AUGMENTATION
 from abawkit.labels import TASKS
 from abawkit.models.config import NETWORKS
 from abawkit.models.devices import Download
@@ -155,7 +155,9 @@ def learner(curated: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lea
     monkeypatch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: ["meta"])
 
     def make(**changes: Any) -> Learner:
-        recipe = Recipe.model_validate({"network": "ddamfn-nano", "augmentation": PUBLISHED, "ema": 0.9, **changes})
+        recipe = Recipe.model_validate(
+            {"network": "ddamfn-nano", "augmentation": DDAMFN_AUGMENTATION, "ema": 0.9, **changes}
+        )
         rows = read_training_rows(open_curated(curated), TASKS)
         device = torch.device("meta")
         network = DDAMFN(NETWORKS["ddamfn-nano"]).to(device)

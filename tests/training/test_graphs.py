@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from abawkit.errors import OpWarning
-from abawkit.frames.augmentation_config import PUBLISHED
+from abawkit.frames.augmentation_config import DDAMFN_AUGMENTATION
 from abawkit.system.files import sha256_of
 from abawkit.training.batches import HostBatch
 from abawkit.training.graphs import WARM_UP, GraphedStep
@@ -141,7 +141,7 @@ def test_recorded_steps_end_with_the_same_weights_as_others(curated: Path, tmp_p
                 "ema": 0.9,
                 "all": Stage(epochs=2, learning_rate=1e-3),
                 "optimizer": {"name": optimizer_name, "clip": 1.0},
-                "augmentation": PUBLISHED,
+                "augmentation": DDAMFN_AUGMENTATION,
             }
         )
         (tmp_path / capture).mkdir()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.curation.curated_set import open_curated
-from abawkit.curation.release import FRAMES
+from abawkit.curation.release import CROPS_FOLDER
 from abawkit.errors import DataError, DataWarning
 from abawkit.labels import TASKS, Task
 from abawkit.models.config import NETWORKS
@@ -130,7 +130,7 @@ def test_a_set_of_labels_alone_is_refused(labels_only: Path) -> None:
 
 @pytest.fixture
 def images(release: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(release / FRAMES, tmp_path / "images"))
+    return Path(shutil.copytree(release / CROPS_FOLDER, tmp_path / "images"))
 
 
 @pytest.mark.parametrize("source", ["curated", "labels_only"])
@@ -139,8 +139,11 @@ def test_rows_from_a_folder_are_those_of_the_packed_store(
 ) -> None:
     opened, packed = open_curated(request.getfixturevalue(source)), open_curated(curated)
     for found, expected in (
-        (read_training_rows(opened, ("va",), release / FRAMES), read_training_rows(packed, ("va",))),
-        (read_evaluation_rows(opened, "validation", release / FRAMES), read_evaluation_rows(packed, "validation")),
+        (read_training_rows(opened, ("va",), release / CROPS_FOLDER), read_training_rows(packed, ("va",))),
+        (
+            read_evaluation_rows(opened, "validation", release / CROPS_FOLDER),
+            read_evaluation_rows(packed, "validation"),
+        ),
     ):
         assert found.annotations.digest == expected.annotations.digest
         assert np.array_equal(found.rows, expected.rows)
@@ -153,7 +156,7 @@ def test_a_network_says_the_same_of_a_folder(curated: Path, release: Path) -> No
         torch.manual_seed(0)
         network = DDAMFN(NETWORKS["ddamfn-nano"])
     opened = open_curated(curated)
-    packed, folder = (read_evaluation_rows(opened, "validation", frames) for frames in (None, release / FRAMES))
+    packed, folder = (read_evaluation_rows(opened, "validation", frames) for frames in (None, release / CROPS_FOLDER))
     first, second = (predict_rows(network, rows, torch.device("cpu")) for rows in (packed, folder))
     assert np.array_equal(first.expression, second.expression)
 

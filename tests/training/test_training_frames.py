@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from abawkit.curation.curated_set import open_curated
-from abawkit.curation.release import FRAMES
+from abawkit.curation.release import CROPS_FOLDER
 from abawkit.errors import DataError, StoppedError
 from abawkit.frames.paths import FrameFolders
 from abawkit.inspection.runs import inspect_run
@@ -28,7 +28,7 @@ from abawkit.training.start import Inputs, Resume
 def two(release: Path, tmp_path: Path) -> FrameFolders:
     """The release's frames in two folders; every second video of the second lies on another disk, with a link."""
     first, second, disk = (tmp_path / name for name in ("first", "second", "disk"))
-    shutil.copytree(release / FRAMES, first)
+    shutil.copytree(release / CROPS_FOLDER, first)
     second.mkdir()
     disk.mkdir()
     for k, video in enumerate(sorted(first.iterdir())[::2]):
@@ -56,7 +56,7 @@ def test_links_are_not_followed_unasked(curated: Path, two: FrameFolders) -> Non
 
 
 def test_frames_in_a_folder_deeper_are_said_to_be_there(curated: Path, release: Path, tmp_path: Path) -> None:
-    shutil.copytree(release / FRAMES, tmp_path / "images/cropped_aligned")
+    shutil.copytree(release / CROPS_FOLDER, tmp_path / "images/cropped_aligned")
     with pytest.raises(DataError) as caught:
         read_training_rows(open_curated(curated), TASKS, tmp_path / "images")
     assert f"{tmp_path / 'images/cropped_aligned'} has them" in str(caught.value)
@@ -78,7 +78,7 @@ def begin(curated: Path, frames: FrameFolders, out: Path) -> None:
 def test_a_run_records_its_folders_and_goes_on_with_them(
     curated: Path, release: Path, two: FrameFolders, tmp_path: Path, follow: bool
 ) -> None:
-    frames, out = two if follow else FrameFolders((release / FRAMES,)), tmp_path / "run"
+    frames, out = two if follow else FrameFolders((release / CROPS_FOLDER,)), tmp_path / "run"
     begin(curated, frames, out)
     begun = read_recorded(out)
     assert begun

@@ -9,7 +9,7 @@ from abawkit.synth.face.eyes import Gaze, draw_brow, draw_eye, draw_glasses
 from abawkit.synth.face.head import draw_head
 from abawkit.synth.face.mouth import JAW_DROP, draw_mouth
 from abawkit.synth.face.pen import MARGIN, MIDDLE, SCALE, Pen, mix
-from abawkit.synth.face.skin import relief
+from abawkit.synth.face.skin import render_relief
 from abawkit.synth.people import Person
 
 _HINGE, _BELOW = 82.0, 118.0
@@ -45,7 +45,7 @@ class Face:
             RGB, `SCALE` pixels to a crop pixel, with `MARGIN` crop pixels around the crop.
         """
         unit = dict(zip(UNITS, (intensity * self.person.gain).tolist(), strict=True))
-        shadow, glow = relief(self.person, unit, turn)
+        shadow, glow = render_relief(self.person, unit, turn)
         image = Image.composite(self._dark, self._head, shadow)
         image.paste(self._bright, mask=glow)
         image = _drop_jaw(image, JAW_DROP * unit["AU26"])

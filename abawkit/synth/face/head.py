@@ -16,7 +16,7 @@ _TOP, _CENTRE, _CHIN = -6.0, 54.0, 113.0
 _HALF_WIDTH = 45.0
 
 
-def outline(person: Person) -> Points:
+def outline_face(person: Person) -> Points:
     """The face's contour from the crown round the chin, in crop coordinates; shape (72, 2)."""
     angle = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
     across, down = np.cos(angle), np.sin(angle)
@@ -27,13 +27,13 @@ def outline(person: Person) -> Points:
     return np.stack([x, _CENTRE + height * down], axis=1)
 
 
-def _blob(
+def _evaluate_blob(
     x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, a: float, b: float
 ) -> NDArray[np.float64]:
     return np.asarray(np.exp(-(((x - cx) / a) ** 2) - ((y - cy) / b) ** 2))
 
 
-def _skin(person: Person, rng: np.random.Generator) -> Image.Image:
+def _render_skin(person: Person, rng: np.random.Generator) -> Image.Image:
     """The head's skin, everywhere: a lit ellipsoid with sockets, cheeks, nose and chin; RGB, canvas size."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] - MARGIN + 0.5
     u = (x - MIDDLE) / (_HALF_WIDTH * person.face_width * 1.06)
@@ -41,14 +41,16 @@ def _skin(person: Person, rng: np.random.Generator) -> Image.Image:
     depth = np.sqrt(np.clip(1.0 - u**2 - v**2, 0.02, 1.0))
     light = 0.60 + 0.42 * depth - 0.10 * v
     for side in (-1.0, 1.0):
-        light -= 0.13 * _blob(x, y, MIDDLE + side * 17.5, 48.5, 10.5, 6.0)
-        light += 0.05 * _blob(x, y, MIDDLE + side * 20.0, 69.0, 10.0, 7.0)
-        light -= 0.07 * _blob(x, y, MIDDLE + side * 31.0, 88.0, 9.0, 16.0)
-        light -= 0.05 * _blob(x, y, MIDDLE + side * 6.5, 55.0, 3.0, 9.0)
-    light += 0.06 * _blob(x, y, MIDDLE, 26.0, 24.0, 12.0) + 0.05 * _blob(x, y, MIDDLE, 106.0, 9.0, 5.0)
-    light -= 0.07 * _blob(x, y, MIDDLE, 99.5, 9.0, 2.6)
+        light -= 0.13 * _evaluate_blob(x, y, MIDDLE + side * 17.5, 48.5, 10.5, 6.0)
+        light += 0.05 * _evaluate_blob(x, y, MIDDLE + side * 20.0, 69.0, 10.0, 7.0)
+        light -= 0.07 * _evaluate_blob(x, y, MIDDLE + side * 31.0, 88.0, 9.0, 16.0)
+        light -= 0.05 * _evaluate_blob(x, y, MIDDLE + side * 6.5, 55.0, 3.0, 9.0)
+    light += 0.06 * _evaluate_blob(x, y, MIDDLE, 26.0, 24.0, 12.0) + 0.05 * _evaluate_blob(
+        x, y, MIDDLE, 106.0, 9.0, 5.0
+    )
+    light -= 0.07 * _evaluate_blob(x, y, MIDDLE, 99.5, 9.0, 2.6)
     tone = np.asarray(person.skin, dtype=np.float64) * light[..., None]
-    flush = sum(_blob(x, y, MIDDLE + side * 21.0, 73.0, 11.0, 9.0) for side in (-1.0, 1.0)) + _blob(
+    flush = sum(_evaluate_blob(x, y, MIDDLE + side * 21.0, 73.0, 11.0, 9.0) for side in (-1.0, 1.0)) + _evaluate_blob(
         x, y, MIDDLE, 76, 7, 6
     )
     tone += np.asarray(flush)[..., None] * np.array([7.0, -9.0, -8.0])
@@ -58,7 +60,7 @@ def _skin(person: Person, rng: np.random.Generator) -> Image.Image:
     return image.resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.BICUBIC)
 
 
-def _background(person: Person, rng: np.random.Generator) -> Image.Image:
+def _render_background(person: Person, rng: np.random.Generator) -> Image.Image:
     ramp = Image.linear_gradient("L").rotate(int(rng.integers(4)) * 90).resize((SIDE, SIDE))
     near, far = (Image.new("RGB", (SIDE, SIDE), color) for color in person.backdrop)
     image = Image.composite(near, far, ramp)
@@ -70,7 +72,7 @@ def _background(person: Person, rng: np.random.Generator) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(3)).resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.BICUBIC)
 
 
-def _behind(pen: Pen, person: Person) -> None:
+def _draw_behind(pen: Pen, person: Person) -> None:
     """Hair behind the head, neck, shoulders and ears."""
     half = _HALF_WIDTH * person.face_width
     if person.hair == "long":
@@ -88,7 +90,7 @@ def _behind(pen: Pen, person: Person) -> None:
             pen.ellipse(MIDDLE + side * (half + 1.2), 60, 2.4, 6.0, mix(person.skin, (60, 20, 10), 0.42))
 
 
-def _hair_shape(person: Person) -> Points:
+def _outline_hair(person: Person) -> Points:
     """Contour of the hair in front of the forehead."""
     half, line = _HALF_WIDTH * person.face_width + 1.5, person.hairline
     left, right = MIDDLE - half, MIDDLE + half
@@ -141,7 +143,7 @@ def _hair_shape(person: Person) -> Points:
 
 def _add_hair(image: Image.Image, person: Person, rng: np.random.Generator) -> None:
     mask = Image.new("L", image.size)
-    Pen(mask).polygon(_hair_shape(person), 255)
+    Pen(mask).polygon(_outline_hair(person), 255)
     cast = mask.filter(ImageFilter.GaussianBlur(5)).point([round(0.42 * value) for value in range(256)])
     image.paste(mix(person.skin, (30, 8, 4), 0.75), (0, 5), cast)
     strands = Image.new("RGB", image.size, person.hair_color)
@@ -209,12 +211,12 @@ def draw_head(person: Person) -> Image.Image:
         RGB, `SCALE` pixels to a crop pixel, with `MARGIN` crop pixels around the crop.
     """
     rng = np.random.default_rng(person.seed)
-    image = _background(person, rng)
-    _behind(Pen(image), person)
+    image = _render_background(person, rng)
+    _draw_behind(Pen(image), person)
     face = Image.new("L", image.size)
-    Pen(face).polygon(outline(person), 255)
+    Pen(face).polygon(outline_face(person), 255)
     face = face.filter(ImageFilter.GaussianBlur(0.8))
-    image.paste(_skin(person, rng), mask=face)
+    image.paste(_render_skin(person, rng), mask=face)
     if person.freckles:
         pen = Pen(image)
         for _ in range(int(70 * person.freckles)):

@@ -10,13 +10,13 @@ JAW_DROP = 3.5
 """Pixels that AU26 lowers the chin by at intensity 1."""
 
 
-def opening(unit: dict[str, float]) -> float:
+def measure_opening(unit: dict[str, float]) -> float:
     """Height in pixels of the gap between the lips: none without AU25, as the lips then stay together."""
     parted = unit["AU25"]
     return 3.0 * parted + 3.75 * unit["AU26"] * min(1.0, parted / 0.3)
 
 
-def corners(person: Person, unit: dict[str, float]) -> tuple[float, float]:
+def locate_corners(person: Person, unit: dict[str, float]) -> tuple[float, float]:
     """Distance of the mouth's corners from the middle, and their y."""
     half = 12.5 * person.mouth_width * (1 + 0.24 * unit["AU12"]) * (1 - 0.20 * unit["AU23"]) * (1 + 0.14 * unit["AU20"])
     return half, MOUTH_Y - 4.6 * unit["AU12"] + 4.6 * unit["AU15"] + 0.8 * unit["AU20"]
@@ -24,8 +24,8 @@ def corners(person: Person, unit: dict[str, float]) -> tuple[float, float]:
 
 def draw_mouth(pen: Pen, person: Person, unit: dict[str, float]) -> None:
     """Draws the mouth."""
-    half, side_y = corners(person, unit)
-    gap = opening(unit)
+    half, side_y = locate_corners(person, unit)
+    gap = measure_opening(unit)
     height = person.fullness * (1 - 0.45 * unit["AU23"]) * (1 - 0.78 * unit["AU24"])
     middle = MOUTH_Y - 1.0 * unit["AU17"] + 0.6 * unit["AU12"]
     upper_in = middle - 0.35 * gap - 1.2 * unit["AU10"]

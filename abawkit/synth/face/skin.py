@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageFilter
 
 from abawkit.synth.face.eyes import EYE_X, EYE_Y
 from abawkit.synth.face.head import SIDE
-from abawkit.synth.face.mouth import corners, opening
+from abawkit.synth.face.mouth import locate_corners, measure_opening
 from abawkit.synth.face.pen import MIDDLE, SCALE, Pen, bezier
 from abawkit.synth.people import Person
 
@@ -103,7 +103,7 @@ class _Marks:
     """Draws strokes and spots of one expression at their places."""
 
     def __init__(self, person: Person, unit: dict[str, float]) -> None:
-        half, corner_y = corners(person, unit)
+        half, corner_y = locate_corners(person, unit)
         tip = 76.0 + person.nose_length - 1.5 * unit["AU9"]
         self._unit = unit | {"": 1.0}
         self._anchors: dict[Anchor, tuple[float, float]] = {
@@ -112,7 +112,7 @@ class _Marks:
             "corner": (half, corner_y),
             "nose": (0.0, tip),
             "wing": (8.8 * person.nose_width, tip - 1.3 * unit["AU10"]),
-            "chin": (0.0, 98.0 + 0.65 * opening(unit)),
+            "chin": (0.0, 98.0 + 0.65 * measure_opening(unit)),
         }
 
     def _value(self, mark: Stroke | Spot, depth: float) -> int:
@@ -141,12 +141,12 @@ class _Marks:
                 near.ellipse(MIDDLE + side * (x + spot.centre[0]), y + spot.centre[1], *spot.size, value)
 
 
-def _blurred(mask: Image.Image) -> Image.Image:
+def _blur(mask: Image.Image) -> Image.Image:
     soft = mask.filter(ImageFilter.BoxBlur(2)).filter(ImageFilter.BoxBlur(1))
     return soft.resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.BILINEAR)
 
 
-def relief(person: Person, unit: dict[str, float], turn: tuple[float, float]) -> tuple[Image.Image, Image.Image]:
+def render_relief(person: Person, unit: dict[str, float], turn: tuple[float, float]) -> tuple[Image.Image, Image.Image]:
     """Draws the relief of a face's skin.
 
     Args:
@@ -165,4 +165,4 @@ def relief(person: Person, unit: dict[str, float], turn: tuple[float, float]) ->
     marks.spots(Pen(shade, turn, scale=1), _HOLLOWS)
     marks.spots(Pen(glow, turn, scale=1), _BULGES)
     marks.strokes(Pen(lines, turn), _WRINKLES, person.wrinkles)
-    return ImageChops.lighter(_blurred(shade), lines), _blurred(glow)
+    return ImageChops.lighter(_blur(shade), lines), _blur(glow)

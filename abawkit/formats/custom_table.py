@@ -36,7 +36,7 @@ COLUMNS_OF_TASK: Final[dict[Task, tuple[str, ...]]] = {
 MISSING_TEXTS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>"})
 """How tables write that a value is missing, in small letters: by pandas, R, JSON and Python."""
 
-EXPECTED: Final = "a table with a header, as CSV or Parquet"
+_EXPECTED_TABLE: Final = "a table with a header, as CSV or Parquet"
 
 _SEPARATORS: Final = (",", "\t", ";", "|")
 _MAX_FIELDS: Final = 10_000
@@ -62,7 +62,7 @@ class TableColumns:
 
 
 @dataclass(frozen=True)
-class OwnTable:
+class CustomTable:
     """What was read.
 
     Attributes:
@@ -118,7 +118,7 @@ def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableCol
     return columns
 
 
-def read_own_table(path: Path, columns: TableColumns) -> OwnTable:
+def read_custom_table(path: Path, columns: TableColumns) -> CustomTable:
     """Reads annotations out of a table.
 
     Valence and arousal are numbers in -1..1, an expression is a number 0..7 in the order of `EXPRESSIONS` or its name,
@@ -135,12 +135,12 @@ def read_own_table(path: Path, columns: TableColumns) -> OwnTable:
         ProblemsError: If any row is not what it must be; it holds every problem of the file.
     """
     frame, lines, problems = _read_parquet(path, columns) if _is_parquet(path) else _read_csv(path, columns)
-    images = _images(frame[columns.names[IMAGE]], columns.names[IMAGE], lines, problems)
+    images = _read_image_names(frame[columns.names[IMAGE]], columns.names[IMAGE], lines, problems)
     fields = make_fields(columns.tasks)
     values, missing = [], {}
     for each in fields:
         column = columns.names[each.name]
-        cells, marks = _values(frame[column], column, each, columns.missing, lines, problems)
+        cells, marks = _read_column(frame[column], column, each, columns.missing, lines, problems)
         values.append(cells)
         if marks:
             missing[each.name] = dict(sorted(marks.items()))
@@ -150,7 +150,7 @@ def read_own_table(path: Path, columns: TableColumns) -> OwnTable:
     table = np.stack(values, axis=1)
     present = ~np.isnan(table)
     rows = Rows(images=images, lines=lines, values=np.where(present, table, 0.0), present=present)
-    return OwnTable(make_annotations(images, rows, columns.tasks), missing)
+    return CustomTable(make_annotations(images, rows, columns.tasks), missing)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -164,22 +164,22 @@ def _is_parquet(path: Path) -> bool:
 def _read_parquet(path: Path, columns: TableColumns) -> tuple[pd.DataFrame, Array, list[Problem]]:
     try:
         schema = pq.read_schema(path)
-        _refuse_absent(path, columns, schema.names)
+        _refuse_missing_columns(path, columns, schema.names)
         frame = pd.read_parquet(path, engine="pyarrow", columns=list(columns.names.values()))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read as a Parquet table ({error}); expected {EXPECTED}") from error
+        raise DataError(f"{path}: can't be read as a Parquet table ({error}); expected {_EXPECTED_TABLE}") from error
     if frame.index.names != [None]:  # a column that pandas wrote as its index
         frame = frame.reset_index()
     if frame.empty:
-        raise DataError(f"{path}: holds no rows; expected {EXPECTED}")
+        raise DataError(f"{path}: holds no rows; expected {_EXPECTED_TABLE}")
     return frame, np.arange(len(frame), dtype=np.int64) + 1, []
 
 
 def _read_csv(path: Path, columns: TableColumns) -> tuple[pd.DataFrame, Array, list[Problem]]:
     """All cells as text, the line of each row, and rows of another width than the header's, which are left out."""
-    content = read_text(path, EXPECTED)
-    separator = _separator(content[: content.index(b"\n")].decode(), columns)
-    lines, widths = _measure(path, content.decode(), separator)
+    content = read_text(path, _EXPECTED_TABLE)
+    separator = _find_separator(content[: content.index(b"\n")].decode(), columns)
+    lines, widths = _measure_rows(path, content.decode(), separator)
     if widths.max() > _MAX_FIELDS:
         line = int(lines[widths.argmax()])
         raise DataError(f"{path}:{line}: got {widths.max():,} fields, expected at most {_MAX_FIELDS:,}")
@@ -200,9 +200,9 @@ def _read_csv(path: Path, columns: TableColumns) -> tuple[pd.DataFrame, Array, l
     if len(cells) != len(lines):
         raise DataError(f"{path}: can't be read as a table (quotes that do not pair); check its quotes")
     header = [str(name).strip() for name in cells.iloc[0, : int(widths[0])]]
-    _refuse_absent(path, columns, header)
+    _refuse_missing_columns(path, columns, header)
     if len(cells) == 1:
-        raise DataError(f"{path}: holds a header and no rows; expected {EXPECTED}")
+        raise DataError(f"{path}: holds a header and no rows; expected {_EXPECTED_TABLE}")
     # `read_text` takes the tabs at the end of a line for blanks: with tabs, what is absent there was empty.
     good = (widths == len(header)) | ((separator == "\t") & (widths < len(header)) & (widths > 0))
     good[0] = False
@@ -221,7 +221,7 @@ def _describe_width(width: int) -> str:
     return format_count(width, "field") if width else "a blank line"
 
 
-def _measure(path: Path, text: str, separator: str) -> tuple[Array, Array]:
+def _measure_rows(path: Path, text: str, separator: str) -> tuple[Array, Array]:
     """The first line of each row and its number of fields, 0 for a blank line; a quoted cell may hold line breaks."""
     if '"' not in text:
         rows = text.split("\n")[:-1]
@@ -239,7 +239,7 @@ def _measure(path: Path, text: str, separator: str) -> tuple[Array, Array]:
     return np.array(lines, dtype=np.int64), np.array(widths, dtype=np.int64)
 
 
-def _separator(header: str, columns: TableColumns) -> str:
+def _find_separator(header: str, columns: TableColumns) -> str:
     """The separator with which the header has all columns; else the one that it has most of."""
     wanted = set(columns.names.values())
     for separator in _SEPARATORS:
@@ -248,7 +248,7 @@ def _separator(header: str, columns: TableColumns) -> str:
     return max(_SEPARATORS, key=header.count)
 
 
-def _refuse_absent(path: Path, columns: TableColumns, header: Sequence[str]) -> None:
+def _refuse_missing_columns(path: Path, columns: TableColumns, header: Sequence[str]) -> None:
     """Raises ProblemsError for a column that the table does not have, or has twice."""
     counts = Counter(header)
     problems = [
@@ -262,28 +262,28 @@ def _refuse_absent(path: Path, columns: TableColumns, header: Sequence[str]) -> 
         raise ProblemsError(path, problems, f"its columns are: {shown}{more}; give --columns with these names")
 
 
-def _images(cells: "pd.Series[Any]", column: str, lines: Array, problems: list[Problem]) -> pa.StringArray:
+def _read_image_names(cells: "pd.Series[Any]", column: str, lines: Array, problems: list[Problem]) -> pa.StringArray:
     names = [cell if isinstance(cell, str) else "" if _is_null(cell) else str(cell) for cell in cells.tolist()]
     images = pa.array(names, pa.string())
     problems += find_name_problems(images, lines, column)
     return images
 
 
-def _values(
+def _read_column(
     cells: "pd.Series[Any]", column: str, what: Field, marks: frozenset[str], lines: Array, problems: list[Problem]
 ) -> tuple[Array, Counter[str]]:
     """The numbers of a column, NaN where missing or bad, and how often each mark of a missing value stands in it."""
     try:
         codes, distinct = pd.factorize(cells.astype(object), use_na_sentinel=True)
     except TypeError:  # lists and the like, which Parquet can hold
-        problems.append(Problem(0, column, f"holds {type(cells.iloc[0]).__name__}s, expected {_expectation(what)}"))
+        problems.append(Problem(0, column, f"holds {type(cells.iloc[0]).__name__}s, expected {_describe_values(what)}"))
         return np.full(len(cells), np.nan), Counter()
-    read = [_number(value, what, marks) for value in distinct]
+    read = [_read_cell(value, what, marks) for value in distinct]
     numbers = np.array([*(n if isinstance(n, float) else math.nan for n in read), math.nan])  # the last one for null
     counts = np.bincount(codes + 1, minlength=len(read) + 1)
     missing: Counter[str] = Counter()
-    for mark, rows_with_it in zip([_Mark(""), *read], counts.tolist(), strict=True):
-        if isinstance(mark, _Mark) and rows_with_it:
+    for mark, rows_with_it in zip([_MissingMark(""), *read], counts.tolist(), strict=True):
+        if isinstance(mark, _MissingMark) and rows_with_it:
             missing[mark.text or "empty"] += rows_with_it
     defects = {k: defect for k, defect in enumerate(read) if isinstance(defect, str)}
     if defects:
@@ -293,17 +293,17 @@ def _values(
 
 
 @dataclass(frozen=True)
-class _Mark:
+class _MissingMark:
     """A mark of a missing value."""
 
     text: str
 
 
-def _number(value: Any, what: Field, marks: frozenset[str]) -> "float | _Mark | str":
+def _read_cell(value: Any, what: Field, marks: frozenset[str]) -> "float | _MissingMark | str":
     """What a cell says: a number, a mark of a missing value, or, as text, what is wrong with it."""
     text = value.strip() if isinstance(value, str) else str(value)
     if text.lower() in MISSING_TEXTS or text in marks:
-        return _Mark(text)
+        return _MissingMark(text)
     number = math.nan
     if isinstance(value, bool | np.bool_):
         number = float(value) if what.name in ACTION_UNITS else math.nan
@@ -318,17 +318,17 @@ def _number(value: Any, what: Field, marks: frozenset[str]) -> "float | _Mark | 
         elif what.name in ACTION_UNITS:
             number = {"true": 1.0, "false": 0.0}.get(text.lower(), math.nan)
     if number == what.missing:
-        return _Mark(f"{number:g}")
+        return _MissingMark(f"{number:g}")
     if same := [mark for mark in marks if REAL.fullmatch(mark) and float(mark) == number]:
-        return _Mark(same[0])
+        return _MissingMark(same[0])
     low, high = what.bounds
     if low <= number <= high and (what.top is None or number == int(number)):
         return number
     decimal = "; write a decimal point" if REAL.fullmatch(text.replace(",", ".", 1)) and "," in text else ""
-    return f"got '{shorten(text)}', expected {_expectation(what)}{decimal}"
+    return f"got '{shorten(text)}', expected {_describe_values(what)}{decimal}"
 
 
-def _expectation(what: Field) -> str:
+def _describe_values(what: Field) -> str:
     low, high = what.bounds
     kind = "a number" if what.top is None else "an integer"
     names = " or the name of an expression" if what.name == "expression" else ""

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from abawkit.errors import ConfigError, DataError, ProblemsError
-from abawkit.formats.own_table import OwnTable, parse_columns, read_own_table
+from abawkit.formats.custom_table import CustomTable, parse_columns, read_custom_table
 from abawkit.labels import ACTION_UNITS
 
 Write = Callable[..., Path]
@@ -27,8 +27,8 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def read(path: Path, columns: str, *missing: str) -> OwnTable:
-    return read_own_table(path, parse_columns([columns], missing))
+def read(path: Path, columns: str, *missing: str) -> CustomTable:
+    return read_custom_table(path, parse_columns([columns], missing))
 
 
 def problems(path: Path, columns: str, *missing: str) -> list[tuple[int, str, str]]:
