@@ -17,8 +17,9 @@ from abawkit.curation.curated_set import (
 from abawkit.curation.reading import digest_source
 from abawkit.errors import DataError, format_count
 from abawkit.frames.packed import PackedFrames
-from abawkit.inspection.report import Inspection, Record, State, describe_present, is_file, read_json
+from abawkit.inspection.report import Inspection, Record, State, describe_present, is_file
 from abawkit.system.files import sha256_of
+from abawkit.system.json_records import read_object
 
 
 def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
@@ -59,7 +60,8 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
 
 def _ledger(found: Inspection, folder: Path) -> Record | None:
     try:
-        return Record(str(folder / CURATION_LEDGER), read_json(folder / CURATION_LEDGER), found.problems)
+        record = read_object(folder / CURATION_LEDGER, "the ledger of a curated set")
+        return Record(str(folder / CURATION_LEDGER), record, found.problems)
     except DataError as error:
         found.problems.append(str(error))
         return None

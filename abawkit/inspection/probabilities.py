@@ -6,10 +6,11 @@ from abawkit.errors import DataError, format_count
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.writing import digest_submission
 from abawkit.inspection.formats import Recognised
-from abawkit.inspection.report import Inspection, is_file, read_json
+from abawkit.inspection.report import Inspection, is_file
 from abawkit.probabilities.files import COLUMNS, read_stored
-from abawkit.probabilities.members import digest_columns
+from abawkit.probabilities.members import check_manifest, digest_columns
 from abawkit.system.files import sha256_of
+from abawkit.system.json_records import read_object
 from abawkit.tables import Predictions
 
 
@@ -24,7 +25,12 @@ def inspect_probabilities(path: Path) -> Inspection:
     found.summary = f"probabilities of {format_count(len(predictions), 'row')}"
     manifest = path.with_suffix(".json")
     if manifest.exists():
-        compare_manifest(found, path, predictions, manifest)
+        try:
+            check_manifest(
+                path, predictions, stored_digest(path), read_object(manifest, "the manifest of a prediction")
+            )
+        except DataError as error:
+            found.problems.append(str(error))
     return found
 
 
@@ -83,18 +89,3 @@ def stored_digest(path: Path) -> str:
     """
     predictions, tasks, _ = read_stored(path)
     return digest_columns(predictions, tasks)
-
-
-def compare_manifest(found: Inspection, path: Path, predictions: Predictions, manifest: Path) -> None:
-    """Compares the rows with the list that a manifest names, and the values with the digest that it has of them."""
-    try:
-        content = read_json(manifest)
-    except DataError as error:
-        found.problems.append(str(error))
-        return
-    source, described = content.get("source"), content.get("probabilities_digest")
-    listed = source.get("list_digest") if isinstance(source, dict) else None
-    if listed != predictions.digest:
-        found.problems.append(f"{path}: its rows are not those of the list that {manifest.name} names")
-    elif described is not None and described != stored_digest(path):
-        found.problems.append(f"{path}: its values are not those that {manifest.name} describes")

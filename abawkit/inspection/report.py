@@ -1,6 +1,5 @@
 """What an inspection finds, and reading records that nobody vouches for."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +8,10 @@ from typing import Any, Final, Literal, TypeVar
 
 from abawkit.errors import DataError
 from abawkit.system.files import decode_text, sha256_of
+from abawkit.system.json_records import MAX_RECORD
 
 State = Literal["unchanged", "changed", "gone", "not looked at"]
 """Of a file that a record names with its digest."""
-
-MAX_RECORD: Final = 1 << 26
-"""Bytes: several times the manifest of a submission of which every row was answered from another frame."""
 
 _DEPTH: Final = 20
 _NOUNS: Final = {str: "text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
@@ -172,21 +169,6 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: is not UTF-8 text ({reason})") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a record that is a JSON object.
-
-    Raises:
-        DataError: As `read_text`, or if it holds anything else.
-    """
-    try:
-        content = json.loads(read_text(path), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds JSON, but no object; expected a record that abawkit wrote")
-    return content
-
-
 def is_file(path: Path) -> bool:
     """Whether there is a regular file that this user can see; never raises, whatever a record calls a path."""
     try:
@@ -225,7 +207,3 @@ def make_plain(value: Any, depth: int = _DEPTH) -> Any:
     if isinstance(value, list | tuple):
         return [make_plain(entry, depth - 1) for entry in value]
     return str(value)
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON number")

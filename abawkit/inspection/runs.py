@@ -19,9 +19,10 @@ from abawkit.inspection.checkpoints import (
     note_state,
     read_state,
 )
-from abawkit.inspection.report import Inspection, Record, is_file, read_json, read_text
+from abawkit.inspection.report import Inspection, Record, is_file, read_text
 from abawkit.inspection.weights import inspect_weights
 from abawkit.run_names import BEST, LAST, MANIFEST, METRICS, RECIPE
+from abawkit.system.json_records import read_object
 from abawkit.system.locks import LOCK
 from abawkit.training.checkpoint import CheckpointReport, list_checkpoints, verify_checkpoint
 from abawkit.training.recipe import Recipe, parse_recipe
@@ -115,7 +116,7 @@ def _epochs(found: Inspection, path: Path) -> list[str]:
 def _note_manifest(found: Inspection, path: Path) -> dict[str, str]:
     """What a finished run says of itself; returns the digests that its weights should have."""
     try:
-        record = Record(str(path), read_json(path), found.problems)
+        record = Record(str(path), read_object(path, "the manifest of a run"), found.problems)
     except DataError as error:
         found.problems.append(str(error))
         return {}

@@ -1,7 +1,7 @@
 """Submissions, with the manifest and the probabilities that lie beside them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from abawkit.curation.curated_set import CURATED_TABLE
 from abawkit.errors import DataError, format_count
@@ -15,10 +15,11 @@ from abawkit.inspection.report import (
     describe_present,
     explain_missing_torch,
     is_file,
-    read_json,
 )
 from abawkit.system.files import sha256_of
+from abawkit.system.json_records import read_object
 
+_MANIFEST: Final = "the manifest of a prediction"
 _NOTHING = Recognised(None, [], {}, {})
 
 
@@ -60,7 +61,7 @@ def inspect_manifest(path: Path) -> Inspection:
     Raises:
         DataError: If it is no manifest of a prediction.
     """
-    digest = read_json(path).get("submission_sha256")
+    digest = read_object(path, _MANIFEST).get("submission_sha256")
     if digest is None:
         raise DataError(f"{path}: is JSON, but no manifest of a prediction")
     beside = [p for p in path.parent.iterdir() if p.with_suffix(".json") == path and _is_there(p)]
@@ -75,7 +76,7 @@ def _manifest(found: Inspection, path: Path) -> Record | None:
     if not path.exists():
         return None
     try:
-        content = read_json(path)
+        content = read_object(path, _MANIFEST)
     except DataError as error:
         found.problems.append(str(error))
         return None

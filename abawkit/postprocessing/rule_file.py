@@ -125,7 +125,7 @@ def read_rule(path: Path) -> Rule:
     Raises:
         DataError: If the file is not a rule; the message names the key.
     """
-    given = read_json(path, _RuleFile, _EXPECTED, MAX_BYTES)
+    given = read_json(path, _RuleFile, _EXPECTED, limit=MAX_BYTES)
     return Rule(
         weights={task: given.weights[task] for task in TASKS if task in given.weights},
         smoothing={task: given.smoothing[task].make() for task in TASKS if task in given.smoothing},
@@ -140,5 +140,5 @@ def read_evidence(path: Path) -> dict[str, Any]:
     Raises:
         DataError: If the file is not a JSON object.
     """
-    evidence = read_object(path, _EXPECTED, MAX_BYTES).get("evidence")
+    evidence = read_object(path, _EXPECTED, limit=MAX_BYTES).get("evidence")
     return evidence if isinstance(evidence, dict) else {}

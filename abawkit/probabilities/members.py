@@ -1,9 +1,8 @@
 """Members of an ensemble: probabilities in files, of abawkit's own networks or of any other system."""
 
 import hashlib
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +14,8 @@ from abawkit.frame_columns import find_first_difference
 from abawkit.labels import TASKS, Task
 from abawkit.probabilities.files import RANGES, read_stored, write_csv, write_parquet
 from abawkit.system.files import refuse_output, replacing
+from abawkit.system.json_records import read_object
 from abawkit.tables import Annotations, Predictions
-
-MAX_MANIFEST: Final = 1 << 26
-"""Bytes of a manifest: several times that of a submission of which every row was answered from another frame."""
 
 ENDINGS: Final = (".npz", ".csv", ".parquet")
 """Of files of probabilities that are written."""
@@ -182,17 +179,37 @@ def digest_columns(predictions: Predictions, tasks: Sequence[Task]) -> str:
 
 def read_manifest_beside(path: Path) -> dict[str, Any] | None:
     """The manifest that abawkit wrote beside a file; None where there is none, or JSON of something else."""
-    beside = _beside(path)
     try:
-        if not beside.is_file() or beside.stat().st_size > MAX_MANIFEST:
-            return None
-        content = json.loads(beside.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_object(_beside(path), "the manifest of a prediction")
+    except DataError:
         return None
-    entries = content.get("members") if isinstance(content, dict) else None
+    entries = content.get("members")
     if not isinstance(entries, list) or not entries or "submission_sha256" not in content:
         return None
     return content if all(_is_entry(entry) for entry in entries) else None
+
+
+def check_manifest(path: Path, predictions: Predictions, digest: str, manifest: Mapping[str, Any]) -> None:
+    """Compares stored probabilities with the manifest beside them.
+
+    Args:
+        path: Their file.
+        predictions: Its rows.
+        digest: Of its columns, from `digest_columns`.
+        manifest: The content of the manifest.
+
+    Raises:
+        DataError: If the manifest is about another list, or about other probabilities of this one.
+    """
+    source = manifest.get("source")
+    if not isinstance(source, dict) or source.get("list_digest") != predictions.digest:
+        raise DataError(f"{_beside(path)}: is about other rows than {path}; predict again, or keep the two apart")
+    described = manifest.get("probabilities_digest", digest)  # older manifests have none
+    if described != digest:
+        raise DataError(
+            f"{path}: is not what {_beside(path)} describes: it has digest {digest[:KEY_DIGITS]}, not "
+            f"{printable(str(described)[:KEY_DIGITS])}; predict again, or remove the manifest"
+        )
 
 
 def _beside(path: Path) -> Path:
@@ -207,15 +224,7 @@ def _key(path: Path, predictions: Predictions, digest: str) -> str:
     manifest = read_manifest_beside(path)
     if manifest is None:
         return _stem(path)
-    source = manifest.get("source")
-    if not isinstance(source, dict) or source.get("list_digest") != predictions.digest:
-        raise DataError(f"{_beside(path)}: is about other rows than {path}; predict again, or keep the two apart")
-    described = manifest.get("probabilities_digest", digest)  # older manifests have none
-    if described != digest:
-        raise DataError(
-            f"{path}: is not what {_beside(path)} describes: it has digest {digest[:KEY_DIGITS]}, not "
-            f"{printable(str(described)[:KEY_DIGITS])}; predict again, or remove the manifest"
-        )
+    check_manifest(path, predictions, digest, manifest)
     keys = [entry.get("key") or entry["digest"][:KEY_DIGITS] for entry in manifest["members"]]
     # a mean of means is not one of all, and what a rule made of one member is not what it makes of all
     keys = [f"({key})" if len(keys) > 1 and ("+" in key or "@" in key) else key for key in keys]

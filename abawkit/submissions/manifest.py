@@ -3,18 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from abawkit.choices import Policy, Protocol
-from abawkit.errors import DataError, printable
 from abawkit.labels import Task
 from abawkit.scoring.bootstrap import Interval
 from abawkit.submissions.recipe import Epoch
 from abawkit.system.files import write_json
+from abawkit.system.json_records import read_json
 
 MANIFEST: Final = "manifest.json"
-
-_MAX_BYTES: Final = 1 << 24
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -182,16 +180,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
-    try:
-        content = path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b""
-        return Manifest.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "manifest"
-        found = printable(f"{where}: {first['msg']}")
-    except OSError as error:
-        found = error.strerror or str(error)
-    raise DataError(f"{path}: is not the manifest of a submission ({found}); run `abawkit submit {folder}` again")
+    return read_json(path, Manifest, "the manifest of a submission", f"run `abawkit submit {folder}` again")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -24,13 +24,14 @@ _NOUNS: Final = {
 }
 
 
-def read_json(path: Path, model: type[Model], expected: str, limit: int = MAX_RECORD) -> Model:
+def read_json(path: Path, model: type[Model], expected: str, remedy: str = "", limit: int = MAX_RECORD) -> Model:
     """Reads a JSON object that a model describes.
 
     Args:
         path: The file.
         model: What the object must be.
         expected: The same in words, for messages.
+        remedy: What messages advise to do, if there is anything.
         limit: Maximum size, bytes.
 
     Raises:
@@ -38,36 +39,38 @@ def read_json(path: Path, model: type[Model], expected: str, limit: int = MAX_RE
     """
     from pydantic import ValidationError
 
-    content = read_object(path, expected, limit)
+    content = read_object(path, expected, remedy, limit)
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise DataError(f"{path}: {describe_errors(error, model)[0]}") from error
+        raise DataError(f"{path}: {describe_errors(error, model)[0]}" + (f"; {remedy}" if remedy else "")) from error
 
 
-def read_object(path: Path, expected: str, limit: int = MAX_RECORD) -> dict[str, Any]:
+def read_object(path: Path, expected: str, remedy: str = "", limit: int = MAX_RECORD) -> dict[str, Any]:
     """Reads a JSON object in which no key is repeated and every number is finite as it is written.
 
     Args:
         path: The file.
         expected: What it should be, for messages.
+        remedy: What messages advise to do, if there is anything.
         limit: Maximum size, bytes.
 
     Raises:
         DataError: If the file can't be read, is no regular file, is too large or holds anything else.
     """
+    advice = f"expected {expected}" + (f"; {remedy}" if remedy else "")
     try:
         if path.exists() and not path.is_file() and not path.is_dir():  # to read a pipe may never end
-            raise DataError(f"{path}: is not a regular file; expected {expected}")
+            raise DataError(f"{path}: is not a regular file; {advice}")
         if (size := path.stat().st_size) > limit:
-            raise DataError(f"{path}: has {size:,} bytes, expected {expected}, of at most {limit:,}")
+            raise DataError(f"{path}: has {size:,} bytes, at most {limit:,} are allowed; {advice}")
         content = json.loads(path.read_bytes(), parse_constant=_refuse_constant, object_pairs_hook=_make_object)
     except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); expected {expected}") from error
+        raise DataError(f"{path}: can't be read ({error.strerror}); {advice}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON ({printable(str(error)[:200])}); expected {expected}") from error
+        raise DataError(f"{path}: is not JSON ({printable(str(error)[:200])}); {advice}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds JSON, but no object; expected {expected}")
+        raise DataError(f"{path}: holds JSON, but no object; {advice}")
     return content
 
 

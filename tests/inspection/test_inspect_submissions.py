@@ -166,7 +166,7 @@ def test_probabilities_that_give_another_file_are_a_problem(submission: Path) ->
         flipped = 1 - file["au"]
     rewrite_npz(path, au=flipped)
     assert f"{path}: does not give predictions.txt" in only_problem(inspect(submission))
-    assert f"{path}: its values are not those that predictions.json describes" in only_problem(inspect(path))
+    assert f"{path}: is not what {path.with_suffix('.json')} describes: it has digest" in only_problem(inspect(path))
 
 
 def test_probabilities_of_another_list_are_a_problem(submission: Path) -> None:

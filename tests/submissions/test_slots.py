@@ -267,7 +267,7 @@ def test_a_listing_says_what_was_written_what_was_not_and_what_is_broken(written
     assert first.slots == [1] == [slot.sent.slot for slot in slots]
     assert new.manifest is None
     assert not new.problem
-    assert "manifest.json: is not the manifest of a submission" in broken.problem
+    assert "manifest.json: abawkit: got nothing, expected text; run `abawkit submit" in broken.problem
     assert "seeds" in wrong.problem
 
 
@@ -303,5 +303,5 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_a_manifest_that_submit_does_not_write_is_refused(written: Bench, key: str, value: object) -> None:
     path = written.folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-    with pytest.raises(DataError, match=f"is not the manifest of a submission .*{key}"):
+    with pytest.raises(DataError, match=rf"manifest\.json: {key}.* expected .*; run `abawkit submit .*first` again"):
         read_manifest(written.folder)

@@ -56,8 +56,15 @@ def test_the_first_key_at_fault_is_named(tmp_path: Path, content: dict[str, Any]
 
 def test_a_file_that_is_too_large_or_a_pipe_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "large.json").write_text('{"rows": 1}')
-    with pytest.raises(DataError, match="has 11 bytes, expected a record, of at most 10"):
-        read_object(tmp_path / "large.json", "a record", 10)
+    with pytest.raises(DataError, match="has 11 bytes, at most 10 are allowed; expected a record"):
+        read_object(tmp_path / "large.json", "a record", limit=10)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="is not a regular file; expected a record"):
         read_object(tmp_path / "pipe", "a record")
+
+
+def test_a_message_ends_with_the_advice(tmp_path: Path) -> None:
+    for content in ("[]", "{", '{"rows": -1}'):
+        (tmp_path / "record.json").write_text(content)
+        with pytest.raises(DataError, match=r"expected .*; copy it again$"):
+            read_json(tmp_path / "record.json", Record, "a record", "copy it again")
