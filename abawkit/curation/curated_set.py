@@ -1,7 +1,7 @@
 """The curated set on disk: one Parquet table of both splits, a ledger, and the packed frames."""
 
-import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from abawkit.errors import DataError
 from abawkit.frames.packed import PackedFrames
 from abawkit.labels import ACTION_UNITS, DIMENSIONS
 from abawkit.system.files import replacing, sha256_of
+from abawkit.system.json_records import read_object
 from abawkit.tables import Annotations, Array
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation")
@@ -75,14 +76,19 @@ class CuratedSet:
                 f"{self.folder}: holds labels only; run `abawkit curate` with the frames; train takes --frames too"
             )
         store = PackedFrames.open(self.folder / FRAMES_FOLDER)
-        if store.digest != self.frames_digest:
-            raise DataError(
-                f"{self.folder}: table and packed frames are not of one run of `abawkit curate`; {_CURATE_AGAIN}"
-            )
-        if max(split.frames.max(initial=-1) for split in self.splits.values()) >= len(store):
-            raise DataError(f"{self.folder}: its table names frames that are not packed; {_CURATE_AGAIN}")
+        for problem in self.compare_frames(store):
+            raise DataError(problem)
         store.verify()
         return store
+
+    def compare_frames(self, store: PackedFrames) -> list[str]:
+        """What is wrong with packed frames for this table; empty where they were packed for it."""
+        wrong = []
+        if store.digest != self.frames_digest:
+            wrong.append("table and packed frames are not of one run of `abawkit curate`")
+        if max(split.frames.max(initial=-1) for split in self.splits.values()) >= len(store):
+            wrong.append("its table names frames that are not packed")
+        return [f"{self.folder}: {text}; {_CURATE_AGAIN}" for text in wrong]
 
 
 def make_table(split: Split, curated: CuratedSplit) -> pa.Table:
@@ -150,7 +156,7 @@ def open_curated(folder: Path, *, check_ledger: bool = True) -> CuratedSet:
     return curated
 
 
-def find_contradictions(curated: CuratedSet, ledger: dict[str, Any]) -> list[str]:
+def find_contradictions(curated: CuratedSet, ledger: Mapping[str, Any]) -> list[str]:
     """What a table says and its ledger contradicts; what a ledger leaves out contradicts nothing.
 
     Args:
@@ -192,15 +198,9 @@ def read_curation_ledger(folder: Path) -> dict[str, Any]:
     """What `curate` wrote down about a curated set.
 
     Raises:
-        DataError: If the ledger is absent or not JSON.
+        DataError: If the ledger is absent or no JSON object.
     """
-    try:
-        ledger: dict[str, Any] = json.loads((folder / CURATION_LEDGER).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{folder / CURATION_LEDGER}: can't be read ({error}); {_CURATE_AGAIN}") from error
-    if not isinstance(ledger, dict):
-        raise DataError(f"{folder / CURATION_LEDGER}: holds no JSON object; {_CURATE_AGAIN}")
-    return ledger
+    return read_object(folder / CURATION_LEDGER, "the ledger of a curated set", _CURATE_AGAIN)
 
 
 def _read_split_rows(table: pa.Table) -> CuratedSplit:

@@ -12,14 +12,15 @@ from abawkit.curation.curated_set import (
     FRAMES_FOLDER,
     SPLITS,
     CuratedSet,
+    find_contradictions,
     open_curated,
+    read_curation_ledger,
 )
 from abawkit.curation.reading import digest_source
 from abawkit.errors import DataError, format_count
 from abawkit.frames.packed import PackedFrames
 from abawkit.inspection.report import Inspection, Record, State, describe_present, is_file
 from abawkit.system.files import sha256_of
-from abawkit.system.json_records import read_object
 
 
 def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
@@ -31,7 +32,8 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
     """
     found = Inspection(folder, "curated set")
     record, curated = _ledger(found, folder), _table(found, folder)
-    policy = curated.policy if curated else record.get("policy", str) if record else None
+    recorded = record.get("policy", str) if record else None
+    policy = curated.policy if curated else recorded
     found.note("policy", policy)
     if record:
         found.note("repeats", record.get("repeats", str))
@@ -39,10 +41,8 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
     found.note("splits", {split: _split(found, split, curated, record) for split in SPLITS})
     if curated:
         _frames(found, curated, record, verify)
-    if curated and record and (said := record.get("policy", str)) != curated.policy:
-        found.problems.append(
-            f"{folder / CURATION_LEDGER}: says that the policy is {said}, the table says {curated.policy}"
-        )
+    if curated and record:
+        found.problems += [f"{record.source}: {text}" for text in find_contradictions(curated, record.content)]
     if record:
         found.note("sources", _sources(found, record))
     _dropped(found, folder / DROPPED_ROWS, record)
@@ -60,8 +60,7 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
 
 def _ledger(found: Inspection, folder: Path) -> Record | None:
     try:
-        record = read_object(folder / CURATION_LEDGER, "the ledger of a curated set")
-        return Record(str(folder / CURATION_LEDGER), record, found.problems)
+        return Record(str(folder / CURATION_LEDGER), read_curation_ledger(folder), found.problems)
     except DataError as error:
         found.problems.append(str(error))
         return None
@@ -89,10 +88,6 @@ def _split(found: Inspection, name: Split, curated: CuratedSet | None, record: R
             )
     if curated.frames_digest and not (split.frames[split.kept] >= 0).any():
         found.problems.append(f"{curated.folder}: no {SPLIT_WORDS[name]} row that is kept has a frame")
-    said = {"annotated": f"splits.{name}.valid.any", "kept": f"splits.{name}.kept"}
-    for key, place in said.items():
-        if record and (number := record.get(place, int)) is not None and number != counted[key]:
-            found.problems.append(f"{record.source}: {place} is {number:,}, the table has {counted[key]:,} such rows")
     return {
         **content,
         **counted,
@@ -105,21 +100,16 @@ def _split(found: Inspection, name: Split, curated: CuratedSet | None, record: R
 
 def _frames(found: Inspection, curated: CuratedSet, record: Record | None, verify: bool) -> None:
     """The packed frames: whether they are those of the table, and whole."""
-    folder = curated.folder / FRAMES_FOLDER
-    said = record.get("frames_digest", str, optional=True) if record else None
-    if record and (said or "") != curated.frames_digest:
-        found.problems.append(f"{record.source}: names other packed frames than the table does")
     if not curated.frames_digest:
         found.note("frames", "labels only")
         return
+    if record:
+        record.get("frames_digest", str)
     found.digests["frames"] = curated.frames_digest
     try:
-        store = PackedFrames.open(folder)
+        store = PackedFrames.open(curated.folder / FRAMES_FOLDER)
         found.note("frames", {"packed": len(store), "bytes": store.pixels.nbytes, "read_through": verify})
-        if store.digest != curated.frames_digest:
-            found.problems.append(f"{folder}: these are not the packed frames that the table was made with")
-        if max(split.frames.max(initial=-1) for split in curated.splits.values()) >= len(store):
-            found.problems.append(f"{folder}: the table names frames that are not packed")
+        found.problems += curated.compare_frames(store)
         if verify:
             store.verify()
     except (DataError, OSError) as error:

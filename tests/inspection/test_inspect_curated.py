@@ -79,7 +79,7 @@ def test_frames_that_are_cut_off_are_found_by_their_size(dataset: Path) -> None:
 
 def test_frames_of_another_set_are_a_problem(dataset: Path, edit: Edit) -> None:
     edit(dataset / "frames/frames.json", "sha256", "0" * 64)
-    assert "not the packed frames that the table was made with" in only_problem(inspect(dataset, verify=False))
+    assert "table and packed frames are not of one run" in only_problem(inspect(dataset, verify=False))
 
 
 def test_fewer_frames_than_the_table_names_are_a_problem(dataset: Path, edit: Edit) -> None:
