@@ -1,0 +1,175 @@
+"""The parameters and running statistics of a mixed block, as tensors."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class BlockSizes(NamedTuple):
+    """Sizes of a mixed block, except height and width, which may be any.
+
+    Attributes:
+        inputs: Channels of the input, I.
+        kernels: Kernel sizes of the depthwise convolution, odd.
+        channels: Channels of each kernel size; their sum is E, the channels of the expansion.
+        outputs: Channels of the result, O.
+        squeezed: Channels of the bottleneck of coordinate attention, M.
+        stride: Of the depthwise convolution, 1 or 2.
+        residual: Whether the input is added to the result; then stride is 1 and outputs equal inputs.
+    """
+
+    inputs: int
+    kernels: tuple[int, ...]
+    channels: tuple[int, ...]
+    outputs: int
+    squeezed: int
+    stride: int = 1
+    residual: bool = False
+
+    @property
+    def expanded(self) -> int:
+        """E, the channels between expansion and projection."""
+        return sum(self.channels)
+
+
+class BlockParameters(NamedTuple):
+    """The learned tensors of a mixed block; sizes by the letters of `BlockSizes`.
+
+    Scale and shift are the weight and the bias of the batch norm that follows what the name begins with.
+
+    Attributes:
+        expand_weight: (E, I, 1, 1).
+        expand_scale: (E).
+        expand_shift: (E).
+        slope: (E), of the PReLU after the expansion.
+        squeeze_weight: (M, E, 1, 1).
+        squeeze_bias: (M).
+        squeeze_scale: (M).
+        squeeze_shift: (M).
+        row_gate_weight: (E, M, 1, 1).
+        row_gate_bias: (E).
+        column_gate_weight: (E, M, 1, 1).
+        column_gate_bias: (E).
+        project_weight: (O, E, 1, 1).
+        project_scale: (O).
+        project_shift: (O).
+        depthwise: For each kernel size k and its c channels (c, 1, k, k), in the order of the channels.
+    """
+
+    expand_weight: Tensor
+    expand_scale: Tensor
+    expand_shift: Tensor
+    slope: Tensor
+    squeeze_weight: Tensor
+    squeeze_bias: Tensor
+    squeeze_scale: Tensor
+    squeeze_shift: Tensor
+    row_gate_weight: Tensor
+    row_gate_bias: Tensor
+    column_gate_weight: Tensor
+    column_gate_bias: Tensor
+    project_weight: Tensor
+    project_scale: Tensor
+    project_shift: Tensor
+    depthwise: Sequence[Tensor]
+
+    @property
+    def flat(self) -> tuple[Tensor, ...]:
+        """All tensors, those of the depthwise convolution last."""
+        return (*self[:-1], *self.depthwise)  # type: ignore[arg-type]
+
+
+class BlockStatistics(NamedTuple):
+    """Running means and variances of the three batch norms: (E), (M) and (O)."""
+
+    expand_mean: Tensor
+    expand_variance: Tensor
+    squeeze_mean: Tensor
+    squeeze_variance: Tensor
+    project_mean: Tensor
+    project_variance: Tensor
+
+
+class FoldedBlock(NamedTuple):
+    """A mixed block for evaluation, its batch norms folded into the convolutions before them.
+
+    Attributes:
+        expand_weight: (E, I).
+        expand_bias: (E).
+        slope: (E).
+        depthwise: For each kernel size k and its c channels (c, k, k).
+        squeeze_weight: (M, E).
+        squeeze_bias: (M).
+        row_gate_weight: (E, M).
+        row_gate_bias: (E).
+        column_gate_weight: (E, M).
+        column_gate_bias: (E).
+        project_weight: (O, E).
+        project_bias: (O).
+    """
+
+    expand_weight: Tensor
+    expand_bias: Tensor
+    slope: Tensor
+    depthwise: tuple[Tensor, ...]
+    squeeze_weight: Tensor
+    squeeze_bias: Tensor
+    row_gate_weight: Tensor
+    row_gate_bias: Tensor
+    column_gate_weight: Tensor
+    column_gate_bias: Tensor
+    project_weight: Tensor
+    project_bias: Tensor
+
+
+def fold_batch_norm(
+    weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Folds a batch norm into the convolution before it.
+
+    Args:
+        weight: (C, ...), of the convolution.
+        bias: (C), of the convolution, or None.
+        scale: (C), the norm's weight.
+        shift: (C), the norm's bias.
+        mean: (C), the running mean.
+        variance: (C), the running variance.
+        eps: Added to the variance.
+
+    Returns:
+        Weight and bias of the convolution that does both, in float64.
+    """
+    factor = scale.detach().double() * (variance.double() + eps).rsqrt()
+    centre = mean.double() if bias is None else mean.double() - bias.detach().double()
+    folded = weight.detach().double() * factor.view(-1, *[1] * (weight.dim() - 1))
+    return folded, shift.detach().double() - centre * factor
+
+
+def fold_block(parameters: BlockParameters, statistics: BlockStatistics, eps: float) -> FoldedBlock:
+    """Folds the batch norms of a mixed block, in float64; `eps` is added to the variances."""
+    p, s = parameters, statistics
+
+    def wide(t: Tensor) -> Tensor:
+        return t.detach().to(torch.float64).flatten(1) if t.dim() > 1 else t.detach().to(torch.float64)
+
+    expand, expand_bias = fold_batch_norm(p.expand_weight, None, p.expand_scale, p.expand_shift, *s[0:2], eps)
+    squeeze, squeeze_bias = fold_batch_norm(
+        p.squeeze_weight, p.squeeze_bias, p.squeeze_scale, p.squeeze_shift, *s[2:4], eps
+    )
+    project, project_bias = fold_batch_norm(p.project_weight, None, p.project_scale, p.project_shift, *s[4:6], eps)
+    return FoldedBlock(
+        expand.flatten(1),
+        expand_bias,
+        wide(p.slope),
+        tuple(w.detach().to(torch.float64).squeeze(1) for w in p.depthwise),
+        squeeze.flatten(1),
+        squeeze_bias,
+        wide(p.row_gate_weight),
+        wide(p.row_gate_bias),
+        wide(p.column_gate_weight),
+        wide(p.column_gate_bias),
+        project.flatten(1),
+        project_bias,
+    )
