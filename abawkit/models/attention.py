@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from abawkit.models.config import NetworkConfig
 from abawkit.models.layers import squeeze_width
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
-from abawkit.ops.attention import FoldCache
 from abawkit.ops.base import Call
+from abawkit.ops.folding import FoldCache
 from abawkit.ops.registry import OPERATOR, select
 from abawkit.ops.tensors import Sizes
 

@@ -12,8 +12,8 @@ from abawkit.models.devices import Download, pin_memory, upload, use_exact_float
 from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
 from abawkit.tables import Array
 
-BATCH = 256
-"""Frames in one pass without gradients."""
+BATCH = {"cpu": 32, "cuda": 256}
+"""Frames in one pass without gradients, by kind of device: on a CPU few enough for its caches."""
 
 
 class Probabilities(NamedTuple):
@@ -69,9 +69,11 @@ def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities
         pixels: RGB, (N, 112, 112, 3) uint8; N may be 0.
         device: Of the network.
     """
-    network.eval()
+    if any(module.training for module in network.modules()):  # setting the mode drops folded weights
+        network.eval()
+    batch = BATCH[device.type]
     with use_exact_float32():
-        parts = [_infer_batch(network, pixels[i : i + BATCH], device) for i in range(0, len(pixels), BATCH)]
+        parts = [_infer_batch(network, pixels[i : i + batch], device) for i in range(0, len(pixels), batch)]
     columns = [part.wait().numpy() for part in parts] or [np.zeros((0, sum(OUTPUTS.values())), np.float32)]
     va, expression, au = np.split(np.concatenate(columns), np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
     return Probabilities(*(np.ascontiguousarray(column) for column in (va, expression, au)))

@@ -4,11 +4,14 @@ Source: mixed depthwise convolutions, Tan and Le, https://arxiv.org/abs/1907.095
 https://arxiv.org/abs/2103.02907; the block that joins them, Zhang et al., Electronics 12(17) 3595 (2023).
 """
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abawkit.models.config import Splits
+from abawkit.ops.folding import FoldCache, fold_batch_norm
 
 
 def squeeze_width(channels: int) -> int:
@@ -16,18 +19,42 @@ def squeeze_width(channels: int) -> int:
     return max(8, channels // 32)
 
 
+def list_norm_tensors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scale, shift, running mean and running variance of a batch norm; not copies."""
+    parameters, buffers = norm._parameters, norm._buffers  # attribute access would cost as much as a small operator
+    return parameters["weight"], parameters["bias"], buffers["running_mean"], buffers["running_var"]  # type: ignore[return-value]
+
+
 class LinearBlock(nn.Module):
-    """A convolution without bias and a batch norm: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+    """A convolution without bias and a batch norm: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride).
+
+    In evaluation without gradients the norm is folded into the convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
+        self._folded = FoldCache()
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolves and normalises."""
-        normalised: Tensor = self.norm(self.conv(x))
-        return normalised
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            normalised: Tensor = self.norm(self.conv(x))
+            return normalised
+        weight, norm = self.conv.weight, list_norm_tensors(self.norm)
+        folded, bias = self._folded.get(self.norm.eps, (weight, *norm), lambda: self._fold(weight, norm))
+        convolved: Tensor = self.conv._conv_forward(x, folded, bias)
+        return convolved
+
+    def _fold(self, weight: Tensor, norm: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        folded, bias = fold_batch_norm(weight, None, *norm, self.norm.eps)
+        return folded.to(weight.dtype), bias.to(weight.dtype)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode, and drops folded weights, so that stale ones can't outlive training."""
+        self._folded.clear()
+        return super().train(mode)
 
 
 class ConvBlock(LinearBlock):

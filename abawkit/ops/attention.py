@@ -1,53 +1,12 @@
 """The operator: dual-direction attention by the implementation that serves the call; folded weights are cached."""
 
-from typing import Any, Self
-
 import torch
 from torch import Tensor
 
-from abawkit.ops.base import EPS, MOMENTUM, Arguments, Call, Implementation
+from abawkit.ops.base import EPS, MOMENTUM, Arguments, Call
+from abawkit.ops.folding import FoldCache
 from abawkit.ops.registry import select
 from abawkit.ops.tensors import Gates, Parameters, Statistics
-
-
-class FoldCache:
-    """Keeps what `Implementation.fold` returned for one set of weights.
-
-    A change by any operator that torch counts (optimiser steps, `load_state_dict`, `copy_`, a move to another device or
-    type) is noticed; after a change through ``.data`` or numpy, call `clear`. Tensors that were made in inference mode
-    have no such count, and nothing is kept for them.
-    """
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        self._key: tuple[object, ...] = ()
-        self._folded: Any = None
-        self._alive: list[Tensor] = []
-
-    def get(self, implementation: Implementation, parameters: Parameters, statistics: Statistics, eps: float) -> Any:
-        """What `implementation.fold` returns for these weights."""
-        tensors = parameters + statistics
-        try:
-            key = (implementation.name, eps, [t._version for t in tensors], [*map(Tensor.data_ptr, tensors)])
-        except RuntimeError:  # a tensor of inference mode
-            return implementation.fold(parameters, statistics, eps=eps)
-        if key != self._key:
-            self._folded = implementation.fold(parameters, statistics, eps=eps)
-            self._key = key
-            self._alive = [t.detach() for t in tensors]  # an address that is in use can't come back for other weights
-        return self._folded
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        """A copy of a module has weights of its own, and folds them anew."""
-        del memo
-        return type(self)()
-
-    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        """Is pickled without its content, which can be computed again."""
-        return type(self), ()
 
 
 def _choose_dtype(features: Tensor) -> torch.dtype:
@@ -114,5 +73,6 @@ def dual_direction_attention(
     if cache is None or torch.compiler.is_compiling():
         folded = chosen.fold(parameters, statistics, eps=eps)
     else:
-        folded = cache.get(chosen, parameters, statistics, eps)
+        key = chosen.name, eps
+        folded = cache.get(key, parameters + statistics, lambda: chosen.fold(parameters, statistics, eps=eps))
     return chosen.infer(features, folded, gates=gates)

@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from abawkit.ops.attention import FoldCache, dual_direction_attention
+from abawkit.ops.attention import dual_direction_attention
 from abawkit.ops.base import Call
 from abawkit.ops.bench_variants import COMPILED, Variant, make_evaluation_variants, make_training_variants
+from abawkit.ops.folding import FoldCache
 from abawkit.ops.registry import list_implementations
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import DDAMFN_SIZES, Inputs, make_random_inputs

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from abawkit.ops.folding import fold_batch_norm
+
 
 class BlockSizes(NamedTuple):
     """Sizes of a mixed block, except height and width, which may be any.
@@ -78,7 +80,7 @@ class BlockParameters(NamedTuple):
     @property
     def flat(self) -> tuple[Tensor, ...]:
         """All tensors, those of the depthwise convolution last."""
-        return (*self[:-1], *self.depthwise)  # type: ignore[arg-type]
+        return (*self[:-1], *self.depthwise)
 
 
 class BlockStatistics(NamedTuple):
@@ -122,29 +124,6 @@ class FoldedBlock(NamedTuple):
     column_gate_bias: Tensor
     project_weight: Tensor
     project_bias: Tensor
-
-
-def fold_batch_norm(
-    weight: Tensor, bias: Tensor | None, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Folds a batch norm into the convolution before it.
-
-    Args:
-        weight: (C, ...), of the convolution.
-        bias: (C), of the convolution, or None.
-        scale: (C), the norm's weight.
-        shift: (C), the norm's bias.
-        mean: (C), the running mean.
-        variance: (C), the running variance.
-        eps: Added to the variance.
-
-    Returns:
-        Weight and bias of the convolution that does both, in float64.
-    """
-    factor = scale.detach().double() * (variance.double() + eps).rsqrt()
-    centre = mean.double() if bias is None else mean.double() - bias.detach().double()
-    folded = weight.detach().double() * factor.view(-1, *[1] * (weight.dim() - 1))
-    return folded, shift.detach().double() - centre * factor
 
 
 def fold_block(parameters: BlockParameters, statistics: BlockStatistics, eps: float) -> FoldedBlock:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from abawkit.errors import ConfigError
+from abawkit.ops.folding import fold_batch_norm
 
 
 class Gates(NamedTuple):
@@ -180,21 +181,13 @@ def fold_batch_norms(
         Weights and biases of the sums of rows, (K * C, W) and (K * C), and of columns, (K * C, H) and (K * C), of the
         squeezing convolution, (K * M, C, 1) and (K * M), and of the pooling one, (C, H, W) and (C).
     """
-    p = Parameters(*(t.detach().double() for t in parameters))
-    s = Statistics(*(t.detach().double() for t in statistics))
-
-    def fold(weight: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        factor = scale * (variance + eps).rsqrt()
-        bias = shift - mean * factor
-        if weight is p.squeeze_weight:
-            bias = bias + p.squeeze_bias * factor
-        return weight * factor.view(-1, *[1] * (weight.dim() - 1)), bias
-
+    p, s = parameters, statistics
+    row, column = (p.row_scale, p.row_shift, *s[0:2]), (p.column_scale, p.column_shift, *s[2:4])
     return (
-        fold(p.row_weight.flatten(0, 1), p.row_scale, p.row_shift, s.row_mean, s.row_variance),
-        fold(p.column_weight.flatten(0, 1), p.column_scale, p.column_shift, s.column_mean, s.column_variance),
-        fold(p.squeeze_weight, p.squeeze_scale, p.squeeze_shift, s.squeeze_mean, s.squeeze_variance),
-        fold(p.pool_weight, p.pool_scale, p.pool_shift, s.pool_mean, s.pool_variance),
+        fold_batch_norm(p.row_weight.flatten(0, 1), None, *row, eps),
+        fold_batch_norm(p.column_weight.flatten(0, 1), None, *column, eps),
+        fold_batch_norm(p.squeeze_weight, p.squeeze_bias, p.squeeze_scale, p.squeeze_shift, *s[4:6], eps),
+        fold_batch_norm(p.pool_weight, None, p.pool_scale, p.pool_shift, *s[6:8], eps),
     )
 
 

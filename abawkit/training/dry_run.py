@@ -79,9 +79,9 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
         loop = build_loop(recipe, inputs, curated, Path(folder), processes=ALONE, callbacks=Callbacks())
         losses, seconds = _measure_step(loop)
         size = _measure_checkpoint(loop, Path(folder))
-    rows = np.arange(min(BATCH, len(loop.validation)))
-    pixels = loop.validation.pixels(rows)
     network, device = loop.learner.network, loop.learner.device
+    rows = np.arange(min(BATCH[device.type], len(loop.validation)))
+    pixels = loop.validation.pixels(rows)
     infer(network, pixels, device)
     began = time.perf_counter()
     infer(network, pixels, device)

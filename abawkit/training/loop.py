@@ -245,7 +245,7 @@ class Loop:
         progress, tasks = self.progress, self.note_trained()
         network, device = self.learner.prepare_validation(), self.learner.device
         try:
-            with explain_out_of_memory(f"validation, {BATCH} frames at a time"):
+            with explain_out_of_memory(f"validation, {BATCH[device.type]} frames at a time"):
                 scores = evaluate(
                     network,
                     self.validation,

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 
 from abawkit.ops import Parameters, dual_direction_attention
-from abawkit.ops.attention import FoldCache
+from abawkit.ops.folding import FoldCache
 from abawkit.ops.testing import Inputs, make_random_inputs
 from abawkit.ops.timing import Rotation, read_cache_bytes, read_kernel_times, time_wall
 from benchmarks.gpu.runner import LEFT_OUT

@@ -6,7 +6,7 @@ import torch
 
 from abawkit.errors import ConfigError
 from abawkit.models.config import NETWORKS
-from abawkit.models.inference import infer, pick_device
+from abawkit.models.inference import BATCH, infer, pick_device
 from abawkit.models.network import DDAMFN
 from abawkit.tables import Array
 
@@ -33,7 +33,7 @@ def test_probabilities_do_not_depend_on_the_batches(
     network: DDAMFN, pixels: Array, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = infer(network, pixels, CPU)
-    monkeypatch.setattr("abawkit.models.inference.BATCH", batch)
+    monkeypatch.setitem(BATCH, "cpu", batch)
     for found, expected in zip(infer(network, pixels, CPU), whole, strict=True):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
