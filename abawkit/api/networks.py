@@ -180,7 +180,7 @@ def predict(
     """
     from abawkit.execution import refuse_device, refuse_operator
     from abawkit.formats.base import get_format
-    from abawkit.formats.frame_counts import apply_frame_counts, refuse_other_counts
+    from abawkit.formats.frame_counts import apply_frame_counts
     from abawkit.frames.paths import make_given_folders
     from abawkit.postprocessing.outputs import list_outputs
     from abawkit.postprocessing.rule_file import read_rule
@@ -204,8 +204,6 @@ def predict(
     refuse_device(device)
     refuse_absent_networks(networks)
     source = find_frames(listed, given, split, curated, plugin)
-    if counts:
-        refuse_other_counts(plugin, source.images)
 
     from abawkit.execution import cpu_threads
     from abawkit.ops import use

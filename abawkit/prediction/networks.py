@@ -23,8 +23,8 @@ class Member:
 
     Attributes:
         path: Its file of weights.
-        digest: Digest of its weights: two members of one digest are one network twice.
-        tasks: The tasks that it was trained for; it has no say in others.
+        digest: Digest of its weights, by which a network that is given twice is found.
+        tasks: The tasks that it was trained for; for others it is not used.
         network: The network, on its device.
     """
 
@@ -40,7 +40,7 @@ def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[
     Args:
         sources: Run folders, whose best epoch is taken, or files of weights.
         device: Where the networks will run.
-        tasks: The tasks that must have a member each.
+        tasks: The tasks for each of which a member is required.
 
     Raises:
         ConfigError: If there is none.
@@ -48,7 +48,7 @@ def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[
     """
     if not sources:
         raise ConfigError("no checkpoint was given; give run folders or files of weights")
-    members = [_load(source, device) for source in sources]
+    members = [_load_member(source, device) for source in sources]
     by_digest: dict[str, Path] = {}
     for member in members:
         if member.digest in by_digest:
@@ -63,7 +63,7 @@ def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[
     return members
 
 
-def _load(source: Path, device: torch.device) -> Member:
+def _load_member(source: Path, device: torch.device) -> Member:
     path = find_weights(source) if source.is_dir() else source
     weights = load_weights(path)
     network = DDAMFN(weights.config)
@@ -80,27 +80,27 @@ def predict_mean(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Probabilities, Array]:
-    """Averages what the members say, for each task over the members that were trained for it.
+    """Averages the members' probabilities, for each task over the members that were trained for it.
 
     Args:
         members: At least one.
         chunks: Frames, in any order, each row at most once.
         total: Rows of the list.
         device: Where the members are.
-        progress: Called with the rows done and the rows in all.
+        progress: Called with the number of rows done and of all rows.
 
     Returns:
-        The means, float32, with zeros for rows that were in no chunk and for tasks that no member knows; and a mask of
-        the rows that were in one, (total,).
+        The means, float32, with zeros for rows that were in no chunk and for tasks without a member; and a mask of the
+        rows that were in one, (total,).
     """
     result = make_zeros(total)
     seen = np.zeros(total, dtype=bool)
-    for rows, answers in _answers(members, chunks, seen, device, progress):
+    for rows, found in _infer_chunks(members, chunks, seen, device, progress):
         for i, task in enumerate(TASKS):
-            heard = [answer[i] for answer, member in zip(answers, members, strict=True) if task in member.tasks]
-            if heard:
+            columns = [each[i] for each, member in zip(found, members, strict=True) if task in member.tasks]
+            if columns:
                 # sorted, so that the order of the members changes no bit of the mean
-                result[i][rows] = np.mean(np.sort(np.stack(heard), axis=0), axis=0, dtype=np.float64)
+                result[i][rows] = np.mean(np.sort(np.stack(columns), axis=0), axis=0, dtype=np.float64)
     return result, seen
 
 
@@ -111,29 +111,29 @@ def predict_each(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Probabilities], Array]:
-    """Keeps what each member says: 88 bytes a row and member.
+    """Keeps the probabilities of each member: 88 bytes per row and member.
 
     Returns:
-        What each says, float32, of all tasks, with zeros for rows that were in no chunk; and a mask of the rows that
-        were in one, (total,). Arguments are those of `predict_mean`.
+        Those of each member, float32, for all tasks, with zeros for rows that were in no chunk; and a mask of the rows
+        that were in one, (total,). Arguments are those of `predict_mean`.
     """
     results = [make_zeros(total) for _ in members]
     seen = np.zeros(total, dtype=bool)
-    for rows, answers in _answers(members, chunks, seen, device, progress):
-        for result, answer in zip(results, answers, strict=True):
-            for column, values in zip(result, answer, strict=True):
+    for rows, found in _infer_chunks(members, chunks, seen, device, progress):
+        for result, each in zip(results, found, strict=True):
+            for column, values in zip(result, each, strict=True):
                 column[rows] = values
     return results, seen
 
 
-def _answers(
+def _infer_chunks(
     members: Sequence[Member],
     chunks: Iterable[PixelChunk],
     seen: Array,
     device: torch.device,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[Array, list[Probabilities]]]:
-    """The rows of each chunk and what each member says of them; marks them as seen."""
+    """The rows of each chunk and each member's probabilities of them; sets `seen` for these rows."""
     for rows, pixels in chunks:
         yield rows, [infer(member.network, pixels, device) for member in members]
         seen[rows] = True
@@ -142,6 +142,6 @@ def _answers(
 
 
 def make_zeros(total: int) -> Probabilities:
-    """Arrays to fill."""
+    """Probabilities of `total` rows, all of them 0."""
     widths = (len(DIMENSIONS), len(EXPRESSIONS), len(ACTION_UNITS))
     return Probabilities(*(np.zeros((total, width), dtype=np.float32) for width in widths))

@@ -11,16 +11,15 @@ import pyarrow as pa
 import torch
 
 from abawkit.choices import Missing
-from abawkit.errors import DataWarning
+from abawkit.errors import DataError, DataWarning, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frame_columns import read_frame_numbers
-from abawkit.frames.reader import FrameFailure
+from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.labels import TASKS, Task
 from abawkit.models.attention import describe_operators, make_attention_call
 from abawkit.models.inference import Probabilities, pick_device
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
-from abawkit.prediction.missing import fill_from_neighbours
 from abawkit.prediction.networks import Member, load_members, make_zeros, predict_each, predict_mean
 from abawkit.prediction.sources import CuratedFrames, ListedFrames
 from abawkit.probabilities.files import assemble
@@ -29,7 +28,7 @@ from abawkit.tables import Array, Predictions
 from abawkit.training.run_folder import describe_environment
 
 _EQUAL: Final = 1e-4
-"""Probabilities, valences and arousals that differ by less are one answer, computed in batches of other sizes."""
+"""Probabilities, valences and arousals that differ by less are equal; batches of other sizes differ by rounding."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def predict(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
-    """Predicts with one network or several and writes the official file, row for row.
+    """Predicts with one network or several and writes the official file, one row for each listed frame.
 
     Writes `out`, and beside it the probabilities (``.npz``: ``va`` (n, 2), ``expression`` (n, 8), ``au`` (n, 12),
     float32; ``images``; ``list_digest``) and a manifest (``.json``: digests of the list, of every checkpoint and of the
@@ -77,18 +76,18 @@ def predict(
         frames: What to predict.
         out: The official file.
         plugin: Its format.
-        rule: What is done with the members' probabilities; without one, they are averaged. It weighs networks by the
-            first 12 digits of their digests, as all that is fitted does; one without weights is for any networks.
+        rule: How the members' probabilities are weighted, smoothed and calibrated; without one, they are averaged. Its
+            weights name networks by the first 12 digits of their digests; one without weights is for any networks.
         missing: ``refuse`` frames that can't be read, or answer with the nearest ``neighbour`` of the same video.
         device: Where to run.
         force: Whether a folder that is at `out` is replaced.
         progress: Called with the rows done and the rows in all.
 
     Raises:
-        ConfigError: If the device is not to be had.
+        ConfigError: If the device is not available.
         DataError: If a checkpoint or a frame is not what it must be, more than a small share of the frames are no
-            aligned crops, a task that the format asks for has no network, or the rule weighs other networks.
-        OpUnavailableError: If the implementation of an operator that was asked for by name can't run here.
+            aligned crops, a task of the format has no network, or the rule weighs other networks.
+        OpUnavailableError: If the requested implementation of an operator can't run here.
 
     Warns:
         DataWarning: If frames were resized, an image is in two folders with different bytes, or all answers are equal.
@@ -96,32 +95,30 @@ def predict(
     target = pick_device(device)
     members = load_members(sources, target, find_needed_tasks(plugin.tasks))
     calls = (make_attention_call(m.network.config, target, torch.float32, training=False) for m in members)
-    used = describe_operators(calls)  # before the frames are read: one that was named may be unable to run
+    used = describe_operators(calls)  # before the frames are read: the requested one may be unable to run
     images = frames.images
     names = pa.array(images, pa.string())
     tasks = tuple(task for task in TASKS if any(task in member.tasks for member in members))
     if rule:
-        _refuse_unfit(rule, members, tasks, names)
-    failures: list[FrameFailure] = []
-    counts = frames.begin()
-    chunks = frames.chunks(missing, failures, counts)
+        _refuse_rule(rule, members, tasks, names)
+    chunks = frames.read(missing)
     if rule:
         each, seen = predict_each(members, chunks, len(images), target, progress)
-        for said in each:
-            filled = fill_from_neighbours(said, seen, images)  # from the same rows for each
-        stored = [_stored(member, names, said) for member, said in zip(members, each, strict=True)]
+        for probabilities in each:
+            filled = fill_from_neighbours(probabilities, seen, images)  # from the same rows for each
+        stored = [_make_stored_member(member, names, found) for member, found in zip(members, each, strict=True)]
         predictions = apply_rule(rule, stored, tasks)
     else:
         mean, seen = predict_mean(members, chunks, len(images), target, progress)
         filled = fill_from_neighbours(mean, seen, images)
-        predictions = assemble(names, _columns(mean, tasks))
+        predictions = assemble(names, _select_columns(mean, tasks))
     _warn_equal(predictions, tasks, seen)
     written = write_outputs(
         out,
         predictions,
         tasks,
         plugin,
-        source={**frames.source(), **({"frame_counts": counts.as_dict()} if counts else {})},
+        source=frames.describe(),
         members=[{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
         environment=describe_environment(target, used),
         rule=rule,
@@ -132,7 +129,7 @@ def predict(
 
 
 def _warn_equal(predictions: Predictions, tasks: Sequence[Task], seen: Array) -> None:
-    """Warns where a network gave all frames the same answer: it saw nothing in them, or learned nothing."""
+    """Warns if all frames have the same probabilities: they are blank, or the network has learned nothing."""
     rows = np.flatnonzero(seen)
     if len(predictions.images.take(pa.array(rows)).unique()) < 2:
         return
@@ -145,18 +142,61 @@ def _warn_equal(predictions: Predictions, tasks: Sequence[Task], seen: Array) ->
         )
 
 
-def _refuse_unfit(rule: Rule, members: Sequence[Member], tasks: Sequence[Task], names: pa.StringArray) -> None:
-    """Refuses a rule that can't be applied before an hour is spent on frames."""
-    refuse_other_members(rule, [_stored(member, names[:0], make_zeros(0)) for member in members], tasks)
+def _refuse_rule(rule: Rule, members: Sequence[Member], tasks: Sequence[Task], names: pa.StringArray) -> None:
+    """Refuses a rule that can't be applied, before hours are spent on frames."""
+    refuse_other_members(rule, [_make_stored_member(member, names[:0], make_zeros(0)) for member in members], tasks)
     if any(smoothing.kind != "none" for smoothing in rule.smoothing.values()):
         read_frame_numbers(names)
 
 
-def _stored(member: Member, names: pa.StringArray, said: Probabilities) -> StoredMember:
-    predictions = assemble(names, _columns(said, member.tasks))
+def _make_stored_member(member: Member, names: pa.StringArray, probabilities: Probabilities) -> StoredMember:
+    predictions = assemble(names, _select_columns(probabilities, member.tasks))
     digest = digest_columns(predictions, member.tasks)
     return StoredMember(member.path, predictions, member.tasks, digest, member.digest[:KEY_DIGITS])
 
 
-def _columns(said: Probabilities, tasks: Sequence[Task]) -> dict[Task, Array]:
-    return {task: getattr(said, task) for task in tasks}
+def _select_columns(probabilities: Probabilities, tasks: Sequence[Task]) -> dict[Task, Array]:
+    return {task: getattr(probabilities, task) for task in tasks}
+
+
+def fill_from_neighbours(probabilities: Probabilities, seen: Array, images: Sequence[str]) -> dict[int, int]:
+    """Copies to each row without a frame the probabilities of the row of its video with the nearest frame number.
+
+    Args:
+        probabilities: Filled in place.
+        seen: True for rows that have probabilities, (n,).
+        images: Image names ``VIDEO/00001.jpg``, n of them.
+
+    Returns:
+        For each row that was filled the row that it was filled from; of two equally near, the earlier frame.
+
+    Raises:
+        DataError: If no frame of a video was read, or a frame has no number.
+    """
+    unseen = np.flatnonzero(~seen).tolist()
+    videos = {find_video(images[row]) for row in unseen}
+    known: dict[str, list[tuple[int, int]]] = {video: [] for video in videos}
+    for row in np.flatnonzero(seen).tolist():
+        video = find_video(images[row])
+        if video in videos:
+            known[video].append((_parse_number(images[row]), row))
+    filled: dict[int, int] = {}
+    for row in unseen:
+        candidates = known[find_video(images[row])]
+        if not candidates:
+            raise DataError(
+                f"{printable(images[row])}: no frame of its video can be read; there is no neighbour to ask"
+            )
+        number = _parse_number(images[row])
+        source = min(candidates, key=lambda c: (abs(c[0] - number), c[0], c[1]))[1]
+        for column in probabilities:
+            column[row] = column[source]
+        filled[row] = source
+    return filled
+
+
+def _parse_number(image: str) -> int:
+    number = parse_frame_number(image)
+    if number is None:
+        raise DataError(f"{printable(image)}: has no frame number, so its nearest frame is not known")
+    return number

@@ -3,29 +3,28 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from abawkit.choices import Missing, Split
 from abawkit.curation.curated_set import CuratedSet, open_curated
-from abawkit.errors import ConfigError, DataError, DataWarning
+from abawkit.errors import ConfigError, DataError, DataWarning, printable
 from abawkit.formats.base import SubmissionFormat
-from abawkit.formats.frame_counts import list_crops
+from abawkit.formats.frame_counts import list_crops, refuse_other_counts
 from abawkit.frames.crops import FrameSummary
+from abawkit.frames.hints import describe_failures
 from abawkit.frames.listing import list_images
 from abawkit.frames.paths import FrameFolders, FramesRoot, find_frame_paths, make_frame_folders
 from abawkit.frames.reader import FrameFailure, read_frames
-from abawkit.prediction.missing import refuse_missing
 from abawkit.run_names import BEST
 from abawkit.system.files import count_processors, sha256_of
-from abawkit.tables import Array, FrameList, VideoList
+from abawkit.tables import Array, VideoList
 
 CHUNK: Final = 256
-"""Frames held at a time."""
+"""Frames that are held at a time."""
 
 
 class PixelChunk(NamedTuple):
@@ -40,113 +39,65 @@ class PixelChunk(NamedTuple):
     pixels: Array
 
 
-@dataclass(frozen=True)
+@dataclass
 class ListedFrames:
-    """The frames of a test list, in a folder or several.
+    """The frames of a test list, or all images of folders.
 
     Attributes:
-        path: The list.
+        path: The list; None where there is none.
         root: Where the frames are.
         images: Image names, in order.
-        digest: Digest of the names in their order.
+        summary: Sizes and counts of the frames that `read` has read; None before.
     """
 
-    path: Path
+    path: Path | None
     root: FramesRoot
     images: list[str]
-    digest: str
+    summary: FrameSummary | None = field(default=None, init=False)
 
-    def chunks(
-        self, missing: Missing, failures: list[FrameFailure], counts: FrameSummary | None = None
-    ) -> Iterator[PixelChunk]:
-        """Frames in the list's order; those that can't be had are refused at once, or added to `failures`.
+    def read(self, missing: Missing) -> Iterator[PixelChunk]:
+        """Reads the frames in the list's order.
 
         Args:
-            missing: What becomes of frames that can't be had.
-            failures: Filled with them.
-            counts: Of `begin`; filled with what the frames were.
+            missing: ``refuse`` frames that are missing or unreadable, those without a file before any is read; with
+                ``neighbour``, they are in no chunk.
 
         Raises:
-            DataError: If a frame can't be had and may not be missing, if none can be had, or if more than a small share
-                of them are no aligned crops.
+            DataError: If a folder of frames is absent, a name leads out of it, a frame can't be read and is refused, no
+                frame can be read, or more than a small share of them are no aligned crops.
+
+        Warns:
+            DataWarning: If frames were resized or converted, or an image is in two folders with different bytes.
         """
-        counts = counts or self.begin()
-        if missing == "refuse":
-            refuse_missing(self._absent(), len(self.images), self.root)
+        summary = self.summary = FrameSummary.begin(self.root, self.images)
+        failures = self._find_absent() if missing == "refuse" else []
+        _refuse_failures(failures, len(self.images), self.root)
         for chunk in read_frames(self.images, self.root, workers=count_processors(), size=CHUNK):
-            counts.add(chunk)
-            failures.extend(chunk.failures)
+            summary.add(chunk)
+            failures += chunk.failures
             if missing == "refuse":
-                refuse_missing(failures, root=self.root)
+                _refuse_failures(failures, root=self.root)
             yield PixelChunk(chunk.rows, chunk.pixels)
-        if failures and not counts.read:
-            refuse_missing(failures, len(self.images), self.root)
-        counts.finish()
-        counts.warn()
+        if not summary.read:
+            _refuse_failures(failures, len(self.images), self.root)
+        summary.finish()
+        summary.warn()
 
-    def begin(self) -> FrameSummary:
-        """Counts of what the frames are, before the first is read.
+    def describe(self) -> dict[str, Any]:
+        """List, folders and counts of the frames, for the manifest."""
+        return {
+            **({"list": str(self.path), "list_sha256": sha256_of(self.path)} if self.path else {}),
+            "frames": make_frame_folders(self.root).as_json(),
+            **({"frame_counts": self.summary.as_dict()} if self.summary else {}),
+        }
 
-        Raises:
-            DataError: If a folder of frames is absent, or a name leads out of it.
-        """
-        return FrameSummary.begin(self.root, self.images)
-
-    def source(self) -> dict[str, Any]:
-        """For the manifest."""
-        frames = make_frame_folders(self.root).as_json()
-        return {"list": str(self.path), "list_sha256": sha256_of(self.path), "frames": frames}
-
-    def _absent(self) -> list[FrameFailure]:
-        """Frames without a file, found before the first network runs."""
-        for folder in make_frame_folders(self.root).folders:
-            if not folder.is_dir():
-                raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
+    def _find_absent(self) -> list[FrameFailure]:
         paths = find_frame_paths(self.root, self.images)
         return [
             FrameFailure(row, image, "missing", "no such file")
             for row, (image, path) in enumerate(zip(self.images, paths, strict=True))
             if not os.path.exists(path)  # noqa: PTH110 - a Path for each of 51,159 names takes longer
         ]
-
-
-@dataclass(frozen=True)
-class UnlistedFrames(ListedFrames):
-    """All images of folders, where there is no list; its path is the first folder."""
-
-    def source(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {"frames": make_frame_folders(self.root).as_json()}
-
-
-def list_folder_frames(root: FramesRoot, plugin: SubmissionFormat) -> UnlistedFrames:
-    """All images of folders in natural order, for those who have no list.
-
-    Args:
-        root: The folders.
-        plugin: The format that is written.
-
-    Raises:
-        ConfigError: If the format needs a list: in a file per video, line k + 1 is frame k, and crops do not say how
-            many frames a video has.
-        DataError: If there are no images, or one can't be a row.
-
-    Warns:
-        DataWarning: If other files were left out.
-    """
-    if plugin.container == "folder":
-        raise ConfigError(
-            f"--format {plugin.name}: needs --list: its files have a line for each frame of a video, and the crops do "
-            "not say how many there are"
-        )
-    listing = list_images(root)
-    if listing.others:
-        files = (
-            "1 file is no image and is" if listing.others == 1 else f"{listing.others:,} files are no images and are"
-        )
-        warnings.warn(f"{root}: {files} left out", DataWarning, stacklevel=2)
-    rows = FrameList(pa.array(listing.images, pa.string()), np.arange(len(listing.images), dtype=np.int64) + 1)
-    return UnlistedFrames(listing.root.folders[0], listing.root, listing.images, rows.digest)
 
 
 @dataclass(frozen=True)
@@ -167,44 +118,33 @@ class CuratedFrames:
         names: list[str] = self.curated.splits[self.split].annotations.images.to_pylist()
         return names
 
-    @property
-    def digest(self) -> str:
-        """Digest of the names in their order."""
-        return self.curated.splits[self.split].annotations.digest
+    def read(self, missing: Missing) -> Iterator[PixelChunk]:
+        """Reads the frames in the table's order; see `ListedFrames.read`.
 
-    def chunks(
-        self, missing: Missing, failures: list[FrameFailure], counts: FrameSummary | None = None
-    ) -> Iterator[PixelChunk]:
-        """Frames in the table's order; rows without a frame are refused at once, or added to `failures`.
-
-        What the files were was counted when they were packed: `counts` is not used.
+        Raises:
+            DataError: If the split is empty, or a row has no frame and is refused.
         """
-        del counts
         frames = self.curated.splits[self.split].frames
         if not len(frames):
             raise DataError(f"{self.curated.folder}: its {self.split} split has no rows; nothing to predict")
         store = self.curated.open_frames()
-        names = self.images
-        absent = np.flatnonzero(frames < 0).tolist()
-        failures += [FrameFailure(row, names[row], "missing", "not in the packed frames") for row in absent]
         if missing == "refuse":
-            refuse_missing(failures)
+            names = self.images
+            absent = np.flatnonzero(frames < 0).tolist()
+            _refuse_failures([FrameFailure(row, names[row], "missing", "not in the packed frames") for row in absent])
         rows = np.flatnonzero(frames >= 0)
         for start in range(0, len(rows), CHUNK):
             chosen = rows[start : start + CHUNK]
             yield PixelChunk(chosen, store.take(frames[chosen]))
 
-    def begin(self) -> None:
-        """Nothing is counted of packed frames: the ledger says what they were."""
-
-    def source(self) -> dict[str, Any]:
-        """For the manifest."""
+    def describe(self) -> dict[str, Any]:
+        """Curated set, split and digest, for the manifest."""
         return {"data": str(self.curated.folder), "split": self.split, "table_sha256": self.curated.digest}
 
 
 def find_frames(
     frame_list: Path | None,
-    frames: FrameFolders | None,
+    root: FrameFolders | None,
     split: Split | None,
     data: Path | None,
     plugin: SubmissionFormat,
@@ -213,37 +153,100 @@ def find_frames(
 
     Args:
         frame_list: The list.
-        frames: The folders.
+        root: The folders of frames.
         split: The split.
         data: The curated set.
+        plugin: The format that is written, with its frame counts if there are any.
+
+    Raises:
+        ConfigError: If the arguments are none of the three.
+        DataError: If the list, a folder or the curated set is absent or not what it must be, or the frame counts of the
+            format are of other frames.
+
+    Warns:
+        DataWarning: If the list names videos and it is not known how many frames they have, or a folder has files that
+            are no images.
+    """
+    found: ListedFrames | CuratedFrames
+    if split and data and not (frame_list or root):
+        found = CuratedFrames(open_curated(data), split)
+    elif frame_list and root and not (split or data):
+        found = _open_list(frame_list, root, plugin)
+    elif root and not (frame_list or split or data):
+        found = list_folder_frames(root, plugin)
+    else:
+        raise ConfigError(
+            "give --list and --frames for a list of frames, --frames alone for every image of a folder, or --split and "
+            "--data for a curated split"
+        )
+    refuse_other_counts(plugin, found.images)
+    return found
+
+
+def _open_list(path: Path, root: FrameFolders, plugin: SubmissionFormat) -> ListedFrames:
+    listed = plugin.read_list(path)
+    for folder in root.folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
+    if isinstance(listed, VideoList):
+        listed = list_crops(listed, root.folders)
+        if not getattr(plugin, "frame_counts", None):
+            text = "files end with the last crop of each video; --frame-counts says where the videos end"
+            warnings.warn(text, DataWarning, stacklevel=3)
+    return ListedFrames(path, root, listed.images.to_pylist())
+
+
+def list_folder_frames(root: FramesRoot, plugin: SubmissionFormat) -> ListedFrames:
+    """All images of folders in natural order, for those who have no list.
+
+    Args:
+        root: The folders.
         plugin: The format that is written.
 
     Raises:
-        ConfigError: If what is given is none of the three.
-        DataError: If the list, a folder or the curated set is absent or not what it must be.
+        ConfigError: If the format needs a list: in a file per video, line k + 1 is frame k, and the crops do not show
+            how many frames a video has.
+        DataError: If there are no images, or one can't be a row.
 
     Warns:
-        DataWarning: If the list names videos, and how many frames they have is not known.
+        DataWarning: If other files were left out.
     """
-    if split and data and not (frame_list or frames):
-        return CuratedFrames(open_curated(data), split)
-    if frame_list and frames and not (split or data):
-        listed = plugin.read_list(frame_list)
-        for folder in frames.folders:
-            if not folder.is_dir():
-                raise DataError(f"{folder}: no such folder; give the folder of the list's frames with --frames")
-        if isinstance(listed, VideoList):
-            listed = list_crops(listed, frames.folders)
-            if not getattr(plugin, "frame_counts", None):
-                text = "files end with the last crop of each video; --frame-counts says where the videos end"
-                warnings.warn(text, DataWarning, stacklevel=2)
-        return ListedFrames(frame_list, frames, listed.images.to_pylist(), listed.digest)
-    if frames and not (frame_list or split or data):
-        return list_folder_frames(frames, plugin)
-    raise ConfigError(
-        "give --list and --frames for a list of frames, --frames alone for every image of a folder, or --split and "
-        "--data for a curated split"
+    if plugin.container == "folder":
+        raise ConfigError(
+            f"--format {plugin.name}: needs --list: its files have a line for each frame of a video, and the crops do "
+            "not say how many there are"
+        )
+    listing = list_images(root)
+    if listing.others:
+        files = (
+            "1 file is no image and is" if listing.others == 1 else f"{listing.others:,} files are no images and are"
+        )
+        warnings.warn(f"{root}: {files} left out", DataWarning, stacklevel=2)
+    return ListedFrames(None, listing.root, listing.images)
+
+
+def _refuse_failures(failures: Sequence[FrameFailure], rows: int | None = None, root: FramesRoot | None = None) -> None:
+    """Refuses missing and unreadable frames; the message names the first ten, and where they are if that is known.
+
+    Args:
+        failures: These frames, if there are any.
+        rows: Rows of the list, where all of them were looked at.
+        root: The folders of the frames; None for packed frames.
+    """
+    if not failures:
+        return
+    shown = [printable(f"row {f.row + 1:,}: {f.image}: {f.reason} ({f.message})") for f in failures[:10]]
+    more = [f"... and {len(failures) - 10:,} more"] if len(failures) > 10 else []
+    advice = (
+        "copy the frames anew or give the right --frames; --missing neighbour answers with the nearest frame's values"
     )
+    found = "frames of the list can't be read:"
+    if len(failures) == rows:
+        found = (
+            f"none of the {rows:,} frames of the list can be read; this is another folder, or the list of other videos:"
+        )
+    hints = describe_failures(root, failures, rows) if root else []
+    raise DataError("\n".join([found, *shown, *more, *hints, advice]))
 
 
 def refuse_absent_networks(paths: Sequence[Path]) -> None:

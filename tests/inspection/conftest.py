@@ -54,7 +54,7 @@ def predicted(trained: Trained, release: Path, tmp_path_factory: pytest.TempPath
     """A submission with its manifest and its probabilities."""
     path = release / "test_set_examples/MTL.txt"
     listed = ABAW7().read_list(path)
-    frames = ListedFrames(path, release / "test_data/cropped_aligned", listed.images.to_pylist(), listed.digest)
+    frames = ListedFrames(path, release / "test_data/cropped_aligned", listed.images.to_pylist())
     out = tmp_path_factory.mktemp("predictions") / "predictions.txt"
     predict([trained.out], frames, out, ABAW7(), device="cpu")
     return out

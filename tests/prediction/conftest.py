@@ -26,7 +26,7 @@ def write_member(path: Path, seed: int, tasks: str = "va,expression,au") -> Path
 
 def frames_of(path: Path, root: Path) -> ListedFrames:
     listed = ABAW7().read_list(path)
-    return ListedFrames(path, root, listed.images.to_pylist(), listed.digest)
+    return ListedFrames(path, root, listed.images.to_pylist())
 
 
 @pytest.fixture(scope="session")

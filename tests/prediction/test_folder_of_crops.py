@@ -80,7 +80,7 @@ def test_two_folders_are_searched_in_order_and_the_manifest_says_what_each_gave(
     second.mkdir()
     video = sorted(path.name for path in first.iterdir())[0]
     (first / video).rename(second / video)
-    source = ListedFrames(listed.path, FrameFolders((first, second)), listed.images, listed.digest)
+    source = ListedFrames(listed.path, FrameFolders((first, second)), listed.images)
     result = predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu")
     whole = predict(members[:1], listed, tmp_path / "q.txt", PLUGIN, device="cpu")
     assert result.submission.read_bytes() == whole.submission.read_bytes()
@@ -120,6 +120,7 @@ def test_frames_that_are_all_under_another_name_are_said_to_be_there(
     shutil.copytree(root, folder)
     for path in list(folder.rglob("*.jpg")):
         path.rename(path.with_suffix(".JPG"))
+    assert listed.path
     source = frames(listed.path, folder)
     with pytest.raises(DataError) as caught:
         predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu", missing=missing)  # type: ignore[arg-type]
@@ -137,5 +138,5 @@ def test_a_listed_link_that_leaves_is_refused_before_a_network_runs(
     source = frames(tmp_path / "MTL.txt", tmp_path / "frames")
     with pytest.raises(DataError, match="--follow-links follows links to other disks"):
         predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu")
-    followed = ListedFrames(source.path, FrameFolders((tmp_path / "frames",), True), source.images, source.digest)
+    followed = ListedFrames(source.path, FrameFolders((tmp_path / "frames",), True), source.images)
     assert predict(members[:1], followed, tmp_path / "p.txt", PLUGIN, device="cpu").rows == 2

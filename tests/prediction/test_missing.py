@@ -11,8 +11,7 @@ import pytest
 from abawkit.errors import DataError
 from abawkit.formats.editions import ABAW7
 from abawkit.models.inference import Probabilities
-from abawkit.prediction.missing import fill_from_neighbours
-from abawkit.prediction.predict import predict
+from abawkit.prediction.predict import fill_from_neighbours, predict
 from abawkit.prediction.sources import ListedFrames
 from abawkit.probabilities.members import read_probabilities
 
@@ -73,6 +72,7 @@ def broken(listed: ListedFrames, root: Path, frames: Frames, tmp_path: Path) -> 
     content = (folder / listed.images[cut]).read_bytes()
     (folder / listed.images[cut]).write_bytes(content[:40])
     assert listed.images.count(listed.images[lost]) == listed.images.count(listed.images[cut]) == 1
+    assert listed.path
     return frames(listed.path, folder), lost, cut
 
 

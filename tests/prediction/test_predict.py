@@ -89,6 +89,7 @@ def test_the_official_file_holds_the_decisions_of_the_probabilities(predicted: P
     probabilities = read_probabilities(predicted.probabilities)
     assert predicted.submission.read_bytes() == PLUGIN.encode(probabilities.decide())
     assert probabilities.images.to_pylist() == listed.images
+    assert listed.path
     assert PLUGIN.check(predicted.submission, PLUGIN.read_list(listed.path)) == []
 
 
@@ -96,6 +97,7 @@ def test_the_manifests_digests_are_true(
     predicted: Predicted, manifest: dict[str, Any], members: list[Path], listed: ListedFrames
 ) -> None:
     assert manifest["submission_sha256"] == sha256_of(predicted.submission)
+    assert listed.path
     assert manifest["source"]["list_sha256"] == sha256_of(listed.path)
     assert manifest["source"]["list_digest"] == read_probabilities(predicted.probabilities).digest
     assert [m["digest"] for m in manifest["members"]] == [digest_state(load_weights(path).state) for path in members]
@@ -103,8 +105,9 @@ def test_the_manifests_digests_are_true(
 
 
 def test_the_digest_of_the_list_lies_beside_the_probabilities(predicted: Predicted, listed: ListedFrames) -> None:
+    assert listed.path
     with np.load(predicted.probabilities) as file:
-        assert str(file["list_digest"]) == listed.digest
+        assert str(file["list_digest"]) == PLUGIN.read_list(listed.path).digest
 
 
 def test_the_order_of_the_members_changes_no_byte(

@@ -142,6 +142,7 @@ def test_a_format_of_one_task_needs_networks_of_that_task_alone(
     found = read_member(result.probabilities)
     assert found.tasks == ("expression",)
     assert result.submission.read_bytes() == plugin.encode(found.predictions.decide())
+    assert few.path
     assert plugin.check(result.submission, plugin.read_list(few.path)) == []
     with pytest.raises(DataError, match="no checkpoint was trained for va, au"):
         predict([single], few, tmp_path / "q.txt", PLUGIN, device="cpu")
