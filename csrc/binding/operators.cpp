@@ -14,6 +14,7 @@
 
 #include "dda.h"
 #include "moving.h"
+#include "on_cpu.h"
 #include "operands.h"
 
 #ifdef ABAWKIT_WITH_CUDA
@@ -26,40 +27,8 @@ namespace {
 
 using namespace abawkit;
 
-// Where kernels run: torch's own threads, or the current stream of the features' GPU.
-struct OnCpu {
-  explicit OnCpu(const Tensor&) : pool{run, static_cast<int>(torch::stable::get_num_threads())} {}
-  static void run(int64_t pieces, void (*body)(int64_t, int64_t, void*), void* context) {
-    TORCH_ERROR_CODE_CHECK(torch_parallel_for(0, pieces, 1, body, context));
-  }
-  std::size_t bytes(const abawkit::Inference& c) const {
-    return abawkit::cpu::inference_workspace(c.sizes, c.features.type, pool.threads);
-  }
-  std::size_t bytes(const abawkit::Forward& c) const {
-    return abawkit::cpu::forward_workspace(c.sizes, c.features.type, pool.threads);
-  }
-  std::size_t bytes(const abawkit::Backward& c) const {
-    return abawkit::cpu::backward_workspace(c.sizes, c.features.type, pool.threads);
-  }
-  // A thread keeps what is small: to give it back and ask anew would cost a page fault for every 4 KB.
-  static std::shared_ptr<std::byte[]> memory(const Tensor&, std::size_t bytes) {
-    constexpr std::size_t small = 4 << 20;
-    if (bytes > small) return std::shared_ptr<std::byte[]>(new std::byte[bytes]);
-    thread_local std::shared_ptr<std::byte[]> kept;
-    thread_local std::size_t size = 0;
-    if (size < bytes) {
-      kept.reset(new std::byte[bytes]);
-      size = bytes;
-    }
-    return kept;
-  }
-  void operator()(const abawkit::Inference& c) const { abawkit::cpu::inference(c, pool); }
-  void operator()(const abawkit::Forward& c) const { abawkit::cpu::forward(c, pool); }
-  void operator()(const abawkit::Backward& c) const { abawkit::cpu::backward(c, pool); }
-  abawkit::Pool pool;
-};
-
 #ifdef ABAWKIT_WITH_CUDA
+// The other place: the current stream of the features' GPU.
 using GetCurrentStream = AOTITorchError (*)(int32_t device, void** stream);
 
 // Only libtorch_cuda.so defines this function, and torch keeps the names of that library out of the global scope. So

@@ -87,8 +87,9 @@ def test_the_binding_compiles_against_the_oldest_torch_that_is_promised(cuda: bo
     assert int(target[1], 16) >> 48 == LEAST_TORCH[0] << 8 | LEAST_TORCH[1]
     command = [compiler, "-std=c++20", "-fsyntax-only", f"-DTORCH_TARGET_VERSION={target[1]}", "-isystem", str(FLOOR)]
     command += ["-DABAWKIT_WITH_CUDA"] if cuda else []
-    kernels, binding = ROOT / "csrc" / "kernels", ROOT / "csrc" / "binding" / "operators.cpp"
-    result = subprocess.run([*command, "-I", kernels, binding], capture_output=True, text=True, check=False)
+    kernels, binding = ROOT / "csrc" / "kernels", ROOT / "csrc" / "binding"
+    sources = [binding / "operators.cpp", binding / "mixed_block.cpp"]
+    result = subprocess.run([*command, "-I", kernels, *sources], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 

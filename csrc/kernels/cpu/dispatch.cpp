@@ -46,5 +46,9 @@ std::size_t forward_workspace(const Sizes& sizes, Type type, int threads) {
 std::size_t backward_workspace(const Sizes& sizes, Type type, int threads) {
   return table().backward_workspace(sizes, type, threads);
 }
+void mixed_block(const MixedBlock& call, const Pool& pool) { table().mixed_block(call, pool); }
+std::size_t mixed_block_workspace(const MixedBlock& call, int threads) {
+  return table().mixed_block_workspace(call, threads);
+}
 
 }  // namespace abawkit::cpu

@@ -4,6 +4,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "inference.h"
+#include "mixed_kernels.h"
 #include "table.h"
 
 #define ABAWKIT_JOIN(a, b) a##b
@@ -60,4 +61,6 @@ const abawkit::cpu::Table abawkit::cpu::ABAWKIT_TABLE(ABAWKIT_ISA){
     abawkit::ABAWKIT_ISA::inference_workspace,
     abawkit::ABAWKIT_ISA::forward_workspace,
     abawkit::ABAWKIT_ISA::backward_workspace,
+    abawkit::ABAWKIT_ISA::mixed_block,
+    abawkit::ABAWKIT_ISA::mixed_block_workspace,
 };

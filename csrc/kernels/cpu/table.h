@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dda.h"
+#include "mixed_block.h"
 
 namespace abawkit::cpu {
 
@@ -13,6 +14,8 @@ struct Table {
   std::size_t (*inference_workspace)(const Sizes&, Type, int threads);
   std::size_t (*forward_workspace)(const Sizes&, Type, int threads);
   std::size_t (*backward_workspace)(const Sizes&, Type, int threads);
+  void (*mixed_block)(const MixedBlock&, const Pool&);
+  std::size_t (*mixed_block_workspace)(const MixedBlock&, int threads);
 };
 
 extern const Table baseline_table;

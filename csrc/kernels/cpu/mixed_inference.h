@@ -1,0 +1,280 @@
+// The mixed block in evaluation. An image goes through three phases:
+//   channels   for each block of 16 channels: expansion of the whole image into a plane, PReLU, depthwise convolution
+//              and its sums over rows and columns. The plane, 16 channels wide, is in the first or second-level cache
+//              when the convolution reads it, and its rows lie one after another, whatever the number of channels.
+//   positions  for each row and column of the image: squeeze, hardswish, gates
+//   pixels     for some pixels at a time: values times gates into a buffer, which the projection reads
+// Blocks, positions and pixels need nothing of each other, so the threads share images, or one image, in any way, and
+// each sum is still taken by one thread in one order.
+#pragma once
+
+#include <algorithm>
+
+#include "mixed_depthwise.h"
+#include "pool.h"
+#include "product_tile.h"
+#include "sizes.h"
+
+namespace abawkit::ABAWKIT_ISA {
+
+// Sizes of a call and where its packed weights begin.
+struct MixedSizes {
+  std::int64_t expanded, squeezed, outputs;  // blocks
+  std::int64_t height, width, area, positions;
+  std::int64_t margin, plane, pixels;  // pixels: at a time, as many as leave their buffer in the cache
+  std::int64_t* expand;                // of each block, and the end
+  std::int64_t squeeze, gates, project;
+  std::int32_t* places;  // of each pixel of the input in a plane
+
+  MixedSizes(const MixedBlock& call, Arena& arena)
+      : expanded(count_blocks(call.splits.expanded())),
+        squeezed(count_blocks(call.squeezed)),
+        outputs(count_blocks(call.outputs)),
+        height(call.out_height()),
+        width(call.out_width()),
+        area(height * width),
+        positions(height + width),
+        margin(call.splits.largest(0, call.splits.expanded()) / 2),
+        plane(call.height * (call.width + 2 * margin) * block_channels),
+        pixels(expanded * block_channels <= 256 ? 2 * 14 : 4 * 14),
+        expand(arena.take<std::int64_t>(expanded + 1)),
+        places(arena.take<std::int32_t>(call.height * call.width)) {
+    if (pixels > area) pixels = area;
+    std::int64_t at = 0;
+    for (std::int64_t b = 0; b <= expanded; ++b) {
+      if (expand != nullptr) expand[b] = at;
+      if (b == expanded) break;
+      const std::int64_t kernel = call.splits.kernel_of_block(b);
+      at += (call.inputs + 2 + kernel * kernel) * block_channels;
+    }
+    squeeze = at;
+    gates = squeeze + squeezed * squeeze_stride();
+    project = gates + expanded * gate_stride();
+    if (places == nullptr) return;
+    for (std::int64_t y = 0; y < call.height; ++y)
+      for (std::int64_t x = 0; x < call.width; ++x)
+        places[y * call.width + x] =
+            static_cast<std::int32_t>((y * (call.width + 2 * margin) + margin + x) * block_channels);
+  }
+  std::int64_t squeeze_stride() const { return (expanded * block_channels + 1) * block_channels; }
+  std::int64_t project_stride() const { return squeeze_stride(); }
+  std::int64_t gate_side() const { return (squeezed * block_channels + 1) * block_channels; }
+  std::int64_t gate_stride() const { return 2 * gate_side(); }
+};
+
+// What is kept of an image between the phases.
+struct MixedImage {
+  float *values, *means, *hidden, *gates;  // (Eb, H' W', 16), (Eb, H' + W', 16), (Mb, H' + W', 16), (Eb, H' + W', 16)
+  MixedImage(const MixedSizes& s, Arena& arena)
+      : values(arena.take<float>(s.expanded * s.area * block_channels)),
+        means(arena.take<float>(s.expanded * s.positions * block_channels)),
+        hidden(arena.take<float>(s.squeezed * s.positions * block_channels)),
+        gates(arena.take<float>(s.expanded * s.positions * block_channels)) {}
+};
+
+// Scratch memory of a thread.
+struct MixedScratch {
+  float *planes, *gated;  // (product_blocks, H, W + 2 margin, 16), (Eb, pixels, 16)
+  MixedScratch(const MixedSizes& s, Arena& arena)
+      : planes(arena.take<float>(product_blocks * s.plane)),
+        gated(arena.take<float>(s.expanded * s.pixels * block_channels)) {}
+};
+
+struct MixedWorkspace {
+  MixedSizes sizes;
+  std::int64_t shared_images;  // those at the end, which all threads work on together
+  MixedImage* images;          // one for each thread, or one alone where no image is a thread's own
+  MixedScratch* scratch;
+  std::int64_t* taken;  // pieces of work that threads have begun
+  MixedWorkspace(const MixedBlock& call, int threads, Arena& arena)
+      : sizes(call, arena),
+        shared_images(threads == 1 ? 0 : call.images % threads),
+        images(arena.make<MixedImage>(shared_images < call.images ? threads : 1, sizes)),
+        scratch(arena.make<MixedScratch>(threads, sizes)),
+        taken(arena.take<std::int64_t>(1)) {}
+};
+
+class MixedPass {
+ public:
+  MixedPass(const MixedBlock& call, const Pool& pool, const MixedWorkspace& workspace)
+      : call_(call), pool_(pool), w_(workspace), s_(workspace.sizes) {}
+
+  void run() const {
+    const std::int64_t own = call_.images - w_.shared_images;
+    share(own, [&](std::int64_t n, std::int64_t thread) {
+      const MixedImage& image = w_.images[thread];
+      for (std::int64_t i = 0; i < channel_pieces(); ++i) channels(n, i, image, w_.scratch[thread]);
+      positions(0, s_.positions, image);
+      for (std::int64_t i = 0; i < pixel_pieces(); ++i) pixels(n, i, image, w_.scratch[thread]);
+    });
+    for (std::int64_t n = own; n < call_.images; ++n) {
+      const MixedImage& image = w_.images[0];
+      share(channel_pieces(), [&](std::int64_t i, std::int64_t thread) { channels(n, i, image, w_.scratch[thread]); });
+      const std::int64_t parts = (s_.positions + product_pixels - 1) / product_pixels;
+      share(parts, [&](std::int64_t i, std::int64_t) {
+        positions(s_.positions * i / parts, s_.positions * (i + 1) / parts, image);
+      });
+      share(pixel_pieces(), [&](std::int64_t i, std::int64_t thread) { pixels(n, i, image, w_.scratch[thread]); });
+    }
+  }
+
+ private:
+  std::int64_t channel_pieces() const { return (s_.expanded + product_blocks - 1) / product_blocks; }
+  std::int64_t pixel_pieces() const { return (s_.area + s_.pixels - 1) / s_.pixels; }
+
+  // Calls f(i, thread) for each piece of work; whichever thread is free takes the next one.
+  template <class F>
+  void share(std::int64_t pieces, const F& f) const {
+    *w_.taken = 0;
+    parallel(pool_, pieces < pool_.threads ? pieces : pool_.threads, [&](std::int64_t thread) {
+      for (;;) {
+        const std::int64_t i = __atomic_fetch_add(w_.taken, 1, __ATOMIC_RELAXED);
+        if (i >= pieces) return;
+        f(i, thread);
+      }
+    });
+  }
+
+  // Calls f with one block or, where the tile is as wide as that, two: f.template operator()<B>(first, blocks).
+  template <class F>
+  static void some_blocks(std::int64_t first, std::int64_t end, const F& f) {
+    if (product_blocks == 2 && first + 2 <= end)
+      f.template operator()<product_blocks>();
+    else
+      f.template operator()<1>();
+  }
+
+  void channels(std::int64_t n, std::int64_t piece, const MixedImage& image, const MixedScratch& t) const {
+    const std::int64_t first = piece * product_blocks, end = std::min(first + product_blocks, s_.expanded);
+    const float* x = call_.x + n * call_.height * call_.width * call_.inputs;
+    clear_margins(t);
+    some_blocks(first, end, [&]<int B>() { expand<B>(x, first, t.planes); });
+    for (std::int64_t b = first; b < end; ++b) {
+      const Plane plane{t.planes + (b - first) * s_.plane, call_.height, call_.width, s_.margin};
+      float* rows = image.means + b * s_.positions * block_channels;
+      float* columns = rows + s_.height * block_channels;
+      const DepthwiseOutput to{image.values + b * s_.area * block_channels, rows, columns, s_.height, s_.width};
+      const float* weight = call_.weights + s_.expand[b] + (call_.inputs + 2) * block_channels;
+      const std::int64_t kernel = call_.splits.kernel_of_block(b);
+      call_.stride == 1 ? depthwise<1>(plane, weight, kernel, to) : depthwise<2>(plane, weight, kernel, to);
+      scale(rows, s_.height, 1.0f / static_cast<float>(s_.width));
+      scale(columns, s_.width, 1.0f / static_cast<float>(s_.height));
+    }
+  }
+
+  void clear_margins(const MixedScratch& t) const {
+    const std::int64_t stride = (call_.width + 2 * s_.margin) * block_channels, side = s_.margin * block_channels;
+    for (float* row = t.planes; row < t.planes + product_blocks * s_.plane; row += stride) {
+      std::memset(row, 0, side * sizeof(float));
+      std::memset(row + stride - side, 0, side * sizeof(float));
+    }
+  }
+
+  static void scale(float* values, std::int64_t count, float factor) {
+    for (std::int64_t i = 0; i < count * block_channels; i += lanes<float>)
+      store(values + i, load(values + i) * factor);
+  }
+
+  template <int B>
+  void expand(const float* x, std::int64_t first, float* planes) const {
+    const float* weight = call_.weights + s_.expand[first];
+    const PanelWeights weights{weight, weight + call_.inputs * block_channels, s_.expand[first + 1] - s_.expand[first]};
+    const float* slopes = weights.bias + block_channels;
+    const std::int64_t plane = s_.plane, stride = weights.block_stride;
+    const std::int32_t* places = s_.places;
+    product<B>({x, call_.inputs, call_.inputs, 1, 0}, 0, call_.height * call_.width, weights,
+               [=](std::int64_t p, int j, Vector<float> sum) {
+                 const int block = j / block_vectors, lane = j % block_vectors * lanes<float>;
+                 const Vector<float> scaled = sum * load(slopes + block * stride + lane);
+                 store(planes + block * plane + places[p] + lane, sum < 0.0f ? scaled : sum);
+               });
+  }
+
+  void positions(std::int64_t from, std::int64_t to, const MixedImage& image) const {
+    const std::int64_t part = s_.positions * block_channels;
+    const float* squeeze = call_.weights + s_.squeeze;
+    for (std::int64_t m = 0; m < s_.squeezed; ++m, squeeze += s_.squeeze_stride()) {
+      float* hidden = image.hidden + m * part;
+      product<1>({image.means, block_channels, block_channels, s_.expanded, part}, from, to,
+                 {squeeze, squeeze + s_.squeeze_stride() - block_channels, 0},
+                 [=](std::int64_t p, int j, Vector<float> sum) {
+                   store(hidden + p * block_channels + j * lanes<float>, hardswish(sum));
+                 });
+    }
+    const std::int64_t depth = s_.squeezed == 1 ? call_.squeezed : block_channels;
+    const PixelValues hidden{image.hidden, block_channels, depth, s_.squeezed, part};
+    const std::int64_t middle = std::max(from, std::min(to, s_.height));
+    for (std::int64_t b = 0; b < s_.expanded; ++b) {
+      const float* row = call_.weights + s_.gates + b * s_.gate_stride();
+      const float* column = row + s_.gate_side();
+      const std::int64_t bias = s_.gate_side() - block_channels;
+      float* gates = image.gates + b * part;
+      const auto finish = [=](std::int64_t p, int j, Vector<float> sum) {
+        store(gates + p * block_channels + j * lanes<float>, sum);
+      };
+      product<1>(hidden, from, middle, {row, row + bias, 0}, finish);
+      product<1>(hidden, middle, to, {column, column + bias, 0}, finish);
+      sigmoid(gates + from * block_channels, (to - from) * block_channels);
+    }
+  }
+
+  void pixels(std::int64_t n, std::int64_t piece, const MixedImage& image, const MixedScratch& t) const {
+    const std::int64_t from = s_.area * piece / pixel_pieces(), to = s_.area * (piece + 1) / pixel_pieces();
+    gate(from, to, image, t.gated);
+    const std::int64_t at = (n * s_.area + from) * call_.outputs;
+    const float* residual = call_.residual ? call_.x + at : nullptr;
+    for (std::int64_t b = 0; b < s_.outputs; b += product_blocks)
+      some_blocks(b, s_.outputs, [&]<int B>() {
+        const std::int64_t first = b * block_channels, count = call_.outputs - first;
+        const float* add = residual == nullptr ? nullptr : residual + first;
+        if (count >= B * block_channels)
+          add == nullptr ? project<B, false, false>(b, to - from, t.gated, add, call_.out + at + first)
+                         : project<B, true, false>(b, to - from, t.gated, add, call_.out + at + first);
+        else
+          add == nullptr ? project<B, false, true>(b, to - from, t.gated, add, call_.out + at + first)
+                         : project<B, true, true>(b, to - from, t.gated, add, call_.out + at + first);
+      });
+  }
+
+  // The values of the pixels from..to times their gates, (Eb, pixels, 16).
+  void gate(std::int64_t from, std::int64_t to, const MixedImage& image, float* gated) const {
+    for (std::int64_t b = 0; b < s_.expanded; ++b) {
+      const float* value = image.values + (b * s_.area + from) * block_channels;
+      const float* rows = image.gates + b * s_.positions * block_channels;
+      const float* columns = rows + s_.height * block_channels;
+      float* out = gated + b * s_.pixels * block_channels;
+      for (std::int64_t p = from; p < to;) {
+        const std::int64_t y = p / s_.width, end = std::min(to, (y + 1) * s_.width);
+        const float* row = rows + y * block_channels;
+        for (const float* column = columns + (p - y * s_.width) * block_channels; p < end; ++p)
+          for (int j = 0; j < block_vectors; ++j, value += lanes<float>, column += lanes<float>, out += lanes<float>)
+            store(out, load(value) * (load(row + j * lanes<float>) * load(column)));
+      }
+    }
+  }
+
+  // Outputs of B blocks for some pixels; with `Partly`, the last block has less than 16.
+  template <int B, bool Residual, bool Partly>
+  void project(std::int64_t block, std::int64_t count, const float* gated, const float* residual, float* out) const {
+    const float* weight = call_.weights + s_.project + block * s_.project_stride();
+    const std::int64_t outputs = call_.outputs, left = outputs - block * block_channels;
+    product<B>({gated, block_channels, block_channels, s_.expanded, s_.pixels * block_channels}, 0, count,
+               {weight, weight + s_.project_stride() - block_channels, s_.project_stride()},
+               [=](std::int64_t p, int j, Vector<float> sum) {
+                 const std::int64_t to = p * outputs + j * lanes<float>;
+                 if (!Partly || (j + 1) * lanes<float> <= left) {
+                   store(out + to, Residual ? sum + load(residual + to) : sum);
+                 } else {
+                   for (int i = 0; i < lanes<float> && j * lanes<float> + i < left; ++i)
+                     out[to + i] = Residual ? sum[i] + residual[to + i] : sum[i];
+                 }
+               });
+  }
+
+  const MixedBlock& call_;
+  const Pool& pool_;
+  const MixedWorkspace& w_;
+  const MixedSizes& s_;
+};
+
+}  // namespace abawkit::ABAWKIT_ISA
