@@ -1,16 +1,16 @@
-"""The figures of one row of an ablation: mean and deviation over seeds, and how far it is from the base.
+"""Scores of one row of an ablation: mean and deviation over seeds, and the difference to the base.
 
-Networks of one seed begin with the same weights and see frames in the same order as far as their variants let them, so
-differences are taken seed by seed. Their interval says what other videos, and other seeds, could have given: each draw
-takes as many videos, and as many seeds, as there are, with replacement, the same for the row and the base. With three
-seeds the seeds' part of it is rough, and rather too narrow than too wide.
+Networks of one seed begin with the same weights and see frames in the same order as far as their variants allow, so
+differences are taken seed by seed. Their interval is a bootstrap over videos and seeds: each replicate takes as many
+videos, and as many seeds, as there are, with replacement, the same for the row and the base. With three seeds the part
+of the seeds is rough, and too narrow rather than too wide.
 
 Source: A. Davison, D. Hinkley, Bootstrap Methods and their Application (1997), section 3.8 (more than one level).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, get_args
+from typing import Any
 
 import numpy as np
 
@@ -25,18 +25,17 @@ from abawkit.scoring.bootstrap import (
     score_draws,
     sum_by_video,
 )
+from abawkit.scoring.score import PROTOCOLS
 from abawkit.tables import Annotations, Array, Submission
-
-PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """Figures of a row under one protocol.
+class SeedScores:
+    """Scores of a row under one protocol.
 
     Attributes:
         each: The parts of `PARTS` for each seed, float64, shape (seeds, 4).
-        difference: For each of `PARTS` the mean over seeds of what the row has more than the base, with its interval;
+        difference: For each of `PARTS` the mean over seeds of the row's score minus the base's, with its interval;
             empty for the base itself.
     """
 
@@ -50,7 +49,7 @@ class Scores:
 
     @property
     def deviation(self) -> dict[str, float] | None:
-        """The sample standard deviation over seeds of each of `PARTS`; None of a single figure."""
+        """The sample standard deviation over seeds of each of `PARTS`; None of a single seed."""
         if len(self.each) < 2:
             return None
         return dict(zip(PARTS, map(float, self.each.std(axis=0, ddof=1)), strict=True))
@@ -66,67 +65,73 @@ class Scores:
 
 
 class Evaluator:
-    """Scores decisions against one truth, each with the base's of the same seed.
+    """Scores decisions, each against the base's of the same seed.
 
     Args:
         truth: The annotations.
         base: The base's decisions for each seed.
-        seed: Of the draws.
+        seed: Of the bootstrap.
     """
 
     def __init__(self, truth: Annotations, base: Sequence[Submission], seed: int = 0) -> None:
         self.truth, self.seed = truth, seed
-        self.base = {protocol: self._statistics(base, protocol) for protocol in self.protocols}
+        self.base = {protocol: self._sum_by_video(base, protocol) for protocol in self.protocols}
 
     @property
     def protocols(self) -> list[Protocol]:
-        """The protocols that have rows of at least two videos."""
+        """The protocols under which rows of at least two videos are scored."""
         valid = {"official": self.truth.any_valid, "strict": self.truth.all_valid}
         return [p for p in PROTOCOLS if len(set(self.truth.select(valid[p]).videos.to_pylist())) > 1]
 
-    def videos(self, protocol: Protocol) -> int:
+    def count_videos(self, protocol: Protocol) -> int:
         """Videos with scored rows.
 
         Raises:
             DataError: If there are not two.
         """
         if protocol not in self.base:
-            raise DataError(f"fewer than two validation videos count under the {protocol} protocol; take the other one")
+            raise DataError(
+                f"fewer than two validation videos are scored under the {protocol} protocol; use the other one"
+            )
         return len(self.base[protocol][0].names)
 
-    def score(self, decisions: Sequence[Submission]) -> dict[Protocol, Scores]:
-        """The figures of a row.
+    def score(self, decisions: Sequence[Submission]) -> dict[Protocol, SeedScores]:
+        """The scores of a row.
 
         Args:
-            decisions: For each seed of the base, or one for all seeds together, as an ensemble of them has.
+            decisions: One per seed of the base, or a single one for all seeds, as of an ensemble.
 
         Raises:
             DataError: If the rows are not those of the truth.
         """
-        found: dict[Protocol, Scores] = {}
+        found: dict[Protocol, SeedScores] = {}
         for protocol, base in self.base.items():
-            own = self._statistics(decisions, protocol)
-            once = np.ones((1, len(base[0].names)))
-            found[protocol] = Scores(_scores(own, once)[:, 0], self._differences(own, base))
+            own = self._sum_by_video(decisions, protocol)
+            found[protocol] = SeedScores(_score_once(own), self._measure_differences(own, base))
         return found
 
-    def score_base(self) -> dict[Protocol, Scores]:
-        """The figures of the base."""
-        ones = {protocol: np.ones((1, len(base[0].names))) for protocol, base in self.base.items()}
-        return {protocol: Scores(_scores(base, ones[protocol])[:, 0], {}) for protocol, base in self.base.items()}
+    def score_base(self) -> dict[Protocol, SeedScores]:
+        """The scores of the base."""
+        return {protocol: SeedScores(_score_once(base), {}) for protocol, base in self.base.items()}
 
-    def _statistics(self, decisions: Sequence[Submission], protocol: Protocol) -> list[VideoStatistics]:
+    def _sum_by_video(self, decisions: Sequence[Submission], protocol: Protocol) -> list[VideoStatistics]:
         return [sum_by_video(self.truth, one, protocol) for one in decisions]
 
-    def _differences(self, own: list[VideoStatistics], base: list[VideoStatistics]) -> dict[str, Interval]:
+    def _measure_differences(self, own: list[VideoStatistics], base: list[VideoStatistics]) -> dict[str, Interval]:
         videos, seeds = len(base[0].names), len(base)
         counts = score_draws(videos, DRAWS, self.seed)
-        apart = _scores(own, counts) - _scores(base, counts)  # one for all seeds is set against each of them
+        # a single ensemble is compared with the base of each seed
+        differences = _score_replicates(own, counts) - _score_replicates(base, counts)
         taken = np.random.default_rng(self.seed + 1).multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
         weights = np.concatenate([np.ones((1, seeds)), taken]) / seeds
-        return make_intervals(np.einsum("ds,sdp->dp", weights, apart))
+        return make_intervals(np.einsum("ds,sdp->dp", weights, differences))
 
 
-def _scores(statistics: Sequence[VideoStatistics], counts: Array) -> Array:
-    """The parts of each seed in each draw, shape (seeds, draws, 4)."""
+def _score_once(statistics: Sequence[VideoStatistics]) -> Array:
+    """The parts of each seed on all videos, shape (seeds, 4)."""
+    return _score_replicates(statistics, np.ones((1, len(statistics[0].names))))[:, 0]
+
+
+def _score_replicates(statistics: Sequence[VideoStatistics], counts: Array) -> Array:
+    """The parts of each seed in each replicate, shape (seeds, replicates, 4)."""
     return np.stack([one.scores(counts) for one in statistics])

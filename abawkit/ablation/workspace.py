@@ -1,7 +1,5 @@
-"""The folder of an ablation, and its inputs: a release, given or synthetic, and its two curated sets."""
+"""The folder of an ablation, with its inputs: a release, given or synthetic, and its two curated sets."""
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,16 +10,20 @@ from abawkit.choices import Policy
 from abawkit.curation import find_sources, open_curated
 from abawkit.curation.curated_set import CURATION_LEDGER, SPLITS
 from abawkit.curation.reading import digest_source
-from abawkit.errors import ConfigError, printable
+from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
-from abawkit.pipeline.commands import run_together
-from abawkit.system.files import new_folder, sha256_of, write_json
+from abawkit.pipeline.commands import ExecutionOptions
+from abawkit.pipeline.step_cache import Step, StepCache, StepCommand, begin_job, holds_job
+from abawkit.system.files import new_folder, sha256_of
 
-BEGUN: Final = "begun.json"
+ABLATION_NOTE: Final = "begun.json"
+"""Describes the release and the weights of the ablation in a folder."""
+
+POLICIES: Final[tuple[Policy, ...]] = ("per-task", "strict")
 
 
 @dataclass(frozen=True)
-class Folder:
+class AblationFolder:
     """The folder of an ablation.
 
     Attributes:
@@ -31,13 +33,18 @@ class Folder:
     root: Path
 
     @property
+    def cache(self) -> StepCache:
+        """Which steps are done."""
+        return StepCache(self.root)
+
+    @property
     def release(self) -> Path:
-        """The drawn release, where none was given."""
+        """The synthetic release, where none was given."""
         return self.root / "release"
 
     @property
     def pretraining(self) -> Path:
-        """What the stand-in for pre-trained weights is made of."""
+        """Folder of everything that the stand-in for pre-trained weights is made from."""
         return self.root / "pretraining"
 
     @property
@@ -50,63 +57,40 @@ class Folder:
         return self.root / policy
 
     def run(self, seed: int, name: str) -> Path:
-        """A run's folder."""
+        """The folder of a run."""
         return self.root / "runs" / f"seed{seed}" / name
 
     def prediction(self, seed: int, variant: str) -> Path:
-        """What a variant's networks say of the validation rows, as a submission; the probabilities lie beside it."""
+        """A variant's submission for the validation rows; the probabilities lie beside it."""
         return self.root / "predictions" / f"seed{seed}" / f"{variant}.txt"
 
 
-def open_folder(root: Path, begun: dict[str, Any]) -> Folder:
-    """Makes the folder of an ablation, or takes it up where an ablation left it.
+def open_folder(root: Path, origin: dict[str, Any]) -> AblationFolder:
+    """Makes the folder of an ablation, or opens that of one that was begun before.
 
     Args:
         root: The folder.
-        begun: What the ablation is made of; noted in a new folder.
+        origin: From `describe_origin`.
 
     Raises:
-        ConfigError: If it holds anything but an ablation of the same, or can't be written to.
+        ConfigError: If it holds anything but an ablation of the same origin, or can't be written to.
     """
-    note = root / BEGUN
-    found = _read(note)
-    if found is None:
-        new_folder(root, force=False)
-        write_json(note, begun)
-    elif found != begun:
-        keys = [key for key in {**found, **begun} if found.get(key) != begun.get(key)]
-        differences = [printable(f"  {key}: was {found.get(key)}, is {begun.get(key)}") for key in keys]
-        advice = "give another --out, or remove this folder"
-        raise ConfigError("\n".join([f"{root}: holds an ablation of something else:", *differences, advice]))
-    return Folder(new_folder(root, force=True))
-
-
-def _read(note: Path) -> dict[str, Any] | None:
-    """What a folder's ablation was begun with; None where it holds none."""
-    try:
-        content = json.loads(note.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{note}: can't be read ({error}); give another --out, or remove this file") from error
-    return content if isinstance(content, dict) else {}
-
-
-POLICIES: Final[tuple[Policy, ...]] = ("per-task", "strict")
-
-Say = Callable[[str], None]
+    note = root / ABLATION_NOTE
+    if not holds_job(note, origin, "an ablation", "give another --out, or remove this folder"):
+        begin_job(note, origin, force=False)
+    return AblationFolder(new_folder(root, force=True))
 
 
 def describe_origin(release: Path | None, size: str, weights: Path | None) -> dict[str, Any]:
-    """What an ablation is begun with, as its folder notes it.
+    """What an ablation starts from, as its folder records it.
 
     Args:
-        release: Folder of a release, or None where one is drawn.
-        size: Size of the drawn one.
+        release: Folder of a release, or None for a synthetic one.
+        size: Size of the synthetic one.
         weights: Weights that all variants start from, or None for the stand-in.
 
     Raises:
-        DataError: If the release's files are not there.
+        DataError: If the release's files are absent.
     """
     start = sha256_of(weights) if weights else "a stand-in"
     if release is None:
@@ -117,42 +101,57 @@ def describe_origin(release: Path | None, size: str, weights: Path | None) -> di
     return {"release": str(release.resolve()), **digests, "weights": start if weights else f"{start}, {size}"}
 
 
-def prepare_release(folder: Folder, release: Path | None, size: str, say: Say) -> None:
-    """Draws a release if none was given, and curates it by both policies; what is there is left as it is.
+def prepare_release(folder: AblationFolder, release: Path | None, size: str, options: ExecutionOptions) -> None:
+    """Renders a release if none was given, and curates it by both policies, unless that is done.
 
     Raises:
         StepError: If a command fails.
     """
     if release is None:
         release = folder.release
-        write_synthetic_release(release, size, 0, say)
+        write_synthetic_release(release, size, 0, folder.cache, options)
     for policy in POLICIES:
-        curate_release(release, folder.curated(policy), policy, say)
+        curate_release(release, folder.curated(policy), policy, folder.cache, options)
 
 
-def write_synthetic_release(release: Path, size: str, seed: int, say: Say) -> None:
-    """Draws a release, unless one is there whole."""
-    if not (release / "test_set_examples" / "MTL.txt").is_file():  # written last
-        run_together([["synth", str(release), "--size", size, "--seed", str(seed), "--force"]], say)
+def write_synthetic_release(release: Path, size: str, seed: int, cache: StepCache, options: ExecutionOptions) -> None:
+    """Renders a release within the ablation's folder, unless that is done."""
+    written_last = release / "test_set_examples" / "MTL.txt"
+    step = Step(f"synth {release.relative_to(cache.root)}", {"size": size, "seed": seed}, [written_last])
+    command = ["synth", str(release), "--size", size, "--seed", str(seed), "--force"]
+    cache.adopt(step)
+    if not cache.is_done(step):
+        cache.run_commands([StepCommand(step, command)], options, jobs=1)
 
 
-def curate_release(release: Path, out: Path, policy: Policy, say: Say) -> None:
-    """Curates a release, unless the curated set is there whole."""
-    if not (out / CURATION_LEDGER).is_file():  # written last
-        run_together([["curate", str(release), "--policy", policy, "--out", str(out), "--force"]], say)
+def curate_release(release: Path, out: Path, policy: Policy, cache: StepCache, options: ExecutionOptions) -> None:
+    """Curates a release, unless that is done; which release it is, the note of the folder records."""
+    written_last = out / CURATION_LEDGER
+    step = Step(f"curate {out.relative_to(cache.root)}", {"policy": policy}, [written_last])
+    cache.adopt(step)
+    if not cache.is_done(step):
+        command = ["curate", str(release), "--policy", policy, "--out", str(out), "--force"]
+        cache.run_commands([StepCommand(step, command)], options, jobs=1)
 
 
-def count_training_rows(folder: Folder) -> dict[tuple[Policy, Task | None], int]:
+def count_training_rows(folder: AblationFolder) -> dict[tuple[Policy, Task | None], int]:
     """Training rows by policy and task; under None those that are annotated for any task.
 
     Raises:
-        DataError: If a curated set can't be read.
+        DataError: If a curated set can't be read, or has no labels of a task: its column would be that of a head that
+            learned nothing.
     """
     counts: dict[tuple[Policy, Task | None], int] = {}
     for policy in POLICIES:
         split = open_curated(folder.curated(policy)).splits["train"]
         usable = split.kept & (split.frames >= 0)
         valid = {task: getattr(split.annotations, f"{task}_valid") & usable for task in TASKS}
-        counts |= {(policy, task): int(mask.sum()) for task, mask in valid.items()}
+        for task, mask in valid.items():
+            if not mask.any():
+                raise DataError(
+                    f"{folder.curated(policy)}: no training row that {policy} curation keeps is annotated for {task}, "
+                    "and an ablation compares all three tasks under both policies; give a release with labels of each"
+                )
+            counts[policy, task] = int(mask.sum())
         counts[policy, None] = int(np.logical_or.reduce(list(valid.values())).sum())
     return counts

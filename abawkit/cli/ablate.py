@@ -78,16 +78,16 @@ def ablate(
     claim(out)
     _refuse_other(out)
 
-    from abawkit.ablation.networks import Choices
+    from abawkit.ablation.plan import Choices
     from abawkit.ablation.run import ablate as run
-    from abawkit.ablation.steps import ExecutionOptions
     from abawkit.cli._output import watch_training
     from abawkit.models.weight_files import find_weights
-    from abawkit.pipeline.commands import watch_steps
+    from abawkit.pipeline.commands import ExecutionOptions, watch_steps
     from abawkit.system.files import count_processors
 
     at_once = jobs or _jobs(recipe, changes or [])
-    options = ExecutionOptions(at_once, threads or max(1, count_processors() // at_once), force, print_message)
+    each = threads or max(1, count_processors() // at_once)
+    options = ExecutionOptions(at_once, each, force=force, say=print_message)
     numbers = tuple(range(1, seeds + 1))
     choices = Choices(release, size.value, recipe, tuple(changes or []), weights and find_weights(weights), numbers)
     with watch_steps(watch_training):
@@ -113,10 +113,10 @@ def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weight
 
 def _refuse_other(out: Path) -> None:
     """Refuses a folder that holds anything but an ablation, before torch is imported."""
-    from abawkit.ablation.workspace import BEGUN
+    from abawkit.ablation.workspace import ABLATION_NOTE
     from abawkit.system.files import list_entries
 
-    if not (out / BEGUN).exists() and list_entries(out):
+    if not (out / ABLATION_NOTE).exists() and list_entries(out):
         raise ConfigError(f"{out}: is not empty, and holds no ablation; give another folder")
 
 
@@ -130,14 +130,13 @@ def _jobs(recipe: str, changes: list[str]) -> int:
 
 
 def _show(result: "Report", out: Path) -> None:
-    from abawkit.ablation.report import COLUMNS, JSON_NAME, MARKDOWN_NAME, format_narrow_cells
+    from abawkit.ablation.report import JSON_NAME, MARKDOWN_NAME, NARROW_HEADINGS, format_narrow_cells
     from abawkit.cli._output import show_table, stdout
 
     others = [protocol for protocol in result.rows[0].scores if protocol != result.protocol]
     for protocol in (result.protocol, *others):
-        show_table(
-            f"Ablation, {protocol} protocol", COLUMNS, [format_narrow_cells(row, protocol) for row in result.rows]
-        )
+        cells = [format_narrow_cells(row, protocol) for row in result.rows]
+        show_table(f"Ablation, {protocol} protocol", NARROW_HEADINGS, cells)
     console = stdout()
     console.print("n: seeds; diff.: mean difference to the base; ~: within noise, the 95 % interval holds 0")
     console.print(printable(f"written: {out / JSON_NAME}, {out / MARKDOWN_NAME}"))

@@ -14,7 +14,7 @@ from abawkit.execution import refuse_operator
 if TYPE_CHECKING:
     from abawkit.submissions.manifest import Range, Validation
     from abawkit.submissions.submit import Submitted
-    from abawkit.submissions.workspace import Inputs
+    from abawkit.submissions.workspace import SubmissionInputs
 
 
 @command
@@ -66,12 +66,12 @@ def submit(
     from abawkit.cli._output import watch_training
     from abawkit.frames.paths import FrameFolders
     from abawkit.models.weight_files import find_weights
-    from abawkit.pipeline.commands import watch_steps
+    from abawkit.pipeline.commands import ExecutionOptions, watch_steps
     from abawkit.submissions.submit import submit as run
-    from abawkit.submissions.workspace import ExecutionOptions, Inputs
+    from abawkit.submissions.workspace import SubmissionInputs
 
     start = find_weights(weights) if weights else None
-    inputs = Inputs(data, frame_list, FrameFolders(tuple(frames), follow_links), start, missing)
+    inputs = SubmissionInputs(data, frame_list, FrameFolders(tuple(frames), follow_links), start, missing)
     if dry_run:
         _outlook(folder, inputs, as_json)
         return
@@ -90,11 +90,11 @@ def _print(text: str) -> None:
     print("\n".join(printable(line) for line in text.split("\n")), flush=True)
 
 
-def _outlook(folder: Path, inputs: "Inputs", as_json: bool) -> None:
+def _outlook(folder: Path, inputs: "SubmissionInputs", as_json: bool) -> None:
     from abawkit.cli._output import show_table
-    from abawkit.submissions.submit import describe_slots
+    from abawkit.submissions.submit import describe_due_steps
 
-    steps = describe_slots(folder, inputs)
+    steps = describe_due_steps(folder, inputs)
     if as_json:
         print_json({"steps": [{"name": name, "due": reason or None} for name, reason in steps]})
         return

@@ -1,4 +1,4 @@
-"""Commands as the steps of something larger: the demo, a submission, an ablation. A user can run each alone as well."""
+"""Runs abawkit commands as the steps of a job (demo, submission, ablation), several at a time, with their progress."""
 
 import json
 import os
@@ -11,30 +11,33 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from typing import IO, Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import IO, Any, Final
 
 from abawkit.errors import AbawkitError
+from abawkit.system.files import count_processors
 from abawkit.system.signals import raise_on_signals
 
 PROGRESS: Final = "ABAWKIT_PROGRESS"
-"""Environment variable of a step: the number of the open file that it reports its progress to, a JSON object a line."""
+"""Environment variable of a step: number of the open file to report progress to, one JSON object per line."""
 
-_POLL: Final = 0.2  # seconds between two looks at whether a process has ended
+MAX_JOBS: Final = 4
+"""Commands run at the same time unless more are requested: each holds a torch of its own in memory."""
+
+_POLL: Final = 0.2  # seconds between two checks whether a process has ended
 
 Event = dict[str, Any]
-"""How far a step is, as it reports it."""
+"""A progress report of a step."""
 
 Watch = Callable[[Sequence[Sequence[str]]], AbstractContextManager[Callable[[int, Event], None]]]
-"""Shows commands that run together: called with them, its block lasts as long as they run, and it gives what takes the
-number of a command and each event that it reports."""
+"""Displays the progress of commands: called with the commands, it returns a context manager for the time that they run,
+which yields a callback for the index of a command and each event that it reports."""
 
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
-_Work = TypeVar("_Work")
-
 
 class StepError(AbawkitError):
-    """A command failed; its own message stands above."""
+    """A command failed; it has printed its own message."""
 
     def __init__(self, arguments: Sequence[str], code: int) -> None:
         super().__init__(f"`abawkit {shlex.join(arguments)}` ended with exit code {code}")
@@ -43,7 +46,7 @@ class StepError(AbawkitError):
 
 @contextmanager
 def watch_steps(watch: Watch) -> Iterator[None]:
-    """Has the progress of all commands that `run_together` runs in the block shown."""
+    """Displays the progress of all commands that `run_together` runs in the block."""
     token = _watch.set(watch)
     try:
         yield
@@ -52,12 +55,10 @@ def watch_steps(watch: Watch) -> Iterator[None]:
 
 
 def report_progress(event: Mapping[str, Any]) -> bool:
-    """Tells the process that this one is a step of how far it is.
-
-    Never waits, and never fails: what can't be told is left out.
+    """Reports progress to the process that runs this one as a step; never waits and never fails.
 
     Returns:
-        Whether this process is a step of one that wants to know.
+        Whether this process is such a step.
     """
     number = os.environ.get(PROGRESS, "")
     if not number.isdecimal():
@@ -70,7 +71,7 @@ def report_progress(event: Mapping[str, Any]) -> bool:
 def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Runs commands of abawkit at the same time, each in a process of its own.
 
-    Ctrl-C, SIGTERM and SIGHUP end them all: each is asked once, so that a run in training can save what it has done.
+    Ctrl-C, SIGTERM and SIGHUP end them all: each is signalled once, so that a training run can save a checkpoint.
 
     Args:
         commands: The arguments of each, as a user would type them behind ``abawkit``.
@@ -80,14 +81,14 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
         What each printed with ``--json``.
 
     Raises:
-        StepError: If one ends with an error; its own message was said. All others have ended then.
+        StepError: If one ends with an error, after all others have ended.
         StoppedError: If a signal ended them.
     """
     began = time.monotonic()
     processes: list[subprocess.Popen[str]] = []
     with ExitStack() as stack:
         outputs = [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in commands]
-        # One process alone may draw its bar; the lines of several would mix.
+        # Only a single process may draw its progress bar: the lines of several would mix.
         errors = [
             stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace"))
             for _ in commands[1:] and commands
@@ -98,11 +99,11 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
             pipes = [_open_pipe(stack) for _ in commands if watch]
             for i, arguments in enumerate(commands):
                 say(f"$ abawkit {shlex.join(arguments)}")
-                told = pipes[i][1] if pipes else None
-                processes.append(_start(arguments, outputs[i], errors[i] if errors else None, told))
+                progress = pipes[i][1] if pipes else None
+                processes.append(_start(arguments, outputs[i], errors[i] if errors else None, progress))
             if watch:
                 with watch(commands) as show:
-                    _follow(processes, pipes, show)
+                    _show_progress(processes, pipes, show)
             for process in processes:
                 process.wait()
         except BaseException:
@@ -110,22 +111,49 @@ def run_together(commands: Sequence[list[str]], say: Callable[[str], None]) -> l
             raise
         for i, (process, arguments) in enumerate(zip(processes, commands, strict=True)):
             if process.returncode:
-                say(_text(errors[i]) if errors else "")
+                say(_read_back(errors[i]) if errors else "")
                 raise StepError(arguments, process.returncode)
-        for line in dict.fromkeys(line for file in errors for line in _warnings(_text(file))):
+        for line in dict.fromkeys(line for file in errors for line in _find_warnings(_read_back(file))):
             say(line)
         say(f"  done in {time.monotonic() - began:.0f} s")
-        return [json.loads(_text(file)) for file in outputs]
+        return [json.loads(_read_back(file)) for file in outputs]
 
 
-def group_waves(work: Sequence[_Work], size: int) -> Iterator[Sequence[_Work]]:
-    """Work in its order, `size` pieces at a time: what runs together."""
-    for start in range(0, len(work), size):
-        yield work[start : start + size]
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """How the steps of a job are run; their results do not depend on it.
+
+    Attributes:
+        jobs: Processes at the same time; by default one per processor, at most `MAX_JOBS`.
+        threads: CPU threads of each; by default an equal share of the processors.
+        ops: Name of the operator implementation.
+        allow_drift: Whether an interrupted run may continue under other conditions.
+        force: Whether a run that was trained from other inputs is replaced.
+        run: Runs commands at the same time.
+        say: Called with lines for a person.
+    """
+
+    jobs: int | None = None
+    threads: int | None = None
+    ops: str | None = None
+    allow_drift: bool = False
+    force: bool = False
+    run: Callable[[list[list[str]], Callable[[str], None]], list[dict[str, Any]]] = run_together
+    say: Callable[[str], None] = lambda _: None
+
+    def share(self, count: int) -> tuple[int, int]:
+        """Processes at the same time, and threads of each.
+
+        Args:
+            count: All processes of the job, even if some are finished: the threads of a run, on which its bits depend,
+                must not depend on what was done before.
+        """
+        jobs = max(1, min(self.jobs or min(count_processors(), MAX_JOBS), count))
+        return jobs, self.threads or max(1, count_processors() // jobs)
 
 
 def _open_pipe(stack: ExitStack) -> tuple[int, int]:
-    """The two ends of a pipe that never blocks who writes; closed with the stack."""
+    """Opens a pipe whose writer never blocks: its reading and its writing end, closed with the stack."""
     reading, writing = os.pipe()
     stack.callback(os.close, reading)
     stack.callback(_close, writing)
@@ -138,10 +166,10 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _follow(
+def _show_progress(
     processes: Sequence[subprocess.Popen[str]], pipes: Sequence[tuple[int, int]], show: Callable[[int, Event], None]
 ) -> None:
-    """Shows what processes report until all of them have ended."""
+    """Displays what processes report until all of them have ended."""
     rest = [b""] * len(pipes)
     with selectors.DefaultSelector() as selector:
         for i, (reading, _) in enumerate(pipes):
@@ -158,8 +186,8 @@ def _follow(
                 return
 
 
-def _warnings(text: str) -> Iterator[str]:
-    """The warnings among what a command said: its other lines were of its progress."""
+def _find_warnings(text: str) -> Iterator[str]:
+    """The warnings among the lines that a command printed; the others were of its progress."""
     shown = False
     for line in text.splitlines():
         shown = line.startswith("warning: ") or (shown and line.startswith("  "))
@@ -170,16 +198,16 @@ def _warnings(text: str) -> Iterator[str]:
 def _start(
     arguments: list[str], out: IO[str], errors: IO[str] | None, progress: int | None = None
 ) -> subprocess.Popen[str]:
-    """Starts a command in a process group of its own: Ctrl-C reaches it through this process alone, and so only once.
+    """Starts a command in a process group of its own, so that Ctrl-C reaches it only once, through this process.
 
     A run that gets a second signal ends at once, without saving.
     """
     command = [sys.executable, "-m", "abawkit", *arguments, "--json"]
-    # A step of a step would write to a file that it was not given.
+    # A step of a step must not write to a pipe that it did not inherit.
     variables = {name: value for name, value in os.environ.items() if name != PROGRESS}
     if progress is not None:
         variables[PROGRESS] = str(progress)
-    return subprocess.Popen(  # noqa: S603 - the commands are abawkit's own
+    return subprocess.Popen(  # noqa: S603 - abawkit's own commands
         command,
         stdin=subprocess.DEVNULL,
         stdout=out,
@@ -192,7 +220,7 @@ def _start(
 
 
 def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
-    """Asks processes to end, and waits until they have; who interrupts that, too, ends them at once."""
+    """Terminates processes and waits for them; a second interrupt kills them."""
     try:
         for process in processes:
             process.terminate()
@@ -206,6 +234,6 @@ def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
         raise
 
 
-def _text(file: IO[str]) -> str:
+def _read_back(file: IO[str]) -> str:
     file.seek(0)
     return file.read()

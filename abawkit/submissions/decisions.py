@@ -27,15 +27,15 @@ from abawkit.scoring.bootstrap import PARTS, Interval, describe_few_videos, make
 from abawkit.scoring.forecast import forecast_score
 from abawkit.submissions.manifest import MemberScores, Range, Scores, Validation
 from abawkit.submissions.recipe import Decisions, SubmissionRecipe
-from abawkit.submissions.steps import Predicted, find_prediction_manifest
-from abawkit.submissions.workspace import Prepared, StepFolder
+from abawkit.submissions.steps import PredictionSteps, read_prediction_manifest
+from abawkit.submissions.workspace import Job
 from abawkit.system.files import sha256_of, write_json
 from abawkit.system.provenance import digest_code
 from abawkit.tables import Annotations, Predictions, Submission
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedRule:
     """A rule, and what it makes of validation.
 
     Attributes:
@@ -65,7 +65,7 @@ def is_fitted(decisions: Decisions, tasks: Sequence[Task]) -> bool:
     return decisions.searched or bool(needs_fit(decisions, tasks))
 
 
-def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decisions, tasks: Sequence[Task]) -> Fitted:
+def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decisions, tasks: Sequence[Task]) -> FittedRule:
     """Fits what a recipe asks for.
 
     Args:
@@ -79,7 +79,7 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
     """
     if not is_fitted(decisions, tasks):
         plain = apply_rule(Rule(), members, tasks)
-        return Fitted(Rule(), plain, plain)
+        return FittedRule(Rule(), plain, plain)
     from abawkit.tuning.tune import calibrate, tune
 
     shared: dict[str, Any] = {
@@ -95,24 +95,24 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
     else:
         found = calibrate(members, truth, **shared)
     evidence = found.evidence()
-    return Fitted(found.rule, found.held_out, found.found.predictions, evidence["folds"], found.notes, evidence)
+    return FittedRule(found.rule, found.held_out, found.found.predictions, evidence["folds"], found.notes, evidence)
 
 
-def format_tune_command(made: Prepared, probabilities: Sequence[Path], rule: Path) -> list[str]:
+def format_tune_command(job: Job, probabilities: Sequence[Path], rule: Path) -> list[str]:
     """The command that fits the same rule by hand."""
-    decisions = made.recipe.decisions
-    chosen = needs_fit(decisions, made.tasks)
+    decisions = job.recipe.decisions
+    chosen = needs_fit(decisions, job.tasks)
     options = []
     if decisions.searched:
         options += ["--no-smoothing"] if decisions.smoothing == "none" else []
         options += ["--no-weights"] if decisions.weights == "mean" else []
         options += ["--no-pool"] if decisions.pool == "linear" else []
         options += ["--no-calibration"] if not chosen else []
-    if chosen != made.tasks:
+    if chosen != job.tasks:
         options += [part for task in chosen for part in ("--tasks", task)]
     options += ["--folds", str(decisions.folds), "--protocol", decisions.protocol]
     name = "tune" if decisions.searched else "calibrate"
-    truth = str(made.opened.inputs.data)
+    truth = str(job.opened.inputs.data)
     return [name, *map(str, probabilities), "--truth", truth, *options, "--out", str(rule)]
 
 
@@ -124,7 +124,7 @@ _BEST = (
 
 def evaluate(
     members: Mapping[str, StoredMember],
-    fitted: Fitted,
+    fitted: FittedRule,
     truth: Annotations,
     recipe: SubmissionRecipe,
     tasks: Sequence[Task],
@@ -147,7 +147,7 @@ def evaluate(
     mine = decide(fitted.held_out, tasks)
     alone = {name: decide(member.predictions, tasks) for name, member in members.items()}
     scored = [
-        MemberScores(name=name, key=members[name].key, validation=_score(truth, submission, protocol))
+        MemberScores(name=name, key=members[name].key, validation=_score_parts(truth, submission, protocol))
         for name, submission in alone.items()
     ]
     best = max(scored, key=lambda member: member.validation.score).name
@@ -158,26 +158,26 @@ def evaluate(
         tasks=list(tasks),
         fitted=fitted.folds > 0,
         folds=fitted.folds,
-        crossfitted=_score(truth, mine, protocol),
-        interval=_range(forecast_score(truth, mine, protocol, test_videos=test_videos)),
+        crossfitted=_score_parts(truth, mine, protocol),
+        interval=_make_range(forecast_score(truth, mine, protocol, test_videos=test_videos)),
         test_videos=test_videos,
-        in_sample=_score(truth, decide(fitted.in_sample, tasks), protocol),
-        untuned=_score(truth, mean, protocol),
-        gain=_range(make_difference_interval(truth, mine, mean, protocol)),
+        in_sample=_score_parts(truth, decide(fitted.in_sample, tasks), protocol),
+        untuned=_score_parts(truth, mean, protocol),
+        gain=_make_range(make_difference_interval(truth, mine, mean, protocol)),
         members=scored,
         best_member=best,
-        difference=_range(make_difference_interval(truth, mine, alone[best], protocol)),
+        difference=_make_range(make_difference_interval(truth, mine, alone[best], protocol)),
         notes=[*fitted.notes, *([_BEST] if recipe.epoch == "best" else []), *few],
     )
 
 
-def _score(truth: Annotations, submission: Submission, protocol: Protocol) -> Scores:
+def _score_parts(truth: Annotations, submission: Submission, protocol: Protocol) -> Scores:
     statistics = sum_by_video(truth, submission, protocol)
     values = statistics.scores(np.ones((1, len(statistics.names))))[0]
     return Scores(**dict(zip(PARTS, values.tolist(), strict=True)))
 
 
-def _range(interval: Interval) -> Range:
+def _make_range(interval: Interval) -> Range:
     return Range(**interval.as_dict())
 
 
@@ -202,7 +202,7 @@ class Decided:
     validation: Validation
 
 
-def fit_decisions(made: Prepared, predicted: Predicted, place: StepFolder) -> Decided:
+def fit_decisions(job: Job, predicted: PredictionSteps) -> Decided:
     """Fits on validation what the recipe asks for, unless that was done with the same probabilities.
 
     Leaves ``rule.json``, ``validation.json`` (the figures), ``crossfitted.npz`` (probabilities of the validation rows,
@@ -211,48 +211,47 @@ def fit_decisions(made: Prepared, predicted: Predicted, place: StepFolder) -> De
     Raises:
         DataError: If probabilities can't be read back, or validation has too few videos for the folds.
     """
-    out = place.outputs
+    out = job.outputs
     crossfitted = out / CROSSFITTED
     files = [out / RULE, out / VALIDATION_FILE, crossfitted.with_suffix(".npz")]
-    files += [crossfitted] if made.tasks == TASKS else []
+    files += [crossfitted] if job.tasks == TASKS else []
     made_of = {
         "abawkit": abawkit.__version__,
         "code": digest_code(),
-        "decisions": made.recipe.decisions.model_dump(mode="json"),
-        "epoch": made.recipe.epoch,
-        "members": _digests(predicted.validation, place),
-        "data": made.opened.curated.digest,
-        "tasks": list(made.tasks),
-        "test_videos": _count_videos(made),
+        "decisions": job.recipe.decisions.model_dump(mode="json"),
+        "epoch": job.recipe.epoch,
+        "members": _digest_predictions(predicted.validation, job),
+        "data": job.opened.curated.digest,
+        "tasks": list(job.tasks),
+        "test_videos": _count_videos(job),
     }
     step = Step("fit decisions", made_of, files)
-    validation = None if place.due(step) else _read_validation(out / VALIDATION_FILE)
+    validation = None if job.is_due(step) else _read_validation(out / VALIDATION_FILE)
     if validation is None:
-        place.stamps.begin(step)
-        validation = _fit(made, [predicted_step.outputs[0] for predicted_step in predicted.validation], place)
-        place.finish([step])
-    return Decided(out / RULE, place.stamps.digest(step, out / RULE), validation)
+        with job.cache.run(step):
+            validation = _fit_and_evaluate(job, [prediction.outputs[0] for prediction in predicted.validation])
+    return Decided(out / RULE, job.cache.digest(step, out / RULE), validation)
 
 
-def _fit(made: Prepared, paths: list[Path], place: StepFolder) -> Validation:
-    out, decisions = place.outputs, made.recipe.decisions
-    if is_fitted(decisions, made.tasks):
-        place.options.say(f"$ abawkit {shlex.join(format_tune_command(made, paths, out / RULE))}")
+def _fit_and_evaluate(job: Job, paths: list[Path]) -> Validation:
+    out, decisions = job.outputs, job.recipe.decisions
+    if is_fitted(decisions, job.tasks):
+        job.options.say(f"$ abawkit {shlex.join(format_tune_command(job, paths, out / RULE))}")
     members = read_members(paths)
-    truth = made.opened.curated.splits["validation"].annotations
-    fitted = fit(members, truth, decisions, made.tasks)
-    named = dict(zip((member.name for member in made.plan.members), members, strict=True))
-    validation = evaluate(named, fitted, truth, made.recipe, made.tasks, _count_videos(made))
+    truth = job.opened.curated.splits["validation"].annotations
+    fitted = fit(members, truth, decisions, job.tasks)
+    named = dict(zip((member.name for member in job.plan.members), members, strict=True))
+    validation = evaluate(named, fitted, truth, job.recipe, job.tasks, _count_videos(job))
     write_rule(out / RULE, fitted.rule, fitted.evidence)
     crossfitted = out / CROSSFITTED
-    write_probabilities(crossfitted.with_suffix(".npz"), fitted.held_out, made.tasks)
-    if made.tasks == TASKS:
+    write_probabilities(crossfitted.with_suffix(".npz"), fitted.held_out, job.tasks)
+    if job.tasks == TASKS:
         write_submission(crossfitted, get_format("abaw7").encode(decide(fitted.held_out, TASKS)))
     write_json(out / VALIDATION_FILE, validation.model_dump(mode="json"))
     return validation
 
 
-def write_official(made: Prepared, predicted: Predicted, decisions: Decided, place: StepFolder) -> Path:
+def write_official(job: Job, predicted: PredictionSteps, decisions: Decided) -> Path:
     """Applies the rule to the list's probabilities, writes the official file and checks it, unless it is there.
 
     Returns:
@@ -262,44 +261,46 @@ def write_official(made: Prepared, predicted: Predicted, decisions: Decided, pla
         ProblemsError: If the written file is not what the organisers' script reads.
         DataError: If probabilities can't be read back.
     """
-    plugin = made.opened.plugin
-    path = place.outputs / (f"{OFFICIAL}.txt" if plugin.container == "file" else OFFICIAL)
+    plugin = job.opened.plugin
+    path = job.outputs / (f"{OFFICIAL}.txt" if plugin.container == "file" else OFFICIAL)
     made_of = {
         "abawkit": abawkit.__version__,
         "code": digest_code(),
         "rule": decisions.digest,
-        "members": _digests(predicted.test, place),
-        "list": made.opened.frame_list.digest,
+        "members": _digest_predictions(predicted.test, job),
+        "list": job.opened.frame_list.digest,
         "format": plugin.name,
     }
     step = Step(f"write {path.name}", made_of, list_outputs(path))
-    if not place.due(step):
-        return path
-    place.stamps.begin(step)
-    paths = [predicted_step.outputs[0] for predicted_step in predicted.test]
-    joined = shlex.join([*map(str, paths), "--rule", str(decisions.rule), "--format", plugin.name, "--out", str(path)])
-    place.options.say(f"$ abawkit ensemble {joined}")
+    if job.is_due(step):
+        with job.cache.run(step):
+            _write_and_check(path, job, [prediction.outputs[0] for prediction in predicted.test], decisions.rule)
+    return path
+
+
+def _write_and_check(path: Path, job: Job, paths: list[Path], rule_file: Path) -> None:
+    plugin, rule = job.opened.plugin, read_rule(rule_file)
+    joined = shlex.join([*map(str, paths), "--rule", str(rule_file), "--format", plugin.name, "--out", str(path)])
+    job.options.say(f"$ abawkit ensemble {joined}")
     members = read_members(paths)
-    predictions = apply_rule(read_rule(decisions.rule), members, made.tasks)
-    first = find_prediction_manifest(paths[0])
+    predictions = apply_rule(rule, members, job.tasks)
+    first = read_prediction_manifest(paths[0])
     write_outputs(
         path,
         predictions,
-        made.tasks,
+        job.tasks,
         plugin,
-        source=_source(made),
-        members=[_as_json(member) for member in members],
+        source=_describe_source(job),
+        members=[_describe_member(member) for member in members],
         environment=first["environment"],
-        rule=read_rule(decisions.rule),
+        rule=rule,
         filled=first["filled"],
         force=True,
     )
-    listed = str(made.opened.inputs.listed)
-    place.options.say(f"$ abawkit check {shlex.join([str(path), '--format', plugin.name, '--list', listed])}")
-    if problems := plugin.check(path, made.opened.frame_list):
-        raise ProblemsError(path, problems, "this file is not to be handed in; the list may be damaged")
-    place.finish([step])
-    return path
+    listed = str(job.opened.inputs.listed)
+    job.options.say(f"$ abawkit check {shlex.join([str(path), '--format', plugin.name, '--list', listed])}")
+    if problems := plugin.check(path, job.opened.frame_list):
+        raise ProblemsError(path, problems, "do not hand in this file; the list may be damaged")
 
 
 def digest_official(path: Path) -> str:
@@ -311,14 +312,14 @@ def digest_official(path: Path) -> str:
     return digest_submission(read_submission_bytes(path))
 
 
-def _count_videos(made: Prepared) -> int:
+def _count_videos(job: Job) -> int:
     """Videos of the list that is answered."""
-    return len(pc.unique(find_videos(made.opened.frame_list.images)))
+    return len(pc.unique(find_videos(job.opened.frame_list.images)))
 
 
-def _digests(steps: Sequence[Step], place: StepFolder) -> list[str]:
+def _digest_predictions(steps: Sequence[Step], job: Job) -> list[str]:
     """Of the probabilities and the manifest that each prediction left: a member's key comes from the second."""
-    return [place.stamps.digest(step, path) for step in steps for path in step.outputs[:2]]
+    return [job.cache.digest(step, path) for step in steps for path in step.outputs[:2]]
 
 
 def _read_validation(path: Path) -> Validation | None:
@@ -329,11 +330,11 @@ def _read_validation(path: Path) -> Validation | None:
         return None
 
 
-def _source(made: Prepared) -> dict[str, Any]:
-    inputs = made.opened.inputs
+def _describe_source(job: Job) -> dict[str, Any]:
+    inputs = job.opened.inputs
     frames = make_frame_folders(inputs.frames).as_json()
     return {"list": str(inputs.listed), "list_sha256": sha256_of(inputs.listed), "frames": frames}
 
 
-def _as_json(member: StoredMember) -> dict[str, Any]:
+def _describe_member(member: StoredMember) -> dict[str, Any]:
     return {"path": str(member.path), "key": member.key, "digest": member.digest, "tasks": list(member.tasks)}

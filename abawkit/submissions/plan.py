@@ -36,7 +36,7 @@ class PlannedRun:
         """Tasks that it is trained for."""
         return self.recipe.tasks
 
-    def resolved(self) -> dict[str, Any]:
+    def resolve_recipe(self) -> dict[str, Any]:
         """All choices that its weights depend on; the weights that it starts from are digested apart."""
         return self.recipe.model_dump(mode="json", exclude={"checkpoints", "weights"})
 
@@ -55,7 +55,7 @@ class PlannedMember:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SubmissionPlan:
     """What a submission is made of.
 
     Attributes:
@@ -67,7 +67,7 @@ class Plan:
     members: tuple[PlannedMember, ...]
 
 
-def make_plan(folder: Path, recipe: SubmissionRecipe) -> Plan:
+def plan_submission(folder: Path, recipe: SubmissionRecipe) -> SubmissionPlan:
     """Says what a submission is made of.
 
     A network that is trained for every task is a member with each seed. Networks that are trained for some tasks only
@@ -81,7 +81,7 @@ def make_plan(folder: Path, recipe: SubmissionRecipe) -> Plan:
         ConfigError: If a training recipe is not to be had or not what it must be, starts from other weights than the
             submission, or the restricted networks leave a task without an answer.
     """
-    runs = [_run(folder, network, seed) for seed in recipe.seeds for network in recipe.networks]
+    runs = [_plan_run(folder, network, seed) for seed in recipe.seeds for network in recipe.networks]
     for run in runs:
         _check_start(run, recipe)
     whole = [run for run in runs if set(run.tasks) == set(TASKS)]
@@ -93,10 +93,10 @@ def make_plan(folder: Path, recipe: SubmissionRecipe) -> Plan:
         _refuse_gaps(parts)
         names = "+".join(run.network.name for run in parts)
         members.append(PlannedMember(f"{names}-seed{seed}", parts))
-    return Plan(tuple(runs), tuple(members))
+    return SubmissionPlan(tuple(runs), tuple(members))
 
 
-def _run(folder: Path, network: Network, seed: int) -> PlannedRun:
+def _plan_run(folder: Path, network: Network, seed: int) -> PlannedRun:
     source = network.recipe
     if source not in list_recipes():
         path = folder / source

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
-from abawkit.pipeline.step_cache import Stamps
+from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.submissions.decisions import Decided, digest_official, fit_decisions, write_official
 from abawkit.submissions.ledger import now
 from abawkit.submissions.manifest import (
@@ -20,18 +20,18 @@ from abawkit.submissions.manifest import (
     read_manifest,
     write_manifest,
 )
-from abawkit.submissions.plan import OUTPUTS, PlannedRun
+from abawkit.submissions.plan import PlannedRun
 from abawkit.submissions.steps import (
     RUNS,
-    Predicted,
+    PredictionSteps,
     digest_network,
-    find_prediction_manifest,
     make_prediction_step,
     make_training_step,
     predict_members,
+    read_prediction_manifest,
     train_networks,
 )
-from abawkit.submissions.workspace import ExecutionOptions, Inputs, Prepared, StepFolder, prepare
+from abawkit.submissions.workspace import Job, SubmissionInputs, prepare
 from abawkit.system.files import new_folder
 from abawkit.system.locks import lock
 from abawkit.system.provenance import read_git_commit
@@ -48,32 +48,30 @@ class _RunManifest(BaseModel):
     environment: _Environment = _Environment()
 
 
-def write_summary(
-    made: Prepared, predicted: Predicted, decided: Decided, official: Path, place: StepFolder
-) -> Manifest:
+def write_summary(job: Job, predicted: PredictionSteps, decided: Decided, official: Path) -> Manifest:
     """Writes ``manifest.json``; one that says all of this already stays as it is, with the time and commit it has.
 
     Raises:
         DataError: If something can't be read back.
     """
-    opened = made.opened
-    first = find_prediction_manifest(predicted.test[0].outputs[0])
-    before = _before(made.folder)
+    opened = job.opened
+    first = read_prediction_manifest(predicted.test[0].outputs[0])
+    before = _read_previous(job.folder)
     manifest = Manifest(
         abawkit=abawkit.__version__,
-        name=made.folder.resolve().name,
-        summary=made.recipe.summary,
+        name=job.folder.resolve().name,
+        summary=job.recipe.summary,
         written=before.written if before else "",
         git=before.git if before else None,
-        recipe_sha256=made.recipe_sha256,
+        recipe_sha256=job.recipe_sha256,
         format=opened.plugin.name,
-        policy=made.recipe.policy,
-        epoch=made.recipe.epoch,
+        policy=job.recipe.policy,
+        epoch=job.recipe.epoch,
         table_sha256=opened.curated.digest,
         list_digest=opened.frame_list.digest,
         frames_digest=opened.frames_digest,
         weights_sha256=opened.weights_sha256,
-        networks=[_network(run, made, place) for run in made.plan.runs],
+        networks=[_describe_network(run, job) for run in job.plan.runs],
         rule_sha256=decided.digest,
         submission=Written(
             file="outputs/predictions.txt" if opened.plugin.container == "file" else "outputs/predictions",
@@ -84,24 +82,24 @@ def write_summary(
         validation=decided.validation,
         environment=first["environment"],
     )
-    if manifest != before or place.done:
-        manifest = manifest.model_copy(update={"written": now(), "git": read_git_commit(made.folder)})
-        write_manifest(made.folder, manifest)
+    if manifest != before or job.cache.finished:
+        manifest = manifest.model_copy(update={"written": now(), "git": read_git_commit(job.folder)})
+        write_manifest(job.folder, manifest)
     return manifest
 
 
-def _network(run: PlannedRun, made: Prepared, place: StepFolder) -> TrainedNetwork:
+def _describe_network(run: PlannedRun, job: Job) -> TrainedNetwork:
     """One network, with the code that trained it as far as its run says."""
     try:
-        content = (place.outputs / RUNS / run.name / MANIFEST).read_bytes()
+        content = (job.outputs / RUNS / run.name / MANIFEST).read_bytes()
         by = _RunManifest.model_validate_json(content).environment
     except (OSError, ValidationError):
         by = _Environment()
-    digest = digest_network(run, made, place)
+    digest = digest_network(run, job)
     return TrainedNetwork(name=run.name, seed=run.seed, sha256=digest, code=by.code, git=by.git)
 
 
-def _before(folder: Path) -> Manifest | None:
+def _read_previous(folder: Path) -> Manifest | None:
     """The manifest that is there; one that is damaged is replaced."""
     try:
         return read_manifest(folder)
@@ -126,7 +124,7 @@ class Submitted:
     done: list[str]
 
 
-def submit(folder: Path, inputs: Inputs, options: ExecutionOptions) -> Submitted:
+def submit(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) -> Submitted:
     """Makes a submission: what is there already, of the same things, is not made again.
 
     Args:
@@ -141,19 +139,17 @@ def submit(folder: Path, inputs: Inputs, options: ExecutionOptions) -> Submitted
         StepError: If a command fails.
         StoppedError: If a signal ended it; the same command goes on from there.
     """
-    made = prepare(folder, inputs)
-    outputs = new_folder(folder / OUTPUTS, force=True)
-    with lock(outputs):
-        place = StepFolder(outputs, Stamps(outputs), options)
-        train_networks(made, place)
-        predicted = predict_members(made, place)
-        decided = fit_decisions(made, predicted, place)
-        official = write_official(made, predicted, decided, place)
-        manifest = write_summary(made, predicted, decided, official, place)
-    return Submitted(folder, official, manifest, place.done)
+    job = prepare(folder, inputs, options)
+    with lock(new_folder(job.outputs, force=True)):
+        train_networks(job)
+        predicted = predict_members(job)
+        decided = fit_decisions(job, predicted)
+        official = write_official(job, predicted, decided)
+        manifest = write_summary(job, predicted, decided, official)
+    return Submitted(folder, official, manifest, job.cache.finished)
 
 
-def describe_slots(folder: Path, inputs: Inputs) -> list[tuple[str, str]]:
+def describe_due_steps(folder: Path, inputs: SubmissionInputs) -> list[tuple[str, str]]:
     """What `submit` would train and predict, and why; nothing is written.
 
     Returns:
@@ -163,17 +159,16 @@ def describe_slots(folder: Path, inputs: Inputs) -> list[tuple[str, str]]:
         ConfigError: As `submit`.
         DataError: As `submit`.
     """
-    made = prepare(folder, inputs)
-    place = StepFolder(folder / OUTPUTS, Stamps(folder / OUTPUTS), ExecutionOptions())
-    training = [make_training_step(run, made, place) for run in made.plan.runs]
-    lines = [(step.name, place.stamps.reason(step) or "") for step in training]
-    due = {run.name for run, (_, reason) in zip(made.plan.runs, lines, strict=True) if reason}
+    job = prepare(folder, inputs, ExecutionOptions())
+    training = [make_training_step(run, job) for run in job.plan.runs]
+    lines = [(step.name, job.cache.explain(step) or "") for step in training]
+    due = {run.name for run, (_, reason) in zip(job.plan.runs, lines, strict=True) if reason}
     splits: tuple[Split | None, ...] = ("validation", None)
     for split in splits:
-        for member in made.plan.members:
+        for member in job.plan.members:
             if any(run.name in due for run in member.runs):
                 lines.append((f"predict {split or 'test'} {member.name}", "its networks come first"))
             else:
-                step = make_prediction_step(member, split, made, place)
-                lines.append((step.name, place.stamps.reason(step) or ""))
+                step = make_prediction_step(member, split, job)
+                lines.append((step.name, job.cache.explain(step) or ""))
     return lines

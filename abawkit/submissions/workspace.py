@@ -1,10 +1,8 @@
-"""The inputs of a submission, opened, checked and digested before the first step, and the folder that it is made in."""
+"""The inputs of a submission, opened, checked and digested before the first step, and the job that they are for."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from abawkit.choices import Missing
 from abawkit.curation.curated_set import CuratedSet, open_curated
@@ -16,30 +14,25 @@ from abawkit.frames.crops import FrameSummary
 from abawkit.frames.paths import FramesRoot, find_frame_paths, make_frame_folders
 from abawkit.labels import TASKS, Task
 from abawkit.models.weight_files import find_weights
-from abawkit.pipeline.commands import run_together
-from abawkit.pipeline.step_cache import Stamps, Step
+from abawkit.pipeline.commands import ExecutionOptions
+from abawkit.pipeline.step_cache import Step, StepCache
 from abawkit.postprocessing.outputs import find_needed_tasks
-from abawkit.submissions.plan import Plan, make_plan
+from abawkit.submissions.plan import OUTPUTS, SubmissionPlan, plan_submission
 from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
-from abawkit.system.files import count_processors, sha256, sha256_of
+from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import FrameList, VideoList
-
-MOST_JOBS = 4
-"""Networks trained at the same time unless more are asked for: each holds a torch of its own in memory."""
-
-Run = Callable[[list[list[str]], Callable[[str], None]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What a submission is made of, beside its recipe.
+class SubmissionInputs:
+    """The inputs of a submission besides its recipe.
 
     Attributes:
         data: Folder of the curated set.
         listed: The list of frames to answer.
         frames: Where the list's frames are.
-        weights: File of weights that training starts from, or the folder of a run.
-        missing: What becomes of frames that can't be read.
+        weights: File of weights that training starts from, or folder of a run.
+        missing: Refuse frames that can't be read, or answer them from the nearest frame.
     """
 
     data: Path
@@ -50,39 +43,8 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class ExecutionOptions:
-    """How steps are run; none of this belongs to what they are made of.
-
-    Attributes:
-        jobs: Processes at the same time; by default one a processor, at most `MOST_JOBS`.
-        threads: CPU threads of each; by default an equal share of the processors.
-        ops: Implementation of the operator, by name.
-        allow_drift: Whether a run that was interrupted may go on under other conditions.
-        run: Runs commands at the same time.
-        say: Called with lines for a person.
-    """
-
-    jobs: int | None = None
-    threads: int | None = None
-    ops: str | None = None
-    allow_drift: bool = False
-    run: Run = run_together
-    say: Callable[[str], None] = lambda _: None
-
-    def share(self, wanted: int) -> tuple[int, int]:
-        """Processes at the same time, and threads of each.
-
-        Args:
-            wanted: Processes that there is work for in all, also where some of it is done already: the threads of a
-                run, which its bits depend on, are then the same whatever was done before.
-        """
-        jobs = max(1, min(self.jobs or min(count_processors(), MOST_JOBS), wanted))
-        return jobs, self.threads or max(1, count_processors() // jobs)
-
-
-@dataclass(frozen=True)
 class Opened:
-    """Inputs that were found to be what the recipe needs.
+    """Checked inputs.
 
     Attributes:
         inputs: As they were given.
@@ -93,7 +55,7 @@ class Opened:
         weights_sha256: Of the file of weights, which `inputs` names, or None.
     """
 
-    inputs: Inputs
+    inputs: SubmissionInputs
     curated: CuratedSet
     plugin: SubmissionFormat
     frame_list: FrameList
@@ -101,19 +63,17 @@ class Opened:
     weights_sha256: str | None
 
 
-def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
-    """Opens what a submission is made of.
+def open_inputs(recipe: SubmissionRecipe, inputs: SubmissionInputs) -> Opened:
+    """Opens the inputs of a submission and checks them against its recipe.
 
     Raises:
-        ConfigError: If weights are absent that the recipe starts from, or given where it starts from none; if the
-            format is unknown.
-        DataError: If the curated set was made with another policy, holds no frames or no validation rows, or something
-            is not what it must be.
+        ConfigError: If weights are absent but needed, or given but not used; if the format is unknown.
+        DataError: If the curated set has another policy, no frames or no validation rows, or an input is damaged.
     """
     if recipe.weights == "published" and inputs.weights is None:
         raise ConfigError(
             'this submission starts from published weights (weights = "published"): give the file with --weights, a '
-            ".pth as published, what `abawkit import-weights` made of it, or a run of your own"
+            ".pth as published, a file from `abawkit import-weights`, or a run of your own"
         )
     if recipe.weights == "none" and inputs.weights is not None:
         raise ConfigError('this submission starts from no weights (weights = "none"); leave --weights out')
@@ -127,9 +87,9 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
             f"{recipe.policy}; make a set with\n{format_command(inputs.data, recipe.policy)}"
         )
     if not curated.frames_digest:
-        raise DataError(f"{inputs.data}: holds labels only; run `abawkit curate` with the frames")
+        raise DataError(f"{inputs.data}: has labels but no frames; run `abawkit curate` with the frames")
     if not len(curated.splits["validation"].annotations):
-        raise DataError(f"{inputs.data}: has no validation rows, which the figures and all fitting rest on")
+        raise DataError(f"{inputs.data}: has no validation rows, which are needed for scores and fitting")
     frame_list = plugin.read_list(inputs.listed)
     folders = make_frame_folders(inputs.frames).folders
     for folder in folders:
@@ -139,15 +99,15 @@ def open_inputs(recipe: SubmissionRecipe, inputs: Inputs) -> Opened:
         frame_list = list_crops(frame_list, folders)
     weights = sha256_of(inputs.weights) if inputs.weights else None
     images = frame_list.images.to_pylist()
-    FrameSummary.begin(inputs.frames, images)  # names images that two folders have with different bytes
+    FrameSummary.begin(inputs.frames, images)  # warns of images that differ between two folders
     digest = digest_frames(inputs.frames, images)
     return Opened(inputs, curated, plugin, frame_list, digest, weights)
 
 
 def digest_frames(root: FramesRoot, images: list[str]) -> str:
-    """A digest of listed frames that opens none of them: names, sizes, times of their last change.
+    """A digest of the names, sizes and modification times of listed frames.
 
-    The contents of 51,159 frames would take longer to read than all else that a submission with nothing to do takes.
+    Contents are not read: of 51,159 frames this would take longer than everything else when no step is due.
 
     Args:
         root: Where the frames are.
@@ -167,60 +127,46 @@ def digest_frames(root: FramesRoot, images: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A submission before its first step.
+class Job:
+    """A submission that is being made.
 
     Attributes:
-        folder: That holds ``recipe.toml``.
+        folder: The folder with ``recipe.toml``.
         recipe: The recipe.
         recipe_sha256: Of its file.
-        plan: What has to be trained, and the members that it makes.
-        opened: What goes in beside the recipe.
+        plan: The networks to train, and the members that they form.
+        opened: The other inputs.
+        options: How steps are run.
+        cache: Which steps are done.
     """
 
     folder: Path
     recipe: SubmissionRecipe
     recipe_sha256: str
-    plan: Plan
+    plan: SubmissionPlan
     opened: Opened
+    options: ExecutionOptions
+    cache: StepCache
+
+    @property
+    def outputs(self) -> Path:
+        """Folder of everything but the manifest."""
+        return self.cache.root
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that the official file is decided from; only they are scored."""
         return find_needed_tasks(self.opened.plugin.tasks)
 
-
-@dataclass(frozen=True)
-class StepFolder:
-    """Where a submission is being made.
-
-    Attributes:
-        outputs: Folder of all that is made.
-        stamps: What each step was made of.
-        options: How steps are run.
-        done: Names of the steps that were done.
-    """
-
-    outputs: Path
-    stamps: Stamps
-    options: ExecutionOptions
-    done: list[str] = field(default_factory=list)
-
-    def due(self, step: Step) -> bool:
-        """Whether a step has to be done; says why, or that it has not."""
-        reason = self.stamps.reason(step)
-        self.options.say(f"{step.name}: {reason}" if reason else f"{step.name}: nothing to do")
+    def is_due(self, step: Step) -> bool:
+        """Whether a step has to be run; prints the reason."""
+        reason = self.cache.explain(step)
+        self.options.say(f"{step.name}: {reason or 'nothing to do'}")
         return reason is not None
 
-    def finish(self, steps: Sequence[Step]) -> None:
-        """Notes that steps are done."""
-        for step in steps:
-            self.stamps.done(step)
-            self.done.append(step.name)
 
-
-def prepare(folder: Path, inputs: Inputs) -> Prepared:
-    """Reads a submission's recipe and opens what it is made of; nothing is written.
+def prepare(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) -> Job:
+    """Reads the recipe of a submission and opens its inputs; nothing is written.
 
     Raises:
         ConfigError: If the recipe, or what was given with it, is not what it must be.
@@ -231,19 +177,19 @@ def prepare(folder: Path, inputs: Inputs) -> Prepared:
             f"{folder}: no such folder; give the folder of a submission; `abawkit submissions new NAME` creates one"
         )
     recipe, digest = read_submission_recipe(folder)
-    plan, opened = make_plan(folder, recipe), open_inputs(recipe, inputs)
+    plan, opened = plan_submission(folder, recipe), open_inputs(recipe, inputs)
     _refuse_unlabelled(plan, opened)
-    return Prepared(folder, recipe, digest, plan, opened)
+    return Job(folder, recipe, digest, plan, opened, options, StepCache(folder / OUTPUTS))
 
 
-def _refuse_unlabelled(plan: Plan, opened: Opened) -> None:
-    """Refuses data without labels for a task that a network is to be trained for, before hours are spent on it."""
+def _refuse_unlabelled(plan: SubmissionPlan, opened: Opened) -> None:
+    """Refuses data without labels for a task that a network is trained for, before hours are spent on it."""
     split = opened.curated.splits["train"]
     usable = split.kept & (split.frames >= 0)
     for task in TASKS:
         names = list(dict.fromkeys(run.network.name for run in plan.runs if task in run.tasks))
         if names and not (getattr(split.annotations, f"{task}_valid") & usable).any():
             raise DataError(
-                f"{opened.inputs.data}: no training row is annotated for {task}, which {', '.join(names)} is to be "
-                "trained for; give another curated set, or leave this task out of the networks' tasks"
+                f"{opened.inputs.data}: no training row is annotated for {task}, which {', '.join(names)} needs; "
+                "give another curated set, or leave this task out of the networks' tasks"
             )

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from abawkit.ablation.plan import Training, make_plan
-from abawkit.ablation.steps import ExecutionOptions, Provenance
+from abawkit.ablation.plan import Choices, Training, plan_trainings
+from abawkit.ablation.steps import TrainingRun
 from abawkit.choices import Policy
 from abawkit.labels import Task
+from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.run_names import LAST, MANIFEST, RECIPE
 from abawkit.training.recipe import read_recipe
 
@@ -30,12 +30,12 @@ ROWS: dict[tuple[Policy, Task | None], int] = {
 
 @pytest.fixture(scope="session")
 def plan() -> list[Training]:
-    return make_plan("demo", [], (1, 2), ROWS)
+    return plan_trainings(Choices(seeds=(1, 2)), ROWS)
 
 
 @pytest.fixture
-def options() -> ExecutionOptions:
-    return ExecutionOptions(jobs=2, threads=1, force=False, say=lambda _: None)
+def options(commands: "Commands") -> ExecutionOptions:
+    return ExecutionOptions(jobs=2, threads=1, run=commands)
 
 
 @pytest.fixture
@@ -46,12 +46,19 @@ def weights(tmp_path: Path) -> Path:
 
 
 class Commands:
-    """Stands for `run_together`: notes what would be run, and leaves what training and prediction would leave."""
+    """Stands for `run_together`: notes what would be run, and leaves what training and prediction would leave.
+
+    Attributes:
+        together: Every command so far, those that ran at the same time together.
+        interrupt: Command before which Ctrl-C is pressed; ``late``: in training that has begun.
+        version: Goes into the weights.
+    """
 
     def __init__(self) -> None:
         self.together: list[list[list[str]]] = []
         self.table_digest = "table"
-        self.weights_digest: str | None = None
+        self.interrupt = ""
+        self.version = 1
 
     @property
     def alone(self) -> list[list[str]]:
@@ -60,6 +67,8 @@ class Commands:
     def __call__(self, commands: list[list[str]], _: Any) -> list[dict[str, Any]]:
         self.together.append(commands)
         for command in commands:
+            if command[0] == self.interrupt:
+                raise KeyboardInterrupt
             if command[0] == "train":
                 self.train(command)
             if command[0] == "predict":
@@ -69,12 +78,15 @@ class Commands:
     def train(self, command: list[str]) -> None:
         out = Path(option(command, "--out"))
         out.mkdir(parents=True, exist_ok=True)
+        (out / RECIPE).unlink(missing_ok=True)
         (out / RECIPE).write_text(recipe_of(command))
-        weights = {"sha256": self.weights_digest} if self.weights_digest else None
+        if self.interrupt == "late":
+            raise KeyboardInterrupt
+        (out / LAST).write_text(f"{out} {self.version}")
         manifest = {
-            "data": {"table_digest": self.table_digest},
             "checkpoints": {LAST: hashlib.sha256(str(out).encode()).hexdigest()},
-            "weights": weights,
+            "data": {"table_digest": self.table_digest},
+            "weights": {"sha256": "weights"} if "--weights" in command else None,
             "environment": {"python": "3.11"},
             "steps": 480,
             "seconds": 1.5,
@@ -87,6 +99,7 @@ class Commands:
         members = [{"digest": json.loads((run / MANIFEST).read_bytes())["checkpoints"][LAST]} for run in networks]
         content = {"members": members, "source": {"table_sha256": self.table_digest}}
         out.with_suffix(".json").write_text(json.dumps(content))
+        out.with_suffix(".npz").touch()
         out.touch()
 
 
@@ -103,20 +116,17 @@ def recipe_of(command: list[str]) -> str:
 
 
 @pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+def commands() -> Commands:
     """What would be run, instead of running it."""
-    pretended = Commands()
-    for module in ("steps", "workspace"):
-        monkeypatch.setattr(sys.modules[f"abawkit.ablation.{module}"], "run_together", pretended)
-    return pretended
+    return Commands()
 
 
 @pytest.fixture
-def runs(plan: list[Training], tmp_path: Path, weights: Path, commands: Commands) -> list[Provenance]:
+def runs(plan: list[Training], tmp_path: Path, weights: Path) -> list[TrainingRun]:
     """The plan's runs, in a folder of their own."""
-    commands.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return [
-        Provenance(
+        TrainingRun(
+            f"seed{run.seed} {run.name}",
             tmp_path / "runs" / f"seed{run.seed}" / run.name,
             "demo",
             run.changes,
@@ -124,6 +134,7 @@ def runs(plan: list[Training], tmp_path: Path, weights: Path, commands: Commands
             tmp_path / run.policy,
             "table",
             weights,
+            "weights",
             run.cost,
         )
         for run in plan

@@ -1,8 +1,6 @@
 """An ablation from end to end, but for training and prediction, which are pretended; `.ci/run` does not pretend."""
 
-import hashlib
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from abawkit.ablation.networks import Choices, train_stand_in
-from abawkit.ablation.plan import CONSISTENCY
+from abawkit.ablation.plan import CONSISTENCY, Choices
 from abawkit.ablation.run import ablate
-from abawkit.ablation.steps import ExecutionOptions
-from abawkit.ablation.workspace import Folder
+from abawkit.ablation.steps import train_stand_in
+from abawkit.ablation.workspace import AblationFolder
 from abawkit.curation import curate, find_sources, open_curated
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS
 from abawkit.models.config import NETWORKS
 from abawkit.models.network import DDAMFN, HEADS
 from abawkit.models.weights import load_weights, save_weights
+from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.probabilities.members import write_probabilities
 from abawkit.run_names import LAST
+from abawkit.system.files import sha256_of
 from tests.ablation.conftest import Commands, option
 from tests.ablation.test_rows import noisy
 
@@ -43,7 +42,6 @@ class Line(Commands):
         return super().__call__(commands, _)
 
     def train(self, command: list[str]) -> None:
-        self.table_digest = open_curated(Path(option(command, "--data"))).digest
         super().train(command)
         if "--weights" in command:
             return  # only those of the stand-in are looked into
@@ -63,17 +61,18 @@ class Line(Commands):
 
 
 @pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> Line:
-    pretended = Line()
-    for module in ("steps", "workspace"):
-        monkeypatch.setattr(sys.modules[f"abawkit.ablation.{module}"], "run_together", pretended)
-    return pretended
+def line() -> Line:
+    return Line()
+
+
+@pytest.fixture
+def options(line: Line) -> ExecutionOptions:
+    return ExecutionOptions(jobs=2, threads=1, run=line)
 
 
 def test_an_ablation_of_a_release_ends_in_a_table_and_a_second_call_runs_nothing(
     line: Line, release: Path, tmp_path: Path, options: ExecutionOptions, weights: Path
 ) -> None:
-    line.weights_digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     choices, out = Choices(release=release, weights=weights, seeds=(1,)), tmp_path / "ablation"
     result = ablate(choices, out, options)
     assert [command[0] for command in line.alone] == ["curate"] * 2 + ["train"] * 9 + ["predict"] * 7
@@ -81,7 +80,7 @@ def test_an_ablation_of_a_release_ends_in_a_table_and_a_second_call_runs_nothing
     content = json.loads((out / "ablation.json").read_text())
     assert content == json.loads(json.dumps(result.content))
     assert [row["name"] for row in content["rows"]][:3] == ["base", "strict", "strict-steps"]
-    assert content["start"] == {"path": str(weights), "sha256": line.weights_digest, "stand_in": False}
+    assert content["start"] == {"path": str(weights), "sha256": sha256_of(weights), "stand_in": False}
     assert {run["policy"] for run in content["runs"]} == {"per-task", "strict"}
     assert content["tables"]["per-task"] != content["tables"]["strict"]
     says_what_the_comparison_of_policies_stands_on(result.notes, out)
@@ -118,10 +117,10 @@ def says_what_the_comparison_of_policies_stands_on(lines: list[str], out: Path) 
 def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its_heads_behind(
     line: Line, release: Path, tmp_path: Path, options: ExecutionOptions
 ) -> None:
-    folder = Folder(tmp_path)
+    folder, choices = AblationFolder(tmp_path), Choices(size="tiny", settings=("all.epochs=2",))
     (tmp_path / "pretraining").mkdir()
     (tmp_path / "pretraining" / "release").symlink_to(release)  # as if it had been drawn
-    start = train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], options)
+    start = train_stand_in(folder, choices, options)
     (train,) = [command for command in line.alone if command[0] == "train"]
     assert option(train, "--tasks") == "expression"
     assert "--weights" not in train
@@ -132,17 +131,17 @@ def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its
 
     line.together.clear()
     before = start.stat().st_mtime_ns
-    assert train_stand_in(folder, "tiny", "demo", ["all.epochs=2"], options) == start
+    assert train_stand_in(folder, choices, options) == start
     assert (line.together, start.stat().st_mtime_ns) == ([], before)
     with pytest.raises(ConfigError, match="another recipe"):
-        train_stand_in(folder, "tiny", "demo", ["all.epochs=3"], options)
+        train_stand_in(folder, replace(choices, settings=("all.epochs=3",)), options)
 
 
 def test_a_release_that_is_drawn_for_the_stand_in_shows_other_persons(
     line: Line, tmp_path: Path, options: ExecutionOptions
 ) -> None:
     with pytest.raises(Exception, match="release"):  # nothing was drawn indeed, so it can't be curated
-        train_stand_in(Folder(tmp_path), "tiny", "demo", [], options)
+        train_stand_in(AblationFolder(tmp_path), Choices(size="tiny"), options)
     (draw,) = [command for command in line.alone if command[0] == "synth"]
     assert option(draw, "--seed") == "1"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from abawkit.ablation.report import (
-    COLUMNS,
+    NARROW_HEADINGS,
     Row,
     describe_difference,
     format_cells,
@@ -12,15 +12,16 @@ from abawkit.ablation.report import (
     format_narrow_cells,
 )
 from abawkit.ablation.run import DECISIONS, TITLES
-from abawkit.ablation.statistics import PROTOCOLS, Scores
+from abawkit.ablation.statistics import SeedScores
 from abawkit.cli._output import show_table
 from abawkit.scoring.bootstrap import PARTS, Interval
+from abawkit.scoring.score import PROTOCOLS
 
 
 def row(name: str, title: str, *, base: bool = False, seeds: int = 3, fitted: bool = False) -> Row:
     each = np.array([[-0.101, 0.202, 0.303, 0.404]] * seeds) + np.arange(seeds)[:, None] / 100
     difference = {} if base else dict.fromkeys(PARTS, Interval(-0.0123, -0.1234, 0.0999))
-    figures = {protocol: Scores(each, difference) for protocol in PROTOCOLS}
+    figures = {protocol: SeedScores(each, difference) for protocol in PROTOCOLS}
     return Row(name, title, figures, (1, 2, 3), fitted, (0.9,) if fitted else ())
 
 
@@ -43,7 +44,7 @@ def test_narrow_cells_lose_zeros_before_the_point_alone() -> None:
         *("0.5 kept", "3", "-.091", ".212", ".313", ".414", ".010"),
         *("-.012", "-.123 +.100 ~"),
     ]
-    figures = Scores(np.array([[0.5, 0.25, 0.255, 10.005]]), {})
+    figures = SeedScores(np.array([[0.5, 0.25, 0.255, 10.005]]), {})
     assert format_narrow_cells(Row("x", "x", {"official": figures}, (1,)), "official")[2:6] == [
         ".500",
         ".250",
@@ -59,7 +60,7 @@ def test_a_difference_is_marked_where_its_interval_holds_none() -> None:
 
 def test_no_cell_is_broken_at_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    show_table("Ablation", COLUMNS, [format_narrow_cells(one, "official") for one in rows()])
+    show_table("Ablation", NARROW_HEADINGS, [format_narrow_cells(one, "official") for one in rows()])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     whole = [

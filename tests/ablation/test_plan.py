@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from abawkit.ablation.plan import Training, make_plan, match_steps
+from abawkit.ablation.plan import Choices, Training, match_steps, plan_trainings
 from abawkit.errors import ConfigError
 from abawkit.training.learner import Scheduled
 from abawkit.training.recipe import Recipe, read_recipe
@@ -54,7 +54,7 @@ def test_the_second_strict_training_has_as_many_steps_as_the_base_up_to_an_epoch
     (base,), (strict,), (longer,) = (of(plan, name) for name in ("base", "strict", "strict-steps"))
     assert (base.steps, strict.steps) == (480, 180)
     assert longer.steps == 480  # 16 epochs of 30 steps
-    uneven = make_plan("demo", [], (1,), ROWS | {("strict", None): 2_000})
+    uneven = plan_trainings(Choices(seeds=(1,)), ROWS | {("strict", None): 2_000})
     (longer,) = of(uneven, "strict-steps")
     assert 480 <= longer.steps < 480 + 2_000 / 64 + 1
 
@@ -73,7 +73,7 @@ def test_the_second_strict_training_has_the_learning_rate_of_the_base_at_each_st
 
 def test_an_exponential_schedule_whose_rates_fewer_rows_cannot_have_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"schedule\.name: got exponential, which falls once an epoch"):
-        make_plan("demo", ["schedule.name=exponential"], (1,), ROWS)
+        plan_trainings(Choices(settings=("schedule.name=exponential",), seeds=(1,)), ROWS)
 
 
 def rates(recipe: Recipe, batches: int, epochs: int) -> list[float]:
@@ -89,7 +89,19 @@ def test_both_stages_get_longer() -> None:
 
 
 def test_a_frozen_network_takes_all_epochs_at_the_learning_rate_of_the_recipes_own_first_stage() -> None:
-    (frozen,) = of(make_plan("demo", ["heads.epochs=2", "heads.learning_rate=0.01"], (1,), ROWS), "frozen")
+    (frozen,) = of(
+        plan_trainings(
+            Choices(
+                settings=(
+                    "heads.epochs=2",
+                    "heads.learning_rate=0.01",
+                ),
+                seeds=(1,),
+            ),
+            ROWS,
+        ),
+        "frozen",
+    )
     assert (frozen.recipe.heads.epochs, frozen.recipe.all.epochs) == (8, 0)
     assert frozen.recipe.heads.learning_rate == 0.01
 
@@ -103,12 +115,21 @@ def test_three_networks_for_three_tasks_see_the_rows_of_their_task(plan: list[Tr
 
 
 def test_no_run_ends_early_by_its_validation_score() -> None:
-    plan = make_plan("demo", ["patience=2"], (1,), ROWS)
+    plan = plan_trainings(Choices(settings=("patience=2",), seeds=(1,)), ROWS)
     assert {run.recipe.patience for run in plan} == {0}
 
 
 def test_what_is_set_holds_for_every_variant() -> None:
-    plan = make_plan("demo", ["batch_size=32", "losses.au=0.5"], (1,), ROWS)
+    plan = plan_trainings(
+        Choices(
+            settings=(
+                "batch_size=32",
+                "losses.au=0.5",
+            ),
+            seeds=(1,),
+        ),
+        ROWS,
+    )
     assert {(run.recipe.batch_size, run.recipe.losses.au) for run in plan} == {(32, 0.5)}
 
 
@@ -123,9 +144,18 @@ def test_what_is_set_holds_for_every_variant() -> None:
 )
 def test_a_recipe_with_nothing_to_compare_is_refused(change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_plan("demo", [change], (1,), ROWS)
+        plan_trainings(Choices(settings=(change,), seeds=(1,)), ROWS)
 
 
 def test_a_base_that_is_frozen_itself_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing to be compared with"):
-        make_plan("demo", ["all.epochs=0", "heads.epochs=1"], (1,), ROWS)
+        plan_trainings(
+            Choices(
+                settings=(
+                    "all.epochs=0",
+                    "heads.epochs=1",
+                ),
+                seeds=(1,),
+            ),
+            ROWS,
+        )

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from abawkit.ablation.networks import Choices
-from abawkit.ablation.plan import make_plan
+from abawkit.ablation.plan import Choices, plan_trainings
 from abawkit.ablation.report import list_notes
 from tests.ablation.conftest import ROWS
 
@@ -16,10 +15,10 @@ from tests.ablation.conftest import ROWS
     [
         (1_900, "takes 480, with the base's learning rates. A network"),
         (2_000, "takes 480, with the base's learning rates. A network"),
-        (2_100, "takes 495, with the base's learning rates but for rounding up to whole epochs. A network"),
+        (2_100, "takes 495, with the base's learning rates except for rounding up to whole epochs. A network"),
     ],
 )
 def test_learning_rates_are_the_bases_but_for_rounding_where_steps_are_not(strict_rows: int, said: str) -> None:
-    plan = make_plan("demo", [], (1,), ROWS | {("strict", None): strict_rows})
+    plan = plan_trainings(Choices(seeds=(1,)), ROWS | {("strict", None): strict_rows})
     networks: Any = SimpleNamespace(plan=plan)
     assert said in " ".join(list_notes(networks, Choices(seeds=(1,)), "official", 8))

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from abawkit.ablation import run as rows_module
-from abawkit.ablation.fits import Fitted, fit_variant
-from abawkit.ablation.networks import Networks
 from abawkit.ablation.plan import Training
 from abawkit.ablation.report import Row
-from abawkit.ablation.run import TITLES, RowMaker
-from abawkit.ablation.workspace import Folder
+from abawkit.ablation.run import TITLES, RowMaker, RuleFit, fit_rule
+from abawkit.ablation.steps import Networks
+from abawkit.ablation.workspace import AblationFolder
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
+from abawkit.pipeline.step_cache import StepCache
 from abawkit.postprocessing.averaging import average_members
 from abawkit.probabilities.members import StoredMember, read_member, write_probabilities
 from abawkit.scoring.score import score
@@ -49,7 +49,7 @@ def truth(curated: Path) -> Annotations:
 def networks(
     tmp_path_factory: pytest.TempPathFactory, curated: Path, truth: Annotations, plan: list[Training]
 ) -> Networks:
-    folder = Folder(tmp_path_factory.mktemp("ablation"))
+    folder = AblationFolder(tmp_path_factory.mktemp("ablation"))
     folder.curated("per-task").symlink_to(curated)
     places = {}
     for number, (seed, variant) in enumerate(dict.fromkeys((run.seed, run.variant) for run in plan)):
@@ -71,7 +71,7 @@ def bench(networks: Networks) -> RowMaker:
 
 @pytest.fixture(scope="module")
 def rows(bench: RowMaker) -> dict[str, Row]:
-    return {row.name: row for row in bench.rows()}
+    return {row.name: row for row in bench.make_rows()}
 
 
 def test_there_is_a_row_for_every_choice_and_the_base_is_first(rows: dict[str, Row]) -> None:
@@ -117,7 +117,7 @@ def test_the_ensemble_is_the_mean_of_the_base_of_all_seeds(bench: RowMaker, rows
 def test_one_seed_has_no_ensemble(networks: Networks) -> None:
     alone = {place: path for place, path in networks.probabilities.items() if place[0] == 1}
     one = RowMaker(Networks(networks.folder, networks.plan, [], networks.start, alone), "official", lambda _: None)
-    found = one.rows()
+    found = one.make_rows()
     assert not [row for row in found if row.name.startswith("ensemble")]
     assert {len(row.scores["official"].each) for row in found} == {1}
 
@@ -128,10 +128,10 @@ def test_a_second_call_fits_nothing(networks: Networks, rows: dict[str, Row], mo
     def refuse(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("abawkit.ablation.fits.calibrate", refuse)
-    monkeypatch.setattr("abawkit.ablation.fits.tune", refuse)
+    monkeypatch.setattr("abawkit.ablation.run.calibrate", refuse)
+    monkeypatch.setattr("abawkit.ablation.run.tune", refuse)
     again = RowMaker(networks, "official", lambda _: None)
-    assert [row.as_dict() for row in again.rows()] == first
+    assert [row.as_dict() for row in again.make_rows()] == first
 
 
 class Counted:
@@ -149,12 +149,12 @@ class Counted:
 
 
 def test_a_fit_is_kept_until_members_truth_protocol_or_kind_are_others(bench: RowMaker, tmp_path: Path) -> None:
-    fit, path = Counted(), tmp_path / "deep" / "fit.npz"
+    fit, cache = Counted(), StepCache(tmp_path)
 
     def result(
         members: Sequence[StoredMember], protocol: Protocol = "official", truth: Annotations = bench.truth
-    ) -> Fitted:
-        return fit_variant(fit, members, truth, protocol, path)
+    ) -> RuleFit:
+        return fit_rule(fit, members, truth, protocol, "deep/fit", cache)
 
     first = result(bench.base[:1])
     assert (first.in_sample, first.evidence) == (1.25, {"protocol": "official"})
@@ -176,9 +176,9 @@ def test_a_fit_is_kept_until_members_truth_protocol_or_kind_are_others(bench: Ro
 def test_a_fit_that_cannot_be_read_is_made_again(bench: RowMaker, tmp_path: Path, name: str, content: bytes) -> None:
     fit = Counted()
     for expected in (1, 2):
-        fit_variant(fit, bench.base, bench.truth, "official", tmp_path / "fit.npz")
+        fit_rule(fit, bench.base, bench.truth, "official", "fit", StepCache(tmp_path))
         assert fit.made == expected
-        (tmp_path / name).write_bytes(content)
+        (tmp_path / "fitted/official" / name).write_bytes(content)
 
 
 def test_decisions_are_named_once() -> None:

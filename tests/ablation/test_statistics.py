@@ -128,8 +128,8 @@ def test_an_ensemble_is_set_against_each_seed(evaluator: Evaluator) -> None:
 def test_the_strict_protocol_counts_rows_with_every_task_alone() -> None:
     truth = make_truth(strict_videos=5)
     evaluator = Evaluator(truth, answers(truth, 0.5, (1, 2)))
-    assert evaluator.videos("official") == 12
-    assert evaluator.videos("strict") == 5
+    assert evaluator.count_videos("official") == 12
+    assert evaluator.count_videos("strict") == 5
 
 
 @pytest.mark.parametrize("videos", [0, 1])
@@ -140,7 +140,7 @@ def test_a_protocol_with_rows_of_less_than_two_videos_is_left_out(videos: int) -
         evaluator = Evaluator(truth, answers(truth, 0.5, (1, 2)))
         assert list(evaluator.score_base()) == ["official"]
     with pytest.raises(DataError, match="strict protocol"):
-        evaluator.videos("strict")
+        evaluator.count_videos("strict")
 
 
 def test_intervals_are_the_same_each_time() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.ablation.workspace import BEGUN, describe_origin, open_folder
+from abawkit.ablation.workspace import ABLATION_NOTE, describe_origin, open_folder
 from abawkit.errors import ConfigError, DataError
 
 
@@ -52,7 +52,7 @@ def test_a_folder_with_anything_else_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
 def test_a_damaged_note_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / BEGUN).write_bytes(content)
+    (tmp_path / ABLATION_NOTE).write_bytes(content)
     with pytest.raises(ConfigError):
         open_folder(tmp_path, describe_origin(None, "tiny", None))
-    assert (tmp_path / BEGUN).read_bytes() == content
+    assert (tmp_path / ABLATION_NOTE).read_bytes() == content

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.scoring.matching import score_file
 from abawkit.submissions.submit import submit
-from abawkit.submissions.workspace import ExecutionOptions, Inputs
+from abawkit.submissions.workspace import SubmissionInputs
 from abawkit.system.provenance import digest_code
 from tests.cli.conftest import Run, answer
 from tests.commands import command_line
@@ -47,7 +48,7 @@ def made(curated: Path, test_list: list[str], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("submit") / "submissions/small"
     folder.mkdir(parents=True)
     (folder / "recipe.toml").write_text(RECIPE)
-    inputs = Inputs(curated, Path(test_list[1]), Path(test_list[3]))
+    inputs = SubmissionInputs(curated, Path(test_list[1]), Path(test_list[3]))
     submit(folder, inputs, ExecutionOptions(jobs=2, threads=1, run=forked))
     return folder
 

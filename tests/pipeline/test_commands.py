@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.pipeline.commands import StepError, run_together
+from abawkit.pipeline.commands import ExecutionOptions, StepError, run_together
 
 # Stands for Python: says that it is there, and on SIGTERM takes its time to save, as a run in training does.
 CHILD = """#!/bin/sh
@@ -85,6 +85,25 @@ except KeyboardInterrupt:
     assert [name.with_suffix(".ended").read_text() for name in names] == ["saved\n", "saved\n"]
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     assert caller.returncode == 128 + number
+
+
+@pytest.mark.parametrize(
+    ("processors", "wanted", "options", "expected"),
+    [
+        (2, 3, ExecutionOptions(), (2, 1)),
+        (16, 3, ExecutionOptions(), (3, 5)),
+        (64, 5, ExecutionOptions(), (4, 16)),
+        (64, 5, ExecutionOptions(jobs=8), (5, 12)),
+        (1, 5, ExecutionOptions(), (1, 1)),
+        (4, 2, ExecutionOptions(jobs=1), (1, 4)),
+        (4, 2, ExecutionOptions(threads=7), (2, 7)),
+    ],
+)
+def test_processors_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, options: ExecutionOptions, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("abawkit.pipeline.commands.count_processors", lambda: processors)
+    assert options.share(wanted) == expected
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:

@@ -92,7 +92,7 @@ def test_what_has_changed_is_made_again_with_all_that_rests_on_it(commands: Comm
 def test_a_demo_of_another_size_and_other_things_are_refused(commands: Commands, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     call(out)
-    with pytest.raises(ConfigError, match="holds a demo of another size"):
+    with pytest.raises(ConfigError, match=r"holds a demo of other inputs:\n  size: was tiny, is demo"):
         holds_demo(out, "demo", force=False)
     (out / "demo.json").write_text("{")
     with pytest.raises(ConfigError, match=r"demo\.json: can't be read"):

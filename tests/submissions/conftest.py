@@ -13,9 +13,10 @@ import pytest
 from abawkit.curation import open_curated
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS
+from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.submissions.submit import Submitted, submit
-from abawkit.submissions.workspace import ExecutionOptions, Inputs
+from abawkit.submissions.workspace import SubmissionInputs
 from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Array, Predictions
 
@@ -132,7 +133,7 @@ class Bench:
 
     root: Path
     folder: Path
-    inputs: Inputs
+    inputs: SubmissionInputs
     commands: Commands
     said: list[str]
 
@@ -158,7 +159,7 @@ def bench(tmp_path: Path, curated: Path, release: Path) -> Bench:
     root = tmp_path / "submissions"
     (root / "first").mkdir(parents=True)
     (root / "first/recipe.toml").write_text(RECIPE)
-    inputs = Inputs(curated, release / "test_set_examples/MTL.txt", release / "test_data/cropped_aligned")
+    inputs = SubmissionInputs(curated, release / "test_set_examples/MTL.txt", release / "test_data/cropped_aligned")
     return Bench(root, root / "first", inputs, Commands(), [])
 
 
@@ -168,7 +169,7 @@ def written_once(tmp_path_factory: pytest.TempPathFactory, curated: Path, releas
     root = tmp_path_factory.mktemp("written") / "submissions"
     (root / "first").mkdir(parents=True)
     (root / "first/recipe.toml").write_text(RECIPE)
-    inputs = Inputs(curated, release / "test_set_examples/MTL.txt", release / "test_data/cropped_aligned")
+    inputs = SubmissionInputs(curated, release / "test_set_examples/MTL.txt", release / "test_data/cropped_aligned")
     made = Bench(root, root / "first", inputs, Commands(), [])
     made.submit()
     return made

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from abawkit.cli.app import app
 from abawkit.errors import ConfigError
 from abawkit.submissions.create import create_submission, list_shipped
-from abawkit.submissions.plan import make_plan
+from abawkit.submissions.plan import plan_submission
 from abawkit.submissions.recipe import read_submission_recipe
 from abawkit.submissions.slots import list_submissions
 from abawkit.system.shipped import find_shipped
@@ -40,7 +40,7 @@ def test_each_can_be_created_and_planned_anywhere(tmp_path: Path, name: str) -> 
     folder = create_submission(tmp_path / "far/away/mine", name)
     recipe, digest = read_submission_recipe(folder)
     assert digest == read_submission_recipe(list_shipped()[name])[1]
-    assert make_plan(folder, recipe).members
+    assert plan_submission(folder, recipe).members
     text = (folder / "README.md").read_text()
     assert text.startswith(f"# mine\n\nCreated from `{name}`, whose notes follow.\n")
     assert f"abawkit submit {folder} " in text

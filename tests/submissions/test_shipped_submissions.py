@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from abawkit.submissions.plan import Plan, make_plan
+from abawkit.submissions.plan import SubmissionPlan, plan_submission
 from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
 
 ROOT = Path(__file__).parents[2] / "submissions"
 SHIPPED = ("baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong")
 
 
-def shipped(name: str) -> tuple[SubmissionRecipe, Plan]:
+def shipped(name: str) -> tuple[SubmissionRecipe, SubmissionPlan]:
     recipe, _ = read_submission_recipe(ROOT / name)
-    return recipe, make_plan(ROOT / name, recipe)
+    return recipe, plan_submission(ROOT / name, recipe)
 
 
 def test_these_are_all() -> None:
@@ -76,4 +76,4 @@ def test_the_example_of_the_form_is_one(tmp_path: Path) -> None:
     example = text[text.index("```toml") :].partition("```toml")[2].partition("```")[0]
     (tmp_path / "recipe.toml").write_text(example.replace('tasks = ["va"]', 'tasks = ["va", "expression", "au"]'))
     recipe, _ = read_submission_recipe(tmp_path)
-    assert len(make_plan(tmp_path, recipe).members) == 3
+    assert len(plan_submission(tmp_path, recipe).members) == 3

@@ -1,12 +1,9 @@
-"""What goes in beside the recipe, how work is shared out, and what formats of some of the tasks ask for."""
+"""Inputs besides the recipe, and formats of some of the tasks."""
 
 import os
 from pathlib import Path
 
-import pytest
-
-from abawkit.submissions import workspace as inputs
-from abawkit.submissions.workspace import ExecutionOptions, digest_frames
+from abawkit.submissions.workspace import digest_frames
 from tests.submissions.conftest import RECIPE, Bench
 
 
@@ -29,25 +26,6 @@ def test_the_digest_of_frames_is_of_names_sizes_and_times(tmp_path: Path) -> Non
     (moved / "v/1.jpg").write_bytes(b"abc")
     os.utime(moved / "v/1.jpg", (1, 1))
     assert digest_frames(moved, images) == whole
-
-
-@pytest.mark.parametrize(
-    ("processors", "wanted", "options", "expected"),
-    [
-        (2, 3, ExecutionOptions(), (2, 1)),
-        (16, 3, ExecutionOptions(), (3, 5)),
-        (64, 5, ExecutionOptions(), (4, 16)),
-        (64, 5, ExecutionOptions(jobs=8), (5, 12)),
-        (1, 5, ExecutionOptions(), (1, 1)),
-        (4, 2, ExecutionOptions(jobs=1), (1, 4)),
-        (4, 2, ExecutionOptions(threads=7), (2, 7)),
-    ],
-)
-def test_processors_are_shared_out(
-    monkeypatch: pytest.MonkeyPatch, processors: int, wanted: int, options: ExecutionOptions, expected: tuple[int, int]
-) -> None:
-    monkeypatch.setattr(inputs, "count_processors", lambda: processors)
-    assert options.share(wanted) == expected
 
 
 # formats of some of the tasks

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import ConfigError
-from abawkit.submissions.plan import make_plan
+from abawkit.submissions.plan import plan_submission
 from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
 
 NETWORK = '[[networks]]\nname = "all"\nrecipe = "demo"\n'
@@ -79,18 +79,18 @@ def test_a_network_that_starts_from_something_else_than_the_submission_is_refuse
 ) -> None:
     text = f'weights = "{whole}"\n{WHOLE}set = ["weights={network}"]\n'
     with pytest.raises(ConfigError, match=f'network all: its recipe has weights = "{network}"'):
-        make_plan(tmp_path, read(tmp_path, text))
-    assert make_plan(tmp_path, read(tmp_path, text.replace(f"={network}", f"={whole}"))).runs
+        plan_submission(tmp_path, read(tmp_path, text))
+    assert plan_submission(tmp_path, read(tmp_path, text.replace(f"={network}", f"={whole}"))).runs
 
 
 def test_a_byte_order_mark_makes_no_difference_in_it_and_in_the_recipe_of_its_network(tmp_path: Path) -> None:
     (tmp_path / "network.toml").write_bytes(b'\xef\xbb\xbfnetwork = "ddamfn-nano"\r\n')
-    plan = make_plan(tmp_path, read(tmp_path, "\ufeff" + WHOLE.replace('"demo"', '"network.toml"')))
+    plan = plan_submission(tmp_path, read(tmp_path, "\ufeff" + WHOLE.replace('"demo"', '"network.toml"')))
     assert plan.runs[0].recipe.network == "ddamfn-nano"
 
 
 def test_each_network_is_a_member_with_each_seed(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, read(tmp_path, WHOLE.replace("[1]", "[4, 2]")))
+    plan = plan_submission(tmp_path, read(tmp_path, WHOLE.replace("[1]", "[4, 2]")))
     assert [member.name for member in plan.members] == ["all-seed4", "all-seed2"]
     assert [run.recipe.seed for run in plan.runs] == [4, 2]
 
@@ -99,19 +99,19 @@ def test_networks_for_some_tasks_are_one_member_a_seed_beside_those_for_all(tmp_
     text = WHOLE.replace("[1]", "[1, 2]")
     text += '[[networks]]\nname = "a"\nrecipe = "demo"\ntasks = ["va"]\n'
     text += '[[networks]]\nname = "b"\nrecipe = "demo"\ntasks = ["au", "expression"]\n'
-    plan = make_plan(tmp_path, read(tmp_path, text))
+    plan = plan_submission(tmp_path, read(tmp_path, text))
     assert [member.name for member in plan.members] == ["all-seed1", "all-seed2", "a+b-seed1", "a+b-seed2"]
     assert [run.name for run in plan.members[2].runs] == ["a-seed1", "b-seed1"]
 
 
 def test_a_task_without_an_answer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none is for au"):
-        make_plan(tmp_path, read(tmp_path, WHOLE + 'tasks = ["va", "expression"]\n'))
+        plan_submission(tmp_path, read(tmp_path, WHOLE + 'tasks = ["va", "expression"]\n'))
 
 
 def test_a_training_recipe_can_lie_in_the_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('network = "ddamfn-nano"\nbatch_size = 32\n')
-    plan = make_plan(tmp_path, read(tmp_path, WHOLE.replace('"demo"', '"mine.toml"')))
+    plan = plan_submission(tmp_path, read(tmp_path, WHOLE.replace('"demo"', '"mine.toml"')))
     assert plan.runs[0].recipe.batch_size == 32
     assert plan.runs[0].source == str(tmp_path / "mine.toml")
 
@@ -122,9 +122,9 @@ def test_a_training_recipe_from_elsewhere_is_refused(tmp_path: Path, name: str) 
     inner = tmp_path / "folder"
     inner.mkdir()
     with pytest.raises(ConfigError, match="network all: no recipe"):
-        make_plan(inner, read(inner, WHOLE.replace('"demo"', f'"{name}"')))
+        plan_submission(inner, read(inner, WHOLE.replace('"demo"', f'"{name}"')))
 
 
 def test_a_key_that_training_does_not_know_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown key"):
-        make_plan(tmp_path, read(tmp_path, WHOLE + 'set = ["losses.ua=1"]\n'))
+        plan_submission(tmp_path, read(tmp_path, WHOLE + 'set = ["losses.ua=1"]\n'))

@@ -18,7 +18,7 @@ from abawkit.postprocessing.rule_file import read_rule
 from abawkit.probabilities.members import read_members, read_probabilities
 from abawkit.scoring.score import score
 from abawkit.submissions.manifest import read_manifest
-from abawkit.submissions.submit import describe_slots
+from abawkit.submissions.submit import describe_due_steps
 from abawkit.system.files import sha256_of
 from abawkit.system.locks import lock
 from tests.submissions.conftest import RECIPE, Bench, option
@@ -360,7 +360,7 @@ def test_the_lock_is_gone_afterwards(written: Bench) -> None:
 
 
 def test_the_outlook_says_what_is_due_and_writes_nothing(bench: Bench) -> None:
-    steps = describe_slots(bench.folder, bench.inputs)
+    steps = describe_due_steps(bench.folder, bench.inputs)
     assert [name for name, _ in steps[:2]] == ["train all-seed1", "train all-seed2"]
     assert steps[0][1] == "not made yet"
     assert steps[-1] == ("predict test all-seed2", "its networks come first")
@@ -368,7 +368,7 @@ def test_the_outlook_says_what_is_due_and_writes_nothing(bench: Bench) -> None:
 
 
 def test_the_outlook_of_what_is_there_is_empty(written: Bench) -> None:
-    assert [reason for _, reason in describe_slots(written.folder, written.inputs)] == [""] * 6
+    assert [reason for _, reason in describe_due_steps(written.folder, written.inputs)] == [""] * 6
 
 
 def interrupted(bench: Bench, *where: str, **means: Any) -> None:
