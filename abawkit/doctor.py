@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import abawkit
-from abawkit.system.native_build import COMMAND, NotBuiltError, add_remedy, find_gpus, find_programs
+from abawkit.system.native_build import COMMAND, LEAST_TORCH, NotBuiltError, add_remedy, find_gpus, find_programs
 from abawkit.system.native_cache import find_builds_folder
 
 PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "pydantic", "safetensors", "pillow", "simplejpeg")
-
-LEAST_TORCH = (2, 10)
-"""`torch.load(weights_only=True)` of older releases can be made to run code: CVE-2026-24747."""
 
 CONSTRAINTS = Path(abawkit.__file__).parents[1] / "constraints.txt"
 """Of a checkout: the versions that the tests run with."""

@@ -34,8 +34,15 @@ def format_count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def list_first(entries: Sequence[str], shown: int = SHOWN_PROBLEMS, noun: str = "") -> list[str]:
+    """The first `shown` entries, and how many others there are: ``... and 3 more``, or ``... and 3 more names``."""
+    more = len(entries) - shown
+    rest = format_count(more, f"more {noun}") if noun else f"{more:,} more"
+    return [*entries[:shown], *([f"... and {rest}"] if more > 0 else [])]
+
+
 class AbawkitError(Exception):
-    """An error that is the user's to mend: the message says what was found, what was expected and what to do."""
+    """An error that the user can fix: the message says what was found, what was expected and what to do."""
 
     exit_code = 1
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from abawkit.frame_columns import find_videos
-from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Answer
+from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, VA_MAX, VA_MIN, Answer, Task
 from abawkit.system.files import sha256
 
 Array = npt.NDArray[Any]
@@ -137,6 +137,11 @@ class Annotations(_Table):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_decisions(self.va, self.expression, self.au)
+
+    @property
+    def valid(self) -> dict[Task, Array]:
+        """For each task the mask of the rows where it is annotated, shape (n,)."""
+        return {"va": self.va_valid, "expression": self.expression_valid, "au": self.au_valid}
 
     @property
     def all_valid(self) -> Array:

@@ -88,9 +88,7 @@ def count_split(annotations: Annotations, repeated: RepeatedRows, reasons: Array
         conflicting=int((repeated.conflicting & ~repeated.later).sum()),
         videos=len(pc.unique(a.videos)),
         valid={
-            "va": int(a.va_valid.sum()),
-            "expression": int(a.expression_valid.sum()),
-            "au": int(a.au_valid.sum()),
+            **{task: int(mask.sum()) for task, mask in a.valid.items()},
             "all": int(a.all_valid.sum()),
             "any": int(a.any_valid.sum()),
         },

@@ -26,7 +26,7 @@ from abawkit.curation.curated_set import (
 from abawkit.curation.reading import SplitSource, digest_source, read_split
 from abawkit.curation.release import Sources, find_shared_names, refuse_shared, warn_of_shared_clips
 from abawkit.curation.rules import REASONS, find_reasons, find_repeats, get_reason_bit
-from abawkit.errors import DataError, format_count, printable
+from abawkit.errors import DataError, format_count, list_first, printable
 from abawkit.frames.hints import describe_failures
 from abawkit.frames.packed import PackReport, pack_frames
 from abawkit.frames.paths import FramesRoot
@@ -277,12 +277,11 @@ def _refuse_failures(
             raise DataError("\n".join([found, *describe_failures(root, report.failures, total)]))
     if len(report.failures) <= max_missing * total:
         return
-    first = [f"{failure.image}: {failure.reason} ({failure.message})" for failure in report.failures[:10]]
     raise DataError(
         "\n".join(
             [
                 f"{root}: {len(report.failures):,} of {total:,} frames are missing or unreadable; the first:",
-                *first,
+                *list_first([failure.text for failure in report.failures], 10),
                 *describe_failures(root, report.failures, total),
                 f"copy them anew, give the right folder with --frames, or allow more than {max_missing:.1%} "
                 "with --max-missing",

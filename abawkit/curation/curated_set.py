@@ -176,8 +176,7 @@ def find_contradictions(curated: CuratedSet, ledger: Mapping[str, Any]) -> list[
     compare("frames_digest", curated.frames_digest, "as that of its frames")
     for name, split in curated.splits.items():
         a = split.annotations
-        valid = {"any": a.any_valid, "va": a.va_valid, "expression": a.expression_valid, "au": a.au_valid}
-        for task, mask in valid.items():
+        for task, mask in [("any", a.any_valid), *a.valid.items()]:
             compare(f"splits.{name}.valid.{task}", int(mask.sum()), "such rows")
         compare(f"splits.{name}.kept", int(split.kept.sum()), "such rows")
     compare("table_sha256", curated.digest, "as its digest")

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,7 +105,7 @@ def join_tracks(tables: Sequence[Annotations]) -> Annotations:
     columns: dict[str, Array] = {}
     for table, where in zip(reversed(tables), reversed(rows), strict=True):
         names[where] = np.array(table.images.to_pylist(), dtype=object)
-        for name, values in _list_columns(table).items():
+        for name, values in ((each.name, getattr(table, each.name)) for each in fields(table) if each.name != "images"):
             column = columns.setdefault(name, np.zeros((n, *values.shape[1:]), dtype=values.dtype))
             if name == "lines":
                 column[where] = values
@@ -175,8 +175,3 @@ def _make_row_keys(table: Annotations) -> pa.StringArray:
     """A name for each row that no other row of the table has: its image, and how often that stood before."""
     before = pc.cast(pa.array(count_occurrences(table.images)), pa.string())
     return pc.binary_join_element_wise(before, table.images, " ")
-
-
-def _list_columns(table: Annotations) -> dict[str, Array]:
-    names = ("lines", "va", "expression", "au", "va_valid", "expression_valid", "au_valid", "va_partial", "au_partial")
-    return {name: getattr(table, name) for name in names}

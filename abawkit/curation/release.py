@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from abawkit.choices import Policy, Split
 from abawkit.curation.curated_set import SPLITS, read_curation_ledger
-from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
+from abawkit.errors import ConfigError, DataError, DataWarning, format_count, list_first, printable
 from abawkit.frame_names import find_clip
 from abawkit.frames.paths import FrameFolders, FramesRoot, make_frame_folders
 from abawkit.tables import Annotations
@@ -219,7 +219,7 @@ def warn_of_shared_clips(train: Annotations, validation: Annotations) -> list[st
 
 
 def _list_first_names(names: Sequence[str]) -> str:
-    return printable(", ".join(names[:5])) + (", ..." if len(names) > 5 else "")
+    return printable(", ".join(list_first(names, 5)))
 
 
 def _find_frame_folders(release: Path, follow_links: bool) -> FramesRoot:

@@ -8,8 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from abawkit.errors import list_first
+from abawkit.formats.label_columns import ANSWER_COLUMNS, HEADER_NAMES
 from abawkit.formats.rows import shorten
-from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, DIMENSIONS, EXPRESSIONS, FIELDS, TASKS, Answer
+from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, FIELDS, TASKS, Answer
 
 ALL_UNITS: Final = "aus"
 """The name that stands for the twelve action units in the official header of the multi-task track."""
@@ -137,7 +139,7 @@ def refuse_other_track(header: str, tasks: Sequence[Answer]) -> None:
         ValueError: If it names anything else. The text says what it names, and what was expected.
     """
     names = split_header(header)
-    forms = _TRACKS.get(tuple(tasks)) or (tuple(name for answer in tasks for name in _COLUMNS[answer]),)
+    forms = _TRACKS.get(tuple(tasks)) or (tuple(name for answer in tasks for name in ANSWER_COLUMNS[answer]),)
     named, other = _expand_names(names), find_track(header)
     if other in (None, tuple(tasks)) and any(_is_beginning(named, form) for form in forms):
         return
@@ -152,9 +154,7 @@ def _is_beginning(named: Sequence[str], form: Sequence[str]) -> bool:
 
 def list_names(names: Sequence[str]) -> str:
     """The first names of a sequence, and how many more there are."""
-    shown = ", ".join(shorten(name, 30) or "nothing" for name in names[:_SHOWN_NAMES])
-    more = len(names) - _SHOWN_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown
+    return ", ".join(list_first([shorten(name, 30) or "nothing" for name in names], _SHOWN_NAMES))
 
 
 def _expand_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -170,20 +170,10 @@ def _describe_columns(columns: Sequence[str]) -> str:
     return ", ".join(columns)
 
 
-_CLASS_FORMS: Final = (EXPRESSIONS, tuple(COMPOUND_EXPRESSIONS))
-
-_COLUMNS: Final[dict[Answer, tuple[str, ...]]] = {
-    "va": DIMENSIONS,
-    "expression": ("expression",),
-    "au": ACTION_UNITS,
-    "compound": ("compound",),
-}
+_CLASS_FORMS: Final = (HEADER_NAMES["expression"], HEADER_NAMES["compound"])
 
 _TRACKS: Final[dict[tuple[Answer, ...], tuple[tuple[str, ...], ...]]] = {
     TASKS: (FIELDS[1:],),
-    ("va",): (DIMENSIONS,),
-    ("expression",): (EXPRESSIONS, _COLUMNS["expression"]),
-    ("au",): (ACTION_UNITS,),
-    ("compound",): (tuple(COMPOUND_EXPRESSIONS), _COLUMNS["compound"]),
+    **{(answer,): (HEADER_NAMES[answer], ANSWER_COLUMNS[answer]) for answer in HEADER_NAMES},
 }
 """What the header of each track names, the official form first."""

@@ -18,20 +18,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, format_count, printable
-from abawkit.formats.label_columns import make_annotations, make_fields
-from abawkit.formats.rows import INTEGER_WITH_POINT, REAL, Field, Rows, find_name_problems, shorten
+from abawkit.errors import ConfigError, DataError, Problem, ProblemsError, format_count, list_first, printable
+from abawkit.formats.label_columns import ANSWER_COLUMNS, make_annotations, make_fields
+from abawkit.formats.rows import (
+    INTEGER_WITH_POINT,
+    REAL,
+    Field,
+    Rows,
+    find_name_problems,
+    make_width_problem,
+    shorten,
+)
 from abawkit.formats.text import read_text
-from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
+from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
 from abawkit.tables import Annotations, Array
 
 IMAGE: Final = "image"
-
-COLUMNS_OF_TASK: Final[dict[Task, tuple[str, ...]]] = {
-    "va": DIMENSIONS,
-    "expression": ("expression",),
-    "au": ACTION_UNITS,
-}
 
 MISSING_TEXTS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>"})
 """How tables write that a value is missing, in small letters: by pandas, R, JSON and Python."""
@@ -58,7 +60,7 @@ class TableColumns:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that have columns."""
-        return tuple(task for task in TASKS if COLUMNS_OF_TASK[task][0] in self.names)
+        return tuple(task for task in TASKS if ANSWER_COLUMNS[task][0] in self.names)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableCol
         {'image': 'path', 'valence': 'v', 'arousal': 'a'}
     """
     names: dict[str, str] = {}
-    known = (IMAGE, *(name for task in TASKS for name in COLUMNS_OF_TASK[task]))
+    known = (IMAGE, *(name for task in TASKS for name in ANSWER_COLUMNS[task]))
     official = {name.lower(): name for name in known}
     for part in next(csv.reader([",".join(texts)], skipinitialspace=True), []):
         given, equals, column = part.partition("=")
@@ -109,8 +111,8 @@ def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableCol
     if IMAGE not in names:
         raise ConfigError("--columns: needs the column of image names, as image=NAME")
     for task in TASKS:
-        absent = [name for name in COLUMNS_OF_TASK[task] if name not in names]
-        if 0 < len(absent) < len(COLUMNS_OF_TASK[task]):
+        absent = [name for name in ANSWER_COLUMNS[task] if name not in names]
+        if 0 < len(absent) < len(ANSWER_COLUMNS[task]):
             raise ConfigError(f"--columns: {', '.join(absent)} not given; a task has all of its columns or none")
     columns = TableColumns(names, frozenset(missing))
     if not columns.tasks:
@@ -207,18 +209,12 @@ def _read_csv(path: Path, columns: TableColumns) -> tuple[pd.DataFrame, Array, l
     good = (widths == len(header)) | ((separator == "\t") & (widths < len(header)) & (widths > 0))
     good[0] = False
     problems = [
-        Problem(
-            line, "", f"got {format_count(width, 'field') if width else 'a blank line'}, expected {len(header)} fields"
-        )
+        make_width_problem(line, width, len(header))
         for line, width, fine in zip(lines[1:].tolist(), widths[1:].tolist(), good[1:].tolist(), strict=True)
         if not fine
     ]
     frame = cells.loc[good, : len(header) - 1].fillna("").set_axis(header, axis=1)
     return frame, lines[good], problems
-
-
-def _describe_width(width: int) -> str:
-    return format_count(width, "field") if width else "a blank line"
 
 
 def _measure_rows(path: Path, text: str, separator: str) -> tuple[Array, Array]:
@@ -257,9 +253,8 @@ def _refuse_missing_columns(path: Path, columns: TableColumns, header: Sequence[
         if counts[column] != 1
     ]
     if problems:
-        shown = ", ".join(shorten(printable(name), 30) for name in header[:30])
-        more = f" and {len(header) - 30:,} more" if len(header) > 30 else ""
-        raise ProblemsError(path, problems, f"its columns are: {shown}{more}; give --columns with these names")
+        shown = ", ".join(list_first([shorten(printable(name), 30) for name in header], 30))
+        raise ProblemsError(path, problems, f"its columns are: {shown}; give --columns with these names")
 
 
 def _read_image_names(cells: "pd.Series[Any]", column: str, lines: Array, problems: list[Problem]) -> pa.StringArray:

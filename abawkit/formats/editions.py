@@ -16,9 +16,7 @@ Sources:
 
 from abawkit.formats.per_video import FolderOfVideos
 from abawkit.formats.single_file import FlatFile, make_single_task_header
-from abawkit.labels import TASKS, Answer
-
-HEADER = "image,valence,arousal,expression,aus"
+from abawkit.labels import OFFICIAL_HEADER, TASKS, Answer
 
 
 class ABAW7(FlatFile):
@@ -27,7 +25,7 @@ class ABAW7(FlatFile):
     name = "abaw7"
     summary = "ABAW7 multi-task: image,valence,arousal,expression and 12 action units, a row a listed frame"
     tasks: tuple[Answer, ...] = TASKS
-    header = HEADER
+    header = OFFICIAL_HEADER
     image_column_names = ("image",)
     strict_header = True
 

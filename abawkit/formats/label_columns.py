@@ -37,6 +37,9 @@ ANSWER_FIELDS: Final[dict[Answer, tuple[Field, ...]]] = {
 }
 """The columns of values of each answer."""
 
+ANSWER_COLUMNS: Final = {answer: tuple(field.name for field in fields) for answer, fields in ANSWER_FIELDS.items()}
+"""Their names."""
+
 
 def make_fields(tasks: Sequence[Answer]) -> list[Field]:
     """The columns of rows that hold these answers, one after the other."""

@@ -25,7 +25,6 @@ _INTEGER: Final = re.compile(r'"?[0-9]+(?:\.0)?"?')
 _INDEX_NAME: Final = re.compile(r'"?(?:|index|level_[0-9]+|Unnamed: [0-9]+(?:\.[0-9]+)?)"?')
 _DECIMAL: Final = r"([+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?)"
 _DECIMAL_CELL: Final = re.compile(rf' *"?{_DECIMAL}"? *')
-_QUOTED_DECIMAL: Final = re.compile(rf'"{_DECIMAL}"')
 
 _VALUE: Final = r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|True|False)"
 _KEYWORDS: Final = re.compile(r"(?:, *(?:dtype|device|requires_grad|grad_fn)=[^,()]{1,60}){1,4}\)")

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -16,8 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from abawkit.errors import DataError, DataWarning, Problem, ProblemsError, format_count
-from abawkit.formats.base import Column, Container, find_formats
-from abawkit.formats.column_names import OTHER_TRACK, find_other_track
+from abawkit.formats.base import Column, Container
 from abawkit.formats.frame_counts import find_frame_count
 from abawkit.formats.frame_lines import assign_rows, find_frame_problems, list_video_frames
 from abawkit.formats.label_columns import (
@@ -30,7 +30,7 @@ from abawkit.formats.label_columns import (
 )
 from abawkit.formats.readers import is_video_list, read_annotations, read_list, read_videos
 from abawkit.formats.rows import Rows, make_no_rows, read_rows, shorten
-from abawkit.formats.single_file import describe_width_error
+from abawkit.formats.single_file import describe_width_error, find_header_defect
 from abawkit.formats.text import read_text
 from abawkit.frame_names import find_name_defect, format_frame_name
 from abawkit.labels import Answer
@@ -259,21 +259,17 @@ class FolderOfVideos:
         first = content[: content.index(b"\n")].decode()
         headed = not _VALUE_START.match(first)
         problems: list[Problem] = []
-        if re.sub(", +", ",", first) != self.header:
-            got = f"got the header '{shorten(first)}'" if headed else "got no header"
-            other = find_other_track(f"image,{first}", self.tasks) if headed else None
-            hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
-            problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}", file.name))
-            if other:  # what its lines hold is not for this track to judge
-                lines = content.count(b"\n") - 1
-                return _VideoFile(
-                    file.name.removesuffix(VIDEO_FILE_SUFFIX), make_no_rows(len(make_fields(self.tasks))), lines, 2
-                ), problems
-        rows, found = read_rows(content, make_fields(self.tasks), skip_lines=headed, missing=missing, named=False)
-        problems += [Problem(p.line, p.column, p.message, file.name) for p in found]
-        lines = content.count(b"\n") - headed
-        if not lines:
-            problems.append(Problem(2, "", "holds a header and no lines", file.name))
+        fields, lines = make_fields(self.tasks), content.count(b"\n") - headed
+        defect = find_header_defect(first if headed else "", self)
+        if defect:
+            problems.append(Problem(1, "", defect.message, file.name))
+        if defect and defect.other_track:
+            rows = make_no_rows(len(fields))
+        else:
+            rows, found = read_rows(content, fields, skip_lines=headed, missing=missing, named=False)
+            problems += [replace(problem, file=file.name) for problem in found]
+            if not lines:
+                problems.append(Problem(2, "", "holds a header and no lines", file.name))
         return _VideoFile(file.name.removesuffix(VIDEO_FILE_SUFFIX), rows, lines, 1 + headed), problems
 
 

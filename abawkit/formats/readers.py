@@ -20,7 +20,7 @@ from abawkit.formats.label_columns import make_annotations, make_fields
 from abawkit.formats.rows import find_name_problems, read_rows, shorten
 from abawkit.formats.text import IMAGE_HEADERS, count_header_lines, read_text
 from abawkit.frame_names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_name_defect, format_frame_name
-from abawkit.labels import FIELDS, TASKS, Answer
+from abawkit.labels import FIELDS, OFFICIAL_HEADER, TASKS, Answer
 from abawkit.tables import Annotations, FrameList, VideoList
 
 _EXPECTED_LIST = "a list of frames, one image name a row (MTL.txt)"
@@ -207,8 +207,7 @@ def _find_column_order(path: Path, content: bytes) -> tuple[str, ...]:
     try:
         order = order_columns(_first_line(content))
     except ValueError as error:
-        official = ",".join([*FIELDS[:4], "aus"])
-        advice = f"correct line 1; the header of columns in the official order is '{official}'"
+        advice = f"correct line 1; the header of columns in the official order is '{OFFICIAL_HEADER}'"
         raise ProblemsError(path, [Problem(1, "", str(error))], advice) from error
     if order.remark:
         warnings.warn(f"{path}: {order.remark}", DataWarning, stacklevel=3)

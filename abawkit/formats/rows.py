@@ -107,6 +107,12 @@ def find_name_problems(images: pa.StringArray, lines: Array, column: str = "imag
     ]
 
 
+def make_width_problem(line: int, width: int, expected: int) -> Problem:
+    """The problem of a row with another number of fields than it should have; a blank line has 0."""
+    got = format_count(width, "field") if width else "a blank line"
+    return Problem(line, "", f"got {got}, expected {format_count(expected, 'field')}")
+
+
 def _read_with_arrow(
     content: bytes, fields: Sequence[Field], skip_lines: int, *, missing: bool, named: bool
 ) -> Rows | None:
@@ -162,8 +168,7 @@ def _read_by_cell(
         if line <= skip_lines:
             continue
         if len(cells) != width:
-            got = format_count(len(cells), "field") if text else "a blank line"
-            problems.append(Problem(line, "", f"got {got}, expected {format_count(width, 'field')}"))
+            problems.append(make_width_problem(line, len(cells) if text else 0, width))
             continue
         if named:
             images.append(check.image(line, cells[0]))

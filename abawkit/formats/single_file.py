@@ -6,11 +6,12 @@ An edition's format is a subclass that says its name, its header and what its ro
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from abawkit.errors import DataError, Problem, ProblemsError
-from abawkit.formats.base import Column, Container, find_formats
+from abawkit.formats.base import Column, Container, SubmissionFormat, find_formats
 from abawkit.formats.column_names import OTHER_TRACK, find_other_track
 from abawkit.formats.label_columns import (
     HEADER_NAMES,
@@ -128,14 +129,10 @@ class FlatFile:
         skip_lines = count_header_lines(path, content, expected, self.image_column_names)
         problems: list[Problem] = []
         header = content[: content.index(b"\n")].decode() if skip_lines else ""
-        if header != self.header and (self.strict_header or re.sub(", +", ",", header) != self.header):
-            got = f"got the header '{shorten(header)}'" if skip_lines else "got no header"
-            other = find_other_track(header, self.tasks)
-            hint = OTHER_TRACK + " or ".join(find_formats(other, self.container)) if other else ""
-            problems.append(Problem(1, "", f"{got}, expected '{self.header}'{hint}"))
-            if other:  # what its rows hold is not for this track to judge
-                frames = read_first_fields(content, skip_lines)
-                return frames, make_no_rows(len(fields)), problems
+        if defect := find_header_defect(header, self, strict=self.strict_header):
+            problems.append(Problem(1, "", defect.message))
+            if defect.other_track:
+                return read_first_fields(content, skip_lines), make_no_rows(len(fields)), problems
         rows, found = read_rows(content, fields, skip_lines=skip_lines, missing=missing)
         if not found:
             return FrameList(images=rows.images, lines=rows.lines), rows, problems
@@ -146,6 +143,31 @@ class FlatFile:
         # a row of another width has a place in the order all the same
         named = np.array([bool(name) for name in frames.images.to_pylist()], dtype=bool)
         return frames.select(named), rows, problems + found
+
+
+class HeaderDefect(NamedTuple):
+    """What is wrong with a header, and whether it is that of another track, whose rows have other columns."""
+
+    message: str
+    other_track: bool
+
+
+def find_header_defect(header: str, plugin: SubmissionFormat, *, strict: bool = False) -> HeaderDefect | None:
+    """Compares a first line with the header of a format.
+
+    Args:
+        header: The line; ``""`` where the file has no header.
+        plugin: The format, which has a ``header``.
+        strict: Whether a blank behind a comma is a defect.
+    """
+    official: str = getattr(plugin, "header", "")
+    if official in (header, "" if strict else re.sub(", +", ",", header)):
+        return None
+    named = header if plugin.container == "file" else f"image,{header}"
+    other = find_other_track(named, plugin.tasks) if header else None
+    hint = OTHER_TRACK + " or ".join(find_formats(other, plugin.container)) if other else ""
+    got = f"got the header '{shorten(header)}'" if header else "got no header"
+    return HeaderDefect(f"{got}, expected '{official}'{hint}", other is not None)
 
 
 def make_single_task_header(answer: Answer) -> str:

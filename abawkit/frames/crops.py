@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abawkit.choices import MAX_NOT_CROPS
-from abawkit.errors import SHOWN_PROBLEMS, DataError, DataWarning, printable
+from abawkit.errors import DataError, DataWarning, list_first, printable
 from abawkit.frames.decode import FRAME_SIZE, Conversion
 from abawkit.frames.paths import DifferingFrame, FramesRoot, make_frame_folders, search_folders
 from abawkit.frames.reader import Chunk
@@ -140,9 +140,8 @@ class FrameSummary:
         if self.black:
             self._warn(
                 f"{len(self.black):,} of {self.read:,} frames are black, as where an aligner found no face: "
-                f"{', '.join(self.black[:_SHOWN_SIZES])}{', ...' if len(self.black) > _SHOWN_SIZES else ''}"
+                f"{', '.join(list_first(self.black, _SHOWN_SIZES))}"
             )
-
         red, _, blue = self.colour / max(self.read, 1)
         if self.read >= _MIN_COLOUR_FRAMES and blue > red + _BLUER:
             self._warn(
@@ -181,16 +180,14 @@ class FrameSummary:
         }
         shown = [
             f"{width} x {height} pixels ({count:,}, such as {self.examples[width, height]})"
-            for (width, height), count in list(sizes.items())[:_SHOWN_SIZES]
+            for (width, height), count in sizes.items()
         ]
-        return ", ".join(shown + [f"and {len(sizes) - _SHOWN_SIZES:,} other sizes"] * (len(sizes) > _SHOWN_SIZES))
+        return ", ".join(list_first(shown, _SHOWN_SIZES, "size"))
 
 
 def _describe_differing(differing: Sequence[DifferingFrame]) -> str:
-    shown = [f"{image} ({taken} and {other})" for image, taken, other in differing[:SHOWN_PROBLEMS]]
-    more = [f"and {len(differing) - len(shown):,} more"] if len(differing) > len(shown) else []
+    shown = list_first([f"{image} ({taken} and {other})" for image, taken, other in differing])
     images = "1 image is" if len(differing) == 1 else f"{len(differing):,} images are"
     return printable(
-        f"{images} in two folders of frames with different bytes; the first folder's is taken: "
-        f"{', '.join([*shown, *more])}"
+        f"{images} in two folders of frames with different bytes; the first folder's is taken: {', '.join(shown)}"
     )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from abawkit.errors import printable
+from abawkit.errors import format_count, list_first, printable
 from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.frames.decode import UNUSUAL_SAMPLING
 from abawkit.frames.paths import FramesRoot, make_frame_folders
@@ -172,8 +172,8 @@ def _describe_unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[
             lines.append(f"{folder} is empty")
         archives = [name for name in names if name.lower().endswith(_ARCHIVE_SUFFIXES)]
         if archives:
-            shown = ", ".join(archives[:_SHOWN_EXAMPLES]) + (", ..." if len(archives) > _SHOWN_EXAMPLES else "")
-            lines.append(f"{folder} holds {len(archives):,} archives ({shown}): unpack them there")
+            shown = ", ".join(list_first(archives, _SHOWN_EXAMPLES))
+            lines.append(f"{folder} holds {format_count(len(archives), 'archive')} ({shown}): unpack them there")
         empty = [video for video in sorted(videos) if (folder / video).is_dir() and not any((folder / video).iterdir())]
         if empty:
             lines.append(f"{folder}: {len(empty):,} of {len(videos):,} videos' folders are empty, such as {empty[0]}")

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from abawkit.errors import DataError, printable
+from abawkit.errors import DataError, list_first, printable
 from abawkit.frames.decode import FRAME_SIZE
 from abawkit.frames.paths import FramesRoot, find_frame_paths
 from abawkit.frames.reader import FrameFailure, read_frame
@@ -90,7 +90,6 @@ class FolderFrames:
 
 
 def _make_unreadable_error(root: FramesRoot, failures: Sequence[FrameFailure]) -> DataError:
-    shown = [failure.text for failure in failures[:10]]
-    more = [f"... and {len(failures) - 10:,} more"] if len(failures) > 10 else []
-    head = f"{printable(str(root))}: frames that are needed now can't be had:"
-    return DataError("\n".join([head, *shown, *more, "extract or copy these frames again"]))
+    head = f"{printable(str(root))}: frames that are needed now can't be read:"
+    shown = list_first([failure.text for failure in failures], 10)
+    return DataError("\n".join([head, *shown, "extract or copy these frames again"]))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from abawkit.errors import SHOWN_PROBLEMS, DataError, format_count, printable
+from abawkit.errors import DataError, list_first, printable
 from abawkit.frame_names import IMAGE_SUFFIXES, find_name_defect, make_natural_key
 from abawkit.frames.paths import FrameFolders, FramesRoot, make_frame_folders
 
@@ -63,12 +63,8 @@ def list_images(root: FramesRoot) -> ImageListing:
     for folder, video in starts:
         _walk_folder(folder, video, folders.follow_links, listed)
     if listed.refused:
-        shown = [f"{name!r}: {reason}" for name, reason in list(listed.refused.items())[:SHOWN_PROBLEMS]]
-        more = len(listed.refused) - len(shown)
-        shown += [f"... and {format_count(more, 'more name')}"] if more else []
-        advice = (
-            f"{root}: no list was given, so that every image is a row; rename or move what is named, or give --list"
-        )
+        shown = list_first([f"{name!r}: {reason}" for name, reason in listed.refused.items()], noun="name")
+        advice = f"{root}: without --list, every image is a row; rename or move these files, or give --list"
         raise DataError("\n".join(printable(line) for line in [*shown, advice]))
     if not listed.images:
         raise DataError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from abawkit.errors import SHOWN_PROBLEMS, ConfigError, DataError, format_count, printable
+from abawkit.errors import ConfigError, DataError, list_first, printable
 from abawkit.frame_names import find_name_defect
 
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
@@ -122,15 +122,6 @@ def find_frame_paths(root: FramesRoot, images: Sequence[str]) -> list[str]:
     return paths
 
 
-def find_frame_path(root: FramesRoot, image: str) -> Path:
-    """Turns one image name into its path; for many names, `find_frame_paths` is faster.
-
-    Raises:
-        DataError: As for `find_frame_paths`.
-    """
-    return Path(find_frame_paths(root, [image])[0])
-
-
 def search_folders(root: FramesRoot, images: Sequence[str]) -> FolderSearch:
     """Says which folder each image comes from, and compares the files of images that several folders have.
 
@@ -228,9 +219,7 @@ def _same_bytes(path: str, other: str) -> bool:
 
 
 def _make_refusal(root: FrameFolders, refused: dict[str, str]) -> DataError:
-    shown = [f"{printable(repr(image))}: {problem}" for image, problem in list(refused.items())[:SHOWN_PROBLEMS]]
-    if len(refused) > len(shown):
-        shown.append(f"... and {format_count(len(refused) - len(shown), 'more name')}")
+    shown = list_first([f"{printable(repr(image))}: {problem}" for image, problem in refused.items()], noun="name")
     advice = f"expected names below {printable(str(root))} such as VIDEO/00001.jpg; correct the list, or the links"
     if _LINK in refused.values():
         advice += "; --follow-links follows links to other disks"

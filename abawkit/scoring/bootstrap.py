@@ -19,7 +19,7 @@ from abawkit.choices import Protocol
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.scoring.metrics import f1_from_counts
-from abawkit.scoring.score import select_scored_rows
+from abawkit.scoring.score import select_answered_rows
 from abawkit.tables import Annotations, Array, Submission
 
 _CLASSES = len(EXPRESSIONS)
@@ -185,25 +185,18 @@ def sum_by_video(truth: Annotations, submission: Submission, protocol: Protocol 
     Raises:
         DataError: If the rows of the two are not the same, or if no row counts.
     """
-    if not truth.images.equals(submission.images):
-        raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
-    tasks = tuple(task for task in TASKS if task in submission.tasks)
-    masks = select_scored_rows(truth, protocol)
-    scored = np.zeros(len(truth), dtype=bool)
-    for task in tasks:
-        scored |= masks[task]
-    if not scored.any():
-        raise DataError(f"no row counts under the {protocol} protocol: no annotation is valid; nothing to score")
+    masks = select_answered_rows(truth, submission, protocol)
+    scored = np.logical_or.reduce(list(masks.values()))
     names, videos = number_videos(truth.videos.filter(pa.array(scored)))
     codes = np.full(len(truth), -1)
     codes[scored] = videos
-    chosen = {task: masks[task] if task in tasks else np.zeros(len(truth), dtype=bool) for task in TASKS}
-    va, expression, au = (chosen[task] for task in TASKS)
+    nowhere = np.zeros(len(truth), dtype=bool)
+    va, expression, au = (masks.get(task, nowhere) for task in TASKS)
     moments, centre, extremes = sum_va(codes[va], truth.va[va], submission.va[va], len(names))
     return VideoStatistics(
         names=names,
         rows=np.bincount(videos, minlength=len(names)),
-        tasks=tasks,
+        tasks=tuple(masks),
         moments=moments,
         centre=centre,
         extremes=extremes,

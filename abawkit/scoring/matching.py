@@ -99,8 +99,7 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
     Raises:
         ProblemsError: If an annotated frame has no answer.
     """
-    valid = {"va": truth.va_valid, "expression": truth.expression_valid, "au": truth.au_valid}
-    annotated = [mask for task, mask in valid.items() if task in answers.tasks]
+    annotated = [mask for task, mask in truth.valid.items() if task in answers.tasks]
     truth = truth.select(np.logical_or.reduce(annotated)) if annotated else truth
     found = pc.index_in(_frames(truth.images), value_set=_frames(answers.images))
     if found.null_count == len(truth) and len(truth):

@@ -103,11 +103,25 @@ def select_scored_rows(truth: Annotations, protocol: Protocol = "official") -> d
         For each task a mask of rows, bool, shape (n,).
     """
     everywhere = truth.all_valid if protocol == "strict" else np.ones(len(truth), dtype=bool)
-    return {
-        "va": truth.va_valid & everywhere,
-        "expression": truth.expression_valid & everywhere,
-        "au": truth.au_valid & everywhere,
-    }
+    return {task: mask & everywhere for task, mask in truth.valid.items()}
+
+
+def select_answered_rows(truth: Annotations, submission: Submission, protocol: Protocol) -> dict[Task, Array]:
+    """The rows on which each task of a submission is scored, bool, shape (n,) each.
+
+    Raises:
+        DataError: If the rows of the two are not the same, if no row counts, or if the submission holds no task.
+    """
+    if not truth.images.equals(submission.images):
+        raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
+    masks = {task: mask for task, mask in select_scored_rows(truth, protocol).items() if task in submission.tasks}
+    if not masks:
+        raise DataError(
+            "the submission holds no task of the annotations; compound expressions have a truth of their own"
+        )
+    if not any(mask.any() for mask in masks.values()):
+        raise DataError(f"no row counts under the {protocol} protocol: no annotation is valid; nothing to score")
+    return masks
 
 
 def warn_of_unannotated(truth: Annotations, tasks: Collection[Task], protocol: Protocol = "official") -> None:
@@ -140,17 +154,8 @@ def score(truth: Annotations, submission: Submission, protocol: Protocol = "offi
     Warns:
         DataWarning: If a task has no annotated row, an expression or a unit no truth, or an answer does not vary.
     """
-    if not truth.images.equals(submission.images):
-        raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
-    masks = {task: mask for task, mask in select_scored_rows(truth, protocol).items() if task in submission.tasks}
-    if not masks:
-        raise DataError(
-            "the submission holds no task of the annotations; compound expressions have a truth of their own"
-        )
-    rows = int(np.logical_or.reduce(list(masks.values())).sum())
-    if not rows:
-        raise DataError(f"no row counts under the {protocol} protocol: no annotation is valid; nothing to score")
-    _warn(truth, submission, masks)
+    masks = select_answered_rows(truth, submission, protocol)
+    _warn_of_zero_parts(truth, submission, masks)
     nowhere = np.zeros(len(truth), dtype=bool)
     va, expression, au = (masks.get(task, nowhere) for task in TASKS)
     valence, arousal = (ccc(truth.va[va, i], submission.va[va, i]) for i in range(2))
@@ -159,7 +164,7 @@ def score(truth: Annotations, submission: Submission, protocol: Protocol = "offi
     parts = (valence + arousal) / 2, float(per_class.mean()), float(per_unit.mean())
     return Score(
         protocol=protocol,
-        rows=rows,
+        rows=int(np.logical_or.reduce(list(masks.values())).sum()),
         ccc_valence=valence,
         ccc_arousal=arousal,
         ccc_va=parts[0],
@@ -214,7 +219,7 @@ def score_compound(truth: Submission, submission: Submission) -> Score:
     )
 
 
-def _warn(truth: Annotations, submission: Submission, masks: dict[Task, Array]) -> None:
+def _warn_of_zero_parts(truth: Annotations, submission: Submission, masks: dict[Task, Array]) -> None:
     """Warns of everything that makes a part of the score 0 whatever the networks do."""
     found = [f"no annotated row for {task}; it scores 0" for task, mask in masks.items() if not mask.any()]
     nowhere = np.zeros(len(truth), dtype=bool)

@@ -9,14 +9,13 @@ import numpy as np
 
 from abawkit.errors import ConfigError
 from abawkit.frame_names import format_frame_name
-from abawkit.labels import FIELDS, MISSING_VA
+from abawkit.labels import FIELDS, MISSING_VA, OFFICIAL_HEADER
 from abawkit.synth.labels import SplitLabels, sample_labels
 from abawkit.synth.rates import PUBLIC_ROWS, SYNTH_SPLITS, SynthSplit, apportion
 from abawkit.synth.rendering import RenderJob, render
 from abawkit.synth.videos import Video, plan_videos
 from abawkit.system.files import write_bytes
 
-LIST_HEADER: Final = "image,valence,arousal,expression,aus"
 DEFAULT_DIFFICULTY: Final = 0.45
 _LARGE = apportion(50_000, np.array([PUBLIC_ROWS[split] for split in SYNTH_SPLITS], dtype=np.float64))
 _FRAME_FOLDERS: Final[dict[SynthSplit, str]] = {
@@ -149,7 +148,7 @@ def write_release(
         if split == "test":
             images = [f"{line.split(',', 1)[0]}," for line in lines[1:]]
             _write_lines(out / "held_out" / "test_set_annotations.txt", lines)
-            _write_lines(out / "test_set_examples" / "MTL.txt", [LIST_HEADER, *images])
+            _write_lines(out / "test_set_examples" / "MTL.txt", [OFFICIAL_HEADER, *images])
         else:
             _write_lines(out / f"{'training' if split == 'train' else split}_set_annotations.txt", lines)
     return ReleaseSummary(**{split: _summarise_split(videos, labels_only) for split, (videos, _) in plan.items()})

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,17 +90,8 @@ class RenderJob:
     def parts(self) -> list["RenderJob"]:
         """The job in pieces short enough that workers end together and an interrupt is soon obeyed."""
         cuts = range(0, len(self.frames), _FRAMES_PER_CALL)
-        return [
-            RenderJob(
-                self.folder,
-                self.split,
-                self.video,
-                self.frames[start : start + _FRAMES_PER_CALL],
-                self.intensity[start : start + _FRAMES_PER_CALL],
-                self.difficulty,
-            )
-            for start in cuts
-        ]
+        pieces = (slice(start, start + _FRAMES_PER_CALL) for start in cuts)
+        return [replace(self, frames=self.frames[piece], intensity=self.intensity[piece]) for piece in pieces]
 
 
 def render_job(job: RenderJob, seed: int) -> int:

@@ -21,7 +21,8 @@ COMMAND: Final = "abawkit ops build"
 NO_TORCH: Final = "torch was not found"
 
 LEAST_TORCH: Final = (2, 10)
-"""The stable interface that the binary is compiled against. Source: torch/csrc/stable, functions marked 2.10."""
+"""The stable interface that the binary is compiled against. Source: torch/csrc/stable, functions marked 2.10. Older
+releases' `torch.load(weights_only=True)` can be made to run code besides: CVE-2026-24747."""
 
 LEAST_CMAKE: Final = (3, 25)
 

@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from abawkit.frames.paths import FramesRoot, find_frame_paths
+
 Pixels = NDArray[np.uint8]
 
 
@@ -26,6 +28,10 @@ def encode_image(image: Image.Image | Pixels, kind: str = "JPEG", **options: Any
     file = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
     return file.getvalue()
+
+
+def find_path(root: FramesRoot, image: str) -> Path:
+    return Path(find_frame_paths(root, [image])[0])
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:

@@ -8,8 +8,9 @@ import pytest
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.image_folder import FolderFrames
-from abawkit.frames.paths import FrameFolders, find_frame_path, find_frame_paths, search_folders
+from abawkit.frames.paths import FrameFolders, find_frame_paths, search_folders
 from abawkit.frames.reader import read_frames
+from tests.frames.conftest import find_path
 
 NAMES = ["video0/00001.jpg", "video1/00008.jpg", "video2/00001.jpg"]
 
@@ -36,12 +37,12 @@ def test_a_name_is_the_file_of_the_first_folder_that_has_it(root: Path, second: 
 def test_the_order_of_folders_decides_where_both_have_a_name(root: Path, second: Path) -> None:
     shutil.copytree(root / "video0", second / "video0")
     for folders in ((root, second), (second, root)):
-        assert find_frame_path(FrameFolders(folders), NAMES[0]) == (folders[0] / NAMES[0]).resolve()
+        assert find_path(FrameFolders(folders), NAMES[0]) == (folders[0] / NAMES[0]).resolve()
 
 
 def test_what_no_folder_has_is_missing_in_the_first(root: Path, second: Path) -> None:
     name = "video0/00002.jpg"
-    assert find_frame_path(FrameFolders((root, second)), name) == root.resolve() / name
+    assert find_path(FrameFolders((root, second)), name) == root.resolve() / name
 
 
 def test_an_image_of_two_folders_with_different_bytes_is_named(root: Path, second: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_link_to_nothing_is_missing_and_looked_for_in_the_next_folder(root: Pa
     (root / "video2").mkdir()
     (root / NAMES[2]).symlink_to("/nonexistent/1.jpg")
     followed = FrameFolders((root, second), follow_links=True)
-    assert find_frame_path(followed, NAMES[2]) == (second / NAMES[2]).resolve()
+    assert find_path(followed, NAMES[2]) == (second / NAMES[2]).resolve()
     (chunk,) = read_frames(NAMES[2:], FrameFolders((root,), follow_links=True), workers=1)
     assert [failure.reason for failure in chunk.failures] == ["missing"]
     with pytest.raises(DataError, match="symbolic link"):

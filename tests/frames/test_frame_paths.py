@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import DataError
-from abawkit.frames.paths import find_frame_path, find_frame_paths
+from abawkit.frames.paths import find_frame_paths
 from abawkit.frames.reader import read_frames
+from tests.frames.conftest import find_path
 
 
 def test_a_name_is_a_path_below_the_root(root: Path) -> None:
-    assert find_frame_path(root, "video0/00001.jpg") == root.resolve() / "video0" / "00001.jpg"
+    assert find_path(root, "video0/00001.jpg") == root.resolve() / "video0" / "00001.jpg"
 
 
 def test_paths_come_in_the_order_of_names_repeats_kept(root: Path) -> None:
@@ -18,7 +19,7 @@ def test_paths_come_in_the_order_of_names_repeats_kept(root: Path) -> None:
 
 
 def test_a_file_that_does_not_exist_has_a_path_too(root: Path) -> None:
-    assert not find_frame_path(root, "video7/00001.jpg").exists()
+    assert not find_path(root, "video7/00001.jpg").exists()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_folder_link_out_of_the_root_is_refused(root: Path, tmp_path: Path) ->
     (tmp_path / "elsewhere").mkdir()
     (root / "video9").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="symbolic link"):
-        find_frame_path(root, "video9/00001.jpg")
+        find_path(root, "video9/00001.jpg")
 
 
 def test_a_link_to_a_folder_whose_name_begins_like_the_root_is_refused(root: Path) -> None:
@@ -73,13 +74,13 @@ def test_a_link_to_a_folder_whose_name_begins_like_the_root_is_refused(root: Pat
     sibling.mkdir()
     (root / "video9").symlink_to(sibling)
     with pytest.raises(DataError, match="symbolic link"):
-        find_frame_path(root, "video9/00001.jpg")
+        find_path(root, "video9/00001.jpg")
 
 
 def test_a_dangling_link_out_of_the_root_is_refused(root: Path) -> None:
     (root / "video0" / "00099.jpg").symlink_to("/nonexistent/x.jpg")
     with pytest.raises(DataError, match="symbolic link"):
-        find_frame_path(root, "video0/00099.jpg")
+        find_path(root, "video0/00099.jpg")
 
 
 def test_links_within_the_root_and_a_linked_root_are_fine(root: Path, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_twenty_refusals_are_shown_and_the_rest_counted(root: Path) -> None:
 
 def test_a_name_that_would_move_the_cursor_is_escaped(root: Path) -> None:
     with pytest.raises(DataError) as caught:
-        find_frame_path(root, "../\x1b[2J\u202ex.jpg")
+        find_path(root, "../\x1b[2J\u202ex.jpg")
     assert "\x1b" not in str(caught.value)
     assert "\u202e" not in str(caught.value)
 

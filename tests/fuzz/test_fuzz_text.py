@@ -13,8 +13,9 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from abawkit.errors import AbawkitError, DataWarning
-from abawkit.formats.editions import ABAW7, HEADER
+from abawkit.formats.editions import ABAW7
 from abawkit.formats.readers import read_annotations
+from abawkit.labels import OFFICIAL_HEADER
 from abawkit.tables import Annotations, FrameList
 
 NAMES = ["v/1.jpg", "v/2.jpg", "w_left/00001.jpg", "é/1.PNG", "v/a b.jpeg"]
@@ -40,7 +41,18 @@ ODD_REALS = [
 ]
 INTEGERS = ["0", "1", "+1", "001", "-0"]
 ODD_INTEGERS = ["-1", "8", "1.0", "-1.", "1e0", "0.5", "0X1", "", "true", "256", "99999999999999999999", "9" * 5000]
-HEADERS = ["", HEADER, "image", "image,", "image_location,x", "Image", '"image"', " image", "valence", "image\x1b[2J"]
+HEADERS = [
+    "",
+    OFFICIAL_HEADER,
+    "image",
+    "image,",
+    "image_location,x",
+    "Image",
+    '"image"',
+    " image",
+    "valence",
+    "image\x1b[2J",
+]
 JUNK = [b"\0", b"\xff", b"\n", b"\r", b"\r\n", b"\n\n", b" ", b"\t", b",", b'"', b"\x1a", b"\x0b", "\u2028".encode()]
 JUNK += [b"\xef\xbb\xbf", b"\x1f\x8b", b"PK\x03\x04"]
 RUNS = [b" " * 50_000, b"\t " * 25_000, b"1" * 50_000, b"," * 2000, b"\n" * 500]
@@ -146,7 +158,7 @@ def test_a_list_is_read_row_for_row_or_refused(fuzz: Callable[..., None], tmp_pa
         assert np.diff(frames.lines).tolist() == [1] * (len(rows) - 1)
         return "read"
 
-    fuzz(check, cases([1, 1, 1, 2, 16], ["image", HEADER]), outcomes=("read", "refused"), examples=200)
+    fuzz(check, cases([1, 1, 1, 2, 16], ["image", OFFICIAL_HEADER]), outcomes=("read", "refused"), examples=200)
 
 
 def test_annotations_are_read_cell_for_cell_or_refused(fuzz: Callable[..., None], tmp_path: Path) -> None:
@@ -174,7 +186,7 @@ def test_annotations_are_read_cell_for_cell_or_refused(fuzz: Callable[..., None]
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[Case, list[str]]:
     """A submission, and the names of a list: its own, or others."""
-    case = draw(cases([16], [HEADER]))
+    case = draw(cases([16], [OFFICIAL_HEADER]))
     try:
         names = [row.split(",")[0] for row in rows_of(case)]
     except (OSError, EOFError, ValueError, IndexError, zlib.error):
