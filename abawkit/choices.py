@@ -1,4 +1,4 @@
-"""The words that options take, each once: for the command line, which imports nothing slower, and for what it calls."""
+"""The values of options, each defined once; without slow imports, so that the command line can read them."""
 
 from typing import Final, Literal, get_args
 
@@ -33,6 +33,6 @@ MAX_NOT_CROPS = 0.01
 more than that are pictures that were never cropped."""
 
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
-"""Where a run's figures go besides its folder, if asked; each is an extra of this name."""
+"""Where a run also logs its metrics, on request; each is an extra of this name."""
 
 TRACKERS: Final[tuple[TrackerName, ...]] = get_args(TrackerName)

@@ -1,4 +1,4 @@
-"""What this machine has of what abawkit needs, and the line that mends what it lacks."""
+"""Checks the installation: what was found, and how to fix each problem."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -22,72 +22,68 @@ PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "pydantic", "
 CONSTRAINTS = Path(abawkit.__file__).parents[1] / "constraints.txt"
 """Of a checkout: the versions that the tests run with."""
 
-LEAST_DISK = 8 * 10**9
+MIN_DISK_BYTES = 8 * 10**9
 """Bytes: the packed frames of the official release take 6.4 GB."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What.
+        name: What was checked.
         found: What was found.
         ok: Whether abawkit can work with it.
-        mend: The line that mends it; empty where nothing is wrong.
+        fix: How to fix it; empty where nothing is wrong.
     """
 
     name: str
     found: str
     ok: bool = True
-    mend: str = ""
+    fix: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, where the key of `fix` is ``mend``."""
+        return {"name": self.name, "found": self.found, "ok": self.ok, "mend": self.fix}
 
 
 def check_installation(folder: Path) -> list[Finding]:
-    """Looks at everything.
-
-    Args:
-        folder: Where curated sets and runs will be; its disk is measured.
-    """
+    """Runs all checks; `folder` is where curated sets and runs will be, whose disk is measured."""
     return [
         Finding("abawkit", abawkit.__version__),
-        _python(),
-        *(_package(name) for name in PACKAGES),
-        *_torch(),
-        _operators(),
-        _decoder(),
-        *_processors(),
-        _disk(folder),
-        _writable("folder", folder, "give another folder with --folder, or make this one writable"),
-        _temporary(),
-        _cache(),
-        _shared_memory(),
+        _check_python(),
+        *(_check_package(name) for name in PACKAGES),
+        *_check_torch(),
+        _check_operators(),
+        _check_decoder(),
+        *_check_processors(),
+        _check_disk(folder),
+        _check_writable("folder", folder, "give another folder with --folder, or make this one writable"),
+        _check_temporary(),
+        _check_cache(),
+        _check_shared_memory(),
     ]
 
 
-def _python() -> Finding:
+def _check_python() -> Finding:
     good = sys.version_info >= (3, 11)
     return Finding("Python", platform.python_version(), good, "" if good else "install Python 3.11 or later")
 
 
-def _package(name: str) -> Finding:
+def _check_package(name: str) -> Finding:
     pinned = " -c constraints.txt" if CONSTRAINTS.is_file() else ""
     try:
         found = version(name)
     except PackageNotFoundError:
         return Finding(name, "not installed", False, f"pip install {name}{pinned}")
-    least = _requirements().get(name, "")
-    if least and _release(found) < _release(least):
+    least = _read_requirements().get(name, "")
+    if least and _parse_version(found) < _parse_version(least):
         return Finding(name, f"{found}, older than {least}", False, f"pip install '{name}>={least}'{pinned}")
     return Finding(name, found)
 
 
-def _requirements() -> dict[str, str]:
-    """The least version of each package, as abawkit's own metadata has them; empty where it was not installed."""
+def _read_requirements() -> dict[str, str]:
+    """The lowest version of each package in abawkit's metadata; empty where it is not installed."""
     try:
         lines = requires("abawkit") or []
     except PackageNotFoundError:
@@ -96,12 +92,12 @@ def _requirements() -> dict[str, str]:
     return {match[1].lower(): match[2] for match in found if match}
 
 
-def _release(version: str) -> tuple[int, ...]:
+def _parse_version(version: str) -> tuple[int, ...]:
     """The numbers that a version begins with: (2, 13, 0) of 2.13.0+cpu."""
     return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)  # type: ignore[index]
 
 
-def _torch() -> Iterator[Finding]:
+def _check_torch() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:  # a broken torch raises anything; the other checks go on
@@ -109,7 +105,7 @@ def _torch() -> Iterator[Finding]:
         pinned = " -c constraints.txt" if CONSTRAINTS.is_file() else ""
         yield Finding("torch works", f"no: {reason}", False, f"pip install --force-reinstall torch{pinned}")
         return
-    if _release(torch.__version__) < LEAST_TORCH:
+    if _parse_version(torch.__version__) < LEAST_TORCH:
         yield Finding("torch works", "too old to load weights safely", False, "pip install 'torch>=2.10'")
     yield Finding("torch threads", str(torch.get_num_threads()))
     if torch.cuda.is_available():
@@ -119,8 +115,8 @@ def _torch() -> Iterator[Finding]:
         return
     compiled = torch.version.cuda
     if compiled and shutil.which("nvidia-smi"):
-        mend = f"update the NVIDIA driver to one for CUDA {compiled}"
-        yield Finding("GPU", f"there is a driver, but torch (CUDA {compiled}) finds no device", False, mend)
+        fix = f"update the NVIDIA driver to one for CUDA {compiled}"
+        yield Finding("GPU", f"there is a driver, but torch (CUDA {compiled}) finds no device", False, fix)
     elif not compiled and find_gpus():
         found = f"there is an NVIDIA GPU, but torch {torch.__version__} is a build for CPUs"
         yield Finding("GPU", found, False, f"install a build of torch for CUDA, then run `{COMMAND}`")
@@ -128,15 +124,15 @@ def _torch() -> Iterator[Finding]:
         yield Finding("GPU", "none; training runs on the CPU")
 
 
-def _operators() -> Finding:
-    """What the attention runs on, and why not on what would be better."""
+def _check_operators() -> Finding:
+    """The operators that run here, and why better ones do not."""
     try:
-        return _chosen_operators()
-    except Exception as error:  # torch is broken: its own line says so, and how to mend it
-        return Finding("operators", f"not looked at: {(str(error) or type(error).__name__).splitlines()[0]}")
+        return _find_operators()
+    except Exception as error:  # torch is broken: its own line says so, and how to fix it
+        return Finding("operators", f"not checked: {(str(error) or type(error).__name__).splitlines()[0]}")
 
 
-def _chosen_operators() -> Finding:
+def _find_operators() -> Finding:
     import torch
 
     from abawkit.errors import OpUnavailableError
@@ -155,23 +151,23 @@ def _chosen_operators() -> Finding:
                 warnings.simplefilter("ignore")  # what they would say stands in this line
                 names = dict.fromkeys(select(call).name for call in calls)
         except OpUnavailableError as error:
-            mend = f"unset {VARIABLE}, or name one that runs" if find_request() else "`abawkit ops` says what is wrong"
-            return Finding("operators", f"none: {str(error).splitlines()[0]}", False, mend)
+            fix = f"unset {VARIABLE}, or name one that runs" if find_request() else "`abawkit ops` says what is wrong"
+            return Finding("operators", f"none: {str(error).splitlines()[0]}", False, fix)
         words.append(f"{' and '.join(names)} on {device}")
         found = [] if find_request() else [find_best(call) for call in calls]
         passed |= {offer.name: (offer, "; ".join(reasons)) for f in found for offer, reasons in f.passed}
-    mend = ""
+    fix = ""
     for offer, reason in passed.values():
         words.append(f"not {offer.name}: {reason}")
         if offer.name == "native":
-            mend = mend if reason.startswith(GPU_TOO_OLD) else _how_to_build()
+            fix = fix if reason.startswith(GPU_TOO_OLD) else _describe_build()
         elif offer.implementation is None:
-            mend = f"update {offer.package}, or uninstall it"
-    return Finding("operators", "; ".join(words), not mend, mend)
+            fix = f"update {offer.package}, or uninstall it"
+    return Finding("operators", "; ".join(words), not fix, fix)
 
 
-def _how_to_build() -> str:
-    """The line that compiles the native operators, with what it needs first."""
+def _describe_build() -> str:
+    """How to compile the native operators, with what has to be installed first."""
     try:
         find_programs()
     except NotBuiltError as error:
@@ -179,8 +175,8 @@ def _how_to_build() -> str:
     return COMMAND
 
 
-def _decoder() -> Finding:
-    """Decodes a frame in earnest: an import alone can succeed without the library behind it."""
+def _check_decoder() -> Finding:
+    """Decodes a frame: an import alone can succeed without the library behind it."""
     try:
         import io
 
@@ -196,24 +192,20 @@ def _decoder() -> Finding:
     return Finding("JPEG decoder", "works")
 
 
-def _processors() -> Iterator[Finding]:
+def _check_processors() -> Iterator[Finding]:
     usable = len(os.sched_getaffinity(0))
     yield Finding("processors", f"{usable} of {os.cpu_count()}")
-    quota = cpu_quota(Path("/sys/fs/cgroup"))
+    quota = read_cpu_quota(Path("/sys/fs/cgroup"))
     if quota is None:
         yield Finding("CPU quota", "none")
     else:
         good = quota >= usable - 0.5
-        mend = f"set OMP_NUM_THREADS={max(1, round(quota))}, or threads wait for each other"
-        yield Finding("CPU quota", f"{quota:g} processors", good, "" if good else mend)
+        fix = f"set OMP_NUM_THREADS={max(1, round(quota))}, or threads wait for each other"
+        yield Finding("CPU quota", f"{quota:g} processors", good, "" if good else fix)
 
 
-def cpu_quota(cgroup: Path) -> float | None:
-    """Processors' worth of time that the container may use, or None where nothing limits it.
-
-    Args:
-        cgroup: Mount point of the control groups, version 2 or 1.
-    """
+def read_cpu_quota(cgroup: Path) -> float | None:
+    """CPU quota of the container, in processors, from its control groups (version 2 or 1); None without a limit."""
     try:
         limit, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -225,47 +217,44 @@ def cpu_quota(cgroup: Path) -> float | None:
     return None if limit in ("max", "-1") else int(limit) / int(period)
 
 
-def _disk(folder: Path) -> Finding:
+def _check_disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
-    mend = "" if free >= LEAST_DISK else "free some, or use another disk: the official frames take 6.4 GB packed"
-    return Finding("disk", f"{free / 1e9:.1f} GB free in {folder.resolve()}", free >= LEAST_DISK, mend)
+    fix = "" if free >= MIN_DISK_BYTES else "free some, or use another disk: the official frames take 6.4 GB packed"
+    return Finding("disk", f"{free / 1e9:.1f} GB free in {folder.resolve()}", free >= MIN_DISK_BYTES, fix)
 
 
-def _writable(name: str, folder: Path, mend: str) -> Finding:
+def _check_writable(name: str, folder: Path, fix: str) -> Finding:
     """Writes a file: permissions alone don't tell of a read-only or full disk, and root has them all."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
             file.flush()
     except OSError as error:
-        return Finding(name, f"{folder.absolute()} can't be written to: {error.strerror or error}", False, mend)
+        return Finding(name, f"{folder.absolute()} can't be written to: {error.strerror or error}", False, fix)
     return Finding(name, f"{folder.absolute()} can be written to")
 
 
-def _temporary() -> Finding:
+def _check_temporary() -> Finding:
     try:
         folder = Path(tempfile.gettempdir())
     except OSError:
-        return Finding(
-            "temporary files", "no folder for them can be written to", False, "set TMPDIR to one that can be"
-        )
-    return _writable("temporary files", folder, "set TMPDIR to a folder that can be written to")
+        return Finding("temporary files", "no writable folder", False, "set TMPDIR to a folder that can be written to")
+    return _check_writable("temporary files", folder, "set TMPDIR to a folder that can be written to")
 
 
-def _cache() -> Finding:
+def _check_cache() -> Finding:
     """Where self-checks and builds of the operators are kept; a folder that is not there yet has to be made."""
     folder = find_builds_folder().absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return _writable("cache", existing, "set XDG_CACHE_HOME to a folder that can be written to")
+    return _check_writable("cache", existing, "set XDG_CACHE_HOME to a folder that can be written to")
 
 
-def _shared_memory() -> Finding:
+def _check_shared_memory() -> Finding:
     folder = Path("/dev/shm")  # noqa: S108 - measured, not used
     if not folder.is_dir():
-        return Finding(
-            "shared memory", "no /dev/shm here", False, "mount /dev/shm, which processes pass frames through"
-        )
+        fix = "mount /dev/shm, which processes pass frames through"
+        return Finding("shared memory", "no /dev/shm here", False, fix)
     free = shutil.disk_usage(folder).free
     good = free >= 64 * 2**20
-    mend = "" if good else "start the container with --shm-size=1g"
-    return Finding("shared memory", f"{free / 2**20:.0f} MiB free in {folder}", good, mend)
+    fix = "" if good else "start the container with --shm-size=1g"
+    return Finding("shared memory", f"{free / 2**20:.0f} MiB free in {folder}", good, fix)

@@ -9,14 +9,10 @@ SHOWN_PROBLEMS = 20
 
 
 def printable(text: str) -> str:
-    r"""Escapes what could move a terminal's cursor, turn its text around or hide: all but printable characters.
+    r"""Escapes all but printable characters, so that text from a file can't control the terminal.
 
-    Args:
-        text: Anything that came out of a file.
-
-    Returns:
-        The text with control characters, ANSI escapes, bidirectional marks and lone surrogates as ``\x1b``-like
-        escapes; printable text, non-ASCII too, is unchanged.
+    Control characters, ANSI escapes, bidirectional marks and lone surrogates become ``\x1b``-like escapes; printable
+    text, non-ASCII too, is unchanged.
     """
     if text.isprintable():
         return text
@@ -24,13 +20,7 @@ def printable(text: str) -> str:
 
 
 def format_count(number: int, noun: str, plural: str = "") -> str:
-    """A number and what it counts, as ``1 row`` and ``51,159 rows``.
-
-    Args:
-        number: How many.
-        noun: What is counted, in the singular; words before it stay as they are, as in ``training row``.
-        plural: The plural, where it is not the singular and an ``s``.
-    """
+    """A number and what it counts, as ``1 row`` and ``51,159 rows``; `plural` where it is not `noun` and an ``s``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 

@@ -13,19 +13,15 @@ from abawkit.frame_names import FRAME_NUMBER, NUMBERED_NAME, PLAIN_NAME
 
 
 def find_videos(images: pa.StringArray) -> pa.StringArray:
-    """The video of each image: all that stands before the last slash.
-
-    Args:
-        images: Image names ``VIDEO/00001.jpg``.
-    """
+    """The video of each image: all before the last slash."""
     return pc.list_element(pc.split_pattern(images, "/", max_splits=1, reverse=True), 0)
 
 
 def encode_images(images: pa.StringArray) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Numbers the images in the order in which they first stand.
+    """Numbers the images in the order in which they first occur.
 
     Returns:
-        The number of each row's image, int32, shape (n,); and a mask of the rows whose image stood in a row before.
+        The number of each row's image, int32, shape (n,); and a mask of the rows whose image is in a row before.
     """
     codes = images.dictionary_encode().indices.to_numpy()
     highest = np.maximum.accumulate(codes)
@@ -35,12 +31,9 @@ def encode_images(images: pa.StringArray) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def count_occurrences(images: pa.StringArray) -> NDArray[Any]:
-    """How often each row's image stood before it: 0 for the first row that names an image, 1 for the second.
+    """How often each row's image occurs before it, from 0: int64, shape (n,).
 
-    The pair (image, occurrence) names a row even where a list repeats images.
-
-    Returns:
-        int64, shape (n,).
+    The pair (image, occurrence) identifies a row even where a list repeats images.
     """
     codes, repeated = encode_images(images)
     result = np.zeros(len(codes), dtype=np.int64)
@@ -52,7 +45,7 @@ def count_occurrences(images: pa.StringArray) -> NDArray[Any]:
 
 
 def find_first_difference(images: pa.StringArray, others: pa.StringArray) -> int | None:
-    """The first row in which two lists differ, one of them perhaps by having no such row; None where they are equal."""
+    """The first row in which two lists differ, or that only one of them has; None where they are equal."""
     if images.equals(others):
         return None
     pairs = zip(images.to_pylist(), others.to_pylist(), strict=False)
@@ -79,9 +72,6 @@ def are_plain_names(images: pa.StringArray) -> bool:
 def read_frame_numbers(images: pa.StringArray) -> NDArray[Any]:
     """The number of each frame within its video: 123 of ``VIDEO/00123.jpg``.
 
-    Args:
-        images: Image names, n of them.
-
     Returns:
         int64, shape (n,), 0 to 10^18 - 1.
 
@@ -93,7 +83,7 @@ def read_frame_numbers(images: pa.StringArray) -> NDArray[Any]:
         name = images[pc.index(found.is_null(), True).as_py()].as_py()
         raise DataError(
             f"{printable(name or '')}: has no frame number of 1 to 18 digits before its ending, expected "
-            "VIDEO/00001.jpg; smoothing goes by the distance between frames, so leave it out or name the frames so"
+            "VIDEO/00001.jpg; smoothing needs the distance between frames: leave it out, or name the frames so"
         )
     return np.asarray(found.cast(pa.int64()))
 
@@ -101,7 +91,7 @@ def read_frame_numbers(images: pa.StringArray) -> NDArray[Any]:
 def rank_videos(images: pa.StringArray) -> NDArray[np.int64]:
     """The position of each row's video among all videos in the order of their names, int64, shape (n,).
 
-    By name and not by first row, so that the order of a list's rows leaves no trace in sums.
+    By name and not by first row, so that sums do not depend on the order of a list's rows.
     """
     encoded = find_videos(images).dictionary_encode()
     ranks = np.argsort(np.argsort(encoded.dictionary.to_numpy(zero_copy_only=False)))

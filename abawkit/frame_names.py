@@ -21,7 +21,7 @@ FRAME_NUMBER: Final = r"(?:^|[^0-9])(?P<number>[0-9]{1,18})\.[0-9A-Za-z_]+"
 """The number of a frame: 1 to 18 digits before the ending, matched at the end of a name. More would not fit 64 bits."""
 
 NUMBERED_NAME: Final = r"(?P<video>[^/]+)/0*(?P<number>[0-9]{1,9})\.[A-Za-z]+"
-"""A whole name that consists of nothing but a video, which lies in no other folder, and a frame number."""
+"""A whole name of just a video, which is in no other folder, and a frame number."""
 
 PLAIN_NAME: Final = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+\.jpg"
 """A whole name without anything unusual: `find_name_defect` finds nothing wrong with it."""
@@ -32,16 +32,10 @@ _DIGITS: Final = re.compile(r"([0-9]+)")
 
 
 def find_name_defect(name: str) -> str | None:
-    """Finds what is wrong with the name of a frame.
+    """What is wrong with the name of a frame, in one line without the name; None for a valid name.
 
-    Names may hold any character that a file name may: they are escaped where they are printed. They may not lead out
+    Names may have any character that a file name may: they are escaped where they are printed. They may not lead out
     of the frames' folder, nor name one file in two ways.
-
-    Args:
-        name: The name as the file has it.
-
-    Returns:
-        One line without the name, or None for a good name.
     """
     if not name:
         return "got no image name"

@@ -1,4 +1,4 @@
-"""The tables that the stages pass on: columnar, checked when built, never changed afterwards.
+"""The tables that the stages exchange: columnar, checked when built, never changed afterwards.
 
 A row's identity is its row number. The image name is not: the official files name some frames twice.
 """
@@ -56,11 +56,7 @@ class _Table:
         return sha256("\n".join(self.images.to_pylist()).encode())
 
     def select(self, rows: Array) -> Self:
-        """The table with these rows alone.
-
-        Args:
-            rows: Row numbers or a mask of rows.
-        """
+        """The table with these rows alone, given by their numbers or by a mask."""
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
         chosen = {
             name: column[index] if isinstance(column, np.ndarray) else column.take(pa.array(index))
@@ -80,8 +76,8 @@ class FrameList(_Table):
 
     Attributes:
         lines: Line of each row in the file, counted from 1, int64, shape (n,).
-        examples: What stands behind each name, as the dummy values of some editions' lists: Arrow strings, length n,
-            ``""`` where there is nothing; None where that is not known.
+        examples: The text behind each name, as the dummy values of some editions' lists: Arrow strings, length n;
+            None where it is not known.
     """
 
     lines: Array
@@ -92,7 +88,7 @@ class FrameList(_Table):
 class VideoList(FrameList):
     """The videos that a submission must answer, where a list names videos and no frames.
 
-    A row is a video, ``images`` its first frame: how many frames a video has can't be told from such a list.
+    A row is a video, ``images`` its first frame; such a list does not give the number of frames.
     """
 
 
@@ -101,7 +97,7 @@ class FrameCount(NamedTuple):
 
     Attributes:
         frames: The count, from 1.
-        exact: False where there may be more, as behind the last crop of a video some of whose frames have none.
+        exact: False for a lower bound: the last crop of a video of which some frames have no crop.
     """
 
     frames: int
@@ -110,7 +106,7 @@ class FrameCount(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Annotations(_Table):
-    """Annotated frames. Where a mask is false, the value beside it is 0 and means nothing.
+    """Annotated frames. Where a mask is false, the value is 0 and has no meaning.
 
     Attributes:
         lines: Line of each row in the file, counted from 1, int64, shape (n,).
@@ -156,7 +152,7 @@ class Annotations(_Table):
 
 @dataclass(frozen=True, eq=False)
 class Predictions(_Table):
-    """What networks say of each frame, before anything is decided.
+    """Probabilities and values that networks predict for each frame.
 
     Attributes:
         va: Valence and arousal in [-1, 1], float32, shape (n, 2).
@@ -193,13 +189,10 @@ class Predictions(_Table):
         )
 
     def _compound(self) -> Array:
-        """The compound expression whose two expressions are the likeliest together: the highest product of the two.
+        """Index of the compound expression whose two expressions have the highest product, int8, shape (n,).
 
         With independent draws from the eight probabilities, the product is half the chance that two draws are the pair.
         Of equal products the first class is taken.
-
-        Returns:
-            Index into `COMPOUND_EXPRESSIONS`, int8, shape (n,).
         """
         p = self.expression.astype(np.float64)
         pairs = [[EXPRESSIONS.index(name) for name in pair] for pair in COMPOUND_EXPRESSIONS.values()]
@@ -209,16 +202,16 @@ class Predictions(_Table):
 
 @dataclass(frozen=True, eq=False)
 class Submission(_Table):
-    """What is handed in: one decision for each row of the list.
+    """One decision for each row of the list.
 
-    Some editions ask for one task alone. The columns of what a submission does not hold are 0 and mean nothing.
+    Some editions ask for one task alone. The columns of other tasks are 0 and have no meaning.
 
     Attributes:
         va: Valence and arousal in [-1, 1], float64, shape (n, 2).
         expression: Class index 0..7, int8, shape (n,).
         au: Action units, 0 or 1, int8, shape (n, 12).
         compound: Index of a compound expression, 0..6, int8, shape (n,); None where it was neither derived nor read.
-        tasks: What is decided here.
+        tasks: The answers that it has.
     """
 
     va: Array

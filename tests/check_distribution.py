@@ -81,7 +81,7 @@ def check_with_torch(folder: Path, wheel: Path) -> None:
     )
     abawkit = python.parent / "abawkit"
     before = run(folder, abawkit, "doctor", code=4).stdout
-    assert "to mend operators: abawkit ops build" in before, before
+    assert "to fix operators: abawkit ops build" in before, before
     built = run(folder, abawkit, "ops", "build").stdout
     assert str(folder / "cache/abawkit/native") in built, built
     found = json.loads(run(folder, abawkit, "ops", "--json").stdout)
@@ -100,7 +100,7 @@ def check_without_torch(folder: Path, wheel: Path, python: Path) -> None:
     run(folder, python, "-m", "pip", "install", "--quiet", "--no-compile", "-c", folder / "constraints.txt", *needed)
     run(folder, python, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
     abawkit = python.parent / "abawkit"
-    assert "to mend torch:" in run(folder, abawkit, "doctor", code=4).stdout
+    assert "to fix torch:" in run(folder, abawkit, "doctor", code=4).stdout
     assert "torch was not found; install torch" in run(folder, abawkit, "ops", "build", code=4).stderr
     run(folder, abawkit, "synth", "release", "--size", "tiny")
     run(folder, abawkit, "curate", "release", "--policy", "per-task", "--out", "curated")

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from abawkit import doctor
-from abawkit.doctor import Finding, check_installation, cpu_quota
+from abawkit.doctor import Finding, check_installation, read_cpu_quota
 from abawkit.ops import registry
 from abawkit.ops.reference import Reference
 from abawkit.system.native_build import NotBuiltError
@@ -39,15 +39,15 @@ def test_the_quota_of_both_versions_of_control_groups(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert cpu_quota(tmp_path) == expected
+    assert read_cpu_quota(tmp_path) == expected
 
 
 def test_a_quota_below_the_processors_says_how_many_threads_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "cpu_quota", lambda _: 2.0)
+    monkeypatch.setattr(doctor, "read_cpu_quota", lambda _: 2.0)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
     quota = by_name(check_installation(Path.cwd()))["CPU quota"]
     assert not quota.ok
-    assert "OMP_NUM_THREADS=2" in quota.mend
+    assert "OMP_NUM_THREADS=2" in quota.fix
 
 
 def test_everything_that_is_wrong_has_a_line_that_mends_it_and_nothing_else_has(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_everything_that_is_wrong_has_a_line_that_mends_it_and_nothing_else_has(
     assert {"abawkit", "Python", "torch", "JPEG decoder", "processors", "CPU quota", "disk", "shared memory"} <= set(
         by_name(findings)
     )
-    assert all(finding.ok is not bool(finding.mend) for finding in findings)
+    assert all(finding.ok is not bool(finding.fix) for finding in findings)
     assert by_name(findings)["JPEG decoder"].ok
 
 
@@ -81,7 +81,7 @@ def test_a_torch_that_can_not_be_imported_does_not_end_the_other_checks(
     found = by_name(check_installation(tmp_path))
     assert not found["torch works"].ok
     assert found["torch works"].found.startswith("no: ")
-    assert "pip install --force-reinstall torch" in found["torch works"].mend
+    assert "pip install --force-reinstall torch" in found["torch works"].fix
     assert found["operators"].ok
     assert found["operators"].found.startswith("not looked at: ")
     assert "disk" in found
@@ -98,7 +98,7 @@ def test_a_torch_that_loads_weights_unsafely_is_not_good_enough(
     monkeypatch.setitem(sys.modules, "torch", old)
     found = by_name(check_installation(tmp_path))["torch works"]
     assert not found.ok
-    assert found.mend == "pip install 'torch>=2.10'"
+    assert found.fix == "pip install 'torch>=2.10'"
 
 
 def test_a_gpu_that_torch_is_not_built_for_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_gpu_that_torch_is_not_built_for_is_found(monkeypatch: pytest.MonkeyPa
     found = by_name(check_installation(tmp_path))["GPU"]
     assert not found.ok
     assert found.found.endswith("is a build for CPUs")
-    assert found.mend == "install a build of torch for CUDA, then run `abawkit ops build`"
+    assert found.fix == "install a build of torch for CUDA, then run `abawkit ops build`"
 
 
 def test_a_decoder_that_fails_is_found_by_decoding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_what_compiling_needs_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_p
         patched.setattr(registry, "_load_offers", lambda: offers)
         line = by_name(check_installation(tmp_path))["operators"]
     registry.refresh()
-    assert line.mend == "not found: a C++ compiler; install it, then run `abawkit ops build`"
+    assert line.fix == "not found: a C++ compiler; install it, then run `abawkit ops build`"
 
 
 def test_a_folder_that_can_not_be_written_to_is_found_by_writing(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_folder_that_can_not_be_written_to_is_found_by_writing(tmp_path: Path)
     found = by_name(check_installation(Path("/proc")))["folder"]
     assert not found.ok
     assert found.found.startswith("/proc can't be written to: ")
-    assert found.mend == "give another folder with --folder, or make this one writable"
+    assert found.fix == "give another folder with --folder, or make this one writable"
 
 
 def test_a_cache_and_a_folder_for_temporary_files_that_can_not_be_written_to_are_found(
@@ -215,16 +215,16 @@ def test_a_cache_and_a_folder_for_temporary_files_that_can_not_be_written_to_are
     found = by_name(check_installation(tmp_path))
     assert (found["cache"].ok, found["temporary files"].ok) == (False, False)
     assert found["cache"].found == f"{tmp_path / 'file'} can't be written to: Not a directory"
-    assert "XDG_CACHE_HOME" in found["cache"].mend
-    assert "TMPDIR" in found["temporary files"].mend
+    assert "XDG_CACHE_HOME" in found["cache"].fix
+    assert "TMPDIR" in found["temporary files"].fix
 
 
 def test_a_package_that_is_too_old_is_not_good_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "requires", lambda _: ["pandas>=2.2", "numpy>=2.0", 'wandb>=0.18; extra == "wandb"'])
     monkeypatch.setattr(doctor, "version", {"pandas": "2.1.4", "numpy": "2.0.0rc1"}.get)
-    pandas, numpy = doctor._package("pandas"), doctor._package("numpy")
+    pandas, numpy = doctor._check_package("pandas"), doctor._check_package("numpy")
     assert (pandas.found, pandas.ok) == ("2.1.4, older than 2.2", False)
-    assert pandas.mend.startswith("pip install 'pandas>=2.2'")
+    assert pandas.fix.startswith("pip install 'pandas>=2.2'")
     assert numpy.ok
 
 
@@ -235,4 +235,4 @@ def test_an_implementation_that_the_environment_names_and_that_can_not_run_is_wr
     line = by_name(check_installation(tmp_path))["operators"]
     assert not line.ok
     assert line.found == "none: ABAWKIT_OPS=nope: no installed package offers this implementation"
-    assert line.mend == "unset ABAWKIT_OPS, or name one that runs"
+    assert line.fix == "unset ABAWKIT_OPS, or name one that runs"

@@ -26,7 +26,7 @@ COMMANDS = {
 }
 """Meant: a command and a function of the API have the name of what they call."""
 
-PUBLIC, PRIVATE = 51, 49
+PUBLIC, PRIVATE = 29, 31
 """Other names that more than one module defines; each is local to its module, and these numbers may only fall."""
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: parsing of options, errors as a message and an exit code, warnings as lines on stderr."""
+"""Shared by all commands: strict options, errors as a message and an exit code, warnings as lines on stderr."""
 
 import functools
 import inspect
@@ -70,7 +70,7 @@ class _PlainHelp:
 
 
 def _show_no_type(ctx: Any) -> None:
-    """A flag takes no value, so there is no type to show."""
+    """Does nothing: a flag takes no value, so it has no type to show."""
 
 
 class Command(_PlainHelp, TyperCommand):
@@ -136,13 +136,13 @@ def _read_strictly(parser: Any, options: Sequence[Any], ctx: Any) -> Any:
     parse = parser.parse_args
 
     def parse_strictly(args: list[str]) -> tuple[dict[str, Any], list[str], Sequence[Any]]:
-        if not ctx.resilient_parsing:  # a shell that completes is told nothing
+        if not ctx.resilient_parsing:  # a shell that completes gets no errors
             _refuse_swallowed(args, options, ctx)
         values, rest, order = parse(args)
         if not ctx.resilient_parsing:
             for option, count in Counter(order).items():
                 if count > 1 and _takes_one(option):
-                    ctx.fail(_message(option, count))
+                    ctx.fail(_describe_repetition(option, count))
         return values, rest, order
 
     parser.parse_args = parse_strictly
@@ -166,12 +166,12 @@ def _takes_one(option: Any) -> bool:
     return not option.is_flag or bool(option.secondary_opts)
 
 
-def _message(option: Any, count: int) -> str:
+def _describe_repetition(option: Any, count: int) -> str:
     times = "twice" if count == 2 else f"{count} times"
-    return f"{_name(option)} is given {times}, and only one of them can count: give it once"
+    return f"{_format_option(option)} is given {times}, and only one of them can count: give it once"
 
 
-def _name(option: Any) -> str:
+def _format_option(option: Any) -> str:
     return "/".join([*option.opts, *option.secondary_opts])
 
 
@@ -179,7 +179,7 @@ def _refuse_idle(options: Sequence[Any], ctx: Any, option: str, other: str) -> N
     source = ctx.get_parameter_source(option)
     if source is None or source.name != "COMMANDLINE":
         return
-    names = {parameter.name: _name(parameter) for parameter in options}
+    names = {parameter.name: _format_option(parameter) for parameter in options}
     if other.startswith("!") and ctx.params.get(other[1:]):
         ctx.fail(f"{names[option]} does nothing with {names[other[1:]]}: leave one of them out")
     if not other.startswith("!") and not any(ctx.params.get(name) for name in other.split("|")):
@@ -189,7 +189,7 @@ def _refuse_idle(options: Sequence[Any], ctx: Any, option: str, other: str) -> N
 
 P = ParamSpec("P")
 
-_SHOWN = (DataWarning, OpWarning)
+_SHOWN_WARNINGS = (DataWarning, OpWarning)
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:
@@ -204,7 +204,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         with warnings.catch_warnings():
-            for category in _SHOWN:
+            for category in _SHOWN_WARNINGS:
                 warnings.simplefilter("always", category)
             warnings.showwarning = _show_warning
             try:
@@ -212,11 +212,11 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
                     function(*args, **kwargs)
             except AbawkitError as error:
                 if kwargs.get("as_json"):
-                    print_json(_as_json(error))
+                    print_json(_make_error_record(error))
                 print_message(str(error) if isinstance(error, StoppedError) else f"error: {error}")
                 raise typer.Exit(error.exit_code) from error
             except BrokenPipeError:
-                raise  # whoever read stdout has had enough: the command ends without a word
+                raise  # the reader of stdout has closed it: the command ends without a message
             except OSError as error:
                 report_unwritten(error)
                 if kwargs.get("as_json") and error.filename != STDOUT:
@@ -239,7 +239,7 @@ def print_message(text: str) -> None:
     print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
 
 
-def _as_json(error: AbawkitError) -> dict[str, Any]:
+def _make_error_record(error: AbawkitError) -> dict[str, Any]:
     content: dict[str, Any] = {"error": str(error), "exit_code": error.exit_code}
     if isinstance(error, ProblemsError):
         content["path"] = str(error.path)
@@ -256,5 +256,5 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     del filename, lineno, file, line
-    if issubclass(category, _SHOWN):
+    if issubclass(category, _SHOWN_WARNINGS):
         print_message(f"warning: {message}")

@@ -13,7 +13,7 @@ from abawkit.labels import TASKS
 
 
 def bound_threads(threads: int | None) -> int | None:
-    """At most as many CPU threads as there are processors: more of them only wait for each other, for hours."""
+    """Limits CPU threads to the number of processors: more would only wait for each other."""
     from abawkit.system.files import count_processors
 
     if threads is None or threads <= (most := count_processors()):
@@ -23,12 +23,12 @@ def bound_threads(threads: int | None) -> int | None:
 
 
 def list_shipped_recipes() -> list[str]:
-    """Names of the training recipes that come with abawkit, found without what it takes to read one."""
+    """Names of the training recipes that come with abawkit, found without importing training."""
     return sorted(path.stem for path in (Path(__file__).parent.parent / "training" / "recipes").glob("*.toml"))
 
 
 def complete_with(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
-    """What a shell offers for an option: those of some names that go on from what was typed."""
+    """Shell completion of an option: the names that begin with what was typed."""
     return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
 
 

@@ -74,7 +74,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 _EVERY: Final = 0.2  # seconds between two reports of a step
-_PARTS: Final[dict[Task, tuple[str, str]]] = {
+_SCORE_PARTS: Final[dict[Task, tuple[str, str]]] = {
     "va": ("CCC", "ccc_va"),
     "expression": ("EXPR", "expression_f1"),
     "au": ("AU", "au_f1"),
@@ -85,20 +85,20 @@ Show = Callable[["StepInfo"], None]
 
 @contextmanager
 def show_training() -> Iterator[Show | None]:
-    """A bar on stderr, only where that is a terminal; where this is a step of another command, that one shows it.
+    """A progress bar of training on stderr, if that is a terminal; a step of another command reports to that one.
 
     Yields:
-        What `abawkit.training.run.train` calls after each step, or None where nobody watches.
+        A function that `abawkit.training.run.train` calls after each step, or None where it is not shown.
     """
     if report_progress({}):
-        yield _reporter()
+        yield _make_reporter()
         return
     if not stderr().is_terminal:
         yield None
         return
-    with _progress() as progress:
-        task = progress.add_task("", total=None, **_fields({}))
-        yield lambda moment: _update(progress, task, _event(moment))
+    with _make_progress() as progress:
+        task = progress.add_task("", total=None, **_format_fields({}))
+        yield lambda moment: _update_bar(progress, task, _make_event(moment))
 
 
 @contextmanager
@@ -109,52 +109,42 @@ def watch_training(commands: Sequence[Sequence[str]]) -> Iterator[Callable[[int,
         commands: Arguments behind ``abawkit``; only those of ``train`` report anything.
 
     Yields:
-        What takes the number of a command and what it reports; see `abawkit.pipeline.commands.Watch`.
+        A function of a command's number and what it reports; see `abawkit.pipeline.commands.Watch`.
     """
-    names = _names(commands)
+    names = _name_commands(commands)
     if not stderr().is_terminal or not any(command[0] == "train" for command in commands):
         yield lambda i, event: print_message(f"{names[i]}: {event['text']}") if "text" in event else None
         return
-    with _progress() as progress:
-        tasks = [progress.add_task(name, total=None, **_fields({})) for name in names]
-        yield lambda i, event: _update(progress, tasks[i], event)
+    with _make_progress() as progress:
+        tasks = [progress.add_task(name, total=None, **_format_fields({})) for name in names]
+        yield lambda i, event: _update_bar(progress, tasks[i], event)
 
 
 def report_epoch(line: dict[str, Any], epochs: int) -> None:
-    """Says what an epoch has led to, on stderr or to the command that this one is a step of.
-
-    Args:
-        line: Of ``metrics.jsonl``.
-        epochs: Epochs of the run.
-    """
+    """Prints an epoch's line of ``metrics.jsonl`` on stderr, and reports it to the command that this is a step of."""
     text = describe_epoch(line, epochs)
     print_message(text)
     report_progress({"text": text})
 
 
 def describe_epoch(line: dict[str, Any], epochs: int) -> str:
-    """A line for a person; P is there where all three tasks were trained, and else their parts alone.
-
-    Args:
-        line: Of ``metrics.jsonl``.
-        epochs: Epochs of the run.
-    """
+    """An epoch's line of ``metrics.jsonl`` as text: P if all three tasks were trained, else their parts alone."""
     parts = line["official"]
-    shown = {name: parts[key] for name, key in _PARTS.values() if parts[key] is not None}
+    shown = {name: parts[key] for name, key in _SCORE_PARTS.values() if parts[key] is not None}
     each = ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
     score = f"P {parts['score']:.4f} ({each})" if len(shown) == len(TASKS) else each
     speed = f"{line['images_per_second']:.0f} images/s"
     return f"epoch {line['epoch']}/{epochs}: loss {line['losses']['total']:.3f}, validation {score}, {speed}"
 
 
-def _names(commands: Sequence[Sequence[str]]) -> list[str]:
+def _name_commands(commands: Sequence[Sequence[str]]) -> list[str]:
     """The folder that each command writes to, with the one above it where names would be the same."""
     paths = [Path(c[list(c).index("--out") + 1]) if "--out" in c else Path(c[0]) for c in commands]
     names = [path.name for path in paths]
     return names if len(set(names)) == len(names) else [f"{path.parent.name}/{path.name}" for path in paths]
 
 
-def _progress() -> Progress:
+def _make_progress() -> Progress:
     """A bar with, from left to right: name, epoch, bar, step, speed, time left; 80 columns hold it."""
     columns = (
         TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=18)),
@@ -167,7 +157,7 @@ def _progress() -> Progress:
     return Progress(*columns, console=stderr(), transient=True, expand=True)
 
 
-def _fields(event: Event) -> dict[str, Any]:
+def _format_fields(event: Event) -> dict[str, Any]:
     if "step" not in event:
         return {"epoch": "-", "step": "-", "speed": "-"}
     return {
@@ -177,12 +167,12 @@ def _fields(event: Event) -> dict[str, Any]:
     }
 
 
-def _update(progress: Progress, task: TaskID, event: Event) -> None:
+def _update_bar(progress: Progress, task: TaskID, event: Event) -> None:
     if "step" in event:
-        progress.update(task, completed=event["done"], total=event["total"], **_fields(event))
+        progress.update(task, completed=event["done"], total=event["total"], **_format_fields(event))
 
 
-def _event(moment: "StepInfo") -> Event:
+def _make_event(moment: "StepInfo") -> Event:
     return {
         "epoch": moment.epoch,
         "epochs": moment.epochs,
@@ -194,7 +184,7 @@ def _event(moment: "StepInfo") -> Event:
     }
 
 
-def _reporter() -> Show:
+def _make_reporter() -> Show:
     last = 0.0
 
     def report(moment: "StepInfo") -> None:
@@ -202,6 +192,6 @@ def _reporter() -> Show:
         now = time.monotonic()
         if now - last >= _EVERY or moment.steps == moment.total_steps:
             last = now
-            report_progress(_event(moment))
+            report_progress(_make_event(moment))
 
     return report

@@ -1,4 +1,4 @@
-"""What ``abawkit check --repair`` does and says."""
+"""``abawkit check --repair``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from abawkit.claims import claim_submission
 from abawkit.cli._command import print_json, print_message
-from abawkit.errors import SHOWN_PROBLEMS, ConfigError, format_count, printable
+from abawkit.errors import ConfigError, format_count, list_first, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.check import find_dummy_rows
 from abawkit.formats.repair import RepairedSubmission, repair_content
@@ -23,27 +23,23 @@ SHOWN_COLUMNS = 4
 
 
 def refuse_repair(out: Path, inputs: Sequence[Path], plugin: SubmissionFormat, *, force: bool) -> None:
-    """Refuses a place for the repaired submission before any work is spent on it.
-
-    Raises:
-        ConfigError: If nothing can be written there, or it would replace what is read.
-    """
+    """Raises ConfigError if the repaired submission can't be written, or would replace what is read."""
     if out.suffix == ".gz":
-        raise ConfigError(f"--repair {out}: what is handed in is plain text; give a name without .gz")
+        raise ConfigError(f"--repair {out}: submissions are plain text; give a name without .gz")
     claim_submission(out, plugin.container, force=force, inputs=inputs)
 
 
 def repair_submission(
     path: Path, out: Path, frames: FrameList, plugin: SubmissionFormat, *, force: bool, as_json: bool, name: Path
 ) -> None:
-    """Repairs, writes the result where it is good and not what it was, and says everything that was done.
+    """Repairs a submission, writes the result if it is valid and changed, and prints every repair.
 
     Args:
         path: The submission.
-        out: Where the repaired one goes.
+        out: The repaired submission to write.
         frames: The list that it answers.
         plugin: Its format.
-        force: Whether a submission that is there is replaced.
+        force: Whether an existing submission is replaced.
         as_json: Whether JSON is printed.
         name: How messages call the submission.
 
@@ -69,25 +65,15 @@ def repair_submission(
     elif not written:
         print(f"ok: {count_listed(frames)}, as listed; nothing to repair, so nothing was written")
     else:
-        said = describe_problems(result.repairs)
-        for line in said[:SHOWN_PROBLEMS]:
+        for line in list_first(describe_problems(result.repairs), noun="repair"):
             print(printable(line))
-        if len(said) > SHOWN_PROBLEMS:
-            print(f"... and {format_count(len(said) - SHOWN_PROBLEMS, 'more repair')}; --json names all")
         print(printable(f"ok: {count_listed(frames)}, as listed, written to {out}"))
     if result.problems:
         raise typer.Exit(3)
 
 
 def warn_of_dummies(path: Path, frames: FrameList, plugin: SubmissionFormat, name: Path) -> list[dict[str, Any]]:
-    """Warns of dummy values that were left in a good submission, and returns them for JSON.
-
-    Args:
-        path: The submission.
-        frames: The list that it answers.
-        plugin: Its format.
-        name: How messages call the submission.
-    """
+    """Warns of dummy values in a valid submission, which messages call `name`, and returns them for JSON."""
     found = find_dummy_rows(path, frames, plugin)
     for dummy in found:
         where = f" ({group_rows(dummy.lines)})" if dummy.lines else ""
@@ -103,14 +89,14 @@ def count_listed(frames: FrameList) -> str:
 
 
 def describe_problems(repairs: Sequence[Repair]) -> list[str]:
-    """A line for each thing that was put right, of cells in several columns too."""
+    """A line for each kind of repair, in one column or in several."""
     groups: dict[tuple[str, str], list[Repair]] = {}
     for repair in repairs:
         groups.setdefault((repair.file, repair.what), []).append(repair)
-    return [_said(what, file, group) for (file, what), group in groups.items()]
+    return [_describe_group(what, file, group) for (file, what), group in groups.items()]
 
 
-def _said(what: str, file: str, group: list[Repair]) -> str:
+def _describe_group(what: str, file: str, group: list[Repair]) -> str:
     columns = [repair.column for repair in group if repair.column]
     lines = sorted({line for repair in group for line in repair.lines})
     cells = sum(len(repair.lines) for repair in group)
@@ -141,10 +127,7 @@ def group_rows(lines: Sequence[int]) -> str:
 def _show_problems(result: RepairedSubmission, path: Path) -> None:
     for problem in result.problems:
         print(problem.text(path))
-    could = (
-        f"; {format_count(len(describe_problems(result.repairs)), 'other thing')} could be put right"
-        if result.repairs
-        else ""
-    )
-    left = f"{format_count(len(result.problems), 'problem')} in {path} without one right answer"
+    count = len(describe_problems(result.repairs))
+    could = f"; {format_count(count, 'other thing')} could be repaired" if count else ""
+    left = f"{format_count(len(result.problems), 'problem')} in {path} without a unique repair"
     print_message(f"nothing was written: {left}{could}")

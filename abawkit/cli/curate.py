@@ -15,7 +15,7 @@ POLICIES_MEASURED: Final = (
     "strict or per-task: on synthetic faces, `abawkit ablate` measured strict .162 (same steps) to .465 (same epochs) "
     "of P below per-task."
 )
-"""What the ablation in docs/benchmarks.md says of the policies."""
+"""The result of the ablation in docs/benchmarks.md."""
 
 if TYPE_CHECKING:
     from abawkit.curation.curate import Curation
@@ -116,10 +116,10 @@ def curate(
     if as_json:
         print_json(result.as_dict())
     else:
-        _show(result, out)
+        _show_curation(result, out)
 
 
-def _show(result: "Curation", out: Path) -> None:
+def _show_curation(result: "Curation", out: Path) -> None:
     from abawkit.cli._output import format_number, show_table, stdout
 
     console = stdout()
@@ -128,7 +128,7 @@ def _show(result: "Curation", out: Path) -> None:
     def rows(*entries: tuple[str, list[int]]) -> list[list[str]]:
         return [[name, *map(format_number, values)] for name, values in entries]
 
-    figures = rows(
+    counts = rows(
         ("rows", [c.rows for c in splits]),
         ("videos", [c.videos for c in splits]),
         ("VA valid", [c.valid["va"] for c in splits]),
@@ -143,7 +143,7 @@ def _show(result: "Curation", out: Path) -> None:
         *((f"kept by {policy}", [c.kept_by[policy] for c in splits]) for policy in get_args(Policy)),
         (f"kept ({result.policy}, repeats: {result.repeats})", [c.kept for c in splits]),
     )
-    show_table("Curation", ["", "train", "validation"], figures)
+    show_table("Curation", ["", "train", "validation"], counts)
     console.print(POLICIES_MEASURED)
     console.print()
     for title, names, before, after in (
@@ -165,14 +165,14 @@ def _show(result: "Curation", out: Path) -> None:
     reasons = sorted({reason for c in splits for reason in c.reasons})
     entries = rows(*((reason, [c.reasons.get(reason, 0) for c in splits]) for reason in reasons))
     if entries:
-        show_table("Dropped, a row counted once a reason", ["", "train", "validation"], entries)
+        show_table("Dropped rows, once for each reason", ["", "train", "validation"], entries)
     if result.frames:
         converted = "".join(f"; {kind} {count:,}" for kind, count in result.conversions.items())
         console.print(f"frames: {result.frames:,} packed, {len(result.failures):,} missing or unreadable{converted}")
         for folder, count in result.folders.items() if len(result.folders) > 1 else ():
             print(printable(f"  {count:,} from {folder}"))  # not by the console, which breaks paths
         for failure in result.failures[:10]:
-            console.print(printable(f"  {failure.image}: {failure.reason} ({failure.message})"))
-    for split, counts in result.splits.items():
-        console.print(f"{split}: {counts.rows:,} -> {counts.kept:,}")
+            console.print(f"  {failure.text}")
+    for split, split_counts in result.splits.items():
+        console.print(f"{split}: {split_counts.rows:,} -> {split_counts.kept:,}")
     console.print(printable(f"written: {out}"))

@@ -33,6 +33,6 @@ def doctor(
             print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name:<{width}}  {finding.found}")
         for finding in findings:
             if not finding.ok:
-                print(f"to mend {finding.name}: {finding.mend}")
+                print(f"to fix {finding.name}: {finding.fix}")
     if not all(f.ok for f in findings):
         raise typer.Exit(4)

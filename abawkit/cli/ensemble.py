@@ -14,7 +14,7 @@ from abawkit.errors import ConfigError, format_count
 if TYPE_CHECKING:
     from abawkit.formats.base import SubmissionFormat
     from abawkit.labels import Task
-    from abawkit.postprocessing.outputs import Written
+    from abawkit.postprocessing.outputs import WrittenOutputs
     from abawkit.postprocessing.rule import Rule
     from abawkit.probabilities.members import StoredMember
     from abawkit.scoring.bootstrap import Interval
@@ -248,7 +248,7 @@ def _warn_of_known_rows(rule: Path, truth: "Annotations") -> bool:
 
 def _write(
     out: Path, members: "Sequence[StoredMember]", rule: "Rule | None", plugin: "SubmissionFormat", force: bool
-) -> "Written":
+) -> "WrittenOutputs":
     from abawkit.tuning.ensemble import write_ensemble
 
     return write_ensemble(out, members, rule, plugin, force=force)
@@ -259,7 +259,7 @@ def _as_json(
     rule: "Rule | None",
     judged: "tuple[Analysis, Mapping[str, Interval]] | None",
     tuning: "Tuning | None",
-    written: "Written | None",
+    written: "WrittenOutputs | None",
     save_rule: Path | None,
 ) -> dict[str, Any]:
     from abawkit.scoring.bootstrap import PART_OF

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from abawkit.inspection import Inspection
 
 _LISTED: Final = 10
-_SHORT: Final = 64
+_MAX_LINE: Final = 64
 
 
 @command
@@ -49,17 +49,19 @@ def inspect(
         entries.append(found.as_dict())
         problems += len(found.problems)
         if not as_json:
-            _show(found)
+            _show_inspection(found)
     if as_json:
         print_json({"ok": not problems, "inspected": entries})
     if problems:
         raise typer.Exit(DataError.exit_code)
 
 
-def _show(found: "Inspection") -> None:
+def _show_inspection(found: "Inspection") -> None:
     from abawkit.cli._output import show_table, stdout
 
-    show_table(printable(f"{found.path}: {found.summary}"), ["", "value"], list(_rows(found.facts)), text_columns=2)
+    show_table(
+        printable(f"{found.path}: {found.summary}"), ["", "value"], list(_list_rows(found.facts)), text_columns=2
+    )
     if found.digests:
         show_table("Digests", ["of", "SHA-256"], list(found.digests.items()), text_columns=2)
     console = stdout()
@@ -70,34 +72,34 @@ def _show(found: "Inspection") -> None:
         console.print()
 
 
-def _rows(facts: Mapping[str, Any], level: int = 0) -> Iterator[tuple[str, str]]:
-    """Facts as names and values, what is nested below what it belongs to."""
+def _list_rows(facts: Mapping[str, Any], level: int = 0) -> Iterator[tuple[str, str]]:
+    """Facts as names and values; nested ones are indented below their parent."""
     for name, value in facts.items():
         shown = "  " * level + name.replace("_", " ")
-        if isinstance(value, Mapping) and value and (line := _line(value)):
+        if isinstance(value, Mapping) and value and (line := _format_line(value)):
             yield shown, line
         elif isinstance(value, Mapping) and value:
             yield shown, ""
-            yield from _rows(value, level + 1)
+            yield from _list_rows(value, level + 1)
         elif isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
             yield shown, str(len(value))
             for number, entry in enumerate(value[:_LISTED], start=1):
-                yield from _rows({str(number): entry}, level + 1)
+                yield from _list_rows({str(number): entry}, level + 1)
             if len(value) > _LISTED:
                 yield "  " * (level + 1) + "...", f"{len(value) - _LISTED:,} more; --json prints all"
         else:
-            yield shown, _text(name, value)
+            yield shown, _format_value(name, value)
 
 
-def _line(values: Mapping[str, Any]) -> str:
+def _format_line(values: Mapping[str, Any]) -> str:
     """Values on one line, if they are few and short."""
     if any(isinstance(value, Mapping | list) for value in values.values()):
         return ""
-    line = ", ".join(f"{name.replace('_', ' ')} {_text(name, value)}" for name, value in values.items())
-    return line if len(line) <= _SHORT else ""
+    line = ", ".join(f"{name.replace('_', ' ')} {_format_value(name, value)}" for name, value in values.items())
+    return line if len(line) <= _MAX_LINE else ""
 
 
-def _text(name: str, value: Any) -> str:
+def _format_value(name: str, value: Any) -> str:
     match value:
         case None | [] | {}:
             return "none"
@@ -110,6 +112,6 @@ def _text(name: str, value: Any) -> str:
         case float():
             return f"{value:,.4f}"
         case list():
-            return ", ".join(_text("", entry) for entry in value)
+            return ", ".join(_format_value("", entry) for entry in value)
         case _:
             return str(value)

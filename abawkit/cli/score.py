@@ -58,7 +58,7 @@ def score(
 
 def _show(result: "Score", forecast: "Forecast | None") -> None:
     from abawkit.cli._output import show_table
-    from abawkit.scoring.baselines import PUBLISHED
+    from abawkit.scoring.baselines import PUBLISHED_RESULTS
     from abawkit.scoring.bootstrap import LEVEL
 
     parts = {
@@ -96,7 +96,7 @@ def _show(result: "Score", forecast: "Forecast | None") -> None:
         return
     rows = [
         (p.name, *(f"{part:.4f}" for part in p.parts or ()), *([""] * (0 if p.parts else 3)), f"{p.score:.4f}")
-        for p in PUBLISHED
+        for p in PUBLISHED_RESULTS
     ]
     own = (result.ccc_va, result.expression_f1, result.au_f1, result.score)
     mine = (f"this file ({result.protocol})", *(f"{value:.4f}" for value in own))

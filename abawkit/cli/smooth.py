@@ -96,9 +96,9 @@ def _given(texts: dict[Task, str | None]) -> "dict[Task, Smoothing]":
 
 def _plan(given: "dict[Task, Smoothing]", tasks: tuple[Task, ...]) -> "dict[Task, Smoothing]":
     """What is done to each task that the file knows."""
-    from abawkit.postprocessing.smoothing import PUBLISHED
+    from abawkit.postprocessing.smoothing import PUBLISHED_SMOOTHING
 
-    return {task: given.get(task, PUBLISHED[task]) for task in TASKS if task in tasks}
+    return {task: given.get(task, PUBLISHED_SMOOTHING[task]) for task in TASKS if task in tasks}
 
 
 def _mean_change(before: "Array", after: "Array") -> float:

@@ -11,7 +11,7 @@ from abawkit.cli._command import command, needs, print_json
 from abawkit.cli._options import Force, Json, Seed, Workers
 
 
-class _Size(StrEnum):
+class _ReleaseSize(StrEnum):
     TINY = "tiny"
     DEMO = "demo"
     LARGE = "large"
@@ -22,7 +22,9 @@ class _Size(StrEnum):
 @needs("workers", "!labels_only")
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the release.")],
-    size: Annotated[_Size, typer.Option(help="tiny: 300 frames, demo: 8,000, large: 50,000.")] = _Size.DEMO,
+    size: Annotated[
+        _ReleaseSize, typer.Option(help="tiny: 300 frames, demo: 8,000, large: 50,000.")
+    ] = _ReleaseSize.DEMO,
     seed: Seed = 0,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Write annotations only, no frames.")] = False,
     difficulty: Annotated[float, typer.Option(min=0.0, max=1.0, help="Strength of pose, light and noise.")] = 0.45,
@@ -58,4 +60,4 @@ def synth(
         [name, *(format_number(counts[key]) for key in ("rows", "repeated_rows", "videos", "frames"))]
         for name, counts in splits.items()
     ]
-    show_table(f"Drawn: {out}", ["", "rows", "repeated", "videos", "frames"], rows)
+    show_table(f"Written: {out}", ["", "rows", "repeated", "videos", "frames"], rows)

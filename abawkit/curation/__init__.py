@@ -1,4 +1,4 @@
-"""From annotation files to a curated set: what is valid, what is kept, and why every other row is not."""
+"""From annotation files to a curated set, with a reason for every row that is not kept."""
 
 from abawkit.curation.curate import Curation, curate
 from abawkit.curation.curated_set import CuratedSet, CuratedSplit, open_curated

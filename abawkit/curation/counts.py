@@ -1,6 +1,6 @@
-"""What a split holds before and after curation: the figures of table 2 of https://arxiv.org/abs/2407.12390 and more.
+"""Counts of a split before and after curation, with those of table 2 of https://arxiv.org/abs/2407.12390.
 
-A curated set in which nothing, or hardly anything, is kept is named for what it is, with what another policy keeps.
+A policy that keeps no or few rows is refused or warned of, with the number of rows that the other one keeps.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from abawkit.labels import EXPRESSIONS, TASKS, Task
 from abawkit.tables import Annotations, Array
 
 MIN_KEPT: Final = 0.25
-"""Share of a split's rows below which what is kept is a warning. Strict curation keeps .37 of the official release."""
+"""Kept share of a split's rows below which there is a warning. Strict curation keeps .37 of the official release."""
 
 SPLIT_WORDS: Final[Mapping[Split, str]] = {"train": "training", "validation": "validation"}
 
@@ -35,14 +35,14 @@ class SplitCounts:
 
     Attributes:
         rows: Rows of the file.
-        repeated: Rows whose image stood in a row before.
+        repeated: Rows whose image is in a row before.
         conflicting: Images whose rows have different labels.
         videos: Videos.
         valid: Rows with valid ``va``, ``expression``, ``au``, ``all`` of them, ``any`` of them.
         va_partial: Rows with just one of valence and arousal.
         au_partial: Rows with some, but not all, action units.
         kept: Rows that the policy keeps.
-        kept_by: Rows that each policy would keep, before frames are looked at; repeats are treated alike.
+        kept_by: Rows that each policy would keep, before missing frames are dropped.
         expressions: Rows of each class, all valid ones.
         expressions_kept: Rows of each class among those kept.
         action_units: Rows with each unit active, all valid ones.
@@ -71,14 +71,7 @@ class SplitCounts:
 
 
 def count_split(annotations: Annotations, repeated: RepeatedRows, reasons: Array, repeats: Repeats) -> SplitCounts:
-    """Counts a split.
-
-    Args:
-        annotations: The split.
-        repeated: Its repeated rows.
-        reasons: Why each row is dropped (bits of `REASONS`), 0 where it is kept.
-        repeats: What becomes of repeated rows.
-    """
+    """Counts a split whose rows are dropped for `reasons`: bits of `REASONS`, 0 where a row is kept."""
     a = annotations
     kept = reasons == 0
     per_reason = {reason: int(((reasons & get_reason_bit(reason)) != 0).sum()) for reason in REASONS}
@@ -113,7 +106,7 @@ def check_kept(splits: Mapping[Split, SplitCounts], policy: Policy, tasks: Colle
     Args:
         splits: Counts of each split.
         policy: The policy that was applied.
-        tasks: What the sources have columns for: only of these is a task without labels named.
+        tasks: The tasks that the sources have columns for; a warning names those of them without labels.
 
     Raises:
         DataError: If no row of a split is kept. A `DataWarning` names a split of which less than `MIN_KEPT` is.
@@ -137,12 +130,12 @@ def check_kept(splits: Mapping[Split, SplitCounts], policy: Policy, tasks: Colle
 
 
 def warn_of_counts(text: str) -> None:
-    """Warns of something in the data, in the name of whoever called curation."""
+    """Gives a `DataWarning` at the line that called curation."""
     warnings.warn(text, DataWarning, stacklevel=4)
 
 
 def _describe_kept(split: Split, counts: SplitCounts, policy: Policy) -> str:
-    """How many rows a policy keeps, and why no more."""
+    """How many rows a policy keeps, and why not more."""
     share = f" ({counts.kept / counts.rows:.1%}, less than {MIN_KEPT:.0%})" if counts.kept else ""
     rows = format_count(counts.rows, f"{SPLIT_WORDS[split]} row")
     absent = [words for task, words in _TASK_WORDS.items() if not counts.valid[task]]

@@ -40,18 +40,13 @@ _SAFE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$"
 
 
 def escape_cell(text: str) -> str:
-    """A cell that a spreadsheet shows as it is: escaped, and quoted with ``'`` where it would be a formula."""
+    """A cell that is safe in a spreadsheet: escaped, and quoted with ``'`` where it would be a formula."""
     text = printable(text)
     return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
 
 
 def write_dropped(path: Path, splits: dict[str, tuple[Annotations, Array]]) -> None:
-    """Writes ``split,line,image,reasons`` for every row that was dropped.
-
-    Args:
-        path: The CSV.
-        splits: For each split its rows and why each is dropped (bits of `REASONS`), 0 where it is kept.
-    """
+    """Writes ``split,line,image,reasons`` for every dropped row, from the rows of each split and bits of `REASONS`."""
     tables = [_make_dropped_table(split, rows, reasons) for split, (rows, reasons) in splits.items()]
     with replacing(path) as file:
         csv.write_csv(pa.concat_tables(tables), file, csv.WriteOptions(quoting_style="needed"))
@@ -75,19 +70,19 @@ def _make_dropped_table(split: str, annotations: Annotations, reasons: Array) ->
 
 @dataclass(frozen=True)
 class Curation:
-    """What curation found.
+    """The result of curation.
 
     Attributes:
         policy: The policy.
-        repeats: What was done with repeated rows.
+        repeats: How repeated rows were handled.
         splits: Counts of each split.
         shared_videos: Videos that are in both splits.
         shared_images: Images that are in both splits.
         shared_clips: Clips of which different videos (``_left``, ``_right``) are in the two splits.
         frames: Frames packed; 0 where only labels were curated.
         failures: Frames that are missing or unreadable.
-        conversions: How many frames were not plain 112 x 112 RGB JPEGs, by what was done to them.
-        missing: For each column of a table of one's own with missing values, how often each mark stands for one.
+        conversions: How many frames were not 112 x 112 RGB JPEGs, by the conversion.
+        missing: For each column of a custom table with missing values, how often each mark occurs.
         sizes: How many frames had which size, as ``112x112``.
         folders: How many images each folder of frames gave.
         differing: Images that two folders of frames have with different bytes.
@@ -151,15 +146,15 @@ def curate(
         sources: The files.
         out: A folder that exists.
         policy: Which rows are kept: see `abawkit.choices.Policy`.
-        repeats: What becomes of repeated rows: see `abawkit.choices.Repeats`.
+        repeats: How repeated rows are handled: see `abawkit.choices.Repeats`.
         allow_shared_videos: Whether a video may be in both splits.
         max_missing: Share of the frames, 0 to 1, that may be missing or unreadable; their rows are dropped.
         workers: Decoding threads; the number of processors by default.
         progress: Called with the frames read and the frames in all.
 
     Raises:
-        DataError: If the annotations are not what they must be, the splits share videos, no row of a split is kept, too
-            many frames fail, or more than a small share of them are no aligned crops.
+        DataError: If the annotations are invalid, the splits share videos, no row of a split is kept, too many frames
+            fail, or more than a small share of them are not aligned crops.
 
     Warns:
         DataWarning: If clips are in both splits, hardly a row is kept, a task was never annotated, frames were resized,
@@ -213,7 +208,7 @@ def curate(
 
 
 def _warn_of_unused_marks(sources: Sources, read: Iterable[SplitSource]) -> None:
-    """Warns of marks of missing values that stand in no cell: they may be misspelt."""
+    """Warns of marks of missing values that are in no cell: they may be misspelt."""
     found = {mark for source in read for marks in source.missing.values() for mark in marks}
     idle = sorted((sources.columns.missing if sources.columns else frozenset()) - found)
     if idle:
@@ -221,7 +216,7 @@ def _warn_of_unused_marks(sources: Sources, read: Iterable[SplitSource]) -> None
 
 
 def _describe_source(sources: Sources, split: Split) -> dict[str, Any]:
-    """Where a split came from: its file, and what that was joined with."""
+    """The file of a split, and those that were joined with it."""
     first, *others = [{"path": str(path), "sha256": digest_source(path)} for path in sources.paths(split)]
     return {**first, "joined_with": others} if others else dict(first)
 
@@ -236,7 +231,7 @@ def _pack_frames_of_splits(
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> PackReport:
-    """Packs what will be read, and fills in `frames` and the reasons of rows whose frame can't be had."""
+    """Packs the frames of kept rows; fills in `frames`, and the reasons of rows without a readable frame."""
     wanted = {
         "train": np.flatnonzero(reasons["train"] == 0),
         "validation": np.flatnonzero(annotations["validation"].any_valid),
@@ -265,7 +260,7 @@ def _pack_frames_of_splits(
 def _refuse_failures(
     root: FramesRoot, report: PackReport, max_missing: float, images: list[str], training: int
 ) -> None:
-    """Refuses too many failures, and any that leave a split without frames; the first `training` images are its."""
+    """Refuses too many failures, or a split without frames; the first `training` images are the training split's."""
     total = report.frames + len(report.failures)
     failed = {failure.image for failure in report.failures}
     for split, names in zip(SPLITS, (images[:training], images[training:]), strict=True):

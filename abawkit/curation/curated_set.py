@@ -115,7 +115,7 @@ def make_table(split: Split, curated: CuratedSplit) -> pa.Table:
 
 
 def write_table(folder: Path, splits: dict[Split, CuratedSplit], policy: str, frames_digest: str) -> None:
-    """Writes the table of a curated set into its folder; see `CuratedSet` for what the arguments are."""
+    """Writes the table of a curated set into its folder; see `CuratedSet` for the arguments."""
     table = pa.concat_tables([make_table(split, curated) for split, curated in splits.items()])
     table = table.replace_schema_metadata({"abawkit": _TABLE_FORMAT, "policy": policy, "frames": frames_digest})
     with replacing(folder / CURATED_TABLE) as file:
@@ -131,8 +131,7 @@ def open_curated(folder: Path, *, check_ledger: bool = True) -> CuratedSet:
         check_ledger: Whether a table that contradicts the ledger beside it is refused.
 
     Raises:
-        DataError: If the folder holds none, its table is not one that this version writes, or the table is not the one
-            that the ledger was written for.
+        DataError: If the folder has none, its table has another version's form, or it contradicts the ledger.
     """
     path = folder / CURATED_TABLE
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""One split, from an official file, a table of one's own, or the joined single-task tracks of an older edition."""
+"""One split, from an official file, a custom table, or the joined single-task tracks of an older edition."""
 
 import warnings
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from abawkit.labels import FIELDS, TASKS, Answer, Task
 from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Annotations, Array
 
-if TYPE_CHECKING:  # it imports pandas, which only tables of one's own need
+if TYPE_CHECKING:  # it imports pandas, which only custom tables need
     from abawkit.formats.custom_table import TableColumns
 
 TRACKS: Final = (ABAW3VA(), ABAW3Expression(), ABAW3ActionUnits())
@@ -37,12 +37,12 @@ _HEADER_BYTES: Final = 4096
 
 @dataclass(frozen=True)
 class SplitSource:
-    """A split as its files have it.
+    """A split as read from its files.
 
     Attributes:
         annotations: Its rows.
-        tasks: What the files have columns for.
-        missing: For each column of a table of one's own with missing values, how often each mark stands for one.
+        tasks: The tasks that the files have columns for.
+        missing: For each column of a custom table with missing values, how often each mark occurs.
     """
 
     annotations: Annotations
@@ -57,12 +57,12 @@ def read_split(paths: Sequence[Path], columns: "TableColumns | None" = None) -> 
         paths: One annotation file; or one to three single-task tracks, each a folder with a file for each video, as in
             ABAW3, or a file with a row for each frame, as in ABAW5. Tracks are joined by image: a row has the labels of
             all of them, and no label of a track that does not have its frame.
-        columns: The columns of a table of one's own; then there is one path.
+        columns: The columns of a custom table; then there is one path.
 
     Raises:
         ConfigError: If two paths hold the same task, or there are several paths with `columns`.
         DataError: If a path is none of these.
-        ProblemsError: If any cell is not what it must be; it holds every problem of a file or a folder.
+        ProblemsError: If any cell is invalid; it has every problem of a file or a folder.
     """
     if columns:
         if len(paths) != 1:
@@ -157,7 +157,7 @@ def _select_tasks(tasks: Sequence[Answer]) -> tuple[Task, ...]:
 
 
 def _read_first_lines(path: Path) -> tuple[str, str]:
-    """The first two lines of a text; empty where there are none, or the file can't be read: its reader says why."""
+    """The first two lines of a text; empty where there are none, or where its reader gives an error."""
     try:
         with path.open("rb") as file:
             lines = file.read(_HEADER_BYTES).decode("utf-8-sig", "replace").splitlines()
@@ -172,6 +172,6 @@ def _split_names(line: str) -> list[str]:
 
 
 def _make_row_keys(table: Annotations) -> pa.StringArray:
-    """A name for each row that no other row of the table has: its image, and how often that stood before."""
+    """A unique name for each row of a table: its image, and how often that occurs before."""
     before = pc.cast(pa.array(count_occurrences(table.images)), pa.string())
     return pc.binary_join_element_wise(before, table.images, " ")

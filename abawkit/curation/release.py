@@ -1,4 +1,4 @@
-"""Where a release keeps its files, and whether its splits are apart."""
+"""The files of a release, and whether its splits share videos or clips."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ class Sources:
         train: Annotations of the training split: a file, or the folder of a single-task track.
         validation: Annotations of the validation split.
         frames: Where the frames of both are, or None where only the labels are curated.
-        columns: What columns the annotations have, where they are tables of one's own.
+        columns: The columns of the annotations, where they are custom tables.
         joined_with: Further single-task tracks of each split, which are joined with the first.
     """
 
@@ -77,7 +77,7 @@ def find_sources(
         frames: Instead of ``cropped_aligned`` (and ``cropped_aligned_new_50_vids``, where it is) in the release.
         labels_only: Whether frames are left out.
         follow_links: Whether symbolic links in the release's own folders of frames may lead out of them.
-        columns: What columns the annotations have, where they are tables of one's own.
+        columns: The columns of the annotations, where they are custom tables.
 
     Raises:
         ConfigError: If the options contradict each other, or say too little without a release.
@@ -115,17 +115,12 @@ def find_sources(
 
 
 def format_command(folder: Path, policy: Policy) -> str:
-    """The command that makes a curated set anew with another policy, from the files that its ledger names.
+    """The shell command that curates again with another policy, from the files that the ledger of a set names.
 
-    Args:
-        folder: The curated set; the new one is called after it and the policy.
-        policy: The policy.
-
-    Returns:
-        One line for a shell; with ``RELEASE`` in it where the ledger can't be read.
+    The new folder is named after `folder` and the policy. Where the ledger can't be read, it has ``RELEASE``.
     """
     try:
-        options = _recorded_options(read_curation_ledger(folder))
+        options = _list_recorded_options(read_curation_ledger(folder))
     except (DataError, KeyError, TypeError, AttributeError):
         options = ["RELEASE"]
     return shlex.join(
@@ -133,8 +128,8 @@ def format_command(folder: Path, policy: Policy) -> str:
     )
 
 
-def _recorded_options(ledger: Mapping[str, Any]) -> list[str]:
-    """What a ledger says of where its set came from, as `abawkit curate` takes it."""
+def _list_recorded_options(ledger: Mapping[str, Any]) -> list[str]:
+    """The options of `abawkit curate` that a ledger records."""
     paths = {
         split: [Path(part["path"]) for part in (source, *source.get("joined_with", ()))]
         for split, source in ledger["sources"].items()
@@ -168,11 +163,7 @@ def find_shared_names(train: Annotations, validation: Annotations) -> tuple[list
 
 
 def refuse_shared(videos: Sequence[str], images: Sequence[str]) -> None:
-    """Refuses splits that share videos: a network would be validated on people that it has learned.
-
-    Raises:
-        DataError: If any video is in both splits.
-    """
+    """Raises DataError for splits that share videos: a network would be validated on people that it was trained on."""
     if videos:
         raise DataError(
             f"{describe_shared_names(videos, images)} ({_list_first_names(videos)}): a score on such a validation "
@@ -190,8 +181,8 @@ def describe_shared_names(videos: Sequence[str], images: Sequence[str]) -> str:
 def warn_of_shared_clips(train: Annotations, validation: Annotations) -> list[str]:
     """Warns of clips of which one person is in the training split and another in the validation split.
 
-    Names that end in ``_left`` and ``_right`` are the persons of one clip. Official splits may do so, and a network may
-    learn the scene, the light and the camera: a warning, not an error.
+    Names that end in ``_left`` and ``_right`` are the persons of one clip. It is a warning, not an error, as official
+    splits may share clips; a network may learn the scene, the light and the camera.
 
     Returns:
         The clips, sorted.

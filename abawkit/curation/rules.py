@@ -21,7 +21,7 @@ REASONS: Final = (
     "frame-missing",
     "frame-unreadable",
 )
-"""Why a row is dropped; bit i of a row's reasons stands for the i-th."""
+"""Why a row is dropped; bit i of a row's reasons is the i-th of these."""
 
 
 def get_reason_bit(reason: str) -> int:
@@ -31,10 +31,10 @@ def get_reason_bit(reason: str) -> int:
 
 @dataclass(frozen=True)
 class RepeatedRows:
-    """Rows whose image stands in more than one row of a file.
+    """Rows whose image is in more than one row of a file.
 
     Attributes:
-        later: True for each row whose image stood in a row before, shape (n,).
+        later: True for each row whose image is in a row before, shape (n,).
         conflicting: True for each row whose image has rows with different labels, shape (n,).
     """
 

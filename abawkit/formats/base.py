@@ -1,4 +1,4 @@
-"""Plug point: what a format of submissions must offer, and how one is found by name.
+"""The interface of a format of submissions, and how one is found by name.
 
 A format is a class named in the entry-point group ``abawkit.formats`` of any installed package; abawkit's own are
 registered in the same way.
@@ -25,7 +25,7 @@ _METHODS: Final = ("read_list", "encode", "check", "read", "read_truth")
 
 
 class Column(NamedTuple):
-    """A column of a format's rows: what it holds decides what is written in it, and what can be put right.
+    """A column of a format's rows.
 
     Attributes:
         name: Its name in messages.
@@ -44,16 +44,16 @@ class SubmissionFormat(Protocol):
     """
 
     name: str
-    """What ``--format`` calls it."""
+    """Its name as the value of ``--format``."""
 
     summary: str
     """One line for listings."""
 
     tasks: tuple[Answer, ...]
-    """What a submission decides; only that is scored."""
+    """What a submission answers; only that is scored."""
 
     container: Container
-    """What it is made of. A row of a folder is named ``VIDEO/00001.jpg`` by file and line, and a frame has one row."""
+    """Whether it is a file or a folder; rows of a folder are frames, named ``VIDEO/00001.jpg`` by file and line."""
 
     def read_list(self, path: Path) -> FrameList:
         """Reads the list of frames that a submission must answer.
@@ -72,7 +72,7 @@ class SubmissionFormat(Protocol):
         ...
 
     def check(self, path: Path, frames: FrameList) -> list[Problem]:
-        """Every defect of a submission, in the order of files and lines; an empty list for a good one.
+        """Every defect of a submission, in the order of files and lines; empty for a valid one.
 
         Raises:
             DataError: If the file can't be read as text at all, or the folder not as a folder.
@@ -83,7 +83,7 @@ class SubmissionFormat(Protocol):
         """Reads a submission.
 
         Raises:
-            DataError: If any cell is not what it must be.
+            DataError: If any cell is invalid.
         """
         ...
 
@@ -98,21 +98,19 @@ class SubmissionFormat(Protocol):
 
 @cache
 def find_entry_points() -> EntryPoints:
-    """What installed packages offer, looked up once: reading what every package says of itself takes milliseconds."""
+    """The formats of all installed packages, looked up once, as reading their metadata takes milliseconds."""
     return entry_points(group=FORMAT_GROUP)
 
 
 def list_format_names() -> list[str]:
-    """The names of all formats that installed packages offer, sorted."""
+    """The names of all installed formats, sorted."""
     return sorted({entry.name for entry in find_entry_points()})
 
 
 def find_formats(tasks: Sequence[Answer], container: Container | None = None) -> list[str]:
-    """The names of the installed formats that hold just these answers; one that can't be loaded is left out.
+    """The names of the installed formats of exactly these answers, of one container or (None) of either.
 
-    Args:
-        tasks: The answers.
-        container: What their submissions are made of; None for either.
+    A format that can't be loaded is left out.
     """
     found = []
     for name in list_format_names():

@@ -1,4 +1,4 @@
-"""Checks a submission: every defect, defects with one cause reported once, and dummy values that were left in."""
+"""Checks a submission: every defect, those with one cause once, and dummy values that were not replaced."""
 
 import functools
 import tempfile
@@ -19,15 +19,14 @@ from abawkit.formats.text import read_text
 from abawkit.tables import FrameList
 
 MANY_FRAMES: Final = 5
-"""Frames from which on one row for all of them is worth a warning."""
+"""Frames with the same answer from which on a warning is given."""
 
 MANY_SHARE: Final = 0.05
-"""Share of the frames from which on one row for them is worth a warning, where rows have real numbers: those of two
-frames are hardly ever the same to the last digit."""
+"""The same as a share of all frames, where rows have real numbers: two frames hardly ever share every digit."""
 
 
 class DummyRows(NamedTuple):
-    """Rows that hold what nobody predicted, as it seems.
+    """Rows that seem to hold dummy values, not predictions.
 
     Attributes:
         what: What they hold, as in ``hold just the values of the list``.
@@ -44,13 +43,13 @@ def find_dummy_rows(path: Path, frames: FrameList, plugin: SubmissionFormat) -> 
     """Looks for dummy values in a submission that has no defect.
 
     Some lists have dummy values behind each name, and entrants copy them where a frame could not be answered. Real
-    numbers are compared as numbers. Where rows hold classes alone, a row may well be right though it is that of the
-    list: then only one value for all rows, or that of the list for half of them, is named.
+    numbers are compared as numbers. Where rows hold classes alone, a correct row may equal that of the list: only one
+    value in all rows, or that of the list in at least half of them, is reported.
 
     Args:
         path: The submission.
         frames: The list that it answers.
-        plugin: Its format; of one that does not say its columns, nothing is known.
+        plugin: Its format; without ``columns``, nothing is found.
 
     Raises:
         DataError: If a file can't be read.
@@ -137,13 +136,8 @@ def _parse_numbers(text: str) -> tuple[float, ...]:
 def find_problems(path: Path, frames: FrameList, plugin: SubmissionFormat) -> list[Problem]:
     """Every defect of a submission.
 
-    A layout that is not the official one throughout, such as semicolons between cells or a folder before every name, is
-    one defect: those that follow from it are not named beside it.
-
-    Args:
-        path: The submission.
-        frames: The list that it answers.
-        plugin: Its format.
+    A layout that differs from the official one throughout, such as semicolons between cells or a folder before every
+    name, is one defect: those that follow from it are not reported.
 
     Raises:
         DataError: If it can't be read as text at all, or a folder not as a folder.
@@ -165,10 +159,10 @@ def find_problems(path: Path, frames: FrameList, plugin: SubmissionFormat) -> li
 def check_content(
     path: Path, content: bytes | dict[str, bytes], frames: FrameList, plugin: SubmissionFormat
 ) -> list[Problem]:
-    """Every defect of what is to stand in a submission's place.
+    """Every defect of a submission that is not on disk.
 
     Args:
-        path: The submission; it is not read.
+        path: The submission that it replaces, for messages; it is not read.
         content: A file, or the files of a folder by name.
         frames: The list that it answers.
         plugin: Its format.

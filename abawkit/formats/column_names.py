@@ -1,7 +1,6 @@
-"""Names of columns in a header: what each means, in which order a row has them, and which track they belong to.
+"""Names of columns in a header: their meaning, the order that they give, and the track that they belong to.
 
-Entrants' own tables order columns as they please. A header is therefore read by name, or refused by name; it is never
-only skipped.
+Tables of entrants have columns in any order, so a header is read or refused by name, never just skipped.
 """
 
 import re
@@ -17,7 +16,7 @@ ALL_UNITS: Final = "aus"
 """The name that stands for the twelve action units in the official header of the multi-task track."""
 
 OTHER_TRACK: Final = "; this is a file of "
-"""In the message of a problem that says whose header a file has; the names of formats follow."""
+"""In the message of a problem, before the names of the formats that have such a header."""
 
 _SYNONYMS: Final = {
     **dict.fromkeys(("image", "imagelocation", "imagename"), "image"),
@@ -33,7 +32,7 @@ _UNIT: Final = re.compile(r"(?:au|actionunit)0*([1-9][0-9]?)")
 _RESEMBLING: Final = re.compile(
     "|".join(["valen", "arous", "expr", "emotion", "au[0-9]", *map(str.lower, EXPRESSIONS)])
 )
-"""Found in names that are not known and yet say what a column holds, as ``arousal_mean``."""
+"""Found in unknown names that still resemble a known one, as ``arousal_mean``."""
 
 _SHOWN_NAMES: Final = 8
 """Names that a message lists before it only counts."""
@@ -44,7 +43,7 @@ class ColumnOrder(NamedTuple):
 
     Attributes:
         columns: The official names, in the order of the file.
-        remark: What its owner should know of the header; ``""`` where there is nothing.
+        remark: A warning about the header; ``""`` where there is none.
     """
 
     columns: tuple[str, ...]
@@ -104,7 +103,7 @@ def order_columns(header: str, columns: Sequence[str] = FIELDS[1:]) -> ColumnOrd
     if sorted(named) != sorted(columns):
         absent = list_names([column for column in columns if column not in named])
         raise ValueError(
-            f"the header names {list_names(names)} and leaves out {absent}, so which column is which can't be told; "
+            f"the header names {list_names(names)} and leaves out {absent}, so the order of the columns is unknown; "
             "expected all columns, or the first ones in the official order"
         )
     moved = [column for column, official in zip(named, columns, strict=True) if column != official]

@@ -1,7 +1,7 @@
-"""Annotations in a table of one's own, CSV or Parquet, whose columns are named with ``--columns``.
+"""Annotations in a custom table, CSV or Parquet, whose columns are named with ``--columns``.
 
-Nothing is guessed: a column is read because it was named, a value that is neither a label nor a mark of a missing one
-is a problem with its line and column, and every mark of a missing value is counted.
+Nothing is guessed: only named columns are read, a value that is neither a label nor a mark of a missing one is a
+problem with its line and column, and every mark of a missing value is counted.
 """
 
 import csv
@@ -47,7 +47,7 @@ _EXPRESSION_NUMBERS: Final = {name.lower(): number for number, name in enumerate
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Which columns of a table hold what.
+    """The columns of a table.
 
     Attributes:
         names: The column of each field: ``image``, and all fields of each task that is annotated.
@@ -65,7 +65,7 @@ class TableColumns:
 
 @dataclass(frozen=True)
 class CustomTable:
-    """What was read.
+    """A custom table that was read.
 
     Attributes:
         annotations: The rows, in the order of the file; tasks without columns are not annotated.
@@ -77,7 +77,7 @@ class CustomTable:
 
 
 def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableColumns:
-    """Reads what ``--columns`` was given.
+    """Reads the values of ``--columns``.
 
     Args:
         texts: Each ``FIELD=COLUMN,FIELD=COLUMN,...``, or just ``FIELD`` for a column of that name. A part that holds a
@@ -121,7 +121,7 @@ def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableCol
 
 
 def read_custom_table(path: Path, columns: TableColumns) -> CustomTable:
-    """Reads annotations out of a table.
+    """Reads annotations from a table.
 
     Valence and arousal are numbers in -1..1, an expression is a number 0..7 in the order of `EXPRESSIONS` or its name,
     an action unit is 0 or 1 (or false, true). Missing are empty cells, `MISSING_TEXTS`, -5 (valence, arousal), -1
@@ -130,11 +130,11 @@ def read_custom_table(path: Path, columns: TableColumns) -> CustomTable:
     Args:
         path: Text with a header, fields apart by commas, tabs, semicolons or bars; or Parquet, in which the line of a
             row is its number from 1.
-        columns: Which columns hold what; others are not looked at.
+        columns: The columns to read; others are ignored.
 
     Raises:
         DataError: If the file can't be read as a table, or lacks a column.
-        ProblemsError: If any row is not what it must be; it holds every problem of the file.
+        ProblemsError: If any row is invalid; it has every problem of the file.
     """
     frame, lines, problems = _read_parquet(path, columns) if _is_parquet(path) else _read_csv(path, columns)
     images = _read_image_names(frame[columns.names[IMAGE]], columns.names[IMAGE], lines, problems)
@@ -160,7 +160,7 @@ def _is_parquet(path: Path) -> bool:
         with path.open("rb") as file:
             return file.read(4) == b"PAR1"
     except OSError:
-        return False  # whoever reads it as text says what it is
+        return False  # reading it as text gives the error
 
 
 def _read_parquet(path: Path, columns: TableColumns) -> tuple[pd.DataFrame, Array, list[Problem]]:
@@ -236,7 +236,7 @@ def _measure_rows(path: Path, text: str, separator: str) -> tuple[Array, Array]:
 
 
 def _find_separator(header: str, columns: TableColumns) -> str:
-    """The separator with which the header has all columns; else the one that it has most of."""
+    """The separator with which the header has all named columns; else the most frequent one."""
     wanted = set(columns.names.values())
     for separator in _SEPARATORS:
         if wanted <= {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}:
@@ -295,7 +295,7 @@ class _MissingMark:
 
 
 def _read_cell(value: Any, what: Field, marks: frozenset[str]) -> "float | _MissingMark | str":
-    """What a cell says: a number, a mark of a missing value, or, as text, what is wrong with it."""
+    """The value of a cell: a number, a mark of a missing value, or, as text, what is wrong with it."""
     text = value.strip() if isinstance(value, str) else str(value)
     if text.lower() in MISSING_TEXTS or text in marks:
         return _MissingMark(text)

@@ -18,7 +18,7 @@ from abawkit.frame_names import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_clip, parse
 from abawkit.tables import FrameCount, FrameList, VideoList
 
 _MAX_HEADER: Final = 1 << 28
-"""Bytes of a container's index: an hour of video needs less than one hundredth."""
+"""Bytes of a container's index; that of an hour of video is less than one hundredth of it."""
 
 
 def count_frames(path: Path) -> int:
@@ -28,7 +28,7 @@ def count_frames(path: Path) -> int:
     AVI extensions, ``dmlh``.
 
     Args:
-        path: The file. Edit lists that cut some of its frames are not looked at.
+        path: The file. Edit lists, which can cut frames, are ignored.
 
     Raises:
         DataError: If it is neither, is damaged, or holds no video.
@@ -131,25 +131,21 @@ def read_frame_counts(path: Path) -> dict[str, FrameCount]:
 
     Args:
         path: A file with a line for each video, its name and its number of frames, with or without a header; or a
-            folder of video files, which are counted by their containers; or a folder of crops, a folder for each video.
-            Crops that leave out frames may also leave out the last ones: their count is then a lower bound.
+            folder of video files, which are counted by their containers; or a folder of crops with a folder for each
+            video, whose count is a lower bound where frames are missing, as the last ones may be missing too.
 
     Returns:
         By the name of the video, without the ending of a file's.
 
     Raises:
         DataError: If it is none of these.
-        ProblemsError: If a line is not what it must be, or names a video again with another count.
+        ProblemsError: If a line is invalid, or repeats a video with another count.
     """
     return _count_folder(path) if path.is_dir() else _read_count_file(path)
 
 
 def apply_frame_counts(plugin: SubmissionFormat, path: Path | None) -> SubmissionFormat:
-    """A format with the frame counts that it needs to say how many lines the file of a video must have.
-
-    Args:
-        plugin: The format.
-        path: What `read_frame_counts` reads, or None for none.
+    """A format that checks the number of lines of each video's file by what `read_frame_counts` reads at `path`.
 
     Raises:
         ConfigError: If a submission of this format has no file for each video.
@@ -164,14 +160,10 @@ def apply_frame_counts(plugin: SubmissionFormat, path: Path | None) -> Submissio
 
 
 def refuse_other_counts(plugin: SubmissionFormat, images: Sequence[str]) -> None:
-    """Refuses frame counts that do not go with the frames to answer, before any network runs.
-
-    Args:
-        plugin: The format, with its frame counts.
-        images: Names of the frames.
+    """Refuses frame counts of a format that do not fit the frames to answer, before any network runs.
 
     Raises:
-        DataError: If a listed video has no count, or frames behind its last one.
+        DataError: If a listed video has no count, or is listed beyond its last frame.
     """
     find = getattr(plugin, "count_problems", None)
     frames = FrameList(images=pa.array(images, pa.string()), lines=np.arange(len(images), dtype=np.int64) + 1)
@@ -182,7 +174,7 @@ def refuse_other_counts(plugin: SubmissionFormat, images: Sequence[str]) -> None
 
 
 def find_frame_count(counts: Mapping[str, FrameCount], video: str) -> FrameCount | None:
-    """The count of a video; of one of two persons in it, that of the video."""
+    """The count of a video; for one of two persons of a clip, that of the clip."""
     return counts.get(video) or counts.get(find_clip(video))
 
 

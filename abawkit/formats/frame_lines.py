@@ -1,4 +1,4 @@
-"""Frames by video and number: what a file that has a line for each frame of a video needs to know of names."""
+"""Frames by video and number, for formats with a file per video and a line per frame."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -13,18 +13,14 @@ from abawkit.frame_names import find_name_defect
 from abawkit.tables import Array, FrameList
 
 MAX_FRAMES: Final = 10_000_000
-"""Lines that a submission may have in all. Aff-Wild2 has 2.8 million frames (https://arxiv.org/abs/1811.07770); a list
-that asks for more has a wrong number in it, and would fill the disk."""
+"""Largest number of lines of a submission. Aff-Wild2 has 2.8 million frames (https://arxiv.org/abs/1811.07770); a list
+that asks for more has a wrong frame number, and would fill the disk."""
 
 
 def find_frame_problems(frames: FrameList) -> list[Problem]:
-    """The names of a list for which no line of a file per video can be told.
+    """The names of a list that have no line in a file per video, in the order of rows.
 
-    Args:
-        frames: The list.
-
-    Returns:
-        Problems in the order of rows; where there are none, all names are safe to make files of.
+    Where there are none, all names are safe as names of files.
     """
     _, numbers = split_names(frames.images)
     if (
@@ -59,10 +55,8 @@ def assign_rows(images: pa.StringArray, frames: Mapping[str, int] | None = None)
         By video, in the order of the list: row numbers, int64, shape (last frame,).
     """
     known = frames or {}
-    return {
-        video: _find_nearest_rows(rows, numbers, known.get(video, 0))
-        for video, rows, numbers in _group_by_video(images)
-    }
+    groups = _group_by_video(images)
+    return {video: _find_nearest_rows(rows, numbers, known.get(video, 0)) for video, rows, numbers in groups}
 
 
 def list_video_frames(frames: FrameList) -> dict[str, Array]:

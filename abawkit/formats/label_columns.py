@@ -1,4 +1,4 @@
-"""What every answer looks like in files: the names in its header, its columns, and its values to and from tables."""
+"""Answers in files: the names in a header, the columns, and the conversion of their cells from and to tables."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -52,15 +52,10 @@ def make_columns(tasks: Sequence[Answer]) -> list[Column]:
 
 
 def format_label_cells(submission: Submission, tasks: Sequence[Answer], name: str) -> list[str]:
-    """The cells of each row: valence and arousal with six decimals, integers for all else, commas between.
-
-    Args:
-        submission: The decisions.
-        tasks: What to write.
-        name: The format, for messages.
+    """The cells of each row, joined by commas: valence and arousal with six decimals, integers for all else.
 
     Raises:
-        DataError: If the submission does not hold these answers.
+        DataError: If the submission does not hold the answers `tasks`; the message names the format by `name`.
     """
     held = {*submission.tasks, *(["compound"] if submission.compound is not None else [])}
     absent = [answer for answer in tasks if answer not in held]
@@ -83,13 +78,7 @@ def _format_answer(submission: Submission, answer: Answer) -> list[str]:
 
 
 def make_submission(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer]) -> Submission:
-    """The submission that rows of these answers make.
-
-    Args:
-        images: Name of each row's image.
-        rows: The rows.
-        tasks: The answers whose columns they have, in order.
-    """
+    """A submission from the rows of a file, whose columns are those of `tasks` in this order."""
     values = _split_by_answer(rows.values, tasks)
     columns = {
         answer: cells if answer == "va" else (cells if answer == "au" else cells[:, 0]).astype(np.int8)
@@ -99,14 +88,9 @@ def make_submission(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer])
 
 
 def make_annotations(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer]) -> Annotations:
-    """The annotations that rows of these tasks make; no other task is annotated.
+    """Annotations from the rows of a file, whose columns are those of `tasks` in this order; others are not annotated.
 
     A pair of valence and arousal of which one is missing is missing; so is a row of action units of which some are.
-
-    Args:
-        images: Name of each row's image.
-        rows: The rows, with what is missing in them.
-        tasks: The tasks whose columns they have, in order.
     """
     given = _split_by_answer(rows.present, tasks)
     nothing = np.zeros(len(images), dtype=bool)

@@ -1,8 +1,8 @@
-"""Tables that are laid out otherwise than official files are, throughout: what explains many defects is said once.
+"""Tables whose whole layout differs from the official one: one cause of many defects is reported once.
 
 Spreadsheets separate cells by semicolons, pandas writes an index in front, names keep the folder that frames were read
-from, and a value that was formatted without thought is printed as Python shows it. Such text says the same thing in
-another form. It is recognised here and rewritten line by line, so that line numbers stay what they are.
+from, and values are written as Python prints them. Such text is recognised here and rewritten line by line, so that
+line numbers stay the same.
 """
 
 import re
@@ -19,7 +19,7 @@ from abawkit.labels import ACTION_UNITS
 
 _DELIMITERS: Final = {";": "';'", "\t": "tabs", "|": "'|'", " ": "blanks"}
 _MAX_INDEXES: Final = 3
-"""Columns of an index that may stand before a row: each time that a table is read and written again adds one."""
+"""Largest number of index columns before a row: reading and writing a table in pandas can add one each time."""
 
 _INTEGER: Final = re.compile(r'"?[0-9]+(?:\.0)?"?')
 _INDEX_NAME: Final = re.compile(r'"?(?:|index|level_[0-9]+|Unnamed: [0-9]+(?:\.[0-9]+)?)"?')
@@ -53,7 +53,7 @@ class Deviation:
 def normalise_layout(
     lines: Sequence[str], columns: Sequence[Column], images: Sequence[str] = ()
 ) -> tuple[list[str], list[Deviation]]:
-    """Rewrites a table in the official layout, as far as it is certain what its text stands for.
+    """Rewrites a table in the official layout, as far as its meaning is certain.
 
     Args:
         lines: The lines of a file without their ends, a header among them or not.
@@ -73,11 +73,7 @@ def normalise_layout(
 
 
 def describe_layout(content: bytes) -> str:
-    """What is unusual about a table whose first line was refused, with the way out; ``""`` where nothing is.
-
-    Args:
-        content: UTF-8 text, of which the first two lines are looked at.
-    """
+    """What is unusual in the first two lines of a refused table, and how to correct it; ``""`` where nothing is."""
     first, second = [*content[:4096].decode(errors="replace").split("\n"), ""][:2]
     for delimiter, name in _DELIMITERS.items():
         if delimiter in first and delimiter in second and "," not in first:
@@ -249,7 +245,7 @@ def _rename_images(lines: list[str], listed: frozenset[str]) -> list[Deviation |
 
 
 def _rewrite(lines: list[str], rows: Iterable[int], change: Callable[[str], str]) -> tuple[int, ...]:
-    """Changes lines in place; returns the positions of those that are not what they were."""
+    """Changes lines in place; returns the positions of those that changed."""
     changed = []
     for row in rows:
         line = change(lines[row])

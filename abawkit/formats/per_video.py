@@ -1,7 +1,7 @@
 """A folder with a text file for each video, whose line k + 1 is frame k: the container of the third edition.
 
 The file of a video is named ``VIDEO.txt``, has a header in line 1 and a line for every frame, from 1 to the last. Lists
-are sparse, so a frame between those listed is answered as its neighbours are: see
+are sparse, so a frame between those listed takes the answer of its nearest neighbour: see
 `abawkit.formats.frame_lines.assign_rows`.
 """
 
@@ -53,7 +53,7 @@ class FolderOfVideos:
     """A folder of files with a header over lines that hold one task's answers and no name.
 
     Attributes:
-        name: What ``--format`` calls it.
+        name: Its name as the value of ``--format``.
         summary: One line for listings.
         tasks: The one answer of a line.
         container: A folder.
@@ -77,11 +77,7 @@ class FolderOfVideos:
         return tuple(make_columns(self.tasks))
 
     def with_frame_counts(self, counts: Mapping[str, FrameCount]) -> Self:
-        """This format with videos whose numbers of frames are known: each needs a line for each of its frames.
-
-        Args:
-            counts: From `abawkit.formats.frame_counts.read_frame_counts`.
-        """
+        """This format with what `read_frame_counts` returns: a video then needs a line for each of its frames."""
         counted = copy(self)
         counted.frame_counts = counts
         return counted
@@ -138,7 +134,7 @@ class FolderOfVideos:
         }
 
     def count_problems(self, frames: FrameList) -> list[Problem]:
-        """What of a list does not go with the frame counts, by the files of its videos; nothing without such counts.
+        """Where a list contradicts the frame counts, by the files of its videos; empty without such counts.
 
         Raises:
             DataError: If the list has a name that is not ``VIDEO/00001.jpg``.
@@ -286,7 +282,7 @@ def _find_length_problems(lines: int, first: int, count: FrameCount, file: str) 
 
 
 def _find_file_defect(file: Path) -> str | None:
-    """Says why an entry of the folder can be no video's file."""
+    """Why an entry of the folder can't be the file of a video; None where it can."""
     name = file.name
     if not name.endswith(VIDEO_FILE_SUFFIX) or not file.is_file():
         return f"is no video's file, expected files named VIDEO{VIDEO_FILE_SUFFIX} and nothing else"

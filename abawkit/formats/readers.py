@@ -35,8 +35,7 @@ def read_list(
         path: The list.
         image_column_names: Names of the header's first field that give no warning.
         name: The format that the list is read for, for messages.
-        tasks: The answers of that format: a header that names others is that of another track's list. Without any, what
-            a header names is not looked at.
+        tasks: The answers of that format: a header that names others is refused. Without any, it is not checked.
         header: The official header of the format, which is always accepted.
 
     Raises:
@@ -65,12 +64,7 @@ def read_list(
 
 
 def read_first_fields(content: bytes, skip_lines: int) -> FrameList:
-    """What stands before the first comma of every line, and behind it.
-
-    Args:
-        content: Text from `read_text`.
-        skip_lines: Lines before the first row.
-    """
+    """The text before the first comma of every line behind the first `skip_lines`, and the text behind it."""
     rows = [line.partition(",") for line in content.decode().split("\n")[skip_lines:-1]]
     lines = np.arange(len(rows), dtype=np.int64) + skip_lines + 1
     names = pa.array([name for name, _, _ in rows], pa.string())
@@ -78,7 +72,7 @@ def read_first_fields(content: bytes, skip_lines: int) -> FrameList:
 
 
 def holds_names_alone(frames: FrameList) -> bool:
-    """Whether nothing stands behind the names of a file: it is a list then, whatever it was given as."""
+    """Whether nothing follows the names in a file: then it is a list, not annotations or a submission."""
     return frames.examples is not None and not any(text.strip(", ") for text in frames.examples.to_pylist())
 
 
@@ -103,9 +97,6 @@ _FILE_SUFFIXES: Final = (*VIDEO_SUFFIXES, ".txt")
 def is_video_list(content: bytes) -> bool:
     r"""Whether text is a list of videos: no header, and no line with a comma, a slash, a blank or the name of an image.
 
-    Args:
-        content: Text from `abawkit.formats.text.read_text`.
-
     Example:
         >>> is_video_list(b"10-60-1280x720\n24-30-1920x1080_left\n"), is_video_list(b"image\nv/00001.jpg\n")
         (True, False)
@@ -117,11 +108,7 @@ def is_video_list(content: bytes) -> bool:
 
 
 def read_videos(path: Path, content: bytes) -> VideoList:
-    """Reads a list of videos.
-
-    Args:
-        path: The list, for messages.
-        content: Its text, for which `is_video_list` holds.
+    """Reads a list of videos from its text, for which `is_video_list` is true; `path` is for messages.
 
     Raises:
         ProblemsError: If a name can't be that of a video, or stands twice.
@@ -170,8 +157,7 @@ def read_annotations(path: Path) -> Annotations:
 
     Raises:
         DataError: If the file can't be read as annotations at all.
-        ProblemsError: If the header names other columns, or any row is not what it must be; it holds every problem of
-            the file.
+        ProblemsError: If the header names other columns, or any row is invalid; it has every problem of the file.
 
     Example:
         Arousal is not annotated, so valence alone is no label; the expression is happiness.

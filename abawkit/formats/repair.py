@@ -1,4 +1,4 @@
-"""Repairs a submission: a defect with one right answer is fixed and reported, every other one is reported and left."""
+"""Repairs a submission: a defect with exactly one correction is corrected; every other one is reported."""
 
 import gzip
 from collections import Counter, defaultdict
@@ -23,7 +23,7 @@ from abawkit.tables import Array, FrameList
 
 @dataclass(frozen=True)
 class RowOrder:
-    """Where rows belong.
+    """The order of a file's rows that the list asks for.
 
     Attributes:
         rows: For each row of the list the row of the file that belongs there, int64, shape (n,).
@@ -39,12 +39,9 @@ class RowOrder:
 def find_row_order(rows: list[str], listed: pa.StringArray) -> RowOrder | None:
     """Matches rows with a list by image and occurrence.
 
-    Rows that name one image and say different things have no name of their own: their places are certain only as long
-    as their video's rows can't have been moved past them. Rows of other videos may stand anywhere between.
-
-    Args:
-        rows: Comma-separated text that begins with the image.
-        listed: Images of the list.
+    Rows of one image with different values can't be told apart by name: their positions are certain only where their
+    video's rows can't have been moved past them. Rows of other videos may stand anywhere between. `rows` are
+    comma-separated text that begins with the image.
 
     Returns:
         The order; None where a row is missing or one is too many, or where all is in place.
@@ -87,19 +84,19 @@ def _find_doubts(rows: list[str], names: list[str], places: Array) -> list[Probl
 
 
 def _normalise_row(row: str) -> tuple[float | str, ...]:
-    """What a row says, whatever way its numbers are written in."""
+    """The values of a row, however its numbers are written."""
     return tuple(float(cell) if REAL.fullmatch(cell) else cell for cell in row.split(",")[1:])
 
 
 @dataclass(frozen=True)
 class RepairedSubmission:
-    """What became of a submission.
+    """A submission after its repair.
 
     Attributes:
         content: The repaired file, or the files of a folder by name.
-        repairs: What was put right.
-        problems: What has no one right answer, with lines of the submission as it was; while there is any, `content`
-            is not ready to hand in.
+        repairs: What was corrected.
+        problems: Defects without one correction, with lines of the original submission; while there is any, `content`
+            is not valid.
     """
 
     content: bytes | dict[str, bytes]
@@ -110,7 +107,7 @@ class RepairedSubmission:
 def repair_content(path: Path, frames: FrameList, plugin: SubmissionFormat) -> RepairedSubmission:
     """Repairs a submission in memory, and has its format check the result.
 
-    Put right are a byte-order mark, ends of lines, blank lines, blanks and quotes around cells, commas behind a row and
+    Corrected are a byte-order mark, ends of lines, blank lines, blanks and quotes around cells, commas behind a row and
     behind the name of an image, a header that is absent or written otherwise, integers written ``3.0``, ``+3`` or
     ``03``, the order of rows where they are just those of the list, and the layouts of `abawkit.formats.layout`. No
     value is ever changed.
@@ -121,8 +118,8 @@ def repair_content(path: Path, frames: FrameList, plugin: SubmissionFormat) -> R
         plugin: Its format.
 
     Raises:
-        ConfigError: If the format does not say what its files look like.
-        DataError: If there is no such submission, or it is no text at all.
+        ConfigError: If the format has no ``header`` and ``columns``.
+        DataError: If there is no such submission, or it is not text.
     """
     header, columns = _get_form(plugin)
     if plugin.container == "folder":
@@ -161,15 +158,11 @@ def _repair_folder(
 
 
 def _get_form(plugin: SubmissionFormat) -> tuple[str, Sequence[Column]]:
-    """The header and the columns of a format.
-
-    Raises:
-        ConfigError: If it does not say them.
-    """
+    """The header and the columns of a format; raises ConfigError if it has none."""
     header, columns = getattr(plugin, "header", None), getattr(plugin, "columns", None)
     if not isinstance(header, str) or not columns:
         raise ConfigError(
-            f"--repair: the format {plugin.name} does not say what its files look like (it has no header and columns); "
+            f"--repair: the format {plugin.name} can't be repaired, as it has no header and columns; "
             "abawkit check without --repair names every defect"
         )
     return header, columns

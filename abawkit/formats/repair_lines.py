@@ -1,4 +1,4 @@
-"""Repairs within lines: what a line says is never in doubt, only how it is written."""
+"""Repairs within lines that change how a line is written, never what it means."""
 
 import functools
 import re
@@ -19,7 +19,7 @@ _SHORT_NAMES = {"v": "valence", "a": "arousal", "e": "expression", "au": "aus"} 
 
 @dataclass(frozen=True)
 class Repair:
-    """One thing that was put right, in one line or in many.
+    """One kind of correction, in one line or in many.
 
     Attributes:
         what: What it was and what it is now, in one line.
@@ -36,31 +36,31 @@ class Repair:
 
 @dataclass
 class RepairNotes:
-    """What was put right so far: each thing once, with all its lines."""
+    """The corrections so far, each kind once, with all its lines."""
 
     lines: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def add(self, what: str, line: int | None = None, column: str = "") -> None:
-        """Notes one more line of it; None where it is the file's as a whole."""
+        """Adds a line of a correction; None for the file as a whole."""
         lines = self.lines.setdefault((what, column), [])
         if line is not None:
             lines.append(line)
 
     def repairs(self, file: str = "") -> list[Repair]:
-        """All that was put right, in the order in which each first was."""
+        """All corrections, each where it was first made."""
         return [Repair(what, column, tuple(lines), file) for (what, column), lines in self.lines.items()]
 
 
 @dataclass
 class RepairedText:
-    """A file of which every line is as good as it gets on its own.
+    """A file whose lines have been repaired one by one.
 
     Attributes:
         header: Its first line.
         rows: The other lines.
-        numbers: Line of the header and of each row in the file as it was.
-        notes: What was put right.
-        doubt: Why the header was left as it is, if it was and that needs saying.
+        numbers: Line of the header and of each row in the original file.
+        notes: The corrections.
+        doubt: Why the header was not corrected, where that has to be reported.
     """
 
     header: str
@@ -86,8 +86,8 @@ def repair_text(raw: bytes, header: str, columns: Sequence[Column], images: Sequ
     Args:
         raw: UTF-8 text as it is in the file, not blank throughout.
         header: The official header.
-        columns: Of a row. Without a name of an image among them, a row's place is all that it is known by: then blank
-            lines between rows stay.
+        columns: Of a row. Without an image among them, rows are known by their position alone: blank lines between
+            them stay.
         images: Names of the list that the file answers.
     """
     notes = RepairNotes()
@@ -155,11 +155,11 @@ def _is_row(line: str, columns: Sequence[Column]) -> bool:
 
 
 def _match_header(line: str, header: str, columns: Sequence[Column]) -> tuple[bool, str]:
-    """Whether a header can only be meant as the official one; if not, why, where that needs saying.
+    """Whether a header certainly means the official one; if not, why, where that has to be reported.
 
-    It can where its names are those of the official header, or those of the columns, each in its place. Names at the
-    end may be absent, names may be short, and commas may follow. A name in another's place says that columns were
-    swapped, and any other word that they hold something else: the cells don't tell.
+    It does where its names are those of the official header, or of the columns, each in its position. Names at the end
+    may be absent, names may be short, and commas may follow. A name in another position may mean that columns were
+    swapped, and any other word that they hold something else: the cells don't show it.
     """
     forms = [header.split(","), [column.name for column in columns]]
     names = [_strip_cell(cell) for cell in line.rstrip(", \t").split(",")]
@@ -171,14 +171,14 @@ def _match_header(line: str, header: str, columns: Sequence[Column]) -> tuple[bo
             if _normalise_name(official) == _normalise_name(name)
         }
         if places and place not in places:
-            reason = f"the header has '{shorten(name)}' in another place than the official one"
-            return False, f"{reason}; whether the columns are in another order too can't be told"
+            reason = f"the header has '{shorten(name)}' in another position than the official one"
+            return False, f"{reason}; whether the columns are in another order too is unknown"
     agreed, form = max(((_count_matches(names, form), form) for form in forms), key=lambda pair: pair[0])
     if agreed in {0, len(names)}:
         return agreed > 0, ""  # where none agrees, the format says that it is no header of its own
     got = f"'{shorten(names[agreed])}'" if names[agreed] else "nothing"
     wanted = f"'{form[agreed]}'" if agreed < len(form) else "no name"
-    return False, f"the header has {got} where the official one has {wanted}; what the column holds can't be told"
+    return False, f"the header has {got} where the official one has {wanted}; what the column holds is unknown"
 
 
 def _count_matches(names: list[str], form: list[str]) -> int:
@@ -205,7 +205,7 @@ def _strip_cell(cell: str) -> str:
 
 
 def _repair_row(text: str, line: int, columns: Sequence[Column], notes: RepairNotes) -> str:
-    """One row, repaired where it can only mean one thing."""
+    """One row, repaired where its meaning is certain."""
     cells = text.split(",")
     width = len(columns)
     kept = len(cells)

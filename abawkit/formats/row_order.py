@@ -14,11 +14,7 @@ from abawkit.tables import Array, FrameList
 
 
 def find_longest_increasing(values: Array) -> Array:
-    """Indices of a longest strictly increasing subsequence, in order.
-
-    Args:
-        values: Integers, shape (n,).
-    """
+    """Indices of a longest strictly increasing subsequence of integers, shape (n,), in order."""
     chain: list[int] = []
     lengths = _measure_increasing(values.tolist())
     wanted = max(lengths, default=0)
@@ -30,14 +26,7 @@ def find_longest_increasing(values: Array) -> Array:
 
 
 def find_always_increasing(values: Array) -> Array:
-    """What no longest strictly increasing subsequence can do without.
-
-    Args:
-        values: Integers, shape (n,).
-
-    Returns:
-        True for the members of all of them, shape (n,).
-    """
+    """True for the integers, shape (n,), that are in every longest strictly increasing subsequence; shape (n,)."""
     ending = np.array(_measure_increasing(values.tolist()), dtype=np.int64)
     starting = np.array(_measure_increasing((-values[::-1]).tolist())[::-1], dtype=np.int64)
     member = ending + starting - 1 == max(ending, default=0)  # of one of them at least, as its `ending`-th
@@ -65,17 +54,13 @@ _OTHER_LIST: Final = "this is the list of another track or split, or names are w
 def find_order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
     """Compares the rows of a file with the list, row by row, and names each difference once.
 
-    A row is the pair of image and occurrence. After a row that is missing, the rows behind it are not wrong: they are
-    matched with the list in the way that names the fewest rows as moved.
-
-    Args:
-        rows: Images of the file, with their lines.
-        frames: The list.
+    A row is the pair of image and occurrence. The rows after a missing one are not wrong: they are matched with the
+    list in the way that reports the fewest rows as moved.
 
     Returns:
-        Problems without order. A missing row has the line at which it should stand. Where no name of the file is in the
-        list, one problem says so: whoever gave the list of another track or split need not read a line for each row.
-        Where fewer than half of the rows are, and there are many problems, one more says so for the file as a whole.
+        Problems without order. A missing row has the line at which it should be. Where no name of the file is in the
+        list, as in that of another track or split, there is one problem. Where fewer than half of the rows are, and
+        there are many problems, one more says so for the file as a whole.
     """
     if rows.images.equals(frames.images):
         return []
@@ -106,7 +91,7 @@ def find_order_problems(rows: FrameList, frames: FrameList) -> list[Problem]:
 
 
 def make_keys(images: pa.StringArray) -> list[tuple[str, int]]:
-    """What tells rows apart: the image, and how many rows before named it, from 0."""
+    """The identity of each row: the image, and how many rows before have it, from 0."""
     return list(zip(images.to_pylist(), count_occurrences(images).tolist(), strict=True))
 
 

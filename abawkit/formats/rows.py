@@ -3,7 +3,7 @@
 Official files are plain: no quotes, no escapes, a fixed number of fields. A reader that guesses (an index, a type, a
 missing value) loses rows in silence, so every cell is checked. A file without anything unusual goes through Arrow's
 reader; any other is read cell by cell, which is slower and names the line and column of each defect. Both agree
-wherever the first one answers.
+wherever the first one succeeds.
 """
 
 import re
@@ -35,7 +35,7 @@ _HEXADECIMAL = (b",0x", b",0X", b"\n0x", b"\n0X")  # Arrow reads such cells as i
 
 @dataclass(frozen=True)
 class Field:
-    """What the cells of a column may hold.
+    """The values that the cells of a column may have.
 
     Attributes:
         name: Its name in messages.
@@ -55,12 +55,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Rows:
-    """Cells of a file, before it is known what they are for.
+    """The cells of a file.
 
     Attributes:
         images: Image names, Arrow strings, length n; empty where rows have none.
         lines: Line of each row, counted from 1, int64, shape (n,).
-        values: What the c other columns hold, float64, shape (n, c); 0 where missing or bad.
+        values: Values of the c other columns, float64, shape (n, c); 0 where missing or invalid.
         present: True where a value is given, shape (n, c).
     """
 
@@ -185,7 +185,7 @@ def _read_by_cell(
 
 
 class _CellReader:
-    """Reads single cells; what is missing or bad is NaN, and what is bad is also added to the problems."""
+    """Reads single cells; missing and invalid ones are NaN, and invalid ones are added to the problems."""
 
     def __init__(self, missing: bool, problems: list[Problem]) -> None:
         self.missing = missing

@@ -1,6 +1,6 @@
 """One file, one row for each row of the list, in its order, repeats kept: the container of all editions but the third.
 
-An edition's format is a subclass that says its name, its header and what its rows hold.
+An edition's format is a subclass that has its name, its header and the answers of its rows.
 """
 
 import re
@@ -33,7 +33,7 @@ class FlatFile:
     """A file with a header over rows of an image name and its answers.
 
     Attributes:
-        name: What ``--format`` calls it.
+        name: Its name as the value of ``--format``.
         summary: One line for listings.
         tasks: The answers of a row, in the order of its columns.
         header: The first line.
@@ -89,7 +89,7 @@ class FlatFile:
         return sorted([*problems, *find_order_problems(images, frames)])
 
     def read(self, path: Path) -> Submission:
-        """Reads a submission, every cell checked; its order is the list's business: see `check`.
+        """Reads a submission and checks every cell; `check` compares its order with the list.
 
         Raises:
             ProblemsError: If the header or any cell is not what it must be.
@@ -176,7 +176,7 @@ def make_single_task_header(answer: Answer) -> str:
 
 
 def describe_width_error(path: Path, name: str) -> str:
-    """What to do about a submission with defects."""
+    """How to see all defects of a submission."""
     named = "" if name == "abaw7" else f" --format {name}"  # abaw7 is what commands assume
     return f"abawkit check {path}{named} --list LIST names every defect"
 
@@ -186,5 +186,5 @@ def _count_fields(path: Path) -> int:
     try:
         content = read_text(path, "annotations")
     except DataError:
-        return 0  # whoever reads it in earnest says what it is
+        return 0  # its reader gives the error
     return content.split(b"\n")[1].count(b",") + 1

@@ -1,4 +1,4 @@
-"""From a file of unknown origin to clean text: what can only be one thing is accepted, the rest is named."""
+"""Reads text of unknown origin: harmless differences are evened out, anything else is refused with a reason."""
 
 import gzip
 import io
@@ -23,13 +23,13 @@ SIGNATURES = {
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
     b"\x93NUMPY": "a NumPy array",
 }
-"""First bytes of files that are handed in by mistake."""
+"""First bytes of other files that are given by mistake."""
 
 MAX_TEXT_BYTES = 1 << 30
-"""Largest text that is unpacked: a hundred times the largest file of the challenge."""
+"""Largest text that is unpacked, in bytes: a hundred times the largest file of the challenge."""
 
 IMAGE_HEADERS = ("image", "image_location", "Image", "image_name")
-"""First header fields that name the column of images; the first is the official one, the others were seen."""
+"""First header fields that name the column of images; the first is the official one, the others are in use."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -37,7 +37,7 @@ _TRAILING_BLANKS = re.compile(rb"(?<![ \t])[ \t]++(?=\n|\Z)")  # each run once: 
 
 
 def read_text(path: Path, expected: str) -> bytes:
-    r"""Reads a text file and evens out what editors and systems do differently.
+    r"""Reads a text file and evens out differences between editors and systems.
 
     A file whose name ends in ``.gz`` is unpacked. Accepts a byte-order mark, CRLF and CR line ends, trailing blanks
     and tabs, blank lines at the end, and a missing final newline.
@@ -78,7 +78,7 @@ def read_text(path: Path, expected: str) -> bytes:
 def count_header_lines(
     path: Path, content: bytes, expected: str, image_column_names: Sequence[str] = IMAGE_HEADERS[:1]
 ) -> int:
-    """Finds out whether the first line is a header, by its first field alone: headers are often narrower than rows.
+    """Counts header lines, 0 or 1, by the first field of line 1 alone: headers are often narrower than rows.
 
     Args:
         path: The file, for messages.
@@ -87,8 +87,8 @@ def count_header_lines(
         image_column_names: First fields that give no warning; the first of them is this edition's.
 
     Returns:
-        The number of lines before the first row: 1, or 0 for a file without a header, which gives a `DataWarning`, as
-        a header of another edition does.
+        The number of lines before the first row. A file without a header gives a `DataWarning`, as does a header of
+        another edition.
 
     Raises:
         DataError: If the first line is neither a header nor a row, or no row follows the header.
@@ -114,7 +114,6 @@ def count_header_lines(
 
 
 def _unpack_gzip(path: Path, content: bytes, expected: str) -> bytes:
-    """The content of a gzip file whose name says that it is one."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             text = file.read(MAX_TEXT_BYTES + 1)
@@ -126,7 +125,7 @@ def _unpack_gzip(path: Path, content: bytes, expected: str) -> bytes:
 
 
 def _refuse_other_files(path: Path, content: bytes, expected: str) -> None:
-    """Raises DataError for content that is not UTF-8 text, saying what it looks like."""
+    """Raises DataError for content that is not UTF-8 text, with the kind of file that it seems to be."""
     for signature, kind in SIGNATURES.items():
         if content.startswith(signature):
             raise DataError(f"{path}: looks like {kind}; expected {expected}")

@@ -1,4 +1,4 @@
-"""Submissions on disk: written whole or not at all, and their digest, be they a file or a folder."""
+"""Submissions on disk, as a file or a folder: written whole or not at all, and their digest."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from abawkit.formats.text import MAX_TEXT_BYTES
 from abawkit.system.files import refuse_output, replacing_folder, sha256, write_bytes
 
 SubmissionContent = bytes | Mapping[str, bytes]
-"""What `encode` gives: the bytes of a file, or those of a folder's files by name."""
+"""What `encode` returns: the bytes of a file, or those of a folder's files by name."""
 
 
 def refuse_submission(path: Path, container: Container, *, force: bool, inputs: Sequence[Path] = ()) -> None:
@@ -19,8 +19,7 @@ def refuse_submission(path: Path, container: Container, *, force: bool, inputs: 
     Args:
         path: The file or folder to write.
         container: Which of the two.
-        force: Whether what is there may be replaced; of folders, only one that holds nothing but files, none of them
-            hidden: another is no submission.
+        force: Whether an existing one may be replaced; of folders, only one of nothing but files, none of them hidden.
         inputs: Files and folders that are read; see `abawkit.system.files.refuse_output`.
 
     Raises:
@@ -43,18 +42,17 @@ def refuse_submission(path: Path, container: Container, *, force: bool, inputs: 
 def write_submission(path: Path, content: SubmissionContent, *, force: bool = False) -> None:
     r"""Writes a submission whole or not at all.
 
-    A file is written beside its target and renamed, and replaces what is there, as all files here do. So is a folder;
-    one that is there is first moved aside, and removed when the new one is in its place. The two moves are not one: a
-    kill just between them leaves the old folder whole beside it; see `abawkit.system.files.replacing_folder`.
+    A file is written beside its target and renamed over it. So is a folder, but an existing one is first moved aside:
+    a kill between the two moves leaves the old folder beside it; see `abawkit.system.files.replacing_folder`.
 
     Args:
         path: Where.
         content: From `abawkit.formats.base.SubmissionFormat.encode`.
-        force: Whether a folder that is there is replaced; see `refuse_submission`.
+        force: Whether an existing folder is replaced; see `refuse_submission`.
 
     Raises:
         ConfigError: If a folder can't be written to `path`.
-        DataError: If a name in a folder is none, or the disk is full or failing.
+        DataError: If a name in a folder is invalid, or the disk is full or failing.
 
     Example:
         >>> write_submission(Path("submission"), {"v.txt": b"valence,arousal\n0.25,-1\n"})
@@ -66,7 +64,7 @@ def write_submission(path: Path, content: SubmissionContent, *, force: bool = Fa
         return
     for name in content:
         if not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
-            raise DataError(f"{path}: '{name}' is no name of a file in it; nothing was written")
+            raise DataError(f"{path}: '{name}' is not a valid file name; nothing was written")
     refuse_submission(path, "folder", force=force)
     with replacing_folder(path, force=force) as new:
         for name, text in content.items():
@@ -79,11 +77,8 @@ def write_submission(path: Path, content: SubmissionContent, *, force: bool = Fa
 def digest_submission(content: SubmissionContent) -> str:
     """SHA-256 of a submission, in hexadecimal.
 
-    Of a file, that of its bytes. Of a folder, that of a line for each file in the order of names, each its digest, two
-    blanks and its name: what ``sha256sum * | sha256sum`` prints in it under ``LC_ALL=C``.
-
-    Args:
-        content: From `encode`, or from `read_submission_bytes`.
+    Of a file, that of its bytes. Of a folder, what ``sha256sum * | sha256sum`` prints in it under ``LC_ALL=C``: that of
+    a line for each file in the order of names, with its digest, two blanks and its name.
     """
     if isinstance(content, bytes):
         return sha256(content)
@@ -95,7 +90,7 @@ def read_submission_bytes(path: Path) -> SubmissionContent:
     """The bytes of a submission on disk, whatever its format.
 
     Raises:
-        DataError: If there is none, it can't be read, is too large, or a folder holds anything but files.
+        DataError: If there is none, it can't be read, is too large, or a folder has anything but files.
     """
     try:
         if not path.is_dir():

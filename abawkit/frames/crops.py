@@ -1,4 +1,4 @@
-"""Whether frames are aligned face crops, by their sizes: what isn't would be resized and answered all the same."""
+"""Checks by their sizes whether frames are aligned face crops; others would silently be resized."""
 
 import warnings
 from collections import Counter
@@ -16,7 +16,7 @@ from abawkit.frames.paths import DifferingFrame, FramesRoot, make_frame_folders,
 from abawkit.frames.reader import Chunk
 
 MIN_SIDE: Final = 32
-"""Smallest side of a crop, in pixels: in less, a face has no lips or eyelids whose movement could be seen."""
+"""Smallest side of a crop, in pixels: below, the movement of lips and eyelids can't be seen."""
 
 FrameSize = tuple[int, int]
 """Width and height in pixels, as a file stores them."""
@@ -25,11 +25,11 @@ _SHOWN_SIZES: Final = 3
 _MIDDLE: Final = slice(28, 84, 4)
 """Every fourth pixel of the middle half: skin, mostly."""
 _MIN_COLOUR_FRAMES: Final = 20
-"""Frames from which their colour is judged: fewer may be of one blue scene."""
+"""Frames from which on their colour is checked: fewer may be of one blue scene."""
 _BLUER: Final = 5
-"""Levels of 255 by which blue is above red on average where the two are taken for swapped: skin is redder."""
-_EXPECTED: Final = (
-    f"expected aligned face crops of {FRAME_SIZE} x {FRAME_SIZE} pixels, as the release's cropped_aligned holds them "
+"""Levels of 255 by which the mean of blue exceeds that of red if the two seem swapped: skin is redder."""
+_EXPECTED_CROPS: Final = (
+    f"expected aligned face crops of {FRAME_SIZE} x {FRAME_SIZE} pixels, as in the release's cropped_aligned "
     f"(other square sizes from {MIN_SIDE} x {MIN_SIDE} are resized)"
 )
 _ADVICE: Final = (
@@ -44,10 +44,10 @@ def is_crop(size: FrameSize) -> bool:
 
 @dataclass
 class FrameSummary:
-    """What the frames of a list were, counted as they are read.
+    """Sizes, conversions and colours of the frames of a list, counted as they are read.
 
     Attributes:
-        root: Where they are, for messages.
+        root: Their folders, for messages.
         total: Frames of the list; those that are missing or unreadable count too.
         read: Frames that were decoded.
         sizes: How many had which size.
@@ -55,7 +55,7 @@ class FrameSummary:
         examples: For each size but 112 x 112 the first image that had it.
         black: Images that are black all over, as aligners write them where they find no face.
         colour: Sums of red, green and blue in the middle of the frames, each frame's mean counting once.
-        digest: SHA-256 of the pixels in the order of the list, where whoever reads them says so; else empty.
+        digest: SHA-256 of the pixels in the order of the list, set by the reader; else empty.
         folders: Of several folders, how many images each gives.
         differing: Images that two folders have with different bytes; the first folder's are read.
     """
@@ -75,10 +75,6 @@ class FrameSummary:
     @classmethod
     def begin(cls, root: FramesRoot, images: Sequence[str]) -> Self:
         """Counts for a list, before its first frame is read.
-
-        Args:
-            root: Where the frames are.
-            images: Image names.
 
         Raises:
             DataError: As `abawkit.frames.paths.find_frame_paths`.
@@ -115,7 +111,7 @@ class FrameSummary:
             raise self._refusal()
 
     def finish(self) -> None:
-        """Judges the whole list when all its chunks were counted.
+        """Checks the whole list when all its chunks have been counted.
 
         Raises:
             DataError: If more than `MAX_NOT_CROPS` of the frames that were read can't be crops.
@@ -124,29 +120,25 @@ class FrameSummary:
             raise self._refusal()
 
     def warn(self) -> None:
-        """Says how many frames were resized or converted, how many are black, and whether red and blue seem swapped.
-
-        Warns:
-            DataWarning: For each of these that there is.
-        """
+        """Gives a `DataWarning` each for frames that were resized, converted or are black, and for swapped colours."""
         if resized := self.read - self.sizes[FRAME_SIZE, FRAME_SIZE]:
             text = f"{resized:,} of {self.read:,} frames are not {FRAME_SIZE} x {FRAME_SIZE} pixels and were resized: "
             text += self._describe(square=True)
-            self._warn(text + (f"; {self.not_crops:,} of them are no square crops" if self.not_crops else ""))
+            self._warn(text + (f"; {self.not_crops:,} of them are not square crops" if self.not_crops else ""))
         others = {kind: count for kind, count in self.conversions.items() if kind != "resized"}
         if others:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in others.items())
-            self._warn(f"of {self.read:,} frames, some are no plain 8-bit colour pictures and were converted: {kinds}")
+            self._warn(f"of {self.read:,} frames, some are not 8-bit colour images and were converted: {kinds}")
         if self.black:
             self._warn(
-                f"{len(self.black):,} of {self.read:,} frames are black, as where an aligner found no face: "
+                f"{len(self.black):,} of {self.read:,} frames are black, as where an aligner finds no face: "
                 f"{', '.join(list_first(self.black, _SHOWN_SIZES))}"
             )
         red, _, blue = self.colour / max(self.read, 1)
         if self.read >= _MIN_COLOUR_FRAMES and blue > red + _BLUER:
             self._warn(
-                f"the middle of the frames is blue (red {red:.0f}, blue {blue:.0f} on average), as faces are where red "
-                "and blue were swapped: cv2.imwrite takes BGR, not RGB"
+                f"the middle of the frames is blue (red {red:.0f}, blue {blue:.0f} on average): red and blue may be "
+                "swapped, as cv2.imwrite takes BGR, not RGB"
             )
 
     def _warn(self, text: str) -> None:
@@ -169,7 +161,7 @@ class FrameSummary:
     def _refusal(self) -> DataError:
         of = f"{self.read:,}" if self.read == self.total else f"the first {self.read:,}"
         found = f"{self.not_crops:,} of {of} frames are not aligned crops: {self._describe(square=False)}"
-        return DataError(printable(f"{self.root}: {found}") + f"\n{_EXPECTED}\n{_ADVICE}")
+        return DataError(printable(f"{self.root}: {found}") + f"\n{_EXPECTED_CROPS}\n{_ADVICE}")
 
     def _describe(self, *, square: bool) -> str:
         """The sizes that occur, the most frequent first, each with its count and an image."""

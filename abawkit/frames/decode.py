@@ -18,10 +18,10 @@ FRAME_SIZE: Final = 112
 """Width and height of a frame, in pixels. Source: s-Aff-Wild2, https://arxiv.org/abs/2407.03835."""
 
 Conversion = Literal["resized", "grayscale", "cmyk", "alpha", "16-bit", "rotated"]
-"""What had to be changed to make a frame of an image. A palette's colours are looked up without a mark."""
+"""How an image was converted to a frame. Looking up the colours of a palette is not a conversion."""
 
 UNUSUAL_SAMPLING: Final = "a JPEG with an unusual sampling of its channels, which is not supported"
-"""What is said of a JPEG of a sampling that libjpeg-turbo has no name for, where Pillow does not help either."""
+"""The reason for a JPEG that neither libjpeg-turbo nor Pillow decodes safely."""
 
 # Source: EXIF 2.32, section 4.6.4: where row 0 and column 0 of the stored picture belong.
 _TRANSPOSE: Final = {
@@ -104,7 +104,7 @@ def decode(content: bytes, name: str) -> Decoded:
 def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) -> NDArray[np.uint8]:
     space = "CMYK" if header.colour == "cmyk" else "RGB"
     try:
-        # strict: without it, a truncated file is filled up with grey and a damaged one with what comes
+        # strict: without it, truncated and damaged files are filled up
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, colorspace=space, strict=True)
     except ValueError as error:
         if "subsampling" in str(error):

@@ -1,4 +1,4 @@
-"""Whether a sequential JPEG holds all of its data, for files that only a decoder reads which fills gaps in silence."""
+"""Checks that a sequential JPEG is complete, for files whose only decoder silently fills gaps."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an image file says about itself, read from its bytes before any decoder sees them."""
+"""The header of an image file, read from its bytes before any decoder gets them."""
 
 import struct
 import zlib
@@ -85,7 +85,7 @@ def read_header(content: bytes) -> Header:
 
 
 def describe_content(content: bytes) -> str:
-    """Names what a file that is no JPEG or PNG seems to be, by its first bytes: ``HTML``, ``GIF``, ``EPS`` ..."""
+    """The kind of a file that is neither JPEG nor PNG, by its first bytes: ``HTML``, ``GIF``, ``EPS`` ..."""
     if not content:
         return "empty (0 bytes)"
     for signature, name in _SIGNATURES:

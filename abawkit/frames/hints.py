@@ -1,4 +1,4 @@
-"""Where frames are that were not found: a folder deeper or higher, or under another name; and how to convert others."""
+"""Hints for frames that were not found: a folder deeper or higher, another name, or how to convert them."""
 
 import os
 import unicodedata
@@ -15,15 +15,15 @@ from abawkit.frames.paths import FramesRoot, make_frame_folders
 from abawkit.frames.reader import FrameFailure
 
 _MAX_FOLDERS: Final = 5000
-"""Folders that are looked into for a video, at most: a second on a slow disk."""
+"""Most folders that are searched for a video: a second on a slow disk."""
 
 _SEARCH_DEPTH: Final = 2
-"""Levels below a folder, and below the one above it, that are looked into."""
+"""Levels below a folder, and below its parent, that are searched."""
 
 _ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
 
 _SAMPLED_VIDEOS: Final = 50
-"""Videos of which one missing image is looked for in each folder, before all images are."""
+"""Videos of which one missing image is searched for in each folder, before all images are."""
 
 _SHOWN_FOLDERS: Final = 5
 _ADD_ADVICE: Final = "add it with another --frames"
@@ -38,17 +38,14 @@ _CONVERT_ADVICE: Final = (
 
 
 def describe_failures(root: FramesRoot, failures: Sequence[FrameFailure], total: int | None = None) -> list[str]:
-    """What is known of frames that can't be had, beyond their names: lines that end a message.
+    """Where missing or unreadable frames are, or how to convert them: lines for the end of a message, safe to print.
 
-    Looks into the folders of frames, into what lies in them and beside them, and opens no image.
+    Searches the folders of frames, and those in and beside them; opens no image.
 
     Args:
-        root: Where they were looked for.
-        failures: Those that failed.
-        total: Images that were looked for, where all of them were.
-
-    Returns:
-        One line each, safe to print; empty where nothing is known.
+        root: The folders of frames.
+        failures: The frames that could not be read.
+        total: Images of the whole list, if all of them were tried.
     """
     lines: list[str] = []
     missing = list(dict.fromkeys(failure.image for failure in failures if failure.reason == "missing"))
@@ -75,21 +72,21 @@ def describe_failures(root: FramesRoot, failures: Sequence[FrameFailure], total:
 
 
 def _search_nearby_folders(folders: Sequence[Path], missing: Sequence[str]) -> list[tuple[Path, int]]:
-    """Folders near these that have missing images, and how many; each after the first has some that none before has."""
+    """Nearby folders that have missing images, and how many; each has some that none before it has."""
     seen = {os.path.realpath(folder) for folder in folders}
     videos = list({find_video(image): image for image in reversed(missing)}.values())
     sample = videos[:: -(-len(videos) // _SAMPLED_VIDEOS)]
     candidates: list[Path] = []
     for folder in folders:
         above = Path(os.path.realpath(folder)).parent if folder.is_symlink() else Path(os.path.normpath(folder / ".."))
-        for other in (*_folders_below(folder), *_folders_below(above)):
+        for other in (*_iterate_folders(folder), *_iterate_folders(above)):
             if (resolved := os.path.realpath(other)) not in seen:
                 seen.add(resolved)
-                candidates += [other] if any(_exists(other, image) for image in sample) else []
+                candidates += [other] if any(_has_image(other, image) for image in sample) else []
     found: list[tuple[Path, int]] = []
     rest = list(missing)
     while rest and len(found) < _SHOWN_FOLDERS:
-        held = {other: [image for image in rest if _exists(other, image)] for other in candidates}
+        held = {other: [image for image in rest if _has_image(other, image)] for other in candidates}
         best = max(held, key=lambda other: len(held[other]), default=None)
         if best is None or not held[best]:
             break
@@ -98,11 +95,11 @@ def _search_nearby_folders(folders: Sequence[Path], missing: Sequence[str]) -> l
     return found
 
 
-def _exists(folder: Path, image: str) -> bool:
+def _has_image(folder: Path, image: str) -> bool:
     return os.path.exists(f"{folder}/{image}")  # noqa: PTH110 - a Path for each of 150,000 names takes longer
 
 
-def _folders_below(start: Path) -> Iterator[Path]:
+def _iterate_folders(start: Path) -> Iterator[Path]:
     """A folder and those below it, nearest first; links are not followed."""
     queue, seen = deque([(start, 0)]), 0
     while queue and seen < _MAX_FOLDERS:
@@ -117,7 +114,7 @@ def _folders_below(start: Path) -> Iterator[Path]:
 
 
 def _describe_other_names(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
-    """Files and folders that are called almost as the list calls them."""
+    """Files and folders whose names are almost those of the list."""
     listings: dict[Path, dict[str, str]] = {}
     kinds: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
@@ -148,13 +145,13 @@ _RENAME_ADVICE: Final = (
 
 
 def _describe_prefix(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
-    """A folder that the list's names begin with, and the folders of frames do not have."""
+    """The first folder of the list's names, if the folders of frames have these names without it."""
     prefix = missing[0].partition("/")[0]
     rest = [image.removeprefix(f"{prefix}/") for image in missing]
     if not all("/" in name and name != image for name, image in zip(rest, missing, strict=True)):
         return []
     for folder in folders:
-        if count := sum(_exists(folder, name) for name in rest):
+        if count := sum(_has_image(folder, name) for name in rest):
             return [
                 f"{folder} has {count:,} of {len(missing):,} without the '{prefix}/' that the list's names begin with, "
                 f"such as {rest[0]}: give a folder in which {prefix} is one, or a list without it"
@@ -163,7 +160,7 @@ def _describe_prefix(folders: Sequence[Path], missing: Sequence[str]) -> list[st
 
 
 def _describe_unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[str]:
-    """Folders that hold nothing, and archives that were not unpacked, where the missing videos should be."""
+    """Empty folders, and archives that were not unpacked, where the missing videos should be."""
     lines = []
     videos = {find_video(image) for image in missing}
     for folder in folders:
@@ -181,15 +178,11 @@ def _describe_unpacked(folders: Sequence[Path], missing: Sequence[str]) -> list[
 
 
 def _find_other_name(folder: Path, image: str, listings: dict[Path, dict[str, str]]) -> tuple[str, str] | None:
-    """How an image is called in a folder, where it is called almost as in the list: in which way, and an example."""
+    """How the name of an image in a folder differs from that in the list, and an example; None if it has neither."""
     video, _, name = image.rpartition("/")
     if not (folder / video).is_dir():
         other = _index_folder(folder, listings).get(_fold_name(video))
-        return (
-            ("are of videos that are called otherwise", f"{folder} has {other}, the list says {video}")
-            if other
-            else None
-        )
+        return ("are of videos with another name", f"{folder} has {other}, the list says {video}") if other else None
     names = _index_folder(folder / video, listings)
     if (other := names.get(_fold_name(name))) and other != name:
         same = other.rpartition(".")[0] == name.rpartition(".")[0]
@@ -200,7 +193,7 @@ def _find_other_name(folder: Path, image: str, listings: dict[Path, dict[str, st
 
 
 def _index_folder(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:
-    """What a folder holds, by name and by frame number as `_fold_name` and `_make_number_key` write them."""
+    """The entries of a folder, by the keys of `_fold_name` and `_make_number_key`."""
     if folder not in listings:
         names: dict[str, str] = {}
         with suppress(OSError):
@@ -212,11 +205,11 @@ def _index_folder(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[st
 
 
 def _fold_name(name: str) -> str:
-    """A name without what systems write differently: capitals, and letters with their marks apart."""
+    """A name without differences between systems: in capitals and in decomposed letters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _make_number_key(name: str) -> str:
-    """The number of a frame, as a key that no file name can be."""
+    """The number of a frame, as a key that can't be a file name."""
     number = parse_frame_number(name)
     return f"/{number}" if number is not None else f"//{name}"

@@ -1,4 +1,4 @@
-"""Frames of a folder of image files, decoded whenever a batch needs them: no packed store, no disk space of its own."""
+"""Frames from a folder of image files, decoded whenever a batch needs them, without a packed store."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +14,14 @@ from abawkit.frames.reader import FrameFailure, read_frame
 from abawkit.system.files import count_processors
 
 _FRAMES_PER_TASK: Final = 16
-"""Frames that a thread takes on at a time: enough to be worth the handing over, few enough to share a small batch."""
+"""Frames that a thread decodes at a time: enough to outweigh the overhead, few enough to share a small batch."""
 
 
 class FolderFrames:
-    """Listed frames of a folder, for whoever lacks the disk space of `PackedFrames`; a frame's index is its row.
+    """Listed frames of a folder, without the disk space of `PackedFrames`; a frame's index is its row.
 
-    Each frame is decoded anew each time it is asked for, by `abawkit.frames.decode.decode`. Between two calls there are
-    neither threads nor open files, so that there is nothing to close and a copy may be pickled.
+    Each frame is decoded by `abawkit.frames.decode.decode` whenever it is requested. Between two calls there are
+    neither threads nor open files, so there is nothing to close, and a copy may be pickled.
 
     Attributes:
         images: Image names.

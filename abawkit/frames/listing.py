@@ -1,4 +1,4 @@
-"""The images of a folder, for those who have crops and no list: named from the folder, in natural order."""
+"""The images of a folder in natural order, for crops without a list."""
 
 import os
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from abawkit.frames.paths import FrameFolders, FramesRoot, make_frame_folders
 
 @dataclass(frozen=True)
 class ImageListing:
-    """What folders hold.
+    """The images of folders.
 
     Attributes:
         root: Where the names start from: the folders that were given, or those above folders of single videos.
         images: Image names, each once, in natural order: videos by name, frames by number.
-        others: How many files are no images, and were left out; hidden ones do not count.
+        others: How many files are not images; hidden ones do not count.
     """
 
     root: FrameFolders
@@ -37,11 +37,8 @@ class _FoundImages:
 def list_images(root: FramesRoot) -> ImageListing:
     """Lists the images of folders, of all folders in them too.
 
-    Images are told by their names' endings. Hidden files and folders, which begin with a dot, are passed over. A
-    folder that holds images itself and no folder is one video's: its own name is then the video's, if all are so.
-
-    Args:
-        root: The folders.
+    Images are recognised by their endings. Hidden files and folders, which begin with a dot, are skipped. A folder
+    with images and no folders is that of one video; if all are, the names of images begin with theirs.
 
     Raises:
         DataError: If a folder is absent or can't be read, there is no image, a name can't be one of a submission (no

@@ -30,7 +30,7 @@ _PACK_AGAIN: Final = "pack the frames again with `abawkit curate`"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackReport:
-    """What packing a list gave.
+    """The result of packing a list.
 
     Attributes:
         frame_of_row: For each row of the list the index of its frame in the store, or -1 where the image is missing
@@ -69,8 +69,8 @@ def pack_frames(
         root: The folder that the names start from, or several.
         folder: Where the two files are written; made if it does not exist.
         workers: Decoding threads.
-        progress: Called with the images done and the images in all, now and then.
-        accept: Called with what was read, before a store that was there is replaced; raises to keep that one.
+        progress: Called with the images done and the images in all.
+        accept: Called with the report before an existing store is replaced; raises to keep that one.
 
     Raises:
         DataError: If a name leads out of `root`, if no image can be read, if more than a small share of them are no

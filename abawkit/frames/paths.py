@@ -50,16 +50,16 @@ class FrameFolders:
 
 
 FramesRoot = Path | FrameFolders
-"""Where frames are: one folder, none of whose links lead out of it, or what `FrameFolders` says."""
+"""Where frames are: one folder, whose links may not lead out of it, or `FrameFolders`."""
 
 
 def make_frame_folders(frames: FramesRoot) -> FrameFolders:
-    """One folder as `FrameFolders`; those as they are."""
+    """One folder as `FrameFolders`; `FrameFolders` unchanged."""
     return frames if isinstance(frames, FrameFolders) else FrameFolders((frames,))
 
 
 def make_given_folders(folders: Sequence[Path] | None, follow_links: bool) -> FrameFolders | None:
-    """What ``--frames`` and ``--follow-links`` of a command say; None where no folder was given."""
+    """The folders of the options ``--frames`` and ``--follow-links``; None where no folder was given."""
     return FrameFolders(tuple(folders), follow_links) if folders else None
 
 
@@ -123,13 +123,10 @@ def find_frame_paths(root: FramesRoot, images: Sequence[str]) -> list[str]:
 
 
 def search_folders(root: FramesRoot, images: Sequence[str]) -> FolderSearch:
-    """Says which folder each image comes from, and compares the files of images that several folders have.
+    """Counts the images of each folder, and compares the files of images that several folders have.
 
-    Nothing is read where no image is in two folders.
-
-    Args:
-        root: Several folders.
-        images: Names that `find_frame_paths` accepts; a repeated name counts once.
+    No file is read where no image is in two folders. `images` are names that `find_frame_paths` accepts; a repeated
+    name counts once.
     """
     opened = _open_roots(root)
     counts = dict.fromkeys((str(each.root) for each in opened), 0)

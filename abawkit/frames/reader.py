@@ -17,7 +17,7 @@ from abawkit.frames.decode import FRAME_SIZE, Conversion, Decoded, FrameError, d
 from abawkit.frames.paths import FramesRoot, find_frame_paths
 
 MAX_FRAME_BYTES: Final = 64 * 2**20
-"""Largest file that is read as a frame; more than `headers.MAX_SIDE` squared of RGB takes."""
+"""Largest file that is read as a frame; an image of `headers.MAX_SIDE` squared in RGB is smaller."""
 
 BLACK: Final = 7
 """Largest value of a pixel of a frame that is called black: JPEG leaves a few levels of noise in black."""
@@ -25,7 +25,7 @@ BLACK: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class FrameFailure:
-    """A listed frame that could not be had.
+    """A listed frame that is missing or unreadable.
 
     Attributes:
         row: Row number in the list, from 0.
@@ -106,10 +106,7 @@ def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
     Args:
         row: Row number, for the failure.
         image: The image name, for the failure.
-        path: Where it is, as `find_frame_paths` says.
-
-    Returns:
-        The frame, or why it can't be had.
+        path: From `find_frame_paths`.
     """
     try:
         return decode(_read_file(path), image)

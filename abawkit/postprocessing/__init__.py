@@ -1,4 +1,1 @@
-"""From stored probabilities to decisions: ensembles, smoothing, calibration, and honest figures for what was fitted.
-
-Nothing here needs torch or frames: everything works on the ``.npz`` files that `abawkit predict` leaves.
-"""
+"""From stored probabilities to decisions: ensembles, smoothing and calibration, without torch or frames."""

@@ -1,4 +1,4 @@
-"""What an ensemble of stored probabilities says: the weighted mean of its members, or of their logits.
+"""Ensembles of stored probabilities: the weighted mean of the members, or of their logits.
 
 The linear pool of probabilities p_m, with weights w_m that sum to 1, is the sum of w_m p_m. The logarithmic pool is in
 proportion to the product of p_m^w_m: the softmax of the mean of log-probabilities, and of an action unit the logistic
@@ -21,10 +21,10 @@ from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import StoredMember
 from abawkit.tables import Array, Predictions
 
-Weights = Mapping[Task, Mapping[str, float]]
-"""For each task the weight of each member that knows it, by its key."""
+MemberWeights = Mapping[Task, Mapping[str, float]]
+"""For each task the weight of each member that has it, by the member's key."""
 
-NO_WEIGHTS: Final[Weights] = {}
+NO_WEIGHTS: Final[MemberWeights] = {}
 """The mean."""
 
 Pools = Mapping[Task, Pooling]
@@ -35,51 +35,50 @@ LINEAR: Final[Pools] = {}
 POOLED: Final[tuple[Task, ...]] = ("expression", "au")
 """The tasks that can be pooled by their logits."""
 
-LEAST: Final = 1e-6
-"""Probabilities are taken as at least this, and those of an action unit as at most 1 less this, before a logarithm: a
-member that rounds to 0 or 1 is sure, and must not outvote all others together."""
+MIN_PROBABILITY: Final = 1e-6
+"""Lowest probability in a logarithm; that of an action unit is at most 1 less this. Else a member whose probability
+rounds to 0 or 1 would outvote all others together."""
 
 
 def average_members(
     members: Sequence[StoredMember],
-    weights: Weights = NO_WEIGHTS,
+    weights: MemberWeights = NO_WEIGHTS,
     tasks: Sequence[Task] = TASKS,
     pools: Pools = LINEAR,
 ) -> Predictions:
-    """Pools what members say, each task over the members that know it.
+    """Pools probabilities, each task over the members that have it.
 
-    An ensemble of one is that one, and the order of the members is irrelevant, both bit for bit.
+    An ensemble of one gives that one, and the order of the members makes no difference, both bit for bit.
 
     Args:
         members: Members of one list.
         weights: Not negative; they need not sum to 1. A task without an entry takes the mean.
-        tasks: The tasks that are asked for; the columns of others are neutral.
+        tasks: The requested tasks; the columns of others are neutral.
         pools: How expressions and action units are pooled.
 
     Returns:
         float32 columns.
 
     Raises:
-        DataError: If no member knows a task that is asked for, or the weights of a task are not those of the members
-            that know it.
+        DataError: If no member has a requested task, or the weights of a task are not those of the members with it.
     """
     columns = {}
     for task in tasks:
         knowing = find_knowing_members(members, task)
         if not knowing:
             raise DataError(f"no member knows {task}; add one that does")
-        each = _weights(knowing, task, weights[task]) if task in weights else np.ones(len(knowing))
+        each = _select_weights(knowing, task, weights[task]) if task in weights else np.ones(len(knowing))
         said = [getattr(member.predictions, task) for member in knowing]
-        columns[task] = _log_pool(task, said, each) if pools.get(task) == "log" else _linear_pool(said, each)
+        columns[task] = _pool_logs(task, said, each) if pools.get(task) == "log" else _pool_linearly(said, each)
     return assemble(members[0].predictions.images, columns)
 
 
-def _linear_pool(said: Sequence[Array], weights: Array) -> Array:
+def _pool_linearly(said: Sequence[Array], weights: Array) -> Array:
     total = sum(w * columns.astype(np.float64) for columns, w in zip(said, weights, strict=True))
     return np.asarray(total / weights.sum(), dtype=np.float32)
 
 
-def _log_pool(task: Task, said: Sequence[Array], weights: Array) -> Array:
+def _pool_logs(task: Task, said: Sequence[Array], weights: Array) -> Array:
     """The logarithmic pool of expressions, (n, 8), or of action units, (n, 12)."""
     if task not in POOLED:
         raise ValueError(f"{task} is averaged linearly; only {', '.join(POOLED)} have logits")
@@ -94,33 +93,25 @@ def _log_pool(task: Task, said: Sequence[Array], weights: Array) -> Array:
 
 
 def take_logs(task: Task, columns: Array) -> Array:
-    """What is averaged by a logarithmic pool: log-probabilities of expressions, logits of action units.
-
-    Args:
-        task: ``expression`` or ``au``.
-        columns: Probabilities, shape (n, 8) or (n, 12).
-
-    Returns:
-        float64, of the same shape, finite.
-    """
+    """Log-probabilities of expressions, (n, 8), or logits of action units, (n, 12): finite, float64."""
     p = columns.astype(np.float64)
     if task == "expression":
-        return np.asarray(np.log(np.maximum(p, LEAST)))
-    p = np.clip(p, LEAST, 1 - LEAST)
+        return np.asarray(np.log(np.maximum(p, MIN_PROBABILITY)))
+    p = np.clip(p, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def find_knowing_members(members: Sequence[StoredMember], task: Task) -> list[StoredMember]:
-    """The members that know a task, in the order of their digests: sums in this order have the same bits."""
+    """The members that have a task, in the order of their digests: sums in this order have the same bits."""
     return sorted((member for member in members if task in member.tasks), key=lambda member: member.digest)
 
 
 def find_known_tasks(members: Sequence[StoredMember]) -> tuple[Task, ...]:
-    """The tasks that at least one member knows."""
+    """The tasks that at least one member has."""
     return tuple(task for task in TASKS if any(task in member.tasks for member in members))
 
 
-def _weights(knowing: Sequence[StoredMember], task: Task, given: Mapping[str, float]) -> Array:
+def _select_weights(knowing: Sequence[StoredMember], task: Task, given: Mapping[str, float]) -> Array:
     paths = {member.key: str(member.path) for member in knowing}
     missing = [f"{key} ({paths[key]})" for key in sorted(set(paths) - set(given))]
     parts = {"has no weight for": missing, "weighs what is no member:": sorted(set(given) - set(paths))}

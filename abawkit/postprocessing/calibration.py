@@ -1,4 +1,4 @@
-"""Calibration: what is done to the probabilities of a network, or of several, before decisions are made of them."""
+"""Calibration of the probabilities of a network, or of several, before decisions are made."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What a prediction is written to: the official file, the probabilities it was decided from, and its manifest."""
+"""The files of a prediction: the official one, its probabilities, and its manifest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ from abawkit.tables import Predictions, Submission
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written.
+class WrittenOutputs:
+    """The files that were written.
 
     Attributes:
         submission: The official file or folder.
@@ -74,18 +74,18 @@ def write_outputs(
     rule: Rule | None = None,
     filled: Sequence[Mapping[str, Any]] = (),
     force: bool = False,
-) -> Written:
-    """Writes the submission with the probabilities that decide to it, and a manifest of what both were made of.
+) -> WrittenOutputs:
+    """Writes the submission, the probabilities that it follows from, and a manifest of what both were made of.
 
     Args:
         out: The official file or folder.
         predictions: The probabilities.
-        tasks: The tasks that they are about; the ``.npz`` holds these alone.
+        tasks: The tasks that were predicted; the ``.npz`` has these alone.
         plugin: The format.
         source: What was predicted; the digest of its rows is added.
-        members: What it was made of.
+        members: The networks or files that it was made of.
         environment: Versions.
-        rule: What was done with the members.
+        rule: The rule that was applied.
         filled: Rows that took the answer of another frame.
         force: Whether an existing folder is replaced.
 
@@ -110,4 +110,4 @@ def write_outputs(
     write_probabilities(npz_path, predictions, tasks)
     write_json(manifest_path, manifest)
     write_submission(submission_path, content, force=force)
-    return Written(submission_path, npz_path, manifest_path, digest)
+    return WrittenOutputs(submission_path, npz_path, manifest_path, digest)

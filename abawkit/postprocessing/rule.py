@@ -1,4 +1,4 @@
-"""A rule: all that is done with stored probabilities before decisions are made; kept as a small JSON file."""
+"""A rule: all post-processing of stored probabilities before decisions are made, kept as a small JSON file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from abawkit.system.files import sha256, write_json
 from abawkit.tables import Predictions
 
 VERSION: Final = 2
-"""Of the file's form. Version 1 had no ``pool``: all was averaged; it is read."""
+"""Version of the file's form. Version 1 had no ``pool``: all was averaged; it is read."""
 
 MAX_WEIGHT: Final = 1e6
 
@@ -29,9 +29,9 @@ class Rule:
 
     Attributes:
         weights: For each task the weight of each member by its key; a task without an entry takes the mean of the
-            members that know it, whatever members these are.
+            members that have it.
         smoothing: For each task how it is smoothed; a task without an entry is not.
-        calibration: What is done then.
+        calibration: The calibration that follows.
         pool: For expressions and action units, how members are pooled; a task without an entry by ``linear``.
     """
 
@@ -42,7 +42,7 @@ class Rule:
 
 
 def apply_rule(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task] = TASKS) -> Predictions:
-    """Makes of what members say what decisions are made of.
+    """Applies a rule to the probabilities of members.
 
     Where the rule weighs ``A+B``, the mean of two networks, and these are members of their own, their mean is taken
     first.
@@ -50,11 +50,10 @@ def apply_rule(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task
     Args:
         rule: The rule.
         members: Members of one list; for each task that has weights, those that the rule has weights for.
-        tasks: The tasks that are asked for; others are neutral.
+        tasks: The requested tasks; others are neutral.
 
     Raises:
-        DataError: If no member knows a task that is asked for, the rule weighs other members, or frames that are to be
-            smoothed have no number.
+        DataError: If no member has a requested task, the rule weighs other members, or frames to smooth have no number.
     """
     predictions = average_members(group_members(rule, members), rule.weights, tasks, rule.pool)
     smoothing = {task: rule.smoothing[task] for task in tasks if task in rule.smoothing}
@@ -75,15 +74,10 @@ def refuse_other_members(rule: Rule, members: Sequence[StoredMember], tasks: Seq
 
 
 def check_made_for(rule: Rule, members: Sequence[StoredMember], tasks: Sequence[Task]) -> Rule:
-    """Binds a rule to members, so that it is refused for others.
-
-    Args:
-        rule: The rule.
-        members: The members that it is for.
-        tasks: The tasks that it is for, all known.
+    """Binds a rule to members and tasks, so that it is refused for others.
 
     Returns:
-        The rule with equal weights in those of the tasks that it had none for: bit for bit the mean that it took.
+        The rule with equal weights for those of the tasks that it had none for: bit for bit the same mean.
     """
     weighed = group_members(rule, members)
     equal = {task: {member.key: 1.0 for member in find_knowing_members(weighed, task)} for task in tasks}
@@ -129,16 +123,10 @@ def make_rule_content(rule: Rule) -> dict[str, Any]:
 
 
 def digest_rule(rule: Rule) -> str:
-    """SHA-256 of what a rule does, whatever its file looks like and says besides."""
+    """SHA-256 of what a rule does, whatever else its file has."""
     return sha256(json.dumps(make_rule_content(rule), sort_keys=True).encode())
 
 
 def write_rule(path: Path, rule: Rule, evidence: Mapping[str, Any]) -> None:
-    """Writes a rule.
-
-    Args:
-        path: The file.
-        rule: The rule.
-        evidence: What it was fitted on and what it gains; free JSON.
-    """
+    """Writes a rule, with free JSON about what it was fitted on and what it gains."""
     write_json(path, {"abawkit": abawkit.__version__, "rule": VERSION, **make_rule_content(rule), "evidence": evidence})

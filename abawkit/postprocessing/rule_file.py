@@ -15,16 +15,16 @@ from abawkit.postprocessing.rule import MAX_WEIGHT, VERSION, Rule
 from abawkit.postprocessing.smoothing import RADIUS_MAX, SCALE_MAX, Smoothing, SmoothingKind
 from abawkit.system.json_records import describe_unknown_key, read_json, read_object
 
-MAX_SCALE: Final = 100.0
+MAX_VA_SCALE: Final = 100.0
 """Largest scale of valence and arousal, and largest shift."""
 
 MAX_BIAS: Final = 50.0
 """Largest bias of an expression, in nats: beyond it a class would never, or always, be chosen."""
 
-MAX_BYTES: Final = 1 << 24
+MAX_RULE_BYTES: Final = 1 << 24
 """Of a rule with its evidence."""
 
-_EXPECTED: Final = "a rule, as `abawkit tune` writes it"
+_EXPECTED_RULE: Final = "a rule, as `abawkit tune` writes it"
 
 
 def _require_key(names: Sequence[str]) -> BeforeValidator:
@@ -42,9 +42,9 @@ def _require_weight(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-Weights = Annotated[dict[str, Annotated[float, Field(ge=0, le=MAX_WEIGHT)]], AfterValidator(_require_weight)]
-Scale = Annotated[float, Field(ge=0, le=MAX_SCALE)]
-Shift = Annotated[float, Field(ge=-MAX_SCALE, le=MAX_SCALE)]
+TaskWeights = Annotated[dict[str, Annotated[float, Field(ge=0, le=MAX_WEIGHT)]], AfterValidator(_require_weight)]
+Scale = Annotated[float, Field(ge=0, le=MAX_VA_SCALE)]
+Shift = Annotated[float, Field(ge=-MAX_VA_SCALE, le=MAX_VA_SCALE)]
 Bias = Annotated[float, Field(ge=-MAX_BIAS, le=MAX_BIAS)]
 Threshold = Annotated[float, Field(ge=LOWEST, le=1 - LOWEST)]
 
@@ -54,17 +54,17 @@ ExpressionName = Annotated[str, _require_key(EXPRESSIONS)]
 UnitName = Annotated[str, _require_key(ACTION_UNITS)]
 
 
-class _Part(BaseModel):
+class _RulePart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class _Pool(_Part):
+class _Pool(_RulePart):
     va: Annotated[Literal["linear"], Field(description="linear, as values are averaged")] = "linear"
     expression: Pooling = "linear"
     au: Pooling = "linear"
 
 
-class _Smoothing(_Part):
+class _Smoothing(_RulePart):
     kind: SmoothingKind
     radius: Annotated[float, Field(ge=0, le=RADIUS_MAX, multiple_of=1)] = 0
     scale: Annotated[float, Field(ge=0, le=SCALE_MAX)] = 0
@@ -83,12 +83,12 @@ class _Smoothing(_Part):
         return Smoothing(self.kind, int(self.radius), self.scale)
 
 
-class _Scaling(_Part):
+class _Scaling(_RulePart):
     scale: Scale = 1.0
     shift: Shift = 0.0
 
 
-class _Calibration(_Part):
+class _Calibration(_RulePart):
     valence: _Scaling = _Scaling()
     arousal: _Scaling = _Scaling()
     bias: dict[ExpressionName, Bias] = {}
@@ -103,11 +103,11 @@ class _Calibration(_Part):
         )
 
 
-class _RuleFile(_Part):
+class _RuleFile(_RulePart):
     rule: Annotated[float, Field(ge=1, le=VERSION, multiple_of=1, description=f"1 or {VERSION}: is it a rule?")]
     abawkit: Any = None
     evidence: Any = None
-    weights: dict[TaskName, Weights] = {}
+    weights: dict[TaskName, TaskWeights] = {}
     pool: _Pool = _Pool()
     smoothing: dict[TaskName, _Smoothing] = {}
     calibration: _Calibration = _Calibration()
@@ -120,12 +120,12 @@ class _RuleFile(_Part):
 
 
 def read_rule(path: Path) -> Rule:
-    """Reads a rule, of abawkit or written by hand: what it does not name stays as it is.
+    """Reads a rule, of abawkit or written by hand; keys that it does not have change nothing.
 
     Raises:
         DataError: If the file is not a rule; the message names the key.
     """
-    given = read_json(path, _RuleFile, _EXPECTED, limit=MAX_BYTES)
+    given = read_json(path, _RuleFile, _EXPECTED_RULE, limit=MAX_RULE_BYTES)
     return Rule(
         weights={task: given.weights[task] for task in TASKS if task in given.weights},
         smoothing={task: given.smoothing[task].make() for task in TASKS if task in given.smoothing},
@@ -140,5 +140,5 @@ def read_evidence(path: Path) -> dict[str, Any]:
     Raises:
         DataError: If the file is not a JSON object.
     """
-    evidence = read_object(path, _EXPECTED, limit=MAX_BYTES).get("evidence")
+    evidence = read_object(path, _EXPECTED_RULE, limit=MAX_RULE_BYTES).get("evidence")
     return evidence if isinstance(evidence, dict) else {}

@@ -18,16 +18,16 @@ from abawkit.labels import TASKS, Task
 from abawkit.tables import Array, Predictions
 
 _BLOCK: Final = 16
-"""Frames whose means are taken by one product of matrices: more waste weights outside the window, fewer waste calls."""
+"""Frames whose means are one product of matrices: more compute needless weights, fewer need more calls."""
 
 _WEIGHTS: Final = 1 << 14
-"""Weights that are made at once, so that they and their indices stay in the processor's cache."""
+"""Weights that are computed at once, so that they and their indices stay in the processor's cache."""
 
 _ELEMENTS: Final = 1 << 20
 """Values that are gathered at once for medians: bounds memory."""
 
 _NEGLIGIBLE: Final = 64.0
-"""exp(-64) is 1.6e-28: all weights below, 20,000 at most, are lost in float64 beside the 1 of the frame itself."""
+"""exp(-64) is 1.6e-28: even 20,000 weights below it vanish in float64 beside the 1 of the frame itself."""
 
 
 def smooth_gaussian(values: Array, timeline: Timeline, radius: int, scale: float) -> Array:
@@ -52,7 +52,7 @@ def smooth_gaussian(values: Array, timeline: Timeline, radius: int, scale: float
     reach = math.isqrt(math.floor(_NEGLIGIBLE * scale)) + 1  # from this distance on, weights are 0
     table = np.zeros(2 * reach + 1)
     table[1:-1] = np.exp(-(np.arange(1.0 - reach, reach) ** 2) / scale)
-    places = _places(timeline, reach)
+    places = _measure_positions(timeline, reach)
 
     blocks = -(-count // _BLOCK)
     width = _BLOCK + 2 * radius
@@ -79,7 +79,7 @@ def smooth_gaussian(values: Array, timeline: Timeline, radius: int, scale: float
     return np.asarray(sums[:, :columns] / sums[:, columns:])
 
 
-def _places(timeline: Timeline, reach: int) -> Array:
+def _measure_positions(timeline: Timeline, reach: int) -> Array:
     """Numbers of the frames on one line, where gaps of `reach` or more, and those between videos, are `reach` long."""
     gaps = np.diff(timeline.numbers, prepend=0)
     gaps[timeline.starts[:-1]] = reach
@@ -119,13 +119,13 @@ def smooth_median(values: Array, timeline: Timeline, radius: int) -> Array:
 SmoothingKind = Literal["none", "gaussian", "median"]
 
 RADIUS_MAX: Final = 10_000
-"""Rows of a video that can be looked at on either side; the longest videos of the challenge have about as many."""
+"""Largest radius, in rows; the longest videos of the challenge have about as many."""
 
 SCALE_MAX: Final = 1e10
-"""Greatest scale, in squared frames: the weight falls to 1/e within an hour at 30 frames a second; over a video, more
-would be a plain mean."""
+"""Largest scale, in squared frames: the weight falls to 1/e within an hour at 30 frames a second, so that a larger
+one is a plain mean over the video."""
 
-_FORMS = "none, gaussian:RADIUS:SCALE as gaussian:10:100000, or median:RADIUS as median:5"
+_SMOOTHING_FORMS = "none, gaussian:RADIUS:SCALE as gaussian:10:100000, or median:RADIUS as median:5"
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(SmoothingKind):
-            raise ConfigError(f"smoothing {printable(str(self.kind))!r}: no such kind; give {_FORMS}")
+            raise ConfigError(f"smoothing {printable(str(self.kind))!r}: no such kind; give {_SMOOTHING_FORMS}")
         top = 0 if self.kind == "none" else RADIUS_MAX
         if type(self.radius) is not int or not 0 <= self.radius <= top:
             raise ConfigError(f"smoothing {self.kind}: got radius {self.radius}, expected an integer 0..{top}")
         if self.kind != "gaussian" and self.scale != 0:
             raise ConfigError(
-                f"smoothing {self.kind}: got scale {self.scale}, but only gaussian has one; give {_FORMS}"
+                f"smoothing {self.kind}: got scale {self.scale}, but only gaussian has one; give {_SMOOTHING_FORMS}"
             )
         if self.kind == "gaussian" and not 0 < self.scale <= SCALE_MAX:  # false for NaN too
             raise ConfigError(
@@ -168,7 +168,7 @@ class Smoothing:
         return f"median:{self.radius}" if self.kind == "median" else "none"
 
 
-PUBLISHED: Final[Mapping[Task, Smoothing]] = {
+PUBLISHED_SMOOTHING: Final[Mapping[Task, Smoothing]] = {
     "va": Smoothing("gaussian", 10, 100_000.0),
     "expression": Smoothing("gaussian", 50, 100_000.0),
     "au": Smoothing(),
@@ -191,21 +191,23 @@ def parse_smoothing(text: str) -> Smoothing:
             case ["gaussian", radius, scale]:
                 return Smoothing("gaussian", int(radius), float(scale))
     except ValueError as error:
-        raise ConfigError(f"smoothing {printable(text)!r}: holds what is no number; expected {_FORMS}") from error
-    raise ConfigError(f"smoothing {printable(text)!r}: expected {_FORMS}")
+        raise ConfigError(
+            f"smoothing {printable(text)!r}: has a part that is not a number; expected {_SMOOTHING_FORMS}"
+        ) from error
+    raise ConfigError(f"smoothing {printable(text)!r}: expected {_SMOOTHING_FORMS}")
 
 
 def apply_smoothing(values: Array, timeline: Timeline, smoothing: Smoothing, *, shares: bool = False) -> Array:
     """Smooths over the frames of each video; the rows of other videos have no part in it.
 
-    A row is looked at together with the `radius` frames before and after it that the list has of its video, fewer at
-    the ends. How far they are apart counts by their numbers, not by their places in the list. Rows that repeat a frame
-    are one frame, whose value is their mean, and get one value.
+    The window of a row is the `radius` frames before and after it that the list has of its video, fewer at the ends.
+    Distances are those of frame numbers, not of positions in the list. Rows that repeat a frame are one frame, whose
+    value is their mean, and get one value.
 
     Args:
         values: Finite values, a row for each row of the list, shape (n, c).
         timeline: Of the list.
-        smoothing: What to do; ``none`` gives back `values` as they are.
+        smoothing: ``none`` returns `values` unchanged.
         shares: Whether the values of a row are shares of one whole, as probabilities of classes are: medians are then
             brought to the sum that the frame had; where all of them are 0, the frame keeps what it had. A mean keeps
             the sum by itself.
@@ -233,8 +235,8 @@ def smooth_predictions(
 
     Args:
         predictions: Of a list of frames.
-        smoothing: For each task how; a task without an entry stays as it is.
-        timeline: Of the list, where it has been made already.
+        smoothing: How each task is smoothed; a task without an entry is not.
+        timeline: Of the list, if there is one already.
 
     Raises:
         DataError: If something is to be smoothed and a name has no frame number.

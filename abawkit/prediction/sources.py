@@ -11,7 +11,7 @@ import numpy as np
 
 from abawkit.choices import Missing, Split
 from abawkit.curation.curated_set import CuratedSet, open_curated
-from abawkit.errors import ConfigError, DataError, DataWarning, printable
+from abawkit.errors import ConfigError, DataError, DataWarning, list_first
 from abawkit.formats.base import SubmissionFormat
 from abawkit.formats.frame_counts import list_crops, refuse_other_counts
 from abawkit.frames.crops import FrameSummary
@@ -235,8 +235,7 @@ def _refuse_failures(failures: Sequence[FrameFailure], rows: int | None = None, 
     """
     if not failures:
         return
-    shown = [printable(f"row {f.row + 1:,}: {f.image}: {f.reason} ({f.message})") for f in failures[:10]]
-    more = [f"... and {len(failures) - 10:,} more"] if len(failures) > 10 else []
+    shown = list_first([f"row {failure.row + 1:,}: {failure.text}" for failure in failures], 10)
     advice = (
         "copy the frames anew or give the right --frames; --missing neighbour answers with the nearest frame's values"
     )
@@ -246,7 +245,7 @@ def _refuse_failures(failures: Sequence[FrameFailure], rows: int | None = None, 
             f"none of the {rows:,} frames of the list can be read; this is another folder, or the list of other videos:"
         )
     hints = describe_failures(root, failures, rows) if root else []
-    raise DataError("\n".join([found, *shown, *more, *hints, advice]))
+    raise DataError("\n".join([found, *shown, *hints, advice]))
 
 
 def refuse_absent_networks(paths: Sequence[Path]) -> None:

@@ -31,7 +31,7 @@ def make_constant_answer(train: Annotations, images: pa.StringArray) -> Submissi
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One published figure.
+    """One published score.
 
     Attributes:
         name: Team or system.
@@ -46,7 +46,7 @@ class PublishedResult:
     parts: tuple[float, float, float] | None = None
 
 
-PUBLISHED: Final = (
+PUBLISHED_RESULTS: Final = (
     PublishedResult("Netease Fuxi (1st)", 1.5286, "test"),
     PublishedResult("HSEmotion (2nd)", 1.2472, "test"),
     PublishedResult("HFUT-MAC1 (3rd)", 1.1777, "test"),

@@ -22,7 +22,7 @@ from abawkit.scoring.metrics import f1_from_counts
 from abawkit.scoring.score import select_answered_rows
 from abawkit.tables import Annotations, Array, Submission
 
-_CLASSES = len(EXPRESSIONS)
+_EXPRESSION_COUNT = len(EXPRESSIONS)
 
 
 def sum_va(codes: Array, truth: Array, given: Array, videos: int) -> tuple[Array, Array, Array]:
@@ -51,8 +51,10 @@ def sum_va(codes: Array, truth: Array, given: Array, videos: int) -> tuple[Array
 
 def count_confusions(codes: Array, truth: Array, given: Array, videos: int) -> Array:
     """Counts rows by annotated and given class, shape (n,) each: int64, shape (videos, 8, 8)."""
-    cells = (codes * _CLASSES + truth) * _CLASSES + given
-    return np.bincount(cells, minlength=videos * _CLASSES**2).reshape(videos, _CLASSES, _CLASSES)
+    cells = (codes * _EXPRESSION_COUNT + truth) * _EXPRESSION_COUNT + given
+    return np.bincount(cells, minlength=videos * _EXPRESSION_COUNT**2).reshape(
+        videos, _EXPRESSION_COUNT, _EXPRESSION_COUNT
+    )
 
 
 def count_units(codes: Array, truth: Array, given: Array, videos: int) -> Array:
@@ -72,7 +74,7 @@ PART_OF: Final[dict[Task, str]] = dict(zip(TASKS, PARTS, strict=False))
 """The part of each task."""
 
 DRAWS = 2000
-"""Draws of a bootstrap: the ends of an interval of 95 % then rest on fifty draws each."""
+"""Draws of a bootstrap: each end of a 95 % interval then has fifty draws beyond it."""
 
 LEVEL = 0.95
 
@@ -109,7 +111,7 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class VideoStatistics:
-    """All that the score needs of each video.
+    """Sums over each video from which the score of any collection of videos follows.
 
     Attributes:
         names: The videos with at least one scored row, in the order of their names, length V.
@@ -117,8 +119,8 @@ class VideoStatistics:
         tasks: The tasks that are scored; the others' parts are 0.
         moments: For valence and arousal the number of rows n, the sums of x, y, x^2, y^2 and xy, where x are the
             annotated and y the given values, each less the mean in `centre`; float64, shape (V, 2, 6).
-        centre: Means over all rows of x and y, float64, shape (2, 2): dimension, then x and y. Sums of squares of what
-            lies around 0 lose no digits when means are taken off.
+        centre: Means over all rows of x and y, float64, shape (2, 2): dimension, then x and y. Sums of squares around
+            0 lose no digits when means are subtracted.
         extremes: Lowest and highest x, lowest and highest y, shape (V, 2, 4); +inf and -inf where there is no row.
         confusion: Rows of each annotated expression (first) and given one (second), shape (V, 8, 8).
         units: For each action unit the rows where it is active in both, as annotated, as given, shape (V, 12, 3).
@@ -147,14 +149,14 @@ class VideoStatistics:
         parts = {
             "va": self._ccc(counts).mean(axis=1),
             "expression": f1_from_counts(*self._expression_counts(counts)).mean(axis=1),
-            "au": f1_from_counts(*np.moveaxis(_weighted(counts, self.units), 2, 0)).mean(axis=1),
+            "au": f1_from_counts(*np.moveaxis(_sum_collections(counts, self.units), 2, 0)).mean(axis=1),
         }
         columns = [parts[task] if task in self.tasks else np.zeros(len(counts)) for task in TASKS]
         return np.stack([*columns, np.sum(columns, axis=0)], axis=1)
 
     def _ccc(self, counts: Array) -> Array:
         """CCC of valence and arousal, shape (b, 2); see `abawkit.scoring.metrics.ccc`."""
-        n, x, y, xx, yy, xy = np.moveaxis(_weighted(counts, self.moments), 2, 0)
+        n, x, y, xx, yy, xy = np.moveaxis(_sum_collections(counts, self.moments), 2, 0)
         n = np.maximum(n, 1)
         x, y = x / n, y / n
         apart = x + self.centre[:, 0] - y - self.centre[:, 1]
@@ -170,7 +172,7 @@ class VideoStatistics:
         return np.clip(ccc, -1.0, 1.0)
 
     def _expression_counts(self, counts: Array) -> tuple[Array, Array, Array]:
-        confusion = _weighted(counts, self.confusion)
+        confusion = _sum_collections(counts, self.confusion)
         return np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
 
 
@@ -208,7 +210,7 @@ def sum_by_video(truth: Annotations, submission: Submission, protocol: Protocol 
 
 
 def number_videos(videos: pa.StringArray) -> tuple[tuple[str, ...], Array]:
-    """Numbers videos in the order of their names, so that no figure depends on the order of rows.
+    """Numbers videos in the order of their names, so that no result depends on the order of rows.
 
     Args:
         videos: The video of each row, length n.
@@ -225,17 +227,17 @@ def number_videos(videos: pa.StringArray) -> tuple[tuple[str, ...], Array]:
 
 
 def draw_videos(videos: int, draws: int, seed: int) -> Array:
-    """How often each video comes up when as many as there are get drawn with replacement.
+    """How often each video is drawn when as many as there are get drawn with replacement.
 
     Returns:
-        int64, shape (draws, videos); each row sums to `videos`. The same seed gives the same draws, which is what
-        pairs two submissions.
+        int64, shape (draws, videos); each row sums to `videos`. The same seed gives the same draws, so that two
+        submissions are paired.
 
     Raises:
         DataError: If there are fewer than two videos.
     """
     if videos < 2:
-        raise DataError(f"found {videos} video with scored rows; an interval needs at least 2, as videos are what vary")
+        raise DataError(f"found {videos} video with scored rows; an interval needs at least 2")
     return np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), size=draws)
 
 
@@ -274,7 +276,7 @@ def make_difference_intervals(
         DataError: As `sum_by_video`, or if only one video has scored rows.
     """
     held = [task for task in TASKS if task in first.tasks and task in second.tasks]
-    a, b = (sum_by_video(truth, _holding(one, held), protocol) for one in (first, second))
+    a, b = (sum_by_video(truth, _select_tasks(one, held), protocol) for one in (first, second))
     counts = score_draws(len(a.names), draws, seed)
     return make_intervals(a.scores(counts) - b.scores(counts))
 
@@ -293,11 +295,7 @@ def make_difference_interval(
 
 
 def describe_few_videos(videos: int) -> str:
-    """What a reader of the interval of a difference must know; empty where there are `FEW_VIDEOS` or more.
-
-    Args:
-        videos: Scored videos.
-    """
+    """A caution about the interval of a difference on so few scored videos; empty from `FEW_VIDEOS` on."""
     if videos >= FEW_VIDEOS:
         return ""
     return (
@@ -306,12 +304,12 @@ def describe_few_videos(videos: int) -> str:
     )
 
 
-def _holding(submission: Submission, tasks: list[Task]) -> Submission:
+def _select_tasks(submission: Submission, tasks: list[Task]) -> Submission:
     columns: dict[str, Any] = {task: getattr(submission, task) for task in tasks}
     return Submission.of(submission.images, **columns)
 
 
-def _weighted(counts: Array, sums: Array) -> Array:
+def _sum_collections(counts: Array, sums: Array) -> Array:
     """The sums of each collection: (b, V) by (V, ...) to (b, ...)."""
     total: Array = counts @ sums.reshape(len(sums), -1)
     return total.reshape(len(counts), *sums.shape[1:])

@@ -100,11 +100,11 @@ def compare_submissions(first: Submission, second: Submission) -> Changes:
     Raises:
         DataError: If their rows are not the same, in the same order, or if they do not hold the same answers.
     """
-    _refuse_other_rows(first, second)
+    _refuse_other_list(first, second)
     if set(first.tasks) != set(second.tasks):
         held = [", ".join(answer for answer in ANSWERS if answer in one.tasks) for one in (first, second)]
         raise DataError(f"the first holds {held[0]}, the second {held[1]}; only submissions to one track are compared")
-    differs = {answer: _differs(first, second, answer) for answer in ANSWERS if answer in first.tasks}
+    differs = {answer: _find_differing_rows(first, second, answer) for answer in ANSWERS if answer in first.tasks}
     any_differs = np.logical_or.reduce(list(differs.values()))
     names, codes = number_videos(first.videos)
     in_all = np.bincount(codes, minlength=len(names)).tolist()
@@ -112,15 +112,15 @@ def compare_submissions(first: Submission, second: Submission) -> Changes:
     videos = [entry for entry in zip(names, changed, in_all, strict=True) if entry[1]]
     classes = {}
     if "expression" in differs:
-        classes["expression"] = _classes(first.expression, second.expression, EXPRESSIONS)
+        classes["expression"] = _compare_classes(first.expression, second.expression, EXPRESSIONS)
     if "compound" in differs and first.compound is not None and second.compound is not None:
-        classes["compound"] = _classes(first.compound, second.compound, tuple(COMPOUND_EXPRESSIONS))
+        classes["compound"] = _compare_classes(first.compound, second.compound, tuple(COMPOUND_EXPRESSIONS))
     return Changes(
         rows=len(first),
         rows_changed=int(any_differs.sum()),
         videos=len(names),
         videos_changed=tuple(sorted(videos, key=lambda entry: (-entry[1], entry[0]))),
-        values={name: _values(first.va[:, i], second.va[:, i]) for i, name in enumerate(DIMENSIONS)}
+        values={name: _compare_values(first.va[:, i], second.va[:, i]) for i, name in enumerate(DIMENSIONS)}
         if "va" in differs
         else {},
         classes=classes,
@@ -136,7 +136,7 @@ def compare_submissions(first: Submission, second: Submission) -> Changes:
     )
 
 
-def _refuse_other_rows(first: Submission, second: Submission) -> None:
+def _refuse_other_list(first: Submission, second: Submission) -> None:
     row = find_first_difference(first.images, second.images)
     if row is None:
         return
@@ -147,13 +147,13 @@ def _refuse_other_rows(first: Submission, second: Submission) -> None:
     )
 
 
-def _differs(first: Submission, second: Submission, answer: Answer) -> Array:
+def _find_differing_rows(first: Submission, second: Submission, answer: Answer) -> Array:
     """True where an answer is not the same, shape (n,)."""
     different: Array = np.asarray(getattr(first, answer) != getattr(second, answer))
     return np.any(different, axis=1) if different.ndim == 2 else different
 
 
-def _values(first: Array, second: Array) -> ValueChange:
+def _compare_values(first: Array, second: Array) -> ValueChange:
     apart = np.abs(first - second)
     varies = len(apart) > 0 and np.ptp(first) > 0 and np.ptp(second) > 0
     x, y = first - first.mean(), second - second.mean()
@@ -166,7 +166,7 @@ def _values(first: Array, second: Array) -> ValueChange:
     )
 
 
-def _classes(first: Array, second: Array, names: tuple[str, ...]) -> ClassChange:
+def _compare_classes(first: Array, second: Array, names: tuple[str, ...]) -> ClassChange:
     codes = first.astype(np.int64) * len(names) + second
     counts = np.bincount(codes, minlength=len(names) ** 2).reshape(len(names), len(names))
     pairs = [(names[a], names[b], int(counts[a, b])) for a, b in np.argwhere(counts).tolist() if a != b]

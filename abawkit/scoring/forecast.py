@@ -51,7 +51,7 @@ class Forecast:
 def make_forecast(
     truth: Annotations, submission: Submission, protocol: Protocol = "official", test_videos: int | None = None
 ) -> Forecast | None:
-    """The forecast of what a submission holds; None where all scored rows are of one video.
+    """The forecast for the answers of a submission; None where all scored rows are of one video.
 
     Args:
         truth: The annotations.
@@ -83,16 +83,9 @@ def forecast_scores(
 ) -> dict[str, Interval]:
     """The score and its parts, each with the range in which a test of other videos is expected to score.
 
-    Args:
-        truth: The annotations.
-        submission: One row for each row of `truth`, in its order.
-        protocol: Which rows count.
-        test_videos: Videos of the test; by default as many as are scored here.
-        draws: Draws of the bootstrap.
-        seed: Of the draws.
-
     Returns:
-        For each of `PARTS` its forecast; 0 and 0..0 for a task that the submission does not hold.
+        For each of `PARTS` its forecast; 0 and 0..0 for a task that the submission does not answer. See
+        `make_forecast` for the arguments.
 
     Raises:
         DataError: As `sum_by_video`, or if only one video has scored rows.

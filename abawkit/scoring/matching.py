@@ -32,12 +32,12 @@ def read_truth(path: Path) -> Annotations:
 
 
 def score_file(submission: Path, truth: Path, *, protocol: Protocol = "official", format_name: str = "abaw7") -> Score:
-    """Scores a submission; see `abawkit.scoring.score.score`, and `match_rows` for how rows meet.
+    """Scores a submission; see `abawkit.scoring.score.score`, and `match_rows` for how rows are joined.
 
     Args:
         submission: The file or folder.
         truth: What its format reads as truth, or the folder of a curated set: see `read_truth`.
-        protocol: Which rows count; compound expressions know no difference.
+        protocol: Which rows count; the same for compound expressions.
         format_name: Format of the submission.
 
     Raises:
@@ -54,7 +54,7 @@ def score_rows(truth: Annotations | Submission, answers: Submission, protocol: P
 
 
 def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple[Annotations | Submission, Submission]:
-    """Reads a submission and its truth, and brings their rows together.
+    """Reads a submission and its truth, and joins their rows.
 
     Rows are joined by row. Of a folder with a file for each video, they are joined by video and frame: every frame has
     exactly one line there. Its truth need not have every frame, and rows that repeat a frame take the same answer.
@@ -69,31 +69,32 @@ def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple
 
     Raises:
         DataError: If there is no truth of this format at `truth`.
-        ProblemsError: If a cell of either is not what it must be, or if the rows of the submission are not those of the
-            truth: missing, extra or moved.
+        ProblemsError: If a cell of either is invalid, or if the rows of the submission are not those of the truth.
     """
     answers = plugin.read(submission)
-    right = _truth(truth, plugin)
+    right = _read_any_truth(truth, plugin)
     if plugin.container == "folder" and isinstance(right, Annotations):
-        return _joined(right, answers, submission, truth)
+        return _join_by_frame(right, answers, submission, truth)
     if not right.images.equals(answers.images):
         rows = plugin.read_list(submission)
         advice = f"the rows of {submission} must be those of {truth}, in order, repeats included; nothing was scored"
-        raise ProblemsError(submission, find_order_problems(rows, _listed(right)), advice)
+        raise ProblemsError(submission, find_order_problems(rows, _make_frame_list(right)), advice)
     return right, answers
 
 
-def _truth(path: Path, plugin: SubmissionFormat) -> Annotations | Submission:
+def _read_any_truth(path: Path, plugin: SubmissionFormat) -> Annotations | Submission:
     curated = path.is_dir() and (plugin.container == "file" or (path / CURATED_TABLE).exists())
     return read_truth(path) if curated and "compound" not in plugin.tasks else plugin.read_truth(path)
 
 
-def _listed(table: Annotations | Submission) -> FrameList:
+def _make_frame_list(table: Annotations | Submission) -> FrameList:
     lines: Array = table.lines if isinstance(table, Annotations) else np.arange(len(table), dtype=np.int64) + 2
     return FrameList(images=table.images, lines=lines)
 
 
-def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Path) -> tuple[Annotations, Submission]:
+def _join_by_frame(
+    truth: Annotations, answers: Submission, path: Path, truth_path: Path
+) -> tuple[Annotations, Submission]:
     """The annotated rows of the truth, and of each row's frame the answer.
 
     Raises:
@@ -101,7 +102,7 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
     """
     annotated = [mask for task, mask in truth.valid.items() if task in answers.tasks]
     truth = truth.select(np.logical_or.reduce(annotated)) if annotated else truth
-    found = pc.index_in(_frames(truth.images), value_set=_frames(answers.images))
+    found = pc.index_in(_make_frame_keys(truth.images), value_set=_make_frame_keys(answers.images))
     if found.null_count == len(truth) and len(truth):
         what = f"none of its {len(answers):,} lines is of one of the {len(truth):,} annotated frames of {truth_path}"
         raise ProblemsError(path, [Problem(0, "", what)], "give the truth of the videos that it answers")
@@ -117,7 +118,7 @@ def _joined(truth: Annotations, answers: Submission, path: Path, truth_path: Pat
     return truth, Submission.of(truth.images, **columns)
 
 
-def _frames(images: pa.StringArray) -> pa.StringArray:
+def _make_frame_keys(images: pa.StringArray) -> pa.StringArray:
     """Names by which frames are joined: video and number, however the number is written; of other names, the name."""
     videos, numbers = split_names(images)
     names = pc.binary_join_element_wise(videos, pc.cast(pa.array(numbers), pa.string()), "/")

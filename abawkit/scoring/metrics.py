@@ -1,4 +1,4 @@
-"""The challenge's metrics, each with its definition, its estimator and what it says of empty classes.
+"""The challenge's metrics, each with its definition, its estimator and its value for empty classes.
 
 Sources: L. I.-K. Lin, A concordance correlation coefficient to evaluate reproducibility, Biometrics 45 (1989) 255-268;
 the challenge's measure, https://arxiv.org/abs/2407.03835, section 4.
@@ -19,7 +19,7 @@ def ccc(truth: Array, prediction: Array) -> float:
         prediction: Real values, shape (n,).
 
     Returns:
-        A value in [-1, 1]; 0 where either is constant or n is 0, for then nothing varies together.
+        A value in [-1, 1]; 0 where either is constant or n is 0.
 
     Example:
         Means 1/2 and 1/4, variances 1/4 and 1/16, covariance 1/8: 2/8 / (4/16 + 1/16 + 1/16) = 2/3.

@@ -76,7 +76,7 @@ class Score:
         content = self.as_dict()
         content["expression_f1_per_class"] = dict(zip(EXPRESSIONS, self.expression_f1_per_class, strict=True))
         content["au_f1_per_unit"] = dict(zip(ACTION_UNITS, self.au_f1_per_unit, strict=True))
-        for task, names in _FIELDS_OF.items():
+        for task, names in _TASK_FIELDS.items():
             if task not in self.tasks:
                 content |= dict.fromkeys(names)
         if "compound" in self.tasks:
@@ -85,7 +85,7 @@ class Score:
         return {**content, "tasks": list(self.tasks)}
 
 
-_FIELDS_OF: Final[dict[Task, tuple[str, ...]]] = {
+_TASK_FIELDS: Final[dict[Task, tuple[str, ...]]] = {
     "va": ("ccc_valence", "ccc_arousal", "ccc_va"),
     "expression": ("expression_f1", "expression_f1_per_class"),
     "au": ("au_f1", "au_f1_per_unit"),
@@ -125,13 +125,7 @@ def select_answered_rows(truth: Annotations, submission: Submission, protocol: P
 
 
 def warn_of_unannotated(truth: Annotations, tasks: Collection[Task], protocol: Protocol = "official") -> None:
-    """Warns of tasks that no row of a truth counts for: their part of every score is 0, whatever was predicted.
-
-    Args:
-        truth: The annotations.
-        tasks: The tasks that are scored.
-        protocol: Which rows count.
-    """
+    """Warns of scored tasks without an annotated row: their part of every score is 0, whatever was predicted."""
     rows = select_scored_rows(truth, protocol)
     if any(mask.any() for mask in rows.values()):  # else nothing can be scored, which is an error of its own
         for task in (task for task in TASKS if task in tasks and not rows[task].any()):
@@ -202,7 +196,7 @@ def score_compound(truth: Submission, submission: Submission) -> Score:
     counts = np.bincount(truth.compound, minlength=len(COMPOUND_EXPRESSIONS))
     absent = [name for name, count in zip(COMPOUND_EXPRESSIONS, counts, strict=True) if not count]
     if absent:
-        text = f"no {', '.join(absent)} in the truth; F1 0 each, and the mean is over seven all the same"
+        text = f"no {', '.join(absent)} in the truth; their F1 is 0, and the mean is still over seven"
         warnings.warn(text, DataWarning, stacklevel=2)
     per_class = f1_per_class(truth.compound, submission.compound, len(COMPOUND_EXPRESSIONS))
     unscored: dict[str, Any] = dict.fromkeys(("ccc_valence", "ccc_arousal", "ccc_va", "expression_f1", "au_f1"), 0.0)
@@ -220,7 +214,7 @@ def score_compound(truth: Submission, submission: Submission) -> Score:
 
 
 def _warn_of_zero_parts(truth: Annotations, submission: Submission, masks: dict[Task, Array]) -> None:
-    """Warns of everything that makes a part of the score 0 whatever the networks do."""
+    """Warns of everything that makes a part of the score 0, whatever was predicted."""
     found = [f"no annotated row for {task}; it scores 0" for task, mask in masks.items() if not mask.any()]
     nowhere = np.zeros(len(truth), dtype=bool)
     va, expression, au = (masks.get(task, nowhere) for task in TASKS)
@@ -232,10 +226,10 @@ def _warn_of_zero_parts(truth: Annotations, submission: Submission, masks: dict[
         counts = np.bincount(truth.expression[expression], minlength=len(EXPRESSIONS))
         absent = [name for name, count in zip(EXPRESSIONS, counts, strict=True) if not count]
         if absent:
-            found.append(f"no annotated {', '.join(absent)}; F1 0 each, and the mean is over eight all the same")
+            found.append(f"no annotated {', '.join(absent)}; their F1 is 0, and the mean is still over eight")
     if au.any():
         idle = [name for name, active in zip(ACTION_UNITS, np.any(truth.au[au], axis=0), strict=True) if not active]
         if idle:
-            found.append(f"never active: {', '.join(idle)}; F1 0 each, and the mean is over twelve all the same")
+            found.append(f"never active: {', '.join(idle)}; their F1 is 0, and the mean is still over twelve")
     for text in found:
         warnings.warn(text, DataWarning, stacklevel=3)

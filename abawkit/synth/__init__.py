@@ -1,4 +1,4 @@
-"""A procedural release in the official layout: drawn faces, and labels that follow from what is drawn."""
+"""A synthetic release in the official layout: rendered faces, and labels that follow from them."""
 
 from abawkit.synth.release import SIZES, ReleaseSummary, SplitSummary, write_release
 from abawkit.synth.rendering import contact_sheet

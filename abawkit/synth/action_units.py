@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
 UNITS: Final = (*ACTION_UNITS, "AU5", "AU9", "AU17", "AU20", "AU43")
-"""Everything that a face can do: the labelled action units, then those that are drawn but never labelled."""
+"""All action units of a face: the labelled ones, then those that are rendered but never labelled."""
 
 LABELLED: Final = len(ACTION_UNITS)
 
@@ -48,7 +48,7 @@ def _normal_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @cache
 def _tabulate_beta() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The distribution function of Beta(1.6, 1.8) at 2,001 places: (probability, value)."""
+    """The distribution function of Beta(1.6, 1.8) at 2,001 points: (probability, value)."""
     value = np.linspace(0.0, 1.0, 2001)
     density = value**0.6 * (1.0 - value) ** 0.8
     area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
@@ -59,10 +59,7 @@ def _tabulate_beta() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _compute_mark_rates() -> tuple[float, float]:
     """Probability that a unit is marked as present, given that it is on, and given that it is off."""
     quantile = (np.arange(4000) + 0.5) / 4000
-    on, off = (
-        _compute_intensity(quantile, np.zeros_like(quantile)),
-        _compute_intensity(quantile, np.ones_like(quantile)),
-    )
+    on, off = (_compute_intensity(quantile, np.full_like(quantile, off_share)) for off_share in (0.0, 1.0))
     marked = [float(_normal_cdf((x - PRESENT_ABOVE) / ANNOTATOR_NOISE).mean()) for x in (on, off)]
     return marked[0], marked[1]
 
@@ -106,7 +103,7 @@ def sample_presence(classes: NDArray[np.float64], units: NDArray[np.float64]) ->
 
 
 def sample_latent(frames: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draws slow first-order autoregressive processes for one video.
+    """Samples slow first-order autoregressive processes for one video.
 
     Args:
         frames: Frame number of each row, ascending; equal numbers get equal states. Shape (rows,).
@@ -141,8 +138,8 @@ def perform_expression(
     level = np.empty_like(states)
     for column in range(states.shape[1]):
         ordered = np.sort(states[:, column])
-        places = [np.searchsorted(ordered, states[:, column], side=side) for side in ("left", "right")]
-        level[:, column] = (places[0] + places[1]) / (2 * len(ordered))
+        ranks = [np.searchsorted(ordered, states[:, column], side=side) for side in ("left", "right")]
+        level[:, column] = (ranks[0] + ranks[1]) / (2 * len(ordered))
     intensity = _compute_intensity(level[:, 1:], 1.0 - on[expressions])
     pressed = intensity[:, UNITS.index("AU24")] >= _ON_FLOOR
     for unit in ("AU25", "AU26"):

@@ -1,4 +1,4 @@
-"""What stands between a face and its annotated crop: pose, light, sensor, occlusion and compression."""
+"""From a face to its crop: pose, light, sensor, occlusion and compression."""
 
 import io
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _BASE_QUALITY, _QUALITY_LOSS = 95, 50
 
 @dataclass(frozen=True)
 class Shot:
-    """How one video is filmed; what changes slowly is a sum of two waves with these phases and periods.
+    """How one video is filmed; each slow quantity is a sum of two waves with these phases and periods.
 
     Attributes:
         phases: Of the waves of each slow quantity, shape (8, 2).
@@ -47,7 +47,7 @@ _POSE_SPREAD = np.array([6.0, 4.0, 10.0, 0.09, 4.0, 3.5, 2.4, 1.2])
 
 
 def plan_shot(difficulty: float, rng: np.random.Generator) -> Shot:
-    """Draws how a video is filmed."""
+    """Samples how a video is filmed."""
     d = difficulty
     return Shot(
         phases=rng.uniform(0, 2 * np.pi, (8, 2)),
@@ -90,7 +90,7 @@ def hold_pose(shot: Shot, frame: int, difficulty: float, rng: np.random.Generato
 
 
 def align(image: Image.Image, pose: Pose) -> Image.Image:
-    """Turns, scales and shifts a drawn canvas, and reduces it to the crop, RGB 112 x 112."""
+    """Turns, scales and shifts a rendered canvas, and reduces it to the crop, RGB 112 x 112."""
     side = CROP * SCALE
     angle = np.deg2rad(pose.roll)
     cos, sin = float(np.cos(angle)) / pose.scale, float(np.sin(angle)) / pose.scale

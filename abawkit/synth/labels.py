@@ -1,6 +1,6 @@
-"""The label model: expressions, action units, valence and arousal of every row, and what annotators left out.
+"""The label model: expressions, action units, valence and arousal of every row, and missing labels.
 
-Source: the places of the expressions in the plane of valence and arousal follow Russell and Mehrabian, "Evidence for
+Source: the positions of the expressions in the plane of valence and arousal follow Russell and Mehrabian, "Evidence for
 a three-factor theory of emotions", Journal of Research in Personality 11 (1977); happiness is (0.81, 0.51) there.
 """
 
@@ -44,7 +44,7 @@ class SplitLabels:
         va: Valence and arousal, -1..1 or -5, to three decimals; float64, shape (rows, 2).
         expression: Class index or -1; int64, shape (rows,).
         units: 0, 1 or -1; int64, shape (rows, 12).
-        intensity: What is drawn: intensity of each of the 17 `UNITS`, 0..1; float64, shape (rows, 17).
+        intensity: Rendered intensity of each of the 17 `UNITS`, 0..1; float64, shape (rows, 17).
     """
 
     va: NDArray[np.float64]
@@ -96,13 +96,13 @@ def _order_rows(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np
 
 def _sample_expressions(videos: list[Video], rates: SplitRates, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     """The expression shown at each row of each video; rows with and without its label have the same shares."""
-    played: dict[int, NDArray[np.int64]] = {}
+    sampled: dict[int, NDArray[np.int64]] = {}
     for labelled in (True, False):
         group = [v for v in videos if v.annotated[1] is labelled]
         if group:
             counts = _count_class_rows(np.array([len(v.frames) for v in group]), rates.classes, rng)
-            played |= {v.index: _order_rows(n, rng) for v, n in zip(group, counts, strict=True)}
-    shown = [played[v.index] for v in videos]
+            sampled |= {v.index: _order_rows(n, rng) for v, n in zip(group, counts, strict=True)}
+    shown = [sampled[v.index] for v in videos]
     for video, expression in zip(videos, shown, strict=True):
         for row in np.flatnonzero(video.repeats):
             expression[row] = expression[row - 1]
@@ -144,7 +144,7 @@ def _blank_labels(
     rates: SplitRates,
     rng: np.random.Generator,
 ) -> None:
-    """Blanks, in place, tasks of whole videos and the few rows that are incomplete in their own ways."""
+    """Blanks, in place, the labels of tasks in whole videos, and those of a few incomplete rows."""
     annotated = np.repeat([v.annotated for v in videos], [len(v.frames) for v in videos], axis=0)
     counts = [max(2, round(share * len(va))) if share else 0 for share in (rates.half_va, rates.partial_units)]
     order = rng.permutation(len(va))
@@ -166,7 +166,7 @@ def _blank_labels(
 
 
 def sample_labels(split: SynthSplit, videos: list[Video], seed: int) -> SplitLabels:
-    """Draws the labels of a split's videos, and the intensities that its frames are drawn from.
+    """Samples the labels of a split's videos, and the intensities that its frames are rendered from.
 
     Args:
         split: Whose rates to follow.

@@ -1,4 +1,4 @@
-"""People: what stays the same in all frames of one video."""
+"""People: the properties of a face that are the same in all frames of one video."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -80,21 +80,10 @@ def _sample_factor(rng: np.random.Generator, spread: float) -> float:
 
 
 def make_person(seed: int, split: SynthSplit, video: int) -> Person:
-    """The person of a video; no two videos show the same one.
-
-    Args:
-        seed: Seed of the release.
-        split: Split of the video.
-        video: Index of the video in its split.
-
-    Returns:
-        The same person for the same arguments.
-    """
+    """The person of a video, a pure function of the release's seed, the split and the index of the video in it."""
     rng = np.random.default_rng([seed, SYNTH_SPLITS.index(split), 3, video])
-    skin, hair = (
-        _sample_color(rng, _SKINS),
-        mix(_HAIRS[rng.integers(len(_HAIRS))], rng.integers(0, 256, 3).tolist(), 0.04),
-    )
+    skin = _sample_color(rng, _SKINS)
+    hair = mix(_HAIRS[rng.integers(len(_HAIRS))], rng.integers(0, 256, 3).tolist(), 0.04)
     feminine = bool(rng.random() < 0.5)
     styles: tuple[Hair, ...] = ("bald", "cropped", "parted", "fringe", "long")
     beards: tuple[Beard, ...] = ("none", "stubble", "moustache", "full")

@@ -1,4 +1,4 @@
-"""The public figures that a procedural release follows: class and action-unit rates, missing tasks, repeated rows.
+"""Published rates that a synthetic release follows: classes, action units, missing tasks, repeated rows.
 
 Source: counts of the seventh ABAW competition's multi-task release, https://arxiv.org/abs/2407.03835, and of the
 paper whose system this package reproduces, https://arxiv.org/abs/2407.12390 (section 4.1).
@@ -28,7 +28,7 @@ _VALIDATION_UNITS = (5_531, 2_554, 5_442, 8_818, 13_224, 11_421, 8_319, 782, 757
 
 @dataclass(frozen=True)
 class SplitRates:
-    """What one split's annotations have in common with the official split of that name.
+    """Rates of one split's annotations, as in the official split of that name.
 
     Attributes:
         classes: Share of each expression, shape (8,), adding up to 1.

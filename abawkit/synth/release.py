@@ -1,4 +1,4 @@
-"""Writing a procedural release: the official folders, annotation files, lists and frames."""
+"""Writes a synthetic release: the official folders, annotation files, lists and frames."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class SplitSummary:
         rows: Rows of its annotation file or list.
         videos: Videos, each of another person.
         repeated_rows: Rows that show the image of the row before.
-        frames: Images drawn; 0 where only labels were asked for.
+        frames: Images rendered; 0 where only labels were requested.
     """
 
     rows: int
@@ -107,7 +107,7 @@ def write_release(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReleaseSummary:
-    """Writes a procedural release in the official layout.
+    """Writes a synthetic release in the official layout.
 
     The same seed gives the same labels on every machine, and the same frames with the same version of Pillow, whatever
     the number of workers. Lists are written last: a release that was interrupted has none.
@@ -116,13 +116,10 @@ def write_release(
         out: Folder to write into; exists.
         size: ``"tiny"``, ``"demo"`` or ``"large"``: a key of `SIZES`.
         seed: Seed of everything that is random, not negative.
-        labels_only: Write the annotation files and the list, the same bytes as with frames, and draw nothing.
+        labels_only: Write the annotation files and the list, the same bytes as with frames, and no frames.
         difficulty: Strength of pose, light, blur, noise, occlusion and compression, 0..1.
-        workers: Processes that draw frames; by default one for each processor that this process may use.
-        progress: Called with the number of frames drawn and the number to draw, now and then.
-
-    Returns:
-        Counts of what was written.
+        workers: Processes that render frames; by default one for each processor that this process may use.
+        progress: Called with the number of frames rendered and the number in all.
 
     Raises:
         ConfigError: If `size` isn't known, or `seed`, `difficulty` or `workers` is out of its range.
@@ -137,11 +134,7 @@ def write_release(
         raise ConfigError(f"workers: got {workers}, expected 1 or more; leave it out to use every processor")
     plan = _plan_release(size, seed)
     if not labels_only:
-        jobs = [
-            job
-            for split, (videos, labels) in plan.items()
-            for job in _plan_jobs(split, videos, labels, out, difficulty)
-        ]
+        jobs = [job for split, planned in plan.items() for job in _plan_jobs(split, *planned, out, difficulty)]
         render(jobs, seed=seed, workers=workers, progress=progress)
     for split, (videos, labels) in plan.items():
         lines = _format_annotations(videos, labels)

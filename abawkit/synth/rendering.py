@@ -1,4 +1,4 @@
-"""Rendering of synthetic frames, in parallel processes, and a contact sheet of them.
+"""Renders synthetic frames in parallel processes, and a contact sheet of them.
 
 Every frame is a pure function of seed, split, video and number.
 """
@@ -29,7 +29,7 @@ from abawkit.system.files import count_processors
 
 
 class VideoRenderer:
-    """Draws frames of one video; each depends on seed, split, video and frame number alone, not on the others.
+    """Renders frames of one video; each depends on seed, split, video and frame number alone, not on the others.
 
     Args:
         seed: Seed of the release.
@@ -45,7 +45,7 @@ class VideoRenderer:
         self._face = Face(make_person(seed, split, video))
 
     def image(self, frame: int, intensity: NDArray[np.float64]) -> Image.Image:
-        """Draws one frame.
+        """Renders one frame.
 
         Args:
             frame: Frame number.
@@ -56,8 +56,8 @@ class VideoRenderer:
         """
         rng = np.random.default_rng([*self._key, frame])
         pose = hold_pose(self._shot, frame, self._difficulty, rng)
-        drawn = self._face.draw(intensity, pose.turn, pose.gaze)
-        return develop_frame(align(drawn, pose), self._shot, self._difficulty, rng)
+        face = self._face.draw(intensity, pose.turn, pose.gaze)
+        return develop_frame(align(face, pose), self._shot, self._difficulty, rng)
 
     def jpeg(self, frame: int, intensity: NDArray[np.float64]) -> bytes:
         """`image`, compressed as this video is."""
@@ -69,10 +69,10 @@ _FRAMES_PER_CALL = 64
 
 @dataclass(frozen=True)
 class RenderJob:
-    """Frames of one video to draw.
+    """Frames of one video to render.
 
     Attributes:
-        folder: Where to; made if it isn't there.
+        folder: Their folder; made if it does not exist.
         split: Split of the video.
         video: Index of the video in its split.
         frames: Frame numbers; int64, shape (n,).
@@ -88,18 +88,14 @@ class RenderJob:
     difficulty: float
 
     def parts(self) -> list["RenderJob"]:
-        """The job in pieces short enough that workers end together and an interrupt is soon obeyed."""
+        """The job in pieces so short that workers end together and an interrupt takes effect soon."""
         cuts = range(0, len(self.frames), _FRAMES_PER_CALL)
         pieces = (slice(start, start + _FRAMES_PER_CALL) for start in cuts)
         return [replace(self, frames=self.frames[piece], intensity=self.intensity[piece]) for piece in pieces]
 
 
 def render_job(job: RenderJob, seed: int) -> int:
-    """Draws and writes a job's frames.
-
-    Returns:
-        Number of frames written.
-    """
+    """Renders and writes a job's frames; returns their number."""
     renderer = VideoRenderer(seed, job.split, job.video, job.difficulty)
     job.folder.mkdir(parents=True, exist_ok=True)
     for frame, intensity in zip(job.frames, job.intensity, strict=True):
@@ -115,7 +111,7 @@ def _leave_with_parent() -> None:
 
 
 def _start_worker() -> None:
-    """Leaves Ctrl-C to the parent, and the machine when the parent is gone, however it went."""
+    """Leaves Ctrl-C to the parent process, and ends this one when the parent has ended in any way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
@@ -123,13 +119,13 @@ def _start_worker() -> None:
 def render(
     jobs: list[RenderJob], *, seed: int, workers: int | None, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Draws all frames of some jobs; an error or an interrupt ends the workers before it is passed on.
+    """Renders all frames of some jobs; an error or an interrupt ends the workers before it is raised again.
 
     Args:
-        jobs: What to draw.
+        jobs: The jobs.
         seed: Seed of the release.
-        workers: Number of processes, by default one for each processor; 1 draws in this process.
-        progress: Called with frames drawn and frames to draw.
+        workers: Number of processes, by default one for each processor; 1 renders in this process.
+        progress: Called with the frames rendered and the frames in all.
 
     Raises:
         ConfigError: If a worker was killed.
@@ -153,8 +149,8 @@ def render(
                     progress(done, total)
         except BrokenProcessPool as error:
             raise ConfigError(
-                f"workers: one of {count} drawing processes was killed or could not start; free some memory, or set "
-                "workers to 1 to draw in this process"
+                f"workers: one of {count} rendering processes was killed or could not start; free some memory, or set "
+                "workers to 1 to render in this process"
             ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -162,7 +158,7 @@ def render(
 
 
 def contact_sheet(people: int = 6, seed: int = 0, hardest: float = 0.9) -> Image.Image:
-    """Draws textbook expressions of some people.
+    """Renders textbook expressions of some people.
 
     Args:
         people: Number of rows, at least 1, each another person.

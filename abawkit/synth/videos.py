@@ -69,10 +69,10 @@ def _assign_tasks(rows: NDArray[np.int64], shares: dict[Annotated, float]) -> li
 
 
 def plan_videos(split: SynthSplit, *, rows: int, videos: int, first_number: int, seed: int) -> list[Video]:
-    """Draws the videos of a split.
+    """Samples the videos of a split.
 
     Args:
-        split: Whose rates to follow.
+        split: The split, whose rates are followed.
         rows: Rows of the split's list, repeated ones included.
         videos: Number of videos, at most a sixth of `rows`.
         first_number: Names count from here; splits are given ranges that don't meet.

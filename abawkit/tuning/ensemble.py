@@ -12,7 +12,7 @@ from abawkit.errors import ConfigError, format_count, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.averaging import LINEAR, Pools, average_members, find_known_tasks
-from abawkit.postprocessing.outputs import Written, find_needed_tasks, write_outputs
+from abawkit.postprocessing.outputs import WrittenOutputs, find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule, check_made_for
 from abawkit.probabilities.members import StoredMember, read_manifest_beside, write_probabilities
 from abawkit.scoring.bootstrap import DRAWS
@@ -113,7 +113,7 @@ def write_ensemble(
     plugin: SubmissionFormat,
     *,
     force: bool = False,
-) -> Written:
+) -> WrittenOutputs:
     """Writes what members say together, as `abawkit.prediction.predict.predict` does what networks say.
 
     The manifest names each row that a member answered from another frame, as far as manifests beside members say so.

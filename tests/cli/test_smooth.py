@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, smooth_predictions
+from abawkit.postprocessing.smoothing import PUBLISHED_SMOOTHING, Smoothing, smooth_predictions
 from abawkit.probabilities.members import read_member, write_probabilities
 from abawkit.tables import Predictions
 from tests.cli.conftest import Run, answer
@@ -31,7 +31,7 @@ def stored(tmp_path: Path) -> Path:
 def test_without_options_the_published_smoothing_is_applied(run: Run, stored: Path, tmp_path: Path) -> None:
     shown = answer(run("smooth", stored, "--out", tmp_path / "s.npz", "--json"))
     before, after = read_member(stored).predictions, read_member(tmp_path / "s.npz").predictions
-    expected = smooth_predictions(before, PUBLISHED)
+    expected = smooth_predictions(before, PUBLISHED_SMOOTHING)
     assert all(np.array_equal(getattr(after, task), getattr(expected, task)) for task in TASKS)
     assert np.array_equal(after.au, before.au)
     assert (shown["rows"], shown["videos"]) == (120, 3)

@@ -56,7 +56,7 @@ def test_the_bar_of_one_run_shows_epoch_step_speed_and_time_left_in_80_columns(
 
 def test_networks_that_train_at_the_same_time_have_a_line_each(screen: Callable[[], str]) -> None:
     with watch_training(NETWORKS) as show:
-        show(1, training_bar._event(MOMENT))
+        show(1, training_bar._make_event(MOMENT))
         show(0, {"text": "epoch 1/6: is for those who have no terminal"})
         show(0, {})
     drawn = screen()
@@ -69,7 +69,7 @@ def test_networks_that_train_at_the_same_time_have_a_line_each(screen: Callable[
 
 def test_without_a_terminal_each_epoch_of_each_network_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with watch_training([["train", "--out", "seed1/base"], ["train", "--out", "seed2/base"]]) as show:
-        show(1, training_bar._event(MOMENT))
+        show(1, training_bar._make_event(MOMENT))
         show(1, {"text": "epoch 1/6: loss 1.5"})
     assert capsys.readouterr().err == "seed2/base: epoch 1/6: loss 1.5\n"
 
@@ -164,7 +164,7 @@ def test_a_terminal_that_is_real_gets_the_bar(tmp_path: Path) -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
         os.environ.pop("COLUMNS", None)
         with watch_training(NETWORKS) as show:
-            show(0, training_bar._event(MOMENT))
+            show(0, training_bar._make_event(MOMENT))
         os._exit(0)
     os.waitpid(child, 0)
     os.close(terminal)

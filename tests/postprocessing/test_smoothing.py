@@ -14,7 +14,13 @@ from abawkit.frame_columns import Timeline, read_frame_numbers
 from abawkit.frame_names import parse_frame_number
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing import smoothing as windows
-from abawkit.postprocessing.smoothing import PUBLISHED, Smoothing, apply_smoothing, parse_smoothing, smooth_predictions
+from abawkit.postprocessing.smoothing import (
+    PUBLISHED_SMOOTHING,
+    Smoothing,
+    apply_smoothing,
+    parse_smoothing,
+    smooth_predictions,
+)
 from abawkit.tables import Array, Predictions
 
 FINEST = 1.2e-7
@@ -235,8 +241,12 @@ def predictions(images: Sequence[str], seed: int = 0) -> Predictions:
 def test_each_task_is_smoothed_in_its_own_way() -> None:
     images = names("a", range(0, 300, 7)) + names("b", range(0, 90, 2))
     before = predictions(images)
-    after = smooth_predictions(before, {**PUBLISHED, "au": Smoothing("median", 2)})
-    for task, how in (("va", PUBLISHED["va"]), ("expression", PUBLISHED["expression"]), ("au", Smoothing("median", 2))):
+    after = smooth_predictions(before, {**PUBLISHED_SMOOTHING, "au": Smoothing("median", 2)})
+    for task, how in (
+        ("va", PUBLISHED_SMOOTHING["va"]),
+        ("expression", PUBLISHED_SMOOTHING["expression"]),
+        ("au", Smoothing("median", 2)),
+    ):
         np.testing.assert_allclose(getattr(after, task), slow(getattr(before, task), images, how), atol=3e-7)
 
 

@@ -9,7 +9,7 @@ import pytest
 from abawkit.curation import Sources, curate
 from abawkit.errors import ConfigError, DataWarning, ProblemsError
 from abawkit.formats.editions import ABAW7
-from abawkit.scoring.baselines import PUBLISHED, make_constant_answer
+from abawkit.scoring.baselines import PUBLISHED_RESULTS, make_constant_answer
 from abawkit.scoring.matching import read_truth, score_file
 from abawkit.scoring.score import score
 from abawkit.tables import Annotations, Submission
@@ -113,6 +113,6 @@ def test_the_constant_answer_scores_only_what_constants_can(truth: Truth) -> Non
 
 
 def test_the_published_parts_of_the_baseline_add_up_to_its_score() -> None:
-    (baseline,) = (result for result in PUBLISHED if result.name == "baseline")
+    (baseline,) = (result for result in PUBLISHED_RESULTS if result.name == "baseline")
     assert baseline.parts
     assert sum(baseline.parts) == pytest.approx(baseline.score, abs=1e-12)

@@ -1,4 +1,4 @@
-"""One face: a person's head, the folds and bulges that muscles make in its skin, and the features on top."""
+"""One face: the head, folds and bulges of its skin, and the features on top."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,7 @@ _HINGE, _BELOW = 82.0, 118.0
 
 
 class Face:
-    """A person's face, ready to be drawn with any expression.
-
-    Args:
-        person: Whose.
-    """
+    """A person's face, ready to be drawn with any expression."""
 
     def __init__(self, person: Person) -> None:
         self.person = person

@@ -204,9 +204,6 @@ def _add_beard(image: Image.Image, face: Image.Image, person: Person, rng: np.ra
 def draw_head(person: Person) -> Image.Image:
     """Draws what does not move.
 
-    Args:
-        person: Whose head.
-
     Returns:
         RGB, `SCALE` pixels to a crop pixel, with `MARGIN` crop pixels around the crop.
     """

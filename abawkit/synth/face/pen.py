@@ -1,4 +1,4 @@
-"""Drawing in crop coordinates: smooth curves, and a pen that knows the canvas and the turn of the head."""
+"""Drawing in crop coordinates: smooth curves, and a pen for a canvas and a turned head."""
 
 from collections.abc import Sequence
 from functools import cache

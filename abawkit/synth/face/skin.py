@@ -1,4 +1,4 @@
-"""What muscles do to skin: folds, bulges and wrinkles, as masks of what is darker and what is brighter than at rest.
+"""Folds, bulges and wrinkles of the skin, as masks of what is darker and brighter than at rest.
 
 Source: which line belongs to which action unit follows the Facial Action Coding System (Ekman, Friesen and Hager,
 2002).
@@ -100,7 +100,7 @@ _FAINTEST = 6
 
 
 class _Marks:
-    """Draws strokes and spots of one expression at their places."""
+    """Draws strokes and spots of one expression."""
 
     def __init__(self, person: Person, unit: dict[str, float]) -> None:
         half, corner_y = locate_corners(person, unit)
