@@ -1,6 +1,7 @@
 // The mixed block of the instruction set that ABAWKIT_CPU names, against the same sums in double precision.
 #include "mixed_block.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -214,7 +215,7 @@ void test(const Shape& s) {
     const std::unique_ptr<char[]> workspace(new char[bytes]);
     std::memset(workspace.get(), 0xff, bytes);  // NaN
     Floats x(block.x.size() + 1), out(right.size() + 1, NAN);
-    std::memcpy(x.data() + 1, block.x.data(), block.x.size() * sizeof(float));
+    std::copy(block.x.begin(), block.x.end(), x.begin() + 1);
     call.x = x.data() + 1;
     call.out = out.data() + 1;
     call.workspace = workspace.get();
@@ -232,7 +233,8 @@ void test(const Shape& s) {
     error = std::max(error, std::fabs(first[i] - right[i]));
     usual = std::max(usual, std::fabs(naive[i] - right[i]));
   }
-  const double allowed = 2 * usual + 2.5e-7 * largest;  // four roundings: of a few outputs, a sum may be luckily exact
+  // Of few outputs, the plain sums may be exact by luck: eight roundings are always allowed.
+  const double allowed = 2 * usual + 5e-7 * largest;
   if (error > allowed) fail(name, "error", error, allowed);
   if (std::getenv("ABAWKIT_VERBOSE")) std::printf("%s: error %.2g, naive %.2g\n", name.c_str(), error, usual);
 }
