@@ -19,62 +19,64 @@ if TYPE_CHECKING:
     from abawkit.tuning.ensemble_analysis import Analysis
 
 
-_LEFT_ALONE: Final = re.compile(r"(?P<parameter>.+): left alone, (?P<reason>.+)", re.DOTALL)
+_NOTE: Final = re.compile(r"(?P<parameter>.+): kept as is, (?P<reason>.+)", re.DOTALL)
 _SHOWN: Final = 6
 
 
 def group_notes(notes: Sequence[str]) -> list[str]:
-    """Joins notes that say the same of several parameters.
+    """Joins notes that give the same reason for several parameters.
 
     Args:
         notes: As of `abawkit.tuning.cross_validation.Tuning.notes`; others stay as they are.
 
     Returns:
-        One line for each reason, in the order in which reasons come first; what a reason counts, as the rows of one
-        unit, is left to the rule's file and ``--json``.
+        One line for each reason, in their order; counts that differ between parameters are in the rule's file and in
+        ``--json``.
     """
     lines: dict[str, list[str]] = {}
     for note in notes:
-        found = _LEFT_ALONE.fullmatch(note)
+        found = _NOTE.fullmatch(note)
         lines.setdefault(found["reason"].rpartition(", ")[2] if found else note, []).append(note)
-    return [_fold(reason, same) for reason, same in lines.items()]
+    return [_join_notes(reason, same) for reason, same in lines.items()]
 
 
-def _fold(reason: str, notes: Sequence[str]) -> str:
+def _join_notes(reason: str, notes: Sequence[str]) -> str:
     if len(notes) == 1:
         return notes[0]
     kinds: dict[str, list[str]] = {}
     for note in notes:
-        kind, _, name = note.partition(": left alone, ")[0].partition(" of ")
+        kind, _, name = note.partition(": kept as is, ")[0].partition(" of ")
         kinds.setdefault(kind, []).append(name)
-    parameters = "; ".join(f"{kind} of {_names(names)}" for kind, names in kinds.items())
+    parameters = "; ".join(f"{kind} of {_join_names(names)}" for kind, names in kinds.items())
     counted = " each (--json has the counts)" if any(character.isdigit() for character in reason) else ""
-    return f"{parameters}: left alone, {reason}{counted}"
+    return f"{parameters}: kept as is, {reason}{counted}"
 
 
-def _names(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
-_PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
-_TASK_OF: dict[str, Task] = dict(zip(_PARTS, TASKS, strict=False))
+SCORE_HEADINGS: Final = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
+"""Headings of the parts of a score, in the order of tables."""
+
+_TASK_OF: Final[dict[str, Task]] = dict(zip(SCORE_HEADINGS, TASKS, strict=False))
 
 
 def name_score_parts(tasks: Sequence[Task]) -> dict[str, str]:
     """The parts of a score that these tasks have, with their headings; P is the sum of all three alone."""
-    known = {part: _PARTS[part] for part, task in _TASK_OF.items() if task in tasks}
+    known = {part: SCORE_HEADINGS[part] for part, task in _TASK_OF.items() if task in tasks}
     return known | ({"score": "P" if len(known) == len(TASKS) else "sum"} if len(known) > 1 else {})
 
 
 def show_members(analysis: "Analysis", protocol: Protocol, what: str) -> None:
     """What each member scores alone, and what it adds to `what`."""
-    names = _member_names([standing.member for standing in analysis.standings])
-    tasks = [task for task in TASKS if any(task in standing.member.tasks for standing in analysis.standings)]
+    names = _number_members([one.member for one in analysis.contributions])
+    tasks = [task for task in TASKS if any(task in one.member.tasks for one in analysis.contributions)]
     parts = name_score_parts(tasks)
     rows = [
-        (name, *(_figure(standing, part, tasks) for part in parts), f"{standing.adds['score']:+.4f}")
-        for name, standing in zip(names, analysis.standings, strict=True)
+        (name, *(_format_part(one, part, tasks) for part in parts), f"{one.adds['score']:+.4f}")
+        for name, one in zip(names, analysis.contributions, strict=True)
     ]
     together = ("together", *(f"{analysis.together[part]:.4f}" for part in parts), "")
     show_table(
@@ -82,22 +84,22 @@ def show_members(analysis: "Analysis", protocol: Protocol, what: str) -> None:
     )
 
 
-def _figure(standing: Any, part: str, tasks: Sequence[Task]) -> str:
-    """A part of what a member scores alone; the sum is that of a member that knows as much as all together."""
+def _format_part(one: Any, part: str, tasks: Sequence[Task]) -> str:
+    """A part of a member's own score; its sum only where it knows all tasks that the ensemble knows."""
     needed = [_TASK_OF[part]] if part in _TASK_OF else tasks
-    return f"{standing.alone[part]:.4f}" if set(needed) <= set(standing.member.tasks) else "-"
+    return f"{one.alone[part]:.4f}" if set(needed) <= set(one.member.tasks) else "-"
 
 
 def show_correlations(analysis: "Analysis") -> None:
-    """How far members err alike, task by task."""
-    names = _member_names([standing.member for standing in analysis.standings])
+    """How the members' errors correlate, task by task."""
+    names = _number_members([one.member for one in analysis.contributions])
     for task, matrix in analysis.correlations.items():
-        rows = [(name, *map(_correlation, row)) for name, row in zip(names, matrix.tolist(), strict=True)]
+        rows = [(name, *map(_format_correlation, row)) for name, row in zip(names, matrix.tolist(), strict=True)]
         columns = ["", *(str(i) for i in range(1, len(names) + 1))]
         show_table(f"Correlation of errors, {task}", columns, rows)
 
 
-def _correlation(value: float) -> str:
+def _format_correlation(value: float) -> str:
     return "-" if value != value else f"{value:.2f}"
 
 
@@ -108,7 +110,7 @@ def show_weights(members: "Sequence[StoredMember]", rule: "Rule") -> None:
         return
     rows = [
         (name, *(f"{w:.4f}" if (w := rule.weights[task].get(member.key)) is not None else "-" for task in tasks))
-        for name, member in zip(_member_names(members), members, strict=True)
+        for name, member in zip(_number_members(members), members, strict=True)
     ]
     show_table("Weights; the mean in other tasks" if len(tasks) < len(TASKS) else "Weights", ["", *tasks], rows)
 
@@ -122,15 +124,15 @@ def show_scores(
     in_sample: bool = False,
     pooled: bool = False,
 ) -> None:
-    """What members score together; where weights were fitted, on videos that they were not fitted on first.
+    """What members score together; where weights were fitted, the out-of-fold score comes first.
 
     Args:
         score: Of the ensemble; where weights were fitted, cross-fitted.
         tuning: How they were fitted.
         protocol: Of the score.
-        tasks: What members know; nothing else is scored.
+        tasks: The tasks that members know; no other is scored.
         in_sample: Whether the ensemble's rule was fitted on these rows.
-        pooled: Whether logits are averaged, where it is probabilities else.
+        pooled: Whether logits are averaged, in place of probabilities.
     """
     from abawkit.scoring.bootstrap import describe_few_videos
 
@@ -144,11 +146,11 @@ def show_scores(
     if not tuning:
         title = f"Ensemble{logits}, {protocol} protocol{'; in-sample: too high' if in_sample else ''}"
         columns = ["", *parts.values(), f"95 % forecast of {whole}"]
-        show_table(title, columns, [(*row("together", score), _range(score["score"], ""))])
+        show_table(title, columns, [(*row("together", score), _format_range(score["score"], ""))])
         return
     seen = ("in-sample", *(f"{tuning.in_sample[part]:.4f}" for part in parts))
     rows = [(*one, "") for one in (row("cross-fitted", score), seen, row("mean", tuning.untuned))]
-    rows.append((*row("difference", tuning.difference, "+"), _range(tuning.difference["score"], "+")))
+    rows.append((*row("difference", tuning.difference, "+"), _format_range(tuning.difference["score"], "+")))
     how = "Cross-fitted: each video by weights of others. In-sample: too high."
     title = f"Fitted weights{logits}, {protocol} protocol. {how}"
     show_table(title, ["", *parts.values(), "95 % interval"], rows)
@@ -158,29 +160,25 @@ def show_scores(
         print(f"note: {note}\n")
 
 
-def _range(interval: "Interval", sign: str) -> str:
+def _format_range(interval: "Interval", sign: str) -> str:
     return f"{interval.low:{sign}.4f}..{interval.high:{sign}.4f}"
 
 
-def _member_names(members: "Sequence[StoredMember]") -> list[str]:
-    """Numbered names, with the folder where the file's name alone would not tell."""
+def _number_members(members: "Sequence[StoredMember]") -> list[str]:
+    """Numbered names, with the folder where several files have one name."""
     names = [member.path.name for member in members]
     full = [m.path.name if names.count(m.path.name) == 1 else f"{m.path.parent.name}/{m.path.name}" for m in members]
     return [f"{i} {name}" for i, name in enumerate(full, start=1)]
 
 
-_TUNED_PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
-_TASKS: dict[str, Task] = dict(zip(_TUNED_PARTS, TASKS, strict=False))
-
-
 def show_tuning(tuning: "Tuning", out: Path, before: str, *, as_json: bool) -> None:
-    """Prints a result, and says on stderr what its figures do not know.
+    """Prints a result, and on stderr what its scores do not include.
 
     Args:
         tuning: The result.
         out: The rule that was written.
-        before: What the figures of nothing fitted are called.
-        as_json: Whether JSON is wanted instead of tables.
+        before: Name of the scores with nothing fitted.
+        as_json: Whether JSON is printed instead of tables.
     """
     import numpy as np
 
@@ -189,56 +187,56 @@ def show_tuning(tuning: "Tuning", out: Path, before: str, *, as_json: bool) -> N
 
     both = (tuning.found.predictions, tuning.untuned_predictions)
     if all(np.array_equal(*(getattr(predictions, task) for predictions in both)) for task in tuning.tasks):
-        print_message(f"warning: the rule changes nothing: every answer stays what it is {before}; the notes say why")
+        print_message(f"warning: the rule changes nothing: every answer is as it is {before}; the notes say why")
 
     print_message(
         "note: where networks were chosen on these very rows, as the best epoch of a run is on validation, "
-        "all figures are a little too high"
+        "all scores are a little too high"
     )
     if as_json:
         print_json({"rule": str(out), **make_rule_content(tuning.rule), **tuning.evidence()})
         return
     about = tuning.about
-    figures = {
+    scores = {
         "cross-fitted": {part: interval.value for part, interval in tuning.cross_fitted.items()},
         "in-sample": tuning.in_sample,
         before: {part: interval.value for part, interval in tuning.untuned.items()},
     }
-    parts = {part: name for part, name in _TUNED_PARTS.items() if part not in _TASKS or _TASKS[part] in tuning.tasks}
+    parts = {part: name for part, name in SCORE_HEADINGS.items() if _TASK_OF.get(part, tuning.tasks[0]) in tuning.tasks}
     show_table(
         f"Score of {format_count(about['rows'], 'row')} of {format_count(about['videos'], 'video')}, "
         f"{about['protocol']} protocol. "
         f"Cross-fitted: each video by what was fitted on others, {about['folds']} folds. In-sample: too high.",
         ["", *parts.values()],
-        [(name, *(f"{values[part]:.4f}" for part in parts)) for name, values in figures.items()],
+        [(name, *(f"{values[part]:.4f}" for part in parts)) for name, values in scores.items()],
     )
     show_table(
         f"Cross-fitted less {before}: what the rules of the {about['folds']} folds gain on videos that they were not "
         f"fitted on; 95 % interval over {format_number(about['draws'])} draws of these videos",
         ["", "", "gain", "from", "to"],
-        [(name, *_verdict(tuning.difference[part])) for part, name in parts.items()],
+        [(name, *_format_gain(tuning.difference[part])) for part, name in parts.items()],
         text_columns=2,
     )
-    print(_sentence(tuning.difference["score"], before))
+    print(_describe_gain(tuning.difference["score"], before))
     for part, name in parts.items():
-        if part in _TASKS and _TASKS[part] in tuning.fallen:
-            print(f"{name} falls, so the rule leaves this task as it was: it loses nothing there.")
+        if _TASK_OF.get(part) in tuning.fallen:
+            print(f"{name} falls, so the rule changes nothing for this task.")
     if note := describe_few_videos(about["videos"]):
         print(f"note: {note}")
     print()
     _show_choice(tuning)
-    _show_knobs(tuning)
+    _show_calibration(tuning)
     print(printable(f"{out}: the rule; apply it with predict --rule or ensemble --rule"))
     for line in group_notes(tuning.notes):
         print_message(f"note: {line}")
 
 
-def _verdict(gain: "Interval") -> tuple[str, ...]:
-    judged = "within noise" if gain.within_noise else "beyond noise"
-    return judged, *(f"{value:+.4f}" for value in (gain.value, gain.low, gain.high))
+def _format_gain(gain: "Interval") -> tuple[str, ...]:
+    noise = "within noise" if gain.within_noise else "beyond noise"
+    return noise, *(f"{value:+.4f}" for value in (gain.value, gain.low, gain.high))
 
 
-def _sentence(gain: "Interval", before: str) -> str:
+def _describe_gain(gain: "Interval", before: str) -> str:
     if gain.within_noise:
         return (
             "The difference in P is within noise: other videos could turn it around, "
@@ -267,8 +265,8 @@ def _show_choice(tuning: "Tuning") -> None:
     show_weights(tuning.members, tuning.rule)
 
 
-def _show_knobs(tuning: "Tuning") -> None:
-    """The knobs of calibration that were turned."""
+def _show_calibration(tuning: "Tuning") -> None:
+    """The parameters of the calibration that differ from none."""
     from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
 
     c = tuning.rule.calibration

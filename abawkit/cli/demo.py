@@ -59,10 +59,10 @@ def demo(
 
 def _show(result: "DemoResult", out: Path) -> None:
     from abawkit.cli._output import show_table, stdout
+    from abawkit.cli._tables import SCORE_HEADINGS
 
     scored = [(f"seed {i}", member) for i, member in enumerate(result.members, start=1)]
     scored += [("ensemble", result.ensemble), ("constant answer", result.constant)]
-    keys = ("ccc_va", "expression_f1", "au_f1", "score")
-    rows = [(name, *(f"{score[key]:.4f}" for key in keys)) for name, score in scored]
-    show_table("Held-out truth, official protocol", ["", "CCC", "EXPR", "AU", "P"], rows)
+    rows = [(name, *(f"{score[part]:.4f}" for part in SCORE_HEADINGS)) for name, score in scored]
+    show_table("Held-out truth, official protocol", ["", *SCORE_HEADINGS.values()], rows)
     stdout().print(f"{result.seconds:.0f} s in all; the submission: {out / 'predictions.txt'}")

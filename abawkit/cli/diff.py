@@ -9,6 +9,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, needs, print_json
 from abawkit.cli._options import Format, Json
+from abawkit.cli._tables import SCORE_HEADINGS
 from abawkit.errors import format_count
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ SHOWN = 8
 """Pairs of classes, and videos, that a table shows; JSON has all."""
 
 ANSWERS = {"va": "VA", "expression": "expressions", "au": "AUs", "compound": "compound expressions"}
-PARTS = {"ccc_va": "CCC", "expression_f1": "EXPR", "au_f1": "AU", "score": "P"}
 
 
 @command
@@ -168,10 +168,10 @@ def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int)
     from abawkit.cli._output import show_table
     from abawkit.scoring.bootstrap import describe_few_videos
 
-    both = [(PARTS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]
+    both = [(SCORE_HEADINGS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]
     show_table(f"Score, {protocol} protocol", ["", "first", "second"], both)
     gains = [
-        (PARTS[part], *(f"{value:+.4f}" for value in (apart.value, apart.low, apart.high)))
+        (SCORE_HEADINGS[part], *(f"{value:+.4f}" for value in (apart.value, apart.low, apart.high)))
         for part, (_, _, apart) in scores.items()
     ]
     apart = scores["score"][2]

@@ -192,7 +192,7 @@ def _rule(
     from abawkit.postprocessing.averaging import POOLED, find_known_tasks
     from abawkit.postprocessing.rule import Rule
     from abawkit.postprocessing.rule_file import read_rule
-    from abawkit.tuning.ensemble import fit_ensemble, make_given_rule
+    from abawkit.tuning.ensemble import fit_ensemble, parse_weights
 
     if rule:
         return read_rule(rule), None
@@ -204,7 +204,7 @@ def _rule(
     if "fitted" in hows and truth:
         tuning = fit_ensemble(members, truth, pools=pools, protocol=protocol, folds=folds, seed=seed)
         return tuning.rule, tuning
-    given = make_given_rule([how for how in hows if how != "mean"], members)
+    given = parse_weights([how for how in hows if how != "mean"], members)
     return (Rule(weights=given, pool=pools) if given or pools else None), None
 
 

@@ -8,6 +8,7 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Format, Json
+from abawkit.cli._tables import SCORE_HEADINGS
 from abawkit.errors import format_count
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
@@ -100,7 +101,7 @@ def _show(result: "Score", forecast: "Forecast | None") -> None:
     ]
     own = (result.ccc_va, result.expression_f1, result.au_f1, result.score)
     mine = (f"this file ({result.protocol})", *(f"{value:.4f}" for value in own))
-    show_table("Published, on the official test set", ["", "CCC", "EXPR", "AU", "P"], [mine, *rows])
+    show_table("Published, on the official test set", ["", *SCORE_HEADINGS.values()], [mine, *rows])
 
 
 def _ends(forecast: "Forecast", part: str) -> tuple[str, str]:

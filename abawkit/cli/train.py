@@ -140,16 +140,12 @@ def _show(result: "Trained", as_json: bool) -> None:
         print_json({**content, "seconds": round(result.seconds, 1), "resumed": resumed, "validation": scores})
         return
     from abawkit.cli._output import stdout
+    from abawkit.cli._tables import name_score_parts
 
-    scored = next(iter(result.scores.values())).tasks
-    parts = {"va": ("CCC", "ccc_va"), "expression": ("EXPR", "expression_f1"), "au": ("AU", "au_f1")}
-    columns = dict(parts[task] for task in TASKS if task in scored)
-    columns |= {"P": "score"} if len(columns) == len(TASKS) else {}
-    rows = [
-        (protocol, *(f"{getattr(score, key):.4f}" for key in columns.values()))
-        for protocol, score in result.scores.items()
-    ]
-    show_table(f"Validation, best epoch {result.best_epoch}", ["protocol", *columns], rows)
+    parts = name_score_parts([task for task in TASKS if task in next(iter(result.scores.values())).tasks])
+    parts = {part: heading for part, heading in parts.items() if heading != "sum"}
+    rows = [(protocol, *(f"{getattr(score, part):.4f}" for part in parts)) for protocol, score in result.scores.items()]
+    show_table(f"Validation, best epoch {result.best_epoch}", ["protocol", *parts.values()], rows)
     if untrained := [task for task in TASKS if task not in result.tasks]:
         print(f"not trained: {', '.join(untrained)}; predict takes this network for {', '.join(result.tasks)} alone")
     stdout().print(printable(f"written: {result.out} ({result.seconds:.0f} s)"))

@@ -1,1 +1,1 @@
-"""What is fitted on validation: thresholds, biases, smoothing, weights, and the estimate of its score."""
+"""Fits rules on validation (thresholds, biases, smoothing, weights) and estimates their scores out of fold."""

@@ -21,12 +21,12 @@ class CalibrationFit:
     """What was fitted.
 
     Attributes:
-        calibration: The knobs.
-        left: Those that were not turned, and why: in the order of tasks and columns.
+        calibration: The parameters.
+        not_fitted: Those that were not fitted, and why: in the order of tasks and columns.
     """
 
     calibration: Calibration
-    left: tuple[NotFitted, ...]
+    not_fitted: tuple[NotFitted, ...]
 
 
 def fit_calibration(
@@ -43,41 +43,44 @@ def fit_calibration(
         truth: The annotations of these rows.
         masks: For each task the rows to learn from, all annotated for it, shape (n,) each.
         videos: A number for each row's video, integers from 0, shape (n,).
-        tasks: Those whose knobs are fitted; the others' are neutral, and none of them is in `left`.
+        tasks: Those whose parameters are fitted; the others' are neutral, and are not listed in `not_fitted`.
 
     Raises:
         ValueError: If the rows are not the same: a bug of the caller.
     """
     if not predictions.images.equals(truth.images):
         raise ValueError("the rows of the predictions are not those of the annotations")
-    knobs: dict[str, Array] = {}
-    left: list[NotFitted] = []
+    parameters: dict[str, Array] = {}
+    not_fitted: list[NotFitted] = []
     for task in TASKS:
         if task in tasks:
             rows = np.flatnonzero(masks[task])
             given = getattr(truth, task)[rows], getattr(predictions, task)[rows], videos[rows]
-            found, kept = {"va": _va, "expression": _expression, "au": _au}[task](*given)
-            knobs |= found
-            left += kept
-    return CalibrationFit(Calibration(**knobs), tuple(left))
+            found, scarce = {"va": _va, "expression": _expression, "au": _au}[task](*given)
+            parameters |= found
+            not_fitted += scarce
+    return CalibrationFit(Calibration(**parameters), tuple(not_fitted))
 
 
 def _va(truth: Array, va: Array, videos: Array) -> tuple[dict[str, Array], list[NotFitted]]:
     found = [fit_scaling(truth[:, i], va[:, i], videos) for i in range(len(DIMENSIONS))]
     pairs = zip(DIMENSIONS, found, strict=True)
-    left = [NotFitted(f"scale and shift of {name}", fit.reason) for name, fit in pairs if fit.reason]
-    return {"scale": np.array([fit.scale for fit in found]), "shift": np.array([fit.shift for fit in found])}, left
+    not_fitted = [NotFitted(f"scale and shift of {name}", fit.reason) for name, fit in pairs if fit.reason]
+    return {
+        "scale": np.array([fit.scale for fit in found]),
+        "shift": np.array([fit.shift for fit in found]),
+    }, not_fitted
 
 
 def _expression(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[NotFitted]]:
-    left = _find_scarce(count_class_rows(truth, videos), [f"bias of {name}" for name in EXPRESSIONS], "annotated")
-    return {"bias": fit_bias(truth, probabilities, videos)}, left
+    not_fitted = _find_scarce(count_class_rows(truth, videos), [f"bias of {name}" for name in EXPRESSIONS], "annotated")
+    return {"bias": fit_bias(truth, probabilities, videos)}, not_fitted
 
 
 def _au(truth: Array, probabilities: Array, videos: Array) -> tuple[dict[str, Array], list[NotFitted]]:
     counts = count_by_threshold(truth, probabilities, videos, int(videos.max(initial=-1)) + 1)
-    left = _find_scarce(count_active_rows(counts), [f"threshold of {name}" for name in ACTION_UNITS], "active")
-    return {"threshold": find_best_thresholds(counts)}, left
+    not_fitted = _find_scarce(count_active_rows(counts), [f"threshold of {name}" for name in ACTION_UNITS], "active")
+    return {"threshold": find_best_thresholds(counts)}, not_fitted
 
 
 def _find_scarce(rows: Array, names: Sequence[str], what: str) -> list[NotFitted]:
@@ -86,7 +89,7 @@ def _find_scarce(rows: Array, names: Sequence[str], what: str) -> list[NotFitted
 
 
 def fit_parameters(task: Task, truth: Array, columns: Array, videos: Array) -> Any:
-    """Fits what `abawkit.tuning.calibration_fit.fit_calibration` does for one task.
+    """Fits one task, as `fit_calibration` does.
 
     Args:
         task: The task.
@@ -102,23 +105,23 @@ def fit_parameters(task: Task, truth: Array, columns: Array, videos: Array) -> A
     return fits[task](truth, columns, videos)
 
 
-def decide_task(task: Task, columns: Array, knobs: Any = None) -> Array:
+def decide_task(task: Task, columns: Array, parameters: Any = None) -> Array:
     """The decisions of one task, as `abawkit.tables.Predictions.decide` makes them of calibrated predictions.
 
     Args:
         task: The task.
         columns: Values or probabilities, shape (n, 2), (n, 8) or (n, 12).
-        knobs: What `fit_parameters` gave; None for none.
+        parameters: What `fit_parameters` gave; None for none.
 
     Returns:
         Values, classes, or 0 and 1; shape (n, 2), (n,) or (n, 12).
     """
     if task == "va":
-        scale, shift = (1.0, 0.0) if knobs is None else knobs
+        scale, shift = (1.0, 0.0) if parameters is None else parameters
         return np.clip(columns * scale + shift, -1, 1)
     if task == "expression":
-        return np.asarray((columns if knobs is None else columns * np.exp(knobs)).argmax(axis=1))
-    return np.asarray(columns >= (HALF if knobs is None else knobs))
+        return np.asarray((columns if parameters is None else columns * np.exp(parameters)).argmax(axis=1))
+    return np.asarray(columns >= (HALF if parameters is None else parameters))
 
 
 def score_part(task: Task, truth: Array, decisions: Array) -> float:
@@ -131,7 +134,7 @@ def score_part(task: Task, truth: Array, decisions: Array) -> float:
 
 
 def measure_gain(task: Task, truth: Array, columns: Array, videos: Array, folds: Array) -> float:
-    """What calibrating a task gains on rows that it was not fitted on: its part of P, cross-fitted, less the plain one.
+    """What calibrating a task gains on rows that it was not fitted on: its part of P, cross-fitted, less that without.
 
     Args:
         task: The task.
@@ -143,13 +146,13 @@ def measure_gain(task: Task, truth: Array, columns: Array, videos: Array, folds:
     decisions = np.zeros(truth.shape, dtype=np.float64 if task == "va" else np.int8)
     for fold in range(int(folds.max()) + 1):
         others = folds != fold
-        knobs = fit_parameters(task, truth[others], columns[others], videos[others])
-        decisions[~others] = decide_task(task, columns[~others], knobs)
+        parameters = fit_parameters(task, truth[others], columns[others], videos[others])
+        decisions[~others] = decide_task(task, columns[~others], parameters)
     return score_part(task, truth, decisions) - score_part(task, truth, decide_task(task, columns))
 
 
 def is_tunable(task: Task, truth: Array, videos: Array) -> bool:
-    """Whether enough is annotated to turn any knob of a task: one label, or the values, reach both floors.
+    """Whether enough is annotated to fit anything for a task: one label, or the values, reach both minimums.
 
     Args:
         task: The task.

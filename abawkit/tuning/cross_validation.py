@@ -44,43 +44,43 @@ def parse_tasks(names: Sequence[str]) -> list[Task] | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What was fitted on some rows.
+class FittedRule:
+    """A rule that was fitted on some rows.
 
     Attributes:
-        rule: All of it.
+        rule: The rule.
         predictions: Of the rule, on all rows.
         chosen: For each task that was searched, what was chosen and what else was tried.
-        left: Knobs that were left alone, and why.
+        not_fitted: Parameters that were kept as they are, and why.
     """
 
     rule: Rule
     predictions: Predictions
     chosen: Mapping[Task, Chosen]
-    left: tuple[NotFitted, ...]
+    not_fitted: tuple[NotFitted, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """A rule that was fitted on all videos, with figures that say what it is worth.
+    """A rule that was fitted on all videos, with scores on videos that it was not fitted on.
 
     Attributes:
         found: What was fitted on all videos; its rule is the one to use.
-        held_out: Predictions of which each row comes from what was fitted, in the same way, without its video.
-        untuned_predictions: Predictions of nothing fitted.
-        cross_fitted: The scores of `held_out`, by `abawkit.scoring.bootstrap.PARTS`: the honest figures, each with the
-            forecast for a test of as many videos.
+        held_out: Out-of-fold predictions: each row is of a rule that was fitted, in the same way, without its video.
+        untuned_predictions: Predictions with nothing fitted.
+        cross_fitted: The scores of `held_out`, by `abawkit.scoring.bootstrap.PARTS`, each with the forecast for a test
+            of as many videos.
         in_sample: The scores of the rule on the rows that it was fitted on: too high, as it has seen their truth.
         untuned: The scores of `untuned_predictions`, likewise.
-        difference: Cross-fitted less untuned, over the same draws of videos. The interval is that of the decisions that
-            the rules of the folds made; another fit would have given another rule, which it does not know of.
+        difference: Cross-fitted less untuned, over the same bootstrap samples of videos. The interval holds the rules
+            of the folds fixed: it does not include how much another fit would differ.
         tasks: The tasks that are scored; the parts of others are 0.
-        fallen: The tasks whose cross-fitted part of the score falls, and which the rule therefore leaves alone.
-        members: What it was fitted for.
-        about: What the figures hold for: rows, protocol, folds, seed, members; as JSON.
+        fallen: The tasks whose cross-fitted part of the score falls, and for which the rule therefore changes nothing.
+        members: The members that it was fitted for.
+        about: Rows, protocol, folds, seed and members behind the scores; as JSON.
     """
 
-    found: Found
+    found: FittedRule
     held_out: Predictions
     untuned_predictions: Predictions
     cross_fitted: Mapping[str, Interval]
@@ -94,16 +94,16 @@ class Tuning:
 
     @property
     def rule(self) -> Rule:
-        """What was fitted on all videos."""
+        """The rule that was fitted on all videos."""
         return self.found.rule
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left alone and why, a line each."""
-        return tuple(str(knob) for knob in self.found.left)
+        """What was kept as it is and why, one line each."""
+        return tuple(map(str, self.found.not_fitted))
 
     def evidence(self) -> dict[str, Any]:
-        """All figures, for the rule's file and for ``--json``."""
+        """All scores, for the rule's file and for ``--json``."""
         chosen = self.found.chosen
         return {
             **self.about,
@@ -118,18 +118,18 @@ class Tuning:
             },
             "chosen": {task: asdict(one.candidate) for task, one in chosen.items()},
             "tried": {task: [tried.as_dict() for tried in one.tried] for task, one in chosen.items()},
-            "left_alone": [asdict(knob) for knob in self.found.left],
+            "left_alone": [{"knob": one.parameter, "reason": one.reason} for one in self.found.not_fitted],
         }
 
 
 _ROUNDING = 1e-12
 
 Progress = Callable[[int, int], None]
-"""Called with the fits that are done, and with those that there are."""
+"""Called with the number of fits done and the number to do."""
 
 
 class CrossValidation:
-    """Members, the truth of their rows, and the rows that count.
+    """Members, the truth of their rows, and the rows that are scored.
 
     Attributes:
         tasks: The tasks that are scored.
@@ -151,34 +151,34 @@ class CrossValidation:
         self.videos = number_videos(truth.videos)[1]
         self._members, self._truth, self._protocol = members, truth, protocol
 
-    def among(self, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
+    def select_tasks(self, tasks: Sequence[Task] | None) -> tuple[Task, ...]:
         """These of the scored tasks, or all of them."""
         if unknown := [task for task in tasks or () if task not in self.tasks]:
             raise ConfigError(f"{', '.join(unknown)} can't be calibrated, scored are: {', '.join(self.tasks)}")
         return tuple(task for task in self.tasks if tasks is None or task in tasks)
 
-    def rows_of(self, rows: Array) -> dict[Task, Array]:
+    def select_rows(self, rows: Array) -> dict[Task, Array]:
         """For each task the scored ones among these rows."""
         return {task: mask & rows for task, mask in self.scored.items()}
 
-    def judged(
+    def cross_validate(
         self,
-        fit: Callable[[Array, Sequence[Task]], Found],
+        fit: Callable[[Array, Sequence[Task]], FittedRule],
         untuned: Predictions,
         folds: int,
         seed: int,
         draws: int,
         progress: Progress | None,
     ) -> Tuning:
-        """Fits on all videos, and for each fold on the others; and says what the difference is worth.
+        """Fits on all videos, and for each fold on the others; scores both, with an interval of the difference.
 
-        The rule leaves a task alone whose cross-fitted part of the score falls. The figures stay what fitting gives, as
-        to leave out what fell would make them too good.
+        The rule changes nothing for a task whose cross-fitted part of the score falls. The scores still include it, as
+        leaving out what fell would make them too good.
 
         Args:
             fit: Fits on the rows of a mask, shape (n,), and on nothing else, and predicts all n; the tasks that it is
-                given are left as they are.
-            untuned: What nothing was fitted for.
+                given are kept as they are.
+            untuned: Predictions with nothing fitted.
             folds: Folds of videos.
             seed: Of the folds and of the bootstrap.
             draws: Of the bootstrap.
@@ -192,7 +192,7 @@ class CrossValidation:
         steps = int(fold_of.max()) + 2
         done = 0
 
-        def step(rows: Array, without: Sequence[Task] = ()) -> Found:
+        def step(rows: Array, without: Sequence[Task] = ()) -> FittedRule:
             nonlocal done
             found = fit(rows, without)
             done += 1
@@ -201,14 +201,14 @@ class CrossValidation:
             return found
 
         held_out = cross_fit(images, fold_of, lambda rows: step(rows).predictions)
-        honest, before = (self._statistics(predictions) for predictions in (held_out, untuned))
+        after, before = (self._sum_statistics(predictions) for predictions in (held_out, untuned))
         videos = len(before.names)
         counts = score_draws(videos, draws, seed)
-        scores, scores_before = honest.scores(counts), before.scores(counts)
+        scores, scores_before = after.scores(counts), before.scores(counts)
         gains = dict(zip(TASKS, (scores - scores_before)[0].tolist(), strict=False))
         fallen = tuple(task for task in self.tasks if gains[task] < -_ROUNDING)
         found = step(np.ones(len(images), dtype=bool), fallen)
-        seen = self._statistics(found.predictions)
+        seen = self._sum_statistics(found.predictions)
         return Tuning(
             found=found,
             held_out=held_out,
@@ -235,7 +235,7 @@ class CrossValidation:
             },
         )
 
-    def _statistics(self, predictions: Predictions) -> VideoStatistics:
+    def _sum_statistics(self, predictions: Predictions) -> VideoStatistics:
         return sum_by_video(self._truth, decide(predictions, self.tasks), self._protocol)
 
 

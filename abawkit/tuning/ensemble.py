@@ -1,4 +1,4 @@
-"""Ensembles of stored probabilities from end to end: weights given, fitted or of a rule, and the files of it."""
+"""Ensembles of stored probabilities: weights as they are given or fitted, and the files that are written."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from abawkit.probabilities.members import StoredMember, read_manifest_beside, wr
 from abawkit.scoring.bootstrap import DRAWS
 from abawkit.system.provenance import read_git_commit
 from abawkit.tables import Annotations, Array
-from abawkit.tuning.cross_validation import CrossValidation, Found, Tuning
+from abawkit.tuning.cross_validation import CrossValidation, FittedRule, Tuning
 from abawkit.tuning.ensemble_weights import WeightFit
 from abawkit.tuning.folds import FOLDS
 from abawkit.tuning.support import LOSES, MIN_POSITIVES, MIN_VIDEOS, NotFitted
 
 
-def make_given_rule(texts: Sequence[str], members: Sequence[StoredMember]) -> dict[Task, dict[str, float]]:
+def parse_weights(texts: Sequence[str], members: Sequence[StoredMember]) -> dict[Task, dict[str, float]]:
     """Reads weights as they are typed: ``va=2,1``, a number for each member in their order.
 
     Args:
@@ -44,7 +44,7 @@ def make_given_rule(texts: Sequence[str], members: Sequence[StoredMember]) -> di
         if task is None or task in found:
             fault = "is weighed twice" if task else f"is no task; give one of {', '.join(TASKS)}"
             raise ConfigError(f"--weights {printable(text)}: '{printable(name)}' {fault}, as va=2,1")
-        weights = [_number(text, number) for number in numbers.split(",")]
+        weights = [_parse_weight(text, number) for number in numbers.split(",")]
         if len(weights) != len(members):
             raise ConfigError(
                 f"--weights {printable(text)}: got {format_count(len(weights), 'number')} for "
@@ -70,7 +70,7 @@ def fit_ensemble(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Tuning:
-    """Fits the weights of each task on all videos; and for each fold on the others, to say what they are worth.
+    """Fits the weights of each task on all videos; and for each fold on the others, to score them out of fold.
 
     Args:
         members: Stored probabilities of the rows of `truth`.
@@ -82,28 +82,28 @@ def fit_ensemble(
         draws: Of the bootstrap.
 
     Returns:
-        The rule and its figures; `Tuning.untuned` are those of the same pool with equal weights.
+        The rule and its scores; `Tuning.untuned` are those of the same pool with equal weights.
 
     Raises:
         DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
     """
-    case = CrossValidation(members, truth, find_known_tasks(members), protocol)
-    pool = WeightFit(members, truth)
+    cv = CrossValidation(members, truth, find_known_tasks(members), protocol)
+    weight_fit = WeightFit(members, truth)
 
-    def fit(rows: Array, without: Sequence[Task]) -> Found:
-        masks = {task: mask for task, mask in case.rows_of(rows).items() if task not in without}
-        weights = pool.fit(masks, pools)
-        rule = check_made_for(Rule(weights=weights, pool=pools), members, case.tasks)
+    def fit(rows: Array, without: Sequence[Task]) -> FittedRule:
+        masks = {task: mask for task, mask in cv.select_rows(rows).items() if task not in without}
+        weights = weight_fit.fit(masks, pools)
+        rule = check_made_for(Rule(weights=weights, pool=pools), members, cv.tasks)
         why = {
-            task: LOSES if task in without else _explain_equal_weights(pool, task)
-            for task in case.tasks
+            task: LOSES if task in without else _explain_equal_weights(weight_fit, task)
+            for task in cv.tasks
             if task not in weights
         }
-        left = tuple(NotFitted(f"weights of {task}", reason) for task, reason in why.items())
-        return Found(rule, apply_rule(rule, members, case.tasks), {}, left)
+        not_fitted = tuple(NotFitted(f"weights of {task}", reason) for task, reason in why.items())
+        return FittedRule(rule, apply_rule(rule, members, cv.tasks), {}, not_fitted)
 
-    equal = average_members(members, tasks=case.tasks, pools=pools)
-    return case.judged(fit, equal, folds, seed, draws, None)
+    equal = average_members(members, tasks=cv.tasks, pools=pools)
+    return cv.cross_validate(fit, equal, folds, seed, draws, None)
 
 
 def write_ensemble(
@@ -114,29 +114,29 @@ def write_ensemble(
     *,
     force: bool = False,
 ) -> WrittenOutputs:
-    """Writes what members say together, as `abawkit.prediction.predict.predict` does what networks say.
+    """Combines members and writes the three files that `abawkit.prediction.predict.predict` writes for networks.
 
-    The manifest names each row that a member answered from another frame, as far as manifests beside members say so.
+    The manifest names each row that a member answered from another frame, as far as manifests beside members name it.
 
     Args:
         out: The official file or folder.
         members: The members.
-        rule: What is done with them; the mean where it is None.
-        plugin: The format; the tasks that it asks for must be known, others that are known are stored too.
+        rule: How they are combined; the mean where it is None.
+        plugin: The format; members must know its tasks, and what they know of others is stored too.
         force: Whether a folder that is at `out` is replaced.
 
     Raises:
-        DataError: If no member knows a task that the format asks for, or the rule is for other members.
+        DataError: If no member knows a task of the format, or the rule is for other members.
     """
-    asked = {*find_needed_tasks(plugin.tasks), *find_known_tasks(members)}
-    tasks = tuple(task for task in TASKS if task in asked)
+    needed = {*find_needed_tasks(plugin.tasks), *find_known_tasks(members)}
+    tasks = tuple(task for task in TASKS if task in needed)
     made = [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members]
     return write_outputs(
         out,
         apply_rule(rule or Rule(), members, tasks),
         tasks,
         plugin,
-        source=_source(members),
+        source=_find_source(members),
         members=made,
         environment={
             "python": platform.python_version(),
@@ -145,18 +145,18 @@ def write_ensemble(
             "git": read_git_commit(Path.cwd()),
         },
         rule=rule,
-        filled=_filled(members),
+        filled=_collect_filled(members),
         force=force,
     )
 
 
 def write_combined(path: Path, members: Sequence[StoredMember], rule: Rule | None) -> None:
-    """Writes the probabilities of the members together, of all tasks that are known, and nothing beside them."""
+    """Writes the combined probabilities of all tasks that a member knows, and nothing beside them."""
     tasks = find_known_tasks(members)
     write_probabilities(path, apply_rule(rule or Rule(), members, tasks), tasks)
 
 
-def _number(text: str, number: str) -> float:
+def _parse_weight(text: str, number: str) -> float:
     try:
         value = float(number)
     except ValueError:
@@ -169,21 +169,21 @@ def _number(text: str, number: str) -> float:
     return value
 
 
-def _explain_equal_weights(pool: WeightFit, task: Task) -> str:
-    if len(pool.keys[task]) < 2:
+def _explain_equal_weights(weight_fit: WeightFit, task: Task) -> str:
+    if len(weight_fit.keys[task]) < 2:
         return "one member knows it"
     what = {"va": "rows are annotated", "expression": "rows have one expression", "au": "rows have one action unit"}
     return f"fewer than {MIN_POSITIVES} {what[task]}, or they are of fewer than {MIN_VIDEOS} videos"
 
 
-def _source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
-    """What was predicted, as the first manifest beside a member says; nothing where there is none."""
+def _find_source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
+    """What was predicted, from the first manifest beside a member; empty where there is none."""
     manifests = [read_manifest_beside(member.path) for member in members]
     sources = [manifest["source"] for manifest in manifests if manifest and isinstance(manifest.get("source"), dict)]
     return sources[0] if sources else {}
 
 
-def _filled(members: Sequence[StoredMember]) -> list[dict[str, Any]]:
+def _collect_filled(members: Sequence[StoredMember]) -> list[dict[str, Any]]:
     """The rows that any member answered from another frame, in order; of several for a row, the first member's."""
     found: dict[int, dict[str, Any]] = {}
     for member in members:

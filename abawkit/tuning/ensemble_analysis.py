@@ -1,4 +1,4 @@
-"""What each member of an ensemble is worth: its own score, what it adds, and how far members err alike."""
+"""What each member contributes to an ensemble: its own score, what it adds, and how its errors correlate."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from abawkit.scoring.bootstrap import PART_OF, PARTS, sum_by_video
 from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations, Array, Predictions
 
-Figures = Mapping[str, float]
+ScoreParts = Mapping[str, float]
 """Parts of a score by name, see `abawkit.scoring.bootstrap.PARTS`; the part of a task that is not known is 0."""
 
 
@@ -31,8 +31,8 @@ class Contribution:
     """
 
     member: StoredMember
-    alone: Figures
-    adds: Figures
+    alone: ScoreParts
+    adds: ScoreParts
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,24 @@ class Analysis:
     """An ensemble taken apart.
 
     Attributes:
-        standings: Of each member, in their order; members that the rule weighs as one count as one, behind the others.
+        contributions: Of each member, in their order; members that the rule weighs as one are one, behind the others.
         together: What they score together.
         correlations: For each task that several members know the correlation of their errors, (m, m), in the order of
-            `standings`; NaN with a member whose error does not vary or that does not know the task.
+            `contributions`; NaN with a member whose error does not vary or that does not know the task.
     """
 
-    standings: list[Contribution]
-    together: Figures
+    contributions: list[Contribution]
+    together: ScoreParts
     correlations: Mapping[Task, Array]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; None for the part of a task that is not known."""
-        known = {task for s in self.standings for task in s.member.tasks}
+        known = {task for one in self.contributions for task in one.member.tasks}
         return {
             "members": [
-                {"key": s.member.key, "path": str(s.member.path), "tasks": list(s.member.tasks)}
-                | {"alone": _select_known(s.alone, s.member.tasks), "adds": dict(s.adds)}
-                for s in self.standings
+                {"key": one.member.key, "path": str(one.member.path), "tasks": list(one.member.tasks)}
+                | {"alone": _select_known(one.alone, one.member.tasks), "adds": dict(one.adds)}
+                for one in self.contributions
             ],
             "together": _select_known(self.together, known),
             "correlations": {
@@ -67,9 +67,9 @@ class Analysis:
         }
 
 
-def _select_known(figures: Figures, tasks: Collection[Task]) -> dict[str, float | None]:
+def _select_known(parts: ScoreParts, tasks: Collection[Task]) -> dict[str, float | None]:
     unknown = {PART_OF[task] for task in TASKS if task not in tasks}
-    return {part: None if part in unknown else value for part, value in figures.items()}
+    return {part: None if part in unknown else value for part, value in parts.items()}
 
 
 def analyse(
@@ -81,8 +81,8 @@ def analyse(
         members: Members of the rows of `truth`.
         truth: The annotations.
         protocol: Which rows count.
-        rule: What is done with them together; without one member its weight is shared by the others in proportion. A
-            member alone is decided as it is. The mean, if none is given.
+        rule: How they are combined, the mean by default; without one member, the others share its weight in proportion.
+            A member alone is decided as it is.
 
     Raises:
         DataError: If the rows of the members are not those of the truth, or no row counts.
@@ -94,21 +94,21 @@ def analyse(
     together = _score_predictions(
         apply_rule(rule, members, find_known_tasks(members)), find_known_tasks(members), truth, protocol
     )
-    standings = []
+    contributions = []
     for member in members:
         alone = _score_predictions(member.predictions, member.tasks, truth, protocol)
         others = [other for other in members if other is not member]
         tasks = find_known_tasks(others)
         rest = apply_rule(_leave_out(rule, member.key), others, tasks) if others else member.predictions
         without = _score_predictions(rest, tasks, truth, protocol)
-        standings.append(Contribution(member, alone, {part: together[part] - without[part] for part in PARTS}))
+        contributions.append(Contribution(member, alone, {part: together[part] - without[part] for part in PARTS}))
     rows = select_scored_rows(truth, protocol)
     correlations = {
-        task: _correlation(members, task, truth, rows[task])
+        task: _correlate_errors(members, task, truth, rows[task])
         for task in TASKS
         if sum(task in member.tasks for member in members) > 1
     }
-    return Analysis(standings, together, correlations)
+    return Analysis(contributions, together, correlations)
 
 
 def _score_predictions(
@@ -126,12 +126,12 @@ def _leave_out(rule: Rule, key: str) -> Rule:
     return replace(rule, weights={task: given for task, given in weights.items() if any(given.values())})
 
 
-def _correlation(members: Sequence[StoredMember], task: Task, truth: Annotations, rows: Array) -> Array:
+def _correlate_errors(members: Sequence[StoredMember], task: Task, truth: Annotations, rows: Array) -> Array:
     result = np.full((len(members), len(members)), np.nan)
     knowing = [i for i, member in enumerate(members) if task in member.tasks]
     if not rows.any():
         return result
-    errors = np.stack([_errors(members[i].predictions, task, truth, rows) for i in knowing])
+    errors = np.stack([_compute_errors(members[i].predictions, task, truth, rows) for i in knowing])
     errors -= errors.mean(axis=1, keepdims=True)
     length = np.sqrt((errors**2).sum(axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -140,10 +140,10 @@ def _correlation(members: Sequence[StoredMember], task: Task, truth: Annotations
     return result
 
 
-def _errors(predictions: Predictions, task: Task, truth: Annotations, rows: Array) -> Array:
-    """How far what was said is from what was annotated, float64: signed, but for expressions."""
-    said: Array = getattr(predictions, task)[rows].astype(np.float64)
+def _compute_errors(predictions: Predictions, task: Task, truth: Annotations, rows: Array) -> Array:
+    """Predictions less annotations, float64; for expressions, 1 less the probability of the annotated one."""
+    found: Array = getattr(predictions, task)[rows].astype(np.float64)
     if task == "expression":
-        return np.asarray(1 - said[np.arange(len(said)), truth.expression[rows]])
+        return np.asarray(1 - found[np.arange(len(found)), truth.expression[rows]])
     annotated: Array = getattr(truth, task)[rows]
-    return np.asarray((said - annotated).ravel())
+    return np.asarray((found - annotated).ravel())

@@ -36,8 +36,8 @@ from abawkit.probabilities.members import StoredMember, refuse_other_rows
 from abawkit.tables import Annotations, Array
 from abawkit.tuning.support import is_supported, rows_by_video
 
-FLOOR: Final = 1e-6
-"""Least probability of what was annotated: one annotation that a member thinks impossible must not decide alone."""
+MIN_PROBABILITY: Final = 1e-6
+"""Least probability of what was annotated, so that one annotation that a member excludes does not decide alone."""
 
 GAP: Final = 1e-5
 """How far the mean log-likelihood may stay below its maximum."""
@@ -66,7 +66,7 @@ class WeightFit:
         self.keys = {task: [member.key for member in find_knowing_members(members, task)] for task in TASKS}
         self._truth = truth
         self._knowing = {task: find_knowing_members(members, task) for task in TASKS}
-        self._columns = {task: _columns(self._knowing[task], task, truth) for task in TASKS}
+        self._columns = {task: _collect_columns(self._knowing[task], task, truth) for task in TASKS}
 
     def fit(self, rows: Mapping[Task, Array], pools: Pools = LINEAR) -> dict[Task, dict[str, float]]:
         """Fits the weights of each task.
@@ -79,41 +79,41 @@ class WeightFit:
             For each task the weight of each member by its key, with six decimals, summing to 1 but for rounding. A task
             is absent, and takes the mean, where fewer than two members know it, or where too little is annotated: for
             VA fewer than `MIN_POSITIVES` rows or `MIN_VIDEOS` videos, else no expression or action unit that is in as
-            many. Action units that are in fewer have no say.
+            many. Action units that are in fewer are not used.
         """
         found: dict[Task, dict[str, float]] = {}
         for task, mask in rows.items():
             chosen = np.flatnonzero(mask)
-            often = self._often(task, chosen)
-            if len(self.keys[task]) < 2 or not often.any():
+            frequent = self._find_frequent(task, chosen)
+            if len(self.keys[task]) < 2 or not frequent.any():
                 continue
             if pools.get(task) == "log":
-                weights = fit_log_pool_weights(*self._logs(task, chosen, often))
-                found[task] = self._named(task, weights)
+                weights = fit_log_pool_weights(*self._collect_logs(task, chosen, frequent))
+                found[task] = self._name_weights(task, weights)
                 continue
             columns = self._columns[task][:, chosen]
             if task == "au":
-                columns = columns[:, :, often]
+                columns = columns[:, :, frequent]
             columns = columns.reshape(len(self.keys[task]), -1)
             if task == "va":
                 weights = _least_squares(columns, self._truth.va[chosen].ravel())
             else:
                 weights = fit_mixture_weights(columns)
-            found[task] = self._named(task, weights)
+            found[task] = self._name_weights(task, weights)
         return found
 
-    def _named(self, task: Task, weights: Array) -> dict[str, float]:
+    def _name_weights(self, task: Task, weights: Array) -> dict[str, float]:
         return dict(zip(self.keys[task], np.round(weights, _DECIMALS).tolist(), strict=True))
 
-    def _logs(self, task: Task, chosen: Array, often: Array) -> tuple[Array, Array]:
-        """What members give to each label of each observation, (m, N, c), and the annotated label, (N,)."""
-        said = [getattr(member.predictions, task)[chosen] for member in self._knowing[task]]
+    def _collect_logs(self, task: Task, chosen: Array, frequent: Array) -> tuple[Array, Array]:
+        """Logarithms of each label's probability by member and observation, (m, N, c); annotated labels, (N,)."""
+        values = [getattr(member.predictions, task)[chosen] for member in self._knowing[task]]
         if task == "expression":
-            return np.stack([take_logs(task, p) for p in said]), self._truth.expression[chosen].astype(np.int64)
-        logits = np.stack([take_logs(task, p)[:, often].ravel() for p in said])
-        return np.stack([-logits / 2, logits / 2], axis=2), self._truth.au[chosen][:, often].ravel().astype(np.int64)
+            return np.stack([take_logs(task, p) for p in values]), self._truth.expression[chosen].astype(np.int64)
+        logits = np.stack([take_logs(task, p)[:, frequent].ravel() for p in values])
+        return np.stack([-logits / 2, logits / 2], axis=2), self._truth.au[chosen][:, frequent].ravel().astype(np.int64)
 
-    def _often(self, task: Task, chosen: Array) -> Array:
+    def _find_frequent(self, task: Task, chosen: Array) -> Array:
         """Which labels of a task are in enough of the chosen rows, and of enough videos; for VA, whether rows are."""
         if task == "va":
             positive = np.ones((len(chosen), 1), dtype=bool)
@@ -252,7 +252,7 @@ def _least_squares(columns: Array, truth: Array) -> Array:
     return minimise_on_simplex(columns @ columns.T / len(truth), columns @ truth / len(truth))
 
 
-def _columns(knowing: Sequence[StoredMember], task: Task, truth: Annotations) -> Array:
+def _collect_columns(knowing: Sequence[StoredMember], task: Task, truth: Annotations) -> Array:
     """What the weights are fitted from, (m, n, c): values of valence and arousal, or probabilities of the truth."""
     values = [getattr(member.predictions, task) for member in knowing]
     if task == "expression":
@@ -260,5 +260,5 @@ def _columns(knowing: Sequence[StoredMember], task: Task, truth: Annotations) ->
     elif task == "au":
         values = [np.where(truth.au == 1, v, 1 - v) for v in values]
     if task != "va":
-        values = [np.maximum(v, np.float32(FLOOR)) for v in values]
+        values = [np.maximum(v, np.float32(MIN_PROBABILITY)) for v in values]
     return np.stack(values) if values else np.zeros((0, len(truth), 1), np.float32)

@@ -1,7 +1,6 @@
-"""Cross-fitting: every row is decided by a rule that was fitted on other videos.
+"""Folds of whole videos, and cross-fitting: every row is decided by a rule that was fitted on other videos.
 
-Frames of one video are alike: a rule fitted on some of them knows something of the others. So folds are made of whole
-videos, and what stands first in every table is the score of decisions that their own video had no part in.
+Frames of one video are alike, so a rule that was fitted on some of them has an advantage on the others.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,17 +15,17 @@ from abawkit.scoring.bootstrap import number_videos
 from abawkit.tables import Array, Predictions
 
 FOLDS = 10
-"""Folds that everything fitted is judged by. With ten, the rules of the folds are fitted on nine tenths of the videos,
-and are worth nearly what the rule of all videos is; `benchmarks/interval_coverage.py` measures what fewer cost."""
+"""Folds for out-of-fold scores. With ten, the rules of the folds are fitted on nine tenths of the videos, and score
+nearly as well as the rule of all videos; `benchmarks/interval_coverage.py` measures what fewer cost."""
 
 SEARCH_FOLDS = 5
-"""Folds within what one rule is fitted on, by which a search chooses between settings."""
+"""Folds within the videos that one rule is fitted on, by which a search chooses between settings."""
 
 VIDEOS_A_FOLD = 2
-"""Least videos of a fold that figures are taken from: with one, the figure of the fold is that video's."""
+"""Fewest videos of a fold that is scored: with one, the score of the fold is that video's."""
 
 _JITTER = 0.2
-"""Videos are dealt out by size times 1 +- this, so that another seed makes other folds of almost equal size."""
+"""Videos are assigned by size times 1 +- this, so that another seed makes other folds of almost equal size."""
 
 
 def make_video_folds(
@@ -37,7 +36,7 @@ def make_video_folds(
     scored: Array | None = None,
     least: int = VIDEOS_A_FOLD,
 ) -> Array:
-    """Deals whole videos out to folds of about as many scored rows each.
+    """Assigns whole videos to folds of about as many scored rows each.
 
     The largest come first, and each goes to the fold that has the fewest rows so far. Two folds differ by no more rows
     than the largest video has, unless one must be kept from having fewer than `least` videos.
@@ -47,7 +46,7 @@ def make_video_folds(
         count: Folds; fewer are made where there are not `least` videos for each.
         seed: Decides between videos of similar size.
         scored: Mask of the rows that count, shape (n,); a video without one needs no fold, and gets the smallest.
-        least: Least videos of a fold, at least 1.
+        least: Fewest videos of a fold, at least 1.
 
     Returns:
         The fold of each row, int64, shape (n,), from 0. It depends on the rows of each video, not on their order.
@@ -62,14 +61,14 @@ def make_video_folds(
     if count < 2:
         raise DataError(
             f"found {format_count(present, 'video')} with annotated rows, expected at least {2 * least}: what is "
-            "fitted on one half of the videos is judged on the other; annotate more videos, or fit nothing"
+            "fitted on one half of the videos is scored on the other; annotate more videos, or fit nothing"
         )
     rng = np.random.default_rng(seed)
     order = np.argsort(-rows * (1 + rng.uniform(-_JITTER, _JITTER, len(rows))), kind="stable")
     fold_of, rows_of, videos_in = np.zeros(len(names), dtype=np.int64), np.zeros(count), np.zeros(count, dtype=np.int64)
-    for place, video in enumerate(order):
+    for i, video in enumerate(order):
         lacking = np.maximum(least - videos_in, 0)
-        must = lacking.any() and present - place <= lacking.sum()  # no more videos are left than those folds need
+        must = lacking.any() and present - i <= lacking.sum()  # no more videos are left than those folds need
         fold = int(np.where((lacking > 0) | (not must), rows_of, np.inf).argmin())
         fold_of[video] = fold
         rows_of[fold] += rows[video]
@@ -77,7 +76,7 @@ def make_video_folds(
     return fold_of[videos]
 
 
-def predict_held_out(images: pa.StringArray, folds: Array) -> Iterator[tuple[Array, Array]]:
+def iterate_folds(images: pa.StringArray, folds: Array) -> Iterator[tuple[Array, Array]]:
     """The two sides of each fold.
 
     Args:
@@ -109,10 +108,10 @@ def cross_fit(images: pa.StringArray, folds: Array, predict: Callable[[Array], P
         predict: Fits on the rows of a mask, shape (n,), and on nothing else, then predicts all n rows.
 
     Raises:
-        ValueError: As `predict_held_out`.
+        ValueError: As `iterate_folds`.
     """
     columns: dict[str, Array] = {}
-    for fitted_on, decided in predict_held_out(images, folds):
+    for fitted_on, decided in iterate_folds(images, folds):
         predictions = predict(fitted_on)
         for task in TASKS:
             column = getattr(predictions, task)

@@ -1,4 +1,4 @@
-"""How much must be annotated before a knob is turned, and what is said of those that are not."""
+"""How much must be annotated before a parameter is fitted, and why others are not."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,31 +9,29 @@ from abawkit.errors import format_count
 from abawkit.tables import Array
 
 MIN_POSITIVES: Final = 25
-"""Annotated rows that an expression or an action unit must be in before anything is fitted for it; for valence and
-arousal, annotated rows."""
+"""Fewest rows with an expression or an action unit for which anything is fitted; for VA, annotated rows."""
 
 MIN_VIDEOS: Final = 3
-"""Videos that these rows must come from: the frames of one video are alike, and say little of other videos."""
-
+"""Fewest videos that these rows are of: the frames of one video are alike, and tell little about other videos."""
 
 LOSES: Final = "it loses on videos that it was not fitted on"
-"""Why something is left alone whose cross-fitted part of the score falls."""
+"""Why something is kept as it is whose cross-fitted part of the score falls."""
 
 
 @dataclass(frozen=True)
 class NotFitted:
-    """A knob that was not turned.
+    """A parameter that was not fitted.
 
     Attributes:
-        knob: ``threshold of AU15``.
+        parameter: ``threshold of AU15``.
         reason: Why, in one line.
     """
 
-    knob: str
+    parameter: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.knob}: left alone, {self.reason}"
+        return f"{self.parameter}: kept as is, {self.reason}"
 
 
 def rows_by_video(positive: Array, videos: Array) -> Array:
@@ -52,7 +50,7 @@ def rows_by_video(positive: Array, videos: Array) -> Array:
 
 
 def is_supported(rows: Array) -> Array:
-    """Which columns reach both floors.
+    """Which columns reach both minimums.
 
     Args:
         rows: Rows by video, shape (videos, k).
@@ -64,11 +62,11 @@ def is_supported(rows: Array) -> Array:
 
 
 def explain_scarcity(rows: Array, what: str) -> str:
-    """Why a column below a floor is left alone.
+    """Why a column below a minimum is not fitted.
 
     Args:
         rows: Its rows by video, shape (videos,).
-        what: ``active`` or the like, of a row.
+        what: ``active`` or ``annotated``.
     """
     found, videos = int(rows.sum()), int((rows > 0).sum())
     count = f"{format_count(found, 'row')} of {format_count(videos, 'video')}"

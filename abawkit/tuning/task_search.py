@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 
 from abawkit.choices import Pooling
-from abawkit.errors import format_count
 from abawkit.frame_columns import Timeline
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.averaging import POOLED, average_members, find_knowing_members
@@ -34,7 +33,7 @@ SMOOTHINGS: Final = (
         for radius, scale in ((5, 1e3), (10, 1e4), (10, 1e5), (25, 1e5), (50, 1e5), (50, 1e6))
     ),
 )
-"""How a task may be smoothed. Of two that do equally well the first is taken.
+"""How a task may be smoothed. Of two with the same score the first is taken.
 
 Source: Gaussian filters over frames, https://arxiv.org/abs/2407.13184; participants' code has scale 100000 with 10 rows
 for valence and arousal and with 50 for expressions. The others lie around these; finer steps would fit the noise of 50
@@ -64,8 +63,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A candidate and how it did.
+class Trial:
+    """A candidate and its score.
 
     Attributes:
         candidate: What was tried.
@@ -80,17 +79,9 @@ class Tried:
         return {**asdict(self.candidate), "figure": self.score}
 
 
-def describe_candidate(smoothing: Smoothing) -> str:
-    """``none``, ``median, 5 rows`` or ``gaussian, 10 rows, scale 1e+05``."""
-    if smoothing.kind == "none":
-        return "none"
-    scale = f", scale {smoothing.scale:g}" if smoothing.kind == "gaussian" else ""
-    return f"{smoothing.kind}, {format_count(smoothing.radius, 'row')}{scale}"
-
-
 @dataclass(frozen=True)
-class Allowed:
-    """The knobs that a search may turn.
+class SearchSpace:
+    """What a search may fit.
 
     Attributes:
         smoothing: Of all tasks.
@@ -117,17 +108,17 @@ class Chosen:
 
     candidate: Candidate
     weights: Mapping[str, float] | None = None
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[Trial, ...] = ()
 
-    def left(self, task: Task) -> list[NotFitted]:
-        """The knobs of the task as a whole that were not turned, and why."""
+    def list_not_fitted(self, task: Task) -> list[NotFitted]:
+        """What was not fitted for the task as a whole, and why."""
         if not self.tried:
-            what = {
+            reasons = {
                 "va": "valence and arousal are not annotated",
                 "expression": "no expression is annotated",
                 "au": "no action unit is active",
             }
-            return [NotFitted(f"all of {task}", f"{what[task]} in {MIN_POSITIVES} rows of {MIN_VIDEOS} videos")]
+            return [NotFitted(f"all of {task}", f"{reasons[task]} in {MIN_POSITIVES} rows of {MIN_VIDEOS} videos")]
         offered = {
             f"smoothing of {task}": [one.candidate.smoothing != NO_SMOOTHING for one in self.tried],
             f"calibration of {task}": [one.candidate.calibrated for one in self.tried],
@@ -137,14 +128,14 @@ class Chosen:
         best = self.candidate
         taken = (best.smoothing != NO_SMOOTHING, best.calibrated, best.weighted, best.pool == "log")
         return [
-            NotFitted(knob, "the search gained nothing by it")
-            for (knob, tried), turned in zip(offered.items(), taken, strict=True)
-            if any(tried) and not turned
+            NotFitted(what, "the search gained nothing by it")
+            for (what, tried), used in zip(offered.items(), taken, strict=True)
+            if any(tried) and not used
         ]
 
 
 class TaskSearch:
-    """Searches one task on any set of rows; what does not depend on the rows is worked out once.
+    """Searches one task on any set of rows; what does not depend on the rows is computed once.
 
     Args:
         task: The task.
@@ -152,7 +143,7 @@ class TaskSearch:
         truth: The annotations of their rows.
         scored: Mask of the rows on which the task is scored, shape (n,).
         timeline: Of the rows; None where nothing is to be smoothed.
-        allowed: The knobs.
+        allowed: What may be fitted.
         seed: Of the folds.
     """
 
@@ -163,7 +154,7 @@ class TaskSearch:
         truth: Annotations,
         scored: Array,
         timeline: Timeline | None,
-        allowed: Allowed,
+        allowed: SearchSpace,
         seed: int,
     ) -> None:
         self._task, self._scored, self._timeline, self._allowed, self._seed = task, scored, timeline, allowed, seed
@@ -177,9 +168,9 @@ class TaskSearch:
     def search(self, rows: Array) -> Chosen:
         """Finds the best for the task, looking at the truth of some rows alone.
 
-        What is fitted is judged across folds of these rows; smoothing by itself, for which nothing is fitted, on the
-        rows as they are. The best figure is taken, and of equal ones the simplest. The choice has seen all of these
-        rows: what it is worth, only other videos can say.
+        What is fitted is scored across folds of these rows; smoothing alone, for which nothing is fitted, on the rows
+        as they are. The best score is taken, and of equal ones the simplest. The choice has seen all of these rows, so
+        that only other videos can show what it gains.
 
         Args:
             rows: Mask, shape (n,).
@@ -188,10 +179,10 @@ class TaskSearch:
         if not is_tunable(self._task, self._truth[rows], self._videos[rows]):
             return Chosen(Candidate())
         folds = np.where(rows, make_video_folds(self._images, SEARCH_FOLDS, self._seed, scored=rows, least=1), -1)
-        tried: list[Tried] = []
+        tried: list[Trial] = []
 
         def attempt(candidates: Iterable[Candidate]) -> Candidate:
-            tried.extend(Tried(candidate, self._score(candidate, rows, folds)) for candidate in candidates)
+            tried.extend(Trial(candidate, self._score(candidate, rows, folds)) for candidate in candidates)
             return max(tried, key=lambda one: one.score).candidate  # the first of equals
 
         several = len(self._members) > 1
@@ -207,24 +198,25 @@ class TaskSearch:
             best = attempt([replace(best, weighted=True)])
         if pools and (best.calibrated or best.weighted):
             best = attempt([replace(best, pool="linear" if best.pool == "log" else "log")])
-        return Chosen(best, self._weights(best, rows), tuple(tried))
+        return Chosen(best, self._fit_weights(best, rows), tuple(tried))
 
     def _score(self, candidate: Candidate, rows: Array, folds: Array) -> float:
-        """The task's part of the score on `rows`, each of their folds decided by what the others gave."""
+        """The task's part of the score on `rows`, each fold decided by what was fitted on the others."""
         if not candidate.calibrated and not candidate.weighted:
             return score_part(self._task, self._truth[rows], decide_task(self._task, self._columns(candidate)[rows]))
         decisions = np.zeros(self._truth.shape, dtype=np.float64 if self._task == "va" else np.int8)
         for fold in range(int(folds.max()) + 1):
             decided = folds == fold
             fitted_on = rows & ~decided
-            columns = self._columns(candidate, self._weights(candidate, fitted_on))
-            knobs: Any = None
+            columns = self._columns(candidate, self._fit_weights(candidate, fitted_on))
+            parameters: Any = None
             if candidate.calibrated:
-                knobs = fit_parameters(self._task, self._truth[fitted_on], columns[fitted_on], self._videos[fitted_on])
-            decisions[decided] = decide_task(self._task, columns[decided], knobs)
+                given = self._truth[fitted_on], columns[fitted_on], self._videos[fitted_on]
+                parameters = fit_parameters(self._task, *given)
+            decisions[decided] = decide_task(self._task, columns[decided], parameters)
         return score_part(self._task, self._truth[rows], decisions[rows])
 
-    def _weights(self, candidate: Candidate, rows: Array) -> Mapping[str, float] | None:
+    def _fit_weights(self, candidate: Candidate, rows: Array) -> Mapping[str, float] | None:
         return (
             self._pool.fit({self._task: rows}, {self._task: candidate.pool}).get(self._task)
             if candidate.weighted
@@ -232,15 +224,15 @@ class TaskSearch:
         )
 
     def _columns(self, candidate: Candidate, weights: Mapping[str, float] | None = None) -> Array:
-        """What the members say together, smoothed; shape (n, 2), (n, 8) or (n, 12)."""
+        """The members' pooled values or probabilities, smoothed; shape (n, 2), (n, 8) or (n, 12)."""
         if weights is not None:
-            return self._smoothed(candidate, weights)
+            return self._pool_and_smooth(candidate, weights)
         key = candidate.smoothing, candidate.pool
         if key not in self._means:
-            self._means[key] = self._smoothed(candidate, None)
+            self._means[key] = self._pool_and_smooth(candidate, None)
         return self._means[key]
 
-    def _smoothed(self, candidate: Candidate, weights: Mapping[str, float] | None) -> Array:
+    def _pool_and_smooth(self, candidate: Candidate, weights: Mapping[str, float] | None) -> Array:
         task, smoothing = self._task, candidate.smoothing
         mixed = average_members(self._members, {task: weights} if weights else {}, (task,), {task: candidate.pool})
         columns: Array = getattr(mixed, task)

@@ -11,7 +11,7 @@ correlation is positive, this ratio of deviations is the best scale, and a great
 Source: the CCC and its two parts, precision (the correlation) and accuracy (agreement of means and deviations):
 L. I.-K. Lin, Biometrics 45 (1989) 255-268.
 
-What a fit on some videos says is uncertain. The logarithm of the scale and the difference of the means are moved only
+A fit on some videos is uncertain. The logarithm of the scale and the difference of the means are moved only
 as far from "no change" as the near end of their interval of one standard error; the errors are those of the jackknife
 that leaves out one video at a time.
 
@@ -27,7 +27,7 @@ from abawkit.tables import Array
 from abawkit.tuning.support import explain_scarcity, is_supported, rows_by_video
 
 MAX_SCALE: Final = 10.0
-"""Greatest scale, and 1 over the least: a network that needs more says next to nothing."""
+"""Greatest scale, and 1 over the least: a network that needs more has hardly learned anything."""
 
 _LEAST_VARIANCE: Final = 1e-12  # the square of what the six decimals of a submission can tell apart
 
@@ -47,7 +47,7 @@ class Scaling(NamedTuple):
 
 
 class _Estimates(NamedTuple):
-    """What moments say; each a number, or an array over leaving out each video."""
+    """Estimates from moments; each a number, or an array over leaving out each video."""
 
     log_scale: Array
     offset: Array
@@ -78,8 +78,8 @@ def fit_scaling(truth: Array, values: Array, videos: Array) -> Scaling:
     terms = np.ones(len(x)), x, y, x * x, y * y, x * y
     moments = np.stack([np.bincount(videos, term, len(rows)) for term in terms])[:, rows > 0]
     whole = moments.sum(axis=1)
-    found = _estimates(whole)
-    errors = [_jackknife_error(column) for column in _estimates(whole[:, None] - moments)]
+    found = _compute_estimates(whole)
+    errors = [_jackknife_error(column) for column in _compute_estimates(whole[:, None] - moments)]
     if not found.correlation > 2 * errors[2]:  # true for NaN too: values that vary in one video alone
         return Scaling(reason="its correlation with the annotations is no more than two standard errors above 0")
     scale = float(np.clip(np.exp(_shrink(found.log_scale, errors[0])), 1 / MAX_SCALE, MAX_SCALE))
@@ -101,10 +101,10 @@ def fit_va(truth: Array, va: Array, videos: Array) -> tuple[Array, Array]:
         Scale and shift, float64, shape (2,) each.
     """
     found = [fit_scaling(truth[:, i], va[:, i], videos) for i in range(len(DIMENSIONS))]
-    return np.array([stretch.scale for stretch in found]), np.array([stretch.shift for stretch in found])
+    return np.array([fit.scale for fit in found]), np.array([fit.shift for fit in found])
 
 
-def _estimates(moments: Array) -> _Estimates:
+def _compute_estimates(moments: Array) -> _Estimates:
     """From n and the sums of x, y, x^2, y^2 and xy, (6,) or (6, videos); NaN where either does not vary."""
     x, y, xx, yy, xy = moments[1:] / moments[0]
     var_x, var_y = (np.where(var > _LEAST_VARIANCE, var, np.nan) for var in (xx - x * x, yy - y * y))

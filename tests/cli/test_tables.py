@@ -8,23 +8,23 @@ FEW = "fewer than 25 rows of 3 videos"
 
 def test_a_dozen_units_of_one_reason_are_a_line() -> None:
     notes = [
-        f"threshold of {unit}: left alone, active in {i} rows of 2 videos, {FEW}" for i, unit in enumerate(ACTION_UNITS)
+        f"threshold of {unit}: kept as is, active in {i} rows of 2 videos, {FEW}" for i, unit in enumerate(ACTION_UNITS)
     ]
-    notes += [f"bias of Fear: left alone, annotated in 3 rows of 1 video, {FEW}"]
+    notes += [f"bias of Fear: kept as is, annotated in 3 rows of 1 video, {FEW}"]
     (line,) = group_notes(notes)
     assert line == (
-        f"threshold of AU1, AU2, AU4, AU6, AU7, AU10 and 6 more; bias of Fear: left alone, {FEW} each "
+        f"threshold of AU1, AU2, AU4, AU6, AU7, AU10 and 6 more; bias of Fear: kept as is, {FEW} each "
         "(--json has the counts)"
     )
 
 
 def test_other_notes_and_single_ones_stay_as_they_are_and_in_order() -> None:
-    one = f"threshold of AU15: left alone, active in 24 rows of 9 videos, {FEW}"
-    gained = [f"{what} of va: left alone, the search gained nothing by it" for what in ("smoothing", "weights")]
+    one = f"threshold of AU15: kept as is, active in 24 rows of 9 videos, {FEW}"
+    gained = [f"{what} of va: kept as is, the search gained nothing by it" for what in ("smoothing", "weights")]
     best = "the weights of each run are those of the epoch that scored best: all figures are a little too good"
     assert group_notes([one, gained[0], best, gained[1]]) == [
         one,
-        "smoothing of va; weights of va: left alone, the search gained nothing by it",
+        "smoothing of va; weights of va: kept as is, the search gained nothing by it",
         best,
     ]
     assert group_notes([]) == []

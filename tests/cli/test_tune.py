@@ -219,4 +219,4 @@ def test_a_task_that_falls_is_named_even_where_the_sum_does_not(
     fallen = replace(tuning, difference=difference, fallen=("va",))
     show_tuning(fallen, folder / "rule.json", "untuned", as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "this task" in line]
-    assert lines == ["CCC falls, so the rule leaves this task as it was: it loses nothing there."]
+    assert lines == ["CCC falls, so the rule changes nothing for this task."]

@@ -178,10 +178,10 @@ GOOD, FAIR, NOISE = member("good", 10, 0.8), member("fair", 11, 0.5), member("no
 
 def test_members_stand_alone_with_their_score_and_together_with_the_ensembles() -> None:
     found = analyse([GOOD, FAIR], truth())
-    for standing, one in zip(found.standings, (GOOD, FAIR), strict=True):
+    for contribution, one in zip(found.contributions, (GOOD, FAIR), strict=True):
         expected = score(truth(), one.predictions.decide())
-        assert standing.alone["score"] == pytest.approx(expected.score, abs=1e-9)
-        assert standing.alone["ccc_va"] == pytest.approx(expected.ccc_va, abs=1e-9)
+        assert contribution.alone["score"] == pytest.approx(expected.score, abs=1e-9)
+        assert contribution.alone["ccc_va"] == pytest.approx(expected.ccc_va, abs=1e-9)
     together = score(truth(), average_members([GOOD, FAIR]).decide())
     assert found.together["score"] == pytest.approx(together.score, abs=1e-9)
 
@@ -189,17 +189,17 @@ def test_members_stand_alone_with_their_score_and_together_with_the_ensembles() 
 def test_what_a_member_adds_is_what_the_others_lack_without_it() -> None:
     found = analyse([GOOD, FAIR, NOISE], truth())
     without = score(truth(), average_members([FAIR, NOISE]).decide())
-    assert found.standings[0].adds["score"] == pytest.approx(found.together["score"] - without.score, abs=1e-9)
-    assert found.standings[0].adds["score"] > 0.1 > 0 > found.standings[2].adds["score"]
+    assert found.contributions[0].adds["score"] == pytest.approx(found.together["score"] - without.score, abs=1e-9)
+    assert found.contributions[0].adds["score"] > 0.1 > 0 > found.contributions[2].adds["score"]
 
 
 def test_a_single_member_adds_all_there_is_and_so_does_the_only_one_that_knows_a_task() -> None:
-    (standing,) = analyse([GOOD], truth()).standings
-    assert standing.adds == standing.alone
+    (contribution,) = analyse([GOOD], truth()).contributions
+    assert contribution.adds == contribution.alone
     no_va = replace(FAIR, tasks=("expression", "au"))
     found = analyse([GOOD, no_va], truth())
-    assert found.standings[0].adds["ccc_va"] == found.together["ccc_va"] > 0.5
-    assert found.standings[1].alone["ccc_va"] == found.standings[1].adds["ccc_va"] == 0
+    assert found.contributions[0].adds["ccc_va"] == found.together["ccc_va"] > 0.5
+    assert found.contributions[1].alone["ccc_va"] == found.contributions[1].adds["ccc_va"] == 0
 
 
 def test_without_the_member_that_had_all_the_weight_the_others_have_equal_ones() -> None:
@@ -207,16 +207,16 @@ def test_without_the_member_that_had_all_the_weight_the_others_have_equal_ones()
     found = analyse([GOOD, FAIR, NOISE], truth(), rule=rule)
     without = score(truth(), average_members([FAIR, NOISE]).decide())
     assert found.together["score"] == pytest.approx(score(truth(), GOOD.predictions.decide()).score, abs=1e-9)
-    assert found.standings[0].adds["score"] == pytest.approx(found.together["score"] - without.score, abs=1e-9)
-    assert found.standings[1].adds["score"] == 0
+    assert found.contributions[0].adds["score"] == pytest.approx(found.together["score"] - without.score, abs=1e-9)
+    assert found.contributions[1].adds["score"] == 0
 
 
 def test_members_that_the_rule_weighs_as_one_are_judged_as_one() -> None:
     rule = Rule(weights={task: {"good+fair": 3.0, "noise": 1.0} for task in TASKS})
     found = analyse([GOOD, FAIR, NOISE], truth(), rule=rule)
-    assert [standing.member.key for standing in found.standings] == ["noise", "good+fair"]
-    assert found.standings[1].alone["score"] == analyse([GOOD, FAIR], truth()).together["score"]
-    assert found.standings[1].adds["score"] > 0.5
+    assert [contribution.member.key for contribution in found.contributions] == ["noise", "good+fair"]
+    assert found.contributions[1].alone["score"] == analyse([GOOD, FAIR], truth()).together["score"]
+    assert found.contributions[1].adds["score"] > 0.5
 
 
 def test_errors_that_are_alike_correlate_and_those_of_strangers_do_not() -> None:

@@ -74,7 +74,7 @@ def test_a_whole_calibration_is_made_of_the_fits_of_each_knob_on_the_rows_of_its
     assert np.array_equal(
         fit.calibration.threshold, thresholds.fit_thresholds(truth.au[au], predictions.au[au], videos[au])
     )
-    assert fit.left == ()
+    assert fit.not_fitted == ()
     decided = apply_calibration(predictions, fit.calibration).decide()
     assert np.array_equal(decided.au, predictions.au >= fit.calibration.threshold)
 
@@ -85,14 +85,14 @@ def test_every_knob_that_is_left_alone_is_named_with_the_reason() -> None:
     fit = fit_calibration(predictions, truth, {"va": few, "expression": few, "au": few}, videos)
     neutral = Calibration()
     assert all(np.array_equal(value, getattr(neutral, name)) for name, value in vars(fit.calibration).items())
-    knobs = [left.knob for left in fit.left]
+    knobs = [left.parameter for left in fit.not_fitted]
     assert knobs == [
         *(f"scale and shift of {name}" for name in DIMENSIONS),
         *(f"bias of {name}" for name in EXPRESSIONS),
         *(f"threshold of {name}" for name in ACTION_UNITS),
     ]
-    assert str(fit.left[0]) == (
-        "scale and shift of valence: left alone, annotated in 20 rows of 10 videos, fewer than 25 rows of 3 videos"
+    assert str(fit.not_fitted[0]) == (
+        "scale and shift of valence: kept as is, annotated in 20 rows of 10 videos, fewer than 25 rows of 3 videos"
     )
 
 
@@ -102,14 +102,14 @@ def test_only_the_tasks_that_are_asked_for_are_fitted() -> None:
     assert not np.array_equal(fit.calibration.threshold, np.full(12, 0.5))
     assert fit.calibration.scale.tolist() == [1, 1]
     assert not fit.calibration.bias.any()
-    assert fit.left == ()
+    assert fit.not_fitted == ()
 
 
 def test_no_row_at_all_leaves_every_knob_alone() -> None:
     predictions, truth, videos = table(10, np.random.default_rng(0))
     nothing = np.zeros(10, dtype=bool)
     fit = fit_calibration(predictions, truth, {"va": nothing, "expression": nothing, "au": nothing}, videos)
-    assert len(fit.left) == 2 + 8 + 12
+    assert len(fit.not_fitted) == 2 + 8 + 12
 
 
 def test_of_equal_gains_the_nearest_is_preferred_and_of_equally_near_ones_the_first() -> None:

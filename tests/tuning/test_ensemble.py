@@ -16,7 +16,7 @@ from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import StoredMember, digest_columns
 from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations
-from abawkit.tuning.ensemble import fit_ensemble, make_given_rule, write_ensemble
+from abawkit.tuning.ensemble import fit_ensemble, parse_weights, write_ensemble
 from abawkit.tuning.ensemble_weights import WeightFit
 from tests.tuning.random_rows import annotations
 
@@ -66,8 +66,8 @@ def test_tasks_below_the_floor_or_of_one_member_keep_the_mean_and_it_is_said_why
     found = fit_ensemble(only_va, few, draws=20)
     assert [task for task in TASKS if set(found.rule.weights[task].values()) != {1.0}] == ["va"]
     assert found.notes == (
-        "weights of expression: left alone, fewer than 25 rows have one expression, or they are of fewer than 3 videos",
-        "weights of au: left alone, one member knows it",
+        "weights of expression: kept as is, fewer than 25 rows have one expression, or they are of fewer than 3 videos",
+        "weights of au: kept as is, one member knows it",
     )
 
 
@@ -80,18 +80,18 @@ def test_members_of_other_rows_are_refused() -> None:
 
 
 def test_a_number_for_each_member_in_their_order() -> None:
-    assert make_given_rule(["au=2,1,0", "va=0.5,1e-1,.25"], MEMBERS) == {
+    assert parse_weights(["au=2,1,0", "va=0.5,1e-1,.25"], MEMBERS) == {
         "au": {"good": 2, "fair": 1, "noise": 0},
         "va": {"good": 0.5, "fair": 0.1, "noise": 0.25},
     }
-    assert make_given_rule([], MEMBERS) == {}
+    assert parse_weights([], MEMBERS) == {}
 
 
 def test_a_member_that_does_not_know_a_task_has_no_weight_in_it() -> None:
     va = replace(MEMBERS[1], tasks=("va",))
-    assert make_given_rule(["au=2,0,1"], [MEMBERS[0], va, MEMBERS[2]]) == {"au": {"good": 2, "noise": 1}}
+    assert parse_weights(["au=2,0,1"], [MEMBERS[0], va, MEMBERS[2]]) == {"au": {"good": 2, "noise": 1}}
     with pytest.raises(ConfigError, match=r"fair\.npz does not know au; its weight must be 0"):
-        make_given_rule(["au=2,1,1"], [MEMBERS[0], va, MEMBERS[2]])
+        parse_weights(["au=2,1,1"], [MEMBERS[0], va, MEMBERS[2]])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_member_that_does_not_know_a_task_has_no_weight_in_it() -> None:
 )
 def test_weights_that_make_no_sense_are_refused(texts: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_given_rule(texts, MEMBERS)
+        parse_weights(texts, MEMBERS)
 
 
 # rows that were answered from another frame

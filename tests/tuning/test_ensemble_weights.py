@@ -18,7 +18,7 @@ from abawkit.probabilities.members import StoredMember, digest_columns
 from abawkit.scoring.score import select_scored_rows
 from abawkit.tables import Annotations, Array
 from abawkit.tuning.ensemble_weights import (
-    FLOOR,
+    MIN_PROBABILITY,
     WeightFit,
     fit_log_pool_weights,
     fit_mixture_weights,
@@ -216,7 +216,7 @@ def test_a_single_member_has_no_weights_to_fit() -> None:
 
 def test_what_a_member_thinks_impossible_does_not_decide_alone() -> None:
     probabilities = np.full((2, 100), [[0.9], [0.5]])
-    probabilities[0, 0] = FLOOR
+    probabilities[0, 0] = MIN_PROBABILITY
     assert fit_mixture_weights(probabilities)[0] > 0.9
 
 

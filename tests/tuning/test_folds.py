@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from abawkit.errors import DataError
 from abawkit.tables import Array, Predictions
-from abawkit.tuning.folds import cross_fit, make_video_folds, predict_held_out
+from abawkit.tuning.folds import cross_fit, iterate_folds, make_video_folds
 
 
 def images_of(rows_of: list[int]) -> pa.StringArray:
@@ -83,7 +83,7 @@ def test_nothing_of_a_video_is_on_both_sides_repeats_included() -> None:
     images = images_of([9, 30, 4, 17, 22, 8, 11])
     folds = make_video_folds(images, 3)
     decided_in_all = np.zeros(len(images), dtype=int)
-    for fitted_on, decided in predict_held_out(images, folds):
+    for fitted_on, decided in iterate_folds(images, folds):
         assert not videos_in(images, fitted_on) & videos_in(images, decided)
         assert (fitted_on ^ decided).all()
         decided_in_all += decided
@@ -95,7 +95,7 @@ def test_folds_that_cut_a_video_are_refused() -> None:
     folds = make_video_folds(images)
     folds[images.to_pylist().index("video2/00000.jpg")] ^= 1
     with pytest.raises(ValueError, match="rows of video2 are in more than one fold"):
-        list(predict_held_out(images, folds))
+        list(iterate_folds(images, folds))
 
 
 def test_each_row_comes_from_what_was_fitted_without_its_video() -> None:

@@ -42,7 +42,7 @@ def test_a_task_whose_cross_fitted_part_falls_is_left_alone_and_said_to_be(fit: 
         assert all(neutral(found.rule, task) for task in found.fallen)
         said = " ".join(found.notes)
         for task in found.fallen:
-            fallen += f"of {task}: left alone, it loses on videos that it was not fitted on" in said
+            fallen += f"of {task}: kept as is, it loses on videos that it was not fitted on" in said
     assert fallen
 
 
@@ -85,5 +85,5 @@ def test_weights_of_a_task_that_falls_are_those_of_the_mean() -> None:
         for task in found.fallen:
             fallen += 1
             assert set(found.rule.weights[task].values()) == {1.0}
-            assert f"weights of {task}: left alone, it loses on videos that it was not fitted on" in found.notes
+            assert f"weights of {task}: kept as is, it loses on videos that it was not fitted on" in found.notes
     assert fallen

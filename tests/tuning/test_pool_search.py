@@ -32,7 +32,7 @@ def test_logits_are_pooled_where_that_is_better_and_not_elsewhere() -> None:
     assert (without.rule.pool, without.difference["expression_f1"].value) == ({}, 0)
     twice = tune(members, truth, tasks=("au",), **options)  # both say the same of action units: either pool does
     assert twice.rule.pool == {}
-    assert "pool of logits of au: left alone, the search gained nothing by it" in twice.notes
+    assert "pool of logits of au: kept as is, the search gained nothing by it" in twice.notes
 
 
 def test_valence_and_arousal_are_never_pooled_by_logits() -> None:

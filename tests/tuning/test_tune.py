@@ -148,8 +148,8 @@ def test_an_action_unit_with_too_few_positives_is_not_tuned(fit: Fit) -> None:
     assert found.rule.calibration.threshold[[7, 8]].tolist() == [0.5, 0.5]
     assert (found.rule.calibration.threshold[[0, 1, 2, 3, 4, 5, 6, 9, 10, 11]] < 0.4).all()
     said = "\n".join(found.notes)
-    assert "threshold of AU15: left alone, active in 24 rows" in said
-    assert "threshold of AU23: left alone, active in" in said
+    assert "threshold of AU15: kept as is, active in 24 rows" in said
+    assert "threshold of AU23: kept as is, active in" in said
     assert "of 2 videos, fewer than 25 rows of 3 videos" in said
 
 
@@ -159,7 +159,7 @@ def test_a_task_with_too_few_annotations_is_left_alone_altogether() -> None:
     found = tune([one, unrelated(truth.images)], few, tasks=("va", "expression"), calibration=(), draws=50)
     assert set(found.rule.smoothing) == {"va"}
     assert set(found.rule.weights["expression"].values()) == {1.0} != set(found.rule.weights["va"].values())
-    assert found.notes == ("all of expression: left alone, no expression is annotated in 25 rows of 3 videos",)
+    assert found.notes == ("all of expression: kept as is, no expression is annotated in 25 rows of 3 videos",)
 
 
 @FITS
