@@ -128,7 +128,7 @@ def _check_operators() -> Finding:
     """The operators that run here, and why better ones do not."""
     try:
         return _find_operators()
-    except Exception as error:  # torch is broken: its own line says so, and how to fix it
+    except Exception as error:  # torch is broken, which has a finding of its own
         return Finding("operators", f"not checked: {(str(error) or type(error).__name__).splitlines()[0]}")
 
 
@@ -148,10 +148,10 @@ def _find_operators() -> Finding:
         calls = [Call(device, torch.float32, DDAMFN_SIZES, training=t, gradients=t) for t in (False, True)]
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what they would say stands in this line
+                warnings.simplefilter("ignore")  # the finding has the same reasons
                 names = dict.fromkeys(select(call).name for call in calls)
         except OpUnavailableError as error:
-            fix = f"unset {VARIABLE}, or name one that runs" if find_request() else "`abawkit ops` says what is wrong"
+            fix = f"unset {VARIABLE}, or name one that runs" if find_request() else "run `abawkit ops` to see why"
             return Finding("operators", f"none: {str(error).splitlines()[0]}", False, fix)
         words.append(f"{' and '.join(names)} on {device}")
         found = [] if find_request() else [find_best(call) for call in calls]

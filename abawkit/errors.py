@@ -50,7 +50,7 @@ class DataError(AbawkitError):
 
 
 class OpUnavailableError(AbawkitError):
-    """An implementation of an operator that was asked for by name and can't run here."""
+    """An implementation of an operator that was requested by name and can't run here."""
 
     exit_code = 4
 

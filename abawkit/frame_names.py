@@ -71,7 +71,7 @@ def format_frame_name(video: str, number: int) -> str:
 
 
 def find_video(name: str) -> str:
-    """The video of a frame: all that stands before the last slash."""
+    """The video of a frame: all before the last slash."""
     return name.rpartition("/")[0]
 
 

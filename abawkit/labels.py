@@ -47,4 +47,4 @@ FIELDS: Final = ("image", *DIMENSIONS, "expression", *ACTION_UNITS)
 """The 16 columns of an annotation row and of a submission row."""
 
 OFFICIAL_HEADER: Final = ",".join([*FIELDS[:4], "aus"])
-"""The header of the multi-task track's files: ``aus`` stands for the twelve action units."""
+"""The header of the multi-task track's files: ``aus`` means the twelve action units."""

@@ -83,7 +83,7 @@ def test_a_torch_that_can_not_be_imported_does_not_end_the_other_checks(
     assert found["torch works"].found.startswith("no: ")
     assert "pip install --force-reinstall torch" in found["torch works"].fix
     assert found["operators"].ok
-    assert found["operators"].found.startswith("not looked at: ")
+    assert found["operators"].found.startswith("not checked: ")
     assert "disk" in found
 
 

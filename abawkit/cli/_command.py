@@ -118,7 +118,7 @@ class App(typer.Typer):
 
 
 def refuse_ignored(context: typer.Context, option: str, given: bool) -> None:
-    """Refuses an option of a group that stands before one of its commands, which has its own and would not see it.
+    """Refuses an option of a group before one of its commands, which has its own and would ignore it.
 
     Raises:
         ConfigError: If it was given.

@@ -35,7 +35,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     """Prints a table on stdout; its first columns are text, its others numbers.
 
     Args:
-        title: Stands above it.
+        title: Printed above it.
         columns: Headings.
         rows: Cells.
         text_columns: How many columns at the left are text.

@@ -41,7 +41,7 @@ def inspect(
     for path in paths:
         try:
             found = look(path, verify=verify)
-        except DataError as error:  # the others are looked at all the same
+        except DataError as error:  # go on with the others
             entries.append({"path": str(path), "error": str(error)})
             problems += 1
             print_message(f"error: {error}")

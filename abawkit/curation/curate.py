@@ -278,7 +278,7 @@ def _refuse_failures(
                 f"{root}: {len(report.failures):,} of {total:,} frames are missing or unreadable; the first:",
                 *list_first([failure.text for failure in report.failures], 10),
                 *describe_failures(root, report.failures, total),
-                f"copy them anew, give the right folder with --frames, or allow more than {max_missing:.1%} "
+                f"copy them again, give the right folder with --frames, or allow more than {max_missing:.1%} "
                 "with --max-missing",
             ]
         )

@@ -156,7 +156,7 @@ def open_curated(folder: Path, *, check_ledger: bool = True) -> CuratedSet:
 
 
 def find_contradictions(curated: CuratedSet, ledger: Mapping[str, Any]) -> list[str]:
-    """What a table says and its ledger contradicts; what a ledger leaves out contradicts nothing.
+    """Where a table and its ledger contradict each other; what a ledger leaves out is no contradiction.
 
     Args:
         curated: The set, with the table.
@@ -165,11 +165,11 @@ def find_contradictions(curated: CuratedSet, ledger: Mapping[str, Any]) -> list[
     found: list[str] = []
 
     def compare(key: str, number: object, what: str) -> None:
-        said: Any = ledger
+        recorded: Any = ledger
         for part in key.split("."):
-            said = said.get(part) if isinstance(said, dict) else None
-        if said is not None and said != number:
-            found.append(f"{key} is {str(said)[:80]}, the table has {number} {what}")
+            recorded = recorded.get(part) if isinstance(recorded, dict) else None
+        if recorded is not None and recorded != number:
+            found.append(f"{key} is {str(recorded)[:80]}, the table has {number} {what}")
 
     compare("policy", curated.policy, "as its policy")
     compare("frames_digest", curated.frames_digest, "as that of its frames")

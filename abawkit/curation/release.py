@@ -156,7 +156,7 @@ def _list_recorded_options(ledger: Mapping[str, Any]) -> list[str]:
 
 
 def find_shared_names(train: Annotations, validation: Annotations) -> tuple[list[str], list[str]]:
-    """Videos, and images, that stand in both splits; sorted."""
+    """Videos, and images, that are in both splits; sorted."""
     videos = _find_common(train.videos, validation.videos)
     images = _find_common(train.images, validation.images) if videos else []
     return videos, images

@@ -200,7 +200,7 @@ def _normalise_submission(
         try:
             text = read_text(file, "a submission")
         except DataError:
-            return b"", []  # the format says what is wrong with it
+            return b"", []  # the check of the format reports it
         lines, deviations = normalise_layout(text.decode().split("\n")[:-1], columns, images)
         content[file.name] = "".join(f"{line}\n" for line in lines).encode()
         problems += [

@@ -13,7 +13,7 @@ from abawkit.formats.rows import shorten
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, FIELDS, TASKS, Answer
 
 ALL_UNITS: Final = "aus"
-"""The name that stands for the twelve action units in the official header of the multi-task track."""
+"""The name of all twelve action units together in the official header of the multi-task track."""
 
 OTHER_TRACK: Final = "; this is a file of "
 """In the message of a problem, before the names of the formats that have such a header."""
@@ -71,7 +71,7 @@ def order_columns(header: str, columns: Sequence[str] = FIELDS[1:]) -> ColumnOrd
     """Reads a header by name.
 
     It may be narrower than rows are, as the official one is: names that are not given are those of the columns that
-    follow. ``aus`` stands for all twelve units.
+    follow. ``aus`` means all twelve units.
 
     Args:
         header: The first line of a file; its first field names the column of images.
@@ -82,7 +82,7 @@ def order_columns(header: str, columns: Sequence[str] = FIELDS[1:]) -> ColumnOrd
 
     Raises:
         ValueError: If the header names a column twice, one that such a file does not have, or columns in an order that
-            does not say where each of them is. The text says what it names, and what was expected.
+            does not give the position of each. The text has what was found and what was expected.
     """
     names = split_header(header)
     known = [find_column(name) for name in names]
@@ -135,7 +135,7 @@ def refuse_other_track(header: str, tasks: Sequence[Answer]) -> None:
         tasks: The answers of the track.
 
     Raises:
-        ValueError: If it names anything else. The text says what it names, and what was expected.
+        ValueError: If it names anything else. The text has what was found and what was expected.
     """
     names = split_header(header)
     forms = _TRACKS.get(tuple(tasks)) or (tuple(name for answer in tasks for name in ANSWER_COLUMNS[answer]),)

@@ -51,7 +51,7 @@ class TableColumns:
 
     Attributes:
         names: The column of each field: ``image``, and all fields of each task that is annotated.
-        missing: Texts that stand for a missing value, besides those that always do.
+        missing: Texts that mark a missing value, besides those that always do.
     """
 
     names: dict[str, str]
@@ -69,7 +69,7 @@ class CustomTable:
 
     Attributes:
         annotations: The rows, in the order of the file; tasks without columns are not annotated.
-        missing: For each column with missing values, how often each mark stands for one.
+        missing: For each column with missing values, how often each mark occurs.
     """
 
     annotations: Annotations
@@ -82,7 +82,7 @@ def parse_columns(texts: Sequence[str], missing: Sequence[str] = ()) -> TableCol
     Args:
         texts: Each ``FIELD=COLUMN,FIELD=COLUMN,...``, or just ``FIELD`` for a column of that name. A part that holds a
             comma is put in double quotes.
-        missing: Texts that stand for a missing value.
+        missing: Texts that mark a missing value.
 
     Raises:
         ConfigError: If a field is unknown, given twice, or without its task's others; if two share a column; if there
@@ -267,7 +267,7 @@ def _read_image_names(cells: "pd.Series[Any]", column: str, lines: Array, proble
 def _read_column(
     cells: "pd.Series[Any]", column: str, what: Field, marks: frozenset[str], lines: Array, problems: list[Problem]
 ) -> tuple[Array, Counter[str]]:
-    """The numbers of a column, NaN where missing or bad, and how often each mark of a missing value stands in it."""
+    """The numbers of a column, NaN where missing or invalid, and how often each mark of a missing value occurs."""
     try:
         codes, distinct = pd.factorize(cells.astype(object), use_na_sentinel=True)
     except TypeError:  # lists and the like, which Parquet can hold

@@ -15,7 +15,7 @@ Sources:
 """
 
 from abawkit.formats.per_video import FolderOfVideos
-from abawkit.formats.single_file import FlatFile, make_single_task_header
+from abawkit.formats.single_file import FlatFile
 from abawkit.labels import OFFICIAL_HEADER, TASKS, Answer
 
 
@@ -36,7 +36,6 @@ class ABAW7Compound(FlatFile):
     name = "abaw7-ce"
     summary = "ABAW7 compound expression: image_location and one index 0..6, a row a listed frame"
     tasks: tuple[Answer, ...] = ("compound",)
-    header = make_single_task_header("compound")
 
 
 class ABAW3VA(FolderOfVideos):
@@ -76,7 +75,6 @@ class ABAW5VA(FlatFile):
     name = "abaw5-va"
     summary = "ABAW5 and 6 valence and arousal: image_location,valence,arousal, a row a listed frame"
     tasks: tuple[Answer, ...] = ("va",)
-    header = make_single_task_header("va")
 
 
 class ABAW5Expression(FlatFile):
@@ -85,7 +83,6 @@ class ABAW5Expression(FlatFile):
     name = "abaw5-expr"
     summary = "ABAW5 and 6 expression: image_location and one index 0..7, a row a listed frame"
     tasks: tuple[Answer, ...] = ("expression",)
-    header = make_single_task_header("expression")
 
 
 class ABAW5ActionUnits(FlatFile):
@@ -94,7 +91,6 @@ class ABAW5ActionUnits(FlatFile):
     name = "abaw5-au"
     summary = "ABAW5 and 6 action units: image_location and 12 action units, a row a listed frame"
     tasks: tuple[Answer, ...] = ("au",)
-    header = make_single_task_header("au")
 
 
 class ABAW11(ABAW7):

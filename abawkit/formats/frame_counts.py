@@ -223,7 +223,7 @@ def _read_count_file(path: Path) -> dict[str, FrameCount]:
         if not 1 <= count.frames <= MAX_FRAMES:
             problems.append(Problem(line, "frames", f"got {count.frames:,}, expected 1..{MAX_FRAMES:,}"))
         elif counts.setdefault(video, count) != count:
-            got = f"got {count.frames:,} frames of '{shorten(video)}', a line before says {counts[video].frames:,}"
+            got = f"got {count.frames:,} frames of '{shorten(video)}', a line before has {counts[video].frames:,}"
             problems.append(Problem(line, "frames", got))
     if problems:
         raise ProblemsError(path, problems, f"expected {_EXPECTED_COUNTS}")

@@ -206,7 +206,7 @@ def _drop_index(lines: list[str], columns: Sequence[Column]) -> Deviation | None
 
 
 def _rename_images(lines: list[str], listed: frozenset[str]) -> list[Deviation | None]:
-    """Gives images the names of the list, where these stand behind folders or have the backslashes of Windows.
+    """Gives images the names of the list, where they have folders before them or the backslashes of Windows.
 
     A folder before one name of many is a wrong name; before every name, it is where the frames were read from.
     """

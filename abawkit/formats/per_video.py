@@ -53,10 +53,6 @@ class FolderOfVideos:
     """A folder of files with a header over lines that hold one task's answers and no name.
 
     Attributes:
-        name: Its name as the value of ``--format``.
-        summary: One line for listings.
-        tasks: The one answer of a line.
-        container: A folder.
         frame_counts: How many frames videos have, where that is known: see `with_frame_counts`.
     """
 
@@ -275,7 +271,7 @@ def _find_length_problems(lines: int, first: int, count: FrameCount, file: str) 
         return []
     if lines > count.frames and not count.exact:
         what = f"has lines for {lines:,} frames, the last crop is of frame {count.frames:,}"
-        warnings.warn(f"{file}: {what}; whether its video has as many can't be told", DataWarning, stacklevel=3)
+        warnings.warn(f"{file}: {what}; whether its video has as many is unknown", DataWarning, stacklevel=3)
         return []
     what = f"got lines for {lines:,} frames, its video has {count.frames:,}: a header and a line for each frame"
     return [Problem(min(lines, count.frames) + first, "", what, file)]

@@ -111,7 +111,7 @@ def read_videos(path: Path, content: bytes) -> VideoList:
     """Reads a list of videos from its text, for which `is_video_list` is true; `path` is for messages.
 
     Raises:
-        ProblemsError: If a name can't be that of a video, or stands twice.
+        ProblemsError: If a name can't be that of a video, or is repeated.
     """
     names = _split_video_names(content)
     problems = [
@@ -206,4 +206,4 @@ def _first_line(content: bytes) -> str:
 
 def _describe_advice(problems: list[Problem]) -> str:
     count = format_count(len(problems), "problem")
-    return f"{count} found; correct the lines named, or fetch the file anew, and run this again"
+    return f"{count} found; correct these lines, or download the file again, and retry"

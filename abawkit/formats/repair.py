@@ -74,8 +74,8 @@ def _find_doubts(rows: list[str], names: list[str], places: Array) -> list[Probl
         Problem(
             row,
             "image",
-            f"'{shorten(names[row])}' stands in {len(group)} rows that say different things, and rows of its video "
-            "are out of order; which of them belongs where can't be told",
+            f"'{shorten(names[row])}' is in {len(group)} rows with different values, and rows of its video are "
+            "out of order; the order of these rows is unknown",
         )
         for group in differing
         if not settled[group].all()

@@ -116,7 +116,7 @@ def repair_text(raw: bytes, header: str, columns: Sequence[Column], images: Sequ
 
 
 def _split_lines(raw: bytes, notes: RepairNotes, *, between: bool) -> tuple[list[str], list[int]]:
-    """The lines without their ends and blanks, and the number of each; blank ones `between` others go too if asked."""
+    """The lines without their ends and blanks, and the number of each; blank ones `between` others go too."""
     if raw.startswith(BOM):
         notes.add("byte-order mark removed")
         raw = raw.removeprefix(BOM)
@@ -175,7 +175,7 @@ def _match_header(line: str, header: str, columns: Sequence[Column]) -> tuple[bo
             return False, f"{reason}; whether the columns are in another order too is unknown"
     agreed, form = max(((_count_matches(names, form), form) for form in forms), key=lambda pair: pair[0])
     if agreed in {0, len(names)}:
-        return agreed > 0, ""  # where none agrees, the format says that it is no header of its own
+        return agreed > 0, ""  # where none agrees, the check of the format reports the header
     got = f"'{shorten(names[agreed])}'" if names[agreed] else "nothing"
     wanted = f"'{form[agreed]}'" if agreed < len(form) else "no name"
     return False, f"the header has {got} where the official one has {wanted}; what the column holds is unknown"

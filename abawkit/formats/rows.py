@@ -87,7 +87,7 @@ def read_rows(
         skip_lines: Lines at the start that are not rows: the header.
         missing: Whether values may be marked as missing, as in annotations; then ``2.0`` is also read as the integer
             2. A submission has neither.
-        named: Whether an image name stands before the values.
+        named: Whether an image name precedes the values.
 
     Returns:
         The rows that have as many fields as there are columns, and every problem found, in the order of lines.

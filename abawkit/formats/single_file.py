@@ -30,26 +30,25 @@ from abawkit.tables import Annotations, FrameList, Submission
 
 
 class FlatFile:
-    """A file with a header over rows of an image name and its answers.
+    """A file with a header over rows of an image name and its answers, in the order of `tasks`.
 
     Attributes:
-        name: Its name as the value of ``--format``.
-        summary: One line for listings.
-        tasks: The answers of a row, in the order of its columns.
-        header: The first line.
         image_column_names: Names of a header's first field that give no warning; the first is the official one.
         strict_header: Whether a blank behind a comma of the header is a defect. The text of some editions prints one
             where the line is long.
-        container: A file.
     """
 
     name: str
     summary: str
     tasks: tuple[Answer, ...]
-    header: str
     image_column_names: Sequence[str] = ("image_location", "image")
     strict_header: bool = False
     container: Container = "file"
+
+    @property
+    def header(self) -> str:
+        """The first line: of a single task, ``image_location`` and the names of its answer."""
+        return ",".join(["image_location", *HEADER_NAMES[self.tasks[0]]])
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -140,7 +139,7 @@ class FlatFile:
         if len(frames) and holds_names_alone(frames):
             what = f"its {len(frames):,} rows hold names alone: this is a list of frames, not an answer to it"
             return frames, rows, [*problems, Problem(0, "", what)]
-        # a row of another width has a place in the order all the same
+        # a row of another width still counts in the order
         named = np.array([bool(name) for name in frames.images.to_pylist()], dtype=bool)
         return frames.select(named), rows, problems + found
 
@@ -170,14 +169,9 @@ def find_header_defect(header: str, plugin: SubmissionFormat, *, strict: bool = 
     return HeaderDefect(f"{got}, expected '{official}'{hint}", other is not None)
 
 
-def make_single_task_header(answer: Answer) -> str:
-    """The header of the flat files that hold one answer alone: ``image_location`` and the answer's names."""
-    return ",".join(["image_location", *HEADER_NAMES[answer]])
-
-
 def describe_width_error(path: Path, name: str) -> str:
     """How to see all defects of a submission."""
-    named = "" if name == "abaw7" else f" --format {name}"  # abaw7 is what commands assume
+    named = "" if name == "abaw7" else f" --format {name}"  # abaw7 is the default
     return f"abawkit check {path}{named} --list LIST names every defect"
 
 

@@ -29,7 +29,7 @@ def refuse_submission(path: Path, container: Container, *, force: bool, inputs: 
     if container == "file" or not path.is_dir():
         refuse_output(path, force=force and container == "file", inputs=inputs)
         return
-    # What refuse_output says of a new path holds for one that is replaced too, but for its being there.
+    # A folder that is replaced needs all that a new one does, but its path exists.
     refuse_output(path / "any", force=True, inputs=inputs)
     if any(source.resolve().is_relative_to(path.resolve()) for source in inputs):
         raise ConfigError(f"{path}: would replace what is read from it; give another path")

@@ -35,7 +35,7 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 class Variation(NamedTuple):
-    """How each row of a batch is varied: all that `apply_variation` needs of the host; float32, on one device.
+    """Parameters of the augmentation of each row of a batch; float32, on one device.
 
     Attributes:
         maps: For each row the map from output to input, both in -1..1 from edge to edge with y downwards, (n, 2, 3).
@@ -63,7 +63,7 @@ def augment(pixels: Tensor, rows: NDArray[np.integer[Any]], *, seed: int, epoch:
     in the published training and as alignment leaves it around a face. Differences to torchvision's transforms, which
     the published training used: sampling is bilinear, not nearest; shifts are not rounded to whole pixels; contrast
     pivots on the mean grey of the frame before its affine map; a rectangle too high or wide for the frame is cut to
-    it, not drawn again.
+    it, not sampled again.
 
     Args:
         pixels: RGB, (n, side, side, 3) uint8, on any device.
@@ -87,15 +87,7 @@ def augment(pixels: Tensor, rows: NDArray[np.integer[Any]], *, seed: int, epoch:
 def plan_variation(
     rows: NDArray[np.integer[Any]], side: int, *, seed: int, epoch: int, config: Augmentation
 ) -> Variation:
-    """The host's part of `augment`: its random numbers, and what follows from them for each row.
-
-    Args:
-        rows: As of `augment`.
-        side: Of the square frames, in pixels.
-        seed: As of `augment`.
-        epoch: As of `augment`.
-        config: As of `augment`.
-    """
+    """The host's part of `augment`, for square frames of `side` pixels: the random parameters of each row."""
     draw = _Sampler(seed, epoch, rows)
     parts = (_sample_maps(draw, config), _sample_colours(draw, config), _sample_rectangles(draw, side, config))
     return Variation(*(torch.from_numpy(part.astype(np.float32)) for part in parts))
@@ -105,10 +97,7 @@ def plan_variation(
 def apply_variation(pixels: Tensor, variation: Variation, config: Augmentation) -> Tensor:
     """The device's part of `augment`: no copy from the host, and no operation that depends on a value.
 
-    Args:
-        pixels: As of `augment`.
-        variation: How each row is varied, on the device of `pixels`.
-        config: What `variation` was planned with.
+    `variation` was planned with `config`, and is on the device of `pixels`.
     """
     # Not row by row: leaving out the rows that stay as they are costs more in copies than it saves in sampling.
     moves = config.flip or config.affine
@@ -139,7 +128,7 @@ def _normalise_(images: Tensor) -> Tensor:
     return images.mul_(scale).sub_(offset)
 
 
-@cache  # on a GPU, to make them anew would be copies that the host waits for
+@cache  # on a GPU, the host would wait for a copy each time
 @torch.inference_mode(False)
 def _scale_and_offset(device: torch.device) -> tuple[Tensor, Tensor]:
     deviation, mean = (torch.tensor(values).view(3, 1, 1) for values in (STD, MEAN))

@@ -15,13 +15,13 @@ _FACTOR_2: Final = np.uint64(0x94D049BB133111EB)
 
 
 def draw_uniform(seed: int, epoch: int, rows: NDArray[np.integer[Any]], purpose: int) -> NDArray[np.float64]:
-    """Draws one number for each row, independent of which other rows are asked for, and in which order.
+    """Samples a number for each row, which does not depend on the other rows or on their order.
 
     Args:
         seed: Seed of the run; any integer, taken modulo 2^64.
         epoch: Epoch, from 0.
         rows: Row numbers, (n,) integers.
-        purpose: What the number is for: numbers for different purposes are independent.
+        purpose: Numbers for different purposes are independent.
 
     Returns:
         Uniform numbers in [0, 1) with 53 random bits, (n,) float64.

@@ -32,9 +32,7 @@ _EXPECTED_CROPS: Final = (
     f"expected aligned face crops of {FRAME_SIZE} x {FRAME_SIZE} pixels, as in the release's cropped_aligned "
     f"(other square sizes from {MIN_SIDE} x {MIN_SIDE} are resized)"
 )
-_ADVICE: Final = (
-    "give the folder of crops with --frames, or crop and align the faces first: docs/how-to/curate.md says how"
-)
+_ADVICE: Final = "give the folder of crops with --frames, or crop and align the faces first: see docs/how-to/curate.md"
 
 
 def is_crop(size: FrameSize) -> bool:

@@ -68,7 +68,7 @@ class Decoded:
 def decode(content: bytes, name: str) -> Decoded:
     """Decodes one image file.
 
-    The file's type is told from its bytes, never from its name. JPEG data that a decoder would repair in silence,
+    The file's type is recognised by its bytes, not its name. JPEG data that a decoder would silently repair,
     truncated data above all, is refused. What is not 8-bit RGB of 112 x 112 is converted in this one way: of 16 bits
     the high byte is kept; grey is repeated in the three channels; CMYK is taken as Adobe writes it (inverted) and
     converted without a colour profile; transparency is put over black, the colour that alignment leaves around a
@@ -122,7 +122,7 @@ def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) 
 def _decode_unusual(content: bytes, header: Header) -> NDArray[np.uint8]:
     """Decodes a JPEG of a sampling that libjpeg-turbo has no name for, such as 4:1:0, by Pillow.
 
-    Pillow can't be told to refuse damage, so the data is followed to its end first.
+    Pillow does not refuse damage, so the data is followed to its end first.
     """
     if header.colour != "rgb":
         raise ValueError(UNUSUAL_SAMPLING)

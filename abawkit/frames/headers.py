@@ -69,7 +69,7 @@ def read_header(content: bytes) -> Header:
 
     Raises:
         ValueError: If the file is neither, is empty, ends too early, is damaged, or if a side is 0 or above
-            `MAX_SIDE`. The message says what was found.
+            `MAX_SIDE`.
 
     Source: ITU-T T.81 (JPEG), annex B; W3C Portable Network Graphics, third edition, section 5.
     """
@@ -80,7 +80,7 @@ def read_header(content: bytes) -> Header:
     else:
         raise ValueError(f"the content is {describe_content(content)}, not a JPEG or PNG image")
     if not (0 < header.width <= MAX_SIDE and 0 < header.height <= MAX_SIDE):
-        raise ValueError(f"the header says {header.width} x {header.height} pixels, expected 1 to {MAX_SIDE} a side")
+        raise ValueError(f"the header has {header.width} x {header.height} pixels, expected 1 to {MAX_SIDE} a side")
     return header
 
 

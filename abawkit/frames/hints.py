@@ -182,13 +182,13 @@ def _find_other_name(folder: Path, image: str, listings: dict[Path, dict[str, st
     video, _, name = image.rpartition("/")
     if not (folder / video).is_dir():
         other = _index_folder(folder, listings).get(_fold_name(video))
-        return ("are of videos with another name", f"{folder} has {other}, the list says {video}") if other else None
+        return ("are of videos with another name", f"{folder} has {other}, the list has {video}") if other else None
     names = _index_folder(folder / video, listings)
     if (other := names.get(_fold_name(name))) and other != name:
         same = other.rpartition(".")[0] == name.rpartition(".")[0]
-        return _OTHER_SUFFIX if same else "are there in other letters", f"{video} has {other}, the list says {name}"
+        return _OTHER_SUFFIX if same else "are there in other letters", f"{video} has {other}, the list has {name}"
     if (other := names.get(_make_number_key(name))) and other != name:
-        return "are there under another name", f"{video} has {other}, the list says {name}"
+        return "are there under another name", f"{video} has {other}, the list has {name}"
     return None
 
 

@@ -68,24 +68,24 @@ def average_members(
         if not knowing:
             raise DataError(f"no member knows {task}; add one that does")
         each = _select_weights(knowing, task, weights[task]) if task in weights else np.ones(len(knowing))
-        said = [getattr(member.predictions, task) for member in knowing]
-        columns[task] = _pool_logs(task, said, each) if pools.get(task) == "log" else _pool_linearly(said, each)
+        parts = [getattr(member.predictions, task) for member in knowing]
+        columns[task] = _pool_logs(task, parts, each) if pools.get(task) == "log" else _pool_linearly(parts, each)
     return assemble(members[0].predictions.images, columns)
 
 
-def _pool_linearly(said: Sequence[Array], weights: Array) -> Array:
-    total = sum(w * columns.astype(np.float64) for columns, w in zip(said, weights, strict=True))
+def _pool_linearly(parts: Sequence[Array], weights: Array) -> Array:
+    total = sum(w * columns.astype(np.float64) for columns, w in zip(parts, weights, strict=True))
     return np.asarray(total / weights.sum(), dtype=np.float32)
 
 
-def _pool_logs(task: Task, said: Sequence[Array], weights: Array) -> Array:
+def _pool_logs(task: Task, parts: Sequence[Array], weights: Array) -> Array:
     """The logarithmic pool of expressions, (n, 8), or of action units, (n, 12)."""
     if task not in POOLED:
         raise ValueError(f"{task} is averaged linearly; only {', '.join(POOLED)} have logits")
     having = np.flatnonzero(weights)
     if len(having) == 1:
-        return said[int(having[0])]  # as it is: nothing is pooled
-    logs = sum(w * take_logs(task, columns) for columns, w in zip(said, weights / weights.sum(), strict=True))
+        return parts[int(having[0])]  # as it is: nothing is pooled
+    logs = sum(w * take_logs(task, columns) for columns, w in zip(parts, weights / weights.sum(), strict=True))
     if task == "au":
         return np.asarray(1 / (1 + np.exp(-logs)), dtype=np.float32)
     odds = np.exp(logs - np.max(logs, axis=1, keepdims=True, initial=-np.inf))

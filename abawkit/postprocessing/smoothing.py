@@ -56,7 +56,7 @@ def smooth_gaussian(values: Array, timeline: Timeline, radius: int, scale: float
 
     blocks = -(-count // _BLOCK)
     width = _BLOCK + 2 * radius
-    # Columns of values, then one of ones, whose weighted sums are the sums of the weights. Zeros stand at both ends.
+    # Columns of values, then one of ones, whose weighted sums are the sums of the weights. Zeros pad both ends.
     padded = np.zeros((blocks * _BLOCK + 2 * radius, columns + 1))
     padded[radius : radius + count, :columns] = values
     padded[radius : radius + count, columns] = 1.0

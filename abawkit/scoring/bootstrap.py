@@ -1,7 +1,7 @@
 """The score as a sum over videos, and intervals for the difference of two scores.
 
 Frames of one video are alike, so rows are no independent draws; videos are. A bootstrap over videos draws whole videos
-with replacement and scores what was drawn. Everything that the score needs of a video fits in a few sums, so that
+with replacement and scores each draw. The score needs only a few sums of each video, so that
 thousands of draws are one product of matrices. What a test of other videos may score is in
 `abawkit.scoring.forecast`.
 

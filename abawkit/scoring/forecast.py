@@ -1,7 +1,7 @@
 """Forecasts: the range in which a test of other videos is expected to score.
 
-A confidence interval says where a score lies on average over all videos. A test set is one more draw of them, and
-scores higher or lower by chance. With the score S of V videos, a test of n other videos is expected to score within
+A confidence interval is for the mean score over all videos. A test set is one more sample of videos, and scores higher
+or lower by chance. With the score S of V videos, a test of n other videos is expected to score within
 
     S + bias (V / n - 1)  +-  t s sqrt(1 + V / n).
 
@@ -123,10 +123,10 @@ def list_forecasts(
     Returns:
         For each of `PARTS` its forecast, cut to what the part can be: -1..1 for CCC, 0..1 for F1.
     """
-    value, drawn = scores[0], scores[1:]
+    value, resampled = scores[0], scores[1:]
     ratio = videos / test_videos
-    error = drawn.std(axis=0) * math.sqrt(videos / (videos - 1))
-    centre = value + (drawn.mean(axis=0) - value) * (ratio - 1)
+    error = resampled.std(axis=0) * math.sqrt(videos / (videos - 1))
+    centre = value + (resampled.mean(axis=0) - value) * (ratio - 1)
     reach = float(stdtrit(videos - 1, (1 + LEVEL) / 2)) * error * math.sqrt(1 + ratio)
     least = np.array([-1.0 * ("va" in tasks), 0.0, 0.0, -1.0 * ("va" in tasks)])
     most = np.array([*(1.0 * (task in tasks) for task in TASKS), len(tasks)])

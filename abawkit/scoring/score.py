@@ -45,7 +45,7 @@ class Score:
         tasks: What is scored: what the submission holds.
         compound_f1: Mean over all seven compound expressions, likewise.
         compound_f1_per_class: Seven values in [0, 1]; empty where they are not scored.
-        forecast: Where a test of other videos is expected to score, if it was asked for.
+        forecast: Where a test of other videos is expected to score, if it was requested.
     """
 
     protocol: Protocol

@@ -72,7 +72,7 @@ def test_what_has_no_one_right_answer_is_named_and_nothing_is_written(
     shown = run("check", damaged, *listed, "--repair", tmp_path / "out.txt", code=3)
     assert shown.stdout == f"{damaged}:2: column 'arousal': got 'nan', expected a number in -1..1\n"
     assert "nothing was written: 1 problem" in shown.stderr
-    assert "without one right answer" in shown.stderr
+    assert "without a unique repair" in shown.stderr
     out = json.loads(run("check", damaged, *listed, "--repair", tmp_path / "out.txt", "--json", code=3).stdout)
     assert (out["ok"], out["written"], len(out["problems"])) == (False, None, 1)
     assert not (tmp_path / "out.txt").exists()

@@ -91,7 +91,7 @@ def test_the_message_says_what_was_found_what_was_expected_and_what_to_do(read: 
         read(f"v/1.jpg,0,1.7,6{AU}")
     first, last = str(caught.value).split("\n")
     assert first.endswith(":2: column 'arousal': got '1.7', expected a number in -1..1, or -5 (missing)")
-    assert last == "1 problem found; correct the lines named, or fetch the file anew, and run this again"
+    assert last == "1 problem found; correct these lines, or download the file again, and retry"
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 16])

@@ -85,7 +85,7 @@ def test_every_order_of_the_four_names_of_the_official_header_is_that_of_its_col
     ("header", "message"),
     [
         ("image,arousal,valence", "names arousal, valence and leaves out expression, AU1"),
-        ("image,aus", "names aus and leaves out valence, arousal, expression, so which column is which can't be told"),
+        ("image,aus", "names aus and leaves out valence, arousal, expression, so the order of the columns is unknown"),
         ("image,valence,expression,aus", "names valence, expression, aus and leaves out arousal, so"),
         ("image,valence,valence,expression,aus", "names valence twice, expected each column once"),
         ("image,valence,arousal,expression,aus,AU26", "names AU26 twice"),

@@ -203,7 +203,7 @@ def test_a_good_file_is_nothing_else(examine: Examine) -> None:
 
 
 def test_a_class_alone_is_no_index(examine: Examine) -> None:
-    header = ABAW5Expression.header
+    header = ABAW5Expression().header
     text = "\n".join([header, *(f"{name},{row}" for row, name in enumerate(NAMES)), ""])
     assert examine(text, ABAW5Expression()) == ([], text, [])
     assert examine(number_rows(text), ABAW5Expression())[1:] == (text, [])

@@ -73,7 +73,7 @@ def test_a_header_with_any_other_word_is_left_as_its_column_may_hold_something_e
     result = mend(v=b"valence,dominance\n0.5,-1\n0,0\n0.25,1e-3\n")
     assert not result.repairs
     assert [(problem.file, problem.line) for problem in result.problems] == [("v.txt", 1)] * 2
-    reason = "the header has 'dominance' where the official one has 'arousal'; what the column holds can't be told"
+    reason = "the header has 'dominance' where the official one has 'arousal'; what the column holds is unknown"
     assert reason in [problem.message for problem in result.problems]
 
 

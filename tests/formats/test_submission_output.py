@@ -92,7 +92,7 @@ def test_a_failure_on_the_way_leaves_what_was_there(there: Path, monkeypatch: py
 
 @pytest.mark.parametrize("name", ["../x.txt", "/x.txt", "a/b.txt", "..", ".", "", "a\\b.txt", "a\0.txt"])
 def test_a_name_that_leads_out_of_the_folder_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match="is no name of a file in it; nothing was written"):
+    with pytest.raises(DataError, match="is not a valid file name; nothing was written"):
         write_submission(tmp_path / "out", {"a.txt": b"", name: b""})
     assert left(tmp_path) == []
 

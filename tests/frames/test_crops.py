@@ -90,7 +90,7 @@ def test_frames_that_are_missing_do_not_hide_that_the_others_are_no_crops(
 def test_a_small_share_is_resized_with_a_warning_that_counts_it(root: Path, scene: Scene, encode: Encode) -> None:
     (root / NAMES[0]).write_bytes(encode(scene(40, 50)))
     counts = count(root, [*NAMES[1:] * 20, NAMES[0]])
-    with pytest.warns(DataWarning, match=r"1 of 101 frames are not 112 x 112 .* 50 x 40 .*; 1 of them are no square"):
+    with pytest.warns(DataWarning, match=r"1 of 101 frames are not 112 x 112 .* 50 x 40 .*; 1 of them are not square"):
         counts.warn()
     assert counts.as_dict()["sizes"] == {"112x112": 100, "50x40": 1}
 
@@ -131,7 +131,7 @@ def test_a_frame_with_a_light_spot_is_not_black(root: Path, encode: Encode) -> N
 def test_conversions_are_said(root: Path, scene: Scene, encode: Encode) -> None:
     for name in NAMES[:2]:
         (root / name).write_bytes(encode(Image.fromarray(scene()).convert("L")))
-    with pytest.warns(DataWarning, match=r"of 6 frames, some are no plain .* were converted: grayscale 2$"):
+    with pytest.warns(DataWarning, match=r"of 6 frames, some are not .* were converted: grayscale 2$"):
         count(root, NAMES).warn()
 
 

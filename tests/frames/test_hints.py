@@ -78,7 +78,7 @@ def test_an_ending_in_capitals_is_named_with_the_line_that_renames(root: Path) -
     none, found, advice = hints(root)
     assert none == f"none of 6 frames found in {root}"
     assert found.startswith("6 of 6 are there with an ending in other letters: ")
-    assert "video0 has 00001.JPG, the list says 00001.jpg" in found
+    assert "video0 has 00001.JPG, the list has 00001.jpg" in found
     line = advice.partition("of .JPG: ")[2].replace("FRAMES", str(root))
     assert os.system(line) == 0  # noqa: S605 - the line that a user copies
     assert hints(root) == []
@@ -87,10 +87,10 @@ def test_an_ending_in_capitals_is_named_with_the_line_that_renames(root: Path) -
 @pytest.mark.parametrize(
     ("there", "found"),
     [
-        ("video0/1.jpg", "video0 has 1.jpg, the list says 00001.jpg"),
-        ("video0/frame_000001.jpg", "video0 has frame_000001.jpg, the list says 00001.jpg"),
-        ("video0/00001.png", "video0 has 00001.png, the list says 00001.jpg"),
-        ("video0/00001.jpeg", "video0 has 00001.jpeg, the list says 00001.jpg"),
+        ("video0/1.jpg", "video0 has 1.jpg, the list has 00001.jpg"),
+        ("video0/frame_000001.jpg", "video0 has frame_000001.jpg, the list has 00001.jpg"),
+        ("video0/00001.png", "video0 has 00001.png, the list has 00001.jpg"),
+        ("video0/00001.jpeg", "video0 has 00001.jpeg, the list has 00001.jpg"),
     ],
 )
 def test_a_frame_under_another_name_is_named(root: Path, there: str, found: str) -> None:
@@ -100,13 +100,13 @@ def test_a_frame_under_another_name_is_named(root: Path, there: str, found: str)
 
 def test_a_video_whose_name_is_written_otherwise_is_named(root: Path) -> None:
     (root / "video0").rename(root / "Video0")
-    assert f"3 of 3 are of videos that are called otherwise: {root} has Video0, the list says video0" in hints(root)[0]
+    assert f"3 of 3 are of videos with another name: {root} has Video0, the list has video0" in hints(root)[0]
 
 
 def test_a_name_whose_marks_are_letters_of_their_own_is_named(root: Path) -> None:
     composed, apart = (unicodedata.normalize(form, "vidéo") for form in ("NFC", "NFD"))
     (root / "video0").rename(root / apart)
-    assert "are of videos that are called otherwise" in hints(root, [f"{composed}/00001.jpg"])[1]
+    assert "are of videos with another name" in hints(root, [f"{composed}/00001.jpg"])[1]
 
 
 def test_archives_that_were_not_unpacked_are_named(root: Path) -> None:

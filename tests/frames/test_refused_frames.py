@@ -112,7 +112,7 @@ def test_a_jpeg_header_of_a_wrong_size_is_refused_before_decoding(
     content = bytearray(encode(scene()))
     struct.pack_into(">HH", content, start_of_frame(content) + 5, height, width)
     monkeypatch.setattr("simplejpeg.decode_jpeg", lambda *_, **__: pytest.fail("the decoder was called"))
-    with pytest.raises(FrameError, match=f"the header says {width} x {height} pixels"):
+    with pytest.raises(FrameError, match=f"the header has {width} x {height} pixels"):
         decode(bytes(content), "v/1.jpg")
 
 
@@ -122,7 +122,7 @@ def test_a_png_header_of_a_wrong_size_is_refused_before_decoding(
     small = png(np.zeros((8, 8, 3)), 8, 2)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 65536, 65536, 8, 2, 0, 0, 0))
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("the decoder was called"))
-    with pytest.raises(FrameError, match="the header says 65536 x 65536 pixels"):
+    with pytest.raises(FrameError, match="the header has 65536 x 65536 pixels"):
         decode(small[:8] + header + small[8 + len(header) :], "v/1.png")
 
 

@@ -125,7 +125,7 @@ def test_frames_that_are_all_under_another_name_are_said_to_be_there(
     with pytest.raises(DataError) as caught:
         predict(members[:1], source, tmp_path / "p.txt", PLUGIN, device="cpu", missing=missing)  # type: ignore[arg-type]
     assert f"none of {len(listed.images)} frames found in {folder}" in str(caught.value)
-    assert re.search(r"(\S+) has (\d+)\.JPG, the list says \2\.jpg", str(caught.value))
+    assert re.search(r"(\S+) has (\d+)\.JPG, the list has \2\.jpg", str(caught.value))
 
 
 def test_a_listed_link_that_leaves_is_refused_before_a_network_runs(

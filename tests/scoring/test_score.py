@@ -83,7 +83,7 @@ def test_rows_swapped_missing_or_added_are_refused(truth: Truth, answer: Answer,
     ("columns", "answers", "warning"),
     [
         ({"expression": np.array([0, 1, 2] * 2 + [0, 1], np.int8)}, {}, "no annotated Fear, Happiness, Sadness"),
-        ({"au": np.array([[1] * 11 + [0], [0] * 12] * 4, np.int8)}, {}, "never active: AU26; F1 0 each"),
+        ({"au": np.array([[1] * 11 + [0], [0] * 12] * 4, np.int8)}, {}, "never active: AU26; their F1 is 0"),
         ({}, {"va": np.tile([[0.2, 0.5], [0.2, 0.1]], (4, 1))}, "valence as predicted is constant; its CCC is 0"),
         (
             {"va": np.tile([[0.2, 0.5], [0.1, 0.5]], (4, 1))},

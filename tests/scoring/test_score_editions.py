@@ -145,7 +145,9 @@ def test_compound_expressions_worked_by_hand() -> None:
 
 
 def test_a_compound_expression_in_neither_counts_as_zero_and_is_warned_of() -> None:
-    with pytest.warns(DataWarning, match=r"no Sadly_Surprised, .* in the truth; F1 0 each, and the mean is over seven"):
+    with pytest.warns(
+        DataWarning, match=r"no Sadly_Surprised, .* in the truth; their F1 is 0, and the mean is still over seven"
+    ):
         assert score_compound(compound(0, 1), compound(0, 1)).score == pytest.approx(2 / 7, abs=1e-12)
 
 

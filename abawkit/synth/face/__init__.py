@@ -1,1 +1,1 @@
-"""The drawn face, a part a file."""
+"""The rendered face, one part per file."""

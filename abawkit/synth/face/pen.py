@@ -13,7 +13,7 @@ CROP: Final = 112
 """Side of an aligned crop, in pixels; all drawing is in its coordinates."""
 
 MARGIN: Final = 14
-"""Pixels drawn beyond each side of the crop, so that a turned or shifted face has surroundings."""
+"""Pixels of the canvas beyond each side of the crop, so that a turned or shifted face has surroundings."""
 
 SCALE: Final = 2
 """Canvas pixels to a crop pixel."""
