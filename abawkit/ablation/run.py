@@ -10,7 +10,7 @@ from abawkit.ablation.plan import BASE, Choices, read_base_recipe
 from abawkit.ablation.report import Report, Row, make_report
 from abawkit.ablation.statistics import Evaluator
 from abawkit.ablation.steps import Networks, make_networks
-from abawkit.ablation.workspace import describe_origin, open_folder, prepare_release
+from abawkit.ablation.workspace import describe_origin, open_folder, prepare_data
 from abawkit.choices import Protocol
 from abawkit.curation import open_curated
 from abawkit.pipeline.commands import ExecutionOptions
@@ -32,22 +32,22 @@ from abawkit.tuning.tune import calibrate, tune
 Fit = Callable[[Sequence[StoredMember], Annotations, Protocol], Tuning]
 
 
-def thresholds(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
+def tune_thresholds(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
     """A threshold for each action unit."""
     return calibrate(members, truth, calibration=("au",), protocol=protocol)
 
 
-def calibration(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
+def tune_calibration(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
     """Thresholds, a bias for each expression, a scale and a shift for valence and arousal."""
     return calibrate(members, truth, protocol=protocol)
 
 
-def smoothing(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
+def tune_smoothing(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
     """Smoothing of each task over a video."""
     return tune(members, truth, calibration=(), weights=False, pool=False, protocol=protocol)
 
 
-def everything(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
+def tune_everything(members: Sequence[StoredMember], truth: Annotations, protocol: Protocol) -> Tuning:
     """Smoothing and calibration; of several members also their weights and how they are pooled."""
     return tune(members, truth, protocol=protocol)
 
@@ -64,10 +64,10 @@ TITLES: Final = {
 """Titles of the plan's variants in the table."""
 
 DECISIONS: Final[dict[str, tuple[str, Fit]]] = {
-    "thresholds": ("AU thresholds", thresholds),
-    "calibration": ("calibration", calibration),
-    "smoothing": ("smoothing", smoothing),
-    "smoothing-calibration": ("smoothing, calibration", everything),
+    "thresholds": ("AU thresholds", tune_thresholds),
+    "calibration": ("calibration", tune_calibration),
+    "smoothing": ("smoothing", tune_smoothing),
+    "smoothing-calibration": ("smoothing, calibration", tune_everything),
 }
 """Titles of the rules that are fitted to the probabilities of each seed's base, and their fits."""
 
@@ -157,7 +157,7 @@ class RowMaker:
             mean = average_members(self.base).decide()
             rows.append(Row("ensemble", count, self.evaluator.score([mean]), self.seeds))
             self.say(f"fitting: {count}")
-            fits = [self._fit(everything, self.base, "ensemble")]
+            fits = [self._fit(tune_everything, self.base, "ensemble")]
             rows.append(self._make_fitted_row("ensemble-tuned", f"{count}, all fitted", fits))
         return rows
 
@@ -186,8 +186,7 @@ def ablate(choices: Choices, out: Path, options: ExecutionOptions, *, protocol: 
     """
     read_base_recipe(choices)  # an error in it is found before anything is rendered
     folder = open_folder(out, describe_origin(choices.release, choices.size, choices.weights))
-    prepare_release(folder, choices.release, choices.size, options)
-    networks = make_networks(choices, folder, options)
+    networks = make_networks(choices, prepare_data(folder, choices, options), folder, options)
     rows = RowMaker(networks, protocol, options.say)
     videos = rows.evaluator.count_videos(protocol)
     report = make_report(rows.make_rows(), networks, choices, protocol, videos)

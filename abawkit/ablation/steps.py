@@ -7,26 +7,24 @@ persons, with the recipe of the base. Its heads are dropped, as those of publish
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 from abawkit.ablation.plan import Choices, Training, plan_trainings
-from abawkit.ablation.workspace import AblationFolder, count_training_rows, curate_release, write_synthetic_release
+from abawkit.ablation.workspace import AblationFolder
+from abawkit.choices import Policy
 from abawkit.curation import open_curated
 from abawkit.errors import AbawkitError, ConfigError, DataError, printable
-from abawkit.labels import TASKS
+from abawkit.labels import TASKS, Task
 from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.pipeline.step_cache import NOT_MADE, Step, StepCache, StepCommand, identify_run
 from abawkit.run_names import LAST, MANIFEST, RECIPE
 from abawkit.system.files import sha256_of
 from abawkit.system.provenance import digest_code
 from abawkit.training.recipe import Recipe, drop_overridden, parse_recipe, read_recipe
-
-STAND_IN_SEED: Final = 1
-"""Seed of the release that the stand-in is trained on; the ablation's own has 0, and no person is in both."""
 
 SeedVariant = tuple[int, str]
 
@@ -123,20 +121,25 @@ class Networks:
     probabilities: dict[SeedVariant, Path]
 
 
-def make_networks(choices: Choices, folder: AblationFolder, options: ExecutionOptions) -> Networks:
+def make_networks(
+    choices: Choices,
+    rows: Mapping[tuple[Policy, Task | None], int],
+    folder: AblationFolder,
+    options: ExecutionOptions,
+) -> Networks:
     """Trains and predicts whatever is not done yet.
 
     Args:
         choices: What is compared.
-        folder: The ablation's folder, with its curated sets.
+        rows: Training rows, as of `plan_trainings`.
+        folder: The ablation's folder, with its data.
         options: How steps are run.
 
     Raises:
         ConfigError: If the recipe has nothing to compare, or a run was trained from other inputs.
-        DataError: If a task has no labels.
         StepError: If a step fails.
     """
-    plan = plan_trainings(choices, count_training_rows(folder))
+    plan = plan_trainings(choices, rows)
     start = choices.weights or train_stand_in(folder, choices, options)
     runs = list_runs(plan, folder, choices.recipe, start)
     train_all(runs, folder.cache, options)
@@ -154,9 +157,6 @@ def train_stand_in(folder: AblationFolder, choices: Choices, options: ExecutionO
         StepError: If a step fails.
     """
     root, cache = folder.pretraining, folder.cache
-    root.mkdir(exist_ok=True)
-    write_synthetic_release(root / "release", choices.size, STAND_IN_SEED, cache, options)
-    curate_release(root / "release", root / "curated", "per-task", cache, options)
     changes = (*choices.settings, "patience=0", "weights=none")
     recipe = read_recipe(choices.recipe, [*changes, "tasks=['expression']"])
     digest = open_curated(root / "curated").digest

@@ -1,4 +1,4 @@
-"""The folder of an ablation, with its inputs: a release, given or synthetic, and its two curated sets."""
+"""The folder of an ablation, and its data: a release, given or synthetic, curated by both policies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from abawkit.ablation.plan import Choices
 from abawkit.choices import Policy
 from abawkit.curation import find_sources, open_curated
 from abawkit.curation.curated_set import CURATION_LEDGER, SPLITS
@@ -20,6 +21,9 @@ ABLATION_NOTE: Final = "begun.json"
 """Describes the release and the weights of the ablation in a folder."""
 
 POLICIES: Final[tuple[Policy, ...]] = ("per-task", "strict")
+
+STAND_IN_SEED: Final = 1
+"""Seed of the release that the stand-in is trained on; the ablation's own has 0, and no person is in both."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +105,39 @@ def describe_origin(release: Path | None, size: str, weights: Path | None) -> di
     return {"release": str(release.resolve()), **digests, "weights": start if weights else f"{start}, {size}"}
 
 
-def prepare_release(folder: AblationFolder, release: Path | None, size: str, options: ExecutionOptions) -> None:
-    """Renders a release if none was given, and curates it by both policies, unless that is done.
+def prepare_data(
+    folder: AblationFolder, choices: Choices, options: ExecutionOptions
+) -> dict[tuple[Policy, Task | None], int]:
+    """Renders and curates all releases that networks are trained on, unless that is done.
+
+    Returns:
+        Training rows by policy and task; under None those that are annotated for any task.
 
     Raises:
+        DataError: As `count_training_rows`.
         StepError: If a command fails.
     """
+    cache, release = folder.cache, choices.release
     if release is None:
         release = folder.release
-        write_synthetic_release(release, size, 0, folder.cache, options)
+        _write_synthetic_release(release, choices.size, 0, cache, options)
     for policy in POLICIES:
-        curate_release(release, folder.curated(policy), policy, folder.cache, options)
+        _curate_release(release, folder.curated(policy), policy, cache, options)
+    rows = count_training_rows(folder)
+    if choices.weights is None:
+        prepare_stand_in_data(folder, choices.size, options)
+    return rows
 
 
-def write_synthetic_release(release: Path, size: str, seed: int, cache: StepCache, options: ExecutionOptions) -> None:
+def prepare_stand_in_data(folder: AblationFolder, size: str, options: ExecutionOptions) -> None:
+    """Renders and curates the release that the stand-in for pre-trained weights is trained on, unless that is done."""
+    release = folder.pretraining / "release"
+    folder.pretraining.mkdir(exist_ok=True)
+    _write_synthetic_release(release, size, STAND_IN_SEED, folder.cache, options)
+    _curate_release(release, folder.pretraining / "curated", "per-task", folder.cache, options)
+
+
+def _write_synthetic_release(release: Path, size: str, seed: int, cache: StepCache, options: ExecutionOptions) -> None:
     """Renders a release within the ablation's folder, unless that is done."""
     written_last = release / "test_set_examples" / "MTL.txt"
     step = Step(f"synth {release.relative_to(cache.root)}", {"size": size, "seed": seed}, [written_last])
@@ -124,7 +147,7 @@ def write_synthetic_release(release: Path, size: str, seed: int, cache: StepCach
         cache.run_commands([StepCommand(step, command)], options, jobs=1)
 
 
-def curate_release(release: Path, out: Path, policy: Policy, cache: StepCache, options: ExecutionOptions) -> None:
+def _curate_release(release: Path, out: Path, policy: Policy, cache: StepCache, options: ExecutionOptions) -> None:
     """Curates a release, unless that is done; which release it is, the note of the folder records."""
     written_last = out / CURATION_LEDGER
     step = Step(f"curate {out.relative_to(cache.root)}", {"policy": policy}, [written_last])

@@ -12,7 +12,7 @@ import torch
 from abawkit.ablation.plan import CONSISTENCY, Choices
 from abawkit.ablation.run import ablate
 from abawkit.ablation.steps import train_stand_in
-from abawkit.ablation.workspace import AblationFolder
+from abawkit.ablation.workspace import AblationFolder, prepare_stand_in_data
 from abawkit.curation import curate, find_sources, open_curated
 from abawkit.errors import ConfigError
 from abawkit.labels import TASKS
@@ -120,6 +120,7 @@ def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its
     folder, choices = AblationFolder(tmp_path), Choices(size="tiny", settings=("all.epochs=2",))
     (tmp_path / "pretraining").mkdir()
     (tmp_path / "pretraining" / "release").symlink_to(release)  # as if it had been drawn
+    prepare_stand_in_data(folder, "tiny", options)
     start = train_stand_in(folder, choices, options)
     (train,) = [command for command in line.alone if command[0] == "train"]
     assert option(train, "--tasks") == "expression"
@@ -131,6 +132,7 @@ def test_the_stand_in_is_trained_for_expressions_on_other_persons_and_leaves_its
 
     line.together.clear()
     before = start.stat().st_mtime_ns
+    prepare_stand_in_data(folder, "tiny", options)
     assert train_stand_in(folder, choices, options) == start
     assert (line.together, start.stat().st_mtime_ns) == ([], before)
     with pytest.raises(ConfigError, match="another recipe"):
@@ -141,7 +143,7 @@ def test_a_release_that_is_drawn_for_the_stand_in_shows_other_persons(
     line: Line, tmp_path: Path, options: ExecutionOptions
 ) -> None:
     with pytest.raises(Exception, match="release"):  # nothing was drawn indeed, so it can't be curated
-        train_stand_in(AblationFolder(tmp_path), Choices(size="tiny"), options)
+        prepare_stand_in_data(AblationFolder(tmp_path), "tiny", options)
     (draw,) = [command for command in line.alone if command[0] == "synth"]
     assert option(draw, "--seed") == "1"
 
