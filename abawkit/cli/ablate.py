@@ -85,7 +85,7 @@ def ablate(
     from abawkit.pipeline.commands import ExecutionOptions, watch_steps
     from abawkit.system.files import count_processors
 
-    at_once = jobs or _jobs(recipe, changes or [])
+    at_once = jobs or _choose_jobs(recipe, changes or [])
     each = threads or max(1, count_processors() // at_once)
     options = ExecutionOptions(at_once, each, force=force, say=print_message)
     numbers = tuple(range(1, seeds + 1))
@@ -95,7 +95,7 @@ def ablate(
     if as_json:
         print_json(result.content)
     else:
-        _show(result, out)
+        _show_report(result, out)
 
 
 def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weights: Path | None) -> None:
@@ -120,7 +120,7 @@ def _refuse_other(out: Path) -> None:
         raise ConfigError(f"{out}: is not empty, and holds no ablation; give another folder")
 
 
-def _jobs(recipe: str, changes: list[str]) -> int:
+def _choose_jobs(recipe: str, changes: list[str]) -> int:
     """Runs at a time: a processor trains one, and a GPU has memory for one."""
     from abawkit.models.inference import pick_device
     from abawkit.system.files import count_processors
@@ -129,7 +129,7 @@ def _jobs(recipe: str, changes: list[str]) -> int:
     return count_processors() if pick_device(read_recipe(recipe, changes).device).type == "cpu" else 1
 
 
-def _show(result: "Report", out: Path) -> None:
+def _show_report(result: "Report", out: Path) -> None:
     from abawkit.ablation.report import JSON_NAME, MARKDOWN_NAME, NARROW_HEADINGS, format_narrow_cells
     from abawkit.cli._output import show_table, stdout
 

@@ -23,10 +23,10 @@ submissions = App()
 
 @submissions.callback(invoke_without_command=True)
 @command
-def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False) -> None:
-    """List what was written, with its score on validation, and what was sent.
+def list_all(context: typer.Context, folder: Folder = HERE, as_json: Json = False) -> None:
+    """List all submissions with their validation scores, and the slots that were used.
 
-    For what was not sent yet it says how its file differs from those that were.
+    For each submission that was not sent yet, shows how its file differs from those that were sent.
 
     Example: abawkit submissions
     """
@@ -43,9 +43,11 @@ def listing(context: typer.Context, folder: Folder = HERE, as_json: Json = False
         if entry.manifest and entry.state == "as written" and not entry.slots
     }
     if as_json:
-        print_json({"submissions": [_entry(e, near) for e in entries], "slots": [_slot(s) for s in slots]})
+        print_json(
+            {"submissions": [_entry_as_json(e, near) for e in entries], "slots": [_slot_as_json(s) for s in slots]}
+        )
     else:
-        _show(folder, entries, slots, near)
+        _show_submissions(folder, entries, slots, near)
 
 
 @submissions.command(no_args_is_help=True)
@@ -87,22 +89,22 @@ def new(
 @command
 def sent(
     name: Name,
-    note: Annotated[str, typer.Option("--note", help="Anything to remember with it.")] = "",
+    note: Annotated[str, typer.Option("--note", help="Free text for the ledger.")] = "",
     slots: Annotated[
-        int | None, typer.Option("--slots", min=1, max=10_000, help="How many slots there are; default: 5.")
+        int | None, typer.Option("--slots", min=1, max=10_000, help="Number of slots; default: 5.")
     ] = None,
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Note that a submission was sent: the next slot is used, and a copy of the file kept.
+    """Record that a submission was sent: uses the next slot and keeps a copy of the file.
 
     Example: abawkit submissions sent baseline --note "first try"
     """
     from abawkit.submissions.ledger import SLOTS
-    from abawkit.submissions.slots import send
+    from abawkit.submissions.slots import record_sent
 
     slots = slots or SLOTS
-    line, near = send(folder, name, slots=slots, note=note)
+    line, near = record_sent(folder, name, slots=slots, note=note)
     for other in near:
         if other.near:
             print_message(f"warning: nearly the same as slot {other.slot}: {other.text()}")
@@ -120,28 +122,29 @@ def returned(
     name: Name,
     score: Annotated[float, typer.Argument(help="The score P that the organisers returned.")],
     slot: Annotated[
-        int | None, typer.Option("--slot", min=1, help="The slot, where the submission was sent more than once.")
+        int | None, typer.Option("--slot", min=1, help="The slot, if the submission was sent more than once.")
     ] = None,
     correct: Annotated[
-        bool, typer.Option("--correct", help="The slot has a score already, which was wrong; the line stays.")
+        bool,
+        typer.Option("--correct", help="Correct a recorded score; the ledger keeps both, the last one counts."),
     ] = False,
     folder: Folder = HERE,
     as_json: Json = False,
 ) -> None:
-    """Note the score that came back.
+    """Record the score that the organisers returned.
 
     Example: abawkit submissions returned baseline 1.0412
     """
-    from abawkit.submissions.slots import note_score
+    from abawkit.submissions.slots import record_score
 
-    number = note_score(folder, name, score, slot=slot, correct=correct)
+    number = record_score(folder, name, score, slot=slot, correct=correct)
     if as_json:
         print_json({"slot": number, "name": name, "score": score})
     else:
         print(printable(f"slot {number}: {name} scored {score}"))
 
 
-def _entry(entry: "Entry", near: "dict[str, list[Nearness]]") -> dict[str, Any]:
+def _entry_as_json(entry: "Entry", near: "dict[str, list[Nearness]]") -> dict[str, Any]:
     manifest = entry.manifest.model_dump(mode="json") if entry.manifest else None
     return {
         "name": entry.name,
@@ -155,12 +158,14 @@ def _entry(entry: "Entry", near: "dict[str, list[Nearness]]") -> dict[str, Any]:
     }
 
 
-def _slot(slot: "Slot") -> dict[str, Any]:
+def _slot_as_json(slot: "Slot") -> dict[str, Any]:
     score = slot.returned.score if slot.returned else None
     return {**slot.sent.model_dump(mode="json"), "score": score}
 
 
-def _show(folder: Path, entries: "list[Entry]", slots: "list[Slot]", near: "dict[str, list[Nearness]]") -> None:
+def _show_submissions(
+    folder: Path, entries: "list[Entry]", slots: "list[Slot]", near: "dict[str, list[Nearness]]"
+) -> None:
     from abawkit.cli._output import show_table, stdout
 
     if not entries and not slots:
@@ -172,7 +177,7 @@ def _show(folder: Path, entries: "list[Entry]", slots: "list[Slot]", near: "dict
     show_table(
         "Submissions: P on validation, cross-fitted, and its 95 % forecast for the test",
         columns,
-        [_row(entry) for entry in entries],
+        [_make_row(entry) for entry in entries],
     )
     if slots:
         rows = [
@@ -189,19 +194,19 @@ def _show(folder: Path, entries: "list[Entry]", slots: "list[Slot]", near: "dict
         show_table("Sent", ["slot", "name", "when", "SHA-256", "P expected", "P returned"], rows, text_columns=3)
     console = stdout()
     for entry in entries:
-        for line in _notes(entry, near.get(entry.name, [])):
+        for line in _list_notes(entry, near.get(entry.name, [])):
             console.print(printable(f"{entry.name}: {line}"))
 
 
-def _row(entry: "Entry") -> tuple[str, ...]:
+def _make_row(entry: "Entry") -> tuple[str, ...]:
     if entry.manifest is None:
         return (entry.name, "no", *([""] * 5))
     interval, sent_as = entry.manifest.validation.interval, ", ".join(map(str, entry.slots))
-    figures = (f"{value:.4f}" for value in (interval.value, interval.low, interval.high))
-    return (entry.name, entry.manifest.written[:10], entry.manifest.submission.sha256[:12], *figures, sent_as)
+    scores = (f"{value:.4f}" for value in (interval.value, interval.low, interval.high))
+    return (entry.name, entry.manifest.written[:10], entry.manifest.submission.sha256[:12], *scores, sent_as)
 
 
-def _notes(entry: "Entry", near: "list[Nearness]") -> list[str]:
+def _list_notes(entry: "Entry", near: "list[Nearness]") -> list[str]:
     notes = [f"can't be listed: {entry.problem}"] if entry.problem else []
     if entry.manifest and entry.state != "as written":
         notes.append(f"its file, {entry.manifest.submission.file}, is {entry.state}; `abawkit submit` makes it again")

@@ -13,7 +13,7 @@ from abawkit.execution import refuse_operator
 
 if TYPE_CHECKING:
     from abawkit.submissions.manifest import Range, Validation
-    from abawkit.submissions.submit import Submitted
+    from abawkit.submissions.submit import SubmissionResult
     from abawkit.submissions.workspace import SubmissionInputs
 
 
@@ -31,7 +31,7 @@ def submit(
     ],
     follow_links: FollowLinks = False,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Weights or a run to start from, where the recipe says so.")
+        Path | None, typer.Option("--weights", help="Weights or a run to start from, if the recipe requires them.")
     ] = None,
     missing: Annotated[
         Missing,
@@ -73,24 +73,26 @@ def submit(
     start = find_weights(weights) if weights else None
     inputs = SubmissionInputs(data, frame_list, FrameFolders(tuple(frames), follow_links), start, missing)
     if dry_run:
-        _outlook(folder, inputs, as_json)
+        _show_due_steps(folder, inputs, as_json)
         return
     with watch_steps(watch_training):
         result = run(
-            folder, inputs, ExecutionOptions(jobs, threads, ops, allow_drift, say=print_message if as_json else _print)
+            folder,
+            inputs,
+            ExecutionOptions(jobs, threads, ops, allow_drift, say=print_message if as_json else _print_lines),
         )
     if as_json:
         manifest = result.manifest.model_dump(mode="json")
         print_json({"folder": str(folder), "official": str(result.official), "done": result.done, **manifest})
     else:
-        _show(result)
+        _show_result(result)
 
 
-def _print(text: str) -> None:
+def _print_lines(text: str) -> None:
     print("\n".join(printable(line) for line in text.split("\n")), flush=True)
 
 
-def _outlook(folder: Path, inputs: "SubmissionInputs", as_json: bool) -> None:
+def _show_due_steps(folder: Path, inputs: "SubmissionInputs", as_json: bool) -> None:
     from abawkit.cli._output import show_table
     from abawkit.submissions.submit import describe_due_steps
 
@@ -101,30 +103,30 @@ def _outlook(folder: Path, inputs: "SubmissionInputs", as_json: bool) -> None:
     show_table(f"{folder}", ["step", "due"], [(name, reason or "no") for name, reason in steps], text_columns=2)
 
 
-def _show(result: "Submitted") -> None:
+def _show_result(result: "SubmissionResult") -> None:
     from abawkit.cli._output import show_table, stdout
     from abawkit.cli._tables import name_score_parts
 
     manifest, validation = result.manifest, result.manifest.validation
     fitted = [("cross-fitted", validation.crossfitted), ("in-sample (too good)", validation.in_sample)]
     parts = name_score_parts(validation.tasks)
-    shown = [(name, figures) for name, figures in fitted if validation.fitted]
+    shown = fitted if validation.fitted else []
     shown += [("mean, nothing fitted", validation.untuned)]
     shown += [(member.name, member.validation) for member in validation.members]
-    rows = [(name, *(f"{getattr(figures, part):.4f}" for part in parts)) for name, figures in shown]
+    rows = [(name, *(f"{getattr(scores, part):.4f}" for part in parts)) for name, scores in shown]
     console = stdout()
     console.print()
     show_table(f"Validation, {validation.protocol} protocol", ["", *parts.values()], rows)
-    for line in _lines(validation):
+    for line in _describe_validation(validation):
         console.print(printable(line))
     count = len(result.done)
     done = f"{format_count(count, 'step')} done" if count else "everything was there"
     # Not by the console, which breaks lines: these are copied.
-    _print(f"{result.official}: {format_count(manifest.submission.rows, 'row')}, checked; {done}")
-    _print(f"SHA-256 {manifest.submission.sha256}")
+    _print_lines(f"{result.official}: {format_count(manifest.submission.rows, 'row')}, checked; {done}")
+    _print_lines(f"SHA-256 {manifest.submission.sha256}")
 
 
-def _lines(validation: "Validation") -> list[str]:
+def _describe_validation(validation: "Validation") -> list[str]:
     from abawkit.cli._tables import group_notes, name_score_parts
 
     interval, whole = validation.interval, list(name_score_parts(validation.tasks).values())[-1]
@@ -134,11 +136,11 @@ def _lines(validation: "Validation") -> list[str]:
     forecast = f"{100 * interval.level:g} % forecast for a test of {format_count(validation.test_videos, 'video')}"
     return [
         f"{whole} {interval.value:.4f}, {how}{forecast} {interval.low:.4f} to {interval.high:.4f}",
-        *(_difference(name, found) for name, found in against),
+        *(_describe_range(name, found) for name, found in against),
         *(f"note: {note}" for note in group_notes(validation.notes)),
     ]
 
 
-def _difference(name: str, found: "Range") -> str:
+def _describe_range(name: str, found: "Range") -> str:
     noise = "; within noise" if found.within_noise else ""
     return f"{found.value:+.4f} against {name}, interval {found.low:+.4f} to {found.high:+.4f}{noise}"

@@ -17,7 +17,7 @@ from abawkit.system.provenance import digest_code
 DemoSize = Literal["tiny", "demo"]
 
 SEEDS: Final = (1, 2)
-NOTE: Final = "demo.json"
+DEMO_NOTE: Final = "demo.json"
 """Marks a folder as that of a demo, and names its size."""
 
 
@@ -50,7 +50,7 @@ def holds_demo(out: Path, size: DemoSize, *, force: bool) -> bool:
         ConfigError: If it holds a demo of another size.
     """
     remedy = "give another folder, or --force to start anew"
-    return not force and holds_job(out / NOTE, _describe(size), "a demo", remedy)
+    return not force and holds_job(out / DEMO_NOTE, _describe(size), "a demo", remedy)
 
 
 def open_demo(out: Path, *, size: DemoSize, force: bool) -> Path:
@@ -60,7 +60,7 @@ def open_demo(out: Path, *, size: DemoSize, force: bool) -> Path:
         ConfigError: If it holds anything else, and `force` is false.
     """
     if not holds_demo(out, size, force=force):
-        begin_job(out / NOTE, _describe(size), force=force)
+        begin_job(out / DEMO_NOTE, _describe(size), force=force)
     return out
 
 

@@ -1,4 +1,4 @@
-"""New folders of submissions, made from those that come with abawkit or from another one of the user's."""
+"""Creates the folder of a submission from one that comes with abawkit, or from another one of the user."""
 
 import shutil
 import tempfile
@@ -25,13 +25,13 @@ def create_submission(target: Path, source: str) -> Path:
     Args:
         target: The folder to create; folders above it are created too.
         source: Name of a submission that comes with abawkit, or path of a submission's folder. Its TOML files and notes
-            are copied; nothing that it was run to is.
+            are copied, its outputs are not.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there is no such source, its recipe is none, or `target` exists or can't be written.
+        ConfigError: If there is no such source, its recipe is not valid, or `target` exists or can't be written.
     """
     folder = _find_source(source)
     name = target.name
@@ -48,7 +48,7 @@ def create_submission(target: Path, source: str) -> Path:
         staging.chmod(target.parent.stat().st_mode & 0o777)
         for path in sorted(folder.glob("*.toml")):
             shutil.copyfile(path, staging / path.name)
-        (staging / _NOTES).write_text(_notes(folder, target), encoding="utf-8")
+        (staging / _NOTES).write_text(_adapt_notes(folder, target), encoding="utf-8")
         (staging / ".gitignore").write_text(IGNORED, encoding="utf-8")
         staging.rename(target)
     except OSError as error:
@@ -72,8 +72,8 @@ def _find_source(source: str) -> Path:
     return folder
 
 
-def _notes(folder: Path, target: Path) -> str:
-    """The notes of a submission under another name, which its commands use too; what links to other folders is text."""
+def _adapt_notes(folder: Path, target: Path) -> str:
+    """The notes of a submission under another name, also in their commands; links to other folders become text."""
     try:
         text = (folder / _NOTES).read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -36,15 +36,15 @@ from abawkit.tables import Annotations, Predictions, Submission
 
 @dataclass(frozen=True, eq=False)
 class FittedRule:
-    """A rule, and what it makes of validation.
+    """A rule, and the validation probabilities after it.
 
     Attributes:
         rule: The rule.
-        held_out: Probabilities that decisions are made of, each row by a rule that was fitted without its video.
-        in_sample: The same by `rule`, which was fitted on all of them.
-        folds: Folds of videos; 0 where nothing was fitted.
-        notes: What was left alone, and why.
-        evidence: For the file of the rule, JSON.
+        held_out: Validation probabilities after the rule, each row by a rule that was fitted without its video.
+        in_sample: The same by `rule`, which was fitted on all rows.
+        folds: Folds of videos; 0 if nothing was fitted.
+        notes: What was not fitted, and why.
+        evidence: For the rule's file, as JSON.
     """
 
     rule: Rule
@@ -55,18 +55,20 @@ class FittedRule:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-def needs_fit(decisions: Decisions, tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """The scored tasks that are calibrated; a recipe may name others, which its format does not hold."""
+def select_calibrated_tasks(decisions: Decisions, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """The scored tasks that are calibrated; a recipe may name others, which its format lacks."""
     return tuple(task for task in tasks if task in decisions.calibration)
 
 
 def is_fitted(decisions: Decisions, tasks: Sequence[Task]) -> bool:
     """Whether anything is fitted on validation, for these scored tasks."""
-    return decisions.searched or bool(needs_fit(decisions, tasks))
+    return decisions.searched or bool(select_calibrated_tasks(decisions, tasks))
 
 
-def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decisions, tasks: Sequence[Task]) -> FittedRule:
-    """Fits what a recipe asks for.
+def fit_recipe_rule(
+    members: Sequence[StoredMember], truth: Annotations, decisions: Decisions, tasks: Sequence[Task]
+) -> FittedRule:
+    """Fits the rule that a recipe requests.
 
     Args:
         members: Stored probabilities of the validation rows.
@@ -84,7 +86,7 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
 
     shared: dict[str, Any] = {
         "tasks": tuple(tasks),
-        "calibration": needs_fit(decisions, tasks),
+        "calibration": select_calibrated_tasks(decisions, tasks),
         "protocol": decisions.protocol,
         "folds": decisions.folds,
     }
@@ -101,7 +103,7 @@ def fit(members: Sequence[StoredMember], truth: Annotations, decisions: Decision
 def format_tune_command(job: Job, probabilities: Sequence[Path], rule: Path) -> list[str]:
     """The command that fits the same rule by hand."""
     decisions = job.recipe.decisions
-    chosen = needs_fit(decisions, job.tasks)
+    chosen = select_calibrated_tasks(decisions, job.tasks)
     options = []
     if decisions.searched:
         options += ["--no-smoothing"] if decisions.smoothing == "none" else []
@@ -117,12 +119,12 @@ def format_tune_command(job: Job, probabilities: Sequence[Path], rule: Path) -> 
 
 
 _BEST = (
-    "the weights of each run are those of the epoch that scored best on the same validation rows: all figures are a "
+    "the weights of each run are those of the epoch that scored best on the same validation rows: all scores are a "
     "little too good"
 )
 
 
-def evaluate(
+def evaluate_submission(
     members: Mapping[str, StoredMember],
     fitted: FittedRule,
     truth: Annotations,
@@ -134,11 +136,11 @@ def evaluate(
 
     Args:
         members: The members by name.
-        fitted: What was fitted, and what it makes of the validation rows.
+        fitted: The rule, and the validation probabilities after it.
         truth: The validation rows.
         recipe: Of the submission.
         tasks: The tasks that are scored.
-        test_videos: Videos of the list that is answered.
+        test_videos: Number of videos in the list.
 
     Raises:
         DataError: If no row counts, or there are fewer than two videos.
@@ -188,13 +190,13 @@ OFFICIAL: Final = "predictions"
 
 
 @dataclass(frozen=True)
-class Decided:
-    """How decisions are made, and what they score.
+class FittedDecisions:
+    """The rule of a submission, and its scores.
 
     Attributes:
         rule: File of the rule.
         digest: SHA-256 of that file.
-        validation: What the submission scores on validation.
+        validation: The submission's scores on validation.
     """
 
     rule: Path
@@ -202,11 +204,11 @@ class Decided:
     validation: Validation
 
 
-def fit_decisions(job: Job, predicted: PredictionSteps) -> Decided:
-    """Fits on validation what the recipe asks for, unless that was done with the same probabilities.
+def fit_decisions(job: Job, predicted: PredictionSteps) -> FittedDecisions:
+    """Fits on validation the rule that the recipe requests, unless that was done with the same probabilities.
 
-    Leaves ``rule.json``, ``validation.json`` (the figures), ``crossfitted.npz`` (probabilities of the validation rows,
-    each row by a rule that was fitted on other videos) and, of all three tasks, ``crossfitted.txt`` with the decisions.
+    Writes ``rule.json``, ``validation.json`` (scores), ``crossfitted.npz`` (validation probabilities, each row by a
+    rule that was fitted on other videos) and, if all three tasks are scored, ``crossfitted.txt`` with the decisions.
 
     Raises:
         DataError: If probabilities can't be read back, or validation has too few videos for the folds.
@@ -230,7 +232,7 @@ def fit_decisions(job: Job, predicted: PredictionSteps) -> Decided:
     if validation is None:
         with job.cache.run(step):
             validation = _fit_and_evaluate(job, [prediction.outputs[0] for prediction in predicted.validation])
-    return Decided(out / RULE, job.cache.digest(step, out / RULE), validation)
+    return FittedDecisions(out / RULE, job.cache.digest(step, out / RULE), validation)
 
 
 def _fit_and_evaluate(job: Job, paths: list[Path]) -> Validation:
@@ -239,9 +241,9 @@ def _fit_and_evaluate(job: Job, paths: list[Path]) -> Validation:
         job.options.say(f"$ abawkit {shlex.join(format_tune_command(job, paths, out / RULE))}")
     members = read_members(paths)
     truth = job.opened.curated.splits["validation"].annotations
-    fitted = fit(members, truth, decisions, job.tasks)
+    fitted = fit_recipe_rule(members, truth, decisions, job.tasks)
     named = dict(zip((member.name for member in job.plan.members), members, strict=True))
-    validation = evaluate(named, fitted, truth, job.recipe, job.tasks, _count_videos(job))
+    validation = evaluate_submission(named, fitted, truth, job.recipe, job.tasks, _count_videos(job))
     write_rule(out / RULE, fitted.rule, fitted.evidence)
     crossfitted = out / CROSSFITTED
     write_probabilities(crossfitted.with_suffix(".npz"), fitted.held_out, job.tasks)
@@ -251,8 +253,8 @@ def _fit_and_evaluate(job: Job, paths: list[Path]) -> Validation:
     return validation
 
 
-def write_official(job: Job, predicted: PredictionSteps, decisions: Decided) -> Path:
-    """Applies the rule to the list's probabilities, writes the official file and checks it, unless it is there.
+def write_official(job: Job, predicted: PredictionSteps, decisions: FittedDecisions) -> Path:
+    """Applies the rule to the list's probabilities, writes the official file and checks it, unless that is done.
 
     Returns:
         The official file, or folder.
@@ -290,7 +292,7 @@ def _write_and_check(path: Path, job: Job, paths: list[Path], rule_file: Path) -
         predictions,
         job.tasks,
         plugin,
-        source=_describe_source(job),
+        source=_describe_list(job),
         members=[_describe_member(member) for member in members],
         environment=first["environment"],
         rule=rule,
@@ -313,24 +315,24 @@ def digest_official(path: Path) -> str:
 
 
 def _count_videos(job: Job) -> int:
-    """Videos of the list that is answered."""
+    """Number of videos in the list."""
     return len(pc.unique(find_videos(job.opened.frame_list.images)))
 
 
 def _digest_predictions(steps: Sequence[Step], job: Job) -> list[str]:
-    """Of the probabilities and the manifest that each prediction left: a member's key comes from the second."""
+    """Digests of each prediction's probabilities and of its manifest, which gives the member's key."""
     return [job.cache.digest(step, path) for step in steps for path in step.outputs[:2]]
 
 
 def _read_validation(path: Path) -> Validation | None:
-    """The figures that were written; None where another form of them was, as by another state of this version."""
+    """The scores that were written; None if another state of this version wrote them in another form."""
     try:
         return Validation.model_validate_json(path.read_bytes())
     except ValidationError:
         return None
 
 
-def _describe_source(job: Job) -> dict[str, Any]:
+def _describe_list(job: Job) -> dict[str, Any]:
     inputs = job.opened.inputs
     frames = make_frame_folders(inputs.frames).as_json()
     return {"list": str(inputs.listed), "list_sha256": sha256_of(inputs.listed), "frames": frames}

@@ -1,4 +1,4 @@
-"""The ledger of slots: what was sent to the organisers, and the score that came back. It only ever grows."""
+"""The ledger of slots: files that were sent to the organisers, and the scores returned; lines are only added."""
 
 import json
 from dataclasses import dataclass, replace
@@ -15,31 +15,31 @@ from abawkit.system.files import write_bytes
 LEDGER: Final = "ledger.jsonl"
 
 SLOTS: Final = 5
-"""Submissions that a team may send. Source: the rules of the ABAW competitions, wherever a number was found."""
+"""Submissions that a team may send. Source: the rules of the ABAW competitions, where they give a number."""
 
 _MAX_BYTES: Final = 1 << 24
 
 SlotNumber = Annotated[int, Field(ge=1, le=10_000)]
 
 
-def _one_part(name: str) -> str:
+def _check_folder_name(name: str) -> str:
     if not name or name in (".", "..") or any(character in name for character in "/\\\0"):
         raise ValueError("is no name of a folder")
     return name
 
 
-FolderName = Annotated[str, Field(max_length=255), AfterValidator(_one_part)]
-"""Of a submission's folder: one part of a path."""
+FolderName = Annotated[str, Field(max_length=255), AfterValidator(_check_folder_name)]
+"""Name of a submission's folder: one part of a path."""
 
 Returned = Annotated[FiniteFloat, Field(ge=-1, le=3)]
 """P, the sum of a CCC in [-1, 1] and two F1 in [0, 1]."""
 
 
-class _Line(BaseModel):
+class _LedgerLine(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Sent(_Line):
+class Sent(_LedgerLine):
     """A line of the ledger: a file was sent."""
 
     event: Literal["sent"] = "sent"
@@ -54,8 +54,8 @@ class Sent(_Line):
     note: Text = ""
 
 
-class ScoreReturned(_Line):
-    """A line of the ledger: a score came back; of several lines for one slot the last one counts."""
+class ScoreReturned(_LedgerLine):
+    """A line of the ledger: a score was returned; of several lines for one slot the last one counts."""
 
     event: Literal["returned"] = "returned"
     slot: SlotNumber
@@ -72,7 +72,7 @@ class Slot:
 
     Attributes:
         sent: What was sent.
-        returned: The score that came back, or None.
+        returned: The score that was returned, or None.
     """
 
     sent: Sent
@@ -80,37 +80,37 @@ class Slot:
 
 
 def read_ledger(folder: Path) -> list[Slot]:
-    """Reads the ledger in a folder of submissions; an absent one is an empty one.
+    """Reads the ledger in a folder of submissions; an absent one is empty.
 
     Raises:
-        DataError: If a line is not what this module writes; file and line are named.
+        DataError: If a line is not one of a ledger; file and line are named.
     """
     path = folder / LEDGER
     slots: list[Slot] = []
-    for number, text in enumerate(_lines(path), start=1):
+    for number, text in enumerate(_read_ledger_bytes(path).splitlines(), start=1):
         try:
             line = _LINE.validate_json(text)
         except ValidationError as error:
-            raise _not_ours(path, number, printable(error.errors()[0]["msg"])) from error
+            raise _make_line_error(path, number, printable(error.errors()[0]["msg"])) from error
         if isinstance(line, Sent):
             if line.slot != len(slots) + 1:
-                raise _not_ours(path, number, f"slot {line.slot} where {len(slots) + 1} comes next")
+                raise _make_line_error(path, number, f"slot {line.slot} where {len(slots) + 1} comes next")
             slots.append(Slot(line))
         elif line.slot > len(slots):
-            raise _not_ours(path, number, f"a score for slot {line.slot}, which was not sent before")
+            raise _make_line_error(path, number, f"a score for slot {line.slot}, which was not sent before")
         else:
             slots[line.slot - 1] = replace(slots[line.slot - 1], returned=line)
     return slots
 
 
-def append(folder: Path, line: Sent | ScoreReturned) -> None:
-    """Adds a line to the ledger; the file is whole at every moment, and what stood there stays as it was.
+def append_line(folder: Path, line: Sent | ScoreReturned) -> None:
+    """Adds a line to the ledger; the file is replaced as a whole, and earlier lines stay as they are.
 
     Raises:
         DataError: If the ledger can't be read or written.
     """
     path = folder / LEDGER
-    before = _content(path)
+    before = _read_ledger_bytes(path)
     text = json.dumps(line.model_dump(mode="json"), allow_nan=False)
     write_bytes(path, before + (b"" if before.endswith(b"\n") or not before else b"\n") + f"{text}\n".encode())
 
@@ -121,10 +121,10 @@ def find_free_slot(slots: list[Slot], sha256: str, count: int) -> int:
     Args:
         slots: Those that were used.
         sha256: Of the file to send.
-        count: How many there are.
+        count: Number of slots.
 
     Raises:
-        ConfigError: If this very file was sent before, or no slot is left.
+        ConfigError: If the same file was sent before, or no slot is left.
     """
     for slot in slots:
         if slot.sent.sha256 == sha256:
@@ -134,7 +134,7 @@ def find_free_slot(slots: list[Slot], sha256: str, count: int) -> int:
             )
     if len(slots) >= count:
         raise ConfigError(
-            f"all {count} slots are used; nothing was noted. If the organisers give more, say how many with --slots"
+            f"all {count} slots are used; nothing was noted. If there are more, give their number with --slots"
         )
     return len(slots) + 1
 
@@ -145,11 +145,11 @@ def find_slot(slots: list[Slot], name: str, number: int | None, *, correct: bool
     Args:
         slots: Those that were used.
         name: Of the submission.
-        number: The slot, where it was given.
-        correct: Whether a score that is there may be followed by another.
+        number: The slot, if it was given.
+        correct: Whether it may have a score already.
 
     Raises:
-        ConfigError: If there is no such slot, more than one could be meant, or it has its score.
+        ConfigError: If there is no such slot, several could be meant, or it has a score.
     """
     own = [slot for slot in slots if slot.sent.name == name and number in (None, slot.sent.slot)]
     if not own:
@@ -162,20 +162,16 @@ def find_slot(slots: list[Slot], name: str, number: int | None, *, correct: bool
     candidates = own if correct else waiting
     if len(candidates) > 1:
         numbers = ", ".join(str(slot.sent.slot) for slot in candidates)
-        raise ConfigError(f"{name}: slots {numbers} could be meant; say which one with --slot")
+        raise ConfigError(f"{name}: slots {numbers} could be meant; choose one with --slot")
     return candidates[0].sent.slot
 
 
-def now() -> str:
-    """This moment, ISO 8601 in UTC, to the second."""
+def format_now() -> str:
+    """The current time, ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _lines(path: Path) -> list[bytes]:
-    return _content(path).splitlines()
-
-
-def _content(path: Path) -> bytes:
+def _read_ledger_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"{path}: has more than {_MAX_BYTES:,} bytes; this is no ledger of submissions")
@@ -184,5 +180,5 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _not_ours(path: Path, line: int, found: str) -> DataError:
+def _make_line_error(path: Path, line: int, found: str) -> DataError:
     return DataError(f"{path}:{line}: is no line of a ledger of submissions ({found}); restore the file from a copy")

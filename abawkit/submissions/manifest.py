@@ -1,4 +1,4 @@
-"""The manifest of a submission: what its file was made of, and what it scores on validation."""
+"""The manifest of a submission: the inputs of its official file, and its scores on validation."""
 
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -16,15 +16,15 @@ MANIFEST: Final = "manifest.json"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-MOST_CHARACTERS: Final = 10_000
-Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+MAX_CHARACTERS: Final = 10_000
+Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 
 
-class _Part(BaseModel):
+class _ManifestPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Scores(_Part):
+class Scores(_ManifestPart):
     """A score and its parts, as `abawkit.scoring.score.Score` has them; 0 for tasks that are not scored."""
 
     ccc_va: FiniteFloat
@@ -33,8 +33,8 @@ class Scores(_Part):
     score: FiniteFloat
 
 
-class Range(_Part):
-    """A figure with its interval, as `abawkit.scoring.bootstrap.Interval` has it."""
+class Range(_ManifestPart):
+    """A score with its interval, as `abawkit.scoring.bootstrap.Interval` has it."""
 
     value: FiniteFloat
     low: FiniteFloat
@@ -47,13 +47,13 @@ class Range(_Part):
         return Interval(**self.model_dump()).within_noise
 
 
-class MemberScores(_Part):
-    """What one member scores alone, with plain decisions.
+class MemberScores(_ManifestPart):
+    """The scores of one member alone, with plain decisions.
 
     Attributes:
         name: Of its files.
-        key: What the rule calls it.
-        validation: Its score.
+        key: Its key in the rule.
+        validation: Its scores.
     """
 
     name: Text
@@ -61,25 +61,25 @@ class MemberScores(_Part):
     validation: Scores
 
 
-class Validation(_Part):
-    """What the submission scores on validation.
+class Validation(_ManifestPart):
+    """The scores of a submission on validation.
 
     Attributes:
-        protocol: Which rows count.
+        protocol: Determines the rows that are scored.
         tasks: The tasks that are scored.
-        fitted: Whether anything was fitted on validation; if not, cross-fitted and in-sample figures are the same.
+        fitted: Whether anything was fitted on validation; if not, cross-fitted and in-sample scores are the same.
         folds: Folds of videos.
-        crossfitted: On videos that the fit did not see. The figure to go by.
+        crossfitted: On videos that the fit did not see (out-of-fold). The scores to compare by.
         interval: Forecast of its P for a test of `test_videos` videos; see `abawkit.scoring.forecast`.
-        test_videos: Videos of the list that was answered; 0 in a manifest of before, whose interval is no forecast.
+        test_videos: Videos in the list; 0 in older manifests, whose interval is no forecast.
         in_sample: On the videos that everything was fitted on: too good.
         untuned: The mean of the members, with nothing fitted.
-        gain: P of the submission, cross-fitted, less P of that mean; the same draws of videos for both, so that its
+        gain: Cross-fitted P of the submission minus P of that mean; both on the same bootstrap samples, so that its
             interval is narrower than a forecast.
         members: Each member alone.
         best_member: The best of them, chosen on the same validation, which favours it.
-        difference: P of the submission, cross-fitted, less P of that member, likewise.
-        notes: What was left untuned and why, and what makes figures too good.
+        difference: Cross-fitted P of the submission minus P of that member, likewise.
+        notes: What was not fitted and why, and what makes scores too good.
     """
 
     protocol: Protocol
@@ -98,14 +98,14 @@ class Validation(_Part):
     notes: list[Text]
 
 
-class TrainedNetwork(_Part):
+class TrainedNetwork(_ManifestPart):
     """One network.
 
     Attributes:
         name: Of its run.
         seed: Its seed.
         sha256: Of the file of weights that was used.
-        code: Digest of the code that trained it, as its run says; None where that says nothing.
+        code: Digest of the code that trained it, from its run's manifest; None if absent there.
         git: Commit that it was trained at, likewise.
     """
 
@@ -116,7 +116,7 @@ class TrainedNetwork(_Part):
     git: Text | None = None
 
 
-class Written(_Part):
+class OfficialFile(_ManifestPart):
     """The official file: its path within the folder, its SHA-256 and its rows; rows answered from another frame."""
 
     file: Literal["outputs/predictions.txt", "outputs/predictions"]
@@ -125,8 +125,8 @@ class Written(_Part):
     filled: Count
 
 
-class Manifest(_Part):
-    """What is kept of a submission, in ``manifest.json``.
+class Manifest(_ManifestPart):
+    """The content of a submission's ``manifest.json``.
 
     Attributes:
         manifest: Version of this form.
@@ -138,15 +138,15 @@ class Manifest(_Part):
         recipe_sha256: Of recipe.toml.
         format: Of the official file.
         policy: Of the curated set.
-        epoch: Which weights of each run were used.
+        epoch: The weights of each run that were used.
         table_sha256: Of the curated set's table.
         list_digest: Of the list's image names in their order.
         frames_digest: Of names, sizes and times of the list's frames.
         weights_sha256: Of the file that training started from, or None.
-        networks: What was trained.
+        networks: The trained networks.
         rule_sha256: Of the rule.
         submission: The official file.
-        validation: What it scores.
+        validation: Its scores on validation.
         environment: Versions and hardware of the prediction.
     """
 
@@ -166,13 +166,13 @@ class Manifest(_Part):
     weights_sha256: Digest | None
     networks: list[TrainedNetwork]
     rule_sha256: Digest
-    submission: Written
+    submission: OfficialFile
     validation: Validation
     environment: dict[str, Any]
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Reads the manifest of a submission; None where it was never run.
+    """Reads the manifest of a submission; None if it was never run.
 
     Raises:
         DataError: If the file is not what `abawkit submit` writes.
@@ -183,6 +183,6 @@ def read_manifest(folder: Path) -> Manifest | None:
     return read_json(path, Manifest, "the manifest of a submission", f"run `abawkit submit {folder}` again")
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_submission_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest of a submission, whole or not at all."""
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""From the recipe of a submission to what has to be trained, and to the members that its networks make."""
+"""The plan of a submission: the networks to train, and the members of the ensemble that they form."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from abawkit.submissions.recipe import Network, SubmissionRecipe
 from abawkit.training.recipe import Recipe, list_recipes, read_recipe
 
 OUTPUTS: Final = "outputs"
-"""Folder within a submission's that holds all that is made; ignored by git."""
+"""Folder of everything that is made, within a submission's folder; ignored by git."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedMember:
-    """What counts as one in the ensemble: a network for all tasks, or the restricted ones of one seed together.
+    """One member of the ensemble: a network for all tasks, or all networks of one seed that are for some tasks only.
 
     Attributes:
         name: Of its files.
@@ -56,11 +56,11 @@ class PlannedMember:
 
 @dataclass(frozen=True)
 class SubmissionPlan:
-    """What a submission is made of.
+    """The networks of a submission.
 
     Attributes:
-        runs: Everything to train.
-        members: Everything to predict with.
+        runs: The networks to train.
+        members: The members to predict with.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -68,18 +68,18 @@ class SubmissionPlan:
 
 
 def plan_submission(folder: Path, recipe: SubmissionRecipe) -> SubmissionPlan:
-    """Says what a submission is made of.
+    """Plans the networks of a submission.
 
     A network that is trained for every task is a member with each seed. Networks that are trained for some tasks only
-    are, of one seed, one member together: each answers the tasks that it was trained for.
+    form one member per seed: each answers the tasks that it was trained for.
 
     Args:
         folder: Of the submission.
         recipe: Its recipe.
 
     Raises:
-        ConfigError: If a training recipe is not to be had or not what it must be, starts from other weights than the
-            submission, or the restricted networks leave a task without an answer.
+        ConfigError: If a training recipe is absent or not valid, starts from other weights than the submission, or no
+            network is trained for a task.
     """
     runs = [_plan_run(folder, network, seed) for seed in recipe.seeds for network in recipe.networks]
     for run in runs:

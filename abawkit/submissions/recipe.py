@@ -1,4 +1,4 @@
-"""The recipe of a submission: which networks are trained, and how decisions are made of what they say."""
+"""The recipe of a submission: the networks to train, and how decisions are made from their probabilities."""
 
 import tomllib
 from pathlib import Path
@@ -19,11 +19,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Epoch = Literal["best", "last"]
 
 _OWN_KEYS: Final = {"seed": "seeds of the submission", "tasks": "tasks of the network"}
-"""Keys that a network's `set` may not change, and what says them instead."""
+"""Keys that a network's `set` may not change, and the keys to use instead."""
 
 
 class _Section(BaseModel):
-    """Unknown keys, wrong types and values out of range are errors; nothing is converted in silence."""
+    """Refuses unknown keys, wrong types and values out of range; converts nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -55,7 +55,7 @@ class Network(_Section):
 
 
 class Decisions(_Section):
-    """What becomes of the stored probabilities.
+    """How decisions are made from the stored probabilities.
 
     Attributes:
         weights: ``mean`` of the members, or ``fitted`` on validation.
@@ -64,7 +64,7 @@ class Decisions(_Section):
             on validation.
         calibration: Tasks that are calibrated on validation.
         folds: Folds of videos that everything fitted is cross-fitted with.
-        protocol: The protocol of every figure.
+        protocol: The protocol of all scores.
     """
 
     weights: Literal["mean", "fitted"] = "mean"
@@ -76,7 +76,7 @@ class Decisions(_Section):
 
     @property
     def searched(self) -> bool:
-        """Whether `abawkit tune` decides."""
+        """Whether the rule is fitted by `abawkit tune`, not only calibrated."""
         return self.weights == "fitted" or self.smoothing == "tuned" or self.pool == "tuned"
 
 
@@ -89,9 +89,9 @@ class SubmissionRecipe(_Section):
         policy: The policy that the curated set must have been made with.
         weights: ``published``: training starts from a file of weights, which is given on the command line; ``none``.
         seeds: Each network is trained with each of them.
-        epoch: Which weights of a run are used: ``last``, or ``best``, which validation chose.
+        epoch: Weights of each run that are used: ``last``, or ``best`` on validation.
         networks: The networks.
-        decisions: What becomes of what they say.
+        decisions: How decisions are made from their probabilities.
     """
 
     summary: Annotated[str, Field(min_length=1, max_length=200)]
@@ -125,7 +125,7 @@ def read_submission_recipe(folder: Path) -> tuple[SubmissionRecipe, str]:
     path = folder / RECIPE
     try:
         content = path.read_bytes()
-        recipe = _parse(decode_text(content), path)
+        recipe = _parse_submission_recipe(decode_text(content), path)
     except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte
         raise ConfigError(
             f"{path}: can't read this recipe ({error}); give the folder of a submission, which `abawkit "
@@ -134,7 +134,7 @@ def read_submission_recipe(folder: Path) -> tuple[SubmissionRecipe, str]:
     return recipe, sha256(content)
 
 
-def _parse(text: str, path: Path) -> SubmissionRecipe:
+def _parse_submission_recipe(text: str, path: Path) -> SubmissionRecipe:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -142,14 +142,14 @@ def _parse(text: str, path: Path) -> SubmissionRecipe:
     try:
         return SubmissionRecipe.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(dict(found)) for found in error.errors()]
+        problems = [_describe_problem(dict(found)) for found in error.errors()]
     lines = [printable(f"{path}: {problem}") for problem in problems]
     notes = find_shipped(SUBMISSIONS) / "README.md"
-    raise ConfigError("\n".join([*lines, f"correct these keys; {notes} says what each means"]))
+    raise ConfigError("\n".join([*lines, f"correct these keys; {notes} describes each"]))
 
 
-def _problem(error: dict[str, Any]) -> str:
-    """What is wrong with one key, and where a key is unknown, those that are known."""
+def _describe_problem(error: dict[str, Any]) -> str:
+    """The problem of one key; for an unknown key also the known ones."""
     place = list(error["loc"])
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if error["type"] == "value_error":
@@ -167,4 +167,4 @@ def _problem(error: dict[str, Any]) -> str:
 def _refuse_repeats(key: str, values: list[Any]) -> None:
     repeated = next((value for i, value in enumerate(values) if value in values[:i]), None)
     if repeated is not None:
-        raise ValueError(f"{key}: '{repeated}' stands there twice")
+        raise ValueError(f"{key}: '{repeated}' is given twice")

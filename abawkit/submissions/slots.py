@@ -1,4 +1,4 @@
-"""Submissions that were written and slots that were spent; what is sent is copied and compared."""
+"""The list of submissions and of the slots that were used; files that are sent are copied and compared."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,8 +10,17 @@ from abawkit.errors import AbawkitError, ConfigError, DataError
 from abawkit.formats.base import get_format
 from abawkit.scoring.compare import compare_submissions
 from abawkit.submissions.decisions import digest_official
-from abawkit.submissions.ledger import ScoreReturned, Sent, Slot, append, find_free_slot, find_slot, now, read_ledger
-from abawkit.submissions.manifest import MOST_CHARACTERS, Manifest, read_manifest
+from abawkit.submissions.ledger import (
+    ScoreReturned,
+    Sent,
+    Slot,
+    append_line,
+    find_free_slot,
+    find_slot,
+    format_now,
+    read_ledger,
+)
+from abawkit.submissions.manifest import MAX_CHARACTERS, Manifest, read_manifest
 from abawkit.submissions.plan import OUTPUTS
 from abawkit.submissions.recipe import RECIPE, read_submission_recipe
 from abawkit.system.locks import lock
@@ -26,11 +35,11 @@ class Entry:
     Attributes:
         name: Of the folder.
         summary: Of its recipe.
-        manifest: What was written; None where it was never run.
-        state: Whether the official file is the one that the manifest names; None where it was never run.
+        manifest: Its manifest; None if it was never run.
+        state: Whether the official file is the one in the manifest; None if it was never run.
         slots: Numbers of the slots that this very file was sent in.
         recipe_changed: Whether the recipe is another than the one that was run.
-        problem: What is wrong with the folder; empty where nothing is.
+        problem: Why the folder can't be listed; empty if it can.
     """
 
     name: str
@@ -46,7 +55,7 @@ def list_submissions(folder: Path) -> tuple[list[Entry], list[Slot]]:
     """Lists the folders of submissions and the slots that were used.
 
     Args:
-        folder: That holds a folder for each submission, and the ledger.
+        folder: Contains a folder for each submission, and the ledger.
 
     Raises:
         ConfigError: If there is no such folder.
@@ -55,14 +64,14 @@ def list_submissions(folder: Path) -> tuple[list[Entry], list[Slot]]:
     if not folder.is_dir():
         raise ConfigError(
             f"{folder}: no such folder; `abawkit submissions new NAME` creates a submission in submissions/, or give "
-            "the folder that holds yours with --folder"
+            "the folder of your submissions with --folder"
         )
     slots = read_ledger(folder)
     found = sorted(path for path in folder.iterdir() if (path / RECIPE).is_file())
-    return [_entry(path, slots) for path in found], slots
+    return [_read_entry(path, slots) for path in found], slots
 
 
-def _entry(path: Path, slots: list[Slot]) -> Entry:
+def _read_entry(path: Path, slots: list[Slot]) -> Entry:
     try:
         manifest = read_manifest(path)
         recipe, digest = read_submission_recipe(path)
@@ -76,7 +85,7 @@ def _entry(path: Path, slots: list[Slot]) -> Entry:
 
 
 def find_state(path: Path, manifest: Manifest) -> State:
-    """Whether the official file in a submission's folder is the one that its manifest names."""
+    """Whether the official file of a submission is the one in its manifest."""
     official = path / manifest.submission.file
     if not official.exists():
         return "absent"
@@ -87,22 +96,22 @@ def find_state(path: Path, manifest: Manifest) -> State:
 
 
 SENT = "sent"
-"""Folder within a submission's outputs that holds copies of what was sent."""
+"""Folder for copies of the files that were sent, within a submission's outputs."""
 
 NEAR = 0.01
-"""Share of a task's decisions below which another file is called nearly the same, and of the range of valence and
-arousal below which their mean difference lies. A judgement, not a measurement."""
+"""Two files are nearly the same if a smaller share of their decisions differs, and if valence and arousal differ on
+average by less than this share of their range. A judgement, not a measurement."""
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How a file differs from one that was sent.
+    """The difference between a file and one that was sent.
 
     Attributes:
-        slot: The slot of that.
-        va: Mean absolute difference of valence and arousal, or None where neither is held.
-        expression: Share of rows whose expression, or compound expression, differs, likewise.
-        au: Share of decisions on action units that differ, likewise.
+        slot: The slot of the one that was sent.
+        va: Mean absolute difference of valence and arousal; None if the format has neither.
+        expression: Share of rows whose expression, or compound expression, differs, in 0..1, or None.
+        au: Share of decisions on action units that differ, in 0..1, or None.
     """
 
     slot: int
@@ -112,7 +121,7 @@ class Nearness:
 
     @property
     def near(self) -> bool:
-        """Whether a slot would be spent on next to nothing."""
+        """Whether the files are nearly the same, so that a slot would be wasted."""
         range_of_va = 2.0
         parts = [self.va / range_of_va if self.va is not None else None, self.expression, self.au]
         return all(part < NEAR for part in parts if part is not None)
@@ -131,18 +140,17 @@ class Nearness:
         return {"slot": self.slot, "va": self.va, "expression": self.expression, "au": self.au, "near": self.near}
 
 
-def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, list[Nearness]]:
-    """Notes that a submission was sent, and keeps a copy of its file.
+def record_sent(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, list[Nearness]]:
+    """Records that a submission was sent, and keeps a copy of its file.
 
     Args:
-        folder: That holds the submissions' folders and the ledger.
+        folder: Contains the submissions' folders and the ledger.
         name: Of the submission.
-        slots: How many slots there are.
+        slots: Number of slots.
         note: Free text.
 
     Returns:
-        The line of the ledger; how the file differs from each file of its format that was sent before, as far as
-        copies are here.
+        The line of the ledger; the difference to each file of its format that was sent before and whose copy is here.
 
     Raises:
         ConfigError: If there is no such submission, it was never run, this very file was sent, no slot is left, or the
@@ -154,11 +162,11 @@ def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, 
         raise ConfigError(f"{path}: no submission of this name; `abawkit submissions` lists them")
     _check_note(note)
     with lock(folder):
-        manifest = _checked(path)
+        manifest = _read_checked_manifest(path)
         before = read_ledger(folder)
         line = Sent(
             slot=find_free_slot(before, manifest.submission.sha256, slots),
-            when=now(),
+            when=format_now(),
             name=name,
             sha256=manifest.submission.sha256,
             format=manifest.format,
@@ -168,41 +176,41 @@ def send(folder: Path, name: str, *, slots: int, note: str = "") -> tuple[Sent, 
             note=note,
         )
         near = list(measure_nearness(folder, name, manifest, before))
-        _keep(path / manifest.submission.file, folder, line)
-        append(folder, line)
+        _keep_copy(path / manifest.submission.file, folder, line)
+        append_line(folder, line)
     return line, near
 
 
-def note_score(folder: Path, name: str, score: float, *, slot: int | None = None, correct: bool = False) -> int:
-    """Notes the score that came back.
+def record_score(folder: Path, name: str, score: float, *, slot: int | None = None, correct: bool = False) -> int:
+    """Records the score that the organisers returned.
 
     Args:
-        folder: That holds the ledger.
+        folder: Contains the ledger.
         name: Of the submission.
         score: P, in [-1, 3].
-        slot: The slot, where the submission was sent more than once.
+        slot: The slot, if the submission was sent more than once.
         correct: Whether the slot may have a score already, which then no longer counts.
 
     Returns:
         The slot.
 
     Raises:
-        ConfigError: If the score is none, or there is no slot that it could belong to.
+        ConfigError: If the score is out of range, or there is no slot that it could belong to.
         DataError: If the ledger is damaged.
     """
     if not -1 <= score <= 3:  # NaN too
         raise ConfigError(f"{score}: is no score; P lies in -1..3")
     with lock(folder):
         number = find_slot(read_ledger(folder), name, slot, correct=correct)
-        append(folder, ScoreReturned(slot=number, when=now(), score=score))
+        append_line(folder, ScoreReturned(slot=number, when=format_now(), score=score))
     return number
 
 
 def measure_nearness(folder: Path, name: str, manifest: Manifest, slots: list[Slot]) -> Iterator[Nearness]:
-    """How a submission's file differs from what was sent before, as far as copies of that are here.
+    """Compares a submission's file with those that were sent before and whose copies are here.
 
     Args:
-        folder: That holds the submissions' folders.
+        folder: Contains the submissions' folders.
         name: Of the submission.
         manifest: Of the submission.
         slots: Those that were used.
@@ -211,7 +219,7 @@ def measure_nearness(folder: Path, name: str, manifest: Manifest, slots: list[Sl
         One for each slot of the same format whose copy is here and as it was sent.
 
     Raises:
-        ConfigError: If the format is not to be had here.
+        ConfigError: If the format is not installed.
         DataError: If the submission's file is not one of its format.
     """
     kept = [slot.sent for slot in slots if slot.sent.format == manifest.format and _is_kept(folder, slot.sent)]
@@ -236,7 +244,7 @@ def measure_nearness(folder: Path, name: str, manifest: Manifest, slots: list[Sl
 
 
 def find_sent_copy(folder: Path, sent: Sent) -> Path:
-    """Where the copy of a file that was sent lies."""
+    """The path of the copy of a file that was sent."""
     return folder / sent.name / OUTPUTS / SENT / f"slot-{sent.slot}"
 
 
@@ -248,15 +256,15 @@ def _is_kept(folder: Path, sent: Sent) -> bool:
 
 
 def _check_note(note: str) -> None:
-    if len(note) > MOST_CHARACTERS:
-        raise ConfigError(f"--note: has {len(note):,} characters, expected at most {MOST_CHARACTERS:,}")
+    if len(note) > MAX_CHARACTERS:
+        raise ConfigError(f"--note: has {len(note):,} characters, expected at most {MAX_CHARACTERS:,}")
     try:
         note.encode()
     except UnicodeEncodeError as error:
         raise ConfigError("--note: is not UTF-8") from error
 
 
-def _checked(path: Path) -> Manifest:
+def _read_checked_manifest(path: Path) -> Manifest:
     """The manifest of a submission whose file is still the one that was checked."""
     manifest = read_manifest(path)
     if manifest is None:
@@ -269,33 +277,37 @@ def _checked(path: Path) -> Manifest:
     return manifest
 
 
-def _keep(source: Path, folder: Path, line: Sent) -> None:
-    """Copies the file that is sent; a copy of anything else is removed, and refused."""
+def _keep_copy(source: Path, folder: Path, line: Sent) -> None:
+    """Copies the file that is sent; if it changed meanwhile, the copy is removed.
+
+    Raises:
+        DataError: If it changed, or can't be copied.
+    """
     copy = find_sent_copy(folder, line)
     try:
-        _copy(source, copy)
+        _copy_path(source, copy)
     except OSError as error:
-        _remove(copy)
+        _remove_path(copy)
         raise DataError(f"{source}: can't be copied to {copy} ({error}); nothing was noted") from error
     if not _is_kept(folder, line):
-        _remove(copy)
+        _remove_path(copy)
         raise DataError(
             f"{source}: changed while it was copied, so that the copy is not the file that was checked; nothing was "
             "noted. Wait for `abawkit submit` to end, or run it again"
         )
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copies a file or a folder of files; what a kill left of an earlier copy is replaced."""
+def _copy_path(source: Path, target: Path) -> None:
+    """Copies a file or a folder of files, replacing an incomplete copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove(target)
+    _remove_path(target)
     if source.is_dir():
         shutil.copytree(source, target)
     else:
         shutil.copyfile(source, target)
 
 
-def _remove(target: Path) -> None:
+def _remove_path(target: Path) -> None:
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target, ignore_errors=True)
     else:

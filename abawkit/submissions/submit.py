@@ -9,16 +9,16 @@ import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
 from abawkit.pipeline.commands import ExecutionOptions
-from abawkit.submissions.decisions import Decided, digest_official, fit_decisions, write_official
-from abawkit.submissions.ledger import now
+from abawkit.submissions.decisions import FittedDecisions, digest_official, fit_decisions, write_official
+from abawkit.submissions.ledger import format_now
 from abawkit.submissions.manifest import (
     MANIFEST,
     Manifest,
+    OfficialFile,
     Text,
     TrainedNetwork,
-    Written,
     read_manifest,
-    write_manifest,
+    write_submission_manifest,
 )
 from abawkit.submissions.plan import PlannedRun
 from abawkit.submissions.steps import (
@@ -37,22 +37,22 @@ from abawkit.system.locks import lock
 from abawkit.system.provenance import read_git_commit
 
 
-class _Environment(BaseModel):
+class _RunEnvironment(BaseModel):
     code: Text | None = None
     git: Text | None = None
 
 
 class _RunManifest(BaseModel):
-    """What is read of a run's own ``manifest.json``."""
+    """The part of a run's ``manifest.json`` that is read."""
 
-    environment: _Environment = _Environment()
+    environment: _RunEnvironment = _RunEnvironment()
 
 
-def write_summary(job: Job, predicted: PredictionSteps, decided: Decided, official: Path) -> Manifest:
-    """Writes ``manifest.json``; one that says all of this already stays as it is, with the time and commit it has.
+def update_manifest(job: Job, predicted: PredictionSteps, decided: FittedDecisions, official: Path) -> Manifest:
+    """Writes ``manifest.json``; one with the same content stays as it is, with its time and commit.
 
     Raises:
-        DataError: If something can't be read back.
+        DataError: If an output can't be read back.
     """
     opened = job.opened
     first = read_prediction_manifest(predicted.test[0].outputs[0])
@@ -73,7 +73,7 @@ def write_summary(job: Job, predicted: PredictionSteps, decided: Decided, offici
         weights_sha256=opened.weights_sha256,
         networks=[_describe_network(run, job) for run in job.plan.runs],
         rule_sha256=decided.digest,
-        submission=Written(
+        submission=OfficialFile(
             file="outputs/predictions.txt" if opened.plugin.container == "file" else "outputs/predictions",
             sha256=digest_official(official),
             rows=len(opened.frame_list),
@@ -83,24 +83,24 @@ def write_summary(job: Job, predicted: PredictionSteps, decided: Decided, offici
         environment=first["environment"],
     )
     if manifest != before or job.cache.finished:
-        manifest = manifest.model_copy(update={"written": now(), "git": read_git_commit(job.folder)})
-        write_manifest(job.folder, manifest)
+        manifest = manifest.model_copy(update={"written": format_now(), "git": read_git_commit(job.folder)})
+        write_submission_manifest(job.folder, manifest)
     return manifest
 
 
 def _describe_network(run: PlannedRun, job: Job) -> TrainedNetwork:
-    """One network, with the code that trained it as far as its run says."""
+    """One network, with the code that trained it if its run recorded that."""
     try:
         content = (job.outputs / RUNS / run.name / MANIFEST).read_bytes()
         by = _RunManifest.model_validate_json(content).environment
     except (OSError, ValidationError):
-        by = _Environment()
+        by = _RunEnvironment()
     digest = digest_network(run, job)
     return TrainedNetwork(name=run.name, seed=run.seed, sha256=digest, code=by.code, git=by.git)
 
 
 def _read_previous(folder: Path) -> Manifest | None:
-    """The manifest that is there; one that is damaged is replaced."""
+    """The manifest in the folder; None if it is absent or damaged."""
     try:
         return read_manifest(folder)
     except DataError:
@@ -108,14 +108,14 @@ def _read_previous(folder: Path) -> Manifest | None:
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """What `submit` ended with.
+class SubmissionResult:
+    """The result of `submit`.
 
     Attributes:
         folder: Of the submission.
         official: The official file, checked.
-        manifest: What it was made of.
-        done: Names of the steps that were done; empty where everything was there.
+        manifest: Its inputs and scores.
+        done: Names of the steps that were run; empty if all were done before.
     """
 
     folder: Path
@@ -124,20 +124,19 @@ class Submitted:
     done: list[str]
 
 
-def submit(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) -> Submitted:
-    """Makes a submission: what is there already, of the same things, is not made again.
+def submit(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) -> SubmissionResult:
+    """Makes a submission; steps that are done with the same inputs are not run again.
 
     Args:
-        folder: That holds ``recipe.toml``. Everything is written to ``outputs/`` within, and ``manifest.json``.
-        inputs: What it is made of.
+        folder: Contains ``recipe.toml``. ``outputs/`` and ``manifest.json`` are written there.
+        inputs: Its other inputs.
         options: How steps are run.
 
     Raises:
-        ConfigError: If the recipe, or what was given with it, is not what it must be; if another process is at work
-            on this submission.
-        DataError: If the data is not what it must be, or the written file is not one that the organisers' script reads.
+        ConfigError: If the recipe or an option is not valid, or another process is working on this submission.
+        DataError: If the data is not valid, or the organisers' script could not read the written file.
         StepError: If a command fails.
-        StoppedError: If a signal ended it; the same command goes on from there.
+        StoppedError: If a signal ended it; the same command continues.
     """
     job = prepare(folder, inputs, options)
     with lock(new_folder(job.outputs, force=True)):
@@ -145,15 +144,15 @@ def submit(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) ->
         predicted = predict_members(job)
         decided = fit_decisions(job, predicted)
         official = write_official(job, predicted, decided)
-        manifest = write_summary(job, predicted, decided, official)
-    return Submitted(folder, official, manifest, job.cache.finished)
+        manifest = update_manifest(job, predicted, decided, official)
+    return SubmissionResult(folder, official, manifest, job.cache.finished)
 
 
 def describe_due_steps(folder: Path, inputs: SubmissionInputs) -> list[tuple[str, str]]:
-    """What `submit` would train and predict, and why; nothing is written.
+    """Lists the trainings and predictions of `submit` and why each is due; nothing is written.
 
     Returns:
-        Name of each training and prediction, and why it is due; an empty text where it is not.
+        The name of each, and why it is due; an empty text if it is not.
 
     Raises:
         ConfigError: As `submit`.

@@ -43,7 +43,7 @@ class SubmissionInputs:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedInputs:
     """Checked inputs.
 
     Attributes:
@@ -63,7 +63,7 @@ class Opened:
     weights_sha256: str | None
 
 
-def open_inputs(recipe: SubmissionRecipe, inputs: SubmissionInputs) -> Opened:
+def open_inputs(recipe: SubmissionRecipe, inputs: SubmissionInputs) -> OpenedInputs:
     """Opens the inputs of a submission and checks them against its recipe.
 
     Raises:
@@ -101,7 +101,7 @@ def open_inputs(recipe: SubmissionRecipe, inputs: SubmissionInputs) -> Opened:
     images = frame_list.images.to_pylist()
     FrameSummary.begin(inputs.frames, images)  # warns of images that differ between two folders
     digest = digest_frames(inputs.frames, images)
-    return Opened(inputs, curated, plugin, frame_list, digest, weights)
+    return OpenedInputs(inputs, curated, plugin, frame_list, digest, weights)
 
 
 def digest_frames(root: FramesRoot, images: list[str]) -> str:
@@ -144,7 +144,7 @@ class Job:
     recipe: SubmissionRecipe
     recipe_sha256: str
     plan: SubmissionPlan
-    opened: Opened
+    opened: OpenedInputs
     options: ExecutionOptions
     cache: StepCache
 
@@ -169,8 +169,8 @@ def prepare(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) -
     """Reads the recipe of a submission and opens its inputs; nothing is written.
 
     Raises:
-        ConfigError: If the recipe, or what was given with it, is not what it must be.
-        DataError: If the data is not.
+        ConfigError: If the recipe or an option is not valid.
+        DataError: If the data is not valid.
     """
     if not folder.is_dir():
         raise ConfigError(
@@ -182,7 +182,7 @@ def prepare(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) -
     return Job(folder, recipe, digest, plan, opened, options, StepCache(folder / OUTPUTS))
 
 
-def _refuse_unlabelled(plan: SubmissionPlan, opened: Opened) -> None:
+def _refuse_unlabelled(plan: SubmissionPlan, opened: OpenedInputs) -> None:
     """Refuses data without labels for a task that a network is trained for, before hours are spent on it."""
     split = opened.curated.splits["train"]
     usable = split.kept & (split.frames >= 0)

@@ -15,7 +15,7 @@ from abawkit.formats.base import get_format
 from abawkit.labels import TASKS
 from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
-from abawkit.submissions.submit import Submitted, submit
+from abawkit.submissions.submit import SubmissionResult, submit
 from abawkit.submissions.workspace import SubmissionInputs
 from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Array, Predictions
@@ -137,7 +137,7 @@ class Bench:
     commands: Commands
     said: list[str]
 
-    def submit(self, folder: Path | None = None, **options: Any) -> Submitted:
+    def submit(self, folder: Path | None = None, **options: Any) -> SubmissionResult:
         self.commands.calls.clear()
         self.said.clear()
         chosen = {"jobs": 2, "threads": 1, "run": self.commands, "say": self.said.append, **options}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.errors import ConfigError, DataError
-from abawkit.submissions.ledger import append, read_ledger
+from abawkit.submissions.ledger import append_line, read_ledger
 from abawkit.submissions.manifest import Manifest, read_manifest
 from abawkit.submissions.slots import (
     State,
@@ -15,8 +15,8 @@ from abawkit.submissions.slots import (
     find_state,
     list_submissions,
     measure_nearness,
-    note_score,
-    send,
+    record_score,
+    record_sent,
 )
 from abawkit.system.locks import LOCK
 from tests.submissions.conftest import RECIPE, Bench
@@ -36,7 +36,7 @@ def test_an_absent_ledger_is_an_empty_one(tmp_path: Path) -> None:
 
 
 def test_what_was_sent_is_a_line_and_a_copy(written: Bench) -> None:
-    line, near = send(written.root, "first", slots=5, note="a first try")
+    line, near = record_sent(written.root, "first", slots=5, note="a first try")
     manifest = read_manifest(written.folder)
     assert manifest is not None
     assert (line.slot, line.name, line.note) == (1, "first", "a first try")
@@ -49,9 +49,9 @@ def test_what_was_sent_is_a_line_and_a_copy(written: Bench) -> None:
 
 
 def test_the_ledger_only_grows(written: Bench) -> None:
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     before = (written.root / "ledger.jsonl").read_bytes()
-    note_score(written.root, "first", 1.0412)
+    record_score(written.root, "first", 1.0412)
     after = (written.root / "ledger.jsonl").read_bytes()
     assert after.startswith(before)
     assert len(after.splitlines()) == 2
@@ -62,24 +62,24 @@ def test_the_ledger_only_grows(written: Bench) -> None:
 
 
 def test_the_same_file_is_not_sent_twice(written: Bench) -> None:
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     with pytest.raises(ConfigError, match="this very file was sent as slot 1"):
-        send(written.root, "first", slots=5)
+        record_sent(written.root, "first", slots=5)
     assert len(read_ledger(written.root)) == 1
 
 
 def test_there_are_as_many_slots_as_there_are(written: Bench) -> None:
-    send(written.root, "first", slots=1)
+    record_sent(written.root, "first", slots=1)
     another(written, "second", RECIPE.replace('["au"]', "[]"))
     with pytest.raises(ConfigError, match="all 1 slots are used"):
-        send(written.root, "second", slots=1)
-    assert send(written.root, "second", slots=2)[0].slot == 2
+        record_sent(written.root, "second", slots=1)
+    assert record_sent(written.root, "second", slots=2)[0].slot == 2
 
 
 def test_a_file_like_one_that_was_sent_says_how_they_differ(written: Bench) -> None:
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     another(written, "second", RECIPE.replace('["au"]', "[]"))
-    line, (near,) = send(written.root, "second", slots=5)
+    line, (near,) = record_sent(written.root, "second", slots=5)
     assert (line.slot, near.slot) == (2, 1)
     assert near.va == 0  # thresholds alone are another
     assert near.expression == 0
@@ -90,7 +90,7 @@ def test_a_file_like_one_that_was_sent_says_how_they_differ(written: Bench) -> N
 
 
 def test_a_file_that_is_next_to_one_that_was_sent_is_near_it(written: Bench) -> None:
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     manifest = read_manifest(written.folder)
     assert manifest is not None
     (near,) = measure_nearness(written.root, "first", manifest, read_ledger(written.root))
@@ -98,7 +98,7 @@ def test_a_file_that_is_next_to_one_that_was_sent_is_near_it(written: Bench) -> 
 
 
 def test_a_copy_that_is_gone_or_changed_is_not_compared_with(written: Bench) -> None:
-    line, _ = send(written.root, "first", slots=5)
+    line, _ = record_sent(written.root, "first", slots=5)
     manifest = read_manifest(written.folder)
     assert manifest is not None
     find_sent_copy(written.root, line).write_text("something else")
@@ -111,10 +111,10 @@ def test_only_the_file_that_was_checked_is_sent(written: Bench) -> None:
     official = written.folder / "outputs/predictions.txt"
     official.write_bytes(official.read_bytes() + b"\n")
     with pytest.raises(DataError, match="is changed"):
-        send(written.root, "first", slots=5)
+        record_sent(written.root, "first", slots=5)
     official.unlink()
     with pytest.raises(DataError, match="is absent"):
-        send(written.root, "first", slots=5)
+        record_sent(written.root, "first", slots=5)
     assert read_ledger(written.root) == []
 
 
@@ -125,7 +125,7 @@ def test_a_file_that_changes_while_it_is_copied_is_not_noted(written: Bench, mon
 
     monkeypatch.setattr("abawkit.submissions.slots.shutil.copyfile", rewritten)
     with pytest.raises(DataError, match="changed while it was copied"):
-        send(written.root, "first", slots=5)
+        record_sent(written.root, "first", slots=5)
     assert read_ledger(written.root) == []
     assert not list((written.folder / "outputs/sent").iterdir())
 
@@ -136,7 +136,7 @@ def test_a_file_that_goes_before_it_is_copied_is_not_noted(written: Bench, monke
 
     monkeypatch.setattr("abawkit.submissions.slots.shutil.copyfile", gone)
     with pytest.raises(DataError, match="can't be copied"):
-        send(written.root, "first", slots=5)
+        record_sent(written.root, "first", slots=5)
     assert read_ledger(written.root) == []
 
 
@@ -148,13 +148,13 @@ def test_what_is_sent_is_looked_at_under_the_lock(written: Bench, monkeypatch: p
         return find_state(path, manifest)
 
     monkeypatch.setattr("abawkit.submissions.slots.find_state", looking)
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     assert locks == [True]
 
 
 def test_what_was_left_of_another_copy_is_replaced(written: Bench) -> None:
     (written.folder / "outputs/sent/slot-1").mkdir(parents=True)
-    line, _ = send(written.root, "first", slots=5)
+    line, _ = record_sent(written.root, "first", slots=5)
     assert find_sent_copy(written.root, line).is_file()
 
 
@@ -163,43 +163,43 @@ def test_what_was_left_of_another_copy_is_replaced(written: Bench) -> None:
 )
 def test_a_note_that_the_ledger_cannot_hold_is_refused(written: Bench, note: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        send(written.root, "first", slots=5, note=note)
+        record_sent(written.root, "first", slots=5, note=note)
     assert read_ledger(written.root) == []
-    assert send(written.root, "first", slots=5, note="n" * 10_000)[0].slot == 1
+    assert record_sent(written.root, "first", slots=5, note="n" * 10_000)[0].slot == 1
 
 
 @pytest.mark.parametrize("name", ["nothing", "../first", "first/outputs", ".", ""])
 def test_what_is_no_submission_is_not_sent(written: Bench, name: str) -> None:
     with pytest.raises(ConfigError, match="no submission of this name"):
-        send(written.root, name, slots=5)
+        record_sent(written.root, name, slots=5)
 
 
 def test_what_was_never_run_is_not_sent(bench: Bench) -> None:
     with pytest.raises(ConfigError, match="was never run"):
-        send(bench.root, "first", slots=5)
+        record_sent(bench.root, "first", slots=5)
 
 
 @pytest.mark.parametrize("score", [3.1, -1.2, float("nan"), float("inf")])
 def test_a_score_that_none_can_have_is_refused(written: Bench, score: float) -> None:
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     with pytest.raises(ConfigError, match="is no score"):
-        note_score(written.root, "first", score)
+        record_score(written.root, "first", score)
 
 
 def test_a_score_belongs_to_what_was_sent(written: Bench) -> None:
     with pytest.raises(ConfigError, match="was not sent yet"):
-        note_score(written.root, "first", 1.0)
-    send(written.root, "first", slots=5)
+        record_score(written.root, "first", 1.0)
+    record_sent(written.root, "first", slots=5)
     with pytest.raises(ConfigError, match="was not sent as slot 2"):
-        note_score(written.root, "first", 1.0, slot=2)
+        record_score(written.root, "first", 1.0, slot=2)
 
 
 def test_a_wrong_score_is_corrected_by_name_and_stays_in_the_ledger(written: Bench) -> None:
-    send(written.root, "first", slots=5)
-    note_score(written.root, "first", 1.0)
+    record_sent(written.root, "first", slots=5)
+    record_score(written.root, "first", 1.0)
     with pytest.raises(ConfigError, match=r"has its score, 1\.0 \(slot 1\)"):
-        note_score(written.root, "first", 1.1)
-    note_score(written.root, "first", 1.1, correct=True)
+        record_score(written.root, "first", 1.1)
+    record_score(written.root, "first", 1.1, correct=True)
     returned = read_ledger(written.root)[0].returned
     assert returned is not None
     assert returned.score == 1.1
@@ -207,14 +207,14 @@ def test_a_wrong_score_is_corrected_by_name_and_stays_in_the_ledger(written: Ben
 
 
 def test_of_two_that_were_sent_the_slot_says_which(written: Bench) -> None:
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     written.write(RECIPE.replace('["au"]', "[]"))
     written.submit()
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     with pytest.raises(ConfigError, match="slots 1, 2 could be meant"):
-        note_score(written.root, "first", 1.0)
-    assert note_score(written.root, "first", 1.0, slot=2) == 2
-    assert note_score(written.root, "first", 0.9) == 1  # the only one that waits
+        record_score(written.root, "first", 1.0)
+    assert record_score(written.root, "first", 1.0, slot=2) == 2
+    assert record_score(written.root, "first", 0.9) == 1  # the only one that waits
 
 
 @pytest.mark.parametrize(
@@ -237,15 +237,15 @@ def test_a_line_that_is_none_is_named(tmp_path: Path, line: str) -> None:
 
 
 def test_slots_are_counted_through(written: Bench) -> None:
-    line, _ = send(written.root, "first", slots=5)
-    append(written.root, line)
+    line, _ = record_sent(written.root, "first", slots=5)
+    append_line(written.root, line)
     with pytest.raises(DataError, match="slot 1 where 2 comes next"):
         read_ledger(written.root)
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "a/b", ".", "..", ""])
 def test_a_name_in_the_ledger_leads_nowhere_else(written: Bench, name: str) -> None:
-    line, _ = send(written.root, "first", slots=5)
+    line, _ = record_sent(written.root, "first", slots=5)
     content = {**line.model_dump(mode="json"), "name": name}
     (written.root / "ledger.jsonl").write_text(json.dumps(content) + "\n")
     with pytest.raises(DataError, match="is no line of a ledger"):
@@ -259,7 +259,7 @@ def test_a_listing_says_what_was_written_what_was_not_and_what_is_broken(written
         if manifest:
             (written.root / name / "manifest.json").write_text(manifest)
     (written.root / "no submission").mkdir()
-    send(written.root, "first", slots=5)
+    record_sent(written.root, "first", slots=5)
     entries, slots = list_submissions(written.root)
     assert [entry.name for entry in entries] == ["broken", "first", "new", "wrong"]
     broken, first, new, wrong = entries
