@@ -1,4 +1,4 @@
-"""Checkpoints of runs, whole or damaged; the recipe, data, weights and environment that they record."""
+"""Inspects checkpoints of runs: whether they are whole, and the recipe, data, weights and environment they record."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ def note_recipe(found: Inspection, text: str, source: str) -> Recipe | None:
     found.note(
         "recipe",
         {
-            **_likeness(recipe),
+            **_find_nearest_recipe(recipe),
             "network": recipe.network,
             "tasks": list(recipe.tasks),
             "seed": recipe.seed,
@@ -42,7 +42,7 @@ def format_epochs(recipe: Recipe) -> int:
 
 
 def note_data(found: Inspection, record: Record) -> None:
-    """Notes the curated set, and whether it still is where it was and as it was."""
+    """Notes the curated set, and whether it is unchanged where it was."""
     folder, digest = record.get("data.folder", str), record.get("data.table_digest", str)
     data = {
         "policy": record.get("data.policy", str, optional=True),
@@ -56,7 +56,7 @@ def note_data(found: Inspection, record: Record) -> None:
 
 
 def note_start(found: Inspection, record: Record) -> None:
-    """Notes the weights that a run began with, if it did not begin with random ones."""
+    """Notes the weights that a run started from, unless they were random."""
     if not record.mapping("weights", optional=True):
         return
     path, digest = record.get("weights.path", str), record.get("weights.sha256", str)
@@ -67,7 +67,7 @@ def note_start(found: Inspection, record: Record) -> None:
 
 
 def note_best(found: Inspection, epoch: int | None, figure: float | None, scores: Mapping[str, Any]) -> None:
-    """Notes the best epoch: its figure, and the parts of its score under both protocols."""
+    """Notes the best epoch: its selection score, and the parts of its score under both protocols."""
     parts = ("score", "ccc_va", "expression_f1", "au_f1")
     brief = {
         protocol: {part: scores[protocol][part] for part in parts if part in scores[protocol]}
@@ -79,7 +79,7 @@ def note_best(found: Inspection, epoch: int | None, figure: float | None, scores
 
 
 def note_resumed(found: Inspection, record: Record, name: str) -> None:
-    """Notes how often a run was continued, from where, and what was other than before."""
+    """Notes how often a run was resumed, from which checkpoints, and what differed."""
     times = [
         {"from": entry.get("from", str), "drift": entry.get("drift", list)}
         for entry in record.entries(name, optional=True)
@@ -88,27 +88,27 @@ def note_resumed(found: Inspection, record: Record, name: str) -> None:
     found.note("resumed_from", times or None)
 
 
-def _likeness(recipe: Recipe) -> dict[str, Any]:
+def _find_nearest_recipe(recipe: Recipe) -> dict[str, Any]:
     """The nearest recipe that comes with abawkit, and the keys in which this one differs from it."""
-    own = _flat(recipe.model_dump(mode="json"))
+    own = _flatten_recipe(recipe.model_dump(mode="json"))
     nearest: dict[str, Any] | None = None
     for name in list_recipes():
-        other = _flat(read_recipe(name).model_dump(mode="json"))
+        other = _flatten_recipe(read_recipe(name).model_dump(mode="json"))
         changed = {key: value for key, value in own.items() if value != other.get(key)}
         if len(changed) <= _NEAR and (nearest is None or len(changed) < len(nearest["changed"])):
             nearest = {"like": name, "changed": changed}
     return nearest or {"like": None}
 
 
-def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten_recipe(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tables.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= _flatten_recipe(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 
 def inspect_checkpoint(folder: Path) -> Inspection:
-    """Looks at a checkpoint's folder."""
+    """Inspects the folder of a checkpoint."""
     report = verify_checkpoint(folder)
     found = Inspection(folder, "checkpoint", digests=report.digests)
     if folder.suffix == ".partial":
@@ -130,14 +130,14 @@ def inspect_checkpoint(folder: Path) -> Inspection:
 
 
 def list_defects(folder: Path, report: CheckpointReport) -> list[str]:
-    """What is wrong with each file of a checkpoint, with its path."""
+    """The defects of a checkpoint, each with the path of its file."""
     return [f"{folder / name}: {defect}" for name, defect in report.defects.items()]
 
 
 def read_state(folder: Path, report: CheckpointReport, problems: list[str]) -> Record | None:
-    """The content of a checkpoint's ``state.pt``; None, and maybe a problem, where it can't be read.
+    """The content of a checkpoint's ``state.pt``; None, and maybe a problem, if it can't be read.
 
-    Nothing is unpickled that could run code, nor anything that is not what was written.
+    Nothing is unpickled that could run code, nor anything that differs from what was written.
     """
     if report.position is None or STATE in report.defects:
         return None
@@ -150,7 +150,7 @@ def read_state(folder: Path, report: CheckpointReport, problems: list[str]) -> R
 
 
 def note_state(found: Inspection, state: Record) -> None:
-    """Notes how far a run was, and what it was made of."""
+    """Notes the progress of a run, and its inputs."""
     found.note("steps", state.get("progress.steps", int))
     found.note("images_seen", state.get("progress.done", int))
     found.note("seconds", state.get("progress.seconds", float))
@@ -167,7 +167,7 @@ def note_state(found: Inspection, state: Record) -> None:
 
 
 def _describe_position(position: Position | None) -> str:
-    """Where a run was, counting epochs from 1."""
+    """The position of a run, counting epochs from 1."""
     if position is None:
         return ""
     if position.batch:

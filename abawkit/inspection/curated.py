@@ -19,33 +19,33 @@ from abawkit.curation.curated_set import (
 from abawkit.curation.reading import digest_source
 from abawkit.errors import DataError, format_count
 from abawkit.frames.packed import PackedFrames
-from abawkit.inspection.report import Inspection, Record, State, describe_present, is_file
+from abawkit.inspection.report import FileState, Inspection, Record, is_file, is_present
 from abawkit.system.files import sha256_of
 
 
 def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
-    """Looks at a curated set.
+    """Inspects a curated set.
 
     Args:
         folder: Its folder.
-        verify: Whether the packed frames are read through; else only their header and size are looked at.
+        verify: Whether all packed frames are read; otherwise only their header and size.
     """
     found = Inspection(folder, "curated set")
-    record, curated = _ledger(found, folder), _table(found, folder)
+    record, curated = _read_ledger_record(found, folder), _open_table(found, folder)
     recorded = record.get("policy", str) if record else None
     policy = curated.policy if curated else recorded
     found.note("policy", policy)
     if record:
         found.note("repeats", record.get("repeats", str))
         found.note("abawkit", record.get("abawkit", str))
-    found.note("splits", {split: _split(found, split, curated, record) for split in SPLITS})
+    found.note("splits", {split: _describe_split(found, split, curated, record) for split in SPLITS})
     if curated:
-        _frames(found, curated, record, verify)
+        _check_frames(found, curated, record, verify)
     if curated and record:
         found.problems += [f"{record.source}: {text}" for text in find_contradictions(curated, record.content)]
     if record:
-        found.note("sources", _sources(found, record))
-    _dropped(found, folder / DROPPED_ROWS, record)
+        found.note("sources", _describe_sources(found, record))
+    _check_dropped_rows(found, folder / DROPPED_ROWS, record)
     for name in (CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS):
         if is_file(folder / name):
             found.digests[name] = sha256_of(folder / name)
@@ -58,7 +58,7 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
     return found
 
 
-def _ledger(found: Inspection, folder: Path) -> Record | None:
+def _read_ledger_record(found: Inspection, folder: Path) -> Record | None:
     try:
         return Record(str(folder / CURATION_LEDGER), read_curation_ledger(folder), found.problems)
     except DataError as error:
@@ -66,7 +66,7 @@ def _ledger(found: Inspection, folder: Path) -> Record | None:
         return None
 
 
-def _table(found: Inspection, folder: Path) -> CuratedSet | None:
+def _open_table(found: Inspection, folder: Path) -> CuratedSet | None:
     try:
         return open_curated(folder, check_ledger=False)
     except DataError as error:
@@ -74,8 +74,10 @@ def _table(found: Inspection, folder: Path) -> CuratedSet | None:
         return None
 
 
-def _split(found: Inspection, name: Split, curated: CuratedSet | None, record: Record | None) -> dict[str, Any]:
-    """Rows of a split: in its source, as the ledger says; annotated, kept and with a frame, as the table does."""
+def _describe_split(
+    found: Inspection, name: Split, curated: CuratedSet | None, record: Record | None
+) -> dict[str, Any]:
+    """Rows of a split: those of its source by the ledger; annotated, kept and with a frame by the table."""
     content: dict[str, Any] = {"rows": record.get(f"splits.{name}.rows", int) if record else None}
     if curated is None:
         return content
@@ -98,8 +100,8 @@ def _split(found: Inspection, name: Split, curated: CuratedSet | None, record: R
     }
 
 
-def _frames(found: Inspection, curated: CuratedSet, record: Record | None, verify: bool) -> None:
-    """The packed frames: whether they are those of the table, and whole."""
+def _check_frames(found: Inspection, curated: CuratedSet, record: Record | None, verify: bool) -> None:
+    """Checks that the packed frames are those of the table, and whole."""
     if not curated.frames_digest:
         found.note("frames", "labels only")
         return
@@ -116,8 +118,8 @@ def _frames(found: Inspection, curated: CuratedSet, record: Record | None, verif
         found.problems.append(str(error))
 
 
-def _dropped(found: Inspection, path: Path, record: Record | None) -> None:
-    """A line a dropped row, as the ledger counts them."""
+def _check_dropped_rows(found: Inspection, path: Path, record: Record | None) -> None:
+    """Checks that there is one line for each row that was dropped according to the ledger."""
     if not is_file(path):
         found.problems.append(f"{path}: is absent")
         return
@@ -133,22 +135,22 @@ def _dropped(found: Inspection, path: Path, record: Record | None) -> None:
         found.problems.append(f"{path}: has {format_count(lines, 'row')}, the ledger counts {dropped:,} as dropped")
 
 
-def _sources(found: Inspection, record: Record) -> dict[str, Any]:
-    """The annotation files, as far as they still are where they were."""
+def _describe_sources(found: Inspection, record: Record) -> dict[str, Any]:
+    """The annotation files, and whether each is unchanged where it was."""
     content: dict[str, Any] = {}
     for split in SPLITS:
         path, digest = record.get(f"sources.{split}.path", str), record.get(f"sources.{split}.sha256", str)
-        content[split] = {"path": path, "state": _source(found, path, digest)}
+        content[split] = {"path": path, "state": _compare_source(found, path, digest)}
         if digest:
             found.digests[f"source, {split}"] = digest
         for number, track in enumerate(record.entries(f"sources.{split}.joined_with", optional=True), start=2):
             path, digest = track.get("path", str), track.get("sha256", str)
-            content[f"{split}, {number}"] = {"path": path, "state": _source(found, path, digest)}
+            content[f"{split}, {number}"] = {"path": path, "state": _compare_source(found, path, digest)}
             if digest:
                 found.digests[f"source, {split}, {number}"] = digest
     return content
 
 
-def _source(found: Inspection, path: str | None, digest: str | None) -> State | None:
-    """Whether an annotation file, or the folder of a track, still is what it was."""
-    return found.compare("an annotation file", Path(path), digest, digest_source, describe_present) if path else None
+def _compare_source(found: Inspection, path: str | None, digest: str | None) -> FileState | None:
+    """Whether an annotation file, or the folder of a track, is unchanged."""
+    return found.compare("an annotation file", Path(path), digest, digest_source, is_present) if path else None

@@ -1,4 +1,4 @@
-"""What a path is, by its content more than by its name."""
+"""Detects what a path is, by its content rather than its name, and inspects it."""
 
 import re
 import zipfile
@@ -11,7 +11,7 @@ from abawkit.errors import ConfigError, DataError, printable
 from abawkit.frames.headers import describe_content
 from abawkit.inspection.curated import inspect_curated
 from abawkit.inspection.probabilities import inspect_probabilities
-from abawkit.inspection.report import Inspection, describe_present, explain_missing_torch
+from abawkit.inspection.report import Inspection, explain_missing_torch, is_present
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
 from abawkit.models.weight_files import LEGACY
 from abawkit.run_names import BEST, CHECKPOINTS, LAST, MANIFEST, METRICS, NETWORK, RECIPE, STATE
@@ -23,37 +23,37 @@ _OF_CHECKPOINT: Final = {STATE, NETWORK}
 _OUTPUTS: Final = "outputs"
 _PREDICTIONS: Final = "predictions"
 _CHECKPOINT: Final = re.compile(r"\d{4,}-\d{6,}(\.partial)?")
-_PARTS: Final = {MANIFEST, STATE, RECIPE, METRICS, CURATION_LEDGER, CURATED_TABLE}
-"""Files that say something of the folder that they lie in."""
+_MEMBER_FILES: Final = {MANIFEST, STATE, RECIPE, METRICS, CURATION_LEDGER, CURATED_TABLE}
+"""Files that are inspected with the folder that they are in."""
 
 _HEAD: Final = 512
 
 
 def inspect(path: Path, *, verify: bool = True) -> Inspection:
-    """Says what a path is, what it was made of, and what is damaged or differs from what its own records say.
+    """Detects what a path is, lists its inputs, and finds damage and differences to its own records.
 
-    Nothing is unpickled that could run code, nothing is written, and nothing but what `path` holds is needed. Files
-    that its records name elsewhere are compared where they still are.
+    Nothing is unpickled that could run code, nothing is written, and only the content of `path` is needed. Files
+    elsewhere that its records name are compared if they exist.
 
     Args:
-        path: A file of weights, a run, a checkpoint, a curated set, a submission, or what lies beside one.
-        verify: Whether the packed frames of a curated set are read through.
+        path: A file of weights, a run, a checkpoint, a curated set, a submission, or a file beside one.
+        verify: Whether all packed frames of a curated set are read.
 
     Raises:
-        DataError: If there is nothing, or something else; the message says what it looks like.
-        ConfigError: If it takes torch to look at it, and torch can't be used here.
+        DataError: If it is absent or anything else; the message describes what it seems to be.
+        ConfigError: If it needs torch, and torch can't be used here.
     """
     if path.is_dir():
-        return _folder(path, verify)
+        return _inspect_folder(path, verify)
     if path.is_file():
-        return _file(path, verify)
+        return _inspect_file(path, verify)
     if path.exists():
-        raise DataError(f"{path}: is neither a file nor a folder; {_expected()}")
-    raise DataError(f"{path}: no such file or folder; {_expected()}")
+        raise DataError(f"{path}: is neither a file nor a folder; expected {KNOWN}")
+    raise DataError(f"{path}: no such file or folder; expected {KNOWN}")
 
 
-def _folder(path: Path, verify: bool) -> Inspection:
-    kind = _kind(path)
+def _inspect_folder(path: Path, verify: bool) -> Inspection:
+    kind = _detect_folder_kind(path)
     if kind == "curated set":
         return inspect_curated(path, verify=verify)
     if kind == "checkpoint":
@@ -68,7 +68,7 @@ def _folder(path: Path, verify: bool) -> Inspection:
         return inspect_run(path)
     names = {entry.name for entry in path.iterdir()}
     if kind == "submission":
-        return inspect_submission(_written(path))
+        return inspect_submission(_find_official(path))
     if (
         names
         and not names & {TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS}
@@ -77,24 +77,24 @@ def _folder(path: Path, verify: bool) -> Inspection:
         try:
             return inspect_submission(path)
         except DataError as error:
-            raise DataError(f"{error}\n{_expected()}") from error
-    raise DataError(f"{path}: {_likeness(names)}; {_expected()}")
+            raise DataError(f"{error}\nexpected {KNOWN}") from error
+    raise DataError(f"{path}: {_describe_folder(names)}; expected {KNOWN}")
 
 
-def _written(folder: Path) -> Path:
+def _find_official(folder: Path) -> Path:
     """The official file, or folder, of a submission's folder.
 
     Raises:
         DataError: If it was not made yet.
     """
     for name in (f"{_PREDICTIONS}.txt", _PREDICTIONS):
-        if describe_present(path := folder / _OUTPUTS / name):
+        if is_present(path := folder / _OUTPUTS / name):
             return path
     raise DataError(f"{folder}: is the folder of a submission that was not made yet; `abawkit submit` makes it")
 
 
-def _kind(folder: Path) -> str:
-    """What a folder is by the names in it; the empty string where they say nothing."""
+def _detect_folder_kind(folder: Path) -> str:
+    """The kind of a folder by the names in it; empty if unknown."""
     names = {entry.name for entry in folder.iterdir()}
     if names & {CURATED_TABLE, CURATION_LEDGER}:
         return "curated set"
@@ -106,8 +106,8 @@ def _kind(folder: Path) -> str:
     return "run" if names & _OF_RUN else ""
 
 
-def _likeness(names: set[str]) -> str:
-    """What a folder of these names seems to be."""
+def _describe_folder(names: set[str]) -> str:
+    """Describes a folder of no known kind by the names in it."""
     if not names:
         return "is an empty folder"
     if names & {
@@ -126,9 +126,9 @@ def _likeness(names: set[str]) -> str:
     return f"is a folder of {len(names):,} entries ({listed}{', ...' if len(names) > 3 else ''})"
 
 
-def _file(path: Path, verify: bool) -> Inspection:
-    if path.name in _PARTS and _kind(path.parent):
-        return _folder(path.parent, verify)
+def _inspect_file(path: Path, verify: bool) -> Inspection:
+    if path.name in _MEMBER_FILES and _detect_folder_kind(path.parent):
+        return _inspect_folder(path.parent, verify)
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
@@ -148,11 +148,11 @@ def _file(path: Path, verify: bool) -> Inspection:
 
         return inspect_published(path)
     if b"\0" in head and path.suffix != ".gz" and not path.with_suffix(".json").exists():
-        raise DataError(f"{path}: looks like {describe_content(head)}; {_expected()}")
+        raise DataError(f"{path}: looks like {describe_content(head)}; expected {KNOWN}")
     try:
         return inspect_manifest(path) if path.suffix == ".json" else inspect_submission(path)
     except DataError as error:
-        raise DataError(f"{error}\n{_expected()}") from error
+        raise DataError(f"{error}\nexpected {KNOWN}") from error
 
 
 def _is_torch_archive(path: Path, head: bytes) -> bool:
@@ -169,7 +169,3 @@ def _is_torch_archive(path: Path, head: bytes) -> bool:
 def _need_torch(path: Path) -> None:
     if trouble := explain_missing_torch():
         raise ConfigError(f"{path}: needs torch, which can't be used here ({trouble}); `abawkit doctor` says more")
-
-
-def _expected() -> str:
-    return f"expected {KNOWN}"

@@ -1,4 +1,4 @@
-"""Which format a submission is in; where none fits, what the file looks like instead."""
+"""Detects the format of a submission; if none fits, what the file seems to be."""
 
 import warnings
 from pathlib import Path
@@ -13,13 +13,13 @@ from abawkit.tables import Submission
 
 
 class Recognised(NamedTuple):
-    """What the installed formats say of a file or folder.
+    """A file or folder as the installed formats read it.
 
     Attributes:
-        submission: Its content, where a format reads it.
-        plugins: The formats that do; there can be several of the same form.
-        defects: Where none does, what is wrong, by the names of the formats that have the least to say against it.
-        refusals: Reasons why it is no submission at all, or why a format can't be loaded, by the names of formats.
+        submission: Its content, if a format reads it.
+        plugins: The formats that do; several can have the same form.
+        defects: If none does, the shortest list of defects, by the names of the formats that report it.
+        refusals: Reasons why it is no submission, or why a format can't be loaded, by the names of formats.
     """
 
     submission: Submission | None
@@ -33,7 +33,7 @@ def recognise_format(path: Path, named: str | None = None) -> Recognised:
 
     Args:
         path: What to read.
-        named: The format that it should be in; where no format reads it, only this one is asked why not.
+        named: The format that it should be in; if no format reads it, only this one's reasons are returned.
     """
     submission: Submission | None = None
     plugins: list[SubmissionFormat] = []
@@ -58,13 +58,13 @@ def recognise_format(path: Path, named: str | None = None) -> Recognised:
     if named in defects or named in refusals:
         defects = {name: error for name, error in defects.items() if name == named}
         refusals = {name: reason for name, reason in refusals.items() if name == named}
-    return Recognised(submission, plugins, _least(defects), _grouped(refusals))
+    return Recognised(submission, plugins, _select_least(defects), _group_reasons(refusals))
 
 
-def _least(defects: dict[str, ProblemsError]) -> dict[str, ProblemsError]:
-    """The shortest list of defects, under the names of all formats that have that one.
+def _select_least(defects: dict[str, ProblemsError]) -> dict[str, ProblemsError]:
+    """The shortest list of defects, under the names of all formats that report it.
 
-    A format to which the header is that of another one says only so; it comes last.
+    A format that finds the header of another one reports nothing else; it comes last.
     """
     if not defects:
         return {}
@@ -73,17 +73,19 @@ def _least(defects: dict[str, ProblemsError]) -> dict[str, ProblemsError]:
 
 
 def _is_of_another_track(error: ProblemsError) -> bool:
-    """Whether a format read no more than the header, which is that of another one: then it has one defect to name."""
+    """Whether a format read only the header, which is that of another one."""
     return any(OTHER_TRACK in problem.message for problem in error.problems)
 
 
-def _grouped(reasons: dict[str, str]) -> dict[str, str]:
+def _group_reasons(reasons: dict[str, str]) -> dict[str, str]:
     """Each reason once, under the names of all formats that gave it."""
-    return {", ".join(name for name, said in reasons.items() if said == reason): reason for reason in reasons.values()}
+    return {
+        ", ".join(name for name, other in reasons.items() if other == reason): reason for reason in reasons.values()
+    }
 
 
-def measure_resemblance(path: Path) -> str:
-    """What a text file without a format is, where that can be told; else the empty string."""
+def describe_resemblance(path: Path) -> str:
+    """What a text file without a format seems to be; empty if unknown."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         try:

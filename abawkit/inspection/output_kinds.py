@@ -1,6 +1,6 @@
-"""What may be replaced by what: a look at what is there, before ``--force`` gives its place to something new.
+"""Kinds of outputs, told apart quickly, so that ``--force`` replaces only an output of the same kind.
 
-A look is quick, and tells kinds apart; it is no check that nothing is damaged.
+Nothing is checked for damage.
 """
 
 import json
@@ -26,7 +26,7 @@ _MOST: Final = 1 << 24
 
 
 def _first_lines(path: Path) -> list[str]:
-    """The first two lines; none of what is no text."""
+    """The first two lines; none of a file that is not text."""
     try:
         with path.open("rb") as file:
             lines = [file.readline(4096).decode("utf-8-sig").strip() for _ in range(2)]
@@ -35,19 +35,19 @@ def _first_lines(path: Path) -> list[str]:
     return lines
 
 
-def _headers() -> set[str]:
+def _list_headers() -> set[str]:
     """The headers of all installed formats."""
     found = set()
     for name in list_format_names():
         try:
             found.add(str(getattr(get_format(name), "header", "")))
         except ConfigError:
-            continue  # another's format that can't be loaded
+            continue  # a format of another package that can't be loaded
     return found - {""}
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """The object of a JSON file; an empty one where it is something else."""
+def _read_json_object(path: Path) -> dict[str, Any]:
+    """The object of a JSON file; empty if it contains anything else."""
     try:
         with path.open("rb") as file:
             content = json.loads(file.read(_MOST))
@@ -57,26 +57,26 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _difference_from_submission(path: Path) -> str:
-    if "submission_sha256" in _json(path.with_suffix(".json")):
-        return ""  # its manifest lies beside it
+    if "submission_sha256" in _read_json_object(path.with_suffix(".json")):
+        return ""  # it has a manifest
     if path.is_dir():
-        headers = _headers()
-        odd = [entry for entry in list_entries(path) if not entry.is_file() or _header_of(entry) not in headers]
+        headers = _list_headers()
+        odd = [entry for entry in list_entries(path) if not entry.is_file() or _read_header(entry) not in headers]
         return f"holds '{printable(odd[0].name)}'" if odd else ""
     rows = _first_lines(path)[1:]
-    if _header_of(path) not in _headers():
+    if _read_header(path) not in _list_headers():
         return "does not begin with the header of a submission"
     return "" if any(row.partition(",")[2].strip(", ") for row in rows) else "is a list of frames"
 
 
-def _header_of(path: Path) -> str:
+def _read_header(path: Path) -> str:
     """The first line, without blanks behind its commas, as headers are written too."""
     return next(iter(_first_lines(path)), "").replace(", ", ",")
 
 
 def _difference_from_probabilities(path: Path) -> str:
     if path.suffix == ".csv":
-        columns = _header_of(path).split(",")
+        columns = _read_header(path).split(",")
         return "" if columns[0] == "image" and {"valence", EXPRESSIONS[0], ACTION_UNITS[0]} & {*columns} else _NO_TABLE
     if path.suffix == ".parquet":
         try:
@@ -103,13 +103,13 @@ def _difference_from_weights(path: Path) -> str:
 
 
 def _difference_from_curated_set(folder: Path) -> str:
-    if odd := _odd(folder, {CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER}):
+    if odd := _find_unknown_entry(folder, {CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER}):
         return odd
-    if odd := _odd(folder / FRAMES_FOLDER, {"frames.u8", "frames.json"}):
+    if odd := _find_unknown_entry(folder / FRAMES_FOLDER, {"frames.u8", "frames.json"}):
         return odd
     return (
         ""
-        if {"abawkit", "policy"} <= set(_json(folder / CURATION_LEDGER))
+        if {"abawkit", "policy"} <= set(_read_json_object(folder / CURATION_LEDGER))
         else f"holds no {CURATION_LEDGER} of a curated set"
     )
 
@@ -125,13 +125,13 @@ def _difference_from_release(folder: Path) -> str:
         "held_out",
     }
     truth = Path("held_out", "test_set_annotations.txt")
-    return _odd(folder, names) or ("" if (folder / truth).is_file() else f"holds no {truth}")
+    return _find_unknown_entry(folder, names) or ("" if (folder / truth).is_file() else f"holds no {truth}")
 
 
 def _difference_from_demo(folder: Path) -> str:
     predictions = {f"{name}{end}" for name in ("seed1", "seed2", "predictions") for end in (".txt", ".npz", ".json")}
     begun = {"demo.json", "stamps"}
-    if odd := _odd(folder, {"release", "curated", "runs", "constant.txt", *begun, *predictions}):
+    if odd := _find_unknown_entry(folder, {"release", "curated", "runs", "constant.txt", *begun, *predictions}):
         return odd
     if (folder / "demo.json").is_file() and not (folder / "release").exists():
         return ""  # it was stopped before the first step had ended
@@ -140,21 +140,21 @@ def _difference_from_demo(folder: Path) -> str:
     return _difference_from_release(folder / "release")
 
 
-def _odd(folder: Path, known: set[str]) -> str:
-    """Names what a folder holds besides what it may."""
+def _find_unknown_entry(folder: Path, known: set[str]) -> str:
+    """The first entry of a folder that is not known, for messages; empty if there is none."""
     odd = [entry.name for entry in list_entries(folder) if entry.name not in known]
     return f"holds '{printable(odd[0])}'" if odd else ""
 
 
-def _keyed(*keys: str) -> Callable[[Path], str]:
-    return lambda path: "" if set(keys) <= set(_json(path)) else f"has no {' and no '.join(keys)}"
+def _require_keys(*keys: str) -> Callable[[Path], str]:
+    return lambda path: "" if set(keys) <= set(_read_json_object(path)) else f"has no {' and no '.join(keys)}"
 
 
 SUBMISSION: Final = Kind("a submission", _difference_from_submission)
 PROBABILITIES: Final = Kind("a file of stored probabilities", _difference_from_probabilities)
-PREDICTION_MANIFEST: Final = Kind("the manifest of a prediction", _keyed("submission_sha256"))
-RULE: Final = Kind("a rule", _keyed("rule"))
+PREDICTION_MANIFEST: Final = Kind("the manifest of a prediction", _require_keys("submission_sha256"))
+RULE: Final = Kind("a rule", _require_keys("rule"))
 WEIGHTS: Final = Kind("a file of weights", _difference_from_weights)
 CURATED_SET: Final = Kind("a curated set", _difference_from_curated_set)
-RELEASE: Final = Kind("a release that abawkit drew", _difference_from_release)
+RELEASE: Final = Kind("a synthetic release", _difference_from_release)
 DEMO: Final = Kind("the folder of a demo", _difference_from_demo)

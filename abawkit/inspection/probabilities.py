@@ -1,4 +1,4 @@
-"""The probabilities that lie beside a submission."""
+"""Inspects stored probabilities, alone or beside a submission."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from abawkit.tables import Predictions
 
 
 def inspect_probabilities(path: Path) -> Inspection:
-    """Looks at a file of probabilities, and at its manifest where that lies beside it."""
+    """Inspects a file of probabilities, and its manifest if there is one beside it."""
     found = Inspection(path, "probabilities", "probabilities that can't be read")
     found.note("bytes", path.stat().st_size)
     found.digests["file"] = sha256_of(path)
@@ -34,14 +34,16 @@ def inspect_probabilities(path: Path) -> Inspection:
     return found
 
 
-def note_beside(found: Inspection, submission: Path, recognised: Recognised, *, as_predicted: bool) -> None:
-    """Notes the probabilities beside a submission, and whether they give it.
+def note_stored_probabilities(
+    found: Inspection, submission: Path, recognised: Recognised, *, as_predicted: bool
+) -> None:
+    """Notes the probabilities beside a submission, and whether the submission follows from them.
 
     Args:
         found: The submission's inspection.
         submission: The official file.
-        recognised: What the formats say of it.
-        as_predicted: Whether its bytes are those that were predicted: others differ from the probabilities anyhow.
+        recognised: Its formats and content.
+        as_predicted: Whether its bytes are those that were predicted; else it differs from the probabilities anyway.
     """
     path = submission.with_suffix(".npz")
     if not is_file(path):
@@ -56,12 +58,12 @@ def note_beside(found: Inspection, submission: Path, recognised: Recognised, *, 
     plugin = recognised.plugins[0]
     if plugin.container == "file" and predictions.digest != recognised.submission.digest:
         found.problems.append(f"{path}: is about other rows than {submission.name}")
-    elif as_predicted and _digest(plugin, predictions) != found.digests["file"]:
+    elif as_predicted and _digest_decisions(plugin, predictions) != found.digests["file"]:
         found.problems.append(f"{path}: does not give {submission.name}: they are not of one prediction")
 
 
-def _digest(plugin: SubmissionFormat, predictions: Predictions) -> str:
-    """The digest of the submission that probabilities give; empty where the format can't hold their frames."""
+def _digest_decisions(plugin: SubmissionFormat, predictions: Predictions) -> str:
+    """The digest of the submission that probabilities give; empty if the format can't store their frames."""
     try:
         return digest_submission(plugin.encode(predictions.decide()))
     except DataError:
@@ -69,7 +71,7 @@ def _digest(plugin: SubmissionFormat, predictions: Predictions) -> str:
 
 
 def note_probabilities(found: Inspection, path: Path) -> Predictions | None:
-    """Notes rows, columns and the list; None, and a problem, where the file holds no probabilities."""
+    """Notes rows, columns and the list; None, and a problem, if the file contains no probabilities."""
     try:
         predictions, tasks, _ = read_stored(path)
     except DataError as error:
@@ -85,7 +87,7 @@ def stored_digest(path: Path) -> str:
     """The digest by which manifests name stored probabilities as a member.
 
     Raises:
-        DataError: If the file does not hold probabilities.
+        DataError: If the file contains no probabilities.
     """
     predictions, tasks, _ = read_stored(path)
     return digest_columns(predictions, tasks)

@@ -1,4 +1,4 @@
-"""What an inspection finds, and reading records that nobody vouches for."""
+"""The result of an inspection, and checked access to records that may be damaged."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,27 +10,27 @@ from abawkit.errors import DataError
 from abawkit.system.files import decode_text, sha256_of
 from abawkit.system.json_records import MAX_RECORD
 
-State = Literal["unchanged", "changed", "gone", "not looked at"]
-"""Of a file that a record names with its digest."""
+FileState = Literal["unchanged", "changed", "gone", "not looked at"]
+"""State of a file whose digest a record has."""
 
 _DEPTH: Final = 20
-_NOUNS: Final = {str: "text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
+_TYPE_NAMES: Final = {str: "text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
 
 T = TypeVar("T")
 
 
 @dataclass
 class Inspection:
-    """What was found at a path.
+    """The result of inspecting a path.
 
     Attributes:
-        path: What was looked at.
+        path: The path.
         kind: ``weights``, ``published weights``, ``checkpoint``, ``run``, ``submission``, ``probabilities`` or
             ``curated set``.
         summary: One line.
         facts: JSON values by name, in the order in which to show them. Epochs count from 1.
-        digests: Digests by what they are of; SHA-256, of a file's bytes or of what its record says.
-        problems: What is damaged, or differs from what a record says, each with the file that it is in.
+        digests: SHA-256 by name, of a file's bytes or of its content as records define it.
+        problems: Each damage, and each difference to a record, with its file.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class Inspection:
     problems: list[str] = field(default_factory=list)
 
     def note(self, name: str, value: Any) -> None:
-        """Adds a fact; None, where a record has nothing to say, is left out."""
+        """Adds a fact; None is left out."""
         if value is not None:
             self.facts[name] = make_plain(value)
 
@@ -52,15 +52,15 @@ class Inspection:
         expected: str | None,
         digest: Callable[[Path], str] = sha256_of,
         exists: Callable[[Path], bool] | None = None,
-    ) -> State | None:
-        """Whether a file that a record names still is what it was; if it is there and is not, that is a problem.
+    ) -> FileState | None:
+        """Compares a file with the digest in a record; a file that differs is a problem, an absent one is not.
 
         Args:
-            what: Words for the file.
-            path: Where it was.
-            expected: Its digest then; None, where the record has none, gives None.
-            digest: How it is computed.
-            exists: Whether there is such a thing; `is_file` by default.
+            what: Description of the file, for messages.
+            path: Its recorded path.
+            expected: Its recorded digest; if None, the result is None.
+            digest: Computes the digest.
+            exists: Whether the file exists; `is_file` by default.
         """
         if expected is None:
             return None
@@ -89,12 +89,12 @@ class Inspection:
 
 
 class Record:
-    """What a file says of something: each value is checked as it is asked for, and a wrong one is a problem.
+    """The content of a record; each value is checked when it is read, and a wrong one is a problem.
 
     Args:
         source: The file, for messages.
-        content: What it holds.
-        problems: Where problems go.
+        content: Its content.
+        problems: List that problems are added to.
     """
 
     def __init__(self, source: str, content: Mapping[str, Any], problems: list[str]) -> None:
@@ -118,11 +118,11 @@ class Record:
         if isinstance(value, kind) and not isinstance(value, bool) and (kind is not float or math.isfinite(value)):  # type: ignore[arg-type]
             return value
         got = "nothing" if value is None else f"{value!r:.60}"
-        self.problems.append(f"{self.source}: {name}: got {got}, expected {_NOUNS[kind]}")
+        self.problems.append(f"{self.source}: {name}: got {got}, expected {_TYPE_NAMES[kind]}")
         return None
 
     def folders(self, name: str, *, optional: bool = False) -> str | list[str] | None:
-        """Where frames were read from: the path of one folder, or a list of several; anything else is a problem."""
+        """The folders of frames: one path, or a list of several; anything else is a problem."""
         value: Any = self.content
         for key in name.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
@@ -131,7 +131,7 @@ class Record:
         return self.get(name, str, optional=optional)
 
     def mapping(self, name: str, *, optional: bool = False) -> dict[str, Any]:
-        """An object by its name; empty where there is none."""
+        """An object by its name; empty if there is none."""
         found: dict[str, Any] | None = self.get(name, dict, optional=optional)
         return found or {}
 
@@ -150,7 +150,7 @@ class Record:
         ]
 
 
-def read_text(path: Path) -> str:
+def read_record_text(path: Path) -> str:
     """Reads a record.
 
     Raises:
@@ -170,14 +170,14 @@ def read_text(path: Path) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file that this user can see; never raises, whatever a record calls a path."""
+    """Whether there is a regular file that this user can see; never raises, even if the text is no valid path."""
     try:
         return path.is_file()
     except (OSError, ValueError):
         return False
 
 
-def describe_present(path: Path) -> bool:
+def is_present(path: Path) -> bool:
     """Whether there is anything that this user can see; never raises."""
     try:
         return path.exists()
@@ -186,7 +186,7 @@ def describe_present(path: Path) -> bool:
 
 
 def explain_missing_torch() -> str:
-    """Why torch can't be used here; empty where it can."""
+    """Why torch can't be used here; empty if it can."""
     try:
         import abawkit.models.weights  # noqa: F401 - it needs torch, and so does whoever asks
     except (ImportError, OSError, RuntimeError) as error:  # what a broken torch raises
@@ -195,7 +195,7 @@ def explain_missing_torch() -> str:
 
 
 def make_plain(value: Any, depth: int = _DEPTH) -> Any:
-    """A value as JSON can hold it: infinities as null, unknown types as text, what is nested too deeply as ``...``."""
+    """A value as JSON: non-finite numbers as null, unknown types as text, values nested too deeply as ``...``."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Run folders: how far the run has come, what it was made of, and whether its files still are those that it wrote."""
+"""Inspects run folders: the progress of the run, its inputs, and whether its files are as it wrote them."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from abawkit.inspection.checkpoints import (
     note_state,
     read_state,
 )
-from abawkit.inspection.report import Inspection, Record, is_file, read_text
+from abawkit.inspection.report import Inspection, Record, is_file, read_record_text
 from abawkit.inspection.weights import inspect_weights
 from abawkit.run_names import BEST, LAST, MANIFEST, METRICS, RECIPE
 from abawkit.system.json_records import read_object
@@ -28,16 +28,16 @@ from abawkit.training.checkpoint import CheckpointReport, list_checkpoints, veri
 from abawkit.training.recipe import Recipe, parse_recipe
 from abawkit.training.run_folder import FORMAT
 
-_SHOWN: Final = 1000
+_MAX_OWNER: Final = 1000
 
 
 def inspect_run(folder: Path) -> Inspection:
-    """Looks at a run's folder.
+    """Inspects the folder of a run.
 
-    A run that is being written goes on undisturbed; what it replaces at this very moment can look damaged.
+    A run that is being written is not disturbed; a file that it replaces at this moment can look damaged.
     """
     found = Inspection(folder, "run")
-    writer, left = _lock(folder)
+    writer, left = _read_lock(folder)
     finished = (folder / MANIFEST).exists()
     state = "being written" if writer else "finished" if finished else "unfinished"
     found.note("state", state)
@@ -47,13 +47,13 @@ def inspect_run(folder: Path) -> Inspection:
     reports = {path: report for path, report in reports.items() if path.exists()}  # a run removes the oldest
     damaged = [problem for path, report in reports.items() for problem in list_defects(path, report)]
     newest = _read_newest(reports, damaged)
-    recipe = _recipe(found, folder / RECIPE)
-    lines = _epochs(found, folder / METRICS)  # read after the checkpoints, as a run writes it before them
+    recipe = _note_recipe_file(found, folder / RECIPE)
+    lines = _read_epoch_lines(found, folder / METRICS)  # read after the checkpoints, as a run writes it before them
     found.note("epochs_done", len(lines))
-    expected = _note_manifest(found, folder / MANIFEST) if finished else {}
+    expected = _note_run_manifest(found, folder / MANIFEST) if finished else {}
     if newest:
-        _compare(found, folder, newest, recipe, lines)
-        if not finished:  # what a finished run was made of stands in its manifest
+        _compare_newest(found, folder, newest, recipe, lines)
+        if not finished:  # the manifest of a finished run has its inputs
             note_state(found, newest)
     found.note("checkpoints", {path.name: "damaged" if r.defects else "whole" for path, r in reports.items()})
     found.problems += damaged
@@ -62,18 +62,18 @@ def inspect_run(folder: Path) -> Inspection:
     of = f" of {format_epochs(recipe)}" if recipe else ""
     network = f" of {recipe.network}" if recipe else ""
     epochs = "epoch" if len(lines) == 1 and not of else "epochs"
-    found.summary = f"a run{network}, {state}, {len(lines)}{of} {epochs} done{_reached(found)}"
+    found.summary = f"a run{network}, {state}, {len(lines)}{of} {epochs} done{_describe_best(found)}"
     return found
 
 
-def _lock(folder: Path) -> tuple[str | None, str | None]:
-    """Who is writing to a folder, and who was when it was killed."""
+def _read_lock(folder: Path) -> tuple[str | None, str | None]:
+    """The process that is writing to a folder, and the one that was when it was killed."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None, None
     try:
-        owner = os.read(descriptor, _SHOWN).decode(errors="replace").strip() or "a process"
+        owner = os.read(descriptor, _MAX_OWNER).decode(errors="replace").strip() or "a process"
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # goes back at once: a run may want to begin
         except BlockingIOError:
@@ -85,20 +85,20 @@ def _lock(folder: Path) -> tuple[str | None, str | None]:
         os.close(descriptor)
 
 
-def _recipe(found: Inspection, path: Path) -> Recipe | None:
+def _note_recipe_file(found: Inspection, path: Path) -> Recipe | None:
     try:
-        return note_recipe(found, read_text(path), str(path))
+        return note_recipe(found, read_record_text(path), str(path))
     except DataError as error:
         found.problems.append(str(error))
         return None
 
 
-def _epochs(found: Inspection, path: Path) -> list[str]:
-    """The lines of epochs that are written down; the first that is not one is a problem and ends them."""
+def _read_epoch_lines(found: Inspection, path: Path) -> list[str]:
+    """The lines of epochs up to the first that is not valid, which is a problem."""
     if not path.exists():
         return []
     try:
-        lines = read_text(path).splitlines()
+        lines = read_record_text(path).splitlines()
     except DataError as error:
         found.problems.append(str(error))
         return []
@@ -113,8 +113,8 @@ def _epochs(found: Inspection, path: Path) -> list[str]:
     return lines
 
 
-def _note_manifest(found: Inspection, path: Path) -> dict[str, str]:
-    """What a finished run says of itself; returns the digests that its weights should have."""
+def _note_run_manifest(found: Inspection, path: Path) -> dict[str, str]:
+    """Notes the manifest of a finished run; returns the digests that its weights should have."""
     try:
         record = Record(str(path), read_object(path, "the manifest of a run"), found.problems)
     except DataError as error:
@@ -145,8 +145,8 @@ def _read_newest(reports: dict[Path, CheckpointReport], problems: list[str]) -> 
     return next((state for state in states if state), None)
 
 
-def _compare(found: Inspection, folder: Path, newest: Record, recipe: Recipe | None, lines: list[str]) -> None:
-    """Whether recipe and metrics are those of the newest checkpoint; how often to save may change on the way."""
+def _compare_newest(found: Inspection, folder: Path, newest: Record, recipe: Recipe | None, lines: list[str]) -> None:
+    """Compares recipe and metrics with the newest checkpoint; the checkpoint settings may have changed meanwhile."""
     text = newest.get("recipe", str)
     try:
         saved = parse_recipe(text, newest.source) if text is not None else None
@@ -161,7 +161,7 @@ def _compare(found: Inspection, folder: Path, newest: Record, recipe: Recipe | N
 
 
 def _note_weights(found: Inspection, folder: Path, expected: dict[str, str], *, finished: bool) -> None:
-    """The two files of weights; those of a finished run must be the ones that its manifest names."""
+    """Notes the two files of weights; those of a finished run must have the digests of its manifest."""
     weights: dict[str, Any] = {}
     for name in (BEST, LAST):
         path = folder / name
@@ -186,7 +186,7 @@ def _note_weights(found: Inspection, folder: Path, expected: dict[str, str], *, 
 
 
 def _suggest_command(folder: Path, state: str, reports: dict[Path, CheckpointReport]) -> str | None:
-    """The command to type."""
+    """The command that a user would run next."""
     place = shlex.quote(str(folder))
     if state == "being written":
         return None
@@ -197,7 +197,7 @@ def _suggest_command(folder: Path, state: str, reports: dict[Path, CheckpointRep
     return f"abawkit train RECIPE --data CURATED --out {place} --force"
 
 
-def _reached(found: Inspection) -> str:
+def _describe_best(found: Inspection) -> str:
     best = found.facts.get("best")
     if not best or best["figure"] is None:
         return ""

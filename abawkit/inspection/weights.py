@@ -1,4 +1,4 @@
-"""Files of weights: those that abawkit wrote, and published ones."""
+"""Inspects files of weights: those that abawkit wrote, and published ones."""
 
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ _STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def inspect_weights(path: Path) -> Inspection:
-    """Looks at a file of weights that abawkit wrote; one that can't be used is a problem, not an error."""
+    """Inspects a file of weights that abawkit wrote; a damaged one is a problem, not an error."""
     found = Inspection(path, "weights", "weights that can't be used")
     found.note("bytes", path.stat().st_size)
     found.digests["file"] = sha256_of(path)
@@ -46,10 +46,10 @@ def inspect_weights(path: Path) -> Inspection:
 
 
 def inspect_published(path: Path) -> Inspection:
-    """Looks at published weights.
+    """Inspects published weights.
 
     Raises:
-        DataError: If they are not those of DDAMFN, or hold anything that only code could load.
+        DataError: If they are not those of DDAMFN, or contain objects that can only be loaded by running code.
     """
     imported = import_published(path)
     what = "the backbone of DDAMFN" if imported.backbone else "DDAMFN"
@@ -67,7 +67,7 @@ def inspect_published(path: Path) -> Inspection:
 
 
 def digest_weights(path: Path) -> str:
-    """Digest of the weights in a file that `predict` or `train` took, as their manifests have it.
+    """Digest of the weights in a file, as manifests of `predict` and `train` record it.
 
     Raises:
         DataError: If the file is not one of weights.
@@ -76,5 +76,5 @@ def digest_weights(path: Path) -> str:
 
 
 def count_parameters(weights: Weights) -> int:
-    """How many numbers a network learns; the running statistics of its norms are counted along the way, not learned."""
+    """Number of learned parameters, without the running statistics of batch norms."""
     return sum(tensor.numel() for name, tensor in weights.state.items() if not name.endswith(_STATISTICS))
