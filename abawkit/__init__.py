@@ -1,4 +1,4 @@
-"""abawkit: from a release of the ABAW challenge to a checked submission and its honest score.
+"""abawkit: from a release of the ABAW challenge to a checked submission and a score to rely on.
 
 The functions below are imported when they are first used, so that ``import abawkit`` takes next to no time; see
 `abawkit.api`.

@@ -81,6 +81,8 @@ def _describe_split(
     content: dict[str, Any] = {"rows": record.get(f"splits.{name}.rows", int) if record else None}
     if curated is None:
         return content
+    if record:
+        record.get(f"splits.{name}.valid.any", int)  # one that is absent contradicts nothing, and is a problem
     split = curated.splits[name]
     counted = {"annotated": len(split.rows), "kept": int(split.kept.sum())}
     for what, rows in (("is kept by its policy", counted["kept"]), ("is annotated", counted["annotated"])):

@@ -190,6 +190,6 @@ def _refuse_unlabelled(plan: SubmissionPlan, opened: OpenedInputs) -> None:
         names = list(dict.fromkeys(run.network.name for run in plan.runs if task in run.tasks))
         if names and not (getattr(split.annotations, f"{task}_valid") & usable).any():
             raise DataError(
-                f"{opened.inputs.data}: no training row is annotated for {task}, which {', '.join(names)} needs; "
-                "give another curated set, or leave this task out of the networks' tasks"
+                f"{opened.inputs.data}: no training row is annotated for {task}, a task of the network "
+                f"{', '.join(names)}; give another curated set, or leave this task out of the networks' tasks"
             )

@@ -70,7 +70,7 @@ def test_a_submission_of_such_data_is_refused_before_it_trains(
     folder.mkdir()
     (folder / "recipe.toml").write_text(SUBMISSION)
     refused = run("submit", folder, "--data", unlabelled, *test_list, code=3)
-    assert "no training row is annotated for expression, which all is to be trained for" in refused.stderr
+    assert "no training row is annotated for expression, a task of the network all" in refused.stderr
     assert not (folder / "outputs").exists()
 
 

@@ -125,6 +125,7 @@ def test_rows_without_their_reason_are_a_problem(dataset: Path) -> None:
         ("splits.train", 3),
         ("splits.train.kept", "x"),
         ("splits.validation.valid.any", 3),
+        ("splits.validation.valid.any", None),
         ("sources", None),
         ("sources.train.path", 3),
         ("sources.validation.sha256", [1]),
