@@ -9,19 +9,28 @@ from abawkit.errors import ConfigError, OpUnavailableError, printable
 from abawkit.system.files import count_processors
 from abawkit.system.memory import keep_freed_memory
 
+OPERATOR_GROUP = "abawkit.ops"
+"""Entry points of implementations of the attention; those of other operators are in groups below it."""
+
 
 def list_registered(group: str) -> list[str]:
     """Names that installed packages register in a group of entry points, sorted; none of them is imported."""
     return sorted({entry.name for entry in entry_points(group=group)})
 
 
+def list_operator_names() -> list[str]:
+    """Names of the implementations of any operator that installed packages register, sorted."""
+    groups = [group for group in entry_points().groups if f"{group}.".startswith(f"{OPERATOR_GROUP}.")]
+    return sorted({name for group in groups for name in list_registered(group)})
+
+
 def refuse_operator(name: str | None) -> None:
-    """Refuses an implementation of the operator that no package registers, before torch is imported.
+    """Refuses an implementation of operators that no package registers, before torch is imported.
 
     Raises:
         OpUnavailableError: If there is none of this name.
     """
-    names = list_registered("abawkit.ops")
+    names = list_operator_names()
     if name is not None and name not in names:
         raise OpUnavailableError(
             f"--ops {printable(name)}: no installed package offers this implementation; give one of "

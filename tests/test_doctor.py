@@ -175,7 +175,7 @@ def test_the_operators_line_says_what_runs_and_mends_what_can_be_mended(
     monkeypatch.setattr(doctor, "find_programs", dict)
     registry.refresh()
     with monkeypatch.context() as patched:
-        patched.setattr(registry, "_load_offers", lambda: tuple(offers))
+        patched.setattr(registry, "_load_offers", lambda _: tuple(offers))
         patched.setattr("torch.cuda.is_available", lambda: False)
         line = by_name(check_installation(tmp_path))["operators"]
     registry.refresh()
@@ -191,7 +191,7 @@ def test_what_compiling_needs_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_p
     registry.refresh()
     with monkeypatch.context() as patched:
         offers = (offer("reference", "abawkit 1"), offer("native", "abawkit 1", "not built"))
-        patched.setattr(registry, "_load_offers", lambda: offers)
+        patched.setattr(registry, "_load_offers", lambda _: offers)
         line = by_name(check_installation(tmp_path))["operators"]
     registry.refresh()
     assert line.fix == "not found: a C++ compiler; install it, then run `abawkit ops build`"

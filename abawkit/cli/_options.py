@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.execution import list_registered
+from abawkit.execution import list_operator_names, list_registered
 from abawkit.labels import TASKS
 
 
@@ -72,8 +72,8 @@ Ops = Annotated[
     typer.Option(
         "--ops",
         metavar="NAME",
-        help="Implementation of the attention (see `abawkit ops`); default: the best available.",
-        autocompletion=complete_with(lambda: list_registered("abawkit.ops")),
+        help="Implementation of the operators (see `abawkit ops`); default: the best available.",
+        autocompletion=complete_with(list_operator_names),
     ),
 ]
 ProbabilityTable = Annotated[

@@ -8,21 +8,27 @@ from abawkit.cli._command import App, command, print_json, print_message, refuse
 from abawkit.cli._options import Json, complete_with
 from abawkit.cli.ops_bench import bench
 from abawkit.errors import ConfigError, OpUnavailableError, format_count, printable
-from abawkit.execution import list_registered, refuse_device, refuse_operator
+from abawkit.execution import list_operator_names, refuse_device, refuse_operator
 
 if TYPE_CHECKING:
     from abawkit.ops.availability import Serving, Survey
 
 
+Operator = Annotated[
+    Literal["dual_direction_attention", "mixed_block"] | None, typer.Argument(help="An operator; default: all.")
+]
+
+
 @command
 def check(
+    operator: Operator = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: the CPU and every GPU.")] = None,
     ops: Annotated[
         str | None,
         typer.Option(
             "--ops",
             help="Check this implementation alone.",
-            autocompletion=complete_with(lambda: list_registered("abawkit.ops")),
+            autocompletion=complete_with(list_operator_names),
         ),
     ] = None,
     as_json: Json = False,
@@ -43,9 +49,12 @@ def check(
 
     from abawkit.models.inference import pick_device
     from abawkit.ops.availability import check_all, list_devices
+    from abawkit.ops.operators import OPERATORS
     from abawkit.ops.registry import list_implementations
 
-    names = [offer.name for offer in list_implementations() if offer.implementation is not None]
+    operators = [OPERATORS[operator]] if operator else list(OPERATORS.values())
+    offers = [offer for each in operators for offer in list_implementations(each)]
+    names = dict.fromkeys(offer.name for offer in offers if offer.implementation is not None)
     if ops is not None and ops not in names:
         raise OpUnavailableError(f"--ops {printable(ops)}: no such implementation; choose from {', '.join(names)}")
     chosen = list_devices()
@@ -55,12 +64,12 @@ def check(
             picked = torch.device("cuda", torch.cuda.current_device())
         chosen = [picked]
     results = []
-    for result in check_all(chosen, ops):
+    for result in check_all(chosen, ops, operators):
         results.append(result)
         if not as_json:
             verdict, mode = "differs" if result.reason else "ok", "training" if result.training else "evaluation"
             share = f"{result.worst.excess:.2f} of the allowed error" if result.worst else "no result"
-            kind = f"{result.name}, {result.device}, {result.dtype}, {mode}"
+            kind = f"{result.operator}, {result.name}, {result.device}, {result.dtype}, {mode}"
             print(printable(f"{verdict:<7} {kind}: {format_count(result.compared, 'tensor')}, at most {share}"))
     if as_json:
         print_json({"ok": not any(r.reason for r in results), "checks": [r.as_dict() for r in results]})
@@ -152,7 +161,9 @@ for _command in (build, check, bench):
 @ops.callback(invoke_without_command=True)
 @command
 def listing(context: typer.Context, as_json: Json = False) -> None:
-    """Say which implementations of dual-direction attention run here, why not the others, and which one is chosen.
+    """Say which implementations of each operator run here, why not the others, and which one is chosen.
+
+    The operators are dual-direction attention and the mixed block.
 
     The choice is that of --ops, else of ABAWKIT_OPS in the environment, else the best that can serve a call.
 
@@ -161,25 +172,28 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         refuse_ignored(context, "--json", as_json)
         return
-    from abawkit.ops.availability import survey_operators
+    from abawkit.ops.availability import survey_operator
+    from abawkit.ops.operators import OPERATORS
 
-    found = survey_operators()
+    first, *others = (survey_operator(operator) for operator in OPERATORS.values())
     if as_json:
-        print_json(found.as_dict())
-    else:
-        _show(found)
+        print_json(first.as_dict() | {"other_operators": [found.as_dict() for found in others]})
+        return
+    _show_survey(first)
+    for found in others:
+        print()
+        _show_survey(found)
 
 
-def _show(found: "Survey") -> None:
+def _show_survey(found: "Survey") -> None:
     from abawkit.cli._output import show_table, stdout
 
-    c, h, w, k, _ = found.sizes
     rows = [
         [offer.name, device, _types(found, offer.name, device, False), _types(found, offer.name, device, True)]
         for offer in found.offers
         for device in found.devices
     ]
-    title = f"Dual-direction attention, {c} x {h} x {w}, {k} heads"
+    title = f"{found.operator.title}, {found.sizes.describe()}"
     show_table(title, ["", "device", "evaluation", "training"], rows, text_columns=4)
     console = stdout()
     for offer in found.offers:

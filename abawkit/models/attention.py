@@ -9,8 +9,10 @@ from abawkit.models.config import NetworkConfig
 from abawkit.models.layers import squeeze_width
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
 from abawkit.ops.base import Call
+from abawkit.ops.block_tensors import BlockSizes
 from abawkit.ops.folding import FoldCache
-from abawkit.ops.registry import OPERATOR, select
+from abawkit.ops.operators import MIXED_BLOCK
+from abawkit.ops.registry import find_implementation, list_implementations
 from abawkit.ops.tensors import Sizes
 
 
@@ -96,17 +98,43 @@ def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torc
     return Call(device, dtype, sizes, training=training, gradients=training)
 
 
+def list_evaluation_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype) -> list[Call]:
+    """The calls that a network makes in evaluation without gradients: of the attention, and of its mixed blocks.
+
+    Args:
+        config: Of the network.
+        device: Of the network.
+        dtype: Of its features.
+    """
+    attention = make_attention_call(config, device, dtype, training=False)
+    if not list_implementations(MIXED_BLOCK):
+        return [attention]
+    sizes: list[BlockSizes] = []
+    for inputs, stage in zip((config.stem, *(s.width for s in config.stages)), config.stages, strict=False):
+        for first, splits, own in ((True, stage.entry, inputs), (False, stage.residual, stage.width)):
+            kernels, channels = zip(*splits, strict=True)
+            squeezed, stride = squeeze_width(sum(channels)), 2 if first else 1
+            if first or stage.depth:
+                sizes.append(BlockSizes(own, kernels, channels, stage.width, squeezed, stride, residual=not first))
+    return [attention, *(attention._replace(sizes=each) for each in sizes)]
+
+
 def describe_operators(calls: Iterable[Call]) -> dict[str, str]:
     """The implementation that serves calls, by operator; several as ``native in evaluation, reference in training``.
 
     Raises:
         OpUnavailableError: If one was requested by name and can't serve one of the calls.
     """
-    modes: dict[str, list[str]] = {}
+    served: dict[str, dict[str, list[str]]] = {}
     for call in calls:
         mode = "training" if call.training else "evaluation"
-        served = modes.setdefault(select(call).name, [])
-        served += [] if mode in served else [mode]
-    if len(modes) == 1:
-        return {OPERATOR: next(iter(modes))}
-    return {OPERATOR: ", ".join(f"{name} in {' and '.join(served)}" for name, served in sorted(modes.items()))}
+        names = served.setdefault(call.sizes.operator, {})
+        modes = names.setdefault(find_implementation(call).name, [])
+        modes += [] if mode in modes else [mode]
+    return {operator: _join_modes(names) for operator, names in served.items()}
+
+
+def _join_modes(names: dict[str, list[str]]) -> str:
+    if len(names) == 1:
+        return next(iter(names))
+    return ", ".join(f"{name} in {' and '.join(modes)}" for name, modes in sorted(names.items()))

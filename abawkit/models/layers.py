@@ -11,7 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abawkit.models.config import Splits
+from abawkit.ops import BlockParameters, BlockSizes, BlockStatistics, mixed_block
 from abawkit.ops.folding import FoldCache, fold_batch_norm
+from abawkit.ops.operators import MIXED_BLOCK
+from abawkit.ops.registry import list_implementations
 
 
 def squeeze_width(channels: int) -> int:
@@ -23,6 +26,11 @@ def list_norm_tensors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor, Ten
     """Scale, shift, running mean and running variance of a batch norm; not copies."""
     parameters, buffers = norm._parameters, norm._buffers  # attribute access would cost as much as a small operator
     return parameters["weight"], parameters["bias"], buffers["running_mean"], buffers["running_var"]  # type: ignore[return-value]
+
+
+def find_bias(layer: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one."""
+    return layer.bias  # type: ignore[return-value]
 
 
 class LinearBlock(nn.Module):
@@ -111,19 +119,59 @@ class CoordinateAttention(nn.Module):
 class MixedBlock(nn.Module):
     """Expansion, mixed depthwise convolution, coordinate attention, projection; its input is added where it can be.
 
-    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride).
+    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride). In evaluation without gradients it is the operator
+    `abawkit.ops.mixed_block`.
     """
 
     def __init__(self, inputs: int, outputs: int, splits: Splits, *, stride: int = 1, residual: bool = False) -> None:
         super().__init__()
         expanded = sum(channels for _, channels in splits)
-        self.residual = residual
+        self.residual, self.stride = residual, stride
         self.expand = ConvBlock(inputs, expanded)
         self.depthwise = MixedDepthwise(splits, stride=stride)
         self.attention = CoordinateAttention(expanded)
         self.project = LinearBlock(expanded, outputs)
+        self._folded = FoldCache()
+
+    def operands(self) -> tuple[BlockParameters, BlockStatistics]:
+        """The tensors that `abawkit.ops.mixed_block` takes beside the input; not copies."""
+        attention = self.attention
+        expand, squeeze, project = (list_norm_tensors(m.norm) for m in (self.expand, attention, self.project))
+        parameters = BlockParameters(
+            self.expand.conv.weight,
+            *expand[:2],
+            self.expand.activation.weight,
+            attention.squeeze.weight,
+            find_bias(attention.squeeze),
+            *squeeze[:2],
+            attention.row_gate.weight,
+            find_bias(attention.row_gate),
+            attention.column_gate.weight,
+            find_bias(attention.column_gate),
+            self.project.conv.weight,
+            *project[:2],
+            [part.weight for part in self.depthwise.parts],  # type: ignore[misc]
+        )
+        return parameters, BlockStatistics(*expand[2:], *squeeze[2:], *project[2:])
+
+    @property
+    def sizes(self) -> BlockSizes:
+        """The sizes of the operator."""
+        return self.operands()[0].find_sizes(stride=self.stride, residual=self.residual)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode, and drops folded weights, so that stale ones can't outlive training."""
+        self._folded.clear()
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the block."""
+        traced = torch.compiler.is_compiling()
+        # an installation from before this operator has no entry point for it
+        if not (self.training or torch.is_grad_enabled() or traced) and list_implementations(MIXED_BLOCK):
+            parameters, statistics = self.operands()
+            eps, cache = self.expand.norm.eps, self._folded
+            kind = self.stride, self.residual
+            return mixed_block(x, parameters, statistics, *kind, training=False, eps=eps, cache=cache)
         y: Tensor = self.project(self.attention(self.depthwise(self.expand(x))))
         return x + y if self.residual else y

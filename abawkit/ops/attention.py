@@ -9,7 +9,7 @@ from abawkit.ops.registry import select
 from abawkit.ops.tensors import Gates, Parameters, Statistics
 
 
-def _choose_dtype(features: Tensor) -> torch.dtype:
+def choose_call_dtype(features: Tensor) -> torch.dtype:
     """The type of the features, or autocast's where that is on; autocast keeps float64 as it is."""
     kind = "cpu" if features.is_cpu else features.device.type  # the latter makes a text anew each time
     available = kind == "cpu" or torch.amp.is_autocast_available(kind)
@@ -67,7 +67,7 @@ def dual_direction_attention(
     if not training and statistics is None:
         raise ValueError("evaluation needs running statistics")
     gradients = torch.is_grad_enabled() and (features.requires_grad or any(p.requires_grad for p in parameters))
-    chosen = select(Call(features.device, _choose_dtype(features), sizes, training, gradients), implementation)
+    chosen = select(Call(features.device, choose_call_dtype(features), sizes, training, gradients), implementation)
     if training or gradients or statistics is None:
         return chosen.forward(Arguments(features, parameters, statistics, training, momentum, eps, gates))
     if cache is None or torch.compiler.is_compiling():

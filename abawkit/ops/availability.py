@@ -1,17 +1,18 @@
 """The calls that each implementation serves on this machine, and comparisons of all of them with the reference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 
-from abawkit.ops.base import Call, Implementation
+from abawkit.ops.base import Call, OperatorImplementation
+from abawkit.ops.block_tensors import BlockSizes
+from abawkit.ops.operators import ATTENTION, OPERATORS, Operator
 from abawkit.ops.reference import Reference
-from abawkit.ops.registry import OPERATOR, Offer, Request, find_best, find_request, list_implementations
+from abawkit.ops.registry import Offer, Request, find_best, find_request, list_implementations
 from abawkit.ops.self_check import Comparison, check, describe_differences
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.testing import DDAMFN_SIZES
 
 DTYPES: Final = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Types of features, the most usual first."""
@@ -36,18 +37,20 @@ class Serving:
 
 @dataclass(frozen=True)
 class Survey:
-    """The implementations on this machine.
+    """The implementations of an operator on this machine.
 
     Attributes:
+        operator: The operator.
         sizes: Of the operator in all calls.
         request: The request of `abawkit.ops.use` or the environment, if any.
         offers: Every implementation, the best first.
         servings: The calls of each of them, by name.
         automatic: The automatic choice by device, type and training.
-        facts: Build options of the native operators; empty where there are none.
+        facts: Build options of all native operators, beside the attention; empty where there are none.
     """
 
-    sizes: Sizes
+    operator: Operator
+    sizes: Sizes | BlockSizes
     request: Request | None
     offers: list[Offer]
     servings: dict[str, list[Serving]]
@@ -62,7 +65,7 @@ class Survey:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "operator": OPERATOR,
+            "operator": self.operator.name,
             "sizes": self.sizes._asdict(),
             "wished": self.request.name if self.request else None,
             "implementations": [
@@ -93,28 +96,24 @@ class Survey:
         }
 
 
-def survey_operators(sizes: Sizes = DDAMFN_SIZES) -> Survey:
-    """Finds out which calls every installed implementation serves here, for one set of sizes."""
-    offers = list_implementations()
+def survey_operator(operator: Operator = ATTENTION) -> Survey:
+    """Finds out which calls every installed implementation of an operator serves here, for its first sizes."""
+    sizes, offers = operator.checked[0], list_implementations(operator)
     calls = list(_list_calls(sizes))
     servings = {
         offer.name: [Serving(*_summarise_call(call), tuple(offer.reasons_for(call))) for call in calls]
         for offer in offers
     }
     automatic = {_summarise_call(call): offer.name if (offer := find_best(call).chosen) else None for call in calls}
-    return Survey(sizes, find_request(), offers, servings, automatic, read_native_facts())
-
-
-CHECKED_SIZES: Final = (
-    DDAMFN_SIZES,
-    Sizes(channels=37, height=7, width=7, heads=2, squeezed=16),
-    Sizes(channels=24, height=3, width=5, heads=2, squeezed=4),
-    Sizes(channels=9, height=5, width=1, heads=3, squeezed=8),
-)
-"""The published sizes, with channels that are no multiple of a tile, and sizes without special code."""
-
-CHECKED_IMAGES: Final = (5, 16, 33)
-"""Not 2: a batch norm over two images has gradients of almost zero, whose relative error is only rounding."""
+    return Survey(
+        operator,
+        sizes,
+        find_request(),
+        offers,
+        servings,
+        automatic,
+        read_native_facts() if operator is ATTENTION else {},
+    )
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ class Checked:
     """The comparison of one implementation with the reference, for one kind of call.
 
     Attributes:
+        operator: Its name.
         name: Of the implementation.
         device: ``cpu`` or ``cuda:0``.
         dtype: ``float32``.
@@ -131,6 +131,7 @@ class Checked:
         reason: The error; empty where all results are right.
     """
 
+    operator: str
     name: str
     device: str
     dtype: str
@@ -145,6 +146,7 @@ class Checked:
         if worst and worst["error"] != worst["error"]:
             worst["error"] = None  # JSON has no NaN
         return {
+            "operator": self.operator,
             "name": self.name,
             "device": self.device,
             "dtype": self.dtype,
@@ -155,40 +157,43 @@ class Checked:
         }
 
 
-def check_all(on: Sequence[torch.device], name: str | None = None) -> Iterator[Checked]:
+def check_all(
+    on: Sequence[torch.device], name: str | None = None, operators: Iterable[Operator] = tuple(OPERATORS.values())
+) -> Iterator[Checked]:
     """Compares implementations with the reference thoroughly, whatever earlier checks found.
 
     Args:
         on: The devices.
         name: Of the only implementation to check, or None for all.
+        operators: Whose implementations are checked.
 
     Yields:
         A result for each kind of call that an implementation can serve.
     """
-    for offer in list_implementations():
+    for operator, offer in ((each, offer) for each in operators for offer in list_implementations(each)):
         implementation = offer.implementation
         if implementation is None or offer.name == Reference.name or name not in (None, offer.name):
             continue
         for device in on:
             for training in (False, True):
                 for dtype in DTYPES:
-                    kinds = [Call(device, dtype, sizes, training, gradients=training) for sizes in CHECKED_SIZES]
+                    kinds = [Call(device, dtype, sizes, training, gradients=training) for sizes in operator.checked]
                     served = [call for call in kinds if not implementation.reasons(call)]
                     if served:
-                        yield _check_one(implementation, served)
+                        yield _check_one(operator, implementation, served)
 
 
-def _check_one(implementation: Implementation, calls: Sequence[Call]) -> Checked:
+def _check_one(operator: Operator, implementation: OperatorImplementation, calls: Sequence[Call]) -> Checked:
     device, dtype, training = _summarise_call(calls[0])
     comparisons: list[Comparison] = []
     try:
         for call in calls:
-            comparisons += check(implementation, call, images=CHECKED_IMAGES)
+            comparisons += check(implementation, call, images=operator.images, compare=operator.compare)
         reason = describe_differences(comparisons, calls[0].device)
     except (Exception, SystemExit) as error:  # another's code raises anything
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     worst = max(comparisons, key=lambda c: c.excess, default=None)
-    return Checked(implementation.name, device, dtype, training, len(comparisons), worst, reason)
+    return Checked(operator.name, implementation.name, device, dtype, training, len(comparisons), worst, reason)
 
 
 def list_devices() -> list[torch.device]:
@@ -217,7 +222,7 @@ def read_native_facts() -> dict[str, str]:
     return facts
 
 
-def _list_calls(sizes: Sizes) -> Iterator[Call]:
+def _list_calls(sizes: Sizes | BlockSizes) -> Iterator[Call]:
     for device in list_devices():
         for training in (False, True):
             for dtype in DTYPES:

@@ -1,7 +1,8 @@
-"""Plug point: the operator's arguments, and what an implementation of dual-direction attention must offer.
+"""Plug point: the arguments of the operators, and what an implementation of each must offer.
 
-An implementation is a subclass of `Implementation` that is named in the entry-point group ``abawkit.ops`` of any
-installed package; ``docs/how-to/add-an-operator.md`` has the steps.
+An implementation of dual-direction attention is a subclass of `Implementation` in the entry-point group ``abawkit.ops``
+of any installed package, one of the mixed block a subclass of `BlockImplementation` in ``abawkit.ops.mixed_block``;
+``docs/how-to/add-an-operator.md`` has the steps.
 """
 
 import hashlib
@@ -13,9 +14,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor
 
+from abawkit.ops.block_tensors import BlockParameters, BlockSizes, BlockStatistics
 from abawkit.ops.tensors import Gates, Parameters, Sizes, Statistics
-
-GROUP: Final = "abawkit.ops"
 
 MOMENTUM: Final = 0.1
 EPS: Final = 1e-5
@@ -44,34 +44,57 @@ class Arguments(NamedTuple):
     gates: bool = True
 
 
+class BlockArguments(NamedTuple):
+    """The arguments of one call of the mixed block; `abawkit.ops.mixed_block` has checked them.
+
+    Attributes:
+        x: (N, inputs, H, W), any strides; N may be 0 in evaluation.
+        parameters: On the device of `x`; of its type or of float32.
+        statistics: Running means and variances. In training they move towards those of the batch, in place; None
+            leaves them out. In evaluation they are what is normalised with.
+        training: Whether to normalise with the statistics of the batch.
+        stride: Of the depthwise convolution, 1 or 2.
+        residual: Whether to add `x` to the result.
+        momentum: Share of the batch in the running statistics.
+        eps: Added to variances.
+    """
+
+    x: Tensor
+    parameters: BlockParameters
+    statistics: BlockStatistics | None
+    training: bool
+    stride: int = 1
+    residual: bool = False
+    momentum: float = MOMENTUM
+    eps: float = EPS
+
+
 class Call(NamedTuple):
     """A kind of call, by which an implementation is chosen.
 
     Attributes:
         device: Of the features; with its index, where it is a GPU.
         dtype: Of the features.
-        sizes: Of the operator.
+        sizes: Of the operator, which they also name.
         training: Whether statistics of the batch are used.
         gradients: Whether any gradient is needed.
     """
 
     device: torch.device
     dtype: torch.dtype
-    sizes: Sizes
+    sizes: Sizes | BlockSizes
     training: bool
     gradients: bool
 
     def describe(self) -> str:
         """The call in words: ``training of float32 on cpu, with gradients, 512 x 7 x 7, 2 heads``."""
-        c, h, w, k, _ = self.sizes
         mode, dtype = "training" if self.training else "evaluation", str(self.dtype).removeprefix("torch.")
         gradients = "with" if self.gradients else "without"
-        heads = f"{k} head{'s' if k != 1 else ''}"
-        return f"{mode} of {dtype} on {self.device}, {gradients} gradients, {c} x {h} x {w}, {heads}"
+        return f"{mode} of {dtype} on {self.device}, {gradients} gradients, {self.sizes.describe()}"
 
 
-class Implementation(ABC):
-    """One way to compute dual-direction attention, which `abawkit.ops.reference` defines.
+class OperatorImplementation(ABC):
+    """One way to compute an operator.
 
     Attributes:
         name: Its name for ``--ops`` and ``ABAWKIT_OPS``: ``reference``, ``native``, or ``vendor/name``.
@@ -88,6 +111,15 @@ class Implementation(ABC):
         del call
         return []
 
+    def is_meant_for(self, call: Call) -> bool:
+        """Whether it was made for such calls at all.
+
+        Where it was not, it is passed over without a warning, also where it was requested for all operators by
+        ``--ops`` or ``ABAWKIT_OPS``. `reasons` names what it was made for.
+        """
+        del call
+        return True
+
     def fingerprint(self, device: torch.device) -> str:
         """Identifies the code that serves a device: when it changes, the self-check runs again.
 
@@ -96,6 +128,10 @@ class Implementation(ABC):
         """
         del device
         return hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest()
+
+
+class Implementation(OperatorImplementation):
+    """One way to compute dual-direction attention, which `abawkit.ops.reference` defines."""
 
     @abstractmethod
     def forward(self, arguments: Arguments) -> tuple[Tensor, Gates | None]:
@@ -112,3 +148,20 @@ class Implementation(ABC):
         """Evaluates without gradients, with the result of `fold`; see `forward`."""
         parameters, statistics, eps = folded
         return self.forward(Arguments(features, parameters, statistics, training=False, eps=eps, gates=gates))
+
+
+class BlockImplementation(OperatorImplementation):
+    """One way to compute the mixed block, which `abawkit.ops.mixed_block_reference` defines."""
+
+    @abstractmethod
+    def forward(self, arguments: BlockArguments) -> Tensor:
+        """Computes the block (N, outputs, H / stride, W / stride), rounded up; differentiable in `x` and parameters."""
+
+    def fold(self, parameters: BlockParameters, statistics: BlockStatistics, sizes: BlockSizes, *, eps: float) -> Any:
+        """Prepares weights for `infer`. The result is kept for as long as they don't change."""
+        return BlockArguments(torch.empty(0), parameters, statistics, False, sizes.stride, sizes.residual, eps=eps)
+
+    def infer(self, x: Tensor, folded: Any) -> Tensor:
+        """Evaluates without gradients, with the result of `fold`; see `forward`."""
+        arguments: BlockArguments = folded
+        return self.forward(arguments._replace(x=x))

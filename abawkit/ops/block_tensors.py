@@ -31,6 +31,17 @@ class BlockSizes(NamedTuple):
     residual: bool = False
 
     @property
+    def operator(self) -> str:
+        """The operator that has such sizes."""
+        return "mixed_block"
+
+    def describe(self) -> str:
+        """The sizes in words: ``128 to 256 to 128 channels, kernels 3 5 7``."""
+        kernels = " ".join(map(str, self.kernels))
+        words = f"{self.inputs} to {self.expanded} to {self.outputs} channels, kernels {kernels}"
+        return words + (f", stride {self.stride}" if self.stride != 1 else "") + (", residual" if self.residual else "")
+
+    @property
     def expanded(self) -> int:
         """E, the channels between expansion and projection."""
         return sum(self.channels)
@@ -76,6 +87,24 @@ class BlockParameters(NamedTuple):
     project_scale: Tensor
     project_shift: Tensor
     depthwise: Sequence[Tensor]
+
+    def find_sizes(self, *, stride: int, residual: bool) -> BlockSizes:
+        """The sizes that follow from the tensors' shapes, and those that don't."""
+        return BlockSizes(
+            self.expand_weight.shape[1],
+            tuple(w.shape[2] for w in self.depthwise),
+            tuple(w.shape[0] for w in self.depthwise),
+            self.project_weight.shape[0],
+            self.squeeze_weight.shape[0],
+            stride,
+            residual,
+        )
+
+    @classmethod
+    def from_flat(cls, tensors: Sequence[Tensor]) -> "BlockParameters":
+        """The parameters whose `flat` these tensors are."""
+        single = len(cls._fields) - 1
+        return cls._make([*tensors[:single], tuple(tensors[single:])])
 
     @property
     def flat(self) -> tuple[Tensor, ...]:
@@ -124,6 +153,25 @@ class FoldedBlock(NamedTuple):
     column_gate_bias: Tensor
     project_weight: Tensor
     project_bias: Tensor
+
+
+def list_block_shapes(sizes: BlockSizes) -> dict[str, tuple[int, ...]]:
+    """The shape of each single tensor of `BlockParameters`, by name."""
+    i, e, m, o = sizes.inputs, sizes.expanded, sizes.squeezed, sizes.outputs
+    norms = {"expand": (e,), "squeeze": (m,), "project": (o,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "expand_weight": (e, i, 1, 1),
+        "slope": (e,),
+        "squeeze_weight": (m, e, 1, 1),
+        "squeeze_bias": (m,),
+        "row_gate_weight": (e, m, 1, 1),
+        "row_gate_bias": (e,),
+        "column_gate_weight": (e, m, 1, 1),
+        "column_gate_bias": (e,),
+        "project_weight": (o, e, 1, 1),
+    }
+    shapes |= {f"{name}_{part}": shape for name, shape in norms.items() for part in ("scale", "shift")}
+    return {name: shapes[name] for name in BlockParameters._fields[:-1]}
 
 
 def fold_block(parameters: BlockParameters, statistics: BlockStatistics, eps: float) -> FoldedBlock:

@@ -1,7 +1,9 @@
-"""Which implementations of dual-direction attention are installed, and which one serves a call.
+"""Which implementations of an operator are installed, and which one serves a call.
 
 A request comes from the argument of a call, else from `use`, else from the environment's ``ABAWKIT_OPS``. Without one,
 the best implementation that can serve the call is chosen. A request that can't be met is an error with the reasons.
+`use` and the environment request a name of every operator for which a package offers it; the others choose for
+themselves.
 """
 
 import os
@@ -13,17 +15,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import torch
 
 from abawkit.errors import OpUnavailableError, OpWarning, printable
-from abawkit.ops.base import GROUP, Call, Implementation
+from abawkit.ops.base import BlockImplementation, Call, Implementation, OperatorImplementation
+from abawkit.ops.operators import ATTENTION, OPERATORS, Operator
 from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import find_difference
-from abawkit.ops.tensors import Sizes
-
-OPERATOR: Final = "dual_direction_attention"
 
 VARIABLE: Final = "ABAWKIT_OPS"
 """The environment variable that names an implementation; empty is the same as absent."""
@@ -50,7 +50,7 @@ class Offer:
     package: str
     summary: str = ""
     priority: int = 0
-    implementation: Implementation | None = None
+    implementation: OperatorImplementation | None = None
     error: str = ""
     conflict: bool = False
 
@@ -70,7 +70,9 @@ class Offer:
             return reasons
         key = self.name, call
         if key not in _differences:
-            _differences[key] = printable(find_difference(self.implementation, call, self.package))
+            _differences[key] = printable(
+                find_difference(self.implementation, call, self.package, OPERATORS[call.sizes.operator].compare)
+            )
         return [_differences[key]] if _differences[key] else []
 
 
@@ -99,9 +101,9 @@ class Request(NamedTuple):
 
 
 _in_use: ContextVar[Request | None] = ContextVar("abawkit.ops", default=None)
-_choices: dict[tuple[Call, Request | None], Implementation] = {}
-_loaded: dict[str, Implementation] = {}
-_warned: set[tuple[str, tuple[str, ...]]] = set()
+_choices: dict[tuple[Call, Request | None], OperatorImplementation] = {}
+_loaded: dict[tuple[str, str], OperatorImplementation] = {}
+_warned: set[tuple[str, str, tuple[str, ...]]] = set()
 _differences: dict[tuple[str, Call], str] = {}
 
 
@@ -123,7 +125,8 @@ def use(name: str | None, *, source: str = "") -> Iterator[Request | None]:
         yield find_request()
         return
     request = Request(name, source or f"abawkit.ops.use({name!r})")
-    _load_requested(request)
+    for operator in _find_offering(name) or [ATTENTION]:
+        _load_requested(operator, request)
     token = _in_use.set(request)
     try:
         yield request
@@ -143,7 +146,7 @@ def find_request(argument: str | None = None) -> Request | None:
 
 
 def select(call: Call, name: str | None = None) -> Implementation:
-    """The implementation that serves a call.
+    """The implementation of dual-direction attention that serves a call.
 
     It is chosen once for each kind of call; after that this costs about a microsecond. `torch.compile` and
     `torch.export` call it when they trace: a traced function keeps that choice, whatever is requested later.
@@ -156,37 +159,81 @@ def select(call: Call, name: str | None = None) -> Implementation:
         OpUnavailableError: If the implementation was named and can't serve the call, if packages offer one name twice,
             or if there is no implementation at all.
     """
+    chosen: Implementation = _select(call, name)
+    return chosen
+
+
+def select_block(call: Call, name: str | None = None) -> BlockImplementation:
+    """The implementation of the mixed block that serves a call; see `select`."""
+    chosen: BlockImplementation = _select(call, name)
+    return chosen
+
+
+def find_implementation(call: Call) -> OperatorImplementation:
+    """The implementation that serves a call of any operator; see `select`."""
+    chosen: OperatorImplementation = _select(call, None)
+    return chosen
+
+
+def _select(call: Call, name: str | None) -> Any:
     if torch.compiler.is_dynamo_compiling():
-        return _loaded[_select_while_tracing(name, call.device, call.dtype, call.training, call.gradients, *call.sizes)]
+        operator, kind = call.sizes.operator, (call.device, call.dtype, call.training, call.gradients)
+        return _loaded[operator, _select_while_tracing(name, operator, *kind, *call.sizes)]
     request = find_request(name)
     chosen = _choices.get((call, request))
     if chosen is None:
-        chosen = _select_requested(call, request) if request else _select_best(call)
-        _choices[call, request] = _loaded[chosen.name] = chosen
+        requested = request and (name is not None or _concerns(request, call))
+        chosen = _select_requested(call, request) if request and requested else _select_best(call)
+        _choices[call, request] = _loaded[call.sizes.operator, chosen.name] = chosen
     return chosen
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _select_while_tracing(
-    name: str | None, device: torch.device, dtype: torch.dtype, training: bool, gradients: bool, *sizes: int
+    name: str | None,
+    operator: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    training: bool,
+    gradients: bool,
+    *sizes: Any,
 ) -> str:
     """Runs in Python while dynamo traces, which passes and keeps plain constants only."""
-    return select(Call(device, dtype, Sizes(*sizes), training, gradients), name).name
+    found: str = _select(Call(device, dtype, OPERATORS[operator].sizes(*sizes), training, gradients), name).name
+    return found
 
 
-def _select_requested(call: Call, request: Request) -> Implementation:
-    offer, implementation = _load_requested(request)
+def _concerns(request: Request, call: Call) -> bool:
+    """Whether a request for all operators is one for this call; see `OperatorImplementation.is_meant_for`."""
+    offering = _find_offering(request.name)
+    if offering and OPERATORS[call.sizes.operator] not in offering:
+        return False
+    offers = _load_offers(OPERATORS[call.sizes.operator])
+    return all(
+        o.implementation is None or o.implementation.is_meant_for(call) for o in offers if o.name == request.name
+    )
+
+
+def _find_offering(name: str) -> list[Operator]:
+    """The operators that have an implementation of this name."""
+    return [operator for operator in OPERATORS.values() if any(o.name == name for o in _load_offers(operator))]
+
+
+def _select_requested(call: Call, request: Request) -> OperatorImplementation:
+    operator = OPERATORS[call.sizes.operator]
+    offer, implementation = _load_requested(operator, request)
     if reasons := offer.reasons_for(call):
-        others = [o.name for o in _load_offers() if o is not offer and not o.reasons_for(call)]
+        others = [o.name for o in _load_offers(operator) if o is not offer and not o.reasons_for(call)]
         _refuse(request, f"can't serve {call.describe()}: {'; '.join(reasons)}", others)
     return implementation
 
 
-def _load_requested(request: Request) -> tuple[Offer, Implementation]:
-    offer = next((offer for offer in _load_offers() if offer.name == request.name), None)
+def _load_requested(operator: Operator, request: Request) -> tuple[Offer, OperatorImplementation]:
+    offers = _load_offers(operator)
+    offer = next((offer for offer in offers if offer.name == request.name), None)
     if offer is None or offer.implementation is None:
         found = f"{offer.error} ({offer.package})" if offer else "no installed package offers this implementation"
-        _refuse(request, found, [o.name for o in _load_offers() if o.implementation is not None])
+        _refuse(request, found, [o.name for o in offers if o.implementation is not None])
     return offer, offer.implementation
 
 
@@ -198,35 +245,42 @@ def _refuse(request: Request, found: str, others: Iterable[str]) -> NoReturn:
     )
 
 
-def _select_best(call: Call) -> Implementation:
+def _select_best(call: Call) -> OperatorImplementation:
+    operator = OPERATORS[call.sizes.operator]
     chosen, passed = find_best(call)
     for offer, _ in passed:
         if offer.conflict:
             raise OpUnavailableError(f"{offer.name}: {offer.error}\nuninstall all of them but one, or name another one")
     if chosen is None or chosen.implementation is None:
         refused = [f"{offer.name}: {'; '.join(reasons)}" for offer, reasons in passed]
-        advice = "`abawkit ops` lists what serves what" if refused else f"no package offers any in the group {GROUP}"
+        advice = (
+            "`abawkit ops` lists what serves what"
+            if refused
+            else f"no package offers any in the group {operator.group}"
+        )
         raise OpUnavailableError(
-            "\n".join([f"no implementation of {OPERATOR} can serve {call.describe()}", *refused])
+            "\n".join([f"no implementation of {operator.name} can serve {call.describe()}", *refused])
             + f"\n{advice}; install abawkit again: pip install ."
         )
     for offer, reasons in passed:
-        key = offer.name, tuple(reasons)
-        if key not in _warned:
+        key = operator.name, offer.name, tuple(reasons)
+        meant = offer.implementation is None or offer.implementation.is_meant_for(call)
+        if meant and key not in _warned:
             _warned.add(key)
             warnings.warn(
-                f"{OPERATOR} runs on {chosen.name}, as {offer.name} can't be used: {'; '.join(reasons)} "
+                f"{operator.name} runs on {chosen.name}, as {offer.name} can't be used: {'; '.join(reasons)} "
                 f"(see `abawkit ops`; {VARIABLE}={chosen.name} hides this warning)",
                 OpWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
     return chosen.implementation
 
 
 def find_best(call: Call) -> Best:
     """The automatic choice for a call, without a warning, whatever was requested."""
-    passed: list[tuple[Offer, list[str]]] = [(o, [o.error]) for o in _load_offers() if o.implementation is None]
-    for offer in _load_offers():
+    offers = _load_offers(OPERATORS[call.sizes.operator])
+    passed: list[tuple[Offer, list[str]]] = [(o, [o.error]) for o in offers if o.implementation is None]
+    for offer in offers:
         if offer.implementation is not None:
             reasons = offer.reasons_for(call)
             if not reasons:
@@ -235,9 +289,9 @@ def find_best(call: Call) -> Best:
     return Best(None, passed)
 
 
-def list_implementations() -> list[Offer]:
-    """All implementations of installed packages: the best first, those that can't be loaded last."""
-    return list(_load_offers())
+def list_implementations(operator: Operator = ATTENTION) -> list[Offer]:
+    """All implementations of an operator in installed packages: the best first, those that can't be loaded last."""
+    return list(_load_offers(operator))
 
 
 def refresh() -> None:
@@ -248,17 +302,17 @@ def refresh() -> None:
 
 
 @cache
-def _load_offers() -> tuple[Offer, ...]:
+def _load_offers(operator: Operator) -> tuple[Offer, ...]:
     by_name: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(group=operator.group):
         entries = by_name.setdefault(entry.name, [])
         if all(entry.value != other.value for other in entries):  # one package can be on the path twice
             entries.append(entry)
-    offers = [_load_offer(name, entries) for name, entries in by_name.items()]
+    offers = [_load_offer(name, entries, operator.kind) for name, entries in by_name.items()]
     return tuple(sorted(offers, key=lambda o: (o.implementation is None, -o.priority, o.name)))
 
 
-def _load_offer(name: str, entries: list[EntryPoint]) -> Offer:
+def _load_offer(name: str, entries: list[EntryPoint], kind: type[OperatorImplementation]) -> Offer:
     packages = ", ".join(sorted({_name_package(entry) for entry in entries}))
     name = printable(name)
     if len(entries) > 1:
@@ -266,18 +320,18 @@ def _load_offer(name: str, entries: list[EntryPoint]) -> Offer:
         return Offer(name, packages, error=f"offered by more than one package: {offered}", conflict=True)
     try:
         with redirect_stdout(sys.stderr):  # what it prints is no result
-            loaded = _load_implementation(entries[0])
+            loaded = _load_implementation(entries[0], kind)
     except (Exception, SystemExit) as error:  # importing another's package raises anything, or ends the program
         return Offer(name, packages, error=f"{entries[0].value} can't be loaded: {_summarise_error(error)}")
     return Offer(name, packages, printable(loaded.summary), loaded.priority, loaded)
 
 
-def _load_implementation(entry: EntryPoint) -> Implementation:
+def _load_implementation(entry: EntryPoint, kind: type[OperatorImplementation]) -> OperatorImplementation:
     if "/" not in entry.name.strip("/") and not (entry.dist and entry.dist.name == "abawkit"):
         raise TypeError("names of other packages are vendor/name, one without a slash is abawkit's own")
     found = entry.load()
-    if not (isinstance(found, type) and issubclass(found, Implementation)):
-        raise TypeError("it is no subclass of abawkit.ops.base.Implementation")
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise TypeError(f"it is no subclass of {kind.__module__}.{kind.__name__}")
     if getattr(found, "name", None) != entry.name:
         raise TypeError(f"its name is {getattr(found, 'name', None)!r}, its entry point's {entry.name!r}")
     if not isinstance(getattr(found, "summary", None), str) or type(found.priority) is not int:

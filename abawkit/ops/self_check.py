@@ -5,22 +5,23 @@ processes. `abawkit ops check` compares many more by `check`.
 """
 
 import hashlib
+import inspect
 import itertools
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 import abawkit
-from abawkit.ops.base import EPS, Arguments, Call, Implementation
+from abawkit.ops.base import EPS, Arguments, Call, Implementation, OperatorImplementation
 from abawkit.ops.reference import Reference
-from abawkit.ops.tensors import Gates, Parameters, Statistics
+from abawkit.ops.tensors import Gates, Parameters, Sizes, Statistics
 from abawkit.ops.testing import Inputs, make_random_inputs
 from abawkit.system.files import write_bytes
 
@@ -74,7 +75,32 @@ class Results(NamedTuple):
     gradients: Mapping[str, Tensor]
 
 
-def check(implementation: Implementation, call: Call, *, images: Sequence[int] = (5,)) -> list[Comparison]:
+def compare_attention(implementation: Implementation, call: Call, images: Sequence[int]) -> Iterator[Comparison]:
+    """Compares an implementation with the reference for one kind of call, in both memory formats; see `check`."""
+    for count in images:
+        inputs, exact = choose_inputs(count, call)
+        options = {"training": call.training, "gradients": call.gradients}
+        # both formats, as the order of their sums differs: the larger error of the two is that of rounding
+        rounded = [compute(Reference(), _convert(inputs, form=form), **options) for form in FORMATS]
+        for form in FORMATS:
+            words = f"{count} images, {describe_format(form)}"
+            moved = _convert(inputs, device=call.device, form=form)
+            yield from _compare_results(compute(implementation, moved, **options), exact, rounded, call, words)
+            if not (call.training or call.gradients):
+                yield from _compare_batches(implementation, moved, exact, rounded, call, words)
+
+
+Compare = Callable[[Any, Call, Sequence[int]], Iterator[Comparison]]
+"""Compares an implementation with the reference, for one kind of call and some numbers of images."""
+
+
+def check(
+    implementation: OperatorImplementation,
+    call: Call,
+    *,
+    images: Sequence[int] = (5,),
+    compare: Compare = compare_attention,
+) -> list[Comparison]:
     """Compares an implementation with the reference for one kind of call, in both memory formats.
 
     Inputs are random with a fixed seed. The reference runs on the CPU, in float64 for the values and in the call's type
@@ -85,24 +111,28 @@ def check(implementation: Implementation, call: Call, *, images: Sequence[int] =
         implementation: Any but the reference, which can serve the call.
         call: The kind of call.
         images: Numbers of images, each at least 2.
+        compare: Of the operator.
 
     Returns:
         A comparison for each tensor of each call.
     """
     # a new thread has none of the caller's modes: autocast, inference mode, ...
     with ThreadPoolExecutor(1, "abawkit-self-check") as executor:
-        return executor.submit(lambda: list(_compare_all(implementation, call, images))).result()
+        return executor.submit(lambda: list(compare(implementation, call, images))).result()
 
 
-def find_difference(implementation: Implementation, call: Call, package: str) -> str:
+def find_difference(
+    implementation: OperatorImplementation, call: Call, package: str, compare: Compare = compare_attention
+) -> str:
     """Why an implementation must not serve a kind of call; empty where its results are right.
 
     Args:
         implementation: Any but the reference, which can serve the call.
         call: The kind of call.
         package: Its package, with the version.
+        compare: Of the operator.
     """
-    kept = _find_cache() / f"{_make_key(implementation, call, package)}.json"
+    kept = _find_cache() / f"{_make_key(implementation, call, package, compare)}.json"
     try:
         reason = json.loads(kept.read_text(encoding="utf-8"))["reason"]
         if isinstance(reason, str):
@@ -110,7 +140,7 @@ def find_difference(implementation: Implementation, call: Call, package: str) ->
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not checked yet, or not readable
     try:
-        comparisons = check(implementation, call)
+        comparisons = check(implementation, call, compare=compare)
     except (Exception, SystemExit) as error:  # a plug-in raises anything; memory may be short for now
         text = str(error).splitlines()
         return (
@@ -208,6 +238,8 @@ def choose_inputs(count: int, call: Call) -> tuple[Inputs, Results]:
 
     Heads are compared only for gradients in float32: float64 rounds very little, and shorter types have larger bounds.
     """
+    if not isinstance(call.sizes, Sizes):
+        raise TypeError(f"got a call of {call.sizes.operator}, expected one of dual_direction_attention")
     for seed in itertools.count():
         inputs = make_random_inputs(count, call.sizes, seed=seed, dtype=call.dtype)
         exact = compute(
@@ -232,18 +264,9 @@ def find_smallest_gap(rows: Tensor, columns: Tensor) -> float:
     return ((first - second) / first).min().item()
 
 
-def _compare_all(implementation: Implementation, call: Call, images: Sequence[int]) -> Iterator[Comparison]:
-    for count in images:
-        inputs, exact = choose_inputs(count, call)
-        options = {"training": call.training, "gradients": call.gradients}
-        # both formats, as the order of their sums differs: the larger error of the two is that of rounding
-        rounded = [compute(Reference(), _convert(inputs, form=form), **options) for form in FORMATS]
-        for form in FORMATS:
-            words = f"{count} images, {str(form).removeprefix('torch.').replace('_format', '')}"
-            moved = _convert(inputs, device=call.device, form=form)
-            yield from _compare_results(compute(implementation, moved, **options), exact, rounded, call, words)
-            if not (call.training or call.gradients):
-                yield from _compare_batches(implementation, moved, exact, rounded, call, words)
+def describe_format(form: torch.memory_format) -> str:
+    """``contiguous`` or ``channels_last``."""
+    return str(form).removeprefix("torch.").replace("_format", "")
 
 
 def _compare_batches(
@@ -318,7 +341,7 @@ def _make_gradients(outputs: Sequence[Tensor]) -> list[Tensor]:
     return [d.to(t.dtype).to(t.device) for d, t in zip(random, outputs, strict=True)]
 
 
-def _make_key(implementation: Implementation, call: Call, package: str) -> str:
+def _make_key(implementation: OperatorImplementation, call: Call, package: str, compare: Compare) -> str:
     """Digest of everything that the result of a check depends on."""
     parts = [
         abawkit.__version__,
@@ -332,7 +355,7 @@ def _make_key(implementation: Implementation, call: Call, package: str) -> str:
         *map(str, call.sizes),
         str(call.training),
         str(call.gradients),
-        hashlib.sha256(Path(__file__).read_bytes()).hexdigest(),
+        *(hashlib.sha256(Path(code).read_bytes()).hexdigest() for code in {__file__: 1, inspect.getfile(compare): 1}),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -70,6 +70,16 @@ class Sizes(NamedTuple):
     squeezed: int
 
     @property
+    def operator(self) -> str:
+        """The operator that has such sizes."""
+        return "dual_direction_attention"
+
+    def describe(self) -> str:
+        """The sizes in words: ``512 x 7 x 7, 2 heads``."""
+        heads = f"{self.heads} head{'s' if self.heads != 1 else ''}"
+        return f"{self.channels} x {self.height} x {self.width}, {heads}"
+
+    @property
     def norms(self) -> int:
         """Number of means, or of variances, of all batch norms."""
         return 2 * self.heads * self.channels + self.heads * self.squeezed + self.channels

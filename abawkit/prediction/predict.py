@@ -16,7 +16,7 @@ from abawkit.formats.base import SubmissionFormat
 from abawkit.frame_columns import read_frame_numbers
 from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.labels import TASKS, Task
-from abawkit.models.attention import describe_operators, make_attention_call
+from abawkit.models.attention import describe_operators, list_evaluation_calls
 from abawkit.models.inference import Probabilities, pick_device
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
@@ -94,7 +94,7 @@ def predict(
     """
     target = pick_device(device)
     members = load_members(sources, target, find_needed_tasks(plugin.tasks))
-    calls = (make_attention_call(m.network.config, target, torch.float32, training=False) for m in members)
+    calls = (call for m in members for call in list_evaluation_calls(m.network.config, target, torch.float32))
     used = describe_operators(calls)  # before the frames are read: the requested one may be unable to run
     images = frames.images
     names = pa.array(images, pa.string())

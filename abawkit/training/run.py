@@ -15,7 +15,7 @@ from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
 from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import Task
-from abawkit.models.attention import describe_operators, make_attention_call
+from abawkit.models.attention import describe_operators, list_evaluation_calls, make_attention_call
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.devices import choose_training_precision, use_deterministic_algorithms, use_exact_float32
 from abawkit.models.inference import pick_device, place_network
@@ -227,7 +227,7 @@ def find_operators(recipe: Recipe) -> dict[str, str]:
     device, config = pick_device(recipe.device), _find_config(recipe)
     dtype: torch.dtype = getattr(torch, choose_training_precision(recipe.precision, device))
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    calls = [make_attention_call(config, device, wide, training=False)]  # validation
+    calls = list_evaluation_calls(config, device, wide)  # validation
     if recipe.heads.epochs:
         calls.append(make_attention_call(config, device, dtype, training=False))  # its backbone is frozen
     if recipe.all.epochs:

@@ -57,7 +57,7 @@ def test_the_listing_says_why_not_and_what_is_chosen_for_what(monkeypatch: pytes
     offers = [registry.Offer("vendor/picky", "p 1", _Picky.summary, 900, _Picky())]
     offers += [registry.Offer("reference", "abawkit 1", "plain", 0, Reference())]
     offers += [registry.Offer("vendor/x", "x 1", error="no y")]
-    monkeypatch.setattr(registry, "_load_offers", lambda: offers)
+    monkeypatch.setattr(registry, "_load_offers", lambda _: offers)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("abawkit.ops.availability.read_native_facts", lambda: {"compiler": "gcc 12", "cuda_ptx": ""})
     assert [line.rstrip() for line in shown(120).stdout.splitlines()[3:]] == [

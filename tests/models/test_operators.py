@@ -48,7 +48,7 @@ def test_one_name_stands_for_all_calls_and_several_are_told_apart(monkeypatch: p
             registry.Offer("vendor/quick", "", "", 9, Quick()),
             registry.Offer("reference", "", "", 0, Reference()),
         )
-        patched.setattr(registry, "_load_offers", lambda: found)
+        patched.setattr(registry, "_load_offers", lambda _: found)
         patched.delenv("ABAWKIT_OPS", raising=False)
         with pytest.warns(match="it has no backward"):
             named = describe_operators(calls)

@@ -32,7 +32,7 @@ def offers(fresh_registry: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference, and one that is the reference in evaluation alone."""
     made = Reference(), EvaluationOnly()
     found = tuple(registry.Offer(one.name, "", "", 0, one) for one in made)
-    monkeypatch.setattr(registry, "_load_offers", lambda: found)
+    monkeypatch.setattr(registry, "_load_offers", lambda _: found)
 
 
 @pytest.fixture

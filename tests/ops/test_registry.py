@@ -13,7 +13,8 @@ import torch
 
 from abawkit.errors import OpUnavailableError, OpWarning
 from abawkit.ops import registry, use
-from abawkit.ops.base import GROUP, Call, Implementation
+from abawkit.ops.base import Call, Implementation
+from abawkit.ops.operators import ATTENTION
 from abawkit.ops.reference import Reference
 from abawkit.ops.registry import find_best, list_implementations, select
 from abawkit.ops.testing import DDAMFN_SIZES
@@ -67,7 +68,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def entry(name: str, value: str) -> EntryPoint:
         package = "abawkit" if value.startswith("abawkit.") else value.split(":")[0]
-        found: EntryPoint = EntryPoint(name, value, GROUP)._for(SimpleNamespace(name=package, version="1.2"))  # type: ignore[attr-defined]
+        found: EntryPoint = EntryPoint(name, value, ATTENTION.group)._for(SimpleNamespace(name=package, version="1.2"))  # type: ignore[attr-defined]
         return found
 
     def install(*offers: tuple[str, str], reference: bool = True) -> None:

@@ -170,7 +170,7 @@ def offer(fresh_registry: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def install(kind: type[Changed]) -> None:
         reference = next(o for o in registry.list_implementations() if o.name == "reference")
         mine = registry.Offer(kind.name, "vendor 1.0", kind.summary, kind.priority, kind())
-        monkeypatch.setattr(registry, "_load_offers", lambda: (mine, reference))
+        monkeypatch.setattr(registry, "_load_offers", lambda _: (mine, reference))
 
     return install
 

@@ -81,7 +81,7 @@ def test_a_compiled_function_keeps_the_choice_that_it_was_traced_with(
 ) -> None:
     torch.compiler.reset()
     offers = (*registry.list_implementations(), registry.Offer("vendor/marked", "", implementation=Marked()))
-    monkeypatch.setattr(registry, "_load_offers", lambda: offers)
+    monkeypatch.setattr(registry, "_load_offers", lambda _: offers)
     monkeypatch.setattr(registry, "find_difference", lambda *_: "")  # what it computes is wrong on purpose
     x, parameters, statistics = make_random_inputs(2, sizes)
 

@@ -1,0 +1,70 @@
+"""The operators that packages can implement."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from abawkit.ops.base import BlockImplementation, Call, Implementation, OperatorImplementation
+from abawkit.ops.block_check import compare_block
+from abawkit.ops.block_tensors import BlockSizes
+from abawkit.ops.self_check import Comparison, compare_attention
+from abawkit.ops.tensors import Sizes
+from abawkit.ops.testing import CHECKED_BLOCKS, DDAMFN_SIZES
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator.
+
+    Attributes:
+        name: As `operator` of its sizes.
+        title: For listings.
+        group: The entry-point group of its implementations.
+        kind: The class that its implementations derive from.
+        sizes: The class of its sizes.
+        checked: Sizes that ``abawkit ops check`` compares; the first are those of listings and benchmarks.
+        images: Numbers of images that it compares.
+        compare: Compares an implementation with the reference for one kind of call, for some numbers of images.
+    """
+
+    name: str
+    title: str
+    group: str
+    kind: type[OperatorImplementation]
+    sizes: type[Any]
+    checked: Sequence[Sizes | BlockSizes]
+    images: Sequence[int]
+    compare: Callable[[Any, Call, Sequence[int]], Iterator[Comparison]]
+
+
+ATTENTION: Final = Operator(
+    "dual_direction_attention",
+    "Dual-direction attention",
+    "abawkit.ops",
+    Implementation,
+    Sizes,
+    (
+        DDAMFN_SIZES,
+        # channels that are no multiple of a tile, and sizes without special code
+        Sizes(channels=37, height=7, width=7, heads=2, squeezed=16),
+        Sizes(channels=24, height=3, width=5, heads=2, squeezed=4),
+        Sizes(channels=9, height=5, width=1, heads=3, squeezed=8),
+    ),
+    # not 2: a batch norm over two images has gradients of almost zero, whose relative error is only rounding
+    (5, 16, 33),
+    compare_attention,
+)
+
+MIXED_BLOCK: Final = Operator(
+    "mixed_block",
+    "Mixed block",
+    "abawkit.ops.mixed_block",
+    BlockImplementation,
+    BlockSizes,
+    CHECKED_BLOCKS,
+    (3,),
+    compare_block,
+)
+
+OPERATORS: Final = {operator.name: operator for operator in (ATTENTION, MIXED_BLOCK)}
+"""By name; the attention first."""
