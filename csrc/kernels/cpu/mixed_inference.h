@@ -58,13 +58,18 @@ struct MixedSizes {
   }
   std::int64_t squeeze_stride() const { return (expanded * block_channels + 1) * block_channels; }
   std::int64_t project_stride() const { return squeeze_stride(); }
+  // Pixels at a distance of a power of two would share few places of the first-level cache.
+  std::int64_t gated_stride() const { return (expanded + 1) * block_channels; }
   std::int64_t gate_side() const { return (squeezed * block_channels + 1) * block_channels; }
   std::int64_t gate_stride() const { return 2 * gate_side(); }
 };
 
 // What is kept of an image between the phases.
 struct MixedImage {
-  float *values, *means, *hidden, *gates;  // (Eb, H' W', 16), (Eb, H' + W', 16), (Mb, H' + W', 16), (Eb, H' + W', 16)
+  float* values;  // (Eb, H' W', 16)
+  float* means;   // (H' + W', 16 Eb)
+  float* hidden;  // (H' + W', 16 Mb)
+  float* gates;   // (Eb, H' + W', 16)
   MixedImage(const MixedSizes& s, Arena& arena)
       : values(arena.take<float>(s.expanded * s.area * block_channels)),
         means(arena.take<float>(s.expanded * s.positions * block_channels)),
@@ -74,10 +79,13 @@ struct MixedImage {
 
 // Scratch memory of a thread.
 struct MixedScratch {
-  float *planes, *gated;  // (product_blocks, H, W + 2 margin, 16), (Eb, pixels, 16)
+  float* planes;  // (product_blocks, H, W + 2 margin, 16)
+  float* sums;    // (H' + W', 16)
+  float* gated;   // (pixels, 16 Eb), a pixel at a stride
   MixedScratch(const MixedSizes& s, Arena& arena)
       : planes(arena.take<float>(product_blocks * s.plane)),
-        gated(arena.take<float>(s.expanded * s.pixels * block_channels)) {}
+        sums(arena.take<float>(s.positions * block_channels)),
+        gated(arena.take<float>(s.pixels * s.gated_stride())) {}
 };
 
 struct MixedWorkspace {
@@ -151,14 +159,13 @@ class MixedPass {
     some_blocks(first, end, [&]<int B>() { expand<B>(x, first, t.planes); });
     for (std::int64_t b = first; b < end; ++b) {
       const Plane plane{t.planes + (b - first) * s_.plane, call_.height, call_.width, s_.margin};
-      float* rows = image.means + b * s_.positions * block_channels;
-      float* columns = rows + s_.height * block_channels;
-      const DepthwiseOutput to{image.values + b * s_.area * block_channels, rows, columns, s_.height, s_.width};
+      float* columns = t.sums + s_.height * block_channels;
+      const DepthwiseOutput to{image.values + b * s_.area * block_channels, t.sums, columns, s_.height, s_.width};
       const float* weight = call_.weights + s_.expand[b] + (call_.inputs + 2) * block_channels;
       const std::int64_t kernel = call_.splits.kernel_of_block(b);
       call_.stride == 1 ? depthwise<1>(plane, weight, kernel, to) : depthwise<2>(plane, weight, kernel, to);
-      scale(rows, s_.height, 1.0f / static_cast<float>(s_.width));
-      scale(columns, s_.width, 1.0f / static_cast<float>(s_.height));
+      means(b, 0, s_.height, 1.0f / static_cast<float>(s_.width), image, t);
+      means(b, s_.height, s_.positions, 1.0f / static_cast<float>(s_.height), image, t);
     }
   }
 
@@ -170,9 +177,13 @@ class MixedPass {
     }
   }
 
-  static void scale(float* values, std::int64_t count, float factor) {
-    for (std::int64_t i = 0; i < count * block_channels; i += lanes<float>)
-      store(values + i, load(values + i) * factor);
+  // Means of the positions from..to of one block, from their sums.
+  void means(std::int64_t block, std::int64_t from, std::int64_t to, float factor, const MixedImage& image,
+             const MixedScratch& t) const {
+    for (std::int64_t p = from; p < to; ++p)
+      for (int j = 0; j < block_channels; j += lanes<float>)
+        store(image.means + (p * s_.expanded + block) * block_channels + j,
+              load(t.sums + p * block_channels + j) * factor);
   }
 
   template <int B>
@@ -182,7 +193,7 @@ class MixedPass {
     const float* slopes = weights.bias + block_channels;
     const std::int64_t plane = s_.plane, stride = weights.block_stride;
     const std::int32_t* places = s_.places;
-    product<B>({x, call_.inputs, call_.inputs, 1, 0}, 0, call_.height * call_.width, weights,
+    product<B>({x, call_.inputs, call_.inputs}, 0, call_.height * call_.width, weights,
                [=](std::int64_t p, int j, Vector<float> sum) {
                  const int block = j / block_vectors, lane = j % block_vectors * lanes<float>;
                  const Vector<float> scaled = sum * load(slopes + block * stride + lane);
@@ -193,16 +204,16 @@ class MixedPass {
   void positions(std::int64_t from, std::int64_t to, const MixedImage& image) const {
     const std::int64_t part = s_.positions * block_channels;
     const float* squeeze = call_.weights + s_.squeeze;
+    const std::int64_t expanded = s_.expanded * block_channels, squeezed = s_.squeezed * block_channels;
     for (std::int64_t m = 0; m < s_.squeezed; ++m, squeeze += s_.squeeze_stride()) {
-      float* hidden = image.hidden + m * part;
-      product<1>({image.means, block_channels, block_channels, s_.expanded, part}, from, to,
+      float* hidden = image.hidden + m * block_channels;
+      product<1>({image.means, expanded, expanded}, from, to,
                  {squeeze, squeeze + s_.squeeze_stride() - block_channels, 0},
                  [=](std::int64_t p, int j, Vector<float> sum) {
-                   store(hidden + p * block_channels + j * lanes<float>, hardswish(sum));
+                   store(hidden + p * squeezed + j * lanes<float>, hardswish(sum));
                  });
     }
-    const std::int64_t depth = s_.squeezed == 1 ? call_.squeezed : block_channels;
-    const PixelValues hidden{image.hidden, block_channels, depth, s_.squeezed, part};
+    const PixelValues hidden{image.hidden, squeezed, call_.squeezed};
     const std::int64_t middle = std::max(from, std::min(to, s_.height));
     for (std::int64_t b = 0; b < s_.expanded; ++b) {
       const float* row = call_.weights + s_.gates + b * s_.gate_stride();
@@ -236,19 +247,20 @@ class MixedPass {
       });
   }
 
-  // The values of the pixels from..to times their gates, (Eb, pixels, 16).
+  // The values of the pixels from..to times their gates.
   void gate(std::int64_t from, std::int64_t to, const MixedImage& image, float* gated) const {
     for (std::int64_t b = 0; b < s_.expanded; ++b) {
       const float* value = image.values + (b * s_.area + from) * block_channels;
       const float* rows = image.gates + b * s_.positions * block_channels;
       const float* columns = rows + s_.height * block_channels;
-      float* out = gated + b * s_.pixels * block_channels;
+      float* out = gated + b * block_channels;
       for (std::int64_t p = from; p < to;) {
         const std::int64_t y = p / s_.width, end = std::min(to, (y + 1) * s_.width);
         const float* row = rows + y * block_channels;
-        for (const float* column = columns + (p - y * s_.width) * block_channels; p < end; ++p)
-          for (int j = 0; j < block_vectors; ++j, value += lanes<float>, column += lanes<float>, out += lanes<float>)
-            store(out, load(value) * (load(row + j * lanes<float>) * load(column)));
+        const float* column = columns + (p - y * s_.width) * block_channels;
+        for (; p < end; ++p, value += block_channels, column += block_channels, out += s_.gated_stride())
+          for (int j = 0; j < block_channels; j += lanes<float>)
+            store(out + j, load(value + j) * (load(row + j) * load(column + j)));
       }
     }
   }
@@ -258,7 +270,7 @@ class MixedPass {
   void project(std::int64_t block, std::int64_t count, const float* gated, const float* residual, float* out) const {
     const float* weight = call_.weights + s_.project + block * s_.project_stride();
     const std::int64_t outputs = call_.outputs, left = outputs - block * block_channels;
-    product<B>({gated, block_channels, block_channels, s_.expanded, s_.pixels * block_channels}, 0, count,
+    product<B>({gated, s_.gated_stride(), s_.expanded * block_channels}, 0, count,
                {weight, weight + s_.project_stride() - block_channels, s_.project_stride()},
                [=](std::int64_t p, int j, Vector<float> sum) {
                  const std::int64_t to = p * outputs + j * lanes<float>;

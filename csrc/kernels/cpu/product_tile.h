@@ -17,10 +17,10 @@ inline constexpr int block_vectors = static_cast<int>(block_channels) / lanes<fl
 inline constexpr int product_pixels = vector_bytes == 64 ? 14 : vector_bytes == 32 ? 6 : 2;
 inline constexpr int product_blocks = vector_bytes == 64 ? 2 : 1;
 
-// Values (parts, pixels, depth) at strides; the last is contiguous. The channels of a pixel are parts * depth.
+// Values (pixels, channels), a pixel at a stride.
 struct PixelValues {
   const float* at;
-  std::int64_t pixel_stride, depth, parts, part_stride;
+  std::int64_t pixel_stride, channels;
 };
 
 // Weights (blocks, channels, 16) and biases (blocks, 16), a block of outputs at a stride.
@@ -30,59 +30,85 @@ struct PanelWeights {
   std::int64_t block_stride;
 };
 
+// Channels that are summed up before they are added to the others: rounding errors grow with the length of a sum.
+inline constexpr std::int64_t product_channels = 128;
+
 template <int P, int B>
 struct ProductTile {
   static constexpr int V = B * block_vectors;
   Vector<float> sum[P][V];
 
-  // Sums of P pixels from `first` on.
+  // Sums of P pixels from `first` on; `Cut` says whether there are more than `product_channels`.
+  template <bool Cut>
   inline __attribute__((always_inline)) void multiply(const PixelValues& values, std::int64_t first,
                                                       const PanelWeights& weights) {
-#pragma GCC unroll 4
-    for (int j = 0; j < V; ++j) {
-      const Vector<float> bias =
-          load(weights.bias + j / block_vectors * weights.block_stride + j % block_vectors * lanes<float>);
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) sum[p][j] = bias;
+    for_each([&](int p, int j) { sum[p][j] = load(weights.bias + place(j, weights)); });
+    const float *a = values.at + first * values.pixel_stride, *weight = weights.weight;
+    if constexpr (!Cut) return add_products(a, values.pixel_stride, values.channels, weight, weights);
+    alignas(64) float total[P * V * lanes<float>];
+    asm volatile("" : : "r"(total) : "memory");  // in memory: the registers are taken
+    add_products(a, values.pixel_stride, product_channels, weight, weights);
+    for_each([&](int p, int j) { store(total + (p * V + j) * lanes<float>, sum[p][j]); });
+    for (std::int64_t k = product_channels; k < values.channels; k += product_channels) {
+      for_each([&](int p, int j) { sum[p][j] = Vector<float>{}; });
+      const std::int64_t left = values.channels - k;
+      add_products(a + k, values.pixel_stride, left < product_channels ? left : product_channels,
+                   weight + k * block_channels, weights);
+      for_each([&](int p, int j) {
+        float* to = total + (p * V + j) * lanes<float>;
+        sum[p][j] += load(to);
+        store(to, sum[p][j]);
+      });
     }
-    const float* weight = weights.weight;
-    for (std::int64_t part = 0; part < values.parts; ++part) {
-      const float* a = values.at + part * values.part_stride + first * values.pixel_stride;
-      for (std::int64_t k = 0; k < values.depth; ++k, weight += block_channels) {
-        Vector<float> right[V];
+  }
+
+  inline __attribute__((always_inline)) void add_products(const float* a, std::int64_t stride, std::int64_t channels,
+                                                          const float* weight, const PanelWeights& weights) {
+    for (std::int64_t k = 0; k < channels; ++k, weight += block_channels) {
+      Vector<float> right[V];
 #pragma GCC unroll 4
-        for (int j = 0; j < V; ++j)
-          right[j] = load(weight + j / block_vectors * weights.block_stride + j % block_vectors * lanes<float>);
+      for (int j = 0; j < V; ++j) right[j] = load(weight + place(j, weights));
 #pragma GCC unroll 16
-        for (int p = 0; p < P; ++p) {
-          const float left = a[p * values.pixel_stride + k];
+      for (int p = 0; p < P; ++p) {
+        const float left = a[p * stride + k];
 #pragma GCC unroll 4
-          for (int j = 0; j < V; ++j) sum[p][j] += left * right[j];
-        }
+        for (int j = 0; j < V; ++j) sum[p][j] += left * right[j];
       }
     }
+  }
+
+  // Calls f(p, j) for each vector of the tile.
+  template <class F>
+  static inline __attribute__((always_inline)) void for_each(const F& f) {
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 4
+      for (int j = 0; j < V; ++j) f(p, j);
+  }
+
+ private:
+  static std::int64_t place(int j, const PanelWeights& weights) {
+    return j / block_vectors * weights.block_stride + j % block_vectors * lanes<float>;
   }
 };
 
 // One tile of P pixels: finish(p, j, sum) takes the sums of vector j of pixel first + p.
-template <int P, int B, class F>
+template <int P, int B, bool Cut, class F>
 __attribute__((noinline)) void product_tile(const PixelValues& values, std::int64_t first, const PanelWeights& weights,
-                                            const F& finish) {
+                                            const F& given) {
+  const F finish = given;  // stores could otherwise change what it holds
   ProductTile<P, B> tile;
-  tile.multiply(values, first, weights);
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p)
-#pragma GCC unroll 4
-    for (int j = 0; j < tile.V; ++j) finish(first + p, j, tile.sum[p][j]);
+  tile.template multiply<Cut>(values, first, weights);
+  tile.for_each([&](int p, int j) { finish(first + p, j, tile.sum[p][j]); });
 }
 
-template <int P, int B, class F>
+template <int P, int B, bool Cut, class F>
 inline void product_some(std::int64_t pixels, const PixelValues& values, std::int64_t first,
                          const PanelWeights& weights, const F& finish) {
   if (pixels == P)
-    product_tile<P, B>(values, first, weights, finish);
+    product_tile<P, B, Cut>(values, first, weights, finish);
   else if constexpr (P > 1)
-    product_some<P - 1, B>(pixels, values, first, weights, finish);
+    product_some<P - 1, B, Cut>(pixels, values, first, weights, finish);
 }
 
 // The pixels from..to in tiles of nearly equal size: 7 are 4 and 3, not 6 and 1.
@@ -92,7 +118,11 @@ inline void product(const PixelValues& values, std::int64_t from, std::int64_t t
   const std::int64_t pixels = to - from, tiles = (pixels + product_pixels - 1) / product_pixels;
   for (std::int64_t i = 0; i < tiles; ++i) {
     const std::int64_t first = pixels * i / tiles;
-    product_some<product_pixels, B>(pixels * (i + 1) / tiles - first, values, from + first, weights, finish);
+    const std::int64_t count = pixels * (i + 1) / tiles - first;
+    if (values.channels > product_channels)
+      product_some<product_pixels, B, true>(count, values, from + first, weights, finish);
+    else
+      product_some<product_pixels, B, false>(count, values, from + first, weights, finish);
   }
 }
 
