@@ -49,7 +49,7 @@ def check(
 
     from abawkit.models.inference import pick_device
     from abawkit.ops.availability import check_all, list_devices
-    from abawkit.ops.operators import OPERATORS
+    from abawkit.ops.operators import ATTENTION, OPERATORS
     from abawkit.ops.registry import list_implementations
 
     operators = [OPERATORS[operator]] if operator else list(OPERATORS.values())
@@ -69,7 +69,8 @@ def check(
         if not as_json:
             verdict, mode = "differs" if result.reason else "ok", "training" if result.training else "evaluation"
             share = f"{result.worst.excess:.2f} of the allowed error" if result.worst else "no result"
-            kind = f"{result.operator}, {result.name}, {result.device}, {result.dtype}, {mode}"
+            other = "" if result.operator == ATTENTION.name else f" ({result.operator})"
+            kind = f"{result.name}{other}, {result.device}, {result.dtype}, {mode}"
             print(printable(f"{verdict:<7} {kind}: {format_count(result.compared, 'tensor')}, at most {share}"))
     if as_json:
         print_json({"ok": not any(r.reason for r in results), "checks": [r.as_dict() for r in results]})
@@ -173,9 +174,12 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
         refuse_ignored(context, "--json", as_json)
         return
     from abawkit.ops.availability import survey_operator
-    from abawkit.ops.operators import OPERATORS
+    from abawkit.ops.operators import ATTENTION, OPERATORS
+    from abawkit.ops.registry import list_implementations
 
-    first, *others = (survey_operator(operator) for operator in OPERATORS.values())
+    # an installation from before an operator has no entry point for it
+    offered = [each for each in OPERATORS.values() if each is ATTENTION or list_implementations(each)]
+    first, *others = map(survey_operator, offered)
     if as_json:
         print_json(first.as_dict() | {"other_operators": [found.as_dict() for found in others]})
         return

@@ -18,6 +18,7 @@ from abawkit.cli.app import app
 from abawkit.errors import OpWarning
 from abawkit.ops import registry
 from abawkit.ops.base import Call
+from abawkit.ops.operators import ATTENTION, MIXED_BLOCK
 from abawkit.ops.reference import Reference
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -35,7 +36,7 @@ def test_the_listing_fits_a_narrow_terminal(width: int) -> None:
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= width
     assert lines[0] == "Dual-direction attention, 512 x 7 x 7, 2 heads"
-    (row,) = (line for line in lines if line.startswith("reference   "))
+    row = next(line for line in lines if line.startswith("reference   "))
     assert row.split() == ["reference", "cpu", "all", "all"]
     assert any(line.startswith("native   ") for line in lines)
     assert any(line.startswith("reference: plain PyTorch, the definition (abawkit ") for line in lines)
@@ -57,7 +58,7 @@ def test_the_listing_says_why_not_and_what_is_chosen_for_what(monkeypatch: pytes
     offers = [registry.Offer("vendor/picky", "p 1", _Picky.summary, 900, _Picky())]
     offers += [registry.Offer("reference", "abawkit 1", "plain", 0, Reference())]
     offers += [registry.Offer("vendor/x", "x 1", error="no y")]
-    monkeypatch.setattr(registry, "_load_offers", lambda _: offers)
+    monkeypatch.setattr(registry, "_load_offers", lambda operator: offers if operator is ATTENTION else ())
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("abawkit.ops.availability.read_native_facts", lambda: {"compiler": "gcc 12", "cuda_ptx": ""})
     assert [line.rstrip() for line in shown(120).stdout.splitlines()[3:]] == [
@@ -80,7 +81,7 @@ def test_the_listing_says_why_not_and_what_is_chosen_for_what(monkeypatch: pytes
 
 def test_the_listing_as_json_has_every_call_with_its_reasons() -> None:
     found = json.loads(shown(80, "--json").stdout)
-    assert found.keys() == {"operator", "sizes", "wished", "implementations", "automatic", "native"}
+    assert found.keys() == {"operator", "sizes", "wished", "implementations", "automatic", "native", "other_operators"}
     assert found["operator"] == "dual_direction_attention"
     reference = next(one for one in found["implementations"] if one["name"] == "reference")
     calls = [call for call in reference["calls"] if call["device"] == "cpu"]
@@ -89,6 +90,8 @@ def test_the_listing_as_json_has_every_call_with_its_reasons() -> None:
     ]
     assert all(call["runs"] and call["reasons"] == [] for call in calls)
     assert {choice["name"] for choice in found["automatic"]} <= {"reference", "native"}
+    others = ["mixed_block"] if registry.list_implementations(MIXED_BLOCK) else []
+    assert [other["operator"] for other in found["other_operators"]] == others
 
 
 def test_the_listing_says_what_the_environment_asks_for() -> None:
@@ -150,7 +153,7 @@ def test_manifests_say_which_implementation_ran(
     out = tmp_path / "p.txt"
     run("predict", runs[0], *test_list, "--out", out, "--ops", "reference")
     predicted = json.loads(out.with_suffix(".json").read_text())
-    assert predicted["environment"]["ops"] == {"dual_direction_attention": "reference"}
+    assert predicted["environment"]["ops"]["dual_direction_attention"] == "reference"
 
 
 def test_an_operator_warning_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

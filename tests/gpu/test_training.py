@@ -69,7 +69,7 @@ def test_losses_fall_and_the_manifest_says_where_and_how(recipe: Recipe, whole: 
         "evaluation": "float32",
         "tf32": "off",
     }
-    assert manifest["environment"]["ops"] == {"dual_direction_attention": "native"}
+    assert manifest["environment"]["ops"]["dual_direction_attention"] == "native"
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from abawkit.cli import app
 from abawkit.errors import OpUnavailableError, OpWarning
 from abawkit.ops import Gates, Statistics, dual_direction_attention, registry, self_check
 from abawkit.ops.base import Arguments, Call
+from abawkit.ops.operators import ATTENTION, OPERATORS
 from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import (
     LEAST_GAP,
@@ -170,7 +172,9 @@ def offer(fresh_registry: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def install(kind: type[Changed]) -> None:
         reference = next(o for o in registry.list_implementations() if o.name == "reference")
         mine = registry.Offer(kind.name, "vendor 1.0", kind.summary, kind.priority, kind())
-        monkeypatch.setattr(registry, "_load_offers", lambda _: (mine, reference))
+        monkeypatch.setattr(
+            registry, "_load_offers", lambda operator: (mine, reference) if operator.name == ATTENTION.name else ()
+        )
 
     return install
 
@@ -204,9 +208,9 @@ def checks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Call]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made: list[Call] = []
 
-    def counted(implementation: Changed, call: Call) -> list[self_check.Comparison]:
+    def counted(implementation: Changed, call: Call, compare: self_check.Compare) -> list[self_check.Comparison]:
         made.append(call)
-        return check(implementation, call)
+        return check(implementation, call, compare=compare)
 
     monkeypatch.setattr(self_check, "check", counted)
     return made
@@ -320,8 +324,8 @@ def test_no_random_number_of_the_callers_is_drawn(sizes: Sizes) -> None:
 def test_the_command_checks_everything_at_length_and_ends_with_4_where_results_differ(
     offer: Offer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("abawkit.ops.availability.CHECKED_SIZES", (Sizes(24, 3, 5, 2, 4),))
-    monkeypatch.setattr("abawkit.ops.availability.CHECKED_IMAGES", (5,))
+    small = replace(ATTENTION, checked=(Sizes(24, 3, 5, 2, 4),), images=(5,))
+    monkeypatch.setitem(OPERATORS, ATTENTION.name, small)
     offer(Changed)
     result = CliRunner().invoke(app, ["ops", "check", "--json"])
     assert result.exit_code == 0, result.output
