@@ -77,7 +77,7 @@ def _check_package(name: str) -> Finding:
     except PackageNotFoundError:
         return Finding(name, "not installed", False, f"pip install {name}{pinned}")
     least = _read_requirements().get(name, "")
-    if least and _parse_version(found) < _parse_version(least):
+    if least and _parse_release(found) < _parse_release(least):
         return Finding(name, f"{found}, older than {least}", False, f"pip install '{name}>={least}'{pinned}")
     return Finding(name, found)
 
@@ -92,7 +92,7 @@ def _read_requirements() -> dict[str, str]:
     return {match[1].lower(): match[2] for match in found if match}
 
 
-def _parse_version(version: str) -> tuple[int, ...]:
+def _parse_release(version: str) -> tuple[int, ...]:
     """The numbers that a version begins with: (2, 13, 0) of 2.13.0+cpu."""
     return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)  # type: ignore[index]
 
@@ -105,7 +105,7 @@ def _check_torch() -> Iterator[Finding]:
         pinned = " -c constraints.txt" if CONSTRAINTS.is_file() else ""
         yield Finding("torch works", f"no: {reason}", False, f"pip install --force-reinstall torch{pinned}")
         return
-    if _parse_version(torch.__version__) < LEAST_TORCH:
+    if _parse_release(torch.__version__) < LEAST_TORCH:
         yield Finding("torch works", "too old to load weights safely", False, "pip install 'torch>=2.10'")
     yield Finding("torch threads", str(torch.get_num_threads()))
     if torch.cuda.is_available():

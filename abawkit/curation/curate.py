@@ -243,7 +243,7 @@ def _pack_frames_of_splits(
         out / FRAMES_FOLDER,
         workers=workers or count_processors(),
         progress=progress,
-        accept=lambda packed: _refuse_failures(root, packed, max_missing, images, len(wanted["train"])),
+        accept=lambda packed: _refuse_unreadable_frames(root, packed, max_missing, images, len(wanted["train"])),
     )
     report.counts.warn()
     why = {failure.image: get_reason_bit(f"frame-{failure.reason}") for failure in report.failures}
@@ -257,7 +257,7 @@ def _pack_frames_of_splits(
     return report
 
 
-def _refuse_failures(
+def _refuse_unreadable_frames(
     root: FramesRoot, report: PackReport, max_missing: float, images: list[str], training: int
 ) -> None:
     """Refuses too many failures, or a split without frames; the first `training` images are the training split's."""

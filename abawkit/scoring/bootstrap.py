@@ -276,7 +276,7 @@ def make_difference_intervals(
         DataError: As `sum_by_video`, or if only one video has scored rows.
     """
     held = [task for task in TASKS if task in first.tasks and task in second.tasks]
-    a, b = (sum_by_video(truth, _select_tasks(one, held), protocol) for one in (first, second))
+    a, b = (sum_by_video(truth, _keep_tasks(one, held), protocol) for one in (first, second))
     counts = score_draws(len(a.names), draws, seed)
     return make_intervals(a.scores(counts) - b.scores(counts))
 
@@ -304,7 +304,7 @@ def describe_few_videos(videos: int) -> str:
     )
 
 
-def _select_tasks(submission: Submission, tasks: list[Task]) -> Submission:
+def _keep_tasks(submission: Submission, tasks: list[Task]) -> Submission:
     columns: dict[str, Any] = {task: getattr(submission, task) for task in tasks}
     return Submission.of(submission.images, **columns)
 

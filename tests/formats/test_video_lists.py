@@ -143,7 +143,7 @@ def test_counts_are_read_from_a_line_a_video(write: Write, content: str) -> None
     ("content", "message"),
     [
         ("a,3\nb,x\n", ":2: got 'b,x', expected a video and its number of frames"),
-        ("a,3\na,4\n", ":2: column 'frames': got 4 frames of 'a', a line before says 3"),
+        ("a,3\na,4\n", ":2: column 'frames': got 4 frames of 'a', a line before has 3"),
         ("a,0\n", ":1: column 'frames': got 0, expected 1..10,000,000"),
         ("a,3.5\nb,1\n", ":1: got 'a,3.5'"),
         ("video,frames\n", "names no video; expected a file of VIDEO,FRAMES lines"),
