@@ -63,7 +63,7 @@ def test_normalising_is_imagenets(pixels: Tensor) -> None:
         3, 1, 1
     )
     assert images.dtype == torch.float32
-    assert images.is_contiguous()
+    assert images.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(images.double(), expected, atol=1e-6, rtol=1e-6)
 
 
