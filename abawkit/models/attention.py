@@ -9,8 +9,8 @@ from abawkit.models.config import NetworkConfig
 from abawkit.models.layers import squeeze_width
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
 from abawkit.ops.base import Call
-from abawkit.ops.block_tensors import BlockSizes
 from abawkit.ops.folding import FoldCache
+from abawkit.ops.mixed_block_tensors import BlockSizes
 from abawkit.ops.operators import MIXED_BLOCK
 from abawkit.ops.registry import find_implementation, list_implementations
 from abawkit.ops.tensors import Sizes

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from abawkit.models.config import Splits
 from abawkit.ops import BlockParameters, BlockSizes, BlockStatistics, mixed_block
 from abawkit.ops.folding import FoldCache, fold_batch_norm
-from abawkit.ops.operators import MIXED_BLOCK
-from abawkit.ops.registry import list_implementations
 
 
 def squeeze_width(channels: int) -> int:
@@ -166,9 +164,7 @@ class MixedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the block."""
-        traced = torch.compiler.is_compiling()
-        # an installation from before this operator has no entry point for it
-        if not (self.training or torch.is_grad_enabled() or traced) and list_implementations(MIXED_BLOCK):
+        if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             parameters, statistics = self.operands()
             eps, cache = self.expand.norm.eps, self._folded
             kind = self.stride, self.residual

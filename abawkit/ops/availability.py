@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 
 from abawkit.ops.base import Call, OperatorImplementation
-from abawkit.ops.block_tensors import BlockSizes
+from abawkit.ops.mixed_block_tensors import BlockSizes
 from abawkit.ops.operators import ATTENTION, OPERATORS, Operator
 from abawkit.ops.reference import Reference
 from abawkit.ops.registry import Offer, Request, find_best, find_request, list_implementations

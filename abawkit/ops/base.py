@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from abawkit.ops.block_tensors import BlockParameters, BlockSizes, BlockStatistics
+from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
 from abawkit.ops.tensors import Gates, Parameters, Sizes, Statistics
 
 MOMENTUM: Final = 0.1

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from abawkit.ops.attention import choose_call_dtype
 from abawkit.ops.base import EPS, MOMENTUM, BlockArguments, BlockImplementation, Call
-from abawkit.ops.block_tensors import BlockParameters, BlockStatistics
 from abawkit.ops.folding import FoldCache
+from abawkit.ops.mixed_block_tensors import BlockParameters, BlockStatistics
 from abawkit.ops.registry import select_block
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from abawkit.ops.base import BlockArguments, BlockImplementation
-from abawkit.ops.block_tensors import BlockParameters, BlockSizes, BlockStatistics, FoldedBlock, fold_block
+from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, FoldedBlock, fold_block
 
 _Normalise = Callable[[Tensor], Tensor]
 

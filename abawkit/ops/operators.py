@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from abawkit.ops.base import BlockImplementation, Call, Implementation, OperatorImplementation
-from abawkit.ops.block_check import compare_block
-from abawkit.ops.block_tensors import BlockSizes
+from abawkit.ops.mixed_block_check import compare_block
+from abawkit.ops.mixed_block_tensors import BlockSizes
 from abawkit.ops.self_check import Comparison, compare_attention
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import CHECKED_BLOCKS, DDAMFN_SIZES

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from abawkit.ops.block_tensors import BlockParameters, BlockSizes, BlockStatistics, list_block_shapes
+from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, list_block_shapes
 from abawkit.ops.tensors import Parameters, Sizes, Statistics, list_parameter_shapes
 
 DDAMFN_SIZES: Final = Sizes(channels=512, height=7, width=7, heads=2, squeezed=16)

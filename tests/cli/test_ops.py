@@ -153,7 +153,7 @@ def test_manifests_say_which_implementation_ran(
     out = tmp_path / "p.txt"
     run("predict", runs[0], *test_list, "--out", out, "--ops", "reference")
     predicted = json.loads(out.with_suffix(".json").read_text())
-    assert predicted["environment"]["ops"]["dual_direction_attention"] == "reference"
+    assert set(predicted["environment"]["ops"].values()) == {"reference"}
 
 
 def test_an_operator_warning_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

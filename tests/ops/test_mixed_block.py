@@ -12,9 +12,9 @@ from abawkit.models.config import Split
 from abawkit.models.layers import MixedBlock
 from abawkit.ops import BlockSizes, mixed_block, use
 from abawkit.ops.base import EPS, BlockArguments, Call
-from abawkit.ops.block_check import compute_block
+from abawkit.ops.mixed_block_check import compute_block
+from abawkit.ops.mixed_block_native import NativeBlock
 from abawkit.ops.mixed_block_reference import BlockReference
-from abawkit.ops.native_block import NativeBlock
 from abawkit.ops.operators import MIXED_BLOCK
 from abawkit.ops.registry import list_implementations, select_block
 from abawkit.ops.self_check import check

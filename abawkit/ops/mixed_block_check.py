@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from abawkit.ops.base import EPS, BlockArguments, BlockImplementation, Call
-from abawkit.ops.block_tensors import BlockParameters, BlockSizes, BlockStatistics
 from abawkit.ops.mixed_block_reference import BlockReference
+from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
 from abawkit.ops.self_check import FORMATS, TOLERANCES, Comparison, describe_format, measure_relative_errors
 from abawkit.ops.testing import BlockInputs, make_random_block
 
