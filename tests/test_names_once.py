@@ -26,7 +26,7 @@ COMMANDS = {
 }
 """Meant: a command and a function of the API have the name of what they call."""
 
-PUBLIC, PRIVATE = 29, 31
+PUBLIC, PRIVATE = 29, 16
 """Other names that more than one module defines; each is local to its module, and these numbers may only fall."""
 
 
