@@ -65,23 +65,23 @@ def test_the_device_is_told_by_the_environment_and_not_by_the_recipe(recipe: Rec
 
 
 @pytest.fixture(scope="module")
-def begun(full_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose curated set is no longer where it was."""
+def begun(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run, and its curated set, which is its own: other tests read the shared one meanwhile."""
     folder = tmp_path_factory.mktemp("moved")
-    shutil.copytree(full_run.out, folder / "run")
-    return folder / "run"
+    run, data = folder / "run", folder / "curated"
+    shutil.copytree(curated, data)
+    short = [part for key in ("all.epochs=1", "heads.epochs=0") for part in ("--set", key)]
+    command_line("train", "demo", "--data", data, "--out", run, "--device", "cpu", *short)
+    return run, data
 
 
-def test_a_curated_set_that_was_moved_is_asked_for_by_name(begun: Path, curated: Path) -> None:
-    aside = curated.with_name("elsewhere")
-    curated.rename(aside)
-    try:
-        said = command_line("train", "--resume", "--out", begun, code=3).stderr
-        assert f"{curated}: the curated set that this run was begun with is no longer here" in said
-        assert "give its new place with --data" in said
-        went_on: subprocess.CompletedProcess[str] = command_line(
-            "train", "--resume", "--out", begun, "--data", aside, "--device", "cpu"
-        )
-        assert "best epoch" in went_on.stdout
-    finally:
-        aside.rename(curated)
+def test_a_curated_set_that_was_moved_is_asked_for_by_name(begun: tuple[Path, Path]) -> None:
+    run, data = begun
+    aside = data.rename(data.with_name("elsewhere"))
+    said = command_line("train", "--resume", "--out", run, code=3).stderr
+    assert f"{data}: the curated set that this run was begun with is no longer here" in said
+    assert "give its new place with --data" in said
+    went_on: subprocess.CompletedProcess[str] = command_line(
+        "train", "--resume", "--out", run, "--data", aside, "--device", "cpu"
+    )
+    assert "best epoch" in went_on.stdout
