@@ -174,12 +174,9 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
         refuse_ignored(context, "--json", as_json)
         return
     from abawkit.ops.availability import survey_operator
-    from abawkit.ops.operators import ATTENTION, OPERATORS
-    from abawkit.ops.registry import list_implementations
+    from abawkit.ops.operators import OPERATORS
 
-    # an installation from before an operator has no entry point for it
-    offered = [each for each in OPERATORS.values() if each is ATTENTION or list_implementations(each)]
-    first, *others = map(survey_operator, offered)
+    first, *others = map(survey_operator, OPERATORS.values())
     if as_json:
         print_json(first.as_dict() | {"other_operators": [found.as_dict() for found in others]})
         return

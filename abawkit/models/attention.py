@@ -6,17 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.models.config import NetworkConfig
-from abawkit.models.layers import squeeze_width
+from abawkit.models.layers import FoldingModule, squeeze_width
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
 from abawkit.ops.base import Call
-from abawkit.ops.folding import FoldCache
 from abawkit.ops.mixed_block_tensors import BlockSizes
-from abawkit.ops.operators import MIXED_BLOCK
-from abawkit.ops.registry import find_implementation, list_implementations
+from abawkit.ops.registry import find_implementation
 from abawkit.ops.tensors import Sizes
 
 
-class DualDirectionAttention(nn.Module):
+class DualDirectionAttention(FoldingModule):
     """K attention heads, their maximum, its product with the features, and a global depthwise convolution (GDConv).
 
     Parameters of all heads lie in one tensor, head after head, so that one operator serves any number of heads.
@@ -40,7 +38,6 @@ class DualDirectionAttention(nn.Module):
         self.column_gate = nn.Conv1d(heads * inner, heads * channels, 1, groups=heads)
         self.pool_weight = nn.Parameter(torch.empty(channels, height, width))
         self.pool_norm = nn.BatchNorm1d(channels)
-        self._folded = FoldCache()
 
     def operands(self) -> tuple[Parameters, Statistics]:
         """The tensors that `abawkit.ops.dual_direction_attention` takes beside the features; not copies."""
@@ -76,11 +73,6 @@ class DualDirectionAttention(nn.Module):
                     each.num_batches_tracked.add_(1)
         return embedding, found
 
-    def train(self, mode: bool = True) -> "DualDirectionAttention":
-        """Sets the mode, and drops folded weights, so that stale ones can't outlive training."""
-        self._folded.clear()
-        return super().train(mode)
-
 
 def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> Call:
     """The kind of call that a network makes; it needs gradients in training only.
@@ -107,8 +99,6 @@ def list_evaluation_calls(config: NetworkConfig, device: torch.device, dtype: to
         dtype: Of its features.
     """
     attention = make_attention_call(config, device, dtype, training=False)
-    if not list_implementations(MIXED_BLOCK):
-        return [attention]
     sizes: list[BlockSizes] = []
     for inputs, stage in zip((config.stem, *(s.width for s in config.stages)), config.stages, strict=False):
         for first, splits, own in ((True, stage.entry, inputs), (False, stage.residual, stage.width)):

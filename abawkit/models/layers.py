@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abawkit.models.config import Splits
-from abawkit.ops import BlockParameters, BlockSizes, BlockStatistics, mixed_block
+from abawkit.ops import BlockParameters, BlockStatistics, mixed_block
 from abawkit.ops.folding import FoldCache, fold_batch_norm
 
 
@@ -31,7 +31,20 @@ def find_bias(layer: nn.Conv2d) -> Tensor:
     return layer.bias  # type: ignore[return-value]
 
 
-class LinearBlock(nn.Module):
+class FoldingModule(nn.Module):
+    """A module that keeps its weights with batch norms folded in, for evaluation without gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folded = FoldCache()
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode, and drops folded weights, so that stale ones can't outlive training."""
+        self._folded.clear()
+        return super().train(mode)
+
+
+class LinearBlock(FoldingModule):
     """A convolution without bias and a batch norm: (N, inputs, H, W) -> (N, outputs, H / stride, W / stride).
 
     In evaluation without gradients the norm is folded into the convolution.
@@ -41,7 +54,6 @@ class LinearBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
-        self._folded = FoldCache()
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolves and normalises."""
@@ -56,11 +68,6 @@ class LinearBlock(nn.Module):
     def _fold(self, weight: Tensor, norm: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         folded, bias = fold_batch_norm(weight, None, *norm, self.norm.eps)
         return folded.to(weight.dtype), bias.to(weight.dtype)
-
-    def train(self, mode: bool = True) -> Self:
-        """Sets the mode, and drops folded weights, so that stale ones can't outlive training."""
-        self._folded.clear()
-        return super().train(mode)
 
 
 class ConvBlock(LinearBlock):
@@ -114,7 +121,7 @@ class CoordinateAttention(nn.Module):
         return gated
 
 
-class MixedBlock(nn.Module):
+class MixedBlock(FoldingModule):
     """Expansion, mixed depthwise convolution, coordinate attention, projection; its input is added where it can be.
 
     (N, inputs, H, W) -> (N, outputs, H / stride, W / stride). In evaluation without gradients it is the operator
@@ -129,7 +136,6 @@ class MixedBlock(nn.Module):
         self.depthwise = MixedDepthwise(splits, stride=stride)
         self.attention = CoordinateAttention(expanded)
         self.project = LinearBlock(expanded, outputs)
-        self._folded = FoldCache()
 
     def operands(self) -> tuple[BlockParameters, BlockStatistics]:
         """The tensors that `abawkit.ops.mixed_block` takes beside the input; not copies."""
@@ -151,16 +157,6 @@ class MixedBlock(nn.Module):
             [part.weight for part in self.depthwise.parts],  # type: ignore[misc]
         )
         return parameters, BlockStatistics(*expand[2:], *squeeze[2:], *project[2:])
-
-    @property
-    def sizes(self) -> BlockSizes:
-        """The sizes of the operator."""
-        return self.operands()[0].find_sizes(stride=self.stride, residual=self.residual)
-
-    def train(self, mode: bool = True) -> Self:
-        """Sets the mode, and drops folded weights, so that stale ones can't outlive training."""
-        self._folded.clear()
-        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the block."""

@@ -8,14 +8,18 @@ from torch import Tensor
 from abawkit.ops.base import EPS, BlockArguments, BlockImplementation, Call
 from abawkit.ops.mixed_block_reference import BlockReference
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
-from abawkit.ops.self_check import FORMATS, TOLERANCES, Comparison, describe_format, measure_relative_errors
+from abawkit.ops.self_check import (
+    FORMATS,
+    TOLERANCES,
+    VANISHING,
+    Comparison,
+    describe_format,
+    measure_relative_errors,
+)
 from abawkit.ops.testing import BlockInputs, make_random_block
 
 SIDES = ((9, 6), (1, 1), (7, 7))
 """Heights and widths of the compared inputs."""
-
-VANISHING = "squeeze_bias"
-"""A bias before a batch norm: in training its gradient is zero, and any other result is rounding."""
 
 
 def compare_block(implementation: BlockImplementation, call: Call, images: Sequence[int]) -> Iterator[Comparison]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from abawkit.execution import OPERATOR_GROUP
 from abawkit.ops.base import BlockImplementation, Call, Implementation, OperatorImplementation
 from abawkit.ops.mixed_block_check import compare_block
 from abawkit.ops.mixed_block_tensors import BlockSizes
@@ -40,7 +41,7 @@ class Operator:
 ATTENTION: Final = Operator(
     "dual_direction_attention",
     "Dual-direction attention",
-    "abawkit.ops",
+    OPERATOR_GROUP,
     Implementation,
     Sizes,
     (
@@ -58,7 +59,7 @@ ATTENTION: Final = Operator(
 MIXED_BLOCK: Final = Operator(
     "mixed_block",
     "Mixed block",
-    "abawkit.ops.mixed_block",
+    f"{OPERATOR_GROUP}.mixed_block",
     BlockImplementation,
     BlockSizes,
     CHECKED_BLOCKS,

@@ -355,7 +355,7 @@ def _make_key(implementation: OperatorImplementation, call: Call, package: str, 
         *map(str, call.sizes),
         str(call.training),
         str(call.gradients),
-        *(hashlib.sha256(Path(code).read_bytes()).hexdigest() for code in {__file__: 1, inspect.getfile(compare): 1}),
+        *(hashlib.sha256(Path(code).read_bytes()).hexdigest() for code in (__file__, inspect.getfile(compare))),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

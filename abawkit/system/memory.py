@@ -21,9 +21,9 @@ _OLD_LIMIT: Final = 2**25
 def keep_freed_memory() -> bool:
     """Tells the GNU C library's allocator to keep memory that this process frees, in place of giving it to the system.
 
-    By default each block above 32 MiB at most comes from the system, filled with zeros, and goes back when it is freed:
-    in a step of training that costs a page fault for each 4 KiB of every tensor. The process then keeps the memory of
-    its largest step until it ends. Calls after the first do nothing.
+    By default a large block (above a threshold that grows up to 32 MiB) comes from the system, filled with zeros, and
+    goes back when it is freed: in a step of training that costs a page fault for each 4 KiB of such a tensor. With
+    this, the process keeps the memory of its largest step until it ends. Calls after the first do nothing.
 
     Returns:
         Whether the allocator was set: not where a user has set it (``MALLOC_...``, ``GLIBC_TUNABLES``), and not where

@@ -76,6 +76,13 @@ def test_the_listing_says_why_not_and_what_is_chosen_for_what(monkeypatch: pytes
         "",
         "chosen on cpu: vendor/picky for evaluation of float32; reference for bfloat16, float16, float64, training of "
         "float32",
+        "",
+        "Mixed block, 128 to 256 to 128 channels, kernels 3 5, residual",
+        "   device   evaluation   training",
+        "─" * 33,
+        "",
+        "",
+        "chosen on cpu: nothing",
     ]
 
 
