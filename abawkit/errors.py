@@ -56,15 +56,16 @@ class OpUnavailableError(AbawkitError):
 
 
 class StoppedError(AbawkitError):
-    """A run that a signal ended in good order: what it had done is kept.
+    """A command that was stopped before its end, in good order: what it had done is kept.
 
     Attributes:
-        exit_code: 128 + the signal's number, as shells count it: 130 for SIGINT, 143 for SIGTERM.
+        exit_code: 130 for SIGINT, 143 for SIGTERM, 75 where the same command is meant to continue; see
+            `abawkit.system.signals.find_exit_code`.
     """
 
-    def __init__(self, message: str, signal: int) -> None:
+    def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, order=True, slots=True)

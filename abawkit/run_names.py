@@ -8,6 +8,8 @@ METRICS: Final = "metrics.jsonl"
 BEST: Final = "best.safetensors"
 """The weights of a run folder that others start from."""
 LAST: Final = "last.safetensors"
+STOP: Final = "STOP"
+"""A file of this name, whatever is in it, stops the run as a signal does; the run removes it."""
 WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST)
 
 CHECKPOINTS: Final = "checkpoints"

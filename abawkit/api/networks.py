@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def train(
     resume: bool = False,
     allow_drift: bool = False,
     log: Sequence[TrackerName] = (),
+    max_minutes: float | None = None,
     ops: str | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -41,7 +43,8 @@ def train(
 ) -> Trained:
     """Trains a network on a curated set, and leaves the folder of a run.
 
-    The first Ctrl-C, SIGTERM or SIGHUP ends it after a step, with all that is needed to continue. Of the processes that
+    The first Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 ends it after a step, with all that is needed to continue, and
+    so does a file ``STOP`` in `out`. Of the processes that
     ``torchrun`` starts, the first one writes and calls back.
 
     Args:
@@ -58,6 +61,7 @@ def train(
         resume: Whether the run in `out` goes on, bit for bit, if there is one.
         allow_drift: With `resume`: under other versions, threads or hardware too.
         log: Trackers to log to, of ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``; each is an extra.
+        max_minutes: The run ends so many minutes after this call, with all that is needed to continue.
         ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
         threads: CPU threads; by default as many as there are processors.
         force: Whether a run in `out` is replaced.
@@ -71,7 +75,7 @@ def train(
         ConfigError: If the recipe or an argument can't be used, or `out` can't be written.
         DataError: If the curated set, weights or checkpoints are absent or damaged, or losses stop being finite.
         OpUnavailableError: If `ops` can't run here.
-        StoppedError: If a signal ended it.
+        StoppedError: If a signal, `max_minutes` or a file ``STOP`` ended it.
 
     Example:
         >>> run = abawkit.train("demo", "curated", "runs/a", changes={"all.epochs": 1}, seed=1)
@@ -82,6 +86,8 @@ def train(
         raise ConfigError("--resume continues a run and --force replaces it; give one of them")
     if allow_drift and not resume:
         raise ConfigError("--allow-drift goes with --resume")
+    if max_minutes is not None and not 0 < max_minutes < math.inf:
+        raise ConfigError(f"--max-minutes {max_minutes:g}: expected a number above 0")
     from abawkit.training.start import prepare_start
 
     folder = Path(out)
@@ -114,6 +120,7 @@ def train(
             allow_drift=allow_drift,
             force=force,
             log=log,
+            max_minutes=max_minutes,
             on_step=on_step,
             on_epoch=on_epoch,
         )

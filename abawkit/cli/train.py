@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @command
 @needs("log", "!dry_run")
+@needs("max_minutes", "!dry_run")
 def train(
     recipe: Annotated[
         str | None,
@@ -73,6 +74,10 @@ def train(
             autocompletion=complete_with(lambda: list(TRACKERS)),
         ),
     ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option("--max-minutes", help="Save a checkpoint and end with exit code 75 after this time."),
+    ] = None,
     ops: Ops = None,
     threads: Threads = None,
     force: Force = False,
@@ -83,8 +88,8 @@ def train(
     The run folder gets recipe.toml (with every default), manifest.json, metrics.jsonl (a line an epoch),
     best.safetensors, last.safetensors and checkpoints/. Recipes that come with abawkit: demo, baseline, paper.
 
-    Ctrl-C, SIGTERM and SIGHUP end it after a step, with all that is needed to continue. Several processes:
-    torchrun --nproc-per-node 2 -m abawkit train ...
+    Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and a file called STOP in the run folder end it after a step, with all
+    that is needed to continue. Several processes: torchrun --nproc-per-node 2 -m abawkit train ...
 
     Example: abawkit train demo --data curated --out runs/first --set all.epochs=4
     """
@@ -121,6 +126,7 @@ def train(
             resume=resume,
             allow_drift=allow_drift,
             log=names,
+            max_minutes=max_minutes,
             force=force,
             on_step=on_step,
             on_epoch=report_epoch,

@@ -80,11 +80,15 @@ class Distributed:
 
     def any_rank(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all of them must call."""
+        return bool(self.find_largest(flag))
+
+    def find_largest(self, number: int) -> int:
+        """The largest number among those of all processes; all of them must call."""
         if self.world_size == 1:
-            return flag
-        votes = torch.tensor([float(flag)], device=_choose_device())
+            return number
+        votes = torch.tensor([float(number)], device=_choose_device())
         dist.all_reduce(votes, dist.ReduceOp.MAX)
-        return bool(votes.item())
+        return int(votes.item())
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Copies the tensors of the first process to all others, in place."""

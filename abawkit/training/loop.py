@@ -3,7 +3,6 @@
 import json
 import math
 import shlex
-import signal
 import time
 import warnings
 from collections import deque
@@ -19,7 +18,6 @@ from abawkit.models.inference import BATCH
 from abawkit.models.weights import digest_state, save_weights
 from abawkit.run_names import BEST, LAST, METRICS
 from abawkit.system.files import sha256_of, write_bytes
-from abawkit.system.signals import Stop
 from abawkit.tables import Array
 from abawkit.training.batches import HostBatch
 from abawkit.training.checkpoint import Checkpoint, Position, write_checkpoint
@@ -27,6 +25,7 @@ from abawkit.training.data import FramedRows, order_epoch, prefetch
 from abawkit.training.learner import Learner, Scheduled, explain_out_of_memory
 from abawkit.training.progress import Progress, capture_generators, restore_generators
 from abawkit.training.step import StepLosses
+from abawkit.training.stopping import OTHER_PROCESS, StopReason, StopRequests
 from abawkit.training.supervision import describe_tasks
 from abawkit.training.validation import compute_selection_score, evaluate, summarise_score
 
@@ -107,7 +106,7 @@ class Loop:
         scored: Sequence[Task] = TASKS,
     ) -> None:
         self.learner, self.validation, self.out = learner, validation, out
-        self.notes, self.callbacks, self.stop = notes, callbacks, Stop()
+        self.notes, self.callbacks, self.requests = notes, callbacks, StopRequests(out)
         self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
         self.progress, self.scored = Progress(), tuple(scored)
         self.started = time.monotonic()
@@ -123,11 +122,12 @@ class Loop:
         """Runs from the present position to the end.
 
         Raises:
-            StoppedError: If a signal stopped it; a checkpoint was saved.
+            StoppedError: If it was stopped before its end; a checkpoint was saved.
             ConfigError: If there is not enough memory for a step.
             DataError: If losses or predictions are not finite, or the disk is full.
         """
-        self.end_if_stopped()
+        if not self.finished:
+            self.end_if_stopped()
         while not self.finished:
             scheduled = self.plan[self.progress.position.epoch]
             fresh = scheduled.within == 0 and self.progress.position.batch == 0
@@ -166,10 +166,10 @@ class Loop:
                 self.count(scheduled, pending.popleft(), clock)
             if due:
                 self.save()
-            if self.is_stopped():
+            if reason := self.find_stop():
                 while pending:
                     self.count(scheduled, pending.popleft(), clock)
-                self.end()
+                self.end(reason)
 
     def count(self, scheduled: Scheduled, step: _PendingStep, clock: _Clock) -> None:
         """Reads the losses of a step and adds it to the progress.
@@ -292,16 +292,18 @@ class Loop:
             save_weights(self.out / name, network.config, state, notes)
             self.progress.digests[name] = digest_state(state)
 
-    def is_stopped(self) -> bool:
-        """Whether a signal stopped one of the processes."""
-        return self.processes.any_rank(bool(self.stop.signal))
+    def find_stop(self) -> StopReason | None:
+        """Why all processes must stop now, or None; the same exit code in all of them."""
+        own = self.requests.find_reason()
+        code = self.processes.find_largest(own.exit_code if own else 0)
+        return StopReason(own.text if own else OTHER_PROCESS, code) if code else None
 
     def end_if_stopped(self, *, save: bool = True) -> None:
-        """Saves and ends the run, in all processes, if a signal stopped one of them."""
-        if self.is_stopped():
-            self.end(save=save)
+        """Saves and ends the run, in all processes, if one of them was asked to stop."""
+        if reason := self.find_stop():
+            self.end(reason, save=save)
 
-    def end(self, *, save: bool = True) -> NoReturn:
+    def end(self, reason: StopReason, *, save: bool = True) -> NoReturn:
         """Saves and ends the run.
 
         Raises:
@@ -309,13 +311,14 @@ class Loop:
         """
         if save:
             self.save()
-        stopped = f"stopped by {self.stop.name}" if self.stop.signal else "stopped, as another process was"
+        if self.processes.is_main:
+            self.requests.file.unlink(missing_ok=True)  # it stops this run once, and not the one that continues it
         count = self.processes.world_size
         launcher = f"torchrun --nproc-per-node {count} -m " if count > 1 else ""
         raise StoppedError(
-            f"{stopped} after step {self.progress.steps:,}; everything is kept: "
+            f"{reason.text} after step {self.progress.steps:,}; everything is kept: "
             f"continue with `{launcher}abawkit train --resume --out {shlex.quote(str(self.out))}`",
-            self.stop.signal or signal.SIGTERM,
+            reason.exit_code,
         )
 
     def save(self) -> None:

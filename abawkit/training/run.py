@@ -1,9 +1,10 @@
 """A training run from start to end: builds it, resumes it, and writes its folder."""
 
 import shutil
+import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +76,7 @@ def train(
     resume: Resume | None = None,
     processes: Distributed = ALONE,
     stopping: AbstractContextManager[Stop] | None = None,
+    deadline: float | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is immutable
 ) -> Trained:
     """Trains a network and writes a run folder.
@@ -92,6 +94,7 @@ def train(
         processes: Among which each batch is divided.
         stopping: Gives a flag that is checked after each step: if it is set, the run saves a checkpoint and ends. It is
             entered after all preparations, as there is nothing to save before.
+        deadline: Of `time.monotonic`, from which on the run saves a checkpoint and ends; None for no limit.
         callbacks: Functions that the run calls.
 
     Raises:
@@ -100,7 +103,7 @@ def train(
         DataError: If the curated set, the weights or the checkpoints are invalid, losses are not finite, or the disk is
             full.
         OpUnavailableError: If an implementation was requested by name and can't run here.
-        StoppedError: If the flag was set.
+        StoppedError: If the flag was set, the time is up, or there is a file ``STOP`` in the folder.
     """
     with use_deterministic_algorithms(recipe.device), use_exact_float32(), use_required_operator(recipe, processes):
         curated = open_curated(inputs.data)
@@ -121,7 +124,8 @@ def train(
             clear_run(out)
             write_bytes(out / RECIPE, loop.recipe.to_toml().encode())
         loop.save()  # from here on this run can be continued
-        with stopping or nullcontext(Stop()) as loop.stop:
+        loop.requests.deadline = deadline
+        with stopping or nullcontext(Stop()) as loop.requests.signals:
             loop.run()
         trained = _collect_result(loop, out, checkpoint.folder if checkpoint else None)
         if processes.is_main and not (finished and (out / MANIFEST).is_file()):
@@ -137,6 +141,7 @@ def run_training(
     allow_drift: bool,
     force: bool,
     log: Sequence[TrackerName] = (),
+    max_minutes: float | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
 ) -> Trained:
@@ -149,6 +154,7 @@ def run_training(
         allow_drift: Whether the run may go on under other conditions; see `Resume`.
         force: Whether the folder may hold a run, which is replaced.
         log: Trackers that the first process logs to.
+        max_minutes: The run saves a checkpoint and ends this long after the call; None for no limit.
         on_step: Called in the first process after each step.
         on_epoch: Called in the first process with each line of ``metrics.jsonl`` and the number of epochs.
 
@@ -156,7 +162,8 @@ def run_training(
         AbawkitError: As `train`; a `ConfigError` too if the folder can't be taken.
     """
     recipe, callbacks = start.recipe, Callbacks()
-    with ExitStack() as stack:
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    with ExitStack() as last, ExitStack() as stack:
         stack.enter_context(use_deterministic_algorithms(recipe.device))  # before anything is computed
         processes = stack.enter_context(join_processes(recipe.device))
         again = resume or find_begun_run(out, processes)
@@ -173,9 +180,16 @@ def run_training(
             out,
             resume=Resume(allow_drift) if again else None,
             processes=processes,
-            stopping=stop_on_signals(),
+            stopping=_enter_in(last, stop_on_signals()),
+            deadline=deadline,
             callbacks=callbacks,
         )
+
+
+@contextmanager
+def _enter_in(stack: ExitStack, context: AbstractContextManager[Stop]) -> Iterator[Stop]:
+    """A context that is left with the stack: a second signal mustn't disturb what is closed after a stopped run."""
+    yield stack.enter_context(context)
 
 
 def _make_callbacks(

@@ -5,7 +5,7 @@ from typing import Final
 
 from abawkit.choices import TRACKERS
 from abawkit.errors import ConfigError, printable
-from abawkit.run_names import CHECKPOINTS, RECIPE, WRITTEN
+from abawkit.run_names import CHECKPOINTS, RECIPE, STOP, WRITTEN
 from abawkit.system.files import Kind, list_entries, refuse_folder
 from abawkit.system.locks import LOCK
 
@@ -30,7 +30,7 @@ def _difference_from_run(folder: Path) -> str:
     """Why a folder is no run's; the empty string where it is one."""
     names = {entry.name for entry in list_entries(folder)}
     begun = {name for name in names if any(name.startswith(f".{written}.") for written in WRITTEN)}  # by a killed run
-    if odd := sorted(names - {*WRITTEN, CHECKPOINTS, LOCK, *TRACKERS} - begun):
+    if odd := sorted(names - {*WRITTEN, CHECKPOINTS, LOCK, STOP, *TRACKERS} - begun):
         return f"holds '{printable(odd[0])}'"
     return "" if begun or {RECIPE, CHECKPOINTS, LOCK} & names else f"holds no {RECIPE}"
 

@@ -14,7 +14,7 @@ from abawkit.choices import TRACKERS
 from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError
 from abawkit.models.devices import Precision, describe_precision
-from abawkit.run_names import CHECKPOINTS, MANIFEST, RECIPE, WRITTEN
+from abawkit.run_names import CHECKPOINTS, MANIFEST, RECIPE, STOP, WRITTEN
 from abawkit.system.files import new_folder, write_json
 from abawkit.system.locks import LOCK, lock
 from abawkit.system.provenance import digest_code, read_git_commit
@@ -97,7 +97,7 @@ def is_run(path: Path) -> bool:
         return False
     if has_checkpoints(path):
         return True
-    names = {RECIPE, LOCK, CHECKPOINTS, *TRACKERS}
+    names = {RECIPE, LOCK, CHECKPOINTS, STOP, *TRACKERS}
     return all(entry.name in names or entry.name.startswith(".") for entry in path.iterdir())
 
 

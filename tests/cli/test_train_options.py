@@ -1,6 +1,7 @@
 """Options of ``abawkit train``: the dry run, frames from a folder, resuming, trackers."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -102,3 +103,23 @@ def test_a_tracker_gets_each_step_and_each_epoch(run: Run, curated: Path, tmp_pa
     (score,) = events.Scalars("validation/official/score")
     assert score.step == 4
     assert score.value == pytest.approx(line["official"]["score"], rel=1e-6)
+
+
+def test_max_minutes_counts_from_the_start_of_the_command(run: Run, curated: Path, tmp_path: Path) -> None:
+    command = ("train", "demo", "--data", curated, "--out", tmp_path / "run", *QUICK)
+    shown = run(*command, "--max-minutes", "0.001", code=75).stderr
+    assert "stopped at its time limit after step 0; everything is kept: continue with `abawkit train" in shown
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_a_time_limit_that_is_none_is_refused(run: Run, curated: Path, tmp_path: Path, minutes: str) -> None:
+    command = ("train", "demo", "--data", curated, "--out", tmp_path / "run")
+    shown = run(*command, f"--max-minutes={minutes}", code=2).stderr
+    assert f"--max-minutes {minutes}: expected a number above 0" in shown
+
+
+def test_a_finished_run_has_nothing_to_stop(run: Run, runs: list[Path], tmp_path: Path) -> None:
+    out = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    (out / "STOP").touch()
+    run("inspect", out)
+    run("train", "--resume", "--out", out, "--max-minutes", "0.001")

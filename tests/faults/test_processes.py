@@ -173,16 +173,22 @@ def test_torchrun_starts_all_again_from_the_last_checkpoint(
     assert resumed[0]["from"] >= "0001-000002"
 
 
-def test_sigterm_ends_both_with_everything_kept(torchrun: Any, curated: Path, tmp_path: Path) -> None:
-    run = torchrun(arguments(curated, tmp_path / "run", **{"all.epochs": "50"}))
+@pytest.mark.parametrize("trial", range(10 if os.environ.get("ABAWKIT_SOAK") else 1))
+def test_signals_to_all_processes_at_once_lose_nothing(
+    torchrun: Any, curated: Path, tmp_path: Path, trial: int
+) -> None:
+    """At a time limit, Slurm signals torchrun and its workers, and torchrun forwards its own to the workers."""
+    run = torchrun(arguments(curated, tmp_path / "run", **{"all.epochs": "50", "checkpoints.every": "500"}))
     run.wait_for(tmp_path / "run/checkpoints/0001-000000")
-    run.process.send_signal(signal.SIGTERM)
+    time.sleep(0.1 * trial)  # at another point of a step
+    for process in (*run.workers(), run.process.pid):
+        os.kill(process, signal.SIGTERM)
     _, _, errors = run.end()
-    said = re.search(r"stopped by SIGTERM after step (\d+)", errors)
-    assert said, errors
+    stopped = re.search(r"stopped by SIGTERM after step (\d+)", errors)
+    assert stopped, errors
     checkpoint, problems = find_newest_checkpoint(tmp_path / "run")
     assert checkpoint is not None
-    assert checkpoint.state()["progress"]["steps"] == int(said[1])
+    assert checkpoint.state()["progress"]["steps"] == int(stopped[1])
     assert problems == []
 
 

@@ -1,9 +1,10 @@
-"""The first signal asks, the second one ends the process at once, and afterwards signals do what they did before."""
+"""The first signal asks, haste ends the process at once, and afterwards signals do what they did before."""
 
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,9 @@ pytestmark = pytest.mark.faults
 
 STOPS = """
 import signal, sys
+from abawkit.system import signals
 from abawkit.system.signals import stop_on_signals
+signals.PATIENCE = float(sys.argv[1]) if sys.argv[1:] else signals.PATIENCE
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started with
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 try:
@@ -48,13 +51,28 @@ def test_the_first_signal_is_noted_and_the_block_goes_on(beside: Callable[..., A
 
 
 @pytest.mark.parametrize("first", SIGNALS)
-@pytest.mark.parametrize(("second", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_second_signal_ends_the_process_at_once(
-    beside: Callable[..., Any], first: int, second: int, code: int
-) -> None:
-    program = beside(STOPS)
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_disturbs_nothing(beside: Callable[..., Any], first: int, second: int) -> None:
+    program = beside(STOPS, stderr=subprocess.DEVNULL)
     program.hear()
     program.signal(first)
+    program.tell()
+    assert program.hear().startswith("went on")
+    program.signal(second)
+    program.tell()
+    assert program.hear() == "ended"
+    program.tell()
+    assert program.hear() == "cleaned up"
+    assert program.ends() == 0
+
+
+@pytest.mark.parametrize(("second", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
+def test_a_signal_long_after_the_first_ends_the_process_at_once(
+    beside: Callable[..., Any], second: int, code: int
+) -> None:
+    program = beside(STOPS, "0", stderr=subprocess.DEVNULL)
+    program.hear()
+    program.signal(signal.SIGTERM)
     program.tell()
     assert program.hear().startswith("went on")
     program.signal(second)
@@ -76,20 +94,40 @@ def test_after_the_block_a_signal_does_what_it_did_before(beside: Callable[..., 
     assert program.ends() == -number
 
 
-def test_the_second_signal_brings_a_hidden_cursor_back(beside: Callable[..., Any]) -> None:
+@pytest.fixture
+def on_terminal(beside: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
+    """The program, with a terminal for its standard error, and the terminal's other side."""
     screen, terminal = os.openpty()
-    try:
-        program = beside(STOPS, stderr=terminal)
-        program.hear()
-        program.signal(signal.SIGTERM)
-        program.tell()
-        program.hear()
-        program.signal(signal.SIGTERM)
-        assert program.ends() == 143
-        assert os.read(screen, 100).startswith(b"\x1b[?25h")
-    finally:
-        os.close(screen)
-        os.close(terminal)
+    yield beside(STOPS, stderr=terminal), screen
+    os.close(screen)
+    os.close(terminal)
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+def test_a_second_interrupt_on_a_terminal_ends_the_process_and_brings_a_hidden_cursor_back(
+    on_terminal: tuple[Any, int], first: int
+) -> None:
+    program, screen = on_terminal
+    program.hear()
+    for number in (first, signal.SIGINT, signal.SIGINT)[first == signal.SIGINT :]:
+        program.signal(number)
+        time.sleep(0.05)  # two of a kind that wait are one
+    assert program.ends() == 130
+    assert os.read(screen, 100).startswith(b"\x1b[?25h")
+
+
+def test_an_interrupt_that_torchrun_forwards_is_not_a_second_one(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    program, _ = request.getfixturevalue("on_terminal")
+    program.hear()
+    program.signal(signal.SIGINT)  # from the terminal
+    program.tell()
+    assert program.hear().startswith("went on")
+    program.signal(signal.SIGINT)
+    program.tell()
+    assert program.hear() == "ended"
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError(), KeyboardInterrupt()])

@@ -7,29 +7,34 @@ from types import FrameType
 import pytest
 
 from abawkit.errors import StoppedError
-from abawkit.system.signals import raise_on_signals
+from abawkit.system.signals import SIGNALS, raise_on_signals
 
 
 @pytest.fixture
 def handler() -> Iterator[list[int]]:
-    """A handler of the calling program for SIGTERM and SIGHUP: the numbers of the signals that reach it."""
+    """A handler of the calling program: the numbers of the signals that reach it."""
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         del frame
         received.append(number)
 
-    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, receive) for number in SIGNALS if number != signal.SIGINT}
     yield received
     for number, old in before.items():
         signal.signal(number, old)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_block_and_the_callers_handler_comes_back(handler: list[int], number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 75), (signal.SIGUSR2, 75)],
+)
+def test_a_signal_ends_the_block_and_the_callers_handler_comes_back(
+    handler: list[int], number: signal.Signals, code: int
+) -> None:
     with pytest.raises(StoppedError, match=f"^stopped by {number.name}; again$") as caught, raise_on_signals("; again"):
         signal.raise_signal(number)
-    assert caught.value.exit_code == 128 + number
+    assert caught.value.exit_code == code
     signal.raise_signal(number)
     assert handler == [number]
 
