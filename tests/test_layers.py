@@ -22,6 +22,7 @@ LAYERS = (
     ("postprocessing",),
     ("tuning",),
     ("models",),
+    ("features",),
     ("training",),
     ("prediction",),
     ("pipeline",),
