@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from abawkit.api._arguments import Progress, StrPath, as_list, as_paths, warn
 from abawkit.choices import Protocol
 from abawkit.claims import claim_file, hold_claims
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, DataError, DataWarning
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     from abawkit.scoring.score import Score
+    from abawkit.tables import Annotations, Submission
     from abawkit.tuning.cross_validation import Tuning
 
 
@@ -25,7 +27,7 @@ def score(
     format_name: str = "abaw7",
     test_videos: int | None = None,
 ) -> Score:
-    """Scores a submission as the challenge does, with a forecast for a test of other videos.
+    """Scores a submission as the challenge does, with a forecast for a test of other videos, and in detail.
 
     Args:
         submission: The file or folder.
@@ -36,8 +38,8 @@ def score(
         test_videos: Videos of the test that the forecast is for; by default as many as are scored.
 
     Returns:
-        The score and its parts; its forecast is None where all scored rows are of one video, and for compound
-        expressions.
+        The score and its parts, with `details` and, as `other`, the score under the other protocol. The forecast is
+        None where all scored rows are of one video; compound expressions have none of the three.
 
     Raises:
         ConfigError: If there is no such format, or `test_videos` can't be used.
@@ -50,7 +52,6 @@ def score(
         True
     """
     from abawkit.formats.base import get_format
-    from abawkit.scoring.forecast import make_forecast
     from abawkit.scoring.matching import match_rows, score_rows
     from abawkit.tables import Annotations
 
@@ -62,10 +63,36 @@ def score(
     right, answers = match_rows(given, answer, get_format(format_name))
     result = score_rows(right, answers, protocol)
     if isinstance(right, Annotations):
-        return replace(result, forecast=make_forecast(right, answers, protocol, test_videos))
+        return _add_other(_add_details(result, right, answers, test_videos), right, answers, test_videos)
     if test_videos:
         raise ConfigError("--test-videos: compound expressions have no forecast; leave it out")
     return result
+
+
+def _add_details(result: Score, right: Annotations, answers: Submission, test_videos: int | None) -> Score:
+    from abawkit.scoring.details import describe_score
+    from abawkit.scoring.forecast import make_forecast
+
+    return replace(
+        result,
+        forecast=make_forecast(right, answers, result.protocol, test_videos),
+        details=describe_score(right, answers, result.protocol),
+    )
+
+
+def _add_other(result: Score, right: Annotations, answers: Submission, test_videos: int | None) -> Score:
+    """Adds the score under the other protocol, where a row counts there; its warnings are those of this one."""
+    from abawkit.scoring.matching import score_rows
+    from abawkit.scoring.score import PROTOCOLS
+
+    (protocol,) = (each for each in PROTOCOLS if each != result.protocol)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        try:
+            other = score_rows(right, answers, protocol)
+        except DataError:
+            return result
+    return replace(result, other=_add_details(other, right, answers, test_videos))
 
 
 @hold_claims()

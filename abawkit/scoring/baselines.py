@@ -1,11 +1,13 @@
 """Scores to compare with: those of a constant answer, and published results."""
 
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from abawkit.choices import Protocol
 from abawkit.tables import Annotations, Submission
 
 
@@ -29,6 +31,12 @@ def make_constant_answer(train: Annotations, images: pa.StringArray) -> Submissi
     )
 
 
+PublishedSplit = Literal["validation", "test"]
+
+OFFICIAL_ROWS: Final[dict[PublishedSplit, int]] = {"validation": 26_876, "test": 51_159}
+"""Rows of the annotation files of the 7th and the 11th ABAW competition's multi-task track."""
+
+
 @dataclass(frozen=True)
 class PublishedResult:
     """One published score.
@@ -36,23 +44,65 @@ class PublishedResult:
     Attributes:
         name: Team or system.
         score: P.
-        split: ``test`` or ``validation``.
+        split: Where it was reached.
+        source: Where it was published.
         parts: CCC_VA, mean F1 of expressions, mean F1 of action units, where they were published.
+        protocol: The rows that count.
     """
 
     name: str
     score: float
-    split: str
+    split: PublishedSplit
+    source: str
     parts: tuple[float, float, float] | None = None
+    protocol: Protocol = "official"
 
+
+_SITE: Final = "https://arxiv.org/abs/2407.03835"
+_PAPER: Final = "https://arxiv.org/abs/2407.12390"
 
 PUBLISHED_RESULTS: Final = (
-    PublishedResult("Netease Fuxi (1st)", 1.5286, "test"),
-    PublishedResult("HSEmotion (2nd)", 1.2472, "test"),
-    PublishedResult("HFUT-MAC1 (3rd)", 1.1777, "test"),
-    PublishedResult("SCU-ACers (4th)", 1.1640, "test"),
-    PublishedResult("DDAMFN, arXiv 2407.12390 (5th)", 1.1145, "test", (0.3710, 0.2772, 0.4643)),
-    PublishedResult("SML", 0.8692, "test"),
-    PublishedResult("baseline", 0.3400, "test", (0.1193, 0.1007, 0.1200)),
+    PublishedResult("Netease Fuxi, ABAW7 (1st)", 1.5286, "test", _SITE),
+    PublishedResult("HSEmotion, ABAW7 (2nd)", 1.2472, "test", _SITE),
+    PublishedResult("HFUT-MAC1, ABAW7 (3rd)", 1.1777, "test", _SITE),
+    PublishedResult("SCU-ACers, ABAW7 (4th)", 1.1640, "test", _SITE),
+    PublishedResult("DDAMFN, ABAW7 (5th)", 1.1145, "test", _PAPER, (0.3710, 0.2772, 0.4643)),
+    PublishedResult("SML, ABAW7", 0.8692, "test", _SITE),
+    PublishedResult("baseline, ABAW7", 0.3400, "test", _SITE, (0.1193, 0.1007, 0.1200)),
+    PublishedResult("backbones with LoRA, BiGRU heads", 1.7259, "validation", "https://arxiv.org/abs/2607.16290"),
+    PublishedResult("the same, another assembly", 1.6949, "validation", "https://arxiv.org/abs/2607.16290"),
+    PublishedResult("frozen DINOv2-L and DINOv3", 1.6341, "validation", "https://arxiv.org/abs/2607.13986"),
+    PublishedResult("frozen DDAMFN and EfficientNet", 1.5562, "validation", "https://arxiv.org/abs/2607.12774"),
+    PublishedResult("DDAMFN, single tasks, thresholds", 1.393, "validation", _PAPER, (0.577, 0.287, 0.529), "strict"),
+    PublishedResult("DDAMFN, single tasks", 1.354, "validation", _PAPER, (0.577, 0.287, 0.490), "strict"),
+    PublishedResult("DDAMFN, multi-task, thresholds", 1.327, "validation", _PAPER, None, "strict"),
+    PublishedResult("DDAMFN, multi-task", 1.287, "validation", _PAPER, (0.536, 0.277, 0.470), "strict"),
+    PublishedResult("DDAMFN, multi-task, frozen", 1.283, "validation", _PAPER, (0.533, 0.262, 0.473), "strict"),
+    PublishedResult("DDAMFN, single tasks, frozen", 1.263, "validation", _PAPER, (0.533, 0.243, 0.487), "strict"),
+    PublishedResult("baseline, ABAW11", 0.45, "validation", "https://arxiv.org/abs/2607.12774"),
+    PublishedResult("baseline, ABAW7", 0.32, "validation", _SITE),
 )
-"""Source: results of the 7th ABAW competition, multi-task track, https://arxiv.org/abs/2407.03835 and its site."""
+"""Sources: the results of the competitions; tables 3 and 4 of the paper of DDAMFN (validation, strict protocol); papers
+of the 11th competition, which had the same files. Scores of one split can't be compared with those of the other."""
+
+
+def find_official_split(truth: Path) -> tuple[PublishedSplit | None, str]:
+    """Which official file a truth is, by its number of rows: its content is licensed, and nothing here can know it.
+
+    Args:
+        truth: The file of annotations, or the folder of a curated set.
+
+    Returns:
+        The split, or None; and where it is None, why.
+
+    Raises:
+        OSError: If the file can't be read.
+    """
+    expected = " and ".join(f"{count:,} ({split})" for split, count in OFFICIAL_ROWS.items())
+    if truth.is_dir():
+        return None, "no published result beside it: the truth is a curated set, and no official annotation file"
+    rows = sum(bool(line.strip()) for line in truth.read_bytes().splitlines()) - 1  # the header
+    for split, count in OFFICIAL_ROWS.items():
+        if rows == count:
+            return split, ""
+    return None, f"no published result beside it: the truth has {rows:,} rows, the official files have {expected}"

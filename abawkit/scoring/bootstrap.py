@@ -147,15 +147,22 @@ class VideoStatistics:
         """
         counts = np.asarray(counts, dtype=np.float64)
         parts = {
-            "va": self._ccc(counts).mean(axis=1),
+            "va": self.measure_ccc(counts)[0].mean(axis=1),
             "expression": f1_from_counts(*self._expression_counts(counts)).mean(axis=1),
             "au": f1_from_counts(*np.moveaxis(_sum_collections(counts, self.units), 2, 0)).mean(axis=1),
         }
         columns = [parts[task] if task in self.tasks else np.zeros(len(counts)) for task in TASKS]
         return np.stack([*columns, np.sum(columns, axis=0)], axis=1)
 
-    def _ccc(self, counts: Array) -> Array:
-        """CCC of valence and arousal, shape (b, 2); see `abawkit.scoring.metrics.ccc`."""
+    def measure_ccc(self, counts: Array) -> tuple[Array, Array]:
+        """CCC of valence and arousal of each collection of videos; see `abawkit.scoring.metrics.ccc`.
+
+        Args:
+            counts: How often each video is in each collection, float64, shape (b, V).
+
+        Returns:
+            float64, shape (b, 2); and whether annotated and given values vary, so that it is defined, bool, (b, 2).
+        """
         n, x, y, xx, yy, xy = np.moveaxis(_sum_collections(counts, self.moments), 2, 0)
         n = np.maximum(n, 1)
         x, y = x / n, y / n
@@ -169,7 +176,7 @@ class VideoStatistics:
         ]
         varies = (spread[0] > 0) & (spread[1] > 0) & (scale > 0)
         ccc: Array = np.divide(2 * (xy / n - x * y), scale, out=np.zeros_like(scale), where=varies)
-        return np.clip(ccc, -1.0, 1.0)
+        return np.clip(ccc, -1.0, 1.0), varies
 
     def _expression_counts(self, counts: Array) -> tuple[Array, Array, Array]:
         confusion = _sum_collections(counts, self.confusion)

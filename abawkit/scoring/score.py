@@ -21,6 +21,7 @@ from abawkit.scoring.metrics import ccc, f1_per_class, f1_per_unit
 from abawkit.tables import Annotations, Array, Submission
 
 if TYPE_CHECKING:
+    from abawkit.scoring.details import Details
     from abawkit.scoring.forecast import Forecast
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = get_args(Protocol)
@@ -46,6 +47,8 @@ class Score:
         compound_f1: Mean over all seven compound expressions, likewise.
         compound_f1_per_class: Seven values in [0, 1]; empty where they are not scored.
         forecast: Where a test of other videos is expected to score, if it was requested.
+        details: The measures that are usual beside these, if they were requested.
+        other: The score of the same answers under the other protocol, if it was requested and has a row.
     """
 
     protocol: Protocol
@@ -62,10 +65,12 @@ class Score:
     compound_f1: float = 0.0
     compound_f1_per_class: list[float] = field(default_factory=list)
     forecast: "Forecast | None" = None
+    details: "Details | None" = None
+    other: "Score | None" = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of the multi-task score, for the records of runs: `Score(**...)` of it is the score again."""
-        later = ("compound_f1", "compound_f1_per_class", "forecast")
+        later = ("compound_f1", "compound_f1_per_class", "forecast", "details", "other")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in later}
 
     def report(self) -> dict[str, Any]:

@@ -45,7 +45,39 @@ def test_a_multi_task_format_is_shown_with_what_was_published(run: Run, name: st
     path = GOLDEN / f"{name}.txt"
     shown = run("score", path, "--format", name, "--truth", shutil.copy(path, tmp_path / "truth.txt")).stdout
     assert all(text in shown for task in ("va", "expression", "au") for text in SHOWN[task])
-    assert "Published, on the official test set" in shown
+
+
+def test_published_results_are_those_of_the_split_that_was_scored(run: Run, tmp_path: Path) -> None:
+    truth = annotated(tmp_path / "truth.txt", 2)
+    done = run("score", truth, "--truth", shutil.copy(truth, tmp_path / "same.txt"))
+    assert "Published" not in done.stdout
+    assert "the truth has 20 rows, the official files have 26,876 (validation) and 51,159 (test)" in done.stderr
+    header, *rows = truth.read_text().splitlines()
+    for split, count, first in (("validation", 26_876, "1.7259"), ("test", 51_159, "1.5286")):
+        repeated = (rows * (count // len(rows) + 1))[:count]
+        path = tmp_path / f"{split}.txt"
+        path.write_text("\n".join([header, *repeated]) + "\n")
+        shown = run("score", path, "--truth", shutil.copy(path, tmp_path / "same.txt")).stdout
+        assert f"Published, on the official {split} set" in shown
+        assert shown.split("this file (official)")[1].split()[4:].index(first) < 12  # the next row
+        out = json.loads(run("score", path, "--truth", tmp_path / "same.txt", "--json").stdout)
+        assert {result["split"] for result in out["published"]} == {split}
+
+
+def test_a_score_is_given_in_detail_and_under_both_protocols(run: Run, tmp_path: Path) -> None:
+    truth, given = annotated(tmp_path / "truth.txt", 24), annotated(tmp_path / "given.txt", 24, seed=1)
+    lines = truth.read_text().splitlines()
+    lines[1] = ",".join([*lines[1].split(",")[:3], "-1", *lines[1].split(",")[4:]])
+    truth.write_text("\n".join(lines) + "\n")
+    shown = run("score", given, "--truth", truth).stdout
+    expected = ["(strict: 239 rows)", "accuracy, expressions", "all 12 units right", "Pearson", "bal acc"]
+    for text in (*expected, "per cent predicted as", "Best and worst videos"):
+        assert text in " ".join(shown.split())
+    out = json.loads(run("score", given, "--truth", truth, "--json").stdout)
+    assert (out["rows"], out["other"]["protocol"], out["other"]["rows"]) == (240, "strict", 239)
+    assert out["details"]["expression"]["rows"] == out["other"]["details"]["expression"]["rows"] == 239
+    assert len(out["details"]["videos"]) == 24
+    assert out["published"] == []
 
 
 def test_a_truth_that_is_none_of_the_format_is_named(run: Run) -> None:
@@ -72,7 +104,7 @@ def annotated(path: Path, videos: int, seed: int = 0) -> Path:
 def test_the_table_of_a_score_has_the_forecast_for_a_test_of_so_many_videos(run: Run, tmp_path: Path) -> None:
     truth, given = annotated(tmp_path / "truth.txt", 24), annotated(tmp_path / "given.txt", 24, seed=1)
     shown = " ".join(run("score", given, "--truth", truth).stdout.split())
-    assert "240 rows of 24 videos; 95 % forecast for a test of 24 others value from to" in shown
+    assert "240 rows of 24 videos (strict: 240 rows); 95 % forecast for a test of 24 others value from to" in shown
     found = [json.loads(run("score", given, "--truth", truth, "--json", *more).stdout) for more in ((), TEST)]
     assert [out["forecast"]["test_videos"] for out in found] == [24, 100]
     assert found[0]["score"] == found[1]["score"]
