@@ -24,6 +24,9 @@ Missing = Literal["refuse", "neighbour"]
 """``refuse``: a frame that can't be read is an error. ``neighbour``: its row is answered as the nearest frame of its
 video is."""
 
+InferencePrecision = Literal["float32", "bfloat16"]
+"""What networks compute with when they predict. ``bfloat16``: convolutions and products are rounded to bfloat16."""
+
 MAX_MISSING = 0.001
 """Share of frames that may be missing or unreadable: a few files of a large release are lost in copying; more than
 that means another folder, or half a copy."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from abawkit.api._arguments import Progress, StrPath, as_assignments, as_list, as_paths, warn
-from abawkit.choices import Missing, Split, TrackerName
+from abawkit.choices import InferencePrecision, Missing, Split, TrackerName
 from abawkit.claims import claim_prediction, claim_probabilities, hold_claims
-from abawkit.errors import ConfigError, format_count
+from abawkit.errors import ConfigError, format_count, printable
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     from abawkit.prediction.predict import Predicted
@@ -142,6 +142,7 @@ def predict(
     missing: Missing = "refuse",
     probabilities: StrPath | None = None,
     device: str = "auto",
+    precision: InferencePrecision = "float32",
     ops: str | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -167,6 +168,7 @@ def predict(
             (``"neighbour"``).
         probabilities: Write the probabilities here too, as ``.npz``, ``.csv`` or ``.parquet``.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``.
+        precision: ``"float32"``, or ``"bfloat16"``, which is faster where the device has instructions for it.
         ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
         threads: CPU threads; by default as many as there are processors.
         force: Whether what is at `out` is replaced.
@@ -194,6 +196,10 @@ def predict(
     from abawkit.prediction.sources import find_frames, refuse_absent_networks
     from abawkit.probabilities.members import copy_probabilities
 
+    if precision not in get_args(InferencePrecision):
+        raise ConfigError(
+            f"precision '{printable(str(precision))}': expected {' or '.join(get_args(InferencePrecision))}"
+        )
     networks, submission, folders = as_paths(checkpoints) or [], Path(out), as_paths(frames)
     listed, curated, counts, fitted, table = (
         Path(path) if path is not None else None for path in (frame_list, data, frame_counts, rule, probabilities)
@@ -225,6 +231,7 @@ def predict(
             rule=applied,
             missing=missing,
             device=device,
+            precision=precision,
             force=force,
             progress=progress,
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from abawkit.choices import Missing, Split
+from abawkit.choices import InferencePrecision, Missing, Split
 from abawkit.cli._command import command, print_json
 from abawkit.cli._options import (
     FollowLinks,
@@ -46,6 +46,10 @@ def predict(
     ] = "refuse",
     table: ProbabilityTable = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto.")] = "auto",
+    precision: Annotated[
+        InferencePrecision,
+        typer.Option(help="What networks compute with; bfloat16 is faster on processors and GPUs that have it."),
+    ] = "float32",
     ops: Ops = None,
     threads: Threads = None,
     force: Force = False,
@@ -80,6 +84,7 @@ def predict(
             missing=missing,
             probabilities=table,
             device=device,
+            precision=precision,
             ops=ops,
             threads=threads,
             force=force,

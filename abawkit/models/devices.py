@@ -1,12 +1,16 @@
 """Use of a GPU: numeric precision, deterministic algorithms, and copies that the host does not wait for."""
 
 import os
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import torch
 from torch import Tensor
+
+from abawkit.choices import InferencePrecision
 
 K = TypeVar("K", bound=Hashable)
 
@@ -140,7 +144,18 @@ def choose_training_precision(requested: RequestedPrecision, device: torch.devic
     return "bfloat16" if gpu else "float32"
 
 
-def describe_precision(training: Precision | None = None) -> dict[str, str]:
+def describe_precision(training: Precision | None = None, evaluation: InferencePrecision = "float32") -> dict[str, str]:
     """The precision that a manifest records; `training` is None where nothing was trained."""
-    evaluation = "float64" if training == "float64" else "float32"
-    return {**({"training": training} if training else {}), "evaluation": evaluation, "tf32": "off"}
+    found = "float64" if training == "float64" else evaluation
+    return {**({"training": training} if training else {}), "evaluation": found, "tf32": "off"}
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16; without them it computes in float32 and converts."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return re.search(r"^(flags|Features)\s*:.*\b(avx512_bf16|amx_bf16|bf16)\b", text, re.MULTILINE) is not None

@@ -1,15 +1,17 @@
 """Inference: the probabilities that a network gives for frames."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from abawkit.choices import InferencePrecision
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import normalise
 from abawkit.models.devices import Download, pin_memory, upload, use_exact_float32
-from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
+from abawkit.models.network import DDAMFN, OUTPUTS
 from abawkit.tables import Array
 
 BATCH = {"cpu": 32, "cuda": 256}
@@ -61,28 +63,34 @@ def make_model_input(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def infer(network: DDAMFN, pixels: Array, device: torch.device) -> Probabilities:
+def infer(
+    network: DDAMFN, pixels: Array, device: torch.device, precision: InferencePrecision = "float32"
+) -> Probabilities:
     """Runs a network over frames; with float32 weights everything is computed in float32, on any device.
 
     Args:
         network: On `device`; is put into evaluation mode.
         pixels: RGB, (N, 112, 112, 3) uint8; N may be 0.
         device: Of the network.
+        precision: ``bfloat16`` for bfloat16 autocast of everything but the heads, which stay in float32.
     """
     if any(module.training for module in network.modules()):  # setting the mode drops folded weights
         network.eval()
     batch = BATCH[device.type]
     with use_exact_float32():
-        parts = [_infer_batch(network, pixels[i : i + batch], device) for i in range(0, len(pixels), batch)]
+        parts = [_infer_batch(network, pixels[i : i + batch], device, precision) for i in range(0, len(pixels), batch)]
     columns = [part.wait().numpy() for part in parts] or [np.zeros((0, sum(OUTPUTS.values())), np.float32)]
     va, expression, au = np.split(np.concatenate(columns), np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
     return Probabilities(*(np.ascontiguousarray(column) for column in (va, expression, au)))
 
 
-def _infer_batch(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
+def _infer_batch(network: DDAMFN, pixels: Array, device: torch.device, precision: InferencePrecision) -> Download:
     """The columns of all tasks side by side, (N, 22) float32."""
     images = normalise(upload(pin_memory(torch.from_numpy(np.ascontiguousarray(pixels)), device), device))
     images = images.to(next(network.parameters()).dtype)
-    outputs: Outputs = network(make_model_input(images), gates=False)
+    cast = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    with cast:
+        embedding, _ = network.embed(make_model_input(images), gates=False)
+    outputs = network.classify(embedding.to(images.dtype))
     columns = (outputs.va, outputs.expression.float().softmax(dim=1), outputs.au.float().sigmoid())
     return Download(torch.cat([column.float() for column in columns], dim=1))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from abawkit.choices import InferencePrecision
 from abawkit.errors import ConfigError, DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.models.inference import Probabilities, infer, place_network
@@ -26,21 +27,29 @@ class Member:
         digest: Digest of its weights, by which a network that is given twice is found.
         tasks: The tasks that it was trained for; for others it is not used.
         network: The network, on its device.
+        precision: What it computes with.
     """
 
     path: Path
     digest: str
     tasks: tuple[Task, ...]
     network: DDAMFN
+    precision: InferencePrecision = "float32"
 
 
-def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[Task] = TASKS) -> list[Member]:
+def load_members(
+    sources: Sequence[Path],
+    device: torch.device,
+    tasks: Sequence[Task] = TASKS,
+    precision: InferencePrecision = "float32",
+) -> list[Member]:
     """Loads the networks of an ensemble.
 
     Args:
         sources: Run folders, whose best epoch is taken, or files of weights.
         device: Where the networks will run.
         tasks: The tasks for each of which a member is required.
+        precision: What they compute with.
 
     Raises:
         ConfigError: If there is none.
@@ -48,7 +57,7 @@ def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[
     """
     if not sources:
         raise ConfigError("no checkpoint was given; give run folders or files of weights")
-    members = [_load_member(source, device) for source in sources]
+    members = [_load_member(source, device, precision) for source in sources]
     by_digest: dict[str, Path] = {}
     for member in members:
         if member.digest in by_digest:
@@ -63,14 +72,15 @@ def load_members(sources: Sequence[Path], device: torch.device, tasks: Sequence[
     return members
 
 
-def _load_member(source: Path, device: torch.device) -> Member:
+def _load_member(source: Path, device: torch.device, precision: InferencePrecision) -> Member:
     path = find_weights(source) if source.is_dir() else source
     weights = load_weights(path)
     network = DDAMFN(weights.config)
     network.load_state_dict(weights.state)
     place_network(network, device)
     named = weights.metadata.get("tasks", ",".join(TASKS)).split(",")
-    return Member(path, digest_state(weights.state), tuple(task for task in TASKS if task in named), network.eval())
+    tasks = tuple(task for task in TASKS if task in named)
+    return Member(path, digest_state(weights.state), tasks, network.eval(), precision)
 
 
 def predict_mean(
@@ -135,7 +145,7 @@ def _infer_chunks(
 ) -> Iterator[tuple[Array, list[Probabilities]]]:
     """The rows of each chunk and each member's probabilities of them; sets `seen` for these rows."""
     for rows, pixels in chunks:
-        yield rows, [infer(member.network, pixels, device) for member in members]
+        yield rows, [infer(member.network, pixels, device, member.precision) for member in members]
         seen[rows] = True
         if progress:
             progress(int(seen.sum()), len(seen))

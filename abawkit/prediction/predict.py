@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from abawkit.choices import Missing
-from abawkit.errors import DataError, DataWarning, printable
+from abawkit.choices import InferencePrecision, Missing
+from abawkit.errors import DataError, DataWarning, OpWarning, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frame_columns import read_frame_numbers
 from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.labels import TASKS, Task
 from abawkit.models.attention import describe_operators, list_evaluation_calls
+from abawkit.models.devices import has_bfloat16
 from abawkit.models.inference import Probabilities, pick_device
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
@@ -61,6 +62,7 @@ def predict(
     rule: Rule | None = None,
     missing: Missing = "refuse",
     device: str = "auto",
+    precision: InferencePrecision = "float32",
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predicted:
@@ -80,6 +82,7 @@ def predict(
             weights name networks by the first 12 digits of their digests; one without weights is for any networks.
         missing: ``refuse`` frames that can't be read, or answer with the nearest ``neighbour`` of the same video.
         device: Where to run.
+        precision: What the networks compute with.
         force: Whether a folder that is at `out` is replaced.
         progress: Called with the rows done and the rows in all.
 
@@ -91,10 +94,13 @@ def predict(
 
     Warns:
         DataWarning: If frames were resized, an image is in two folders with different bytes, or all answers are equal.
+        OpWarning: If the device has no instructions for `precision`.
     """
     target = pick_device(device)
-    members = load_members(sources, target, find_needed_tasks(plugin.tasks))
-    calls = (call for m in members for call in list_evaluation_calls(m.network.config, target, torch.float32))
+    members = load_members(sources, target, find_needed_tasks(plugin.tasks), precision)
+    _warn_emulated(precision, target)
+    dtype = getattr(torch, precision)
+    calls = (call for m in members for call in list_evaluation_calls(m.network.config, target, dtype))
     used = describe_operators(calls)  # before the frames are read: the requested one may be unable to run
     images = frames.images
     names = pa.array(images, pa.string())
@@ -120,12 +126,22 @@ def predict(
         plugin,
         source=frames.describe(),
         members=[{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
-        environment=describe_environment(target, used),
+        environment=describe_environment(target, used, evaluation=precision),
         rule=rule,
         filled=[{"row": row + 1, "image": images[row], "from": images[other]} for row, other in filled.items()],
         force=force,
     )
     return Predicted(written.submission, written.probabilities, written.manifest, len(images), members, filled)
+
+
+def _warn_emulated(precision: InferencePrecision, device: torch.device) -> None:
+    if precision == "bfloat16" and not has_bfloat16(device):
+        warnings.warn(
+            f"--precision bfloat16: this {'processor' if device.type == 'cpu' else 'GPU'} has no instructions for it, "
+            "so it is slower than float32 and no more exact; leave the option out",
+            OpWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_equal(predictions: Predictions, tasks: Sequence[Task], seen: Array) -> None:

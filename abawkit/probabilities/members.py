@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from abawkit.errors import ConfigError, DataError, format_count, printable
+from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
 from abawkit.frame_columns import find_first_difference
 from abawkit.labels import TASKS, Task
 from abawkit.probabilities.files import RANGES, read_stored, write_csv, write_parquet
@@ -37,6 +38,7 @@ class StoredMember:
         digest: SHA-256 of its rows and of its columns of these tasks: two members of one digest are one member twice.
         key: What a rule calls it, on validation and on test: the digests of its networks where they are known, joined
             by ``+``, else the name of its file without the ending.
+        precision: What its networks computed with, where that is known.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class StoredMember:
     tasks: tuple[Task, ...]
     digest: str
     key: str
+    precision: str | None = None
 
 
 def read_member(path: Path) -> StoredMember:
@@ -61,7 +64,11 @@ def read_member(path: Path) -> StoredMember:
     stored = read_stored(path)
     predictions, tasks = stored.predictions, stored.tasks
     digest = digest_columns(predictions, tasks)
-    return StoredMember(path, predictions, tasks, digest, _key(path, predictions, digest))
+    manifest = read_manifest_beside(path)
+    if manifest is None:
+        return StoredMember(path, predictions, tasks, digest, _stem(path))
+    check_manifest(path, predictions, digest, manifest)
+    return StoredMember(path, predictions, tasks, digest, _make_key(manifest), _find_precision(manifest))
 
 
 def read_members(paths: Sequence[Path]) -> list[StoredMember]:
@@ -70,6 +77,9 @@ def read_members(paths: Sequence[Path]) -> list[StoredMember]:
     Raises:
         ConfigError: If there is none.
         DataError: If one can't be read, their rows differ, or two are the same or are called the same.
+
+    Warns:
+        DataWarning: If they were computed in different precision.
     """
     if not paths:
         raise ConfigError("no member was given; give the .npz files of `abawkit predict`, or those of other systems")
@@ -90,6 +100,7 @@ def read_members(paths: Sequence[Path]) -> list[StoredMember]:
                     "give members of other networks, or other names to files that have no manifest"
                 )
         members.append(member)
+    _warn_mixed(members)
     return members
 
 
@@ -220,11 +231,26 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
-def _key(path: Path, predictions: Predictions, digest: str) -> str:
-    manifest = read_manifest_beside(path)
-    if manifest is None:
-        return _stem(path)
-    check_manifest(path, predictions, digest, manifest)
+def _find_precision(manifest: Mapping[str, Any]) -> str | None:
+    """What the networks of a manifest computed with; that of an ensemble of files does not say it."""
+    environment = manifest.get("environment")
+    precision = environment.get("precision") if isinstance(environment, dict) else None
+    found = precision.get("evaluation") if isinstance(precision, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _warn_mixed(members: Sequence[StoredMember]) -> None:
+    """Warns if members were computed in different precision."""
+    groups: dict[str, list[str]] = {}
+    for member in members:
+        if member.precision:
+            groups.setdefault(member.precision, []).append(str(member.path))
+    if len(groups) > 1:
+        each = "; ".join(f"{printable(precision)}: {', '.join(paths)}" for precision, paths in sorted(groups.items()))
+        warnings.warn(f"members were computed in different precision ({each})", DataWarning, stacklevel=3)
+
+
+def _make_key(manifest: Mapping[str, Any]) -> str:
     keys = [entry.get("key") or entry["digest"][:KEY_DIGITS] for entry in manifest["members"]]
     # a mean of means is not one of all, and what a rule made of one member is not what it makes of all
     keys = [f"({key})" if len(keys) > 1 and ("+" in key or "@" in key) else key for key in keys]

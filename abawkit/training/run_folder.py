@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 
-from abawkit.choices import TRACKERS
+from abawkit.choices import TRACKERS, InferencePrecision
 from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError
 from abawkit.models.devices import Precision, describe_precision
@@ -26,7 +26,10 @@ FORMAT: Final = "abawkit.run.2"
 
 
 def describe_environment(
-    device: torch.device, operators: dict[str, str], training: Precision | None = None
+    device: torch.device,
+    operators: dict[str, str],
+    training: Precision | None = None,
+    evaluation: InferencePrecision = "float32",
 ) -> dict[str, Any]:
     """Versions and hardware that results depend on.
 
@@ -34,6 +37,7 @@ def describe_environment(
         device: Where it ran.
         operators: Names of the implementations that it ran on, by operator.
         training: What steps computed with, where there were any.
+        evaluation: What networks predicted with.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else read_processor_name()
     packages = ("abawkit", "torch", "numpy", "pandas", "pillow", "simplejpeg")
@@ -45,7 +49,7 @@ def describe_environment(
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "ops": operators,
-        "precision": describe_precision(training),
+        "precision": describe_precision(training, evaluation),
         "git": read_git_commit(Path.cwd()),
     }
 

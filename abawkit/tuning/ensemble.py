@@ -130,7 +130,11 @@ def write_ensemble(
     """
     needed = {*find_needed_tasks(plugin.tasks), *find_known_tasks(members)}
     tasks = tuple(task for task in TASKS if task in needed)
-    made = [{"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)} for m in members]
+    made = [
+        {"path": str(m.path), "key": m.key, "digest": m.digest, "tasks": list(m.tasks)}
+        | ({"precision": m.precision} if m.precision else {})
+        for m in members
+    ]
     return write_outputs(
         out,
         apply_rule(rule or Rule(), members, tasks),

@@ -49,6 +49,19 @@ def test_a_network_in_training_is_put_into_evaluation(network: DDAMFN, pixels: A
     assert all(torch.equal(a, b) for a, b in zip(network.buffers(), buffers, strict=True))
 
 
+def test_bfloat16_is_float32_but_for_rounding_and_the_heads_do_not_round(network: DDAMFN, pixels: Array) -> None:
+    exact, rounded = infer(network, pixels, CPU), infer(network, pixels, CPU, "bfloat16")
+    for found, expected in zip(rounded, exact, strict=True):
+        assert found.dtype == np.float32
+        assert not np.array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)
+    bits = rounded.va.view(np.uint32) & 0xFFFF
+    assert bits.any()  # more digits than bfloat16 has
+    again = infer(network, pixels, CPU, "bfloat16")
+    assert all(np.array_equal(a, b) for a, b in zip(again, rounded, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(infer(network, pixels, CPU), exact, strict=True))
+
+
 def test_what_comes_out_are_probabilities(network: DDAMFN, pixels: Array) -> None:
     va, expression, au = infer(network, pixels, CPU)
     assert (va.shape, expression.shape, au.shape) == ((13, 2), (13, 8), (13, 12))

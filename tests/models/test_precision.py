@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from abawkit.models.devices import (
     Download,
     choose_training_precision,
     describe_precision,
+    has_bfloat16,
     use_deterministic_algorithms,
     use_exact_float32,
 )
@@ -90,9 +92,9 @@ def test_a_network_answers_in_float32_without_tf32(monkeypatch: pytest.MonkeyPat
     seen: list[list[str]] = []
     original = inference._infer_batch
 
-    def spied(network: DDAMFN, pixels: Array, device: torch.device) -> Download:
+    def spied(network: DDAMFN, pixels: Array, device: torch.device, precision: Any) -> Download:
         seen.append(float32_settings())
-        return original(network, pixels, device)
+        return original(network, pixels, device, precision)
 
     monkeypatch.setattr(inference, "_infer_batch", spied)
     before = settings()
@@ -168,3 +170,28 @@ def test_manifests_say_what_was_computed_with() -> None:
     assert describe_precision() == {"evaluation": "float32", "tf32": "off"}
     assert describe_precision("bfloat16") == {"training": "bfloat16", "evaluation": "float32", "tf32": "off"}
     assert describe_precision("float64")["evaluation"] == "float64"
+    assert describe_precision(evaluation="bfloat16") == {"evaluation": "bfloat16", "tf32": "off"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 pku\n", True),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("processor: 0\nFeatures\t: fp asimd bf16\n", True),
+        ("model name: no avx512_bf16\nflags\t\t: fpu avx2 avx512f\n", False),
+    ],
+)
+def test_a_processor_has_bfloat16_where_its_flags_name_it(
+    text: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+    assert has_bfloat16(CPU) is expected
+
+
+def test_a_processor_without_a_list_of_flags_is_not_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", absent)
+    assert has_bfloat16(CPU)
