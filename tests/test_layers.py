@@ -26,7 +26,7 @@ LAYERS = (
     ("training",),
     ("prediction",),
     ("pipeline",),
-    ("submissions", "ablation", "doctor", "inspection"),
+    ("submissions", "ablation", "bench", "doctor", "inspection"),
     ("claims",),
     ("api",),
     ("cli",),

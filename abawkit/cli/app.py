@@ -8,6 +8,7 @@ import typer
 import abawkit
 from abawkit.cli._command import App
 from abawkit.cli.ablate import ablate
+from abawkit.cli.bench import bench
 from abawkit.cli.calibrate import calibrate
 from abawkit.cli.check import check
 from abawkit.cli.curate import curate
@@ -64,4 +65,5 @@ for _panel, _commands in _PANELS.items():
 app.command(rich_help_panel="Inspection")(recipes)
 app.add_typer(submissions, name="submissions", rich_help_panel="Submissions")
 app.command(rich_help_panel="Inspection")(doctor)
+app.command(rich_help_panel="Inspection")(bench)
 app.add_typer(ops, name="ops", rich_help_panel="Inspection")

@@ -161,7 +161,7 @@ def bench(
         say: Called with a line before long work.
     """
     device, left_out = torch.device(device), {}
-    if compiled and (reason := _explain_missing_compiler(device, say)):
+    if compiled and (reason := explain_missing_compiler(device, say)):
         compiled, left_out[COMPILED] = False, reason
     found: list[Measured] = []
     for mode in modes:
@@ -283,7 +283,7 @@ def measure_saved_bytes(run: _Run, known: Sequence[Tensor]) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def _explain_missing_compiler(device: torch.device, say: Callable[[str], None]) -> str:
+def explain_missing_compiler(device: torch.device, say: Callable[[str], None]) -> str:
     """Why `torch.compile` does not work here; empty where it does."""
     say("trying torch.compile")
     try:

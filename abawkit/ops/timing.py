@@ -1,5 +1,6 @@
 """Timing: interleaved rounds, inputs that are in no cache of a GPU, and the time of GPU kernels alone."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from itertools import cycle
@@ -13,6 +14,9 @@ from torch.profiler import ProfilerActivity, profile
 
 SHORTEST: Final = 1e-3
 """Seconds of one measurement at least; shorter work is repeated."""
+
+FEWEST_ROUNDS: Final = 3
+"""Rounds that `time_rounds` takes whatever its limit, if as many are requested."""
 
 MOST_REPEATS: Final = 50
 """Calls of each function that the profiler records at most, as it keeps every kernel."""
@@ -49,19 +53,36 @@ class Rotation:
 
 
 def time_wall(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median milliseconds of each function, in rounds that call all of them in turn.
+    """Median milliseconds of each function; see `time_rounds`."""
+    times = time_rounds(work, rounds, device)
+    return {name: 1000 * statistics.median(seconds) for name, seconds in times.items()}
+
+
+def time_rounds(
+    work: Mapping[str, _Run], rounds: int, device: torch.device, limit: float = math.inf
+) -> dict[str, list[float]]:
+    """Seconds of each function in each of several rounds, which call all functions in turn.
 
     Work shorter than `SHORTEST` is repeated; the device has finished when the clock is read.
+
+    Args:
+        work: Functions by name.
+        rounds: How many.
+        device: Where they work.
+        limit: Seconds after which no round begins, though there are at least `FEWEST_ROUNDS` of those requested.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
     repeats = {}
     for name, f in work.items():
-        f()  # not measured: the first call folds, compiles or allocates
-        repeats[name] = max(1, int(SHORTEST / _measure_seconds(f, 1, device)))
-    for _ in range(rounds):
+        first = _measure_seconds(f, 1, device)  # not counted: it folds, compiles or allocates
+        repeats[name] = 1 if first > limit / 10 else max(1, int(SHORTEST / _measure_seconds(f, 1, device)))
+    began = perf_counter()
+    for count in range(rounds):
+        if count >= FEWEST_ROUNDS and perf_counter() - began > limit:
+            break
         for name, f in work.items():
-            times[name].append(1000 * _measure_seconds(f, repeats[name], device) / repeats[name])
-    return {name: statistics.median(values) for name, values in times.items()}
+            times[name].append(_measure_seconds(f, repeats[name], device) / repeats[name])
+    return times
 
 
 def time_kernels(work: Mapping[str, _Run], rounds: int, device: torch.device) -> dict[str, float]:

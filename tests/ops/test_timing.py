@@ -16,7 +16,7 @@ from abawkit.ops import bench_variants as compiled
 from abawkit.ops import dual_direction_attention, timing
 from abawkit.ops.bench import bench
 from abawkit.ops.tensors import Sizes
-from abawkit.ops.timing import Rotation, read_cache_bytes, read_kernel_times, time_kernels, time_wall
+from abawkit.ops.timing import Rotation, read_cache_bytes, read_kernel_times, time_kernels, time_rounds, time_wall
 
 CPU = torch.device("cpu")
 
@@ -105,6 +105,26 @@ def test_what_is_short_is_repeated_and_medians_count(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(timing, "perf_counter", lambda: now)
     found = time_wall({name: work(name) for name in lengths}, 3, CPU)
     assert found == pytest.approx({"short": 0.6, "long": 2000.0})  # of 0.4, 2 and 0.6, and of 6, 1 and 2 seconds
+
+
+def test_no_round_begins_after_the_limit_but_three_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(ticks))  # a second a call, and one to look at the limit
+    work = {"a": lambda: None, "b": lambda: None}
+    assert time_rounds(work, 5, CPU, limit=1.0) == {"a": [1.0] * 3, "b": [1.0] * 3}
+    assert time_rounds(work, 2, CPU, limit=1.0) == {"a": [1.0] * 2, "b": [1.0] * 2}
+    assert time_rounds(work, 5, CPU, limit=16.0) == {"a": [1.0] * 4, "b": [1.0] * 4}
+    assert time_rounds(work, 5, CPU) == {"a": [1.0] * 5, "b": [1.0] * 5}
+
+
+def test_what_is_long_is_called_once_before_the_first_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(timing, "perf_counter", lambda: next(ticks))
+    calls: list[None] = []
+    for limit, before in ((5.0, 1), (20.0, 2)):
+        calls.clear()
+        time_rounds({"a": lambda: calls.append(None)}, 3, CPU, limit)
+        assert len(calls) == 3 + before
 
 
 def test_kernels_are_summed_by_name_without_what_the_host_does(monkeypatch: pytest.MonkeyPatch) -> None:

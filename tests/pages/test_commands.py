@@ -38,6 +38,7 @@ ELSEWHERE = {
     r"abawkit ops build": ("tests/check_distribution.py", '"ops", "build"'),
     r"abawkit demo$": (".ci/run", "abawkit demo --size tiny"),
     r"abawkit inspect demo/": (".ci/run", "abawkit inspect build/demo-tiny/predictions.txt"),
+    r"abawkit bench$": ("tests/cli/test_bench.py", '["bench"'),
     r"abawkit ablate ": (".ci/run", "abawkit ablate --size tiny"),
     r"abawkit submit submissions/(?!demo)": ("tests/submissions/test_shipped_submissions.py", "paper-classifier"),
     r"abawkit diff submissions/": ("tests/cli/test_diff.py", '"diff"'),
