@@ -35,6 +35,9 @@ MAX_NOT_CROPS = 0.01
 """Share of frames whose size no aligned crop has (not square, or tiny): a few may come out so at the edge of a picture;
 more than that are pictures that were never cropped."""
 
+ExportForm = Literal["torch", "onnx"]
+"""``torch``: a program of `torch.export` (``.pt2``). ``onnx``: for ONNX Runtime and others."""
+
 TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 """Where a run also logs its metrics, on request; each is an extra of this name."""
 

@@ -16,6 +16,7 @@ from abawkit.cli.demo import demo
 from abawkit.cli.diff import diff
 from abawkit.cli.doctor import doctor
 from abawkit.cli.ensemble import ensemble
+from abawkit.cli.export import export
 from abawkit.cli.import_weights import import_weights
 from abawkit.cli.inspect import inspect
 from abawkit.cli.ops import ops
@@ -52,7 +53,7 @@ def _options(
 
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "From a release to a submission": (synth, curate, train, import_weights, predict, check, score),
+    "From a release to a submission": (synth, curate, train, import_weights, predict, check, score, export),
     "Post-processing": (ensemble, smooth, calibrate, tune),
     "Submissions": (submit, diff),
     "Inspection": (inspect, ablate),

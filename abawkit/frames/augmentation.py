@@ -32,7 +32,7 @@ def normalise(pixels: Tensor) -> Tensor:
         (pixels / 255 - mean) / deviation, (n, 3, height, width) float32, channels_last, on the same device.
     """
     rows = pixels.flatten(2).float()  # the channels of a pixel lie in the row: nothing moves, and vectors are long
-    scale, offset = (t.flatten().repeat(pixels.shape[2]) for t in _scale_and_offset(pixels.device))
+    scale, offset = (t.flatten().repeat(pixels.shape[2]) for t in make_scale_and_offset(pixels.device))
     return rows.mul_(scale).sub_(offset).view(pixels.shape).permute(0, 3, 1, 2)
 
 
@@ -126,13 +126,14 @@ def _to_planes(pixels: Tensor) -> Tensor:
 
 
 def _normalise_(images: Tensor) -> Tensor:
-    scale, offset = _scale_and_offset(images.device)
+    scale, offset = make_scale_and_offset(images.device)
     return images.mul_(scale).sub_(offset)
 
 
 @cache  # on a GPU, the host would wait for a copy each time
 @torch.inference_mode(False)
-def _scale_and_offset(device: torch.device) -> tuple[Tensor, Tensor]:
+def make_scale_and_offset(device: torch.device) -> tuple[Tensor, Tensor]:
+    """What a frame's values, 0 to 255, are multiplied by, and what is subtracted then; (3, 1, 1) float32 each."""
     deviation, mean = (torch.tensor(values).view(3, 1, 1) for values in (STD, MEAN))
     return (1 / (255 * deviation)).to(device), (mean / deviation).to(device)
 

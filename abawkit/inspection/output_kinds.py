@@ -102,6 +102,20 @@ def _difference_from_weights(path: Path) -> str:
     return "" if isinstance(notes, dict) and "abawkit" in notes else "is no file of weights that abawkit wrote"
 
 
+def _difference_from_exported_network(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                own = any(name.endswith("/extra/abawkit.json") for name in archive.namelist())
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+            own = False
+    else:
+        own = b"abawkit" in head  # the producer of an ONNX graph
+    return "" if own else "is no network that abawkit exported"
+
+
 def _difference_from_curated_set(folder: Path) -> str:
     if odd := _find_unknown_entry(folder, {CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER}):
         return odd
@@ -155,6 +169,7 @@ PROBABILITIES: Final = Kind("a file of stored probabilities", _difference_from_p
 PREDICTION_MANIFEST: Final = Kind("the manifest of a prediction", _require_keys("submission_sha256"))
 RULE: Final = Kind("a rule", _require_keys("rule"))
 WEIGHTS: Final = Kind("a file of weights", _difference_from_weights)
+EXPORTED_NETWORK: Final = Kind("an exported network", _difference_from_exported_network)
 CURATED_SET: Final = Kind("a curated set", _difference_from_curated_set)
 RELEASE: Final = Kind("a synthetic release", _difference_from_release)
 DEMO: Final = Kind("the folder of a demo", _difference_from_demo)

@@ -10,7 +10,7 @@ import pytest
 
 CODE = """
 import contextlib, io, json, sys
-sys.modules["torch"] = None  # importing it is an error
+sys.modules["torch"] = sys.modules["onnxruntime"] = None  # importing them is an error
 from abawkit.cli import app
 found = []
 for arguments in json.load(sys.stdin):
@@ -55,6 +55,13 @@ CASES = {
         "absent: no such folder",
     ),
     "predict file --split validation --data absent --out p.txt": (3, "absent: holds no curated set"),
+    "export absent --to torch --out n.pt2": (3, "absent: no such file or folder"),
+    "export full --to torch --out n.pt2": (3, "this folder holds no best.safetensors"),
+    "export file --to torch --out other": (2, "other: exists already"),
+    "export file --to torch --out other --force": (2, "is no network that abawkit exported"),
+    "export file --to torch --out file --force": (2, "would replace what is read from file"),
+    "export file --to tflite --out n": (2, "'tflite' is not one of 'torch', 'onnx'"),
+    "export file --to onnx --out n": (2, "onnxruntime is not installed; pip install 'abawkit[onnx]'"),
     "import-weights absent --out w.safetensors": (3, "absent: no such file"),
     "import-weights file --out other": (2, "other: exists already"),
     f"submit absent --data {{curated}} {LIST}": (2, "absent: no such folder"),

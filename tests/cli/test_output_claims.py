@@ -38,6 +38,7 @@ def material(
         "calibrate": ("rule.json", ["calibrate", probabilities, "--truth", truth]),
         "check": ("repaired.txt", ["check", submission, *test_list[:2]]),
         "import-weights": ("w.safetensors", ["import-weights", submission]),
+        "export": ("network.pt2", ["export", runs[0], "--to", "torch"]),
         "demo": ("demo", ["demo", "--size", "tiny"]),
         "ablate": ("ablation", ["ablate", "--size", "tiny"]),
     }
@@ -45,7 +46,7 @@ def material(
 
 NAMES = [
     *("synth", "curate", "train", "predict", "predict abaw3", "ensemble", "smooth", "tune", "calibrate", "check"),
-    *("import-weights", "demo", "ablate"),
+    *("import-weights", "export", "demo", "ablate"),
 ]
 WITHOUT_FORCE = ("ablate",)  # its --force is about what it trains anew
 
