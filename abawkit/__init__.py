@@ -6,11 +6,32 @@ The functions below are imported when they are first used, so that ``import abaw
 
 TYPE_CHECKING = False  # as of typing, which would take most of the time
 if TYPE_CHECKING:
-    from abawkit.api import curate, open_curated, predict, score, train, tune, write_release
+    from abawkit.api import (
+        curate,
+        extract_features,
+        open_curated,
+        open_features,
+        predict,
+        score,
+        train,
+        tune,
+        write_release,
+    )
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "curate", "open_curated", "predict", "score", "train", "tune", "write_release"]
+__all__ = [
+    "__version__",
+    "curate",
+    "extract_features",
+    "open_curated",
+    "open_features",
+    "predict",
+    "score",
+    "train",
+    "tune",
+    "write_release",
+]
 
 if not TYPE_CHECKING:  # a type checker knows the names from above, and no others
 

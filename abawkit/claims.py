@@ -119,12 +119,17 @@ def claim_folder(path: Path, *, force: bool, kind: Kind, inputs: Sequence[Path] 
         ConfigError: If another command is writing it, or as of `abawkit.system.files.refuse_folder`.
         DataError: If the disk is full or failing, or the folder above is read-only.
     """
+    claim_output_folder(path, force=force, kind=kind, inputs=inputs)
+    with replacing_folder(path, force=force) as new:
+        yield new
+
+
+def claim_output_folder(path: Path, *, force: bool, kind: Kind, inputs: Sequence[Path] = ()) -> None:
+    """Keeps others from writing a folder until `hold_claims` ends; arguments and errors are those of `claim_folder`."""
     refuse_folder(path, force=force, kind=kind, inputs=inputs)
     claim(path)
     refuse_folder(path, force=force, kind=kind, inputs=inputs)  # it may be there since
     remove_leftovers(path)
-    with replacing_folder(path, force=force) as new:
-        yield new
 
 
 def claim(path: Path) -> None:

@@ -38,7 +38,17 @@ def page(path: str) -> Callable[[Page], Page]:
 
 # --- reference/api.md
 
-FUNCTIONS: Final = ("write_release", "curate", "open_curated", "train", "predict", "score", "tune")
+FUNCTIONS: Final = (
+    "write_release",
+    "curate",
+    "open_curated",
+    "train",
+    "extract_features",
+    "open_features",
+    "predict",
+    "score",
+    "tune",
+)
 """In the order in which they are used."""
 
 RESULTS: Final = (
@@ -46,6 +56,8 @@ RESULTS: Final = (
     "abawkit.curation.CuratedSet",
     "abawkit.curation.CuratedSplit",
     "abawkit.training.run.Trained",
+    "abawkit.features.store.FeatureStore",
+    "abawkit.features.store.StoreManifest",
     "abawkit.prediction.predict.Predicted",
     "abawkit.scoring.score.Score",
     "abawkit.scoring.forecast.Forecast",

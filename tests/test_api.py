@@ -17,10 +17,14 @@ from abawkit.errors import ConfigError, DataError, DataWarning
 
 FUNCTIONS = [name for name in abawkit.__all__ if name != "__version__"]
 
-COMMANDS = {name: name for name in FUNCTIONS if name not in ("open_curated", "write_release")} | {
-    "write_release": "synth"
+RENAMED_COMMANDS = {"write_release": ("synth", "synth"), "extract_features": ("features", "extract_features")}
+
+COMMANDS = {
+    name: RENAMED_COMMANDS.get(name, (name, name))
+    for name in FUNCTIONS
+    if name not in ("open_curated", "open_features")
 }
-"""The command of each function."""
+"""The command of each function: its module below `abawkit.cli`, and its name there."""
 
 OPTIONS_ALONE = ("as_json", "dry_run")
 """What no function takes: it says what the command line prints."""
@@ -59,7 +63,8 @@ def plain(default: Any) -> Any:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_function_takes_what_its_command_takes_with_the_same_defaults(name: str) -> None:
-    command = inspect.signature(getattr(import_module(f"abawkit.cli.{COMMANDS[name]}"), COMMANDS[name])).parameters
+    module, command_name = COMMANDS[name]
+    command = inspect.signature(getattr(import_module(f"abawkit.cli.{module}"), command_name)).parameters
     function = inspect.signature(getattr(abawkit, name)).parameters
     options = {RENAMED.get(key, key): value for key, value in command.items() if key not in OPTIONS_ALONE}
     assert options.keys() == function.keys() - {"progress", "on_step", "on_epoch"}

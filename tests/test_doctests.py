@@ -21,7 +21,17 @@ MODULES = (
     "abawkit.probabilities.members",
 )
 
-API = ("write_release", "curate", "open_curated", "train", "predict", "score", "tune")
+API = (
+    "write_release",
+    "curate",
+    "open_curated",
+    "train",
+    "extract_features",
+    "open_features",
+    "predict",
+    "score",
+    "tune",
+)
 """In the order in which each finds what it needs."""
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
         "calibrate",
         "check",
         "curate",
+        "extract_features",
         "inspect",
         "open_curated",
         "predict",

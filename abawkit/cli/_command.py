@@ -109,7 +109,7 @@ class App(typer.Typer):
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
-        super().__init__(cls=Group, pretty_exceptions_enable=False, **settings)
+        super().__init__(**{"cls": Group, "pretty_exceptions_enable": False, **settings})
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
         """Registers a command."""

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -56,9 +65,18 @@ def format_number(value: int) -> str:
     return f"{value:,}"
 
 
+class _RateColumn(ProgressColumn):
+    """Work done in a second, once it is known."""
+
+    def render(self, task: RichTask) -> Text:
+        """The cell of a bar."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "")
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on stderr, only where that is a terminal.
+    """A progress bar on stderr with rate and time left, only where that is a terminal.
 
     Yields:
         A function of the work done and the work in all, or None without a terminal.
@@ -67,7 +85,13 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(compact=True),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(label, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

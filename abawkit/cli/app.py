@@ -17,6 +17,7 @@ from abawkit.cli.diff import diff
 from abawkit.cli.doctor import doctor
 from abawkit.cli.ensemble import ensemble
 from abawkit.cli.export import export
+from abawkit.cli.features import features
 from abawkit.cli.import_weights import import_weights
 from abawkit.cli.inspect import inspect
 from abawkit.cli.ops import ops
@@ -64,6 +65,7 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(no_args_is_help=_command is not ablate, rich_help_panel=_panel)(_command)
 app.command(rich_help_panel="Inspection")(recipes)
+app.add_typer(features, name="features", rich_help_panel="From a release to a submission", no_args_is_help=True)
 app.add_typer(submissions, name="submissions", rich_help_panel="Submissions")
 app.command(rich_help_panel="Inspection")(doctor)
 app.command(rich_help_panel="Inspection")(bench)

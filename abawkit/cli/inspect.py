@@ -21,10 +21,11 @@ _MAX_LINE: Final = 64
 def inspect(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Runs, checkpoints, weights, submissions, curated sets."),
+        typer.Argument(metavar="PATH", help="Runs, checkpoints, weights, submissions, curated sets, features."),
     ],
     verify: Annotated[
-        bool, typer.Option(help="Also read all packed frames of a curated set (6.4 GB for the official release).")
+        bool,
+        typer.Option(help="Also read all frames of a curated set (6.4 GB for the official release), or all features."),
     ] = True,
     as_json: Json = False,
 ) -> None:

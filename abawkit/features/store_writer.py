@@ -38,6 +38,13 @@ class StoreWriter:
     Until `finish`, the rows are in a folder beside the output, whose name begins with ``.`` and ends with
     ``.unfinished``. A writer of the same arguments continues there, behind the last chunk that was written whole; one
     of other arguments starts anew. The lock of the output (`abawkit.claims.claim`) must be held.
+
+    Attributes:
+        folder: The store to write.
+        manifest: What it will hold; not complete.
+        written: Rows that are written.
+        resumed: How many of them were there before.
+        discarded: In what an unfinished store differed that was there and was not continued: keys of the manifest.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class StoreWriter:
         base, prefix = find_workspace(folder)
         self._unfinished = base / f"{prefix}{_UNFINISHED}"
         self._files = [FEATURES_FILE, *([MIRRORED_FILE] if mirrored else [])]
+        self.discarded: list[str] = []
         self.written = self._find_written()
         self.resumed = self.written
         if not self.written:
@@ -160,7 +168,8 @@ class StoreWriter:
             sizes = [(self._unfinished / name).stat().st_size for name in (*self._files, NAMES_FILE)]
         except (DataError, OSError):
             return 0
-        if known != json.loads(self.manifest.model_dump_json()) or type(rows) is not int:
+        self.discarded = _find_differences(known, json.loads(self.manifest.model_dump_json()))
+        if self.discarded or type(rows) is not int:
             return 0
         whole = 0 < rows <= self.manifest.rows and all(size >= self._offset(rows) for size in sizes[:-1])
         return rows if whole else 0
@@ -220,6 +229,18 @@ class StoreWriter:
             f"{printable(str(self.folder))}: can't write the features ({error.strerror}); free or check the disk, and "
             "give the same command again: what was written is kept"
         )
+
+
+def _find_differences(known: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """The keys in which two manifests differ, with dots between those of nested objects."""
+    found = []
+    for key in sorted(known.keys() | own.keys()):
+        a, b = known.get(key), own.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += [f"{key}.{name}" for name in _find_differences(a, b)]
+        elif a != b:
+            found.append(key)
+    return found
 
 
 def _link(path: Path, target: Path) -> None:

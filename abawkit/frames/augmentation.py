@@ -12,8 +12,11 @@ from torch import Tensor
 
 from abawkit.frames.augmentation_config import Augmentation, Purpose, draw_uniform
 
-MEAN: Final = (0.485, 0.456, 0.406)
-STD: Final = (0.229, 0.224, 0.225)
+Colour = tuple[float, float, float]
+"""A number each for red, green and blue."""
+
+MEAN: Final[Colour] = (0.485, 0.456, 0.406)
+STD: Final[Colour] = (0.229, 0.224, 0.225)
 """RGB mean and deviation of ImageNet on a scale of 0 to 1, which DDAMFN's weights were trained with.
 
 Source: https://pytorch.org/vision/stable/models.html; Zhang et al., Electronics 12(17) 3595 (2023), published code.
@@ -22,17 +25,20 @@ Source: https://pytorch.org/vision/stable/models.html; Zhang et al., Electronics
 _LUMA: Final = (0.299, 0.587, 0.114)  # Source: ITU-R BT.601, as torchvision's rgb_to_grayscale
 
 
-def normalise(pixels: Tensor) -> Tensor:
+def normalise(pixels: Tensor, mean: Colour = MEAN, deviation: Colour = STD) -> Tensor:
     """Turns packed frames into the networks' input.
 
     Args:
-        pixels: RGB, (n, height, width, 3) uint8, on any device.
+        pixels: RGB, (n, height, width, 3), on any device: uint8, or float32 in 0..255, which is overwritten.
+        mean: What is subtracted from each channel, on a scale of 0 to 1.
+        deviation: What each channel is then divided by, on the same scale.
 
     Returns:
         (pixels / 255 - mean) / deviation, (n, 3, height, width) float32, channels_last, on the same device.
     """
     rows = pixels.flatten(2).float()  # the channels of a pixel lie in the row: nothing moves, and vectors are long
-    scale, offset = (t.flatten().repeat(pixels.shape[2]) for t in make_scale_and_offset(pixels.device))
+    factors = make_scale_and_offset(pixels.device, mean, deviation)
+    scale, offset = (t.flatten().repeat(pixels.shape[2]) for t in factors)
     return rows.mul_(scale).sub_(offset).view(pixels.shape).permute(0, 3, 1, 2)
 
 
@@ -132,10 +138,10 @@ def _normalise_(images: Tensor) -> Tensor:
 
 @cache  # on a GPU, the host would wait for a copy each time
 @torch.inference_mode(False)
-def make_scale_and_offset(device: torch.device) -> tuple[Tensor, Tensor]:
+def make_scale_and_offset(device: torch.device, mean: Colour = MEAN, deviation: Colour = STD) -> tuple[Tensor, Tensor]:
     """What a frame's values, 0 to 255, are multiplied by, and what is subtracted then; (3, 1, 1) float32 each."""
-    deviation, mean = (torch.tensor(values).view(3, 1, 1) for values in (STD, MEAN))
-    return (1 / (255 * deviation)).to(device), (mean / deviation).to(device)
+    means, deviations = (torch.tensor(values).view(3, 1, 1) for values in (mean, deviation))
+    return (1 / (255 * deviations)).to(device), (means / deviations).to(device)
 
 
 def _sample_maps(draw: _Sampler, config: Augmentation) -> NDArray[np.float64]:

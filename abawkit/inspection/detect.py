@@ -8,22 +8,24 @@ from typing import Final
 from abawkit.curation.curated_set import CURATED_TABLE, CURATION_LEDGER
 from abawkit.curation.release import CROPS_FOLDER, TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS
 from abawkit.errors import ConfigError, DataError, printable
+from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE
 from abawkit.frames.headers import describe_content
 from abawkit.inspection.curated import inspect_curated
+from abawkit.inspection.features import inspect_features
 from abawkit.inspection.probabilities import inspect_probabilities
 from abawkit.inspection.report import Inspection, explain_missing_torch, is_present
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
 from abawkit.models.weight_files import LEGACY
 from abawkit.run_names import BEST, CHECKPOINTS, LAST, MANIFEST, METRICS, NETWORK, RECIPE, STATE
 
-KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission or a curated set"
+KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission, a curated set or stored features"
 
 _OF_RUN: Final = {RECIPE, METRICS, CHECKPOINTS, BEST, LAST}
 _OF_CHECKPOINT: Final = {STATE, NETWORK}
 _OUTPUTS: Final = "outputs"
 _PREDICTIONS: Final = "predictions"
 _CHECKPOINT: Final = re.compile(r"\d{4,}-\d{6,}(\.partial)?")
-_MEMBER_FILES: Final = {MANIFEST, STATE, RECIPE, METRICS, CURATION_LEDGER, CURATED_TABLE}
+_MEMBER_FILES: Final = {MANIFEST, STATE, RECIPE, METRICS, CURATION_LEDGER, CURATED_TABLE, FEATURES_FILE, MIRRORED_FILE}
 """Files that are inspected with the folder that they are in."""
 
 _HEAD: Final = 512
@@ -36,8 +38,8 @@ def inspect(path: Path, *, verify: bool = True) -> Inspection:
     elsewhere that its records name are compared if they exist.
 
     Args:
-        path: A file of weights, a run, a checkpoint, a curated set, a submission, or a file beside one.
-        verify: Whether all packed frames of a curated set are read.
+        path: Weights, a run, a checkpoint, a curated set, stored features, a submission, or a file beside one.
+        verify: Whether all packed frames of a curated set, or all stored features, are read.
 
     Raises:
         DataError: If it is absent or anything else; the message describes what it seems to be.
@@ -56,6 +58,8 @@ def _inspect_folder(path: Path, verify: bool) -> Inspection:
     kind = _detect_folder_kind(path)
     if kind == "curated set":
         return inspect_curated(path, verify=verify)
+    if kind == "features":
+        return inspect_features(path, verify=verify)
     if kind == "checkpoint":
         _need_torch(path)
         from abawkit.inspection.checkpoints import inspect_checkpoint
@@ -98,6 +102,8 @@ def _detect_folder_kind(folder: Path) -> str:
     names = {entry.name for entry in folder.iterdir()}
     if names & {CURATED_TABLE, CURATION_LEDGER}:
         return "curated set"
+    if FEATURES_FILE in names:
+        return "features"
     of_run = folder.resolve().parent.name == CHECKPOINTS and _CHECKPOINT.fullmatch(folder.name)
     if names & _OF_CHECKPOINT or of_run:
         return "checkpoint"

@@ -15,6 +15,7 @@ from pyarrow import parquet
 from abawkit.curation import release as sources
 from abawkit.curation.curated_set import CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER
 from abawkit.errors import ConfigError, printable
+from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE, NAMES_FILE, STORE_FORMAT, STORE_MANIFEST
 from abawkit.formats.base import get_format, list_format_names
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 from abawkit.system.files import Kind, list_entries
@@ -128,6 +129,13 @@ def _difference_from_curated_set(folder: Path) -> str:
     )
 
 
+def _difference_from_features(folder: Path) -> str:
+    if odd := _find_unknown_entry(folder, {FEATURES_FILE, MIRRORED_FILE, NAMES_FILE, STORE_MANIFEST}):
+        return odd
+    known = _read_json_object(folder / STORE_MANIFEST).get("format") == STORE_FORMAT
+    return "" if known else f"holds no {STORE_MANIFEST} of stored features"
+
+
 def _difference_from_release(folder: Path) -> str:
     """A licensed release has the same names, but no truth of its test set."""
     names = {
@@ -170,6 +178,7 @@ PREDICTION_MANIFEST: Final = Kind("the manifest of a prediction", _require_keys(
 RULE: Final = Kind("a rule", _require_keys("rule"))
 WEIGHTS: Final = Kind("a file of weights", _difference_from_weights)
 EXPORTED_NETWORK: Final = Kind("an exported network", _difference_from_exported_network)
+FEATURES: Final = Kind("a store of features", _difference_from_features)
 CURATED_SET: Final = Kind("a curated set", _difference_from_curated_set)
 RELEASE: Final = Kind("a synthetic release", _difference_from_release)
 DEMO: Final = Kind("the folder of a demo", _difference_from_demo)

@@ -37,6 +37,7 @@ def material(
         "tune": ("rule.json", ["tune", probabilities, "--truth", truth]),
         "calibrate": ("rule.json", ["calibrate", probabilities, "--truth", truth]),
         "check": ("repaired.txt", ["check", submission, *test_list[:2]]),
+        "features": ("features", ["features", runs[0], "--data", curated]),
         "import-weights": ("w.safetensors", ["import-weights", submission]),
         "export": ("network.pt2", ["export", runs[0], "--to", "torch"]),
         "demo": ("demo", ["demo", "--size", "tiny"]),
@@ -46,7 +47,7 @@ def material(
 
 NAMES = [
     *("synth", "curate", "train", "predict", "predict abaw3", "ensemble", "smooth", "tune", "calibrate", "check"),
-    *("import-weights", "export", "demo", "ablate"),
+    *("features", "import-weights", "export", "demo", "ablate"),
 ]
 WITHOUT_FORCE = ("ablate",)  # its --force is about what it trains anew
 

@@ -44,7 +44,14 @@ ELSEWHERE = {
     r"abawkit diff submissions/": ("tests/cli/test_diff.py", '"diff"'),
 }
 
-FIRST = ["getting-started.md", "curate.md", "train.md", "predict-and-check.md", "tune-and-ensemble.md"]
+FIRST = [
+    "getting-started.md",
+    "curate.md",
+    "train.md",
+    "predict-and-check.md",
+    "tune-and-ensemble.md",
+    "use-features.md",
+]
 ORDER = sorted(
     filterfalse(is_generated, pages()), key=lambda page: FIRST.index(page.name) if page.name in FIRST else len(FIRST)
 )
@@ -68,7 +75,7 @@ def test_every_command_and_python_block_runs_and_files_have_the_fields_of_their_
     failed = [text for page in ORDER for text in [*run_commands(page, shell), *run_python(page, shell)]]
     assert not failed, "\n\n".join(failed)
     sections = find_sections()
-    assert len(sections) == 11
+    assert len(sections) == 12
     for pattern, documented in sections.items():
         paths = list(shell.folder.glob(pattern))
         assert paths, pattern

@@ -1,0 +1,200 @@
+"""Features of frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abawkit.api._arguments import Progress, StrPath, as_paths, warn
+from abawkit.claims import claim_output_folder, hold_claims
+from abawkit.errors import ConfigError, DataError, format_count
+
+if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
+    from abawkit.features.frame_rows import FrameRows
+    from abawkit.features.store import FeatureStore, StoredType
+    from abawkit.features.store_writer import StoreWriter
+    from abawkit.frames.paths import FrameFolders
+
+
+def open_features(folder: StrPath) -> FeatureStore:
+    """Opens stored features.
+
+    Args:
+        folder: Where they are.
+
+    Returns:
+        The store: ``values`` (rows, dimension), mapped from the disk, ``names``, ``manifest``, and ``select`` to find
+        the rows of a table.
+
+    Raises:
+        DataError: If there are none, they are not complete, or they are damaged.
+
+    Example:
+        >>> store = abawkit.open_features("features")
+        >>> curated = abawkit.open_curated("curated")
+        >>> rows = store.select(curated.splits["validation"].annotations.images.to_pylist())
+        >>> store.values[rows].shape
+        (50, 128)
+    """
+    from abawkit.features.store import FeatureStore
+
+    return FeatureStore.open(Path(folder))
+
+
+@hold_claims()
+def extract_features(
+    source: StrPath,
+    out: StrPath,
+    *,
+    data: StrPath | None = None,
+    frame_list: StrPath | None = None,
+    frames: StrPath | list[StrPath] | None = None,
+    follow_links: bool = False,
+    format_name: str = "abaw7",
+    dtype: StoredType = "float16",
+    flip: bool = False,
+    batch: int | None = None,
+    device: str = "auto",
+    ops: str | None = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> FeatureStore:
+    """Extracts features of all frames of a curated set or of a list, and stores them.
+
+    If it is stopped, the same call continues where it was, and the features are the same, bit for bit.
+
+    Args:
+        source: A run's folder (its best epoch) or a file of weights, whose network is used without its heads, or an
+            ONNX file with a TOML file of the same name beside it.
+        out: The store to write, a folder.
+        data: The curated set: its training rows, then its validation rows.
+        frame_list: In place of `data`, a list as released, with the images in `frames`; without it, all images of
+            `frames` in natural order.
+        frames: Folders of the frames; they are searched in this order.
+        follow_links: Whether symbolic links may lead out of the folders of frames.
+        format_name: Format of the submission that the list is for, as ``abawkit check --help`` lists.
+        dtype: ``"float16"`` or ``"float32"``: type of the stored numbers.
+        flip: Whether the features of the mirrored frames are stored too.
+        batch: Frames in one pass; by default 32 on a CPU and 256 on a GPU.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``; ONNX files run on the CPU.
+        ops: Implementation of the operators, as ``abawkit ops`` lists; by default the best.
+        threads: CPU threads; by default as many as there are processors.
+        force: Whether stored features at `out` are replaced.
+        progress: Called with the number of frames done and the number to do.
+
+    Returns:
+        The store.
+
+    Raises:
+        ConfigError: If an argument can't be used, or `out` can't be written.
+        DataError: If the source, the frames or the disk are not what they must be.
+        OpUnavailableError: If `ops` can't run here.
+
+    Warns:
+        DataWarning: If rows of the curated set have no frame, frames were resized, or an extraction is continued.
+
+    Example:
+        >>> store = abawkit.extract_features("runs/a", "features", data="curated")
+        >>> store.values.shape, store.values.dtype.name
+        ((229, 128), 'float16')
+    """
+    from abawkit.execution import refuse_device, refuse_operator
+    from abawkit.frames.paths import make_given_folders
+    from abawkit.inspection.output_kinds import FEATURES
+
+    target, folders = Path(out), as_paths(frames)
+    origin, curated, listed = (Path(path) if path is not None else None for path in (source, data, frame_list))
+    read = [path for path in (origin, curated, listed, *(folders or [])) if path]
+    claim_output_folder(target, force=force, kind=FEATURES, inputs=read)
+    if batch is not None and batch < 1:
+        raise ConfigError(f"--batch: got {batch}, expected at least 1")
+    if follow_links and not folders:
+        raise ConfigError("--follow-links goes with --frames: packed frames have no links")
+    given = make_given_folders(folders, follow_links)
+    refuse_operator(ops)
+    refuse_device(device)
+    is_onnx = _refuse_source(Path(source), device)
+    rows = _find_rows(curated, listed, given, format_name)
+
+    import torch
+
+    from abawkit.execution import cpu_threads
+    from abawkit.features.extract import extract_rows
+    from abawkit.features.extractors import describe_preprocessing, load_network_source
+    from abawkit.features.onnx_source import load_onnx_source
+    from abawkit.features.store_writer import StoreWriter
+    from abawkit.models.inference import BATCH, pick_device
+    from abawkit.ops import use
+    from abawkit.training.run_folder import describe_environment
+
+    with cpu_threads(threads), use(ops, source=f"--ops {ops}"):
+        chosen = torch.device("cpu") if is_onnx else pick_device(device)
+        found = load_onnx_source(Path(source)) if is_onnx else load_network_source(Path(source), chosen)
+        size = batch or BATCH[chosen.type]
+        environment = describe_environment(chosen, dict(found.operators))
+        del environment["git"]  # of the folder that the command is given in
+        writer = StoreWriter(
+            target,
+            rows.names,
+            found.extractor.dimension,
+            dtype,
+            mirrored=flip,
+            source=found.description,
+            frames=rows.describe(),
+            preprocessing={**describe_preprocessing(found.extractor), "batch": size},
+            versions=environment,
+        )
+        _report_resumption(writer)
+        extract_rows(found.extractor, rows, writer, chosen, batch=size, progress=progress)
+    return writer.finish(force=force)
+
+
+def _refuse_source(source: Path, device: str) -> bool:
+    """Refuses what can be no source, before torch is imported.
+
+    Returns:
+        Whether it is an ONNX file.
+    """
+    from abawkit.features.onnx_description import ONNX_SUFFIX, read_onnx_description, refuse_absent_runtime
+    from abawkit.prediction.sources import refuse_absent_networks
+
+    refuse_absent_networks([source])
+    if source.suffix.lower() != ONNX_SUFFIX or source.is_dir():
+        return False
+    refuse_absent_runtime(source)
+    if device.startswith("cuda"):
+        raise ConfigError(f"--device {device}: ONNX files run on the CPU; give cpu or auto")
+    read_onnx_description(source.with_suffix(".toml"))
+    return True
+
+
+def _find_rows(curated: Path | None, listed: Path | None, given: FrameFolders | None, format_name: str) -> FrameRows:
+    from abawkit.features.frame_rows import CuratedRows, ListedRows
+
+    if curated and not (listed or given):
+        from abawkit.curation.curated_set import open_curated
+
+        return CuratedRows(open_curated(curated))
+    if curated or not given:
+        raise ConfigError(
+            "give --data for the frames of a curated set, --list and --frames for those of a list, or --frames alone "
+            "for every image of a folder"
+        )
+    from abawkit.formats.base import get_format
+    from abawkit.prediction.sources import ListedFrames, find_frames
+
+    found = find_frames(listed, given, None, None, get_format(format_name))
+    assert isinstance(found, ListedFrames)  # noqa: S101 - no split was given
+    if not found.images:
+        raise DataError(f"{listed}: lists no frame; nothing to extract")
+    return ListedRows(found.path, found.root, found.images)
+
+
+def _report_resumption(writer: StoreWriter) -> None:
+    total = format_count(writer.manifest.rows, "row")
+    if writer.resumed:
+        warn(f"{writer.folder}: continues behind row {writer.resumed:,} of {total}, where an earlier call was stopped")
+    elif writer.discarded:
+        differing = ", ".join(writer.discarded[:5])
+        warn(f"{writer.folder}: rows of an earlier call that was stopped are not used: it had other {differing}")
