@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from abawkit.api import (
         curate,
         extract_features,
+        import_features,
         open_curated,
         open_features,
         predict,
@@ -24,6 +25,7 @@ __all__ = [
     "__version__",
     "curate",
     "extract_features",
+    "import_features",
     "open_curated",
     "open_features",
     "predict",

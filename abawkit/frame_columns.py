@@ -64,6 +64,13 @@ def split_names(images: pa.StringArray) -> tuple[pa.StringArray, NDArray[np.int6
     return pc.struct_field(parts, "video"), pc.cast(numbers, pa.int64()).to_numpy(zero_copy_only=False)
 
 
+def make_frame_keys(images: pa.StringArray) -> pa.StringArray:
+    """Names by which frames are joined: video and number, however the number is written; of other names, the name."""
+    videos, numbers = split_names(images)
+    names = pc.binary_join_element_wise(videos, pc.cast(pa.array(numbers), pa.string()), "/")
+    return pc.coalesce(names, images)
+
+
 def are_plain_names(images: pa.StringArray) -> bool:
     """Whether all are image names with nothing unusual in them; then none of them has a defect."""
     return bool(pc.all(pc.match_substring_regex(images, f"^{PLAIN_NAME}$")).as_py())

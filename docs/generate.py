@@ -45,6 +45,7 @@ FUNCTIONS: Final = (
     "train",
     "extract_features",
     "open_features",
+    "import_features",
     "predict",
     "score",
     "tune",

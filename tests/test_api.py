@@ -17,7 +17,11 @@ from abawkit.errors import ConfigError, DataError, DataWarning
 
 FUNCTIONS = [name for name in abawkit.__all__ if name != "__version__"]
 
-RENAMED_COMMANDS = {"write_release": ("synth", "synth"), "extract_features": ("features", "extract_features")}
+RENAMED_COMMANDS = {
+    "write_release": ("synth", "synth"),
+    "extract_features": ("features", "extract_features"),
+    "import_features": ("features", "import_features"),
+}
 
 COMMANDS = {
     name: RENAMED_COMMANDS.get(name, (name, name))

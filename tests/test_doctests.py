@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import abawkit
@@ -28,6 +29,7 @@ API = (
     "train",
     "extract_features",
     "open_features",
+    "import_features",
     "predict",
     "score",
     "tune",
@@ -63,5 +65,7 @@ def test_examples_of_the_api(capfd: pytest.CaptureFixture[str]) -> None:
     for name in API:
         function = getattr(abawkit, name)
         finder = doctest.DocTestFinder(exclude_empty=True)
-        (test,) = [t for t in finder.find(function, name, module=False, globs={"abawkit": abawkit}) if t.examples]
+        (test,) = [
+            t for t in finder.find(function, name, module=False, globs={"abawkit": abawkit, "np": np}) if t.examples
+        ]
         assert doctest.DocTestRunner().run(test).failed == 0, capfd.readouterr().out

@@ -16,6 +16,7 @@ COMMANDS = {
         "check",
         "curate",
         "extract_features",
+        "import_features",
         "inspect",
         "open_curated",
         "predict",

@@ -10,13 +10,14 @@
 """
 
 from abawkit.api.data import curate, open_curated, write_release
-from abawkit.api.features import extract_features, open_features
+from abawkit.api.features import extract_features, import_features, open_features
 from abawkit.api.networks import predict, train
 from abawkit.api.scores import score, tune
 
 __all__ = [
     "curate",
     "extract_features",
+    "import_features",
     "open_curated",
     "open_features",
     "predict",

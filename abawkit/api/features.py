@@ -150,6 +150,84 @@ def extract_features(
     return writer.finish(force=force)
 
 
+@hold_claims()
+def import_features(
+    file: StrPath,
+    out: StrPath,
+    *,
+    data: StrPath | None = None,
+    frame_list: StrPath | None = None,
+    format_name: str = "abaw7",
+    names: StrPath | None = None,
+    first_frame: int | None = None,
+    drop_extra: bool = False,
+    dtype: StoredType = "float16",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> FeatureStore:
+    """Stores features that another program computed, in the order of a table, joined by name and occurrence.
+
+    Every row of the table that has a frame must have features, and every row of the file must be in the table.
+
+    Args:
+        file: An ``.npz`` with the arrays ``images`` and ``features``, an ``.npy`` with `names`, a ``.csv`` or
+            ``.parquet`` with the column ``image`` and a column for each number, or a folder with such a file for each
+            video.
+        out: The store to write, a folder.
+        data: The curated set: its training rows, then its validation rows.
+        frame_list: In place of `data`, a list as released.
+        format_name: Format of the submission that the list is for, as ``abawkit check --help`` lists.
+        names: The image names of an ``.npy``, one a line.
+        first_frame: For a folder with a ``VIDEO.npy`` for each video: number of the frame in its first row; the next
+            row is the next frame. Rows are then joined by video and frame number.
+        drop_extra: Whether rows of the file whose image is not in the table are left out.
+        dtype: ``"float16"`` or ``"float32"``: type of the stored numbers.
+        force: Whether stored features at `out` are replaced.
+        progress: Called with the number of rows done and the number to do.
+
+    Returns:
+        The store.
+
+    Raises:
+        ConfigError: If an argument can't be used, or `out` can't be written.
+        DataError: If the file is not what it must be, rows are missing, extra or repeated, or numbers are not finite.
+
+    Warns:
+        DataWarning: If rows are left out.
+
+    Example:
+        >>> store = abawkit.open_features("features")
+        >>> np.savez("theirs.npz", images=np.array(store.names), features=store.values)
+        >>> abawkit.import_features("theirs.npz", "imported", data="curated").values.shape
+        (229, 128)
+    """
+    from abawkit.inspection.output_kinds import FEATURES
+
+    path, target = Path(file), Path(out)
+    curated, listed, named = (Path(given) if given is not None else None for given in (data, frame_list, names))
+    claim_output_folder(target, force=force, kind=FEATURES, inputs=[p for p in (path, curated, listed, named) if p])
+    if (curated is None) == (listed is None):
+        raise ConfigError("give --data for the rows of a curated set, or --list for those of a list")
+    from abawkit.features.foreign_files import digest_foreign_features, read_foreign_features
+    from abawkit.features.import_rows import import_rows, read_curated_images, read_listed_images
+
+    table = read_curated_images(curated) if curated else read_listed_images(listed or Path(), format_name)
+    parts = read_foreign_features(path, named, first_frame)
+    return import_rows(
+        parts,
+        table.images,
+        target,
+        optional=table.optional,
+        by_frame=first_frame is not None,
+        drop_extra=drop_extra,
+        dtype=dtype,
+        source={"kind": "import", "path": str(path), "name": path.name, **digest_foreign_features(path)},
+        frames=table.description,
+        force=force,
+        progress=progress,
+    )
+
+
 def _refuse_source(source: Path, device: str) -> bool:
     """Refuses what can be no source, before torch is imported.
 

@@ -1,4 +1,4 @@
-"""``abawkit features``, and its command ``extract``."""
+"""``abawkit features``, with its commands ``extract`` and ``import``."""
 
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -95,6 +95,61 @@ def extract_features(
             device=device,
             ops=ops,
             threads=threads,
+            force=force,
+            progress=progress,
+        )
+    _show_store(out, store, as_json)
+
+
+@features.command("import", no_args_is_help=True)
+@command
+def import_features(
+    file: Annotated[
+        Path, typer.Argument(help="An .npz, .npy, .csv or .parquet, or a folder with such a file for each video.")
+    ],
+    out: FeaturesOut,
+    data: CuratedData = None,
+    frame_list: RowsList = None,
+    format_name: Format = "abaw7",
+    names: Annotated[
+        Path | None, typer.Option("--names", help="The image names of an .npy: a text file, one name a line.")
+    ] = None,
+    first_frame: Annotated[
+        int | None,
+        typer.Option(
+            "--first-frame", min=0, help="For a folder of VIDEO.npy: number of the frame in the first row of each."
+        ),
+    ] = None,
+    drop_extra: Annotated[
+        bool, typer.Option("--drop-extra", help="Leave out rows of the file whose image is not in the table.")
+    ] = False,
+    dtype: StoredAs = "float16",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Store features that another program computed, in the order of a table.
+
+    An .npz has the arrays images (names) and features; an .npy has names in a file of its own; a .csv or .parquet has
+    the column image and a column for each number. Rows are joined by name and occurrence: the second row of an image
+    in the table gets its second row in the file. Missing, extra and repeated rows, and numbers that are not finite, are
+    errors, and nothing is written.
+
+    Example: abawkit features import theirs.npz --data curated --out features-theirs
+    """
+    from abawkit import api
+    from abawkit.cli._output import progress_bar
+
+    with progress_bar("rows") as progress:
+        store = api.import_features(
+            file,
+            out,
+            data=data,
+            frame_list=frame_list,
+            format_name=format_name,
+            names=names,
+            first_frame=first_frame,
+            drop_extra=drop_extra,
+            dtype=dtype,
             force=force,
             progress=progress,
         )

@@ -13,7 +13,7 @@ from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.readers import read_annotations
 from abawkit.formats.row_order import find_order_problems
 from abawkit.formats.rows import shorten
-from abawkit.frame_columns import split_names
+from abawkit.frame_columns import make_frame_keys
 from abawkit.scoring.score import Score, score, score_compound
 from abawkit.tables import Annotations, Array, FrameList, Submission
 
@@ -102,7 +102,7 @@ def _join_by_frame(
     """
     annotated = [mask for task, mask in truth.valid.items() if task in answers.tasks]
     truth = truth.select(np.logical_or.reduce(annotated)) if annotated else truth
-    found = pc.index_in(_make_frame_keys(truth.images), value_set=_make_frame_keys(answers.images))
+    found = pc.index_in(make_frame_keys(truth.images), value_set=make_frame_keys(answers.images))
     if found.null_count == len(truth) and len(truth):
         what = f"none of its {len(answers):,} lines is of one of the {len(truth):,} annotated frames of {truth_path}"
         raise ProblemsError(path, [Problem(0, "", what)], "give the truth of the videos that it answers")
@@ -116,10 +116,3 @@ def _join_by_frame(
     chosen = answers.select(found.to_numpy())
     columns = {task: getattr(chosen, task) for task in answers.tasks}
     return truth, Submission.of(truth.images, **columns)
-
-
-def _make_frame_keys(images: pa.StringArray) -> pa.StringArray:
-    """Names by which frames are joined: video and number, however the number is written; of other names, the name."""
-    videos, numbers = split_names(images)
-    names = pc.binary_join_element_wise(videos, pc.cast(pa.array(numbers), pa.string()), "/")
-    return pc.coalesce(names, images)

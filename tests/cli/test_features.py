@@ -167,3 +167,24 @@ def test_inspect_says_what_they_are_and_finds_damage(
     assert run("inspect", damaged, "--no-verify").stdout
     (damaged / "names.txt").unlink()
     assert "names.txt: can't be read" in " ".join(run("inspect", damaged, code=3).stdout.split())
+
+
+def test_features_of_another_program_are_imported(run: Run, extracted: Path, curated: Path, tmp_path: Path) -> None:
+    store = FeatureStore.open(extracted)
+    np.savez(tmp_path / "theirs.npz", images=np.array(store.names), features=store.values)
+    out = tmp_path / "out"
+    arguments = ("features", "import", tmp_path / "theirs.npz", "--data", curated, "--out", out)
+    found = answer(run(*arguments, "--json"))
+    assert (found["rows"], found["source"]["kind"]) == (229, "import")
+    assert read_all(out)["features.npy"] == read_all(extracted)["features.npy"]
+    assert "is not empty" in run(*arguments, code=2).stderr
+    assert run(*arguments, "--force").stdout == f"{out}: 229 rows of 128 numbers (float16)\n"
+    facts = answer(run("inspect", out, "--json"))["inspected"][0]["facts"]
+    assert facts["source"]["state"] == "unchanged"
+    np.savez(tmp_path / "theirs.npz", images=np.array(store.names)[1:], features=store.values[1:])
+    assert "no features for 1 of 229 rows" in run(*arguments, "--force", code=3).stderr
+    assert "was changed or replaced" in " ".join(run("inspect", out, code=3).stdout.split())
+    assert "give --data for the rows" in run(*arguments[:3], "--out", tmp_path / "new", code=2).stderr
+    videos = ("--list", tmp_path / "videos.txt", "--format", "abaw3-va", "--out", tmp_path / "new")
+    (tmp_path / "videos.txt").write_text("video1\nvideo2\n")
+    assert "lists videos, expected a list of frames" in run(*arguments[:3], *videos, code=2).stderr

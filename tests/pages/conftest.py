@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+import abawkit
 from abawkit.synth import write_release
 from tests.commands import Started
 from tests.pages.markdown import ROOT
@@ -82,10 +83,21 @@ def _write_published_weights(path: Path) -> None:
     torch.save({"model_state_dict": state}, path)
 
 
+def _write_foreign_features(release: Path, folder: Path) -> None:
+    """Features of another program, for the rows of the curated set of the pages."""
+    labels = folder / "labels-of-other"
+    abawkit.curate(release, labels, labels_only=True)
+    splits = abawkit.open_curated(labels).splits.values()
+    images = np.array([name for split in splits for name in split.annotations.images.to_pylist()])
+    np.savez(folder / "theirs.npz", images=images, features=np.zeros((len(images), 16), np.float32))
+    shutil.rmtree(labels)
+
+
 def _write_own_annotations(folder: Path) -> None:
     """Tables with columns of their own, and their crops: those of a synthetic release."""
     release = folder / "other-release"
     write_release(release, size="tiny", workers=1)
+    _write_foreign_features(release, folder)
     (release / "cropped_aligned").rename(folder / "crops")
     for split, name in (("training", "mine.csv"), ("validation", "others.parquet")):
         rows = pd.read_csv(release / f"{split}_set_annotations.txt", usecols=["image", "valence", "arousal"])
