@@ -90,15 +90,9 @@ def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torc
     return Call(device, dtype, sizes, training=training, gradients=training)
 
 
-def list_evaluation_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype) -> list[Call]:
-    """The calls that a network makes in evaluation without gradients: of the attention, and of its mixed blocks.
-
-    Args:
-        config: Of the network.
-        device: Of the network.
-        dtype: Of its features.
-    """
-    attention = make_attention_call(config, device, dtype, training=False)
+def list_block_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> list[Call]:
+    """The calls of the mixed block that a network makes, as `make_attention_call`."""
+    attention = make_attention_call(config, device, dtype, training=training)
     sizes: list[BlockSizes] = []
     for inputs, stage in zip((config.stem, *(s.width for s in config.stages)), config.stages, strict=False):
         for first, splits, own in ((True, stage.entry, inputs), (False, stage.residual, stage.width)):
@@ -106,7 +100,13 @@ def list_evaluation_calls(config: NetworkConfig, device: torch.device, dtype: to
             squeezed, stride = squeeze_width(sum(channels)), 2 if first else 1
             if first or stage.depth:
                 sizes.append(BlockSizes(own, kernels, channels, stage.width, squeezed, stride, residual=not first))
-    return [attention, *(attention._replace(sizes=each) for each in sizes)]
+    return [attention._replace(sizes=each) for each in sizes]
+
+
+def list_evaluation_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype) -> list[Call]:
+    """The calls that a network makes in evaluation without gradients: of the attention, and of its mixed blocks."""
+    attention = make_attention_call(config, device, dtype, training=False)
+    return [attention, *list_block_calls(config, device, dtype, training=False)]
 
 
 def describe_operators(calls: Iterable[Call]) -> dict[str, str]:

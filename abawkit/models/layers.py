@@ -124,8 +124,8 @@ class CoordinateAttention(nn.Module):
 class MixedBlock(FoldingModule):
     """Expansion, mixed depthwise convolution, coordinate attention, projection; its input is added where it can be.
 
-    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride). In evaluation without gradients it is the operator
-    `abawkit.ops.mixed_block`.
+    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride). In evaluation without gradients, and in training on CPUs,
+    it is the operator `abawkit.ops.mixed_block`.
     """
 
     def __init__(self, inputs: int, outputs: int, splits: Splits, *, stride: int = 1, residual: bool = False) -> None:
@@ -160,10 +160,29 @@ class MixedBlock(FoldingModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the block."""
-        if not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
-            parameters, statistics = self.operands()
-            eps, cache = self.expand.norm.eps, self._folded
-            kind = self.stride, self.residual
-            return mixed_block(x, parameters, statistics, *kind, training=False, eps=eps, cache=cache)
-        y: Tensor = self.project(self.attention(self.depthwise(self.expand(x))))
-        return x + y if self.residual else y
+        if not self._is_operator(x):
+            y: Tensor = self.project(self.attention(self.depthwise(self.expand(x))))
+            return x + y if self.residual else y
+        parameters, statistics = self.operands()
+        norm, kind = self.expand.norm, (self.stride, self.residual)
+        if not self.training:
+            return mixed_block(x, parameters, statistics, *kind, training=False, eps=norm.eps, cache=self._folded)
+        momentum = norm.momentum or 0.0
+        result = mixed_block(x, parameters, statistics, *kind, training=True, momentum=momentum, eps=norm.eps)
+        for each in self._norms():
+            each.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        return result
+
+    def _norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d]:
+        return self.expand.norm, self.attention.norm, self.project.norm
+
+    def _is_operator(self, x: Tensor) -> bool:
+        """Whether the operator computes what the modules do, and is worth it; elsewhere the modules run."""
+        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and not self.training):
+            return False
+        if not self.training:
+            return True
+        norms = self._norms()
+        plain = all(type(n) is nn.BatchNorm2d and n.training and n.num_batches_tracked is not None for n in norms)
+        kinds = {(norm.momentum, norm.eps) for norm in norms}
+        return x.is_cpu and plain and len(kinds) == 1 and norms[0].momentum is not None

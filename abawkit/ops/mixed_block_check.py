@@ -1,6 +1,6 @@
 """Compares an implementation of the mixed block with the reference."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -41,13 +41,40 @@ def compare_block(implementation: BlockImplementation, call: Call, images: Seque
             rounded = [compute_block(BlockReference(), _format(inputs, form), sizes, call) for form in FORMATS]
             for form in FORMATS:
                 found = compute_block(implementation, _format(_move(inputs, None, call.device), form), sizes, call)
-                errors = measure_relative_errors(found, exact)
-                own = [measure_relative_errors(results, exact) for results in rounded]
+                errors = measure_block_errors(found, exact, sizes, call)
+                own = [measure_block_errors(results, exact, sizes, call) for results in rounded]
                 words = f"{count} images of {side[0]} x {side[1]}, {describe_format(form)}"
                 for name, error in errors.items():
                     if not (call.training and name == f"gradient of {VANISHING}"):
                         bound = 2 * max(each[name] for each in own) + TOLERANCES[call.dtype]
                         yield Comparison(f"{name} of {words}", error, bound)
+
+
+def measure_block_errors(
+    found: Mapping[str, Tensor], exact: Mapping[str, Tensor], sizes: BlockSizes, call: Call
+) -> dict[str, float]:
+    """The largest error of each tensor, relative to its largest magnitude.
+
+    In training, a batch norm cancels the scale of what it normalises, up to eps. Where that scale is all that a weight
+    changes, the weight's gradient is tiny: its error is relative to that of the norm's scale, if that is larger.
+
+    Args:
+        found: Tensors by name, as `compute_block` returns them.
+        exact: The same in float64.
+        sizes: Of the block.
+        call: The kind of call.
+    """
+    errors = measure_relative_errors(found, exact)
+    if not (call.training and call.gradients):
+        return errors
+    scales = {"expand_weight": "expand_scale"} if sizes.inputs == 1 else {}
+    if sizes.expanded == 1:
+        names = "expand_weight", "expand_scale", "project_weight", f"depthwise {sizes.kernels[0]}"
+        scales |= dict.fromkeys(names, "project_scale") | {"squeeze_weight": "squeeze_scale"}
+    for name, scale in scales.items():
+        own, other = (exact[f"gradient of {key}"].abs().max().item() for key in (name, scale))
+        errors[f"gradient of {name}"] *= own / max(own, other)
+    return errors
 
 
 def compute_block(

@@ -1,23 +1,23 @@
-"""The native mixed block, compiled from ``csrc/`` (C++): evaluation in float32 on CPUs, with the batch norms folded.
+"""The native mixed block in float32 on CPUs, compiled from ``csrc/`` (C++): training, evaluation with folded norms.
 
-``csrc/kernels/mixed_block.h`` describes the layout of its weights: channels in blocks of 16, which the kernels hold in
-vectors.
+``csrc/kernels/mixed_block.h`` describes the layout of its folded weights: channels in blocks of 16, which the kernels
+hold in vectors.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from abawkit.ops import mixed_block_library as library
 from abawkit.ops import native_library as binary
 from abawkit.ops.base import BlockArguments, BlockImplementation, Call
+from abawkit.ops.mixed_block_library import BLOCK, find_output_side
+from abawkit.ops.mixed_block_reference import BlockReference
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, FoldedBlock, fold_block
 from abawkit.system.native_build import COMMAND
-
-BLOCK: Final = 16
-"""Channels of a block; the last block of a tensor is filled up with zeros."""
 
 
 def pack(block: FoldedBlock) -> Tensor:
@@ -83,27 +83,29 @@ class PackedBlock(NamedTuple):
 
 
 class NativeBlock(BlockImplementation):
-    """A whole block in one call: what is between its input and its result stays in the workspace of a thread.
+    """Evaluation: a whole block in one call; what is between its input and its result stays in a thread's workspace.
 
+    Training: forward and backward pass in one call each; the rest of what eager PyTorch would save is computed anew.
     The order of every sum is fixed, so that results don't depend on the number of threads.
     """
 
     name: ClassVar[str] = "native"
-    summary: ClassVar[str] = "compiled C++, for evaluation on CPUs"
+    summary: ClassVar[str] = "compiled C++, for evaluation and training on CPUs"
     priority: ClassVar[int] = 100
 
     def is_meant_for(self, call: Call) -> bool:
         """See `OperatorImplementation.is_meant_for`."""
         kind = call.device.type, call.dtype
-        return kind == ("cpu", torch.float32) and not (call.training or call.gradients)
+        return kind == ("cpu", torch.float32) and (call.training or not call.gradients)
 
     def reasons(self, call: Call) -> list[str]:
         """See `OperatorImplementation.reasons`."""
         if not self.is_meant_for(call):
-            return ["it is for evaluation in float32 on CPUs, without gradients"]
+            return ["it is for training, and evaluation without gradients, in float32 on CPUs"]
         if reason := binary.load():
             return [reason]
-        if not torch._C._dispatch_has_kernel_for_dispatch_key("abawkit::mixed_block_infer", "CPU"):
+        name = "forward" if call.training else "infer"
+        if not torch._C._dispatch_has_kernel_for_dispatch_key(f"abawkit::mixed_block_{name}", "CPU"):
             return [f"the binary is older than this operator; rebuild: {COMMAND}"]
         return []
 
@@ -112,12 +114,20 @@ class NativeBlock(BlockImplementation):
         return f"{super().fingerprint(device)} {binary.digest_library()} {binary.read_instruction_set()}"
 
     def forward(self, arguments: BlockArguments) -> Tensor:
-        """See `BlockImplementation.forward`; for evaluation alone."""
-        x, parameters, statistics, training, stride, residual, _, eps = arguments
-        if training or statistics is None:
-            raise ValueError("the native mixed block is for evaluation with running statistics")
-        sizes = parameters.find_sizes(stride=stride, residual=residual)
-        return self.infer(x, self.fold(parameters, statistics, sizes, eps=eps))
+        """See `BlockImplementation.forward`; for training alone. The result is in channels_last."""
+        x, parameters, statistics, training, stride, residual, momentum, eps = arguments
+        if not training:
+            raise ValueError("the native mixed block is for training, and for evaluation without gradients by `infer`")
+        images, _, height, width = x.shape
+        rows, columns = find_output_side(height, stride), find_output_side(width, stride)
+        if images * rows * columns < 2:  # no statistics: an empty result, or torch's own error
+            return BlockReference().forward(arguments)
+        x = x.contiguous(memory_format=torch.channels_last)
+        result, batch = library.train_block(x, parameters.flat, stride, residual, eps)
+        if statistics is not None:
+            counts = [images * height * width, images * (rows + columns), images * rows * columns]
+            library.move_statistics(statistics, batch, counts, momentum)
+        return result
 
     def fold(
         self, parameters: BlockParameters, statistics: BlockStatistics, sizes: BlockSizes, *, eps: float
@@ -129,5 +139,5 @@ class NativeBlock(BlockImplementation):
 
     def infer(self, x: Tensor, folded: PackedBlock) -> Tensor:
         """See `BlockImplementation.infer`; the result is in channels_last."""
-        found: Tensor = torch.ops.abawkit.mixed_block_infer(x, *folded)
+        found: Tensor = library.INFER(x, *folded)
         return found

@@ -137,7 +137,8 @@ def load() -> str:
         return _explain_absence()
     if reason := explain_refusal(facts, torch.__version__):
         return reason
-    importlib.import_module("abawkit.ops.torch_library")
+    for module in ("torch_library", "mixed_block_library"):
+        importlib.import_module(f"abawkit.ops.{module}")
     load_library: Callable[[Path], None] = torch.ops.load_library
     try:
         load_library(_find_library())

@@ -1,6 +1,6 @@
-"""The native operators in torch: schemas, shapes, gradients and autocast.
+"""The native operators in torch: schemas, shapes, gradients and autocast; `mixed_block_library` has the mixed block's.
 
-`csrc/binding/` calls the kernels; `csrc/kernels/dda.h` and `csrc/kernels/mixed_block.h` describe each tensor.
+`csrc/binding/` calls the kernels; `csrc/kernels/dda.h` describes each tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,6 @@ _define(
     " -> Tensor[]"
 )
 _define("dda_update(Tensor(a!)[] running, Tensor statistics, int images, int height, int width, float momentum) -> ()")
-
-_define(
-    "mixed_block_infer(Tensor x, Tensor weights, int[] kernels, int[] channels, int outputs, int squeezed, int stride,"
-    " bool residual) -> Tensor"
-)
 
 _OPS = torch.ops.abawkit
 
@@ -90,23 +85,6 @@ def _fake_backward(
     return [own, *(p.new_empty(p.shape) for p in parameters)]
 
 
-def _fake_mixed_block(
-    x: Tensor,
-    weights: Tensor,
-    kernels: list[int],
-    channels: list[int],
-    outputs: int,
-    squeezed: int,
-    stride: int,
-    _: bool,
-) -> Tensor:
-    del weights, kernels, channels, squeezed
-    n, _inputs, h, w = x.shape
-    shape = n, outputs, (h + stride - 1) // stride, (w + stride - 1) // stride
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-
-
-torch.library.register_fake("abawkit::mixed_block_infer", _fake_mixed_block, lib=LIBRARY)
 for _name, _fake in (
     ("inference", _fake_inference),
     ("forward", _fake_forward),

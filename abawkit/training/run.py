@@ -16,7 +16,12 @@ from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
 from abawkit.frames.paths import make_frame_folders
 from abawkit.labels import Task
-from abawkit.models.attention import describe_operators, list_evaluation_calls, make_attention_call
+from abawkit.models.attention import (
+    describe_operators,
+    list_block_calls,
+    list_evaluation_calls,
+    make_attention_call,
+)
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.models.devices import choose_training_precision, use_deterministic_algorithms, use_exact_float32
 from abawkit.models.inference import pick_device, place_network
@@ -246,6 +251,8 @@ def find_operators(recipe: Recipe) -> dict[str, str]:
         calls.append(make_attention_call(config, device, dtype, training=False))  # its backbone is frozen
     if recipe.all.epochs:
         calls.append(make_attention_call(config, device, dtype, training=True))
+        if device.type == "cpu":
+            calls += list_block_calls(config, device, dtype, training=True)
     return describe_operators(calls)
 
 

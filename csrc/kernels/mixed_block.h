@@ -51,7 +51,7 @@ struct Splits {
   }
 };
 
-struct MixedBlock {
+struct MixedShape {
   std::int64_t images;    // N
   std::int64_t inputs;    // I
   std::int64_t height;    // H
@@ -61,13 +61,16 @@ struct MixedBlock {
   std::int64_t stride;    // 1 or 2
   bool residual;          // stride is 1 then, and O = I
   Splits splits;
+
+  std::int64_t out_height() const { return (height + stride - 1) / stride; }
+  std::int64_t out_width() const { return (width + stride - 1) / stride; }
+};
+
+struct MixedBlock : MixedShape {
   const float* x;        // (N, H, W, I)
   const float* weights;  // packed
   float* out;            // (N, H', W', O)
   void* workspace;
-
-  std::int64_t out_height() const { return (height + stride - 1) / stride; }
-  std::int64_t out_width() const { return (width + stride - 1) / stride; }
 };
 
 // Entries of the packed weights.

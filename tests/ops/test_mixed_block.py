@@ -1,4 +1,4 @@
-"""The mixed block: its definition, its native evaluation, and which of them serves a call."""
+"""The mixed block: its definition, its native evaluation, and which of them serves a call; `test_mixed_training`."""
 
 import copy
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 from abawkit.errors import OpUnavailableError
 from abawkit.models.config import Split
 from abawkit.models.layers import MixedBlock
-from abawkit.ops import BlockSizes, mixed_block, use
+from abawkit.ops import BlockSizes, mixed_block, registry, use
 from abawkit.ops.base import EPS, BlockArguments, Call
 from abawkit.ops.mixed_block_check import compute_block
 from abawkit.ops.mixed_block_native import NativeBlock
@@ -40,6 +40,12 @@ def block(*, stride: int = 1, residual: bool = True) -> MixedBlock:
     return found
 
 
+def run_parts(modules: MixedBlock) -> MixedBlock:
+    """Makes a block run its own modules in place of the operator."""
+    modules._is_operator = lambda x: x is None  # type: ignore[method-assign]
+    return modules
+
+
 def infer(implementation: Any, x: Tensor, sizes: BlockSizes, seed: int = 0) -> Tensor:
     _, parameters, statistics = make_random_block(1, sizes, seed=seed)
     with torch.no_grad():
@@ -53,6 +59,7 @@ def test_the_definition_has_the_bits_of_the_modules(kind: tuple[int, bool], trai
     stride, residual = kind
     modules = block(stride=stride, residual=residual).train(training)
     twin = copy.deepcopy(modules)
+    run_parts(modules)
     x = torch.randn(3, 6, 7, 5)
     parameters, statistics = twin.operands()
     found = BlockReference().forward(BlockArguments(x, parameters, statistics, training, stride, residual))
@@ -62,7 +69,7 @@ def test_the_definition_has_the_bits_of_the_modules(kind: tuple[int, bool], trai
 
 
 @registered
-def test_evaluation_is_the_operators_and_training_the_modules() -> None:
+def test_evaluation_without_gradients_is_the_operators() -> None:
     modules = block().eval()
     x = torch.randn(2, 6, 9, 4)
     expected = modules(x)
@@ -155,9 +162,10 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 def test_calls_that_the_native_block_is_not_for_have_a_reason() -> None:
-    for change in ({"dtype": torch.float64}, {"gradients": True}, {"training": True}, {"device": torch.device("meta")}):
+    for change in ({"dtype": torch.float64}, {"gradients": True}, {"device": torch.device("meta")}):
         call = CALL._replace(**change)
-        assert NativeBlock().reasons(call) == ["it is for evaluation in float32 on CPUs, without gradients"]
+        expected = ["it is for training, and evaluation without gradients, in float32 on CPUs"]
+        assert NativeBlock().reasons(call) == expected
         assert not NativeBlock().is_meant_for(call)
 
 
@@ -176,8 +184,10 @@ def test_a_request_for_all_operators_leaves_out_calls_that_it_is_not_meant_for()
 def test_a_binary_without_the_operator_is_passed_over(monkeypatch: pytest.MonkeyPatch, fresh_registry: None) -> None:
     monkeypatch.setattr("torch._C._dispatch_has_kernel_for_dispatch_key", lambda *_: False)
     monkeypatch.setattr("abawkit.ops.native_library.load", lambda: "")
-    with pytest.warns(match="mixed_block runs on reference, as native can't be used: the binary is older"):
-        assert select_block(CALL).name == "reference"
+    for training in (False, True):
+        registry.refresh()
+        with pytest.warns(match="mixed_block runs on reference, as native can't be used: the binary is older"):
+            assert select_block(CALL._replace(training=training)).name == "reference"
 
 
 @pytest.mark.parametrize(

@@ -50,5 +50,13 @@ void mixed_block(const MixedBlock& call, const Pool& pool) { table().mixed_block
 std::size_t mixed_block_workspace(const MixedBlock& call, int threads) {
   return table().mixed_block_workspace(call, threads);
 }
+void mixed_forward(const MixedForward& call, const Pool& pool) { table().mixed_forward(call, pool); }
+std::size_t mixed_forward_workspace(const MixedForward& call, int threads) {
+  return table().mixed_forward_workspace(call, threads);
+}
+void mixed_backward(const MixedBackward& call, const Pool& pool) { table().mixed_backward(call, pool); }
+std::size_t mixed_backward_workspace(const MixedBackward& call, int threads) {
+  return table().mixed_backward_workspace(call, threads);
+}
 
 }  // namespace abawkit::cpu

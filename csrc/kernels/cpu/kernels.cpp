@@ -63,4 +63,8 @@ const abawkit::cpu::Table abawkit::cpu::ABAWKIT_TABLE(ABAWKIT_ISA){
     abawkit::ABAWKIT_ISA::backward_workspace,
     abawkit::ABAWKIT_ISA::mixed_block,
     abawkit::ABAWKIT_ISA::mixed_block_workspace,
+    abawkit::ABAWKIT_ISA::mixed_forward,
+    abawkit::ABAWKIT_ISA::mixed_forward_workspace,
+    abawkit::ABAWKIT_ISA::mixed_backward,
+    abawkit::ABAWKIT_ISA::mixed_backward_workspace,
 };

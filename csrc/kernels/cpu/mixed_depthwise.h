@@ -27,13 +27,13 @@ struct DepthwiseOutput {
   std::int64_t height, width;
 };
 
-// T outputs: `in` is the first value that the first row of `weight` (rows, kernel, 16) meets.
+// Sums of T outputs: `in` is the first value that the first row of `weight` (rows, kernel, 16) meets, and S how many
+// values of the input lie between those of two outputs.
 template <int T, int S>
-__attribute__((noinline)) void depthwise_tile(const float* in, std::int64_t row_stride, const float* weight,
-                                              std::int64_t rows, std::int64_t kernel, float* out, float* row_sum,
-                                              float* column_sums) {
+inline __attribute__((always_inline)) void depthwise_sums(const float* in, std::int64_t row_stride,
+                                                          const float* weight, std::int64_t rows, std::int64_t kernel,
+                                                          Vector<float> (&sum)[T][block_vectors]) {
   constexpr int V = block_vectors, L = lanes<float>;
-  Vector<float> sum[T][V] = {};
   for (std::int64_t y = 0; y < rows; ++y, in += row_stride) {
     const float* at = in;
     for (std::int64_t k = 0; k < kernel; ++k, at += block_channels, weight += block_channels) {
@@ -46,6 +46,16 @@ __attribute__((noinline)) void depthwise_tile(const float* in, std::int64_t row_
         for (int j = 0; j < V; ++j) sum[i][j] += load(at + i * S * block_channels + j * L) * w[j];
     }
   }
+}
+
+// T outputs, and their shares of the sums over rows and columns.
+template <int T, int S>
+__attribute__((noinline)) void depthwise_tile(const float* in, std::int64_t row_stride, const float* weight,
+                                              std::int64_t rows, std::int64_t kernel, float* out, float* row_sum,
+                                              float* column_sums) {
+  constexpr int V = block_vectors, L = lanes<float>;
+  Vector<float> sum[T][V] = {};
+  depthwise_sums<T, S>(in, row_stride, weight, rows, kernel, sum);
 #pragma GCC unroll 4
   for (int j = 0; j < V; ++j) {
     Vector<float> total = load(row_sum + j * L);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "dda.h"
-#include "mixed_block.h"
+#include "mixed_training.h"
 
 namespace abawkit::cpu {
 
@@ -16,6 +16,10 @@ struct Table {
   std::size_t (*backward_workspace)(const Sizes&, Type, int threads);
   void (*mixed_block)(const MixedBlock&, const Pool&);
   std::size_t (*mixed_block_workspace)(const MixedBlock&, int threads);
+  void (*mixed_forward)(const MixedForward&, const Pool&);
+  std::size_t (*mixed_forward_workspace)(const MixedForward&, int threads);
+  void (*mixed_backward)(const MixedBackward&, const Pool&);
+  std::size_t (*mixed_backward_workspace)(const MixedBackward&, int threads);
 };
 
 extern const Table baseline_table;

@@ -1,0 +1,122 @@
+// Products of training: weights packed in panels, pixels times a panel, and sums of outer products over pixels.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "product_tile.h"
+#include "sizes.h"
+
+namespace abawkit::ABAWKIT_ISA {
+
+// Weights in blocks of 16 outputs, each (rows, 16), and a bias (16).
+struct Panels {
+  float* data;
+  std::int64_t blocks, rows;
+  Panels(std::int64_t outputs, std::int64_t inputs, Arena& arena)
+      : data(arena.take<float>(count_blocks(outputs) * (inputs + 1) * block_channels)),
+        blocks(count_blocks(outputs)),
+        rows(inputs) {}
+  std::int64_t stride() const { return (rows + 1) * block_channels; }
+  float* block(std::int64_t b) const { return data + b * stride(); }
+
+  // From weights (outputs, columns); rows beyond the columns become zero, and so do outputs that there are not.
+  void pack(std::int64_t b, const float* weight, std::int64_t outputs, std::int64_t columns, const float* bias) const {
+    float* to = block(b);
+    const std::int64_t first = b * block_channels, count = std::min(block_channels, outputs - first);
+    std::memset(to, 0, stride() * sizeof(float));
+    for (std::int64_t c = 0; c < count; ++c) {
+      const float* from = weight + (first + c) * columns;
+      for (std::int64_t k = 0; k < columns; ++k) to[k * block_channels + c] = from[k];
+      if (bias != nullptr) to[rows * block_channels + c] = bias[first + c];
+    }
+  }
+  // From weights (rows, outputs).
+  void pack_transposed(std::int64_t b, const float* weight, std::int64_t outputs) const {
+    float* to = block(b);
+    const std::int64_t first = b * block_channels, count = std::min(block_channels, outputs - first);
+    std::memset(to, 0, stride() * sizeof(float));
+    for (std::int64_t k = 0; k < rows; ++k)
+      std::memcpy(to + k * block_channels, weight + k * outputs + first, count * sizeof(float));
+  }
+};
+
+// Where products go: 16 outputs of a pixel lie together.
+struct PixelPlaces {
+  float* at;
+  std::int64_t pixel_stride, block_stride;
+  void operator()(std::int64_t p, int j, Vector<float> sum) const {
+    store(at + p * pixel_stride + j / block_vectors * block_stride + j % block_vectors * lanes<float>, sum);
+  }
+};
+
+// The blocks first..end of outputs of `pixels` pixels.
+inline void multiply(const PixelValues& values, std::int64_t pixels, const Panels& panels, std::int64_t first,
+                     std::int64_t end, PixelPlaces to) {
+  to.at += first * to.block_stride;
+  while (first < end) {
+    const float* weight = panels.block(first);
+    const PanelWeights weights{weight, weight + panels.rows * block_channels, panels.stride()};
+    const bool all = product_blocks > 1 && first + product_blocks <= end;
+    all ? product<product_blocks>(values, 0, pixels, weights, to) : product<1>(values, 0, pixels, weights, to);
+    first += all ? product_blocks : 1;
+    to.at += (all ? product_blocks : 1) * to.block_stride;
+  }
+}
+
+// Adds to `sums` (P rows at a stride) the products of P values and B blocks of 16, summed over the pixels.
+template <int P, int B>
+__attribute__((noinline)) void outer_tile(const float* rows, std::int64_t row_stride, const float* columns,
+                                          std::int64_t column_stride, std::int64_t pixels, float* sums,
+                                          std::int64_t stride) {
+  constexpr int V = B * block_vectors, L = lanes<float>;
+  Vector<float> sum[P][V] = {};
+  for (std::int64_t i = 0; i < pixels; ++i, rows += row_stride, columns += column_stride) {
+    Vector<float> right[V];
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j) right[j] = load(columns + j * L);
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) {
+      const float left = rows[p];
+#pragma GCC unroll 4
+      for (int j = 0; j < V; ++j) sum[p][j] += left * right[j];
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j) {
+      float* to = sums + p * stride + j * L;
+      store(to, load(to) + sum[p][j]);
+    }
+}
+
+template <int P, int B, class... Arguments>
+inline void outer_some(std::int64_t count, Arguments... arguments) {
+  if (count == P)
+    outer_tile<P, B>(arguments...);
+  else if constexpr (P > 1)
+    outer_some<P - 1, B>(count, arguments...);
+}
+
+// Adds to `sums` (rows, 16 blocks) the products of the pixels' values in `left`, `rows` of them, and in `right`, whole
+// blocks of 16.
+inline void add_outer_products(const PixelValues& left, const PixelValues& right, std::int64_t pixels, float* sums) {
+  const std::int64_t rows = left.channels, tiles = (rows + product_pixels - 1) / product_pixels;
+  for (std::int64_t c = 0; c < right.channels;) {
+    const bool all = product_blocks > 1 && c + product_blocks * block_channels <= right.channels;
+    for (std::int64_t i = 0; i < tiles; ++i) {
+      const std::int64_t first = rows * i / tiles, count = rows * (i + 1) / tiles - first;
+      if (all)
+        outer_some<product_pixels, product_blocks>(count, left.at + first, left.pixel_stride, right.at + c,
+                                                   right.pixel_stride, pixels, sums + first * right.channels + c,
+                                                   right.channels);
+      else
+        outer_some<product_pixels, 1>(count, left.at + first, left.pixel_stride, right.at + c, right.pixel_stride,
+                                      pixels, sums + first * right.channels + c, right.channels);
+    }
+    c += (all ? product_blocks : 1) * block_channels;
+  }
+}
+
+}  // namespace abawkit::ABAWKIT_ISA
