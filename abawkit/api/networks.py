@@ -31,6 +31,7 @@ def train(
     weights: StrPath | None = None,
     frames: StrPath | Sequence[StrPath] | None = None,
     follow_links: bool = False,
+    features: StrPath | Sequence[StrPath] | None = None,
     resume: bool = False,
     allow_drift: bool = False,
     log: Sequence[TrackerName] = (),
@@ -48,7 +49,8 @@ def train(
     ``torchrun`` starts, the first one writes and calls back.
 
     Args:
-        recipe: ``"demo"``, ``"baseline"``, ``"paper"`` or a TOML file; None with `resume` for that of the run.
+        recipe: The name of one that comes with abawkit, as ``"demo"``, or a TOML file; None with `resume` for that of
+            the run.
         data: The curated set; None with `resume` for that of the run.
         out: Folder for the run.
         changes: Keys of the recipe to change, as ``{"all.epochs": 4, "losses.au": 0.5}``.
@@ -58,6 +60,7 @@ def train(
         weights: Weights to start from: a file, the folder of a run, or published ones (``.pth``).
         frames: Folders of image files to decode, instead of the packed frames.
         follow_links: Whether symbolic links may lead out of the folders of frames.
+        features: Stores of features, as ``abawkit features`` writes them, for a sequence network.
         resume: Whether the run in `out` goes on, bit for bit, if there is one.
         allow_drift: With `resume`: under other versions, threads or hardware too.
         log: Trackers to log to, of ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``; each is an extra.
@@ -102,6 +105,7 @@ def train(
         weights=Path(weights) if weights is not None else None,
         frames=as_paths(frames),
         follow_links=follow_links,
+        features=as_paths(features) or [],
         resume=resume,
         force=force,
         log=log,
@@ -134,6 +138,7 @@ def predict(
     frame_list: StrPath | None = None,
     frames: StrPath | Sequence[StrPath] | None = None,
     follow_links: bool = False,
+    features: StrPath | Sequence[StrPath] | None = None,
     split: Split | None = None,
     data: StrPath | None = None,
     format_name: str = "abaw7",
@@ -151,6 +156,7 @@ def predict(
     """Averages the probabilities of trained networks and writes the official file, row for row.
 
     The rows are those of `frame_list` with the images in `frames`, all images of `frames`, or the `split` of `data`.
+    Sequence networks read `features` in place of frames; where all networks are such, a list needs no `frames`.
 
     Args:
         checkpoints: Folders of runs (their best epoch), or files of weights.
@@ -159,6 +165,7 @@ def predict(
         frame_list: The list to answer, as released; without it, all images of `frames` in natural order.
         frames: Folders of the frames; they are searched in this order.
         follow_links: Whether symbolic links may lead out of the folders of frames.
+        features: Stores of features, which sequence networks read in place of frames.
         split: ``"train"`` or ``"validation"`` of the curated set `data`.
         data: The curated set.
         format_name: Format of the submission, as ``abawkit check --help`` lists.
@@ -201,11 +208,12 @@ def predict(
             f"precision '{printable(str(precision))}': expected {' or '.join(get_args(InferencePrecision))}"
         )
     networks, submission, folders = as_paths(checkpoints) or [], Path(out), as_paths(frames)
+    stores = as_paths(features) or []
     listed, curated, counts, fitted, table = (
         Path(path) if path is not None else None for path in (frame_list, data, frame_counts, rule, probabilities)
     )
     plugin = apply_frame_counts(get_format(format_name), counts)
-    read = [path for path in (*networks, listed, *(folders or []), curated, counts, fitted) if path]
+    read = [path for path in (*networks, listed, *(folders or []), *stores, curated, counts, fitted) if path]
     claim_prediction(submission, plugin.container, force=force, inputs=read)
     if table:
         claim_probabilities(table, force=force, inputs=read, others=list_outputs(submission))
@@ -216,7 +224,7 @@ def predict(
     refuse_operator(ops)
     refuse_device(device)
     refuse_absent_networks(networks)
-    source = find_frames(listed, given, split, curated, plugin)
+    source = find_frames(listed, given, split, curated, plugin, features=bool(stores))
 
     from abawkit.execution import cpu_threads
     from abawkit.ops import use
@@ -228,6 +236,7 @@ def predict(
             source,
             submission,
             plugin,
+            features=stores,
             rule=applied,
             missing=missing,
             device=device,

@@ -84,6 +84,14 @@ Frames = Annotated[
     list[Path] | None,
     typer.Option("--frames", help="Folder of the frames; can be repeated: folders are searched in this order."),
 ]
+Features = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--features",
+        metavar="STORE",
+        help="Features of the frames, for sequence networks; repeatable: side by side.",
+    ),
+]
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow symbolic links that lead out of the folders of frames.")
 ]

@@ -46,23 +46,27 @@ def export(
     from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
     from abawkit.models.config import name_network
     from abawkit.models.export import ALLOWED, INPUT, OPSET, export_network
+    from abawkit.models.network import DDAMFN
     from abawkit.prediction.networks import load_members
     from abawkit.system.files import write_bytes
 
     (member,) = load_members([source], torch.device("cpu"), ())
-    side, columns = member.network.config.resolution, {"va": DIMENSIONS, "expression": EXPRESSIONS, "au": ACTION_UNITS}
+    network = member.network
+    if not isinstance(network, DDAMFN):
+        raise ConfigError(f"{member.path}: is a sequence network; only networks that see frames are exported")
+    side, columns = network.config.resolution, {"va": DIMENSIONS, "expression": EXPRESSIONS, "au": ACTION_UNITS}
     notes = {
         "format": "abawkit.export.1",
         "abawkit": abawkit.__version__,
         "torch": torch.__version__,
-        "network": name_network(member.network.config),
+        "network": name_network(network.config),
         "digest": member.digest,
         "size": side,
         "tasks": list(member.tasks),
         "input": f"{INPUT}: uint8 (N, 3, {side}, {side}), RGB",
         "columns": {task: list(columns[task]) for task in member.tasks},
     }
-    exported = export_network(member.network, member.tasks, form, notes, str(member.path))
+    exported = export_network(network, member.tasks, form, notes, str(member.path))
     write_bytes(out, exported.content)
     if as_json:
         facts = {"opset": OPSET if form == "onnx" else None, "difference": exported.difference, "allowed": ALLOWED}

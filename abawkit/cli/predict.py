@@ -8,6 +8,7 @@ import typer
 from abawkit.choices import InferencePrecision, Missing, Split
 from abawkit.cli._command import command, print_json
 from abawkit.cli._options import (
+    Features,
     FollowLinks,
     Force,
     Format,
@@ -32,6 +33,7 @@ def predict(
     ] = None,
     frames: Frames = None,
     follow_links: FollowLinks = False,
+    features: Features = None,
     split: Annotated[Split | None, typer.Option(help="Predict a split of a curated set instead of a list.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the curated set, with --split.")] = None,
     format_name: Format = "abaw7",
@@ -60,7 +62,8 @@ def predict(
     With --rule, they are weighted, smoothed and calibrated by that rule. A single-task format needs checkpoints of its
     task only.
 
-    Without --list, every image of --frames is a row, in natural order.
+    Without --list, every image of --frames is a row, in natural order. Sequence networks read --features in place of
+    frames: where all networks are such, --frames is not needed.
 
     The probabilities (.npz) and a manifest (.json) with the digests of all inputs are written beside it.
 
@@ -76,6 +79,7 @@ def predict(
             frame_list=frame_list,
             frames=frames,
             follow_links=follow_links,
+            features=features,
             split=split,
             data=data,
             format_name=format_name,

@@ -9,7 +9,7 @@ import typer
 
 from abawkit.choices import TRACKERS
 from abawkit.cli._command import command, needs, print_json
-from abawkit.cli._options import FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
+from abawkit.cli._options import Features, FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS
 
@@ -56,6 +56,7 @@ def train(
         typer.Option("--frames", help="Decode frames from this folder instead of the packed frames; can be repeated."),
     ] = None,
     follow_links: FollowLinks = False,
+    features: Features = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out, bit for bit, if there is one.")
     ] = False,
@@ -86,7 +87,8 @@ def train(
     """Train a network on a curated set.
 
     The run folder gets recipe.toml (with every default), manifest.json, metrics.jsonl (a line an epoch),
-    best.safetensors, last.safetensors and checkpoints/. Recipes that come with abawkit: demo, baseline, paper.
+    best.safetensors, last.safetensors and checkpoints/. Recipes that come with abawkit: demo, baseline, paper, and
+    sequence-frame, sequence-bigru, sequence-tcn for heads over time on --features.
 
     Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and a file called STOP in the run folder end it after a step, with all
     that is needed to continue. Several processes: torchrun --nproc-per-node 2 -m abawkit train ...
@@ -101,6 +103,7 @@ def train(
         "weights": weights,
         "frames": frames,
         "follow_links": follow_links,
+        "features": features or [],
         "ops": ops,
         "threads": threads,
     }
@@ -180,7 +183,7 @@ def _show_dry_run(
         ("network", f"{start.recipe.network}, {found.parameters:,} parameters, {found.trainable:,} trained"),
         ("rows", f"{found.rows:,} training, {found.validation_rows:,} validation"),
         ("device", f"{made_by['device']}, {made_by['threads']} threads"),
-        ("operator", ", ".join(made_by["ops"].values())),
+        ("operator", ", ".join(made_by["ops"].values()) or "none"),
         ("first batch", ", ".join(f"{name} {value:.3f}" for name, value in found.losses.items())),
         ("peak memory", gib),
         ("speed", f"{found.images_per_second:.0f} images/s, {found.validation_images_per_second:.0f} in validation"),

@@ -67,7 +67,8 @@ class Augmentation:
     """How training frames are varied; the default varies nothing.
 
     Attributes:
-        flip: Probability of a horizontal flip. It happens before the affine map.
+        flip: Probability of a horizontal flip. It happens before the affine map. A sequence network takes the features
+            of mirrored frames for a whole window.
         affine: Probability of an affine map; the next three values are of no effect where it is 0.
         angle: Rotation, uniform in -angle..angle degrees around the centre.
         scale: Lower and upper bound of the size, uniform, 0.01 to 100; below 1 shrinks the face.

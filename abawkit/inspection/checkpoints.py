@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from abawkit.curation.curated_set import CURATED_TABLE
 from abawkit.errors import ConfigError, DataError
+from abawkit.features.store import FeatureStore
 from abawkit.inspection.report import Inspection, Record
 from abawkit.run_names import STATE
 from abawkit.training.checkpoint import Checkpoint, CheckpointReport, Position, verify_checkpoint
@@ -48,11 +49,32 @@ def note_data(found: Inspection, record: Record) -> None:
         "policy": record.get("data.policy", str, optional=True),
         "folder": folder,
         "frames": record.folders("data.frames", optional=True),
+        "features": _list_features(record),
         "table": found.compare("its curated table", Path(folder) / CURATED_TABLE, digest) if folder else None,
     }
     found.note("data", {name: value for name, value in data.items() if value is not None})
     if digest:
         found.digests["data table"] = digest
+
+
+def _list_features(record: Record) -> list[dict[str, str]] | None:
+    """The stores of features of a sequence network, and whether those of a finished run are unchanged."""
+    entries = record.get("data.features", list, optional=True)
+    listed = []
+    for entry in entries or []:
+        folder, digest = (entry.get("folder"), entry.get("digest")) if isinstance(entry, dict) else (entry, None)
+        state = {"state": _compare_store(Path(str(folder)), digest)} if digest else {}
+        listed.append({"folder": str(folder), **state})
+    return listed or None
+
+
+def _compare_store(folder: Path, digest: str) -> str:
+    if not folder.is_dir():
+        return "absent"
+    try:
+        return "unchanged" if FeatureStore.open(folder).digest == digest else "changed"
+    except DataError:
+        return "damaged"
 
 
 def note_start(found: Inspection, record: Record) -> None:

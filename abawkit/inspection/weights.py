@@ -8,10 +8,11 @@ from abawkit.inspection.report import Inspection
 from abawkit.models.config import name_network
 from abawkit.models.network import ATTENTION, HEADS
 from abawkit.models.published import import_published
-from abawkit.models.weights import Weights, digest_state, load_weights
+from abawkit.models.sequence_config import SequenceConfig, name_any_network
+from abawkit.models.weights import AnyWeights, digest_state, load_any_weights
 from abawkit.system.files import sha256_of
 
-_STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked")
+_STATISTICS: Final = ("running_mean", "running_var", "num_batches_tracked", "normalise.mean", "normalise.deviation")
 
 
 def inspect_weights(path: Path) -> Inspection:
@@ -20,7 +21,7 @@ def inspect_weights(path: Path) -> Inspection:
     found.note("bytes", path.stat().st_size)
     found.digests["file"] = sha256_of(path)
     try:
-        weights = load_weights(path, heads_optional=True)
+        weights = load_any_weights(path, heads_optional=True)
     except DataError as error:
         found.problems.append(str(error))
         return found
@@ -28,7 +29,9 @@ def inspect_weights(path: Path) -> Inspection:
     heads = any(key.startswith(HEADS) for key in weights.state)
     noted = dict(weights.metadata)
     tasks = [task for task in noted.pop("tasks", "").split(",") if task]
-    found.note("network", name_network(weights.config))
+    found.note("network", name_any_network(weights.config))
+    if isinstance(weights.config, SequenceConfig):
+        found.note("features", [each._asdict() for each in weights.config.inputs])
     found.note("parameters", count)
     found.note("numbers", sorted({str(t.dtype).removeprefix("torch.") for t in weights.state.values()}))
     found.note("heads", heads)
@@ -41,7 +44,7 @@ def inspect_weights(path: Path) -> Inspection:
     attention = any(key.startswith(ATTENTION) for key in weights.state)
     without = ", without heads" if attention else ", its backbone alone: without attention and heads"
     trained = f", trained for {', '.join(tasks)}" if tasks else "" if heads else without
-    found.summary = f"weights of {name_network(weights.config)}, {count:,} parameters{trained}"
+    found.summary = f"weights of {name_any_network(weights.config)}, {count:,} parameters{trained}"
     return found
 
 
@@ -72,9 +75,9 @@ def digest_weights(path: Path) -> str:
     Raises:
         DataError: If the file is not one of weights.
     """
-    return digest_state(load_weights(path, heads_optional=True).state)
+    return digest_state(load_any_weights(path, heads_optional=True).state)
 
 
-def count_parameters(weights: Weights) -> int:
-    """Number of learned parameters, without the running statistics of batch norms."""
+def count_parameters(weights: AnyWeights) -> int:
+    """Number of learned parameters, without statistics of rows."""
     return sum(tensor.numel() for name, tensor in weights.state.items() if not name.endswith(_STATISTICS))

@@ -99,14 +99,9 @@ class NetworkConfig:
         try:
             return TypeAdapter(cls).validate_python(dict(arguments))
         except ValidationError as error:
-            wrong = [
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
-                + ("" if e["type"] == "missing" else f", got {e['input']!r:.60}")
-                for e in error.errors()
-            ]
             raise ConfigError(
                 "not a network configuration:\n"
-                + "\n".join(printable(line) for line in wrong)
+                + "\n".join(printable(line) for line in describe_config_errors(error))
                 + f"\nname one of {', '.join(NETWORKS)}, or give all of {', '.join(cls.__annotations__)}"
             ) from error
 
@@ -161,6 +156,14 @@ structure made for training on a CPU.
 Source: widths, depths and kernel sizes of `ddamfn` are those of Zhang et al., Electronics 12(17) 3595 (2023),
 and of its published code.
 """
+
+
+def describe_config_errors(error: ValidationError) -> list[str]:
+    """A line for each key of a configuration that is unknown, missing or has a wrong value."""
+    return [
+        f"{'.'.join(map(str, e['loc']))}: {e['msg']}" + ("" if e["type"] == "missing" else f", got {e['input']!r:.60}")
+        for e in error.errors()
+    ]
 
 
 def name_network(config: NetworkConfig) -> str:

@@ -11,7 +11,7 @@ from abawkit.choices import InferencePrecision
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import normalise
 from abawkit.models.devices import Download, pin_memory, upload, use_exact_float32
-from abawkit.models.network import DDAMFN, OUTPUTS
+from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
 from abawkit.tables import Array
 
 BATCH = {"cpu": 32, "cuda": 256}
@@ -80,8 +80,7 @@ def infer(
     with use_exact_float32():
         parts = [_infer_batch(network, pixels[i : i + batch], device, precision) for i in range(0, len(pixels), batch)]
     columns = [part.wait().numpy() for part in parts] or [np.zeros((0, sum(OUTPUTS.values())), np.float32)]
-    va, expression, au = np.split(np.concatenate(columns), np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
-    return Probabilities(*(np.ascontiguousarray(column) for column in (va, expression, au)))
+    return split_columns(np.concatenate(columns))
 
 
 def _infer_batch(network: DDAMFN, pixels: Array, device: torch.device, precision: InferencePrecision) -> Download:
@@ -91,6 +90,16 @@ def _infer_batch(network: DDAMFN, pixels: Array, device: torch.device, precision
     cast = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
     with cast:
         embedding, _ = network.embed(make_model_input(images), gates=False)
-    outputs = network.classify(embedding.to(images.dtype))
+    return make_probabilities(network.classify(embedding.to(images.dtype)))
+
+
+def make_probabilities(outputs: Outputs) -> Download:
+    """The columns of all tasks side by side, (N, 22) float32, on their way to the host."""
     columns = (outputs.va, outputs.expression.float().softmax(dim=1), outputs.au.float().sigmoid())
     return Download(torch.cat([column.float() for column in columns], dim=1))
+
+
+def split_columns(columns: Array) -> Probabilities:
+    """The columns of all tasks side by side, (N, 22), as one array for each task."""
+    parts = np.split(columns, np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
+    return Probabilities(*(np.ascontiguousarray(part) for part in parts))

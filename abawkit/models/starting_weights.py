@@ -10,8 +10,10 @@ from abawkit.errors import DataError, DataWarning, printable
 from abawkit.models.config import NetworkConfig, name_network
 from abawkit.models.network import ATTENTION, DDAMFN
 from abawkit.models.published import import_published
+from abawkit.models.sequence import SequenceNetwork
+from abawkit.models.sequence_config import SequenceConfig, name_any_network
 from abawkit.models.weight_files import detect_container, find_weights
-from abawkit.models.weights import HEADER, Weights, apply_weights, load_weights, open_safetensors
+from abawkit.models.weights import HEADER, Weights, apply_weights, load_any_weights, load_weights, open_safetensors
 
 
 def load_starting_weights(path: Path) -> Weights:
@@ -69,6 +71,29 @@ def start_from(network: DDAMFN, path: Path, *, frozen_epochs: int) -> None:
             DataWarning,
             stacklevel=2,
         )
+
+
+def start_sequence_from(network: SequenceNetwork, path: Path) -> None:
+    """Copies the weights of a sequence network, and what it normalises features by, into another one.
+
+    Args:
+        network: Changed in place.
+        path: A file that abawkit wrote, or the folder of a run, whose best weights are taken.
+
+    Raises:
+        DataError: If the file is absent or damaged, or the weights are those of another network.
+    """
+    path = find_weights(path)
+    found, wanted = load_any_weights(path), network.config
+    same = isinstance(found.config, SequenceConfig) and found.config == replace(
+        wanted, dropout=found.config.dropout, context=found.config.context
+    )
+    if not same:
+        raise DataError(
+            f"{path}: these are not weights of this network: they are those of {name_any_network(found.config)}, and "
+            f"the recipe's network is {name_any_network(wanted)}; kind, width, layers and features must be the same"
+        )
+    apply_weights(network, found.state, str(path))
 
 
 def _describe_mismatch(found: NetworkConfig, wanted: NetworkConfig) -> str:

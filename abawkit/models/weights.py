@@ -16,7 +16,9 @@ from torch import Tensor
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.models.config import NetworkConfig
 from abawkit.models.devices import to_host
-from abawkit.models.network import ATTENTION, DDAMFN, HEADS
+from abawkit.models.network import ATTENTION, HEADS
+from abawkit.models.sequence import AnyNetwork, build_network
+from abawkit.models.sequence_config import AnyConfig, SequenceConfig, parse_config
 from abawkit.models.weight_files import detect_container
 from abawkit.system.files import sha256, write_bytes
 
@@ -32,7 +34,7 @@ _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int
 
 
 class Weights(NamedTuple):
-    """The content of a file of weights.
+    """The content of a file of weights of a network that sees frames.
 
     Attributes:
         config: The network that the weights belong to.
@@ -41,6 +43,14 @@ class Weights(NamedTuple):
     """
 
     config: NetworkConfig
+    state: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+class AnyWeights(NamedTuple):
+    """As `Weights`, of any network."""
+
+    config: AnyConfig
     state: dict[str, Tensor]
     metadata: dict[str, str]
 
@@ -59,7 +69,7 @@ def _digest_content(state: Mapping[str, Tensor], header: Mapping[str, Any]) -> s
     return sha256((digest_state(state) + json.dumps(header, sort_keys=True)).encode())
 
 
-def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str, *, heads_optional: bool) -> None:
+def check_state(config: AnyConfig, state: Mapping[str, Tensor], source: str, *, heads_optional: bool) -> None:
     """Checks that a state dict is complete, finite and made for a network.
 
     Args:
@@ -73,7 +83,7 @@ def check_state(config: NetworkConfig, state: Mapping[str, Tensor], source: str,
         DataError: If keys are missing or unexpected, or a tensor has another shape, another kind of numbers, or
             values that are not finite; the message names them.
     """
-    blocks = sum(1 + stage.depth for stage in config.stages)
+    blocks = config.layers if isinstance(config, SequenceConfig) else sum(1 + stage.depth for stage in config.stages)
     if blocks > len(state):  # to build it would take minutes, if a damaged file has thousands
         raise DataError(f"{source}: a network of {blocks:,} blocks has more than these {len(state):,} tensors")
     expected = _list_shapes(config)
@@ -96,9 +106,9 @@ def _is_finite(value: Tensor) -> bool:
 
 
 @cache
-def _list_shapes(config: NetworkConfig) -> Mapping[str, tuple[int, ...]]:
+def _list_shapes(config: AnyConfig) -> Mapping[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in DDAMFN(config).state_dict().items()}
+        return {key: tuple(value.shape) for key, value in build_network(config).state_dict().items()}
 
 
 def describe_differences(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:
@@ -127,7 +137,7 @@ def format_list(lines: list[str]) -> str:
 
 
 def apply_weights(
-    network: DDAMFN, state: Mapping[str, Tensor], source: str = "state dict", *, heads_optional: bool = False
+    network: AnyNetwork, state: Mapping[str, Tensor], source: str = "state dict", *, heads_optional: bool = False
 ) -> None:
     """Copies a state dict into a network: all of it, or nothing.
 
@@ -145,7 +155,7 @@ def apply_weights(
 
 
 def save_weights(
-    path: Path, config: NetworkConfig, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    path: Path, config: AnyConfig, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes weights with their network's configuration and a digest; replaces an existing file in one step.
 
@@ -197,7 +207,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
-    """Reads and checks a file of `save_weights`.
+    """Reads and checks a file of `save_weights` with a network that sees frames.
 
     Args:
         path: The safetensors file.
@@ -205,8 +215,19 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
             imported backbone.
 
     Raises:
-        DataError: If the file is absent, damaged, of another format, or incomplete; the difference is named.
+        DataError: If the file is absent, damaged, of another format, or incomplete; the difference is named. If it is a
+            sequence network.
     """
+    config, state, metadata = load_any_weights(path, heads_optional=heads_optional)
+    if isinstance(config, SequenceConfig):
+        raise DataError(
+            f"{path}: is a sequence network, whose input is features and not frames; give a network that sees frames"
+        )
+    return Weights(config, state, metadata)
+
+
+def load_any_weights(path: Path, *, heads_optional: bool = False) -> AnyWeights:
+    """Reads and checks a file of `save_weights` with any network; the rest is as in `load_weights`."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise DataError(f"{path}: {what}; give a safetensors file of weights")
@@ -225,7 +246,7 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
     try:
         header = json.loads(text)
         found, digest = header["format"], header.pop("digest")
-        config = NetworkConfig.from_dict(header["network"])
+        config = parse_config(header["network"])
         metadata = {str(key): str(value) for key, value in header["metadata"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ConfigError) as error:
         raise DataError(f"{path}: its header is damaged ({error}); copy the file again") from error
@@ -236,4 +257,4 @@ def load_weights(path: Path, *, heads_optional: bool = False) -> Weights:
         raise DataError(f"{path}: weights and notes have digest {computed}, expected {digest}: damaged; copy it again")
     if found == _FROM_ZERO and metadata.get("epoch", "").isdecimal():
         metadata["epoch"] = str(int(metadata["epoch"]) + 1)
-    return Weights(config, state, metadata)
+    return AnyWeights(config, state, metadata)

@@ -12,8 +12,9 @@ from abawkit.errors import ConfigError, DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.models.inference import Probabilities, infer, place_network
 from abawkit.models.network import DDAMFN
+from abawkit.models.sequence import SequenceNetwork, build_network
 from abawkit.models.weight_files import find_weights
-from abawkit.models.weights import digest_state, load_weights
+from abawkit.models.weights import digest_state, load_any_weights
 from abawkit.prediction.sources import PixelChunk
 from abawkit.tables import Array
 
@@ -27,14 +28,24 @@ class Member:
         digest: Digest of its weights, by which a network that is given twice is found.
         tasks: The tasks that it was trained for; for others it is not used.
         network: The network, on its device.
-        precision: What it computes with.
+        precision: What it computes with; sequence networks always float32.
+        answers: Probabilities of all rows, of a sequence network; None before `answer_from_features`.
     """
 
     path: Path
     digest: str
     tasks: tuple[Task, ...]
-    network: DDAMFN
+    network: DDAMFN | SequenceNetwork
     precision: InferencePrecision = "float32"
+    answers: Probabilities | None = None
+
+    def predict(self, rows: Array, pixels: Array, device: torch.device) -> Probabilities:
+        """The probabilities of rows, int64 (n,), with frames (n, 112, 112, 3) uint8, which sequence networks ignore."""
+        if self.answers:
+            return Probabilities(*(column[rows] for column in self.answers))
+        if isinstance(self.network, SequenceNetwork):
+            raise RuntimeError("answer_from_features comes first")
+        return infer(self.network, pixels, device, self.precision)
 
 
 def load_members(
@@ -74,13 +85,14 @@ def load_members(
 
 def _load_member(source: Path, device: torch.device, precision: InferencePrecision) -> Member:
     path = find_weights(source) if source.is_dir() else source
-    weights = load_weights(path)
-    network = DDAMFN(weights.config)
+    weights = load_any_weights(path)
+    network = build_network(weights.config)
     network.load_state_dict(weights.state)
     place_network(network, device)
     named = weights.metadata.get("tasks", ",".join(TASKS)).split(",")
     tasks = tuple(task for task in TASKS if task in named)
-    return Member(path, digest_state(weights.state), tasks, network.eval(), precision)
+    used: InferencePrecision = "float32" if isinstance(network, SequenceNetwork) else precision
+    return Member(path, digest_state(weights.state), tasks, network.eval(), used)
 
 
 def predict_mean(
@@ -145,7 +157,7 @@ def _infer_chunks(
 ) -> Iterator[tuple[Array, list[Probabilities]]]:
     """The rows of each chunk and each member's probabilities of them; sets `seen` for these rows."""
     for rows, pixels in chunks:
-        yield rows, [infer(member.network, pixels, device, member.precision) for member in members]
+        yield rows, [member.predict(rows, pixels, device) for member in members]
         seen[rows] = True
         if progress:
             progress(int(seen.sum()), len(seen))

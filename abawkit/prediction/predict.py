@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from abawkit.choices import InferencePrecision, Missing
-from abawkit.errors import DataError, DataWarning, OpWarning, printable
+from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning, printable
 from abawkit.formats.base import SubmissionFormat
 from abawkit.frame_columns import read_frame_numbers
 from abawkit.frame_names import find_video, parse_frame_number
@@ -19,10 +19,12 @@ from abawkit.labels import TASKS, Task
 from abawkit.models.attention import describe_operators, list_evaluation_calls
 from abawkit.models.devices import has_bfloat16
 from abawkit.models.inference import Probabilities, pick_device
+from abawkit.models.network import DDAMFN
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import Rule, apply_rule, refuse_other_members
 from abawkit.prediction.networks import Member, load_members, make_zeros, predict_each, predict_mean
-from abawkit.prediction.sources import CuratedFrames, ListedFrames
+from abawkit.prediction.sequences import answer_from_features, make_empty_chunk, select_chunks
+from abawkit.prediction.sources import FrameSelection
 from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import KEY_DIGITS, StoredMember, digest_columns
 from abawkit.tables import Array, Predictions
@@ -55,10 +57,11 @@ class Predicted:
 
 def predict(
     sources: Sequence[Path],
-    frames: ListedFrames | CuratedFrames,
+    frames: FrameSelection,
     out: Path,
     plugin: SubmissionFormat,
     *,
+    features: Sequence[Path] = (),
     rule: Rule | None = None,
     missing: Missing = "refuse",
     device: str = "auto",
@@ -78,6 +81,7 @@ def predict(
         frames: What to predict.
         out: The official file.
         plugin: Its format.
+        features: Stores of features for the sequence networks; where all networks are such, no frame is read.
         rule: How the members' probabilities are weighted, smoothed and calibrated; without one, they are averaged. Its
             weights name networks by the first 12 digits of their digests; one without weights is for any networks.
         missing: ``refuse`` frames that can't be read, or answer with the nearest ``neighbour`` of the same video.
@@ -87,7 +91,7 @@ def predict(
         progress: Called with the rows done and the rows in all.
 
     Raises:
-        ConfigError: If the device is not available.
+        ConfigError: If the device is not available, or features are not given where, and only where, they are read.
         DataError: If a checkpoint or a frame is not what it must be, more than a small share of the frames are no
             aligned crops, a task of the format has no network, or the rule weighs other networks.
         OpUnavailableError: If the requested implementation of an operator can't run here.
@@ -98,16 +102,20 @@ def predict(
     """
     target = pick_device(device)
     members = load_members(sources, target, find_needed_tasks(plugin.tasks), precision)
+    framed = [member.network for member in members if isinstance(member.network, DDAMFN)]
+    if precision != "float32" and not framed:
+        raise ConfigError(f"--precision {precision}: sequence networks compute in float32; leave it out")
     _warn_emulated(precision, target)
     dtype = getattr(torch, precision)
-    calls = (call for m in members for call in list_evaluation_calls(m.network.config, target, dtype))
+    calls = (call for network in framed for call in list_evaluation_calls(network.config, target, dtype))
     used = describe_operators(calls)  # before the frames are read: the requested one may be unable to run
     images = frames.images
     names = pa.array(images, pa.string())
     tasks = tuple(task for task in TASKS if any(task in member.tasks for member in members))
     if rule:
         _refuse_rule(rule, members, tasks, names)
-    chunks = frames.read(missing)
+    members, present, stores = answer_from_features(members, features, names, missing, target, progress)
+    chunks = select_chunks(frames.read(missing), present) if framed else make_empty_chunk(present)
     if rule:
         each, seen = predict_each(members, chunks, len(images), target, progress)
         for probabilities in each:
@@ -124,7 +132,7 @@ def predict(
         predictions,
         tasks,
         plugin,
-        source=frames.describe(),
+        source={**frames.describe(), **({"features": stores} if stores else {})},
         members=[{"path": str(m.path), "digest": m.digest, "tasks": list(m.tasks)} for m in members],
         environment=describe_environment(target, used, evaluation=precision),
         rule=rule,

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -142,13 +142,43 @@ class CuratedFrames:
         return {"data": str(self.curated.folder), "split": self.split, "table_sha256": self.curated.digest}
 
 
+@dataclass(frozen=True)
+class ListedNames:
+    """The frames of a test list, whose features alone are there.
+
+    Attributes:
+        path: The list.
+        images: Image names, in order.
+    """
+
+    path: Path
+    images: list[str]
+
+    def read(self, missing: Missing) -> Iterator[PixelChunk]:  # noqa: ARG002 - as the other sources'
+        """Refuses to read frames.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("not all of these networks are sequence networks: give the frames of the list with --frames")
+
+    def describe(self) -> dict[str, Any]:
+        """The list, for the manifest."""
+        return {"list": str(self.path), "list_sha256": sha256_of(self.path)}
+
+
+FrameSelection: TypeAlias = ListedFrames | CuratedFrames | ListedNames
+
+
 def find_frames(
     frame_list: Path | None,
     root: FrameFolders | None,
     split: Split | None,
     data: Path | None,
     plugin: SubmissionFormat,
-) -> ListedFrames | CuratedFrames:
+    *,
+    features: bool = False,
+) -> FrameSelection:
     """Finds what is predicted: a list with folders, all images of folders, or a split of a curated set.
 
     Args:
@@ -157,6 +187,7 @@ def find_frames(
         split: The split.
         data: The curated set.
         plugin: The format that is written, with its frame counts if there are any.
+        features: Whether there are features, so that a list needs no folders.
 
     Raises:
         ConfigError: If the arguments are none of the three.
@@ -167,11 +198,13 @@ def find_frames(
         DataWarning: If the list names videos and it is not known how many frames they have, or a folder has files that
             are no images.
     """
-    found: ListedFrames | CuratedFrames
+    found: FrameSelection
     if split and data and not (frame_list or root):
         found = CuratedFrames(open_curated(data), split)
     elif frame_list and root and not (split or data):
         found = _open_list(frame_list, root, plugin)
+    elif frame_list and features and not (root or split or data):
+        found = _open_names(frame_list, plugin)
     elif root and not (frame_list or split or data):
         found = list_folder_frames(root, plugin)
     else:
@@ -194,6 +227,13 @@ def _open_list(path: Path, root: FrameFolders, plugin: SubmissionFormat) -> List
             text = "files end with the last crop of each video; --frame-counts says where the videos end"
             warnings.warn(text, DataWarning, stacklevel=3)
     return ListedFrames(path, root, listed.images.to_pylist())
+
+
+def _open_names(path: Path, plugin: SubmissionFormat) -> ListedNames:
+    listed = plugin.read_list(path)
+    if isinstance(listed, VideoList):
+        raise ConfigError(f"{path}: names videos and not frames: give the folder of the frames with --frames too")
+    return ListedNames(path, listed.images.to_pylist())
 
 
 def list_folder_frames(root: FramesRoot, plugin: SubmissionFormat) -> ListedFrames:

@@ -1,6 +1,6 @@
 """Batches on the host: frames, and all other numbers in one tensor, so that two copies bring both to the device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,12 +26,16 @@ class HostBatch(NamedTuple):
         part: Positions of this process's rows, int64 (m,).
         frames: Frames of the part, uint8 (m, 112, 112, 3); where frames are on the device, their indices, int64 (m,).
         numbers: Annotations of the whole batch and augmentation of the part, float32, one dimension.
+        seed: Of dropout; only sequence networks have any.
+
+    Of windows, `frames` are the features, float32 (windows, L, D), and `numbers` has what else `Windows` has.
     """
 
     rows: Array
     part: Array
     frames: Tensor
     numbers: Tensor
+    seed: int = 0
 
 
 def collect_batch(
@@ -59,9 +63,28 @@ def collect_batch(
     """
     config = recipe.augmentation
     variation = plan_variation(rows.rows[part], FRAME_SIZE, seed=recipe.seed, epoch=epoch, config=config)
-    numbers = torch.cat([values.flatten().float() for values in (*rows.targets(batch), *variation)])
+    numbers = pack_targets(rows.targets(batch), variation)
     frames = resident.numbers(part) if resident else torch.from_numpy(rows.pixels(part))
     return HostBatch(batch, part, pin_memory(frames, device), pin_memory(numbers, device))
+
+
+def pack_targets(targets: Targets, others: Iterable[Tensor]) -> Tensor:
+    """Annotations and other numbers in one tensor, float32, one dimension."""
+    return torch.cat([values.flatten().float() for values in (*targets, *others)])
+
+
+def unpack_targets(numbers: Tensor, rows: int, others: Sequence[tuple[int, ...]]) -> tuple[Targets, list[Tensor]]:
+    """The opposite of `pack_targets`.
+
+    Args:
+        numbers: On any device; its values are not read.
+        rows: Rows that are annotated.
+        others: Shapes of the other tensors.
+    """
+    shapes = [(rows, *shape) for shape in _TARGETS]
+    va, expression, au, *rest = _split_views(numbers, [*shapes, *others])
+    valid = [flags.bool() for flags in rest[:3]]
+    return Targets(va, expression.long(), au, *valid), rest[3:]
 
 
 def unpack_batch(numbers: Tensor, rows: int, own: int) -> tuple[Targets, Variation]:
@@ -72,10 +95,8 @@ def unpack_batch(numbers: Tensor, rows: int, own: int) -> tuple[Targets, Variati
         rows: Rows of the whole batch.
         own: Rows of this process.
     """
-    shapes = [(rows, *shape) for shape in _TARGETS] + [(own, 2, 3), (3, own), (own, 4)]
-    va, expression, au, *valid, maps, colours, rectangles = _split_views(numbers, shapes)
-    targets = Targets(va, expression.long(), au, *(flags.bool() for flags in valid))
-    return targets, Variation(maps, colours, rectangles)
+    targets, variation = unpack_targets(numbers, rows, [(own, 2, 3), (3, own), (own, 4)])
+    return targets, Variation(*variation)
 
 
 def _split_views(numbers: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:

@@ -92,6 +92,7 @@ class _Data(_Part):
     table_digest: Text
     frames: Annotated[list[PathText] | None, BeforeValidator(_as_list)]  # one folder is its path alone
     follow_links: bool = False  # runs from before links were followed do not say it
+    features: list[PathText] = []  # of a sequence network
     rows: Text
 
 

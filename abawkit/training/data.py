@@ -49,6 +49,22 @@ class FrameSource(Protocol):
     def __len__(self) -> int: ...
 
 
+class TrainingRows(Protocol):
+    """Rows of a split: `FramedRows`, or `abawkit.training.sequence_data.SequenceRows`."""
+
+    @property
+    def annotations(self) -> Annotations:
+        """The rows."""
+        ...
+
+    @property
+    def rows(self) -> Array:
+        """Row number of each in its source file, int64 (n,)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class FramedRows:
     """Rows of a split, each with its frame.
@@ -76,19 +92,23 @@ class FramedRows:
 
     def targets(self, which: Array) -> Targets:
         """Annotations of these rows as tensors on the CPU."""
-        a = self.annotations
+        return collect_targets(self.annotations, which)
 
-        def tensor(column: Array, dtype: torch.dtype) -> Tensor:
-            return torch.from_numpy(column[which]).to(dtype)
 
-        return Targets(
-            va=tensor(a.va, torch.float32),
-            expression=tensor(a.expression, torch.int64),
-            au=tensor(a.au, torch.float32),
-            va_valid=tensor(a.va_valid, torch.bool),
-            expression_valid=tensor(a.expression_valid, torch.bool),
-            au_valid=tensor(a.au_valid, torch.bool),
-        )
+def collect_targets(a: Annotations, which: Array) -> Targets:
+    """Annotations of some rows, by their numbers, int64 (n,), as tensors on the CPU."""
+
+    def tensor(column: Array, dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(column[which]).to(dtype)
+
+    return Targets(
+        va=tensor(a.va, torch.float32),
+        expression=tensor(a.expression, torch.int64),
+        au=tensor(a.au, torch.float32),
+        va_valid=tensor(a.va_valid, torch.bool),
+        expression_valid=tensor(a.expression_valid, torch.bool),
+        au_valid=tensor(a.au_valid, torch.bool),
+    )
 
 
 def read_training_rows(
@@ -107,6 +127,15 @@ def read_training_rows(
     Raises:
         DataError: If there are no rows, more frames are missing, or more than a small share are no aligned crops.
     """
+    return _select_rows(curated, "train", select_training_rows(curated, tasks), frames, max_missing)
+
+
+def select_training_rows(curated: CuratedSet, tasks: Sequence[Task]) -> Array:
+    """A mask of the training rows that the policy keeps and that are annotated for one of the tasks.
+
+    Raises:
+        DataError: If there are none.
+    """
     split = curated.splits["train"]
     valid = np.logical_or.reduce([getattr(split.annotations, f"{task}_valid") for task in tasks])
     if not (split.kept & valid).any():
@@ -114,7 +143,7 @@ def read_training_rows(
             f"{curated.folder}: no training row is annotated for {describe_tasks(tasks)}, of those that its policy "
             f"({curated.policy}) keeps; train other tasks, or curate with --policy per-task"
         )
-    return _select_rows(curated, "train", split.kept & valid, frames, max_missing)
+    return np.asarray(split.kept & valid)
 
 
 def read_evaluation_rows(

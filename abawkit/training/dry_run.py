@@ -4,7 +4,9 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ import torch
 from abawkit.curation.curated_set import open_curated
 from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
 from abawkit.models.inference import BATCH, infer
+from abawkit.models.network import DDAMFN
 from abawkit.run_names import NETWORK
+from abawkit.training.build import build_loop
+from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import build_loop
 from abawkit.training.start import Inputs
+from abawkit.training.validation import predict_rows
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,11 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
     curated = open_curated(inputs.data)
     with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
         loop = build_loop(recipe, inputs, curated, Path(folder), processes=ALONE, callbacks=Callbacks())
-        losses, seconds = _measure_step(loop)
+        losses, seconds, batch = _measure_step(loop)
         size = _measure_checkpoint(loop, Path(folder))
     network, device = loop.learner.network, loop.learner.device
-    rows = np.arange(min(BATCH[device.type], len(loop.validation)))
-    pixels = loop.validation.pixels(rows)
-    infer(network, pixels, device)
-    began = time.perf_counter()
-    infer(network, pixels, device)
-    answered = time.perf_counter() - began
+    validation_speed = _measure_validation(loop)
     batches = [len(loop.batches(epoch)) for epoch in range(len(loop.plan))]
-    batch = len(loop.batches(0)[0])
     training = sum(batches) * seconds
     return DryRun(
         parameters=sum(p.numel() for p in network.parameters()),
@@ -98,26 +97,43 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
         losses=losses,
         peak_memory=_measure_peak_memory(device),
         images_per_second=batch / seconds,
-        validation_images_per_second=len(rows) / answered,
+        validation_images_per_second=validation_speed,
         checkpoint_bytes=size,
-        seconds=training + len(loop.plan) * len(loop.validation) * answered / len(rows),
+        seconds=training + len(loop.plan) * len(loop.validation) / validation_speed,
         environment=loop.notes["environment"],
     )
 
 
-def _measure_step(loop: Loop) -> tuple[dict[str, float], float]:
-    """The losses of the first batch, and the seconds of its second step."""
+def _measure_step(loop: Loop) -> tuple[dict[str, float], float, int]:
+    """The losses of the first batch, the seconds of its second step, and its rows."""
     scheduled = loop.plan[-1]
     loop.learner.begin_epoch(scheduled, fresh=True)
     batch = loop.batches(0)[0]
     losses: dict[str, float] = {}
-    seconds = 0.0
+    seconds, rows = 0.0, 0
     for _ in range(2):
         began = time.perf_counter()
-        found = loop.learner.step(scheduled.stage.learning_rate, loop.learner.collect(0, batch, batch)).read()
-        seconds = time.perf_counter() - began
+        collected = loop.learner.collect(0, batch, batch)
+        found = loop.learner.step(scheduled.stage.learning_rate, collected).read()
+        seconds, rows = time.perf_counter() - began, len(collected.rows)
         losses = losses or found
-    return losses, seconds
+    return losses, seconds, rows
+
+
+def _measure_validation(loop: Loop) -> float:
+    """Rows a second of the forward pass over a batch of frames, or over all windows of a sequence network."""
+    network, rows, device = loop.learner.network, loop.validation, loop.learner.device
+    run: Callable[[], object]
+    if isinstance(rows, FramedRows) and isinstance(network, DDAMFN):
+        count = min(BATCH[device.type], len(rows))
+        run = partial(infer, network, rows.pixels(np.arange(count)), device)
+    else:
+        count = len(rows)
+        run = partial(predict_rows, network, rows, device)
+    run()
+    began = time.perf_counter()
+    run()
+    return count / (time.perf_counter() - began)
 
 
 def _measure_checkpoint(loop: Loop, folder: Path) -> int:

@@ -1,10 +1,11 @@
 """The learner: network, moving average and optimiser, with their steps and their part of a checkpoint."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -14,20 +15,22 @@ from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import apply_variation
 from abawkit.labels import Task
 from abawkit.models.devices import Download, upload
-from abawkit.models.network import DDAMFN
-from abawkit.models.weights import apply_weights, check_state, load_weights, save_weights
+from abawkit.models.sequence import AnyNetwork, Windows
+from abawkit.models.weights import apply_weights, check_state, load_any_weights, save_weights
 from abawkit.run_names import AVERAGE, NETWORK, STATE
 from abawkit.tables import Array
 from abawkit.training.batches import HostBatch, collect_batch, unpack_batch
 from abawkit.training.checkpoint import Checkpoint
 from abawkit.training.checkpoint_state import load_optimizer, read_optimizer_state
-from abawkit.training.data import FramedRows, ResidentFrames, make_resident
+from abawkit.training.data import FramedRows, ResidentFrames, TrainingRows, make_resident, order_epoch
 from abawkit.training.distributed import Distributed, SynchronisedBatchNorm
 from abawkit.training.graphs import GraphedStep
 from abawkit.training.losses import Targets, weigh_action_units, weigh_expressions
 from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.recipe import Recipe, Schedule, Stage
 from abawkit.training.step import Objective, StepLosses, TrainingStep
+
+R = TypeVar("R", bound=TrainingRows)
 
 
 class Scheduled(NamedTuple):
@@ -57,7 +60,7 @@ class StageState(NamedTuple):
     graphed: GraphedStep | None
 
 
-class Learner:
+class BaseLearner(ABC, Generic[R]):
     """A network and its training state.
 
     Attributes:
@@ -69,11 +72,14 @@ class Learner:
         resident: The training frames on the GPU, from the first epoch on, where they fit.
     """
 
+    captures: ClassVar[bool] = True
+    """Whether steps of a size can be recorded as a CUDA graph."""
+
     def __init__(
         self,
         recipe: Recipe,
-        network: DDAMFN,
-        rows: FramedRows,
+        network: AnyNetwork,
+        rows: R,
         device: torch.device,
         *,
         bfloat16: bool,
@@ -101,7 +107,7 @@ class Learner:
         """
         if self.stage is None:
             with explain_out_of_memory("the training frames"):
-                self.resident = make_resident(self.rows, self.device)
+                self.prepare()
         if self.stage is None or fresh:
             with explain_out_of_memory("an optimiser"):
                 self.stage = self._begin_stage(scheduled, fresh)
@@ -121,12 +127,14 @@ class Learner:
         if not fresh:
             load_optimizer(optimizer, self.restored, self.source)
         self.restored = None
-        objective = self._make_objective(attention=not heads_only and recipe.losses.attention > 0)
+        objective = self._make_objective(
+            attention=not (heads_only or recipe.is_sequence) and recipe.losses.attention > 0
+        )
         network = self._wrap_distributed() if self.processes.world_size > 1 else self.network
         step = TrainingStep(network, objective, optimizer, recipe, bfloat16=self.bfloat16, average=self.average)
         graphed = None
         alone = self.device.type == "cuda" and self.processes.world_size == 1
-        if alone and not heads_only and recipe.capture == "auto":
+        if alone and self.captures and not heads_only and recipe.capture == "auto":
             graphed = GraphedStep(lambda *given: step.compute(*self._make_inputs(*given)), optimizer, self.device)
         return StageState(optimizer, step, graphed)
 
@@ -153,9 +161,22 @@ class Learner:
             self.processes,
         )
 
+    def prepare(self) -> None:
+        """Prepares for the first epoch."""
+
+    @abstractmethod
+    def plan_epoch(self, epoch: int) -> Sequence[Array]:
+        """The batches of an epoch, from 0, each for all processes."""
+
+    @abstractmethod
     def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:
-        """Reads and packs a batch, of which this process takes `part`; see `collect_batch`."""
-        return collect_batch(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
+        """Reads and packs a batch of `plan_epoch`, of which this process takes `part`."""
+
+    @abstractmethod
+    def _make_inputs(
+        self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int
+    ) -> tuple[torch.Tensor | Windows, Targets]:
+        """The network's input and targets, from a batch on the device."""
 
     def step(self, learning_rate: float, batch: HostBatch) -> StepLosses:
         """Takes one step on a batch of `collect`; see `TrainingStep`.
@@ -174,15 +195,6 @@ class Learner:
                 return StepLosses(names, Download(values))
             frames, numbers = upload(batch.frames, self.device), upload(batch.numbers, self.device)
             return step(*self._make_inputs(frames, numbers, len(batch.rows), len(batch.part)))
-
-    def _make_inputs(
-        self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int
-    ) -> tuple[torch.Tensor, Targets]:
-        """Images and targets, from a batch on the device."""
-        targets, variation = unpack_batch(numbers, rows, own)
-        pixels = self.resident.take(frames) if self.resident else frames
-        images = apply_variation(pixels, variation, self.recipe.augmentation)
-        return images.to(next(self.network.parameters()).dtype), targets
 
     def _synchronise_statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.sync_batchnorm and self.processes.world_size > 1
@@ -205,7 +217,7 @@ class Learner:
             if any(p in optimizer.state and bool(optimizer.state[p]["exp_avg_sq"].any()) for p in parameters)
         ]
 
-    def prepare_validation(self) -> DDAMFN:
+    def prepare_validation(self) -> AnyNetwork:
         """The network to validate, the same in all processes."""
         if self.average:
             self.validated.load_state_dict(self.average.state)
@@ -231,12 +243,39 @@ class Learner:
         Raises:
             DataError: If its weights are damaged, or not of this network.
         """
-        apply_weights(self.network, load_weights(checkpoint.folder / NETWORK).state, str(checkpoint.folder / NETWORK))
+        apply_weights(
+            self.network, load_any_weights(checkpoint.folder / NETWORK).state, str(checkpoint.folder / NETWORK)
+        )
         if self.average:
-            kept = load_weights(checkpoint.folder / AVERAGE).state
+            kept = load_any_weights(checkpoint.folder / AVERAGE).state
             check_state(self.network.config, kept, str(checkpoint.folder / AVERAGE), heads_optional=False)
             self.average.load(kept, state["average_steps"])
         self.restored, self.source = state["optimizer"], str(checkpoint.folder / STATE)
+
+
+class Learner(BaseLearner[FramedRows]):
+    """Trains a network on frames."""
+
+    def prepare(self) -> None:
+        """Copies the frames to a GPU, where they fit."""
+        self.resident = make_resident(self.rows, self.device)
+
+    def plan_epoch(self, epoch: int) -> Sequence[Array]:
+        """The batches of an epoch, int64 (rows,) each; see `order_epoch`."""
+        return order_epoch(len(self.rows), self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
+
+    def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:
+        """Reads and packs a batch, of which this process takes `part`; see `collect_batch`."""
+        return collect_batch(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
+
+    def _make_inputs(
+        self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int
+    ) -> tuple[torch.Tensor, Targets]:
+        """Images and targets, from a batch on the device."""
+        targets, variation = unpack_batch(numbers, rows, own)
+        pixels = self.resident.take(frames) if self.resident else frames
+        images = apply_variation(pixels, variation, self.recipe.augmentation)
+        return images.to(next(self.network.parameters()).dtype), targets
 
 
 @contextmanager

@@ -21,8 +21,8 @@ from abawkit.system.files import sha256_of, write_bytes
 from abawkit.tables import Array
 from abawkit.training.batches import HostBatch
 from abawkit.training.checkpoint import Checkpoint, Position, write_checkpoint
-from abawkit.training.data import FramedRows, order_epoch, prefetch
-from abawkit.training.learner import Learner, Scheduled, explain_out_of_memory
+from abawkit.training.data import TrainingRows, prefetch
+from abawkit.training.learner import BaseLearner, Scheduled, explain_out_of_memory
 from abawkit.training.progress import Progress, capture_generators, restore_generators
 from abawkit.training.step import StepLosses
 from abawkit.training.stopping import OTHER_PROCESS, StopReason, StopRequests
@@ -97,8 +97,8 @@ class Loop:
 
     def __init__(
         self,
-        learner: Learner,
-        validation: FramedRows,
+        learner: BaseLearner[Any],
+        validation: TrainingRows,
         out: Path,
         *,
         notes: Mapping[str, Any],
@@ -143,9 +143,9 @@ class Loop:
             self.save()
             self.end_if_stopped(save=False)
 
-    def batches(self, epoch: int) -> list[Array]:
+    def batches(self, epoch: int) -> Sequence[Array]:
         """The batches of an epoch, each for all processes."""
-        return order_epoch(len(self.rows), self.recipe.batch_size, seed=self.recipe.seed, epoch=epoch)
+        return self.learner.plan_epoch(epoch)
 
     def train_epoch(self, scheduled: Scheduled, batches: Sequence[Array]) -> None:
         """Trains on the batches of an epoch that are left."""

@@ -14,7 +14,9 @@ from pydantic_core import ErrorDetails
 from abawkit.errors import ConfigError, printable
 from abawkit.frames.augmentation_config import Augmentation
 from abawkit.labels import TASKS, Task
+from abawkit.models.sequence_config import SEQUENCE
 from abawkit.system.files import decode_text
+from abawkit.training.sequence_section import SequenceSection
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -121,7 +123,8 @@ class Recipe(_Section):
     """Every choice of a run.
 
     Attributes:
-        network: Name of a network, see `abawkit.models.config.NETWORKS`.
+        network: Name of a network, see `abawkit.models.config.NETWORKS`; or ``sequence``, heads over time, whose input
+            is the features of frames.
         weights: What training starts from: ``published``, a file of weights, which must be given; ``none``, random
             weights, and no file may be given; ``optional``, random weights unless a file is given.
         tasks: Tasks to train; the heads of others are not changed.
@@ -144,6 +147,7 @@ class Recipe(_Section):
         optimizer: How gradients become steps.
         schedule: The learning rate within a stage.
         losses: Weights of the losses.
+        sequence: The sequence network.
         augmentation: How training frames are varied.
         checkpoints: How often a run is saved.
     """
@@ -165,6 +169,7 @@ class Recipe(_Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     losses: Losses = Losses()
+    sequence: SequenceSection = SequenceSection()
     augmentation: Augmentation = Augmentation()
     checkpoints: Checkpoints = Checkpoints()
 
@@ -183,7 +188,16 @@ class Recipe(_Section):
                     f"schedule.warmup_epochs: got {warmup:g}, expected less than {name}.epochs, which is "
                     f"{stage.epochs}: that stage would end before it reaches its learning rate"
                 )
+        if self.is_sequence and self.batch_size < self.sequence.training_window:
+            raise ValueError(
+                f"sequence.window: got {self.sequence.window}, expected at most batch_size, which is {self.batch_size}"
+            )
         return self
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it trains a sequence network, on features."""
+        return self.network == SEQUENCE
 
     def check_start(self, weights: Path | None) -> None:
         """Checks that a file of weights is given if, and only if, the recipe takes one.
@@ -204,7 +218,7 @@ class Recipe(_Section):
 
     def to_toml(self) -> str:
         """The recipe with every default written out; `read_recipe` takes it back."""
-        return tomli_w.dumps(self.model_dump(mode="json"))
+        return tomli_w.dumps(self.model_dump(mode="json", exclude=set() if self.is_sequence else {"sequence"}))
 
 
 def list_recipes() -> list[str]:

@@ -1,6 +1,7 @@
 """Warnings about recipes: settings without effect, and values far out of the usual range."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from abawkit.frames.augmentation_config import Augmentation
 from abawkit.labels import TASKS
@@ -50,7 +51,21 @@ def _find_ineffective_keys(recipe: Recipe) -> dict[str, str]:
         found |= dict.fromkeys(keys, "expression is not among the tasks")
     if "au" not in recipe.tasks:
         found["losses.au_weights"] = "au is not among the tasks"
-    return found | _find_ineffective_augmentation(recipe.augmentation)
+    return found | _find_ineffective_augmentation(recipe.augmentation) | _find_ineffective_of_network(recipe)
+
+
+def _find_ineffective_of_network(recipe: Recipe) -> dict[str, str]:
+    """Keys of sequence networks in a recipe of another network, and the other way round."""
+    section = recipe.sequence
+    if not recipe.is_sequence:
+        return {f"sequence.{key}": f"network is {recipe.network}" for key in type(section).model_fields}
+    keys = ["losses.attention", "losses.attention_kind", "capture", "sync_batchnorm"]
+    keys += [f"augmentation.{field.name}" for field in fields(recipe.augmentation) if field.name != "flip"]
+    kinds = {"kernel": ("tcn",), "heads": ("transformer",), "reach": ("transformer",), "context": ("lstm", "bigru")}
+    unused = [f"sequence.{key}" for key, of in kinds.items() if section.kind not in of]
+    unused += ["sequence.window"] if section.kind == "frame" else []
+    reason = f"sequence.kind is {section.kind}"
+    return dict.fromkeys(keys, "network is sequence") | dict.fromkeys(unused, reason)
 
 
 def _find_ineffective_augmentation(augmentation: Augmentation) -> dict[str, str]:

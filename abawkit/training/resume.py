@@ -57,6 +57,7 @@ class Recorded(NamedTuple):
         frames: Folders of image files that frames are read from, or None.
         threads: CPU threads.
         ops: The implementation of the operator that was asked for by name, or None.
+        features: Stores of features.
     """
 
     recipe: str
@@ -64,6 +65,7 @@ class Recorded(NamedTuple):
     frames: FrameFolders | None
     threads: int
     ops: str | None
+    features: tuple[Path, ...] = ()
 
 
 def read_recorded(run: Path) -> Recorded | None:
@@ -80,7 +82,8 @@ def read_recorded(run: Path) -> Recorded | None:
     folders = [frames] if isinstance(frames, str) else frames
     source = make_given_folders([Path(folder) for folder in folders or []], state["data"].get("follow_links", False))
     data, threads = Path(state["data"]["folder"]), state["environment"]["threads"]
-    return Recorded(state["recipe"], data, source, threads, state["asked_ops"])
+    features = tuple(Path(folder) for folder in state["data"].get("features", []))
+    return Recorded(state["recipe"], data, source, threads, state["asked_ops"], features)
 
 
 def find_begun_run(run: Path, processes: Distributed) -> bool:
@@ -131,6 +134,11 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
             f"{notes['data']['table_digest'][:12]}); give the --data that it was begun with, "
             f"{state['data']['folder']} then, or train on this one in a new run"
         )
+    if state["data"]["rows"] != notes["data"]["rows"] and notes["data"].get("features"):
+        raise DataError(
+            "this run was begun on other features, or on the same in another order; give the --features that it was "
+            "begun with, or train on these in a new run"
+        )
     if state["data"]["rows"] != notes["data"]["rows"]:
         raise DataError(
             "other frames can be read than when this run was begun, or their pixels differ, so that its batches would "
@@ -164,6 +172,7 @@ def _describe_new_run(run: Path, state: Mapping[str, Any], notes: Mapping[str, A
         if before != now and not key.startswith(_NOT_COMPARED) and not isinstance(now, list)
     ]
     command = ["abawkit train", shlex.quote(str(run / RECIPE)), "--data", shlex.quote(notes["data"]["folder"])]
+    command += [f"--features {shlex.quote(folder)}" for folder in notes["data"].get("features", [])]
     command += [*changes, "--weights", shlex.quote(str(run / LAST)), "--out NEW"]
     return (
         f"{same}. A learning rate follows the epochs that a run was begun with, so that no more can be added to it; to "

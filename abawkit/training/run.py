@@ -2,50 +2,35 @@
 
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from abawkit.choices import TRACKERS, Protocol, TrackerName
 from abawkit.curation.curated_set import CuratedSet, open_curated
-from abawkit.errors import ConfigError, DataError, DataWarning, OpUnavailableError
-from abawkit.frames.paths import make_frame_folders
+from abawkit.errors import ConfigError, DataError, OpUnavailableError
 from abawkit.labels import Task
-from abawkit.models.attention import (
-    describe_operators,
-    list_block_calls,
-    list_evaluation_calls,
-    make_attention_call,
-)
-from abawkit.models.config import NETWORKS, NetworkConfig
-from abawkit.models.devices import choose_training_precision, use_deterministic_algorithms, use_exact_float32
-from abawkit.models.inference import pick_device, place_network
-from abawkit.models.network import DDAMFN
-from abawkit.models.starting_weights import start_from
-from abawkit.models.weight_files import find_weights
+from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
 from abawkit.ops import use
 from abawkit.ops.registry import find_request
 from abawkit.run_names import MANIFEST, RECIPE
 from abawkit.scoring.score import Score
-from abawkit.system.files import sha256, sha256_of, write_bytes
+from abawkit.system.files import write_bytes
 from abawkit.system.signals import Stop, stop_on_signals
+from abawkit.training.build import build_loop, find_operators
 from abawkit.training.checkpoint_state import read_run_state
-from abawkit.training.data import read_evaluation_rows, read_training_rows
+from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE, Distributed, join_processes
-from abawkit.training.learner import Learner, explain_out_of_memory
+from abawkit.training.learner import BaseLearner
 from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import check_same_run, find_begun_run, find_checkpoint
-from abawkit.training.run_folder import clear_run, describe_environment, run_folder, write_manifest
+from abawkit.training.run_folder import clear_run, run_folder, write_manifest
+from abawkit.training.sequence_data import SequenceRows, describe_stores
 from abawkit.training.start import Inputs, Resume, Start
-from abawkit.training.supervision import find_weighted_tasks, select_scored_tasks, select_trainable_tasks
 from abawkit.training.trackers import Trackers
-from abawkit.training.validation import check_protocol
 
 _SYNCHRONISED: Final = "sync_batchnorm = true of the recipe"
 
@@ -174,6 +159,7 @@ def run_training(
         again = resume or find_begun_run(out, processes)
         with use_required_operator(recipe, processes):
             find_operators(recipe)  # ends here if it can't run, before there is a folder
+        _refuse_processes(recipe, processes)
         if processes.is_main:
             stack.enter_context(run_folder(out, resume=again, force=force))
             names = [name for name in TRACKERS if name in log]
@@ -195,6 +181,14 @@ def run_training(
 def _enter_in(stack: ExitStack, context: AbstractContextManager[Stop]) -> Iterator[Stop]:
     """A context that is left with the stack: a second signal mustn't disturb what is closed after a stopped run."""
     yield stack.enter_context(context)
+
+
+def _refuse_processes(recipe: Recipe, processes: Distributed) -> None:
+    if recipe.is_sequence and processes.world_size > 1:
+        raise ConfigError(
+            f'network = "sequence" trains in one process, and there are {processes.world_size}: it takes minutes on '
+            "two CPU cores; leave torchrun out"
+        )
 
 
 def _make_callbacks(
@@ -236,106 +230,7 @@ def use_required_operator(recipe: Recipe, processes: Distributed) -> Any:
     return use("reference", source=_SYNCHRONISED)
 
 
-def find_operators(recipe: Recipe) -> dict[str, str]:
-    """The implementations that a run will use, by operator; quick, so that a run checks them first.
-
-    Raises:
-        ConfigError: If the network or the device is not available.
-        OpUnavailableError: If an implementation was requested by name and can't run here.
-    """
-    device, config = pick_device(recipe.device), _find_config(recipe)
-    dtype: torch.dtype = getattr(torch, choose_training_precision(recipe.precision, device))
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    calls = list_evaluation_calls(config, device, wide)  # validation
-    if recipe.heads.epochs:
-        calls.append(make_attention_call(config, device, dtype, training=False))  # its backbone is frozen
-    if recipe.all.epochs:
-        calls.append(make_attention_call(config, device, dtype, training=True))
-        if device.type == "cpu":
-            calls += list_block_calls(config, device, dtype, training=True)
-    return describe_operators(calls)
-
-
-def build_loop(
-    recipe: Recipe,
-    inputs: Inputs,
-    curated: CuratedSet,
-    out: Path,
-    *,
-    processes: Distributed,
-    callbacks: Callbacks,
-) -> Loop:
-    """Builds everything that a run needs before its first step; nothing is written."""
-    request, used = find_request(), find_operators(recipe)
-    rows = read_training_rows(curated, find_weighted_tasks(recipe), inputs.frames)
-    validation = read_evaluation_rows(curated, "validation", inputs.frames)
-    pixels = "".join(split.counts.digest for split in (rows, validation) if split.counts)  # packed: the table's digest
-    seen = sha256(rows.rows.tobytes() + validation.rows.tobytes() + pixels.encode())
-    mine = [int(seen[:15], 16)]
-    if processes.any_rank(processes.broadcast_numbers(mine) != mine):  # all raise, before anything is replaced
-        raise DataError("the processes find different frames; give all of them the same --frames")
-    check_protocol(validation, recipe.select)
-    if recipe.batch_size > len(rows) and processes.is_main:
-        text = f"batch_size is {recipe.batch_size:,}, and there are {len(rows):,} training rows: an epoch is one step"
-        warnings.warn(f"{text}; set a smaller batch_size", DataWarning, stacklevel=3)
-    with warnings.catch_warnings():
-        if not processes.is_main:
-            warnings.simplefilter("ignore", DataWarning)
-        recipe = select_trainable_tasks(recipe, rows.annotations)
-        scored = select_scored_tasks(recipe.tasks, validation.annotations, recipe.select)
-    smallest = len(rows) // -(-len(rows) // recipe.batch_size) // processes.world_size
-    if smallest < 2:
-        raise ConfigError(
-            f"{processes.world_size} processes and batches of {recipe.batch_size} rows: one would have {smallest} "
-            "rows, expected at least 2; set a larger batch_size, which counts the rows of all processes"
-        )
-    device = pick_device(recipe.device)
-    precision = choose_training_precision(recipe.precision, device)
-    weights = find_weights(inputs.weights) if inputs.weights else None
-    network = _make_network(recipe, weights, device)
-    start = {"path": str(weights), "sha256": sha256_of(weights)} if weights else None
-    frames = make_frame_folders(inputs.frames).resolve() if inputs.frames else None
-    data = {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "rows": seen}
-    notes = {
-        "recipe": recipe.to_toml(),
-        "data": {**data, "frames": frames and frames.as_json(), "follow_links": bool(frames and frames.follow_links)},
-        "weights": start,
-        "asked_ops": request.name if request else None,
-        "launcher": processes.launcher,
-        "environment": {**describe_environment(device, used, precision), "processes": processes.world_size},
-    }
-    learner = Learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
-    return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored)
-
-
-def _find_config(recipe: Recipe) -> NetworkConfig:
-    if recipe.network not in NETWORKS:
-        raise ConfigError(f"network: got '{recipe.network}', expected one of {', '.join(NETWORKS)}")
-    config = NETWORKS[recipe.network]
-    if config.attention_heads < 2 and recipe.all.epochs and recipe.losses.attention:
-        raise ConfigError(
-            f"losses.attention: got {recipe.losses.attention:g}, expected 0, as {recipe.network} has one attention "
-            "head and the attention loss compares several; --set losses.attention=0"
-        )
-    return config
-
-
-def _make_network(recipe: Recipe, weights: Path | None, device: torch.device) -> DDAMFN:
-    config = _find_config(recipe)
-    # Weights are initialised on the CPU; torch warns where it would have to restore the generators of several GPUs.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(recipe.seed)
-        network = DDAMFN(config)
-    if weights:
-        start_from(network, weights, frozen_epochs=recipe.heads.epochs)
-    if recipe.precision == "float64":
-        network.double()
-    with explain_out_of_memory("the network"):
-        place_network(network, device)
-    return network
-
-
-def check_room(out: Path, learner: Learner) -> None:
+def check_room(out: Path, learner: BaseLearner[Any]) -> None:
     """Refuses a disk with less free space than the checkpoints and weights of a run take.
 
     Raises:
@@ -377,11 +272,13 @@ def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
         "resumed": loop.progress.resumed,
         "seconds": round(trained.seconds, 1),
     }
-    write_manifest(trained.out, curated, loop.notes["environment"], content)
+    features = describe_stores(loop.rows.features.stores) if isinstance(loop.rows, SequenceRows) else None
+    write_manifest(trained.out, curated, loop.notes["environment"], content, features)
 
 
 def _count_frames(loop: Loop) -> dict[str, Any]:
-    """Formats and sizes of image files by split; nothing for packed frames, whose ledger has them."""
+    """Formats and sizes of image files by split; nothing for packed frames, whose ledger has them, and features."""
     splits = {"train": loop.rows, "validation": loop.validation}
-    counts = {split: rows.counts.as_dict() for split, rows in splits.items() if rows.counts}
+    framed = {split: rows for split, rows in splits.items() if isinstance(rows, FramedRows)}
+    counts = {split: rows.counts.as_dict() for split, rows in framed.items() if rows.counts}
     return {"frames": counts} if counts else {}

@@ -63,9 +63,16 @@ def read_processor_name() -> str:
     return platform.machine()
 
 
-def write_manifest(out: Path, curated: CuratedSet, environment: dict[str, Any], content: dict[str, Any]) -> None:
-    """Writes ``manifest.json``: data, environment, and what the run adds."""
-    data = {"policy": curated.policy, "table_digest": curated.digest, "folder": str(curated.folder.resolve())}
+def write_manifest(
+    out: Path,
+    curated: CuratedSet,
+    environment: dict[str, Any],
+    content: dict[str, Any],
+    features: list[dict[str, str]] | None = None,
+) -> None:
+    """Writes ``manifest.json``: data, with the stores of features where there are any, environment, and `content`."""
+    data: dict[str, Any] = {"policy": curated.policy, "table_digest": curated.digest}
+    data |= {"folder": str(curated.folder.resolve()), **({"features": features} if features else {})}
     write_json(out / MANIFEST, {"format": FORMAT, "data": data, "environment": environment, **content})
 
 

@@ -11,6 +11,7 @@ from abawkit.choices import TRACKERS
 from abawkit.curation.curated_set import CURATED_TABLE, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.execution import refuse_operator
+from abawkit.features.store import FeatureStore
 from abawkit.frames.paths import FramesRoot, make_frame_folders, make_given_folders
 from abawkit.models.weight_files import find_weights
 from abawkit.run_names import CHECKPOINTS
@@ -31,11 +32,13 @@ class Inputs:
         data: Folder of the curated set.
         weights: Weights to start from: a file that abawkit wrote, the folder of a run, or published weights.
         frames: Folders of image files to read frames from, rather than from the packed store.
+        features: Stores of features, which a sequence network reads in place of frames.
     """
 
     data: Path
     weights: Path | None = None
     frames: FramesRoot | None = None
+    features: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def prepare_start(
     weights: Path | None = None,
     frames: Sequence[Path] | None = None,
     follow_links: bool = False,
+    features: Sequence[Path] = (),
     resume: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -101,6 +105,7 @@ def prepare_start(
         weights: Weights to start from.
         frames: Folders of image files to read frames from.
         follow_links: Whether symbolic links may lead out of these folders.
+        features: Stores of features, for a sequence network.
         resume: Whether `out` may hold a run, which is continued.
         force: Whether `out` may hold a run, which is replaced.
         dry_run: Whether nothing is written to `out`.
@@ -129,7 +134,9 @@ def prepare_start(
         raise ConfigError("--follow-links goes with --frames: packed frames have no links")
     if folder is None:
         raise ConfigError("give the folder of a curated set with --data")
-    inputs = Inputs(folder, find_weights(weights) if weights else None, source)
+    stores = tuple(features) or (recorded.features if recorded else ())
+    inputs = Inputs(folder, find_weights(weights) if weights else None, source, stores)
+    _check_features(resolved, inputs)
     if recorded is None:
         _check_recipe(resolved, inputs.weights, settings)
     else:
@@ -184,6 +191,18 @@ def _check_recipe(recipe: Recipe, weights: Path | None, changes: Sequence[str]) 
         warnings.warn(doubt, DataWarning, stacklevel=4)
 
 
+def _check_features(recipe: Recipe, inputs: Inputs) -> None:
+    """Refuses a sequence network without features, and features or frames that the network does not read."""
+    if not recipe.is_sequence and inputs.features:
+        raise ConfigError(f"--features: {recipe.network} sees frames; --set network=sequence trains on features")
+    if recipe.is_sequence and not inputs.features:
+        raise ConfigError('network = "sequence" trains on features: give what `abawkit features` wrote with --features')
+    if recipe.is_sequence and inputs.frames:
+        raise ConfigError('network = "sequence" reads features in place of frames: leave --frames out')
+    if len({folder.resolve() for folder in inputs.features}) < len(inputs.features):
+        raise ConfigError("--features: a store is given twice; give each once")
+
+
 def _refuse_moved(inputs: Inputs, data: Path | None, recorded: "Recorded") -> None:
     """Asks for the new place of what a run was begun with, where that is no longer where it was."""
     if data is None and not (inputs.data / CURATED_TABLE).is_file():
@@ -197,12 +216,20 @@ def _refuse_moved(inputs: Inputs, data: Path | None, recorded: "Recorded") -> No
                 f"{folder}: the frames that this run was begun with are no longer here; give their new place with "
                 "--frames and --allow-drift"
             )
+    for folder in inputs.features if inputs.features == recorded.features else ():
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: the features that this run was begun with are no longer here; give their new place with "
+                "--features"
+            )
 
 
 def _refuse_absent(inputs: Inputs) -> None:
     open_curated(inputs.data)
     if inputs.weights and not inputs.weights.exists():
         raise DataError(f"{inputs.weights}: no such file; give weights that abawkit wrote, or published ones (.pth)")
+    for folder in inputs.features:
+        FeatureStore.open(folder)
     for folder in make_frame_folders(inputs.frames).folders if inputs.frames else ():
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; give the folder of the frames with --frames")
@@ -211,6 +238,6 @@ def _refuse_absent(inputs: Inputs) -> None:
 def _refuse_overlap(out: Path, inputs: Inputs) -> None:
     target = out.resolve()
     frames = make_frame_folders(inputs.frames).folders if inputs.frames else ()
-    for source in filter(None, (inputs.data, inputs.weights, *frames)):
+    for source in filter(None, (inputs.data, inputs.weights, *frames, *inputs.features)):
         if source.resolve().is_relative_to(target) or (source.is_dir() and target.is_relative_to(source.resolve())):
             raise ConfigError(f"--out {out}: would write where {source} is read from; give another folder")

@@ -13,6 +13,7 @@ from abawkit.labels import Task
 from abawkit.models.devices import Download
 from abawkit.models.inference import make_model_input
 from abawkit.models.network import OUTPUTS, Outputs
+from abawkit.models.sequence import Windows
 from abawkit.ops import attention_mse
 from abawkit.training.distributed import ALONE, Distributed
 from abawkit.training.losses import ATTENTION_LOSSES, Targets, au_loss, expression_loss, va_loss
@@ -100,19 +101,21 @@ class Objective:
     au_weights: Tensor | None = None
     processes: Distributed = ALONE
 
-    def __call__(self, network: nn.Module, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, network: nn.Module, images: Tensor | Windows, targets: Targets
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each loss without its weight.
 
         Args:
-            network: A `DDAMFN`, or its wrapper for several processes.
-            images: This process's part of the batch, (n, 3, S, S).
+            network: A `DDAMFN`, its wrapper for several processes, or a `SequenceNetwork`.
+            images: This process's part of the batch, (n, 3, S, S); of a sequence network, windows.
             targets: Annotations of the whole batch: each loss is that of all its rows, as CCC is no mean over rows.
         """
         sizes = self.processes.sizes(len(targets.va))
         outputs = self._gather_outputs(network(images, gates=self.attention), sizes)
         config = self.losses
         parts: dict[str, Tensor] = {}
-        total = torch.zeros((), device=images.device)
+        total = torch.zeros((), device=targets.va.device)
         if "va" in self.tasks:
             parts["va"] = va_loss(outputs.va, targets.va, targets.va_valid)
             total = total + config.va * parts["va"]
@@ -183,8 +186,8 @@ class TrainingStep:
         """Finds the tensors that a step changes, which must stay the same.
 
         Args:
-            network: A `DDAMFN`, or its wrapper for several processes, in training mode when a step is taken. Frozen
-                parameters have `requires_grad` false.
+            network: A `DDAMFN`, its wrapper for several processes, or a `SequenceNetwork`, in training mode when a
+                step is taken. Frozen parameters have `requires_grad` false.
             objective: The loss to minimise.
             optimizer: Over the parameters that change.
             recipe: For SAM and gradient clipping.
@@ -197,19 +200,20 @@ class TrainingStep:
         self.statistics = RunningStatistics(network)
         self.on_device = not self.parameters[0].is_cpu
 
-    def __call__(self, images: Tensor, targets: Targets) -> StepLosses:
+    def __call__(self, images: Tensor | Windows, targets: Targets) -> StepLosses:
         """Takes one step; where loss or gradient is not finite, neither weights nor running statistics change.
 
         Args:
-            images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch.
+            images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch; of a sequence
+                network, windows.
             targets: Annotations of the whole batch.
         """
         names, values = self.compute(images, targets)
         return StepLosses(names, Download(values))
 
-    def compute(self, images: Tensor, targets: Targets) -> tuple[tuple[str, ...], Tensor]:
+    def compute(self, images: Tensor | Windows, targets: Targets) -> tuple[tuple[str, ...], Tensor]:
         """As a call, but the values of the losses stay on the device."""
-        images = make_model_input(images)
+        images = make_model_input(images) if isinstance(images, Tensor) else images
         self.statistics.keep()
         total, parts = self._backward(images, targets)
         if self.recipe.optimizer.name == "sam":
@@ -223,9 +227,9 @@ class TrainingStep:
         (self._update_on_device if self.on_device else self._update)(norm, finite)
         return ("total", *parts), values
 
-    def _backward(self, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+    def _backward(self, images: Tensor | Windows, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         self.optimizer.zero_grad(set_to_none=True)
-        cast = torch.autocast(images.device.type, dtype=torch.bfloat16) if self.bfloat16 else nullcontext()
+        cast = torch.autocast(targets.va.device.type, dtype=torch.bfloat16) if self.bfloat16 else nullcontext()
         with cast:
             total, parts = self.objective(self.network, images, targets)
         # DistributedDataParallel takes the mean over processes; the gradient of the whole batch is the sum

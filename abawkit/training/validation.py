@@ -10,12 +10,15 @@ import torch
 from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.labels import TASKS, Task
-from abawkit.models.inference import infer
-from abawkit.models.network import DDAMFN, OUTPUTS
+from abawkit.models.inference import infer, split_columns
+from abawkit.models.network import DDAMFN
+from abawkit.models.sequence import AnyNetwork, SequenceNetwork
+from abawkit.models.sequence_windows import infer_sequence
 from abawkit.scoring.score import PROTOCOLS, Score, score
 from abawkit.tables import Array, Predictions, Submission
-from abawkit.training.data import FramedRows
+from abawkit.training.data import FramedRows, TrainingRows
 from abawkit.training.distributed import ALONE, Distributed
+from abawkit.training.sequence_data import SequenceRows
 
 _PARTS: Final[dict[Task, str]] = {"va": "ccc_va", "expression": "expression_f1", "au": "au_f1"}
 
@@ -24,8 +27,8 @@ CHUNK: Final = 1024
 
 
 def predict_rows(
-    network: DDAMFN,
-    rows: FramedRows,
+    network: AnyNetwork,
+    rows: TrainingRows,
     device: torch.device,
     *,
     processes: Distributed = ALONE,
@@ -43,6 +46,30 @@ def predict_rows(
     Raises:
         DataError: If a prediction is not finite.
     """
+    match network, rows:
+        case DDAMFN(), FramedRows():
+            answers = _predict_frames(network, rows, device, processes, between)
+        case SequenceNetwork(), SequenceRows():
+            answers = _predict_sequences(network, rows, device, between)
+        case _:
+            raise TypeError(f"{type(network).__name__} does not take {type(rows).__name__}")
+    bad = np.flatnonzero(~np.isfinite(answers).all(axis=1))
+    if len(bad):
+        names = ", ".join(printable(name) for name in rows.annotations.images.take(bad[:10]).to_pylist())
+        raise DataError(
+            f"the network's answer is not finite for {len(bad):,} rows: {names}, ...\n"
+            "lower the learning rate, or set optimizer.clip"
+        )
+    return Predictions(rows.annotations.images, *split_columns(answers))
+
+
+def _predict_frames(
+    network: DDAMFN,
+    rows: FramedRows,
+    device: torch.device,
+    processes: Distributed,
+    between: Callable[[], None] | None,
+) -> Array:
     parts: list[Array] = []
     for start in range(0, len(rows), CHUNK * processes.world_size):
         block = np.arange(start, min(start + CHUNK * processes.world_size, len(rows)))
@@ -54,21 +81,19 @@ def predict_rows(
         parts.append(joined)
         if between:
             between()
-    answers = np.concatenate(parts)
-    va, expression, au = np.split(answers, np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
-    bad = np.flatnonzero(~np.isfinite(answers).all(axis=1))
-    if len(bad):
-        names = ", ".join(printable(name) for name in rows.annotations.images.take(bad[:10]).to_pylist())
-        raise DataError(
-            f"the network's answer is not finite for {len(bad):,} rows: {names}, ...\n"
-            "lower the learning rate, or set optimizer.clip"
-        )
-    return Predictions(rows.annotations.images, va, expression, au)
+    return np.concatenate(parts)
+
+
+def _predict_sequences(
+    network: SequenceNetwork, rows: SequenceRows, device: torch.device, between: Callable[[], None] | None
+) -> Array:
+    found = infer_sequence(network, rows.features, device, between=lambda _: between() if between else None)
+    return np.hstack(found)[rows.frames]
 
 
 def evaluate(
-    network: DDAMFN,
-    rows: FramedRows,
+    network: AnyNetwork,
+    rows: TrainingRows,
     device: torch.device,
     *,
     tasks: Sequence[Task] = TASKS,
@@ -98,7 +123,7 @@ def summarise_score(result: Score) -> dict[str, Any]:
     return {key: content[key] for key in ("score", *_PARTS.values())}
 
 
-def check_protocol(rows: FramedRows, protocol: Protocol) -> None:
+def check_protocol(rows: TrainingRows, protocol: Protocol) -> None:
     """Refuses a protocol under which no validation row counts, before the first epoch.
 
     Raises:

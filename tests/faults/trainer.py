@@ -19,16 +19,17 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-import abawkit.training.run
+import abawkit.training.build
 from abawkit.curation.curated_set import open_curated
 from abawkit.system.files import sha256_of
 from abawkit.training import loop
+from abawkit.training.build import build_loop
 from abawkit.training.checkpoint import Position
 from abawkit.training.data import FramedRows, read_evaluation_rows, read_training_rows
 from abawkit.training.distributed import ALONE
 from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
-from abawkit.training.run import build_loop, train
+from abawkit.training.run import train
 from abawkit.training.run_folder import run_folder
 from abawkit.training.start import Inputs, Resume
 from abawkit.training.validation import evaluate
@@ -218,8 +219,8 @@ def warm_up(curated: Path, folder: Path) -> None:
 
 def main(library: Library, curated: Path, folder: Path, stride: int) -> Report:
     torch.set_num_threads(1)
-    patch(abawkit.training.run, "read_training_rows", fewer_rows)
-    patch(abawkit.training.run, "read_evaluation_rows", fewer_validation_rows)
+    patch(abawkit.training.build, "read_training_rows", fewer_rows)
+    patch(abawkit.training.build, "read_evaluation_rows", fewer_validation_rows)
     warm_up(curated, folder)
     report, out = Report(), folder / "run"
 

@@ -6,16 +6,19 @@ import pytest
 
 from abawkit.errors import ConfigError
 from abawkit.models.config import NETWORKS
+from abawkit.models.sequence_config import SEQUENCE
 from abawkit.training.recipe import Recipe, list_recipes, parse_recipe, read_recipe
 
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_shipped_recipes_are_read_and_name_a_network(name: str) -> None:
-    assert read_recipe(name).network in NETWORKS
+    assert read_recipe(name).network in {*NETWORKS, SEQUENCE}
 
 
 def test_the_shipped_recipes() -> None:
-    assert list_recipes() == ["baseline", "demo", "paper"]
+    over_time = ["sequence-bigru", "sequence-frame", "sequence-tcn"]
+    assert list_recipes() == ["baseline", "demo", "paper", *over_time]
+    assert [name for name in list_recipes() if read_recipe(name).is_sequence] == over_time
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -119,7 +122,8 @@ def test_changes_reach_nested_keys_with_toml_types() -> None:
 
 def test_what_the_shipped_recipes_start_from() -> None:
     assert {name: read_recipe(name).weights for name in list_recipes()} == {
-        "baseline": "optional", "demo": "optional", "paper": "published"
+        "baseline": "optional", "demo": "optional", "paper": "published",
+        "sequence-bigru": "optional", "sequence-frame": "optional", "sequence-tcn": "optional",
     }  # fmt: skip
 
 

@@ -183,7 +183,7 @@ def test_another_implementation_of_the_operator_is_drift(
     run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "abawkit.training.run.describe_operators", lambda _: {"dual_direction_attention": "vendor/other"}
+        "abawkit.training.build.describe_operators", lambda _: {"dual_direction_attention": "vendor/other"}
     )
     with pytest.raises(ConfigError, match=r"ops: was .*, is .*vendor/other"):
         train(two_epochs, Inputs(curated), run, resume=Resume())
@@ -264,7 +264,7 @@ def test_other_readable_frames_are_refused(
         kept = np.arange(1, len(rows))
         return FramedRows(rows.annotations.select(kept), rows.rows[kept], rows.frames[kept], rows.store)
 
-    monkeypatch.setattr("abawkit.training.run.read_training_rows", one_less)
+    monkeypatch.setattr("abawkit.training.build.read_training_rows", one_less)
     with pytest.raises(DataError, match="other frames can be read"):
         train(two_epochs, Inputs(curated), run, resume=Resume(allow_drift=True))
 

@@ -171,7 +171,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[int]], None]:
             monkeypatch.setattr(Poisoned, "poisoned", rows)
             return Poisoned(found.annotations, found.rows, found.frames, found.store)
 
-        monkeypatch.setattr("abawkit.training.run.read_training_rows", poisoned)
+        monkeypatch.setattr("abawkit.training.build.read_training_rows", poisoned)
 
     return set_up
 
