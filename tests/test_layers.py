@@ -26,7 +26,7 @@ LAYERS = (
     ("training",),
     ("prediction",),
     ("pipeline",),
-    ("submissions", "ablation", "bench", "doctor", "inspection"),
+    ("submissions", "ablation", "bench", "doctor", "inspection", "reports"),
     ("claims",),
     ("api",),
     ("cli",),

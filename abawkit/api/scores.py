@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # they take longer to import than all that is refused before 
     from abawkit.tuning.cross_validation import Tuning
 
 
+@hold_claims()
 def score(
     submission: StrPath,
     truth: StrPath,
@@ -26,6 +27,8 @@ def score(
     protocol: Protocol = "official",
     format_name: str = "abaw7",
     test_videos: int | None = None,
+    report: StrPath | None = None,
+    force: bool = False,
 ) -> Score:
     """Scores a submission as the challenge does, with a forecast for a test of other videos, and in detail.
 
@@ -36,13 +39,15 @@ def score(
             every task is.
         format_name: Format of the submission.
         test_videos: Videos of the test that the forecast is for; by default as many as are scored.
+        report: Write tables and charts to this file, one HTML page that needs no other file.
+        force: Whether a report at `report` is replaced.
 
     Returns:
         The score and its parts, with `details` and, as `other`, the score under the other protocol. The forecast is
         None where all scored rows are of one video; compound expressions have none of the three.
 
     Raises:
-        ConfigError: If there is no such format, or `test_videos` can't be used.
+        ConfigError: If there is no such format, `test_videos` can't be used, or `report` can't be written.
         DataError: If a file is absent or not what it must be.
         ProblemsError: If cells are wrong, or the rows of the submission are not those of the truth.
 
@@ -60,12 +65,24 @@ def score(
         raise ConfigError(f"--test-videos: got {test_videos}, expected 1 or more")
     if given.exists() and answer.exists() and given.samefile(answer):
         warn(f"{given} is its own --truth: what it scores against itself says nothing")
+    if report is not None:
+        from abawkit.reports.page import REPORT
+
+        claim_file(Path(report), force=force, kind=REPORT, inputs=[given, answer])
     right, answers = match_rows(given, answer, get_format(format_name))
     result = score_rows(right, answers, protocol)
-    if isinstance(right, Annotations):
-        return _add_other(_add_details(result, right, answers, test_videos), right, answers, test_videos)
-    if test_videos:
-        raise ConfigError("--test-videos: compound expressions have no forecast; leave it out")
+    if not isinstance(right, Annotations):
+        for option, wanted in (("--test-videos", test_videos), ("--report", report)):
+            if wanted:
+                raise ConfigError(f"{option}: compound expressions have no forecast and no details; leave it out")
+        return result
+    result = _add_other(_add_details(result, right, answers, test_videos), right, answers, test_videos)
+    if report is not None:
+        from abawkit.reports.page import write_page
+        from abawkit.reports.score import make_score_page
+
+        files = [("Submission", given), ("Truth", answer)]
+        write_page(Path(report), make_score_page(result, right, answers, files=files))
     return result
 
 

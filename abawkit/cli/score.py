@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli._command import command, print_json, print_message
-from abawkit.cli._options import Format, Json
-from abawkit.errors import format_count
+from abawkit.cli._command import command, needs, print_json, print_message
+from abawkit.cli._options import Force, Format, Json
+from abawkit.errors import format_count, printable
 from abawkit.labels import COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 @command
+@needs("force", "report")
 def score(
     submission: Annotated[Path, typer.Argument(help="The file or folder to score.")],
     truth: Annotated[
@@ -37,6 +38,10 @@ def score(
             "--test-videos", min=1, help="Videos of the test that the forecast is for; default: as many as are scored."
         ),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Score a submission: mean CCC of valence and arousal + mean F1 of 8 expressions + mean F1 of 12 action units.
@@ -52,15 +57,25 @@ def score(
     """
     from abawkit import api
 
-    result = api.score(submission, truth, protocol=protocol, format_name=format_name, test_videos=test_videos)
+    result = api.score(
+        submission,
+        truth,
+        protocol=protocol,
+        format_name=format_name,
+        test_videos=test_videos,
+        report=report,
+        force=force,
+    )
     if result.forecast is None and "compound" not in result.tasks:
         print_message("note: no forecast, as all scored rows are of one video: how much videos differ is not known")
     published, reason = _find_published(result, truth)
     if as_json:
-        print_json(_make_content(result, published, reason))
-    else:
-        _show(result)
-        _show_published(result, published, reason)
+        print_json({**_make_content(result, published, reason), **({"report": str(report)} if report else {})})
+        return
+    _show(result)
+    _show_published(result, published, reason)
+    if report:
+        print(printable(f"report: {report}; open it in a browser"))
 
 
 def _find_published(result: "Score", truth: Path) -> tuple["list[PublishedResult]", str]:
@@ -198,8 +213,9 @@ _SHOWN_VIDEOS: Final = 3
 
 def _show_videos(videos: "Sequence[VideoDetails]") -> None:
     from abawkit.cli._output import show_table
+    from abawkit.scoring.details import LONG, select_long_videos
 
-    known = [video for video in videos if video.mean is not None]
+    known = select_long_videos(videos)
     if len(known) < 2:
         return
     cut = len(known) > 2 * _SHOWN_VIDEOS
@@ -213,6 +229,7 @@ def _show_videos(videos: "Sequence[VideoDetails]") -> None:
         for video in ends
     ]
     title = "Best and worst videos" if cut else "Videos, the best first"
+    title += f" of {LONG} rows and more" if len(known) < len(videos) else ""
     show_table(f"{title}; F1 over the classes that a video has", ["", "rows", "V", "A", "EXPR", "AU"], rows)
 
 

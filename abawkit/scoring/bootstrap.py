@@ -148,8 +148,8 @@ class VideoStatistics:
         counts = np.asarray(counts, dtype=np.float64)
         parts = {
             "va": self.measure_ccc(counts)[0].mean(axis=1),
-            "expression": f1_from_counts(*self._expression_counts(counts)).mean(axis=1),
-            "au": f1_from_counts(*np.moveaxis(_sum_collections(counts, self.units), 2, 0)).mean(axis=1),
+            "expression": self.measure_classes(counts).mean(axis=1),
+            "au": self.measure_units(counts).mean(axis=1),
         }
         columns = [parts[task] if task in self.tasks else np.zeros(len(counts)) for task in TASKS]
         return np.stack([*columns, np.sum(columns, axis=0)], axis=1)
@@ -178,9 +178,14 @@ class VideoStatistics:
         ccc: Array = np.divide(2 * (xy / n - x * y), scale, out=np.zeros_like(scale), where=varies)
         return np.clip(ccc, -1.0, 1.0), varies
 
-    def _expression_counts(self, counts: Array) -> tuple[Array, Array, Array]:
+    def measure_classes(self, counts: Array) -> Array:
+        """F1 of each expression in each collection of videos, float64, shape (b, 8); `counts` as of `scores`."""
         confusion = _sum_collections(counts, self.confusion)
-        return np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1)
+        return f1_from_counts(np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2), confusion.sum(axis=1))
+
+    def measure_units(self, counts: Array) -> Array:
+        """F1 of each action unit in each collection of videos, float64, shape (b, 12); `counts` as of `scores`."""
+        return f1_from_counts(*np.moveaxis(_sum_collections(counts, self.units), 2, 0))
 
 
 def sum_by_video(truth: Annotations, submission: Submission, protocol: Protocol = "official") -> VideoStatistics:

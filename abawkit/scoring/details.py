@@ -19,6 +19,9 @@ from abawkit.scoring.metrics import ccc, f1_from_counts, f1_per_class, f1_per_un
 from abawkit.scoring.score import select_answered_rows
 from abawkit.tables import Annotations, Array, Submission
 
+LONG: Final = 20
+"""Rows from which on a video can be called the best or the worst."""
+
 
 @dataclass(frozen=True)
 class ValueDetails:
@@ -169,6 +172,15 @@ def describe_score(truth: Annotations, submission: Submission, protocol: Protoco
         au=None if au is None else _describe_units(truth.au[au], submission.au[au]),
         videos=_describe_videos(sum_by_video(truth, submission, protocol), tuple(masks)),
     )
+
+
+def select_long_videos(videos: Sequence[VideoDetails]) -> list[VideoDetails]:
+    """Those with a score of their own and at least `LONG` rows, in their order; where none is as long, the others too.
+
+    On a few rows, a video is the best or the worst by chance.
+    """
+    known = [video for video in videos if video.mean is not None]
+    return [video for video in known if video.rows >= LONG] or known
 
 
 def _describe_dimensions(truth: Array, given: Array) -> dict[str, ValueDetails]:

@@ -123,12 +123,26 @@ def list_forecasts(
     Returns:
         For each of `PARTS` its forecast, cut to what the part can be: -1..1 for CCC, 0..1 for F1.
     """
+    least = np.array([-1.0 * ("va" in tasks), 0.0, 0.0, -1.0 * ("va" in tasks)])
+    most = np.array([*(1.0 * (task in tasks) for task in TASKS), len(tasks)])
+    low, high = np.clip(find_forecast_range(scores, videos, test_videos), least, most)
+    return {part: Interval(float(scores[0, i]), float(low[i]), float(high[i])) for i, part in enumerate(PARTS)}
+
+
+def find_forecast_range(scores: Array, videos: int, test_videos: int) -> tuple[Array, Array]:
+    """The ends of forecasts, not yet cut to what a measure can be.
+
+    Args:
+        scores: Measures of the videos as they are, and of each draw, shape (1 + draws, k).
+        videos: Scored videos V, at least 2.
+        test_videos: Videos n of the test, at least 1.
+
+    Returns:
+        Lower and upper ends, shape (k,) each.
+    """
     value, resampled = scores[0], scores[1:]
     ratio = videos / test_videos
     error = resampled.std(axis=0) * math.sqrt(videos / (videos - 1))
     centre = value + (resampled.mean(axis=0) - value) * (ratio - 1)
     reach = float(stdtrit(videos - 1, (1 + LEVEL) / 2)) * error * math.sqrt(1 + ratio)
-    least = np.array([-1.0 * ("va" in tasks), 0.0, 0.0, -1.0 * ("va" in tasks)])
-    most = np.array([*(1.0 * (task in tasks) for task in TASKS), len(tasks)])
-    low, high = np.clip([centre - reach, centre + reach], least, most)
-    return {part: Interval(float(value[i]), float(low[i]), float(high[i])) for i, part in enumerate(PARTS)}
+    return centre - reach, centre + reach

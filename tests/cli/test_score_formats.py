@@ -126,3 +126,33 @@ def test_where_there_is_no_forecast_it_is_said_why(run: Run, tmp_path: Path) -> 
     other = shutil.copy(compound, tmp_path / "compound.txt")
     refused = run("score", compound, "--format", "abaw7-ce", "--truth", other, *TEST, code=2)
     assert "compound expressions have no forecast" in refused.stderr
+
+
+def test_a_report_has_what_the_command_prints_and_is_not_overwritten(run: Run, tmp_path: Path) -> None:
+    truth, given = annotated(tmp_path / "truth.txt", 24), annotated(tmp_path / "given.txt", 24, seed=1)
+    report = tmp_path / "score.html"
+    found = json.loads(run("score", given, "--truth", truth, "--report", report, "--json").stdout)
+    assert found["report"] == str(report)
+    text = report.read_text()
+    for name in ("ccc_va", "expression_f1", "au_f1", "score"):
+        assert f"<dd>{found[name]:.4f}" in text
+    assert all(f">{video['name']}<" in text for video in found["details"]["videos"])
+    assert f"{found['details']['au']['units']['AU26']['support']}</td>" in text
+    before = report.read_bytes()
+    assert "exists already" in run("score", given, "--truth", truth, "--report", report, code=2).stderr
+    run("score", given, "--truth", truth, "--report", report, "--force")
+    assert report.read_bytes() == before
+    (tmp_path / "mine.html").write_text("<p>mine</p>")
+    run("score", given, "--truth", truth, "--report", tmp_path / "mine.html", "--force", code=2)
+    run("score", given, "--truth", truth, "--report", given, "--force", code=2)
+    assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
+
+
+@pytest.mark.parametrize("name", ["abaw5-va", "abaw5-expr", "abaw5-au"])
+def test_a_report_of_one_task_has_its_sections_alone(run: Run, tmp_path: Path, name: str) -> None:
+    truth = shutil.copy(GOLDEN / "abaw7.txt", tmp_path / "truth.txt")
+    run("score", GOLDEN / f"{name}.txt", "--format", name, "--truth", truth, "--report", tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    headings = {"abaw5-va": "Valence and arousal", "abaw5-expr": "Expressions", "abaw5-au": "Action units"}
+    for each, heading in headings.items():
+        assert (f">{heading}</h2>" in text) == (each == name)

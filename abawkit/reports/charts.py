@@ -1,0 +1,214 @@
+"""Charts as SVG for a page: text stays text, colours follow the page's theme, and the same numbers give the same bytes.
+
+A chart is drawn small, 340 units wide, so that it can be read on a phone; the page scales it up. Marks that would be
+thousands of paths are an image inside it.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from abawkit.errors import printable
+from abawkit.tables import Array
+
+matplotlib.use("agg")
+
+# Colours that stand for those of the page, which replace them: page.css has both themes.
+_INK, _MUTED, _LINE = "#123451", "#123452", "#123453"
+FIRST, SECOND, THIRD = "#123454", "#123455", "#123456"
+_THEME: Final = {
+    _INK: "var(--ink)",
+    _MUTED: "var(--muted)",
+    _LINE: "var(--line)",
+    FIRST: "var(--first)",
+    SECOND: "var(--second)",
+    THIRD: "var(--third)",
+}
+_DENSITY: Final = (0.27, 0.55, 0.85)  # seen on light and dark
+_UNITS_PER_INCH: Final = 72  # of an SVG, an inch
+
+_SETTINGS: Final[dict[str, Any]] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+class Drawing:
+    """A chart that is being drawn.
+
+    Attributes:
+        figure: Matplotlib's.
+        svg: The result, once the block of `draw` has ended.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure, self.svg = figure, ""
+
+
+@contextmanager
+def draw(name: str, title: str, text: str, *, height: int = 260, width: int = 340) -> Iterator[Drawing]:
+    """Draws a chart in the block.
+
+    Args:
+        name: Unique on the page: letters, digits and hyphens.
+        title: For those who can't see it; escaped.
+        text: What is to be seen, likewise.
+        height: Units.
+        width: Units.
+    """
+    settings: Any = {**_SETTINGS, "svg.hashsalt": name}
+    with matplotlib.rc_context(settings):
+        drawing = Drawing(Figure(figsize=(width / _UNITS_PER_INCH, height / _UNITS_PER_INCH), layout="constrained"))
+        yield drawing
+        file = io.StringIO()
+        drawing.figure.savefig(
+            file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    drawing.svg = _adapt(file.getvalue(), name, title, text, width, height)
+
+
+def _adapt(svg: str, name: str, title: str, text: str, width: int, height: int) -> str:
+    """The SVG element alone, with identifiers that are unique on the page, the theme's colours, title and text."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    body = svg[svg.index(">") + 1 :]
+    body = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', body)
+    body = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", body)
+    body = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', body)
+    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    for colour, variable in _THEME.items():
+        body = body.replace(colour, variable)
+    words = f'<title id="{name}-title">{_escape_text(title)}</title><desc id="{name}-text">{_escape_text(text)}</desc>'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} '
+        f'{height}" role="img" aria-labelledby="{name}-title" aria-describedby="{name}-text">'
+    )
+    return head + words + body
+
+
+def _escape_text(text: str) -> str:
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def draw_density(name: str, title: str, text: str, truth: Array, given: Array, *, bins: int = 64) -> str:
+    """How often annotated values (across) meet predicted ones (up), both in [-1, 1], as an image.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        truth: Annotated values, shape (n,).
+        given: Predicted values, shape (n,).
+        bins: Cells along a side.
+    """
+    counts, *_ = np.histogram2d(given, truth, bins=bins, range=[(-1, 1), (-1, 1)])
+    image = np.empty((bins, bins, 4))
+    image[..., :3] = _DENSITY
+    image[..., 3] = (counts / max(counts.max(), 1)) ** 0.4  # a few rows are still seen
+    with draw(name, title, text, height=320) as drawing:
+        axes = drawing.figure.add_subplot()
+        axes.imshow(image, extent=(-1, 1, -1, 1), origin="lower", interpolation="nearest")
+        axes.plot([-1, 1], [-1, 1], color=_MUTED, linewidth=0.8, linestyle="--")
+        axes.set(xlabel="annotated", ylabel="predicted", xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
+    return drawing.svg
+
+
+def draw_bars(
+    name: str,
+    title: str,
+    text: str,
+    labels: Sequence[str],
+    values: Sequence[float],
+    *,
+    low: Sequence[float] | None = None,
+    high: Sequence[float] | None = None,
+    label: str = "",
+) -> str:
+    """Bars in [0, 1] across, one for each label, with a range on each.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        labels: Name of each bar.
+        values: Its length.
+        low: Lower end of its range.
+        high: Upper end of its range.
+        label: Of the axis.
+    """
+    with draw(name, title, text, height=60 + 20 * len(labels)) as drawing:
+        axes = drawing.figure.add_subplot()
+        at = np.arange(len(labels))
+        axes.barh(at, values, height=0.62, color=FIRST)
+        if low is not None and high is not None:
+            axes.hlines(at, low, high, color=_INK, linewidth=1.4)
+            axes.plot([*low, *high], [*at, *at], "|", color=_INK, markersize=6, markeredgewidth=1.4)
+        axes.set(yticks=at, yticklabels=labels, xlim=(0, 1), xlabel=label)
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    return drawing.svg
+
+
+def draw_lines(
+    name: str,
+    title: str,
+    text: str,
+    at: Array,
+    lines: Sequence[tuple[str, Array]],
+    *,
+    label: str = "frame",
+    limits: tuple[float, float] | None = (-1.05, 1.05),
+    gap: float | None = None,
+) -> str:
+    """Values over time, at most three lines.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        at: Where on the axis, shape (n,), rising.
+        lines: Label and values of each, shape (n,), nan where there is none.
+        label: Of the axis.
+        limits: Of the values.
+        gap: A line is interrupted where two values are further apart.
+    """
+    with draw(name, title, text, height=190) as drawing:
+        axes = drawing.figure.add_subplot()
+        breaks = np.flatnonzero(np.diff(at) > gap) + 1 if gap else np.zeros(0, np.int64)
+        for (line, values), colour in zip(lines, (_INK, FIRST, SECOND), strict=False):
+            known = np.insert(values.astype(np.float64), breaks, np.nan)
+            axes.plot(np.insert(at.astype(np.float64), breaks, np.nan), known, color=colour, label=line, marker=".",
+                      markersize=2)  # fmt: skip
+        axes.set(xlabel=label)
+        if limits:
+            axes.set_ylim(*limits)
+        axes.grid(axis="y")
+        drawing.figure.legend(loc="outside upper left", ncols=len(lines))
+    return drawing.svg
