@@ -96,7 +96,8 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/smoothing.py
 	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/network.py --compile --others
+	$(BIN)/python benchmarks/profile_network.py
 	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python -m benchmarks.interval_coverage

@@ -1,0 +1,58 @@
+"""The benchmarks of the whole network: other runtimes compute the same, and every operator is counted once, by kind."""
+
+import pytest
+import torch
+
+from abawkit.bench.networks import evaluate_eagerly, make_random_images, make_random_network
+from abawkit.models.network import Outputs
+from benchmarks.profile_network import KINDS, classify, make_work, sum_times
+from benchmarks.runtimes import list_missing, make_runtimes
+
+
+def test_other_runtimes_compute_the_same() -> None:
+    if len(missing := list_missing()) == 2:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    network = make_random_network("ddamfn-nano").eval().requires_grad_(False)
+    images = make_random_images(network, 2)
+    expected = evaluate_eagerly(network, images)
+    for name, evaluate in make_runtimes(network, images, 1).items():
+        found = evaluate()
+        assert isinstance(found, Outputs)
+        tolerance = 0.1 if name.endswith("bf16") else 1e-4
+        for one, other in zip(found[:3], expected[:3], strict=True):
+            torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "kind"),
+    [
+        ("aten::mkldnn_convolution", [[8, 32, 7, 7], [64, 32, 1, 1], []], 0),
+        ("aten::mkldnn_convolution", [[8, 32, 7, 7], [32, 1, 3, 3], []], 1),
+        ("aten::convolution_backward", [[8, 64, 7, 7], [8, 32, 7, 7], [64, 32, 1, 1]], 0),
+        ("aten::convolution_backward", [[8, 32, 7, 7], [8, 32, 7, 7], [32, 1, 5, 5]], 1),
+        ("aten::addmm", [[8], [2, 3], [3, 8]], 0),
+        ("aten::native_batch_norm_backward", [], 2),
+        ("aten::_prelu_kernel", [], 3),
+        ("abawkit::mixed_block_infer", [], 6),
+        ("abawkit::dual_direction_attention_infer", [], 5),
+        ("Optimizer.step#AdamW.step", [], 7),
+    ],
+)
+def test_operators_have_a_kind(name: str, shapes: list[list[int]], kind: int) -> None:
+    assert classify(name, shapes) == KINDS[kind]
+
+
+def test_an_operator_without_a_kind_has_that_of_its_caller() -> None:
+    assert classify("aten::empty", []) is None
+
+
+def test_the_time_of_a_step_is_that_of_modules_and_operators_in_both_directions() -> None:
+    work = make_work(make_random_network("ddamfn-nano"), 2)
+    times = {name: sum_times(run, 1) for name, run in work.items()}
+    for name, found in times.items():
+        assert set(found) <= set(KINDS)
+        assert found["dual-direction attention"] > 0
+        assert ("optimiser" in found) is name.startswith("step")
+    forward, step = (times[f"{mode}, eager"] for mode in ("evaluation", "step"))
+    assert {kind for kind in forward if forward[kind] > 0} >= {*KINDS[:6], "rest"}
+    assert step["coordinate attention"] > forward["coordinate attention"]  # its backward pass too
