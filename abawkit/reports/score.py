@@ -122,7 +122,7 @@ def _make_va_section(details: Details, truth: Array, given: Array) -> Section:
     )
     charts = []
     for i, name in enumerate(DIMENSIONS):
-        text = f"Pale where few rows are, dark where many. CCC {values[name].ccc:.3f}, bias {values[name].bias:+.3f}."
+        text = f"The stronger the colour, the more rows. CCC {values[name].ccc:.3f}, bias {values[name].bias:+.3f}."
         title = f"{name.capitalize()}: predicted against annotated"
         svg = draw_density(f"density-{name}", title, text, truth[:, i], given[:, i])
         charts.append(Chart(title, text, svg, _tabulate_density(truth[:, i], given[:, i])))
@@ -150,7 +150,7 @@ def _make_expression_section(details: Details, statistics: VideoStatistics) -> S
         shares = [count / total if total else 0.0 for count in counts]
         rows.append([name, *(Cell(f"{count:,}", share) for count, share in zip(counts, shares, strict=True))])
     confusion = ReportTable(
-        "Confusion: rows annotated as (left), predicted as (top); darker is a larger share of the line",
+        "Confusion: rows annotated as (left), predicted as (top); the stronger the colour, the larger the share of the line",
         ["", *EXPRESSIONS],
         rows,
         wide=True,
