@@ -150,7 +150,7 @@ def _make_expression_section(details: Details, statistics: VideoStatistics) -> S
         shares = [count / total if total else 0.0 for count in counts]
         rows.append([name, *(Cell(f"{count:,}", share) for count, share in zip(counts, shares, strict=True))])
     confusion = ReportTable(
-        "Confusion: rows annotated as (left), predicted as (top); the stronger the colour, the larger the share of the line",
+        "Confusion: rows annotated as (left), predicted as (top); stronger colour, larger share of the line",
         ["", *EXPRESSIONS],
         rows,
         wide=True,
