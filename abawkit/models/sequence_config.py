@@ -42,7 +42,7 @@ class SequenceConfig:
         heads: Attention heads of ``transformer``.
         reach: Frames before and after a frame that a layer of ``transformer`` attends to.
         context: Frames before and after a window that predictions of ``lstm`` and ``bigru`` read and don't keep.
-        dropout: Share of the hidden channels that are set to 0 in training.
+        dropout: Share of the hidden channels that are set to 0 in training, in steps of 1/256.
     """
 
     kind: SequenceKind
@@ -53,7 +53,7 @@ class SequenceConfig:
     heads: Annotated[int, Field(strict=True, ge=1, le=64)]
     reach: Annotated[int, Field(strict=True, ge=1, le=4096)]
     context: Annotated[int, Field(strict=True, ge=0, le=65_536)]
-    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+    dropout: Annotated[float, Field(ge=0, le=0.99, allow_inf_nan=False)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -19,7 +19,7 @@ class SequenceSection(BaseModel):
         kernel: Frames that a convolution of ``tcn`` sees, odd.
         heads: Attention heads of ``transformer``.
         reach: Frames before and after a frame that a layer of ``transformer`` attends to.
-        dropout: Share of the hidden channels that are set to 0 in training.
+        dropout: Share of the hidden channels that are set to 0 in training, in steps of 1/256.
         window: Frames of a training window, at most `batch_size`; windows of ``frame`` have one.
         context: Frames before and after a window that predictions of ``lstm`` and ``bigru`` read, so that the
             network has seen the past, and do not keep.
@@ -33,7 +33,7 @@ class SequenceSection(BaseModel):
     kernel: Annotated[int, Field(ge=1, le=31)] = 5
     heads: Annotated[int, Field(ge=1, le=64)] = 4
     reach: Annotated[int, Field(ge=1, le=4096)] = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    dropout: Annotated[float, Field(ge=0, le=0.99)] = 0.2
     window: Annotated[int, Field(ge=1, le=65_536)] = 64
     context: Annotated[int, Field(ge=0, le=65_536)] = 64
 

@@ -9,7 +9,7 @@ import torch
 
 from abawkit.errors import ConfigError, DataError
 from abawkit.models.inference import Probabilities
-from abawkit.models.sequence import SequenceNetwork, Windows
+from abawkit.models.sequence import Dropout, SequenceNetwork, Windows
 from abawkit.models.sequence_config import FeatureInput, SequenceConfig, parse_config
 from abawkit.models.sequence_windows import Spans, cut_videos, infer_sequence, measure_gaps, widen
 from abawkit.models.weights import load_any_weights, load_weights, save_weights
@@ -129,6 +129,22 @@ def test_recurrent_networks_read_their_context_and_forget_what_is_before_it(kind
     assert errors[0] > 0.02
     assert errors[2] < 1e-3
     assert errors[3] < 1e-6
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    layer, values = Dropout(share), torch.ones(300, 1001)
+    assert layer.eval()(values) is values
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        found = layer.train()(values)
+        torch.manual_seed(0)
+        assert torch.equal(layer(values), found)
+    assert float((found == 0).float().mean()) == pytest.approx(share, abs=4e-3)
+    assert float(found.mean()) == pytest.approx(1, abs=1e-2)
+    assert len(found.unique()) == (2 if share else 1)
+    columns = (found == 0).float().mean(dim=0)
+    assert float(columns.std()) == pytest.approx(np.sqrt(share * (1 - share) / 300), rel=0.1)
 
 
 def test_windows_of_a_few_passes_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
