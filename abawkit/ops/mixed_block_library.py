@@ -14,9 +14,6 @@ from abawkit.ops.torch_library import LIBRARY
 BLOCK: Final = 16
 """Channels of a block; the last block of a tensor is filled up with zeros."""
 
-_SINGLE: Final = 15
-"""Parameters before those of the depthwise convolution."""
-
 for _schema in (
     "mixed_block_infer(Tensor x, Tensor weights, int[] kernels, int[] channels, int outputs, int squeezed, int stride,"
     " bool residual) -> Tensor",

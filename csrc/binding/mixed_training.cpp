@@ -77,7 +77,9 @@ struct BlockOperands {
     STD_TORCH_CHECK(x.size(0) * shape.out_height() * shape.out_width() > 1,
                     "abawkit: statistics of a batch need at least 2 values of each channel");
   }
-  MixedParameters<const float> parameters() const { return point(pointers.data(), pointers.data() + mixed_parameter_count); }
+  MixedParameters<const float> parameters() const {
+    return point(pointers.data(), pointers.data() + mixed_parameter_count);
+  }
   int64_t expanded_blocks() const { return count_blocks(shape.splits.expanded()); }
   int64_t positions() const { return shape.out_height() + shape.out_width(); }
   int64_t bottleneck() const { return count_blocks(shape.squeezed) * block_channels; }
@@ -136,12 +138,10 @@ std::vector<Tensor> backward(const Tensor& gradient, const Tensor& x, const std:
                       gradient.numel() == s.images * area * s.outputs,
                   "abawkit: the gradient of a mixed block does not fit its result");
   const int64_t padded = blocks * block_channels;
-  const int64_t entries[] = {s.images * padded * s.height * s.width,
-                             s.images * padded * area,
-                             s.images * padded * operands.positions(),
-                             s.images * operands.bottleneck() * operands.positions(),
-                             s.images * operands.outputs() * area,
-                             operands.statistics()};
+  const int64_t entries[] = {
+      s.images * padded * s.height * s.width,   s.images * padded * area,
+      s.images * padded * operands.positions(), s.images * operands.bottleneck() * operands.positions(),
+      s.images * operands.outputs() * area,     operands.statistics()};
   STD_TORCH_CHECK(saved.size() == 6, "abawkit: expected 6 tensors of the forward pass");
   std::vector<Tensor> held;
   for (int i = 0; i < 6; ++i) held.push_back(operand(saved[i], ScalarType::Float, entries[i], x, "a saved tensor"));

@@ -15,22 +15,22 @@ namespace abawkit {
 // Weights, or their gradients, in torch's own layout.
 template <class P>
 struct MixedParameters {
-  P* expand_weight;         // (E, I)
-  P* expand_scale;          // (E)
-  P* expand_shift;          // (E)
-  P* slope;                 // (E)
-  P* squeeze_weight;        // (M, E)
-  P* squeeze_bias;          // (M)
-  P* squeeze_scale;         // (M)
-  P* squeeze_shift;         // (M)
-  P* row_gate_weight;       // (E, M)
-  P* row_gate_bias;         // (E)
-  P* column_gate_weight;    // (E, M)
-  P* column_gate_bias;      // (E)
-  P* project_weight;        // (O, E)
-  P* project_scale;         // (O)
-  P* project_shift;         // (O)
-  P* const* depthwise;      // of each part (c, k, k)
+  P* expand_weight;       // (E, I)
+  P* expand_scale;        // (E)
+  P* expand_shift;        // (E)
+  P* slope;               // (E)
+  P* squeeze_weight;      // (M, E)
+  P* squeeze_bias;        // (M)
+  P* squeeze_scale;       // (M)
+  P* squeeze_shift;       // (M)
+  P* row_gate_weight;     // (E, M)
+  P* row_gate_bias;       // (E)
+  P* column_gate_weight;  // (E, M)
+  P* column_gate_bias;    // (E)
+  P* project_weight;      // (O, E)
+  P* project_scale;       // (O)
+  P* project_shift;       // (O)
+  P* const* depthwise;    // of each part (c, k, k)
 };
 inline constexpr int mixed_parameter_count = 15;  // and those of the depthwise convolution
 

@@ -3,71 +3,16 @@
 //   project          for each share of the images: gated values once more, the projection's gradients, those of the
 //                    gates, and the sums that the squeeze's norm needs
 //   squeeze          for each share: the squeeze's gradients and those of the means
-//   convolve         for each share and each block of 16 channels: y once more and the gradient of t, in planes that stay
-//                    in the cache; the depthwise convolution's gradients, PReLU's, and the sums of the first norm
+//   convolve         for each share and each block of 16 channels: y once more and the gradient of t, in planes that
+//                    stay in the cache; the depthwise convolution's gradients, PReLU's, and the first norm's sums
 //   expand           for each share: the expansion's gradients and that of the input
 //   write_gradients  for each block: sums of the shares
 #pragma once
 
-#include "mixed_gradient_sums.h"
+#include "mixed_backward_memory.h"
 #include "mixed_gradients.h"
 
 namespace abawkit::ABAWKIT_ISA {
-
-struct BackwardMemory {
-  TrainingSizes sizes;
-  Panels expand, squeeze, row, column, project;  // transposed
-  GatePanels gate_panels;
-  DepthwisePanels depthwise;
-  float* turned;  // the same kernels, by `turn_kernel`
-  BatchNorm expand_norm, squeeze_norm, project_norm;
-  float* slopes;         // (16 Eb)
-  double* slope_sums;    // (N, 16 Eb)
-  float* gated;          // the gradient of t r c: (N, Eb, H' W', 16)
-  float* activated;      // the gradient before PReLU, in place where it fits: (N, Eb, H W, 16)
-  float *gates, *means;  // and the means' gradient: (N, Eb, H' + W', 16)
-  float* hidden;         // the gradient after the squeeze's norm: (N, H' + W', 16 Mb)
-  GradientSums sums;
-  struct Scratch {
-    float *outputs, *values, *inputs, *hidden, *bottleneck, *gates, *sides, *plane, *gradient, *before;
-    Scratch(const MixedBackward& call, const TrainingSizes& z, Arena& arena)
-        : outputs(arena.take<float>(z.pixels * z.output_stride())),
-          values(arena.take<float>(z.pixels * z.row_stride())),
-          inputs(arena.take<float>(z.pixels * count_blocks(call.inputs) * block_channels)),
-          hidden(arena.take<float>(z.positions * z.bottleneck)),
-          bottleneck(arena.take<float>(z.positions * z.bottleneck)),
-          gates(arena.take<float>(z.positions * z.row_stride())),
-          sides(arena.take<float>(z.positions * block_channels)),
-          plane(arena.take<float>(z.plane)),
-          gradient(arena.take<float>(z.gradient_plane)),
-          before(arena.take<float>(z.in_area * block_channels)) {}
-  };
-  Scratch* scratch;
-  std::int64_t* taken;
-  BackwardMemory(const MixedBackward& call, int threads, Arena& arena)
-      : sizes(call),
-        expand(call.inputs, sizes.channels, arena),
-        squeeze(sizes.channels, call.squeezed, arena),
-        row(call.squeezed, sizes.channels, arena),
-        column(call.squeezed, sizes.channels, arena),
-        project(sizes.channels, call.outputs, arena),
-        gate_panels(call, sizes, arena),
-        depthwise(call, sizes, arena),
-        turned(arena.take<float>(sizes.taps)),
-        expand_norm(sizes.channels, call.images, arena),
-        squeeze_norm(call.squeezed, call.images, arena),
-        project_norm(call.outputs, call.images, arena),
-        slopes(arena.take<float>(sizes.padded)),
-        slope_sums(arena.take<double>(call.images * sizes.padded)),
-        gated(arena.take<float>(call.images * sizes.area * sizes.padded)),
-        activated(call.stride == 1 ? gated : arena.take<float>(call.images * sizes.in_area * sizes.padded)),
-        gates(arena.take<float>(call.images * sizes.positions * sizes.padded)),
-        means(arena.take<float>(call.images * sizes.positions * sizes.padded)),
-        hidden(arena.take<float>(call.images * sizes.positions * sizes.bottleneck)),
-        sums(call, sizes, arena),
-        scratch(arena.make<Scratch>(threads, call, sizes)),
-        taken(arena.take<std::int64_t>(1)) {}
-};
 
 class MixedBackwardPass {
  public:
@@ -83,9 +28,8 @@ class MixedBackwardPass {
     each(m_.sums.shares, [&](std::int64_t i, std::int64_t thread) { project(i, m_.scratch[thread]); });
     m_.squeeze_norm.finish_gradients(c_.images, s_.positions, g.squeeze_scale, g.squeeze_shift);
     each(m_.sums.shares, [&](std::int64_t i, std::int64_t thread) { squeeze(i, m_.scratch[thread]); });
-    each(m_.sums.shares * s_.blocks, [&](std::int64_t i, std::int64_t thread) {
-      convolve(i / s_.blocks, i % s_.blocks, m_.scratch[thread]);
-    });
+    each(m_.sums.shares * s_.blocks,
+         [&](std::int64_t i, std::int64_t thread) { convolve(i / s_.blocks, i % s_.blocks, m_.scratch[thread]); });
     m_.expand_norm.finish_gradients(c_.images, s_.in_area, g.expand_scale, g.expand_shift);
     each(m_.sums.shares, [&](std::int64_t i, std::int64_t thread) { expand(i, m_.scratch[thread]); });
     each(s_.blocks, [&](std::int64_t b, std::int64_t) { write_gradients(b); });
@@ -117,7 +61,8 @@ class MixedBackwardPass {
       c_.stride == 1 ? turn_kernel<1>(kernel, size, turned) : turn_kernel<2>(kernel, size, turned);
     });
     if (c_.grad_x != nullptr)
-      each(m_.expand.blocks, [&](std::int64_t b, std::int64_t) { m_.expand.pack_transposed(b, p.expand_weight, c_.inputs); });
+      each(m_.expand.blocks,
+           [&](std::int64_t b, std::int64_t) { m_.expand.pack_transposed(b, p.expand_weight, c_.inputs); });
     for (std::int64_t b = 0; b < m_.row.blocks; ++b) {
       m_.row.pack_transposed(b, p.row_gate_weight, c_.squeezed);
       m_.column.pack_transposed(b, p.column_gate_weight, c_.squeezed);
@@ -164,8 +109,7 @@ class MixedBackwardPass {
     const float *gradient = grad_out(n), *value = projected(n);
     for (std::int64_t c = 0; c < s_.outputs; c += lanes<float>)
       sum_gradients(
-          norm, n, c, s_.area,
-          [&](std::int64_t p) { return load_some(gradient + p * c_.outputs + c, c_.outputs - c); },
+          norm, n, c, s_.area, [&](std::int64_t p) { return load_some(gradient + p * c_.outputs + c, c_.outputs - c); },
           [&](std::int64_t p) { return norm.centre(load(value + p * s_.outputs + c), c); });
   }
 
@@ -423,9 +367,8 @@ class MixedBackwardPass {
     float* kernel = m_.turned + place;  // which is no longer needed
     for (std::int64_t i = 0; i < m_.depthwise.places[b + 1] - place; i += lanes<float>)
       store(kernel + i, sums.sum(sums.depthwise + place + i));
-    for_each_tap(c_.splits, b, [&](std::int64_t part, std::int64_t to, std::int64_t from) {
-      g.depthwise[part][to] = kernel[from];
-    });
+    for_each_tap(c_.splits, b,
+                 [&](std::int64_t part, std::int64_t to, std::int64_t from) { g.depthwise[part][to] = kernel[from]; });
     for (std::int64_t c = b * block_channels; c < std::min((b + 1) * block_channels, s_.channels); ++c) {
       double total = 0;
       for (std::int64_t n = 0; n < c_.images; ++n) total += m_.slope_sums[n * s_.padded + c];

@@ -30,8 +30,8 @@ struct DepthwiseOutput {
 // Sums of T outputs: `in` is the first value that the first row of `weight` (rows, kernel, 16) meets, and S how many
 // values of the input lie between those of two outputs.
 template <int T, int S>
-inline __attribute__((always_inline)) void depthwise_sums(const float* in, std::int64_t row_stride,
-                                                          const float* weight, std::int64_t rows, std::int64_t kernel,
+inline __attribute__((always_inline)) void depthwise_sums(const float* in, std::int64_t row_stride, const float* weight,
+                                                          std::int64_t rows, std::int64_t kernel,
                                                           Vector<float> (&sum)[T][block_vectors]) {
   constexpr int V = block_vectors, L = lanes<float>;
   for (std::int64_t y = 0; y < rows; ++y, in += row_stride) {

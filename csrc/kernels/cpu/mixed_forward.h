@@ -1,7 +1,7 @@
 // The mixed block's forward pass in training:
 //   expand     for each image and each tile of blocks of 16 channels: z, and its moments
-//   convolve   for each image and each block: norm and PReLU into a plane that stays in the cache, depthwise convolution
-//              and its means over rows and columns
+//   convolve   for each image and each block: norm and PReLU into a plane that stays in the cache, the depthwise
+//              convolution, and its means over rows and columns
 //   squeeze    for each image: the squeeze, and its moments
 //   project    for each image: gates; values times gates into a buffer, which the projection reads; its moments
 //   normalise  for each image: the last norm, and the residual
@@ -91,8 +91,9 @@ class MixedForwardPass {
         kernel[to] = p.depthwise[part][from];
       });
     });
-    each(m_.squeeze.blocks,
-         [&](std::int64_t b, std::int64_t) { m_.squeeze.pack(b, p.squeeze_weight, c_.squeezed, s_.channels, p.squeeze_bias); });
+    each(m_.squeeze.blocks, [&](std::int64_t b, std::int64_t) {
+      m_.squeeze.pack(b, p.squeeze_weight, c_.squeezed, s_.channels, p.squeeze_bias);
+    });
     each(m_.project.blocks,
          [&](std::int64_t b, std::int64_t) { m_.project.pack(b, p.project_weight, c_.outputs, s_.channels, nullptr); });
     std::memset(m_.slopes, 0, s_.padded * sizeof(float));
@@ -107,8 +108,7 @@ class MixedForwardPass {
     const std::int64_t end = std::min(first + product_blocks, s_.blocks);
     const PixelValues x{c_.x + n * s_.in_area * c_.inputs, c_.inputs, c_.inputs};
     multiply(x, s_.in_area, m_.expand, first, end, {expanded(n, 0), block_channels, s_.in_area * block_channels});
-    for (std::int64_t b = first; b < end; ++b)
-      m_.expand_norm.measure(n, b, expanded(n, b), s_.in_area, block_channels);
+    for (std::int64_t b = first; b < end; ++b) m_.expand_norm.measure(n, b, expanded(n, b), s_.in_area, block_channels);
   }
 
   void convolve(std::int64_t n, std::int64_t b, const ForwardMemory::Scratch& t) const {

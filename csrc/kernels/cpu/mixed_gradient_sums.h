@@ -43,7 +43,8 @@ struct GradientSums {
     for (std::int64_t r = 0; r < rows; ++r) {
       float values[block_channels];
       for (int j = 0; j < block_channels; j += lanes<float>) store(values + j, sum(at + r * z.padded + first + j));
-      for (std::int64_t c = 0; c < count; ++c) to[turned ? (first + c) * rows + r : r * z.channels + first + c] = values[c];
+      for (std::int64_t c = 0; c < count; ++c)
+        to[turned ? (first + c) * rows + r : r * z.channels + first + c] = values[c];
     }
   }
 

@@ -117,13 +117,14 @@ void depthwise_inputs(const Plane& gradient, const float* turned, std::int64_t k
   for (std::int64_t py = 0; py < S; ++py)
     for (std::int64_t px = 0; px < S; ++px) {
       const KernelRun rows(kernel, S, py), columns(kernel, S, px);
-      const std::int64_t inputs = (width - px + S - 1) / S, tiles = (inputs + depthwise_outputs - 1) / depthwise_outputs;
+      const std::int64_t inputs = (width - px + S - 1) / S,
+                         tiles = (inputs + depthwise_outputs - 1) / depthwise_outputs;
       for (std::int64_t y = py, i = 0; y < height; y += S, ++i) {
         std::int64_t top = i + rows.offset, skip = top < 0 ? -top : 0, count = rows.count - skip;
         if (top + rows.count > gradient.height) count = gradient.height - top - skip;
         if (count < 0) skip = count = 0, top = 0;  // there is no such row: its gradient is zero
-        const float* row = gradient.data + (top + skip) * gradient.row_stride() +
-                           (gradient.margin + columns.offset) * block_channels;
+        const float* row =
+            gradient.data + (top + skip) * gradient.row_stride() + (gradient.margin + columns.offset) * block_channels;
         for (std::int64_t tile = 0; tile < tiles; ++tile) {
           const std::int64_t x = inputs * tile / tiles, next = inputs * (tile + 1) / tiles;
           depthwise_input_some<depthwise_outputs, S>(next - x, row + x * block_channels, gradient.row_stride(),

@@ -127,7 +127,9 @@ struct BatchNorm {
 
   // Value - mean of a vector of channels, what the norm makes of that, and its gradient.
   Vector<float> centre(Vector<float> value, std::int64_t c) const { return value - load(mean + c); }
-  Vector<float> apply(Vector<float> centred, std::int64_t c) const { return centred * load(scale + c) + load(shift + c); }
+  Vector<float> apply(Vector<float> centred, std::int64_t c) const {
+    return centred * load(scale + c) + load(shift + c);
+  }
   Vector<float> differentiate(Vector<float> gradient, Vector<float> centred, std::int64_t c) const {
     return gradient * load(scale + c) + (centred * load(slope + c) + load(offset + c));
   }

@@ -9,8 +9,9 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
+
+#include "pools.h"
 
 using namespace abawkit;
 
@@ -171,18 +172,6 @@ Floats pack(const Shape& s, const Splits& splits, const Block& b) {
     put(i, s.outputs, 1, matrix(b.project_bias, 1));
   }
   return packed;
-}
-
-// Pools that hand out pieces all at once, backwards, or to a thread each.
-using Run = void (*)(Int, void (*)(Int, Int, void*), void*);
-void all_at_once(Int pieces, void (*body)(Int, Int, void*), void* context) { body(0, pieces, context); }
-void backwards(Int pieces, void (*body)(Int, Int, void*), void* context) {
-  for (Int i = pieces - 1; i >= 0; --i) body(i, i + 1, context);
-}
-void own_threads(Int pieces, void (*body)(Int, Int, void*), void* context) {
-  std::vector<std::thread> threads;
-  for (Int i = 0; i < pieces; ++i) threads.emplace_back([=] { body(i, i + 1, context); });
-  for (auto& thread : threads) thread.join();
 }
 
 int failures = 0, cases = 0;
