@@ -148,6 +148,16 @@ def test_the_network_exports_with_any_batch_size() -> None:
     assert torch.allclose(exported.module()(x).va, built(x).va, atol=1e-6)
 
 
+def test_the_network_compiles_to_one_graph_in_evaluation() -> None:
+    built, x = network(ODD).eval(), images(ODD)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(built, fullgraph=True, backend="eager")(x, gates=False)
+        own = built(x, gates=False)
+    for found, expected in zip(compiled[:3], own[:3], strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 36, 37), (2, 1, 37, 37), (3, 37, 37)])
 def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected \(N, 3, 37, 37\)"):
