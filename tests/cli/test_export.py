@@ -11,6 +11,9 @@ import pytest
 from PIL import Image
 
 from abawkit.models.export import ALLOWED
+from abawkit.models.sequence import SequenceNetwork
+from abawkit.models.sequence_config import FeatureInput, SequenceConfig
+from abawkit.models.weights import save_weights
 from tests.cli.conftest import answer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -76,6 +79,24 @@ def test_damaged_weights_are_named_and_nothing_is_written(run: Run, runs: list[P
         "truncated"
         in run("export", tmp_path / "w.safetensors", "--to", "torch", "--out", tmp_path / "n", code=3).stderr
     )
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_a_sequence_network_is_refused(run: Run, tmp_path: Path) -> None:
+    config = SequenceConfig(
+        kind="frame",
+        inputs=(FeatureInput(6, "a" * 64),),
+        width=8,
+        layers=2,
+        kernel=3,
+        heads=2,
+        reach=3,
+        context=5,
+        dropout=0.5,
+    )
+    save_weights(tmp_path / "w.safetensors", config, SequenceNetwork(config).state_dict(), {"tasks": "va"})
+    said = run("export", tmp_path / "w.safetensors", "--to", "torch", "--out", tmp_path / "n", code=2).stderr
+    assert f"{tmp_path / 'w.safetensors'}: is a sequence network; only networks that see frames are exported" in said
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
