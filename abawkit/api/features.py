@@ -10,7 +10,11 @@ from abawkit.claims import claim_output_folder, hold_claims
 from abawkit.errors import ConfigError, DataError, format_count
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
+    import torch
+
+    from abawkit.features.extractors import FeatureSource
     from abawkit.features.frame_rows import FrameRows
+    from abawkit.features.source_kinds import SourceKind
     from abawkit.features.store import FeatureStore, StoredType
     from abawkit.features.store_writer import StoreWriter
     from abawkit.frames.paths import FrameFolders
@@ -65,8 +69,8 @@ def extract_features(
     If it is stopped, the same call continues where it was, and the features are the same, bit for bit.
 
     Args:
-        source: A run's folder (its best epoch) or a file of weights, whose network is used without its heads, or an
-            ONNX file with a TOML file of the same name beside it.
+        source: A run's folder (its best epoch) or a file of weights, whose network is used without its heads; an ONNX
+            file with a TOML file of the same name beside it; or the name of an installed extractor.
         out: The store to write, a folder.
         data: The curated set: its training rows, then its validation rows.
         frame_list: In place of `data`, a list as released, with the images in `frames`; without it, all images of
@@ -114,23 +118,20 @@ def extract_features(
     given = make_given_folders(folders, follow_links)
     refuse_operator(ops)
     refuse_device(device)
-    is_onnx = _refuse_source(Path(source), device)
+    kind = _refuse_source(Path(source), device)
     rows = _find_rows(curated, listed, given, format_name)
-
-    import torch
 
     from abawkit.execution import cpu_threads
     from abawkit.features.extract import extract_rows
-    from abawkit.features.extractors import describe_preprocessing, load_network_source
-    from abawkit.features.onnx_source import load_onnx_source
+    from abawkit.features.extractors import describe_preprocessing
     from abawkit.features.store_writer import StoreWriter
     from abawkit.models.inference import BATCH, pick_device
     from abawkit.ops import use
     from abawkit.training.run_folder import describe_environment
 
     with cpu_threads(threads), use(ops, source=f"--ops {ops}"):
-        chosen = torch.device("cpu") if is_onnx else pick_device(device)
-        found = load_onnx_source(Path(source)) if is_onnx else load_network_source(Path(source), chosen)
+        chosen = pick_device("cpu" if kind == "onnx" else device)
+        found = _load_source(Path(source), kind, chosen)
         size = batch or BATCH[chosen.type]
         environment = describe_environment(chosen, dict(found.operators))
         del environment["git"]  # of the folder that the command is given in
@@ -228,23 +229,31 @@ def import_features(
     )
 
 
-def _refuse_source(source: Path, device: str) -> bool:
-    """Refuses what can be no source, before torch is imported.
-
-    Returns:
-        Whether it is an ONNX file.
-    """
-    from abawkit.features.onnx_description import ONNX_SUFFIX, read_onnx_description, refuse_absent_runtime
+def _refuse_source(source: Path, device: str) -> SourceKind:
+    """Refuses what can be no source, before torch is imported; the kind of what can."""
+    from abawkit.features.onnx_description import read_onnx_description, refuse_absent_runtime
+    from abawkit.features.source_kinds import find_source_kind
     from abawkit.prediction.sources import refuse_absent_networks
 
-    refuse_absent_networks([source])
-    if source.suffix.lower() != ONNX_SUFFIX or source.is_dir():
-        return False
-    refuse_absent_runtime(source)
-    if device.startswith("cuda"):
-        raise ConfigError(f"--device {device}: ONNX files run on the CPU; give cpu or auto")
-    read_onnx_description(source.with_suffix(".toml"))
-    return True
+    kind = find_source_kind(source)
+    if kind == "network":
+        refuse_absent_networks([source])
+    if kind == "onnx":
+        refuse_absent_runtime(source)
+        if device.startswith("cuda"):
+            raise ConfigError(f"--device {device}: ONNX files run on the CPU; give cpu or auto")
+        read_onnx_description(source.with_suffix(".toml"))
+    return kind
+
+
+def _load_source(source: Path, kind: SourceKind, device: torch.device) -> FeatureSource:
+    from abawkit.features.extractors import load_network_source
+    from abawkit.features.installed import load_installed_source
+    from abawkit.features.onnx_source import load_onnx_source
+
+    if kind == "network":
+        return load_network_source(source, device)
+    return load_onnx_source(source) if kind == "onnx" else load_installed_source(str(source))
 
 
 def _find_rows(curated: Path | None, listed: Path | None, given: FrameFolders | None, format_name: str) -> FrameRows:

@@ -49,7 +49,7 @@ def _introduce() -> None:
 def extract_features(
     source: Annotated[
         Path,
-        typer.Argument(help="A run's folder (its best epoch), a file of weights, or an ONNX file."),
+        typer.Argument(help="A run's folder (its best epoch), weights, an ONNX file, or an installed extractor."),
     ],
     out: FeaturesOut,
     data: CuratedData = None,

@@ -1,1 +1,1 @@
-"""An example of a package that adds an implementation of an operator and a format of submissions to abawkit."""
+"""An example of a package that adds an operator implementation, an extractor and a submission format to abawkit."""
