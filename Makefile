@@ -98,6 +98,7 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/network.py --compile --others
 	$(BIN)/python benchmarks/profile_network.py
+	$(BIN)/python benchmarks/sequence.py
 	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python -m benchmarks.interval_coverage

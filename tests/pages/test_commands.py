@@ -51,6 +51,7 @@ FIRST = [
     "predict-and-check.md",
     "tune-and-ensemble.md",
     "use-features.md",
+    "train-sequence-heads.md",
 ]
 ORDER = sorted(
     filterfalse(is_generated, pages()), key=lambda page: FIRST.index(page.name) if page.name in FIRST else len(FIRST)
