@@ -17,6 +17,8 @@ COMMANDS = {
         "curate",
         "extract_features",
         "import_features",
+        "extract_features",
+        "import_features",
         "inspect",
         "open_curated",
         "predict",

@@ -148,7 +148,7 @@ def infer_sequence(
     for chosen in _group_windows(wide):
         spans, inner = (Spans(each.begins[chosen], each.ends[chosen]) for each in (wide, own))
         padded = pad_windows(sequence, gaps, spans)
-        frames, rows = _find_rows(spans, inner, padded.mask.shape[1])
+        frames, rows = _find_window_rows(spans, inner, padded.mask.shape[1])
         tensors = [torch.from_numpy(each) for each in (*padded, rows)]
         values, *rest = (upload(pin_memory(each, device), device) for each in tensors)
         with use_exact_float32():
@@ -172,7 +172,7 @@ def _group_windows(spans: Spans) -> Iterator[Array]:
         first += count
 
 
-def _find_rows(spans: Spans, inner: Spans, length: int) -> tuple[Array, Array]:
+def _find_window_rows(spans: Spans, inner: Spans, length: int) -> tuple[Array, Array]:
     """The frames that are kept, int64 (n,), and their positions among the padded ones, int64 (n,)."""
     counts = inner.ends - inner.begins
     windows = np.repeat(np.arange(len(counts)), counts)

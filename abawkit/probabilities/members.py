@@ -68,7 +68,7 @@ def read_member(path: Path) -> StoredMember:
     if manifest is None:
         return StoredMember(path, predictions, tasks, digest, _stem(path))
     check_manifest(path, predictions, digest, manifest)
-    return StoredMember(path, predictions, tasks, digest, _make_key(manifest), _find_precision(manifest))
+    return StoredMember(path, predictions, tasks, digest, _find_member_key(manifest), _find_precision(manifest))
 
 
 def read_members(paths: Sequence[Path]) -> list[StoredMember]:
@@ -250,7 +250,7 @@ def _warn_mixed(members: Sequence[StoredMember]) -> None:
         warnings.warn(f"members were computed in different precision ({each})", DataWarning, stacklevel=3)
 
 
-def _make_key(manifest: Mapping[str, Any]) -> str:
+def _find_member_key(manifest: Mapping[str, Any]) -> str:
     keys = [entry.get("key") or entry["digest"][:KEY_DIGITS] for entry in manifest["members"]]
     # a mean of means is not one of all, and what a rule made of one member is not what it makes of all
     keys = [f"({key})" if len(keys) > 1 and ("+" in key or "@" in key) else key for key in keys]

@@ -23,7 +23,7 @@ from abawkit.system.files import sha256
 from abawkit.tables import Annotations, Array
 from abawkit.training.data import select_training_rows
 
-_CHUNK_ROWS: Final = 4096
+_STATISTICS_ROWS: Final = 4096
 
 _NO_PART_OF_SOURCE: Final = ("path", "onnxruntime")
 """What a store's manifest says of its source without changing its features."""
@@ -151,7 +151,7 @@ class SequenceRows:
     def compute_statistics(self) -> tuple[Array, Array]:
         """Mean and deviation of each feature over the frames that have a row, float32 (D,); 1 where it is constant."""
         frames = np.unique(self.frames)
-        chunks = [frames[i : i + _CHUNK_ROWS] for i in range(0, len(frames), _CHUNK_ROWS)]
+        chunks = [frames[i : i + _STATISTICS_ROWS] for i in range(0, len(frames), _STATISTICS_ROWS)]
         mean = sum(self._read(chunk).sum(axis=0) for chunk in chunks) / len(frames)
         variance = sum(((self._read(chunk) - mean) ** 2).sum(axis=0) for chunk in chunks) / len(frames)
         deviation = np.sqrt(variance)
