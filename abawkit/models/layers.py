@@ -167,9 +167,9 @@ class MixedBlock(FoldingModule):
         norm, kind = self.expand.norm, (self.stride, self.residual)
         if not self.training:
             return mixed_block(x, parameters, statistics, *kind, training=False, eps=norm.eps, cache=self._folded)
-        momentum = norm.momentum or 0.0
-        result = mixed_block(x, parameters, statistics, *kind, training=True, momentum=momentum, eps=norm.eps)
-        for each in self._norms():
+        moved, momentum = statistics if norm.track_running_stats else None, norm.momentum or 0.0
+        result = mixed_block(x, parameters, moved, *kind, training=True, momentum=momentum, eps=norm.eps)
+        for each in self._norms() if moved else ():
             each.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         return result
 
@@ -184,5 +184,5 @@ class MixedBlock(FoldingModule):
             return True
         norms = self._norms()
         plain = all(type(n) is nn.BatchNorm2d and n.training and n.num_batches_tracked is not None for n in norms)
-        kinds = {(norm.momentum, norm.eps) for norm in norms}
+        kinds = {(norm.momentum, norm.eps, norm.track_running_stats) for norm in norms}
         return x.is_cpu and plain and len(kinds) == 1 and norms[0].momentum is not None

@@ -16,6 +16,7 @@ from abawkit.ops.mixed_block_tensors import BlockParameters, BlockStatistics
 from abawkit.ops.operators import MIXED_BLOCK
 from abawkit.ops.self_check import TOLERANCES, check
 from abawkit.ops.testing import CHECKED_BLOCKS, BlockInputs, make_random_block
+from abawkit.training.step import keep_statistics
 from tests.ops.test_mixed_block import block, run_parts
 
 CALL = Call(torch.device("cpu"), torch.float32, CHECKED_BLOCKS[2], training=True, gradients=True)
@@ -113,6 +114,10 @@ def test_the_module_trains_as_its_parts_do(kind: tuple[int, bool]) -> None:
         if name != "attention.squeeze.bias":
             torch.testing.assert_close(value, others[name], rtol=1e-3, atol=1e-4)
     assert int(whole.project.norm.num_batches_tracked) == 2  # type: ignore[arg-type]
+    before = {name: value.clone() for name, value in whole.named_buffers()}
+    with keep_statistics(whole):
+        assert torch.equal(whole(x), found)
+    assert all(torch.equal(value, before[name]) for name, value in whole.named_buffers())
     whole.project.norm.eval()
     assert not whole._is_operator(x)
 
