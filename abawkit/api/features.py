@@ -119,7 +119,7 @@ def extract_features(
     refuse_operator(ops)
     refuse_device(device)
     kind = _refuse_source(Path(source), device)
-    rows = _find_rows(curated, listed, given, format_name)
+    rows = _find_frame_rows(curated, listed, given, format_name)
 
     from abawkit.execution import cpu_threads
     from abawkit.features.extract import extract_rows
@@ -256,7 +256,9 @@ def _load_source(source: Path, kind: SourceKind, device: torch.device) -> Featur
     return load_onnx_source(source) if kind == "onnx" else load_installed_source(str(source))
 
 
-def _find_rows(curated: Path | None, listed: Path | None, given: FrameFolders | None, format_name: str) -> FrameRows:
+def _find_frame_rows(
+    curated: Path | None, listed: Path | None, given: FrameFolders | None, format_name: str
+) -> FrameRows:
     from abawkit.features.frame_rows import CuratedRows, ListedRows
 
     if curated and not (listed or given):

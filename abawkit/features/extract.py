@@ -14,7 +14,7 @@ from abawkit.features.store_writer import StoreWriter
 from abawkit.models.devices import Download, pin_memory, upload, use_exact_float32
 from abawkit.tables import Array
 
-_CHUNK_ROWS: Final = 1024
+_DURABLE_ROWS: Final = 1024
 """Rows that are written at a time: some seconds of work on a CPU, which is what a kill can lose."""
 
 
@@ -45,7 +45,7 @@ def extract_rows(
         DataError: If a frame can't be read, or the extractor returns another shape or numbers that are not finite.
     """
     total = writer.manifest.rows
-    size = batch * max(1, _CHUNK_ROWS // batch)
+    size = batch * max(1, _DURABLE_ROWS // batch)
     with use_exact_float32():
         for pixels in rows.read(writer.written, size) if writer.remaining else ():
             plain: list[Download] = []

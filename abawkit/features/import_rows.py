@@ -21,7 +21,7 @@ from abawkit.system.files import sha256_of
 from abawkit.tables import Array, VideoList
 
 _ROWS_AT_A_TIME: Final = 8192
-_SHOWN: Final = 10
+_SHOWN_ROWS: Final = 10
 
 
 def import_rows(
@@ -167,7 +167,7 @@ def _refuse_missing(
     if not len(absent):
         return
     names = images.take(pa.array(absent))
-    shown = ", ".join(list_first([printable(name) for name in names.to_pylist()], _SHOWN))
+    shown = ", ".join(list_first([printable(name) for name in names.to_pylist()], _SHOWN_ROWS))
     count = f"{len(absent):,} of {format_count(len(images), 'row')}"
     less = int(pc.sum(pc.is_in(names, value_set=known)).as_py() or 0)
     note = f" ({less:,} of them are there, but less often than in the table)" if less else ""
@@ -201,7 +201,7 @@ def _refuse_unlisted(
 def _make_unused_error(
     parts: Sequence[FeaturePart], known: pa.StringArray, rows: Array, what: str, advice: str
 ) -> DataError:
-    names = ", ".join(list_first([printable(name) for name in known.take(pa.array(rows)).to_pylist()], _SHOWN))
+    names = ", ".join(list_first([printable(name) for name in known.take(pa.array(rows)).to_pylist()], _SHOWN_ROWS))
     count, verb = format_count(len(rows), "row"), "is" if len(rows) == 1 else "are"
     where = _locate_row(parts, int(rows[0]))
     return DataError(f"{where}: {count} of features {verb} {what}: {names}; {advice}; nothing was imported")

@@ -90,7 +90,7 @@ def test_a_killed_command_is_continued_to_the_same_bits(
             die()
         written(path, content)
 
-    monkeypatch.setattr(extract, "_CHUNK_ROWS", 32)
+    monkeypatch.setattr(extract, "_DURABLE_ROWS", 32)
     with monkeypatch.context() as patched:
         patched.setattr(StoreWriter, "append", append)
         patched.setattr(store_writer, "write_json", write)
@@ -139,7 +139,6 @@ def test_weights_that_torch_saved_are_to_be_imported_first(run: Run, curated: Pa
 
 
 def test_an_onnx_file_on_a_gpu_is_refused(run: Run, curated: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     (tmp_path / "m.onnx").write_bytes(b"x")
     arguments = ("features", tmp_path / "m.onnx", "--data", curated, "--out", tmp_path / "out")
     assert "--device cuda: ONNX files run on the CPU" in run(*arguments, "--device", "cuda", code=2).stderr
