@@ -41,7 +41,7 @@ def stderr() -> Console:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> None:
-    """Prints a table on stdout; its first columns are text, its others numbers.
+    """Prints a table on stdout; its first columns are text, its others numbers, which are never folded.
 
     Args:
         title: Printed above it.
@@ -49,15 +49,41 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
         rows: Cells.
         text_columns: How many columns at the left are text.
     """
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index < text_columns else "right", overflow="fold")
-    for row in rows:
-        result.add_row(*(Text(printable(cell)) for cell in row))
     console = stdout()
     console.print(Text(title, style="bold"))
-    console.print(result)
-    console.print()
+    for group in _group_columns(columns, rows, text_columns, console.width):
+        result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for index in group:
+            result.add_column(columns[index], justify="left" if index < text_columns else "right", overflow="fold")
+        for row in rows:
+            result.add_row(*(Text(printable(row[index])) for index in group))
+        console.print(result)
+        console.print()
+
+
+_NARROWEST: Final = 14  # the width to which names are folded
+_BETWEEN: Final = 3  # between two columns
+
+
+def _group_columns(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int, width: int
+) -> list[list[int]]:
+    """The columns as one table, or where their numbers would be folded, as several that each begin with the names."""
+    widths = [
+        max([*map(len, column.split()), *(len(row[index]) for row in rows)], default=0)
+        for index, column in enumerate(columns)
+    ]
+    names = min(widths[0], _NARROWEST)
+    if text_columns != 1 or names + sum(each + _BETWEEN for each in widths[1:]) <= width:
+        return [list(range(len(columns)))]
+    groups, used = [[0]], names
+    for index, each in enumerate(widths[1:], start=1):
+        if used + each + _BETWEEN > width and len(groups[-1]) > 1:
+            groups.append([0])
+            used = names
+        groups[-1].append(index)
+        used += each + _BETWEEN
+    return groups
 
 
 def format_number(value: int) -> str:

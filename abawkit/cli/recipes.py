@@ -35,12 +35,13 @@ def recipes(
 def _show(found: dict[str, tuple[str, Any]]) -> None:
     from abawkit.cli._output import show_table, stdout
 
-    columns = ["name", "network", "weights", "epochs: heads", "all", "batch", "learning rate"]
+    columns = ["name", "network", "weights", "heads", "all", "batch", "rate"]
     rows = [
         (name, recipe.network, recipe.weights, *(f"{value:g}" for value in _numbers(recipe)))
         for name, (_, recipe) in found.items()
     ]
-    show_table("Training recipes", columns, rows, text_columns=3)
+    title = "Training recipes; epochs of the heads and of all, rows of a batch, learning rate"
+    show_table(title, columns, rows, text_columns=3)
     console = stdout()
     for name, (text, _) in found.items():
         console.print(f"{name}: {_first_sentence(text)}")

@@ -132,7 +132,7 @@ def _to_planes(pixels: Tensor) -> Tensor:
 
 
 def _normalise_(images: Tensor) -> Tensor:
-    scale, offset = make_scale_and_offset(images.device)
+    scale, offset = make_scale_and_offset(images.device, MEAN, STD)
     return images.mul_(scale).sub_(offset)
 
 

@@ -217,8 +217,9 @@ class Recipe(_Section):
             )
 
     def to_toml(self) -> str:
-        """The recipe with every default written out; `read_recipe` takes it back."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude=set() if self.is_sequence else {"sequence"}))
+        """The recipe with every default, but no section of another network; `read_recipe` takes it back."""
+        unused = not self.is_sequence and self.sequence == SequenceSection()
+        return tomli_w.dumps(self.model_dump(mode="json", exclude={"sequence"} if unused else set()))
 
 
 def list_recipes() -> list[str]:

@@ -24,6 +24,10 @@ SCORE_KEYS = {
     "au_f1_per_unit",
     "tasks",
     "forecast",
+    "details",
+    "other",
+    "published",
+    "published_note",
 }
 
 
@@ -97,11 +101,12 @@ def test_score_json_has_the_documented_keys(run: Run, submission: Path, truth: P
     assert (len(out["expression_f1_per_class"]), len(out["au_f1_per_unit"])) == (8, 12)
 
 
-def test_score_shows_the_published_results_beside_the_own(run: Run, submission: Path, truth: Path) -> None:
-    shown = run("score", submission, "--truth", truth, "--protocol", "strict").stdout
-    assert "strict protocol" in shown
-    assert "1.1145" in shown
-    assert "AU26" in shown
+def test_score_shows_no_published_result_beside_that_of_another_truth(run: Run, submission: Path, truth: Path) -> None:
+    done = run("score", submission, "--truth", truth, "--protocol", "strict")
+    assert "strict protocol" in done.stdout
+    assert "AU26" in done.stdout
+    assert "1.1145" not in done.stdout
+    assert "no published result beside it: the truth has 70 rows" in done.stderr
 
 
 def test_a_curated_split_is_predicted_and_scored_as_training_did(

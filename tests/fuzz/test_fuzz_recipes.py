@@ -22,7 +22,7 @@ WEIGHTS = st.floats(0, 1e300) | st.integers(0, 9)
 RANGES = st.sampled_from([[0.5, 1.0], [1, 1], [0.02, 0.33], [1e-9, 1.0]])
 STAGES = {"epochs": st.integers(1, 9), "learning_rate": st.floats(1e-300, 1e300)}
 CHOICES: dict[str, Any] = {
-    "network": st.sampled_from(["ddamfn", "ddamfn-nano"]) | st.text(max_size=4),
+    "network": st.sampled_from(["ddamfn", "ddamfn-nano", "sequence"]) | st.text(max_size=4),
     "tasks": st.permutations(TASKS).map(list) | st.sampled_from([["va"], ["au", "va"]]),
     "seed": st.integers(0, 2**63 - 1),
     "weights": st.sampled_from(["published", "optional", "none"]),
@@ -40,6 +40,7 @@ CHOICES: dict[str, Any] = {
     "schedule": {"name": st.sampled_from(["cosine", "constant"]), "decay": st.floats(1e-300, 1)},
     "losses": {"va": WEIGHTS, "au_weights": st.just("balanced"), "balance": FRACTIONS},
     "augmentation": {"flip": FRACTIONS, "angle": st.floats(0, 180), "scale": RANGES, "erase_area": RANGES},
+    "sequence": {"kind": st.sampled_from(["frame", "bigru"]), "window": st.integers(1, 2), "dropout": st.just(0.5)},
     "checkpoints": {"every": st.integers(1, 2**63 - 1), "keep": st.integers(2, 9)},
 }
 KEYS = [*CHOICES, *(f"{s}.{key}" for s, inner in CHOICES.items() if isinstance(inner, dict) for key in inner)]
