@@ -13,7 +13,7 @@ import numpy as np
 import sklearn.metrics as sk
 
 from abawkit.choices import Protocol
-from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, Task
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
 from abawkit.scoring.bootstrap import VideoStatistics, sum_by_video
 from abawkit.scoring.metrics import ccc, f1_from_counts, f1_per_class, f1_per_unit
 from abawkit.scoring.score import select_answered_rows
@@ -170,7 +170,7 @@ def describe_score(truth: Annotations, submission: Submission, protocol: Protoco
         if expression is None
         else _describe_expressions(truth.expression[expression], submission.expression[expression]),
         au=None if au is None else _describe_units(truth.au[au], submission.au[au]),
-        videos=_describe_videos(sum_by_video(truth, submission, protocol), tuple(masks)),
+        videos=_describe_videos(sum_by_video(truth, submission, protocol)),
     )
 
 
@@ -240,10 +240,8 @@ def _divide(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-_ONE_VIDEO: Final = "ccc_valence", "ccc_arousal", "expression_f1", "au_f1"
-
-
-def _describe_videos(statistics: VideoStatistics, tasks: Sequence[Task]) -> tuple[VideoDetails, ...]:
+def _describe_videos(statistics: VideoStatistics) -> tuple[VideoDetails, ...]:
+    """Every video, the best first; a task without a scored row has neither sums nor counts, and so no measure."""
     count = len(statistics.names)
     ccc_values, defined = statistics.measure_ccc(np.eye(count))
     confusion, units = statistics.confusion, np.moveaxis(statistics.units, 2, 0)
@@ -254,9 +252,6 @@ def _describe_videos(statistics: VideoStatistics, tasks: Sequence[Task]) -> tupl
         "expression_f1": _average_present(*classes),
         "au_f1": _average_present(units[0], units[1], units[2]),
     }
-    for names, task in ((_ONE_VIDEO[:2], "va"), (_ONE_VIDEO[2:3], "expression"), (_ONE_VIDEO[3:], "au")):
-        if task not in tasks:
-            columns |= dict.fromkeys(names, np.full(count, np.nan))
     both = _average([columns["ccc_valence"], columns["ccc_arousal"]])
     means = _average([both, columns["expression_f1"], columns["au_f1"]])
     order = sorted(range(count), key=lambda i: (np.isnan(means[i]), -np.nan_to_num(means[i]), statistics.names[i]))

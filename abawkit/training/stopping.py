@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from abawkit.run_names import STOP
 from abawkit.system.signals import CONTINUE, Stop, find_exit_code
@@ -20,7 +20,8 @@ class StopReason(NamedTuple):
     exit_code: int
 
 
-OTHER_PROCESS = "stopped, as another process was"
+OTHER_PROCESS: Final = "stopped, as another process was"
+"""What the processes say that were not asked themselves."""
 
 
 class StopRequests:
