@@ -20,6 +20,12 @@ are always averaged."""
 
 Split = Literal["train", "validation"]
 
+FoldsOver = Literal["train", "train+validation"]
+"""The rows that folds of training divide."""
+
+TruthSplit = Literal["validation", "train", "train+validation"]
+"""The rows of a curated set that are the truth: of ``train``, those that its policy keeps."""
+
 Missing = Literal["refuse", "neighbour"]
 """``refuse``: a frame that can't be read is an error. ``neighbour``: its row is answered as the nearest frame of its
 video is."""

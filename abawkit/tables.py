@@ -150,6 +150,15 @@ class Annotations(_Table):
         return np.asarray(self.va_valid | self.expression_valid | self.au_valid)
 
 
+def join_annotations(first: Annotations, second: Annotations) -> Annotations:
+    """The rows of one table, and below them those of another."""
+    columns = {
+        name: pa.concat_arrays([column, other]) if isinstance(column, pa.Array) else np.concatenate([column, other])
+        for (name, column), other in zip(first._columns().items(), second._columns().values(), strict=True)
+    }
+    return Annotations(**columns)
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions(_Table):
     """Probabilities and values that networks predict for each frame.

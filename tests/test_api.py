@@ -71,7 +71,7 @@ def test_a_function_takes_what_its_command_takes_with_the_same_defaults(name: st
     command = inspect.signature(getattr(import_module(f"abawkit.cli.{module}"), command_name)).parameters
     function = inspect.signature(getattr(abawkit, name)).parameters
     options = {RENAMED.get(key, key): value for key, value in command.items() if key not in OPTIONS_ALONE}
-    assert options.keys() == function.keys() - {"progress", "on_step", "on_epoch"}
+    assert options.keys() == function.keys() - {"progress", "on_run", "on_step", "on_epoch"}
     for key, option in options.items():
         if function[key].default is not inspect.Parameter.empty:
             assert plain(function[key].default) == plain(option.default), key

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from abawkit.api._arguments import Progress, StrPath, as_assignments, as_list, as_paths, warn
-from abawkit.choices import InferencePrecision, Missing, Split, TrackerName
+from abawkit.choices import FoldsOver, InferencePrecision, Missing, Split, TrackerName
 from abawkit.claims import claim_prediction, claim_probabilities, hold_claims
 from abawkit.errors import ConfigError, format_count, printable
 
@@ -32,6 +32,9 @@ def train(
     frames: StrPath | Sequence[StrPath] | None = None,
     follow_links: bool = False,
     features: StrPath | Sequence[StrPath] | None = None,
+    folds: int | None = None,
+    folds_over: FoldsOver | None = None,
+    refit: bool = False,
     resume: bool = False,
     allow_drift: bool = False,
     log: Sequence[TrackerName] = (),
@@ -39,6 +42,7 @@ def train(
     ops: str | None = None,
     threads: int | None = None,
     force: bool = False,
+    on_run: Callable[[str], None] | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
 ) -> Trained:
@@ -61,6 +65,10 @@ def train(
         frames: Folders of image files to decode, instead of the packed frames.
         follow_links: Whether symbolic links may lead out of the folders of frames.
         features: Stores of features, as ``abawkit features`` writes them, for a sequence network.
+        folds: Train so many networks, 2 to 100, each on the videos of all folds but one, and store the out-of-fold
+            probabilities of all rows; `out` gets a run for each.
+        folds_over: The rows that the folds divide: ``"train"`` (the default), or ``"train+validation"``.
+        refit: Whether a network is trained on all of these rows, too, for the median of the folds' best epochs.
         resume: Whether the run in `out` goes on, bit for bit, if there is one.
         allow_drift: With `resume`: under other versions, threads or hardware too.
         log: Trackers to log to, of ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``; each is an extra.
@@ -68,11 +76,12 @@ def train(
         ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
         threads: CPU threads; by default as many as there are processors.
         force: Whether a run in `out` is replaced.
+        on_run: Called with the name of each run of `folds` before it begins.
         on_step: Called after each step with where the run is.
         on_epoch: Called after each epoch with its line of ``metrics.jsonl`` and the number of epochs.
 
     Returns:
-        The best epoch, and its scores on the validation split.
+        The best epoch, and its scores on the validation split; with `folds`, what each came to, and out-of-fold scores.
 
     Raises:
         ConfigError: If the recipe or an argument can't be used, or `out` can't be written.
@@ -91,43 +100,46 @@ def train(
         raise ConfigError("--allow-drift goes with --resume")
     if max_minutes is not None and not 0 < max_minutes < math.inf:
         raise ConfigError(f"--max-minutes {max_minutes:g}: expected a number above 0")
+    from abawkit.training.fold_folder import is_fold_folder
     from abawkit.training.start import prepare_start
 
     folder = Path(out)
-    start = prepare_start(
-        str(recipe) if recipe is not None else None,
-        Path(data) if data is not None else None,
-        folder,
-        changes=as_assignments(changes),
-        seed=seed,
-        device=device,
-        tasks=as_list(tasks),
-        weights=Path(weights) if weights is not None else None,
-        frames=as_paths(frames),
-        follow_links=follow_links,
-        features=as_paths(features) or [],
-        resume=resume,
-        force=force,
-        log=log,
-        ops=ops,
-        threads=threads,
-    )
+    given: dict[str, Any] = {
+        "recipe": str(recipe) if recipe is not None else None,
+        "data": Path(data) if data is not None else None,
+        "changes": as_assignments(changes),
+        "seed": seed,
+        "device": device,
+        "tasks": as_list(tasks),
+        "weights": Path(weights) if weights is not None else None,
+        "frames": as_paths(frames),
+        "follow_links": follow_links,
+        "features": as_paths(features) or [],
+        "ops": ops,
+        "threads": threads,
+    }
+    shared: dict[str, Any] = {
+        "resume": resume,
+        "allow_drift": allow_drift,
+        "force": force,
+        "log": log,
+        "max_minutes": max_minutes,
+        "on_step": on_step,
+        "on_epoch": on_epoch,
+    }
+    if folds is not None or (resume and is_fold_folder(folder)):
+        from abawkit.api._folds import train_by_folds
+
+        return train_by_folds(given, folder, folds, folds_over, refit=refit, on_run=on_run, **shared)
+    if folds_over or refit:
+        raise ConfigError(f"{'--refit' if refit else '--folds-over'} goes with --folds")
+    start = prepare_start(**given, out=folder, resume=resume, force=force, log=log)
     from abawkit.execution import cpu_threads
     from abawkit.ops import use
     from abawkit.training.run import run_training
 
     with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
-        return run_training(
-            start,
-            folder,
-            resume=resume,
-            allow_drift=allow_drift,
-            force=force,
-            log=log,
-            max_minutes=max_minutes,
-            on_step=on_step,
-            on_epoch=on_epoch,
-        )
+        return run_training(start, folder, **shared)
 
 
 @hold_claims()
@@ -159,7 +171,7 @@ def predict(
     Sequence networks read `features` in place of frames; where all networks are such, a list needs no `frames`.
 
     Args:
-        checkpoints: Folders of runs (their best epoch), or files of weights.
+        checkpoints: Folders of runs (their best epoch) or of folds (all of them), or files of weights.
         out: The submission to write: a file, or a folder where the format asks for one. The probabilities (``.npz``)
             and a manifest (``.json``) go beside it.
         frame_list: The list to answer, as released; without it, all images of `frames` in natural order.
@@ -200,7 +212,7 @@ def predict(
     from abawkit.frames.paths import make_given_folders
     from abawkit.postprocessing.outputs import list_outputs
     from abawkit.postprocessing.rule_file import read_rule
-    from abawkit.prediction.sources import find_frames, refuse_absent_networks
+    from abawkit.prediction.sources import expand_folds, find_frames, refuse_absent_networks
     from abawkit.probabilities.members import copy_probabilities
 
     if precision not in get_args(InferencePrecision):
@@ -223,6 +235,7 @@ def predict(
     given = make_given_folders(folders, follow_links)
     refuse_operator(ops)
     refuse_device(device)
+    networks = expand_folds(networks)
     refuse_absent_networks(networks)
     source = find_frames(listed, given, split, curated, plugin, features=bool(stores))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abawkit.api._arguments import Progress, StrPath, as_list, as_paths, warn
-from abawkit.choices import Protocol
+from abawkit.choices import Protocol, TruthSplit
 from abawkit.claims import claim_file, hold_claims
 from abawkit.errors import ConfigError, DataError, DataWarning
 
@@ -24,6 +24,7 @@ def score(
     submission: StrPath,
     truth: StrPath,
     *,
+    split: TruthSplit | None = None,
     protocol: Protocol = "official",
     format_name: str = "abaw7",
     test_videos: int | None = None,
@@ -34,7 +35,9 @@ def score(
 
     Args:
         submission: The file or folder.
-        truth: Annotations, or a curated set, whose validation rows are the truth.
+        truth: Annotations, or a curated set, of which the validation rows are the truth, or those of `split`.
+        split: Which rows of a curated set are the truth: ``"validation"`` (the default), ``"train"`` or
+            ``"train+validation"``; of training, those that its policy keeps.
         protocol: ``"official"``: each task on the rows where it is annotated; ``"strict"``: all tasks on the rows where
             every task is.
         format_name: Format of the submission.
@@ -69,7 +72,7 @@ def score(
         from abawkit.reports.page import REPORT
 
         claim_file(Path(report), force=force, kind=REPORT, inputs=[given, answer])
-    right, answers = match_rows(given, answer, get_format(format_name))
+    right, answers = match_rows(given, answer, get_format(format_name), split)
     result = score_rows(right, answers, protocol)
     if not isinstance(right, Annotations):
         for option, wanted in (("--test-videos", test_videos), ("--report", report)):
@@ -118,6 +121,7 @@ def tune(
     truth: StrPath,
     out: StrPath,
     *,
+    split: TruthSplit | None = None,
     smoothing: bool = True,
     calibration: bool = True,
     tasks: str | Sequence[str] = (),
@@ -133,8 +137,10 @@ def tune(
 
     Args:
         members: Files of probabilities of the annotated rows, one for each member of the ensemble.
-        truth: Annotations, or a curated set, whose validation rows are the truth.
+        truth: Annotations, or a curated set, of which the validation rows are the truth, or those of `split`.
         out: The rule to write (``.json``), for `predict`.
+        split: Which rows of a curated set are the truth: ``"validation"`` (the default), ``"train"`` or
+            ``"train+validation"``; of training, those that its policy keeps.
         smoothing: Whether smoothings are tried.
         calibration: Whether thresholds, biases, scales and shifts are tried.
         tasks: The only tasks that may be calibrated.
@@ -176,7 +182,7 @@ def tune(
         alone = "one member has neither weights nor a pool; " if len(paths) == 1 and (weights or pool) else ""
         raise ConfigError(f"{alone}nothing is left to search: leave out one of --no-smoothing, --no-calibration")
     claim_file(rule, force=force, kind=RULE, inputs=[*paths, answer])
-    found, annotations = read_members(paths), read_truth(answer)
+    found, annotations = read_members(paths), read_truth(answer, split)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     result = tuning.tune(
         found,

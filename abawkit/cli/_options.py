@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from abawkit.choices import Protocol
+from abawkit.choices import Protocol, TruthSplit
 from abawkit.execution import list_operator_names, list_registered
 from abawkit.labels import TASKS
 
@@ -98,7 +98,7 @@ FollowLinks = Annotated[
 
 
 Truth = Annotated[
-    Path, typer.Option("--truth", help="Annotation file, or a curated set, whose validation rows are the truth.")
+    Path, typer.Option("--truth", help="Annotation file, or a curated set: its validation rows, or --split.")
 ]
 RuleOut = Annotated[Path, typer.Option("--out", help="The rule to write (.json), for predict --rule and others.")]
 CalibratedTasks = Annotated[
@@ -119,4 +119,11 @@ Folds = Annotated[
 ScoredRows = Annotated[
     Protocol,
     typer.Option(help="official: each task on its annotated rows; strict: all on the rows where every task is."),
+]
+TruthRows = Annotated[
+    TruthSplit | None,
+    typer.Option(
+        "--split",
+        help="Which rows of a curated set are the truth; default: validation. Of train, those that its policy keeps.",
+    ),
 ]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from abawkit.choices import Protocol
+from abawkit.choices import Protocol, TruthSplit
 from abawkit.cli._command import print_json, print_message
 from abawkit.cli._output import format_number, show_table
 from abawkit.errors import format_count, printable
@@ -171,7 +171,7 @@ def _number_members(members: "Sequence[StoredMember]") -> list[str]:
     return [f"{i} {name}" for i, name in enumerate(full, start=1)]
 
 
-def show_tuning(tuning: "Tuning", out: Path, before: str, *, as_json: bool) -> None:
+def show_tuning(tuning: "Tuning", out: Path, before: str, *, as_json: bool, split: TruthSplit | None = None) -> None:
     """Prints a result, and on stderr what its scores do not include.
 
     Args:
@@ -179,6 +179,7 @@ def show_tuning(tuning: "Tuning", out: Path, before: str, *, as_json: bool) -> N
         out: The rule that was written.
         before: Name of the scores with nothing fitted.
         as_json: Whether JSON is printed instead of tables.
+        split: The rows of the curated set that are the truth, where they were named.
     """
     import numpy as np
 
@@ -204,7 +205,8 @@ def show_tuning(tuning: "Tuning", out: Path, before: str, *, as_json: bool) -> N
     }
     parts = {part: name for part, name in SCORE_HEADINGS.items() if _TASK_OF.get(part, tuning.tasks[0]) in tuning.tasks}
     show_table(
-        f"Score of {format_count(about['rows'], 'row')} of {format_count(about['videos'], 'video')}, "
+        f"Score of {format_count(about['rows'], 'row')} of {format_count(about['videos'], 'video')}"
+        f"{f' of {split}' if split else ''}, "
         f"{about['protocol']} protocol. "
         f"Cross-fitted: each video by what was fitted on others, {about['folds']} folds. In-sample: too high.",
         ["", *parts.values()],

@@ -15,6 +15,7 @@ from abawkit.cli._options import (
     ScoredRows,
     Seed,
     Truth,
+    TruthRows,
 )
 from abawkit.errors import ConfigError
 from abawkit.labels import Task
@@ -33,6 +34,7 @@ def calibrate(
     ],
     truth: Truth,
     out: RuleOut,
+    split: TruthRows = None,
     tasks: CalibratedTasks = None,
     smooth_va: Annotated[str | None, typer.Option(metavar="HOW", help=_HOW)] = None,
     smooth_expression: Annotated[str | None, typer.Option(metavar="HOW", help="As for valence and arousal.")] = None,
@@ -66,7 +68,7 @@ def calibrate(
     claim_file(out, force=force, kind=RULE, inputs=[*members, truth, *([rule] if rule else [])])
     chosen = parse_tasks(tasks or [])
     base = _base(rule, {"va": smooth_va, "expression": smooth_expression, "au": smooth_au})
-    found, annotations = read_members(members), read_truth(truth)
+    found, annotations = read_members(members), read_truth(truth, split)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     with progress_bar("fits") as progress:
         tuning = fit(
@@ -84,7 +86,7 @@ def calibrate(
         print_message(
             f"warning: {rule} was fitted on these rows: these scores are too high; abawkit tune has those out of fold"
         )
-    show_tuning(tuning, out, "uncalibrated", as_json=as_json)
+    show_tuning(tuning, out, "uncalibrated", as_json=as_json, split=split)
 
 
 def _base(rule: Path | None, texts: dict[Task, str | None]) -> "Rule":

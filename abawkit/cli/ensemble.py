@@ -8,7 +8,7 @@ import typer
 
 from abawkit.choices import Pooling, Protocol
 from abawkit.cli._command import command, needs, print_json, print_message
-from abawkit.cli._options import Folds, Force, Format, Json, ProbabilityTable, ScoredRows, Seed
+from abawkit.cli._options import Folds, Force, Format, Json, ProbabilityTable, ScoredRows, Seed, TruthRows
 from abawkit.errors import ConfigError, format_count
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 @command
 @needs("protocol", "truth")
+@needs("split", "truth")
 @needs("folds", "weights")
 @needs("seed", "truth")
 @needs("format_name", "out")
@@ -42,6 +43,7 @@ def ensemble(
         Path | None,
         typer.Option("--truth", help="Annotation file or curated set, to say what each member is worth."),
     ] = None,
+    split: TruthRows = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(metavar="HOW", help="mean, fitted (on --truth), or a task's numbers, as va=2,1; can be repeated."),
@@ -90,7 +92,7 @@ def ensemble(
     _refuse_options(out or table, truth, hows, pool, rule, save_rule)
     _refuse_outputs(out, save_rule, table, plugin, [path for path in (*members, truth, rule) if path], force)
     found = read_members(members)
-    annotations = read_truth(truth) if truth else None
+    annotations = read_truth(truth, split) if truth else None
     if annotations:
         warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     applied, tuning = _rule(hows, pool, rule, found, annotations, protocol, folds, seed)

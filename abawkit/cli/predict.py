@@ -24,7 +24,9 @@ from abawkit.errors import format_count, printable
 
 @command
 def predict(
-    checkpoints: Annotated[list[Path], typer.Argument(help="Run folders (their best epoch) or files of weights.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Runs (their best epoch), folders of folds (all of them) or weights.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", help="The official file (or folder) to write; .npz and .json go beside it.")
     ],

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from abawkit.choices import Protocol
+from abawkit.choices import Protocol, TruthSplit
 from abawkit.cli._command import command, needs, print_json, print_message
-from abawkit.cli._options import Force, Format, Json
+from abawkit.cli._options import Force, Format, Json, TruthRows
 from abawkit.errors import format_count, printable
 from abawkit.labels import COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 def score(
     submission: Annotated[Path, typer.Argument(help="The file or folder to score.")],
     truth: Annotated[
-        Path, typer.Option("--truth", help="Annotations, or a curated set, whose validation rows are the truth.")
+        Path, typer.Option("--truth", help="Annotations, or a curated set: its validation rows, or --split.")
     ],
+    split: TruthRows = None,
     protocol: Annotated[
         Protocol,
         typer.Option(help="official: each task on its annotated rows; strict: all on the rows where every task is."),
@@ -60,6 +61,7 @@ def score(
     result = api.score(
         submission,
         truth,
+        split=split,
         protocol=protocol,
         format_name=format_name,
         test_videos=test_videos,
@@ -68,7 +70,7 @@ def score(
     )
     if result.forecast is None and "compound" not in result.tasks:
         print_message("note: no forecast, as all scored rows are of one video: how much videos differ is not known")
-    published, reason = _find_published(result, truth)
+    published, reason = _find_published(result, truth, split)
     if as_json:
         print_json({**_make_content(result, published, reason), **({"report": str(report)} if report else {})})
         return
@@ -78,12 +80,14 @@ def score(
         print(printable(f"report: {report}; open it in a browser"))
 
 
-def _find_published(result: "Score", truth: Path) -> tuple["list[PublishedResult]", str]:
+def _find_published(result: "Score", truth: Path, rows: TruthSplit | None) -> tuple["list[PublishedResult]", str]:
     """Published results of the split that was scored, the best first; or none, and why."""
     from abawkit.scoring.baselines import PUBLISHED_RESULTS, find_official_split
 
     if result.tasks != TASKS:
         return [], "no published result beside it: those are for all three tasks together"
+    if rows not in (None, "validation"):
+        return [], f"no published result beside it: those are of validation and test sets, and not of {rows}"
     split, reason = find_official_split(truth)
     found = [published for published in PUBLISHED_RESULTS if published.split == split]
     return sorted(found, key=lambda published: -published.score), reason

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from abawkit.choices import TRACKERS
-from abawkit.cli._command import command, needs, print_json
+from abawkit.choices import TRACKERS, FoldsOver
+from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import Features, FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 @command
 @needs("log", "!dry_run")
 @needs("max_minutes", "!dry_run")
+@needs("folds", "!dry_run")
+@needs("folds_over", "folds|resume")
+@needs("refit", "folds|resume")
 def train(
     recipe: Annotated[
         str | None,
@@ -57,6 +60,19 @@ def train(
     ] = None,
     follow_links: FollowLinks = False,
     features: Features = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, max=100, help="Train so many networks, each on the videos of all folds but one."),
+    ] = None,
+    folds_over: Annotated[
+        FoldsOver | None, typer.Option("--folds-over", help="The rows that the folds divide; default: train.")
+    ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="With --folds: train a network on all rows, too, for the folds' median best epoch."
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out, bit for bit, if there is one.")
     ] = False,
@@ -89,6 +105,10 @@ def train(
     The run folder gets recipe.toml (with every default), manifest.json, metrics.jsonl (a line an epoch),
     best.safetensors, last.safetensors and checkpoints/. Recipes that come with abawkit: demo, baseline, paper, and
     sequence-frame, sequence-bigru, sequence-tcn for heads over time on --features.
+
+    With --folds, the folder gets such a run for each fold, fold-1 and so on, and out-of-fold.npz: the probabilities of
+    every row by the network that has not seen its video, for tune, calibrate and ensemble. predict takes the folder as
+    the ensemble of its folds.
 
     Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and a file called STOP in the run folder end it after a step, with all
     that is needed to continue. Several processes: torchrun --nproc-per-node 2 -m abawkit train ...
@@ -126,15 +146,23 @@ def train(
             data,
             out,
             **given,
+            folds=folds,
+            folds_over=folds_over,
+            refit=refit,
             resume=resume,
             allow_drift=allow_drift,
             log=names,
             max_minutes=max_minutes,
             force=force,
+            on_run=print_message,
             on_step=on_step,
             on_epoch=report_epoch,
         )
-    if is_first_process():
+    if result.folds:
+        from abawkit.cli._folds import show_folds
+
+        show_folds(result, as_json=as_json)
+    elif is_first_process():
         _show(result, as_json)
 
 

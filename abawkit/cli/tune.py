@@ -15,6 +15,7 @@ from abawkit.cli._options import (
     ScoredRows,
     Seed,
     Truth,
+    TruthRows,
 )
 
 
@@ -25,6 +26,7 @@ def tune(
     ],
     truth: Truth,
     out: RuleOut,
+    split: TruthRows = None,
     smoothing: Annotated[bool, typer.Option(help="Whether to try smoothings.")] = True,
     calibration: Annotated[bool, typer.Option(help="Whether to try thresholds, biases, scales and shifts.")] = True,
     tasks: CalibratedTasks = None,
@@ -54,6 +56,7 @@ def tune(
             members,
             truth,
             out,
+            split=split,
             smoothing=smoothing,
             calibration=calibration,
             tasks=tasks or [],
@@ -65,4 +68,4 @@ def tune(
             force=force,
             progress=progress,
         )
-    show_tuning(tuning, out, "untuned", as_json=as_json)
+    show_tuning(tuning, out, "untuned", as_json=as_json, split=split)

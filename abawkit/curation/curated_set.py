@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from abawkit.choices import Split
+from abawkit.choices import Split, TruthSplit
 from abawkit.errors import DataError
 from abawkit.frames.packed import PackedFrames
 from abawkit.labels import ACTION_UNITS, DIMENSIONS
 from abawkit.system.files import replacing, sha256_of
 from abawkit.system.json_records import read_object
-from abawkit.tables import Annotations, Array
+from abawkit.tables import Annotations, Array, join_annotations
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation")
 
@@ -89,6 +89,30 @@ class CuratedSet:
         if max(split.frames.max(initial=-1) for split in self.splits.values()) >= len(store):
             wrong.append("its table names frames that are not packed")
         return [f"{self.folder}: {text}; {_CURATE_AGAIN}" for text in wrong]
+
+
+def join_splits(curated: CuratedSet) -> CuratedSplit:
+    """The rows of both splits as one; row numbers of validation go on from those of training."""
+    first, second = (curated.splits[split] for split in SPLITS)
+    following = int(first.rows.max(initial=-1)) + 1
+    return CuratedSplit(
+        join_annotations(first.annotations, second.annotations),
+        np.concatenate([first.rows, second.rows + following]),
+        np.concatenate([first.kept, second.kept]),
+        np.concatenate([first.frames, second.frames]),
+    )
+
+
+def find_truth_rows(curated: CuratedSet, split: TruthSplit) -> Array:
+    """A mask of the rows of a split, or of `join_splits`, that are the truth: of training, the kept ones; (n,)."""
+    train, validation = curated.splits["train"].kept, np.ones(len(curated.splits["validation"].rows), dtype=bool)
+    return {"train": train, "validation": validation, "train+validation": np.concatenate([train, validation])}[split]
+
+
+def select_truth(curated: CuratedSet, split: TruthSplit) -> Annotations:
+    """The annotations that a split is scored by; see `find_truth_rows`."""
+    rows = join_splits(curated) if split == "train+validation" else curated.splits[split]
+    return rows.annotations.select(find_truth_rows(curated, split))
 
 
 def make_table(split: Split, curated: CuratedSplit) -> pa.Table:

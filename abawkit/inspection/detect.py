@@ -16,7 +16,18 @@ from abawkit.inspection.probabilities import inspect_probabilities
 from abawkit.inspection.report import Inspection, explain_missing_torch, is_present
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
 from abawkit.models.weight_files import LEGACY
-from abawkit.run_names import BEST, CHECKPOINTS, LAST, MANIFEST, METRICS, NETWORK, RECIPE, STATE
+from abawkit.run_names import (
+    BEST,
+    CHECKPOINTS,
+    FOLDS_RECORD,
+    LAST,
+    MANIFEST,
+    METRICS,
+    NETWORK,
+    OUT_OF_FOLD_NAME,
+    RECIPE,
+    STATE,
+)
 
 KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission, a curated set or stored features"
 
@@ -25,7 +36,10 @@ _OF_CHECKPOINT: Final = {STATE, NETWORK}
 _OUTPUTS: Final = "outputs"
 _PREDICTIONS: Final = "predictions"
 _CHECKPOINT: Final = re.compile(r"\d{4,}-\d{6,}(\.partial)?")
-_MEMBER_FILES: Final = {MANIFEST, STATE, RECIPE, METRICS, CURATION_LEDGER, CURATED_TABLE, FEATURES_FILE, MIRRORED_FILE}
+_MEMBER_FILES: Final = {
+    *(MANIFEST, STATE, RECIPE, METRICS, CURATION_LEDGER, CURATED_TABLE, FEATURES_FILE, MIRRORED_FILE),
+    *(FOLDS_RECORD, f"{OUT_OF_FOLD_NAME}.json"),
+}
 """Files that are inspected with the folder that they are in."""
 
 _HEAD: Final = 512
@@ -38,7 +52,8 @@ def inspect(path: Path, *, verify: bool = True) -> Inspection:
     elsewhere that its records name are compared if they exist.
 
     Args:
-        path: Weights, a run, a checkpoint, a curated set, stored features, a submission, or a file beside one.
+        path: Weights, a run, a folder of folds, a checkpoint, a curated set, stored features, a submission, or a file
+            beside one.
         verify: Whether all packed frames of a curated set, or all stored features, are read.
 
     Raises:
@@ -56,6 +71,11 @@ def inspect(path: Path, *, verify: bool = True) -> Inspection:
 
 def _inspect_folder(path: Path, verify: bool) -> Inspection:
     kind = _detect_folder_kind(path)
+    if kind == "folds":
+        _need_torch(path)
+        from abawkit.inspection.folds import inspect_folds
+
+        return inspect_folds(path)
     if kind == "curated set":
         return inspect_curated(path, verify=verify)
     if kind == "features":
@@ -102,6 +122,8 @@ def _detect_folder_kind(folder: Path) -> str:
     names = {entry.name for entry in folder.iterdir()}
     if names & {CURATED_TABLE, CURATION_LEDGER}:
         return "curated set"
+    if FOLDS_RECORD in names:
+        return "folds"
     if FEATURES_FILE in names:
         return "features"
     of_run = folder.resolve().parent.name == CHECKPOINTS and _CHECKPOINT.fullmatch(folder.name)

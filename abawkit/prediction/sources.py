@@ -19,9 +19,10 @@ from abawkit.frames.hints import describe_failures
 from abawkit.frames.listing import list_images
 from abawkit.frames.paths import FrameFolders, FramesRoot, find_frame_paths, make_frame_folders
 from abawkit.frames.reader import FrameFailure, read_frames
-from abawkit.run_names import BEST
+from abawkit.run_names import BEST, MANIFEST
 from abawkit.system.files import count_processors, sha256_of
 from abawkit.tables import Array, VideoList
+from abawkit.training.fold_folder import is_fold_folder, list_fold_runs, read_folds
 
 CHUNK: Final = 256
 """Frames that are held at a time."""
@@ -286,6 +287,26 @@ def _refuse_failures(failures: Sequence[FrameFailure], rows: int | None = None, 
         )
     hints = describe_failures(root, failures, rows) if root else []
     raise DataError("\n".join([found, *shown, *hints, advice]))
+
+
+def expand_folds(paths: Sequence[Path]) -> list[Path]:
+    """Networks, with the runs of its folds in place of each folder of folds.
+
+    Raises:
+        DataError: If a fold is not finished.
+    """
+    return [run for path in paths for run in (_list_finished_folds(path) if is_fold_folder(path) else [path])]
+
+
+def _list_finished_folds(folder: Path) -> list[Path]:
+    runs = list_fold_runs(folder, read_folds(folder).folds)
+    for number, run in enumerate(runs, start=1):
+        if not ((run / MANIFEST).is_file() and (run / BEST).is_file()):
+            raise DataError(
+                f"{folder}: fold {number} of {len(runs)} is not finished; `abawkit train --resume --out {folder}` "
+                "continues it, or give the runs of single folds"
+            )
+    return runs
 
 
 def refuse_absent_networks(paths: Sequence[Path]) -> None:

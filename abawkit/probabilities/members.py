@@ -111,9 +111,13 @@ def refuse_other_rows(member: StoredMember, truth: Annotations) -> None:
         DataError: If they are not.
     """
     if not member.predictions.images.equals(truth.images):
+        source = (read_manifest_beside(member.path) or {}).get("source")
+        split = source.get("split") if isinstance(source, dict) else None
+        told = f"its manifest says that they are of {printable(str(split)[:40])}; " if split else ""
         raise DataError(
             f"{member.path}: its {len(member.predictions):,} rows are not the {len(truth):,} of the annotations, in "
-            "their order; predict the annotated split, or give the annotations of this list"
+            f"their order; {told}predict the annotated split, or give the annotations of these rows: of a curated set "
+            "with --split"
         )
 
 
@@ -195,7 +199,7 @@ def read_manifest_beside(path: Path) -> dict[str, Any] | None:
     except DataError:
         return None
     entries = content.get("members")
-    if not isinstance(entries, list) or not entries or "submission_sha256" not in content:
+    if not isinstance(entries, list) or not entries or not {"submission_sha256", "out_of_fold"} & content.keys():
         return None
     return content if all(_is_entry(entry) for entry in entries) else None
 

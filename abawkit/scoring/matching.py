@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abawkit.choices import Protocol
-from abawkit.curation.curated_set import CURATED_TABLE, open_curated
-from abawkit.errors import Problem, ProblemsError
+from abawkit.choices import Protocol, TruthSplit
+from abawkit.curation.curated_set import CURATED_TABLE, open_curated, select_truth
+from abawkit.errors import ConfigError, Problem, ProblemsError
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.readers import read_annotations
 from abawkit.formats.row_order import find_order_problems
@@ -18,17 +18,23 @@ from abawkit.scoring.score import Score, score, score_compound
 from abawkit.tables import Annotations, Array, FrameList, Submission
 
 
-def read_truth(path: Path) -> Annotations:
+def read_truth(path: Path, split: TruthSplit | None = None) -> Annotations:
     """Reads annotations of all tasks.
 
     Args:
-        path: An annotation file, or the folder of a curated set: then its validation rows, which are those with at
+        path: An annotation file, or the folder of a curated set: then the rows of a split, which are those with at
             least one annotated task.
+        split: Which split of a curated set, by default validation; of training, the rows that its policy keeps.
 
     Raises:
+        ConfigError: If a split of a file is asked for.
         DataError: If it is neither.
     """
-    return open_curated(path).splits["validation"].annotations if path.is_dir() else read_annotations(path)
+    if path.is_dir():
+        return select_truth(open_curated(path), split or "validation")
+    if split:
+        raise ConfigError(f"--split {split}: {path} is no curated set, and a file has no splits; leave it out")
+    return read_annotations(path)
 
 
 def score_file(submission: Path, truth: Path, *, protocol: Protocol = "official", format_name: str = "abaw7") -> Score:
@@ -53,7 +59,9 @@ def score_rows(truth: Annotations | Submission, answers: Submission, protocol: P
     return score(truth, answers, protocol) if isinstance(truth, Annotations) else score_compound(truth, answers)
 
 
-def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple[Annotations | Submission, Submission]:
+def match_rows(
+    submission: Path, truth: Path, plugin: SubmissionFormat, split: TruthSplit | None = None
+) -> tuple[Annotations | Submission, Submission]:
     """Reads a submission and its truth, and joins their rows.
 
     Rows are joined by row. Of a folder with a file for each video, they are joined by video and frame: every frame has
@@ -63,6 +71,7 @@ def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple
         submission: The file or folder.
         truth: What its format reads as truth, or the folder of a curated set: see `read_truth`.
         plugin: Format of the submission.
+        split: Of a curated set: see `read_truth`.
 
     Returns:
         The truth and the answers, row for row; of a folder, the rows on which a task that it holds is annotated.
@@ -72,7 +81,7 @@ def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple
         ProblemsError: If a cell of either is invalid, or if the rows of the submission are not those of the truth.
     """
     answers = plugin.read(submission)
-    right = _read_any_truth(truth, plugin)
+    right = _read_any_truth(truth, plugin, split)
     if plugin.container == "folder" and isinstance(right, Annotations):
         return _join_by_frame(right, answers, submission, truth)
     if not right.images.equals(answers.images):
@@ -82,9 +91,13 @@ def match_rows(submission: Path, truth: Path, plugin: SubmissionFormat) -> tuple
     return right, answers
 
 
-def _read_any_truth(path: Path, plugin: SubmissionFormat) -> Annotations | Submission:
+def _read_any_truth(path: Path, plugin: SubmissionFormat, split: TruthSplit | None) -> Annotations | Submission:
     curated = path.is_dir() and (plugin.container == "file" or (path / CURATED_TABLE).exists())
-    return read_truth(path) if curated and "compound" not in plugin.tasks else plugin.read_truth(path)
+    if split and "compound" in plugin.tasks:
+        raise ConfigError(f"--split {split}: curated sets hold no compound expressions; give a file of them as --truth")
+    if split or (curated and "compound" not in plugin.tasks):
+        return read_truth(path, split)
+    return plugin.read_truth(path)
 
 
 def _make_frame_list(table: Annotations | Submission) -> FrameList:

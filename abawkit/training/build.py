@@ -27,6 +27,7 @@ from abawkit.ops.registry import find_request
 from abawkit.system.files import sha256, sha256_of
 from abawkit.training.data import TrainingRows, read_evaluation_rows, read_training_rows
 from abawkit.training.distributed import Distributed
+from abawkit.training.folds import ALL_ROWS
 from abawkit.training.learner import BaseLearner, Learner, explain_out_of_memory
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
@@ -107,6 +108,8 @@ def build_loop(
     data: dict[str, Any] = {"folder": str(inputs.data.resolve()), "table_digest": curated.digest, "rows": seen}
     if inputs.features:
         data["features"] = [str(folder.resolve()) for folder in inputs.features]
+    if inputs.fold:
+        data["fold"] = inputs.fold.as_dict()
     notes = {
         "recipe": recipe.to_toml(),
         "data": {**data, "frames": frames and frames.as_json(), "follow_links": bool(frames and frames.follow_links)},
@@ -116,7 +119,8 @@ def build_loop(
         "environment": {**describe_environment(device, used, precision), "processes": processes.world_size},
     }
     learner = _make_learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
-    return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored)
+    keep_last = inputs.fold is not None and inputs.fold.number == ALL_ROWS
+    return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored, keep_last=keep_last)
 
 
 def _read_rows(recipe: Recipe, inputs: Inputs, curated: CuratedSet) -> tuple[TrainingRows, TrainingRows, str]:

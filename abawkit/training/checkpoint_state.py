@@ -9,7 +9,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 from torch import Tensor
 
-from abawkit.choices import Protocol
+from abawkit.choices import FoldsOver, Protocol
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.labels import Task
 from abawkit.models.devices import to_host
@@ -87,12 +87,21 @@ class _Progress(_Part):
     resumed: list[_Resumed]
 
 
+class _Fold(_Part):
+    number: Count
+    of: Annotated[int, Field(ge=2, le=1000)]
+    over: FoldsOver
+    seed: Count
+    best_epochs: list[Count] = []
+
+
 class _Data(_Part):
     folder: PathText
     table_digest: Text
     frames: Annotated[list[PathText] | None, BeforeValidator(_as_list)]  # one folder is its path alone
     follow_links: bool = False  # runs from before links were followed do not say it
     features: list[PathText] = []  # of a sequence network
+    fold: _Fold | None = None  # of a run in a folder of folds
     rows: Text
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from abawkit.curation.curated_set import open_curated
 from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
 from abawkit.models.inference import BATCH, infer
 from abawkit.models.network import DDAMFN
@@ -21,6 +20,7 @@ from abawkit.run_names import NETWORK
 from abawkit.training.build import build_loop
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE
+from abawkit.training.folds import open_training_set
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
 from abawkit.training.start import Inputs
@@ -79,7 +79,7 @@ def dry_run(recipe: Recipe, inputs: Inputs) -> DryRun:
 
 
 def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
-    curated = open_curated(inputs.data)
+    curated = open_training_set(inputs.data, inputs.fold)
     with tempfile.TemporaryDirectory(prefix="abawkit-") as folder:
         loop = build_loop(recipe, inputs, curated, Path(folder), processes=ALONE, callbacks=Callbacks())
         losses, seconds, batch = _measure_step(loop)

@@ -104,11 +104,13 @@ class Loop:
         notes: Mapping[str, Any],
         callbacks: Callbacks,
         scored: Sequence[Task] = TASKS,
+        keep_last: bool = False,
     ) -> None:
+        """Takes what `abawkit.training.build.build_loop` builds; with `keep_last`, the last epoch is kept as best."""
         self.learner, self.validation, self.out = learner, validation, out
         self.notes, self.callbacks, self.requests = notes, callbacks, StopRequests(out)
         self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
-        self.progress, self.scored = Progress(), tuple(scored)
+        self.progress, self.scored, self.keep_last = Progress(), tuple(scored), keep_last
         self.started = time.monotonic()
         stages = (("heads", self.recipe.heads), ("all", self.recipe.all))
         self.plan = [Scheduled(name, stage, i) for name, stage in stages for i in range(stage.epochs)]
@@ -267,7 +269,7 @@ class Loop:
             **{str(protocol): summarise_score(result) for protocol, result in scores.items()},
         }
         progress.history.append(json.dumps(line, allow_nan=False))
-        better = line["figure"] > progress.best_score
+        better = self.keep_last or line["figure"] > progress.best_score
         progress.stale = 0 if better else progress.stale + 1
         if better:
             progress.best_epoch, progress.best_score = line["epoch"], line["figure"]

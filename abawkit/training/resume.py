@@ -14,6 +14,7 @@ from abawkit.run_names import LAST, RECIPE
 from abawkit.training.checkpoint import Checkpoint, Position, find_newest_checkpoint
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.distributed import Distributed
+from abawkit.training.folds import VideoFold
 
 _NO_MATTER: Final = ("git", "pandas")
 """What the environment notes and results don't depend on. The code's own version does count."""
@@ -58,6 +59,7 @@ class Recorded(NamedTuple):
         threads: CPU threads.
         ops: The implementation of the operator that was asked for by name, or None.
         features: Stores of features.
+        fold: Its fold, of a run in a folder of folds.
     """
 
     recipe: str
@@ -66,6 +68,7 @@ class Recorded(NamedTuple):
     threads: int
     ops: str | None
     features: tuple[Path, ...] = ()
+    fold: VideoFold | None = None
 
 
 def read_recorded(run: Path) -> Recorded | None:
@@ -83,7 +86,8 @@ def read_recorded(run: Path) -> Recorded | None:
     source = make_given_folders([Path(folder) for folder in folders or []], state["data"].get("follow_links", False))
     data, threads = Path(state["data"]["folder"]), state["environment"]["threads"]
     features = tuple(Path(folder) for folder in state["data"].get("features", []))
-    return Recorded(state["recipe"], data, source, threads, state["asked_ops"], features)
+    fold = VideoFold.from_dict(kept) if (kept := state["data"].get("fold")) else None
+    return Recorded(state["recipe"], data, source, threads, state["asked_ops"], features, fold)
 
 
 def find_begun_run(run: Path, processes: Distributed) -> bool:
@@ -117,11 +121,7 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     Warns:
         DataWarning: If the environment differs and may.
     """
-    recipes = [_flat(tomllib.loads(made["recipe"])) for made in (state, notes)]
-    for recipe in recipes:
-        for key in [key for key in recipe if key.startswith(_NOT_COMPARED)]:
-            del recipe[key]
-    if changed := _differences(*recipes):
+    if changed := list_recipe_changes(state["recipe"], notes["recipe"]):
         raise ConfigError(
             "\n".join(["this run was begun with another recipe:", *changed, _describe_new_run(run, state, notes)])
         )
@@ -159,6 +159,14 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     if drift:
         warnings.warn("\n".join(["continued under other conditions:", *drift]), DataWarning, stacklevel=2)
     return drift
+
+
+def list_recipe_changes(before: str, now: str) -> list[str]:
+    """A line for each key in which two recipes differ, TOML, but for those that a run may change on its way."""
+    recipes = [_flat(tomllib.loads(text)) for text in (before, now)]
+    return _differences(
+        *({key: value for key, value in recipe.items() if not key.startswith(_NOT_COMPARED)} for recipe in recipes)
+    )
 
 
 def _describe_new_run(run: Path, state: Mapping[str, Any], notes: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from abawkit.choices import TRACKERS, Protocol, TrackerName
-from abawkit.curation.curated_set import CuratedSet, open_curated
+from abawkit.choices import TRACKERS, FoldsOver, Protocol, TrackerName
+from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError, DataError, OpUnavailableError
 from abawkit.labels import Task
 from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
@@ -23,11 +23,13 @@ from abawkit.training.build import build_loop, find_operators
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE, Distributed, join_processes
+from abawkit.training.folds import VideoFold, open_training_set
 from abawkit.training.learner import BaseLearner
 from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import check_same_run, find_begun_run, find_checkpoint
 from abawkit.training.run_folder import clear_run, run_folder, write_manifest
+from abawkit.training.run_summary import RunSummary
 from abawkit.training.sequence_data import SequenceRows, describe_stores
 from abawkit.training.start import Inputs, Resume, Start
 from abawkit.training.trackers import Trackers
@@ -47,6 +49,11 @@ class Trained:
         scores: Its scores by protocol.
         seconds: Duration of the run, without interruptions.
         resumed: The checkpoint that this process continued from, if it did.
+        folds: Of networks by folds, what each came to. `out` is the folder of the folds then, `best_epoch` the median
+            of the best epochs, and `scores` are those of all rows, each by the network that has not seen its clip.
+        folds_over: The rows that the folds divide; None without folds.
+        refit: What the network on all rows came to, where there is one.
+        probabilities: The out-of-fold probabilities (``.npz``); None without folds.
     """
 
     out: Path
@@ -56,6 +63,10 @@ class Trained:
     scores: dict[Protocol, Score] = field(default_factory=dict)
     seconds: float = 0.0
     resumed: Path | None = None
+    folds: tuple[RunSummary, ...] = ()
+    folds_over: FoldsOver | None = None
+    refit: RunSummary | None = None
+    probabilities: Path | None = None
 
 
 def train(
@@ -96,7 +107,7 @@ def train(
         StoppedError: If the flag was set, the time is up, or there is a file ``STOP`` in the folder.
     """
     with use_deterministic_algorithms(recipe.device), use_exact_float32(), use_required_operator(recipe, processes):
-        curated = open_curated(inputs.data)
+        curated = open_training_set(inputs.data, inputs.fold)
         loop = build_loop(recipe, inputs, curated, out, processes=processes, callbacks=callbacks)
         finished = False
         checkpoint = find_checkpoint(out, processes) if resume else None
@@ -119,7 +130,7 @@ def train(
             loop.run()
         trained = _collect_result(loop, out, checkpoint.folder if checkpoint else None)
         if processes.is_main and not (finished and (out / MANIFEST).is_file()):
-            _finish_run(loop, trained, curated)
+            _finish_run(loop, trained, curated, inputs.fold)
     return trained
 
 
@@ -253,10 +264,11 @@ def _collect_result(loop: Loop, out: Path, resumed: Path | None) -> Trained:
     return Trained(out, progress.best_epoch, progress.best_score, trained, scores, progress.seconds, resumed)
 
 
-def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
+def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet, fold: VideoFold | None) -> None:
     scores = {str(protocol): result.report() for protocol, result in trained.scores.items()}
     content: dict[str, Any] = {
         "tasks": list(trained.tasks),
+        **({"fold": {**fold.as_dict(), "validated_on": fold.describe_validation()}} if fold else {}),
         "rows": {"train": len(loop.rows), "validation": len(loop.validation)},
         "weights": loop.notes["weights"],
         **_count_frames(loop),
@@ -264,7 +276,7 @@ def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet) -> None:
         "best": {
             "epoch": trained.best_epoch,
             "figure": trained.best_score,
-            "selected_by": loop.recipe.select,
+            "selected_by": "last epoch" if loop.keep_last else loop.recipe.select,
             **scores,
         },
         "checkpoints": loop.progress.digests,

@@ -16,6 +16,7 @@ from abawkit.frames.paths import FramesRoot, make_frame_folders, make_given_fold
 from abawkit.models.weight_files import find_weights
 from abawkit.run_names import CHECKPOINTS
 from abawkit.system.files import refuse_home
+from abawkit.training.folds import VideoFold
 from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, refuse_repeated_keys
 from abawkit.training.recipe_warnings import find_recipe_warnings
 from abawkit.training.run_files import refuse_run_folder
@@ -33,12 +34,14 @@ class Inputs:
         weights: Weights to start from: a file that abawkit wrote, the folder of a run, or published weights.
         frames: Folders of image files to read frames from, rather than from the packed store.
         features: Stores of features, which a sequence network reads in place of frames.
+        fold: The rows that it is trained and scored on; None for the two splits.
     """
 
     data: Path
     weights: Path | None = None
     frames: FramesRoot | None = None
     features: tuple[Path, ...] = ()
+    fold: VideoFold | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ def prepare_start(
     if folder is None:
         raise ConfigError("give the folder of a curated set with --data")
     stores = tuple(features) or (recorded.features if recorded else ())
-    inputs = Inputs(folder, find_weights(weights) if weights else None, source, stores)
+    fold = recorded.fold if recorded else None
+    inputs = Inputs(folder, find_weights(weights) if weights else None, source, stores, fold)
     _check_features(resolved, inputs)
     if recorded is None:
         _check_recipe(resolved, inputs.weights, settings)

@@ -1,0 +1,114 @@
+"""Networks by folds of videos, as `abawkit.train` trains them with `folds`."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abawkit.choices import FoldsOver, TrackerName
+from abawkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from abawkit.training.fold_folder import FoldsContent
+    from abawkit.training.run import Trained
+
+
+def train_by_folds(
+    given: Mapping[str, Any],
+    out: Path,
+    folds: int | None,
+    over: FoldsOver | None,
+    *,
+    refit: bool,
+    resume: bool,
+    force: bool,
+    log: Sequence[TrackerName],
+    **others: Any,
+) -> "Trained":
+    """Trains a network for each fold, and predicts every row with the one that was trained without its clip.
+
+    Args:
+        given: Recipe, data and the other arguments of `abawkit.training.start.prepare_start`.
+        out: The folder of the folds.
+        folds: How many; None to continue those in `out`.
+        over: The rows that are divided; None for those that were begun with, or the training split.
+        refit: Whether a network is trained on all of these rows, too.
+        resume: Whether folds that are in `out` go on.
+        force: Whether folds that are in `out` are replaced.
+        log: Trackers that each run logs to.
+        **others: Of `abawkit.training.fold_runs.train_fold_runs`.
+    """
+    from abawkit.system.files import new_folder
+    from abawkit.system.locks import lock
+    from abawkit.training.fold_folder import (
+        MAX_FOLDS,
+        begin_folds,
+        continue_folds,
+        divide_rows,
+        is_fold_folder,
+        read_folds,
+        refuse_fold_folder,
+    )
+    from abawkit.training.start import prepare_start
+
+    if folds is not None and not 2 <= folds <= MAX_FOLDS:
+        raise ConfigError(f"--folds {folds}: expected 2 to {MAX_FOLDS}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("--folds trains its networks one after another in one process: leave torchrun out")
+    begun = read_folds(out) if resume and is_fold_folder(out) else None
+    start = prepare_start(**_fill_in(given, out, begun), out=out, log=log, dry_run=True)
+    refuse_fold_folder(out, resume=resume, force=force)
+    content = None if begun or folds is None else divide_rows(start, folds, over or "train", refit=refit)
+    new_folder(out, force=True)
+    with lock(out):
+        if content:
+            begin_folds(out, start, content)
+        else:
+            content = continue_folds(start, out, folds, over, refit=refit)
+
+        from abawkit.execution import cpu_threads
+        from abawkit.ops import use
+        from abawkit.prediction.out_of_fold import predict_out_of_fold
+        from abawkit.training.fold_runs import train_fold_runs
+
+        with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
+            runs = train_fold_runs(start, out, content, resume=resume, log=log, **others)
+            predicted = predict_out_of_fold(start.inputs, out, content, start.recipe.device)
+
+    from statistics import median_high
+
+    from abawkit.training.run import Trained
+    from abawkit.training.validation import compute_selection_score
+
+    own = runs[: content.folds]
+    chosen = predicted.scores.get(start.recipe.select, predicted.scores["official"])
+    return Trained(
+        out,
+        median_high(run.best_epoch or 0 for run in own),
+        compute_selection_score(chosen, predicted.tasks),
+        predicted.tasks,
+        predicted.scores,
+        sum(run.seconds or 0 for run in runs),
+        folds=tuple(own),
+        folds_over=content.over,
+        refit=runs[content.folds] if content.refit else None,
+        probabilities=predicted.probabilities,
+    )
+
+
+def _fill_in(given: Mapping[str, Any], out: Path, begun: "FoldsContent | None") -> dict[str, Any]:
+    """The arguments, and for those that are not given what the folds were begun with."""
+    if begun is None:
+        return dict(given)
+    from abawkit.run_names import RECIPE
+
+    filled = dict(given)
+    if not filled["frames"] and begun.frames:
+        filled |= {"frames": [Path(folder) for folder in begun.frames], "follow_links": begun.follow_links}
+    filled["recipe"] = filled["recipe"] or str(out / RECIPE)
+    filled["data"] = filled["data"] or Path(begun.data.folder)
+    filled["weights"] = filled["weights"] or (Path(begun.weights) if begun.weights else None)
+    filled["features"] = filled["features"] or [Path(folder) for folder in begun.features]
+    filled["threads"] = filled["threads"] or begun.threads
+    filled["ops"] = filled["ops"] or begun.ops
+    return filled
