@@ -212,3 +212,79 @@ def draw_lines(
         axes.grid(axis="y")
         drawing.figure.legend(loc="outside upper left", ncols=len(lines))
     return drawing.svg
+
+
+def draw_differences(
+    name: str,
+    title: str,
+    text: str,
+    labels: Sequence[str],
+    values: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    label: str = "",
+) -> str:
+    """Differences with their intervals across, one for each label; hollow where the interval holds 0.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        labels: Name of each difference.
+        values: Differences.
+        low: Lower end of each interval.
+        high: Upper end of each interval.
+        label: Of the axis.
+    """
+    with draw(name, title, text, height=64 + 22 * len(labels)) as drawing:
+        axes = drawing.figure.add_subplot()
+        axes.axvline(0, color=_MUTED, linewidth=0.8)
+        for at, (value, start, end) in enumerate(zip(values, low, high, strict=True)):
+            noise = start <= 0 <= end
+            colour = _MUTED if noise else FIRST
+            axes.plot([start, end], [at, at], color=colour)
+            axes.plot([value], [at], "o", color=colour, markersize=5, fillstyle="none" if noise else "full")
+        axes.set(yticks=np.arange(len(labels)), yticklabels=[_cut_start(each) for each in labels], xlabel=label)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=5)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    return drawing.svg
+
+
+def draw_dots(
+    name: str,
+    title: str,
+    text: str,
+    labels: Sequence[str],
+    series: Sequence[tuple[str, Sequence[float]]],
+    *,
+    label: str,
+) -> str:
+    """Values in [0, 1] across, at most three for each label, told apart by form and colour.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        labels: Name of each line.
+        series: Name and values of each series, one value for each label.
+        label: Of the axis.
+    """
+    with draw(name, title, text, height=70 + 20 * len(labels) + 12 * len(series)) as drawing:
+        axes = drawing.figure.add_subplot()
+        at = np.arange(len(labels))
+        for (each, values), colour, mark in zip(series, (FIRST, SECOND, THIRD), "os^", strict=False):
+            axes.plot(values, at, mark, color=colour, markersize=5.5, alpha=0.9, label=_cut_start(each, 40))
+        axes.set(yticks=at, yticklabels=labels, xlim=(-0.02, 1.02), xlabel=label)
+        axes.invert_yaxis()
+        axes.grid(axis="both")
+        axes.tick_params(axis="y", length=0)
+        drawing.figure.legend(loc="outside upper left", ncols=1)
+    return drawing.svg
+
+
+def _cut_start(text: str, most: int = 18) -> str:
+    """A name that fits: of a longer one its end, which tells names apart."""
+    return text if len(text) <= most else f"…{text[1 - most :]}"
