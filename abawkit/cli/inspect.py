@@ -21,7 +21,9 @@ _MAX_LINE: Final = 64
 def inspect(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH", help="Runs, checkpoints, weights, submissions, curated sets, features."),
+        typer.Argument(
+            metavar="PATH", help="Runs, checkpoints, weights, exports, submissions, curated sets, features."
+        ),
     ],
     verify: Annotated[
         bool,

@@ -11,6 +11,7 @@ from abawkit.errors import ConfigError, DataError, printable
 from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE
 from abawkit.frames.headers import describe_content
 from abawkit.inspection.curated import inspect_curated
+from abawkit.inspection.exported import inspect_onnx, inspect_program, is_program
 from abawkit.inspection.features import inspect_features
 from abawkit.inspection.probabilities import inspect_probabilities
 from abawkit.inspection.report import Inspection, explain_missing_torch, is_present
@@ -29,7 +30,9 @@ from abawkit.run_names import (
     STATE,
 )
 
-KNOWN: Final = "a file of weights, a run, a checkpoint of one, a submission, a curated set or stored features"
+KNOWN: Final = (
+    "a file of weights, an exported network, a run, a checkpoint of one, a submission, a curated set or stored features"
+)
 
 _OF_RUN: Final = {RECIPE, METRICS, CHECKPOINTS, BEST, LAST}
 _OF_CHECKPOINT: Final = {STATE, NETWORK}
@@ -52,8 +55,8 @@ def inspect(path: Path, *, verify: bool = True) -> Inspection:
     elsewhere that its records name are compared if they exist.
 
     Args:
-        path: Weights, a run, a folder of folds, a checkpoint, a curated set, stored features, a submission, or a file
-            beside one.
+        path: Weights, an exported network, a run, a folder of folds, a checkpoint, a curated set, stored features, a
+            submission, or a file beside one.
         verify: Whether all packed frames of a curated set, or all stored features, are read.
 
     Raises:
@@ -170,6 +173,10 @@ def _inspect_file(path: Path, verify: bool) -> Inspection:
         return inspect_weights(path) if own else inspect_published(path)
     if path.suffix == ".npz":
         return inspect_probabilities(path)
+    if path.suffix == ".onnx":
+        return inspect_onnx(path)
+    if is_program(path, head):
+        return inspect_program(path)
     if path.suffix in (".pth", ".pt", ".ckpt") or head.startswith(LEGACY) or _is_torch_archive(path, head):
         _need_torch(path)
         from abawkit.inspection.weights import inspect_published

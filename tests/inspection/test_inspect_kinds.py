@@ -20,7 +20,7 @@ def refusal(path: Path) -> str:
         inspect(path)
     text = str(caught.value)
     assert str(path) in text
-    assert "a run, a checkpoint of one, a submission, a curated set or stored features" in text
+    assert "an exported network, a run, a checkpoint of one, a submission, a curated set or stored features" in text
     return text
 
 
