@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u | paste -sd ';')
 export ABAWKIT_CUDA_ARCHITECTURES ?= $(or $(GPUS),90)
 
-.PHONY: demo test distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench docs picture clean
+.PHONY: demo test distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench docs site picture clean
 
 demo: $(VENV)/installed  ## Install, then run every step on synthetic faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
@@ -107,6 +107,9 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 docs: $(VENV)/installed-dev  ## The pages that are generated from the code.
 	$(BIN)/python docs/generate.py
 
+site: $(VENV)/installed-docs  ## The pages as a site, in build/site; a warning is an error.
+	$(BIN)/sphinx-build -q -W --keep-going -d build/site-doctrees -c docs . build/site
+
 picture: $(VENV)/installed-dev  ## The picture of rendered frames.
 	$(BIN)/python -c "from abawkit.synth import contact_sheet; contact_sheet().save('docs/frames.png', optimize=True)"
 
@@ -125,6 +128,12 @@ $(VENV)/build-tools: constraints.txt | $(VENV)/bin/python
 $(VENV)/installed: pyproject.toml setup.py constraints.txt CMakeLists.txt $(NATIVE) $(VENV)/build-tools
 	$(PIP) torch
 	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); \
+	  print(*p['project']['optional-dependencies']['docs'], sep='\n')" > $(VENV)/docs.txt
+	$(PIP) --requirement $(VENV)/docs.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
