@@ -155,7 +155,7 @@ def test_how_often_checkpoints_are_written_may_change(
 
 def test_other_data_is_refused(run: Path, two_epochs: Recipe, curated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = replace(open_curated(curated), digest="0" * 64)
-    monkeypatch.setattr("abawkit.training.run.open_curated", lambda _: other)
+    monkeypatch.setattr("abawkit.training.run.open_training_set", lambda *_: other)
     with pytest.raises(DataError, match="another curated set"):
         train(two_epochs, Inputs(curated), run, resume=Resume(allow_drift=True))
 
