@@ -13,6 +13,7 @@ from typing import Any, Final
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from abawkit.errors import printable
 from abawkit.tables import Array
@@ -116,7 +117,17 @@ def _escape_text(text: str) -> str:
     return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def draw_density(name: str, title: str, text: str, truth: Array, given: Array, *, bins: int = 64) -> str:
+def draw_density(
+    name: str,
+    title: str,
+    text: str,
+    truth: Array,
+    given: Array,
+    *,
+    bins: int = 64,
+    labels: Sequence[str] = ("annotated", "predicted"),
+    diagonal: bool = True,
+) -> str:
     """How often annotated values (across) meet predicted ones (up), both in [-1, 1], as an image.
 
     Args:
@@ -126,6 +137,8 @@ def draw_density(name: str, title: str, text: str, truth: Array, given: Array, *
         truth: Annotated values, shape (n,).
         given: Predicted values, shape (n,).
         bins: Cells along a side.
+        labels: Of both axes.
+        diagonal: Whether there is a line where both are the same.
     """
     counts, *_ = np.histogram2d(given, truth, bins=bins, range=[(-1, 1), (-1, 1)])
     image = np.empty((bins, bins, 4))
@@ -134,8 +147,9 @@ def draw_density(name: str, title: str, text: str, truth: Array, given: Array, *
     with draw(name, title, text, height=320) as drawing:
         axes = drawing.figure.add_subplot()
         axes.imshow(image, extent=(-1, 1, -1, 1), origin="lower", interpolation="nearest")
-        axes.plot([-1, 1], [-1, 1], color=_MUTED, linewidth=0.8, linestyle="--")
-        axes.set(xlabel="annotated", ylabel="predicted", xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
+        if diagonal:
+            axes.plot([-1, 1], [-1, 1], color=_MUTED, linewidth=0.8, linestyle="--")
+        axes.set(xlabel=labels[0], ylabel=labels[1], xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
     return drawing.svg
 
 
@@ -176,6 +190,51 @@ def draw_bars(
     return drawing.svg
 
 
+def draw_grouped_bars(
+    name: str, title: str, text: str, labels: Sequence[str], groups: Sequence[tuple[str, Sequence[float]]]
+) -> str:
+    """Shares in [0, 1] across, at most three bars beside each other for each label.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        labels: Name of each group of bars.
+        groups: Label and values of each bar of a group.
+    """
+    with draw(name, title, text, height=80 + 12 * len(labels) * len(groups)) as drawing:
+        axes = drawing.figure.add_subplot()
+        at, height = np.arange(len(labels)), 0.8 / len(groups)
+        for i, ((label, values), colour) in enumerate(zip(groups, (FIRST, SECOND, THIRD), strict=False)):
+            axes.barh(at + (i - (len(groups) - 1) / 2) * height, values, height=0.9 * height, color=colour, label=label)
+        axes.set(yticks=at, yticklabels=labels, xlabel="share of rows")
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        drawing.figure.legend(loc="outside upper left", ncols=len(groups), fontsize=8)
+    return drawing.svg
+
+
+def draw_strips(name: str, title: str, text: str, lines: Array, count: int) -> str:
+    """Values in [0, 1] as an image, a line for each video from top to bottom; without colour where there is none.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        lines: Shape (lines, parts of a video), nan where there is no value.
+        count: Videos that the lines stand for.
+    """
+    image = np.empty((*lines.shape, 4))
+    image[..., :3] = _DENSITY
+    image[..., 3] = np.where(np.isfinite(lines), 0.12 + 0.88 * np.nan_to_num(lines), 0.0)
+    with draw(name, title, text, height=min(380, 120 + 2 * len(lines))) as drawing:
+        axes = drawing.figure.add_subplot()
+        axes.imshow(image, extent=(0, 100, count, 0), aspect="auto", interpolation="nearest")
+        axes.set(xlabel="per cent of the video", ylabel="videos")
+    return drawing.svg
+
+
 def draw_lines(
     name: str,
     title: str,
@@ -186,6 +245,7 @@ def draw_lines(
     label: str = "frame",
     limits: tuple[float, float] | None = (-1.05, 1.05),
     gap: float | None = None,
+    whole: bool = False,
 ) -> str:
     """Values over time, at most three lines.
 
@@ -198,6 +258,7 @@ def draw_lines(
         label: Of the axis.
         limits: Of the values.
         gap: A line is interrupted where two values are further apart.
+        whole: Whether the axis has whole numbers alone.
     """
     with draw(name, title, text, height=190) as drawing:
         axes = drawing.figure.add_subplot()
@@ -207,6 +268,8 @@ def draw_lines(
             axes.plot(np.insert(at.astype(np.float64), breaks, np.nan), known, color=colour, label=line, marker=".",
                       markersize=2)  # fmt: skip
         axes.set(xlabel=label)
+        if whole:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if limits:
             axes.set_ylim(*limits)
         axes.grid(axis="y")

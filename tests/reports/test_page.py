@@ -106,3 +106,12 @@ def test_a_page_is_replaced_only_by_a_page(tmp_path: Path) -> None:
     assert REPORT.difference(tmp_path / "b.html") == "is no report of abawkit"
     with pytest.raises(DataError, match="absent"):
         write_page(tmp_path / "absent" / "a.html", make_page())
+
+
+def test_columns_of_text_are_named_as_such() -> None:
+    table = ReportTable("settings", ["key", "value", "number"], [["seed", "one", "1"]], text_columns=2)
+    text = render_page(Page("a", "b", [Section("c", tables=[table])]))
+    cells = re.findall(r'<(t[hd])( scope="\w+")?( class=text)?>(\w+)</', text)
+    assert [(name, bool(is_text)) for _, _, is_text, name in cells] == [
+        ("key", True), ("value", True), ("number", False), ("seed", False), ("one", True), ("1", False)
+    ]  # fmt: skip
