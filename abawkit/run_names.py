@@ -10,7 +10,14 @@ BEST: Final = "best.safetensors"
 LAST: Final = "last.safetensors"
 STOP: Final = "STOP"
 """A file of this name, whatever is in it, stops the run as a signal does; the run removes it."""
-WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST)
+TIMING: Final = "timing.json"
+"""Where the time of an unfinished run goes, for what continues it; the manifest of a finished run has it."""
+RESULTS_PICTURE: Final = "results.png"
+BATCHES_PICTURE: Final = "batches.png"
+RUN_REPORT: Final = "report.html"
+PICTURES: Final = (RESULTS_PICTURE, BATCHES_PICTURE, RUN_REPORT)
+"""What a run shows to a person; nothing depends on them."""
+WRITTEN: Final = (RECIPE, MANIFEST, METRICS, BEST, LAST, TIMING, *PICTURES)
 
 CHECKPOINTS: Final = "checkpoints"
 STATE: Final = "state.pt"

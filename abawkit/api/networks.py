@@ -46,7 +46,7 @@ def train(
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
 ) -> Trained:
-    """Trains a network on a curated set, and leaves the folder of a run.
+    """Trains a network on a curated set, and leaves the folder of a run, with pictures of its progress and a report.
 
     The first Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 ends it after a step, with all that is needed to continue, and
     so does a file ``STOP`` in `out`. Of the processes that
@@ -136,10 +136,24 @@ def train(
     start = prepare_start(**given, out=folder, resume=resume, force=force, log=log)
     from abawkit.execution import cpu_threads
     from abawkit.ops import use
+    from abawkit.reports.run_pictures import RunPictures
     from abawkit.training.run import run_training
 
+    pictures = RunPictures(folder)
+
+    def show_epoch(line: dict[str, Any], epochs: int) -> None:
+        if on_epoch:
+            on_epoch(line, epochs)
+        pictures.show_results()
+
     with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
-        return run_training(start, folder, **shared)
+        return run_training(
+            start,
+            folder,
+            **{**shared, "on_epoch": show_epoch},
+            on_batch=pictures.show_batch,
+            on_end=pictures.write_report,
+        )
 
 
 @hold_claims()

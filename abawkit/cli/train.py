@@ -12,6 +12,7 @@ from abawkit.cli._command import command, needs, print_json, print_message
 from abawkit.cli._options import Features, FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS
+from abawkit.run_names import RUN_REPORT
 
 if TYPE_CHECKING:
     from abawkit.training.run import Trained
@@ -103,7 +104,8 @@ def train(
     """Train a network on a curated set.
 
     The run folder gets recipe.toml (with every default), manifest.json, metrics.jsonl (a line an epoch),
-    best.safetensors, last.safetensors and checkpoints/. Recipes that come with abawkit: demo, baseline, paper, and
+    best.safetensors, last.safetensors and checkpoints/; for the eye, results.png after each epoch, batches.png (frames
+    as augmented) and report.html. Recipes that come with abawkit: demo, baseline, paper, and
     sequence-frame, sequence-bigru, sequence-tcn for heads over time on --features.
 
     With --folds, the folder gets such a run for each fold, fold-1 and so on, and out-of-fold.npz: the probabilities of
@@ -174,7 +176,10 @@ def _show(result: "Trained", as_json: bool) -> None:
         content: dict[str, Any] = {"out": str(result.out), "tasks": list(result.tasks)}
         content |= {"best_epoch": result.best_epoch, "figure": result.best_score}
         resumed = str(result.resumed) if result.resumed else None
-        print_json({**content, "seconds": round(result.seconds, 1), "resumed": resumed, "validation": scores})
+        goodput = result.goodput.as_dict() if result.goodput else None
+        content |= {"seconds": round(result.seconds, 1), "goodput": goodput, "resumed": resumed}
+        report = result.out / RUN_REPORT
+        print_json({**content, "report": str(report) if report.is_file() else None, "validation": scores})
         return
     from abawkit.cli._output import stdout
     from abawkit.cli._tables import name_score_parts
@@ -185,7 +190,11 @@ def _show(result: "Trained", as_json: bool) -> None:
     show_table(f"Validation, best epoch {result.best_epoch}", ["protocol", *parts.values()], rows)
     if untrained := [task for task in TASKS if task not in result.tasks]:
         print(f"not trained: {', '.join(untrained)}; predict takes this network for {', '.join(result.tasks)} alone")
+    if result.goodput:
+        print(result.goodput.describe())
     stdout().print(printable(f"written: {result.out} ({result.seconds:.0f} s)"))
+    if (result.out / RUN_REPORT).is_file():
+        print(printable(f"report: {result.out / RUN_REPORT}; open it in a browser"))
 
 
 def _show_dry_run(

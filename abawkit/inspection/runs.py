@@ -21,10 +21,11 @@ from abawkit.inspection.checkpoints import (
 )
 from abawkit.inspection.report import Inspection, Record, is_file, read_record_text
 from abawkit.inspection.weights import inspect_weights
-from abawkit.run_names import BEST, LAST, MANIFEST, METRICS, RECIPE
+from abawkit.run_names import BEST, LAST, MANIFEST, METRICS, PICTURES, RECIPE, TIMING
 from abawkit.system.json_records import read_object
 from abawkit.system.locks import LOCK
 from abawkit.training.checkpoint import CheckpointReport, list_checkpoints, verify_checkpoint
+from abawkit.training.goodput import read_timing
 from abawkit.training.recipe import Recipe, parse_recipe
 from abawkit.training.run_folder import FORMAT
 
@@ -55,9 +56,12 @@ def inspect_run(folder: Path) -> Inspection:
         _compare_newest(found, folder, newest, recipe, lines)
         if not finished:  # the manifest of a finished run has its inputs
             note_state(found, newest)
+    if not finished:
+        _note_timing(found, folder / TIMING)
     found.note("checkpoints", {path.name: "damaged" if r.defects else "whole" for path, r in reports.items()})
     found.problems += damaged
     _note_weights(found, folder, expected, finished=finished)
+    found.note("pictures", [name for name in PICTURES if is_file(folder / name)] or None)
     found.note("next", _suggest_command(folder, state, reports))
     of = f" of {format_epochs(recipe)}" if recipe else ""
     network = f" of {recipe.network}" if recipe else ""
@@ -128,6 +132,7 @@ def _note_run_manifest(found: Inspection, path: Path) -> dict[str, str]:
     found.note("steps", record.get("steps", int))
     found.note("rows", record.mapping("rows"))
     found.note("seconds", record.get("seconds", float))
+    found.note("goodput", record.mapping("goodput", optional=True) or None)  # older runs have none
     note_best(found, record.get("best.epoch", int), record.get("best.figure", float), record.mapping("best"))
     note_resumed(found, record, "resumed")
     note_data(found, record)
@@ -137,6 +142,19 @@ def _note_run_manifest(found: Inspection, path: Path) -> dict[str, str]:
     named = {name: digest for name in (BEST, LAST) if isinstance(digest := digests.get(name), str)}
     found.problems += [f"{path}: checkpoints: names no digest of {name}" for name in (BEST, LAST) if name not in named]
     return named
+
+
+def _note_timing(found: Inspection, path: Path) -> None:
+    """Notes where the time of an unfinished run went so far."""
+    if not is_file(path):
+        return
+    try:
+        goodput, steps = read_timing(path)
+    except DataError as error:
+        if is_file(path):  # a run that ends removes it
+            found.problems.append(str(error))
+        return
+    found.note("goodput", {**goodput.as_dict(), "steps_done": steps})
 
 
 def _read_newest(reports: dict[Path, CheckpointReport], problems: list[str]) -> Record | None:

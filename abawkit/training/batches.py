@@ -1,14 +1,14 @@
 """Batches on the host: frames, and all other numbers in one tensor, so that two copies bring both to the device."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from abawkit.frames.augmentation import Variation, plan_variation
+from abawkit.frames.augmentation import MEAN, STD, Variation, apply_variation, plan_variation
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.models.devices import pin_memory
+from abawkit.models.devices import pin_memory, upload
 from abawkit.tables import Array
 from abawkit.training.data import FramedRows, ResidentFrames
 from abawkit.training.losses import Targets
@@ -36,6 +36,22 @@ class HostBatch(NamedTuple):
     frames: Tensor
     numbers: Tensor
     seed: int = 0
+
+
+SHOWN_FRAMES: Final = 32
+"""Frames of a batch that are shown to a person."""
+
+
+class AugmentedFrames(NamedTuple):
+    """Frames as the network sees them, with their annotations, on the CPU.
+
+    Attributes:
+        pixels: RGB, uint8 (n, 112, 112, 3).
+        targets: Annotations of these n rows.
+    """
+
+    pixels: Array
+    targets: Targets
 
 
 def collect_batch(
@@ -66,6 +82,26 @@ def collect_batch(
     numbers = pack_targets(rows.targets(batch), variation)
     frames = resident.numbers(part) if resident else torch.from_numpy(rows.pixels(part))
     return HostBatch(batch, part, pin_memory(frames, device), pin_memory(numbers, device))
+
+
+def augment_frames(
+    batch: HostBatch, recipe: Recipe, device: torch.device, resident: ResidentFrames | None = None
+) -> AugmentedFrames:
+    """The first `SHOWN_FRAMES` frames of a batch of the first process, augmented as for a step.
+
+    Args:
+        batch: From `collect_batch`.
+        recipe: For the augmentation.
+        device: Where steps are computed.
+        resident: The frames on that device, if they are there.
+    """
+    n = min(SHOWN_FRAMES, len(batch.part))
+    targets, (maps, colours, rectangles) = unpack_batch(batch.numbers, len(batch.rows), len(batch.part))
+    frames = upload(batch.frames[:n], device)
+    variation = Variation(maps[:n], colours[:, :n], rectangles[:n]).to(device)
+    images = apply_variation(resident.take(frames) if resident else frames, variation, recipe.augmentation).cpu()
+    pixels = (images.permute(0, 2, 3, 1) * torch.tensor(STD) + torch.tensor(MEAN)) * 255
+    return AugmentedFrames(pixels.round().clamp(0, 255).byte().numpy(), Targets(*(part[:n] for part in targets)))
 
 
 def pack_targets(targets: Targets, others: Iterable[Tensor]) -> Tensor:

@@ -77,6 +77,8 @@ class _Progress(_Part):
     bad: Count
     epoch_seconds: Seconds
     seconds: Seconds
+    spent: dict[Text, Seconds] = {}  # runs from before the time was divided do not have it
+    lost_steps: Count = 0
     trained: list[Task]
     best_epoch: Count
     figure: Annotated[float, Field(lt=float("inf"))]

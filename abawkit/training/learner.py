@@ -19,7 +19,7 @@ from abawkit.models.sequence import AnyNetwork, Windows
 from abawkit.models.weights import apply_weights, check_state, load_any_weights, save_weights
 from abawkit.run_names import AVERAGE, NETWORK, STATE
 from abawkit.tables import Array
-from abawkit.training.batches import HostBatch, collect_batch, unpack_batch
+from abawkit.training.batches import AugmentedFrames, HostBatch, augment_frames, collect_batch, unpack_batch
 from abawkit.training.checkpoint import Checkpoint
 from abawkit.training.checkpoint_state import load_optimizer, read_optimizer_state
 from abawkit.training.data import FramedRows, ResidentFrames, TrainingRows, make_resident, order_epoch
@@ -196,6 +196,10 @@ class BaseLearner(ABC, Generic[R]):
             frames, numbers = upload(batch.frames, self.device), upload(batch.numbers, self.device)
             return step(*self._make_inputs(frames, numbers, len(batch.rows), len(batch.part)))
 
+    def augment_some(self, batch: HostBatch) -> AugmentedFrames | None:  # noqa: ARG002 - for learners of frames
+        """The first frames of a batch as the network sees them; None where it does not see frames."""
+        return None
+
     def _synchronise_statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.sync_batchnorm and self.processes.world_size > 1
         return SynchronisedBatchNorm() if wanted else nullcontext()
@@ -267,6 +271,10 @@ class Learner(BaseLearner[FramedRows]):
     def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:
         """Reads and packs a batch, of which this process takes `part`; see `collect_batch`."""
         return collect_batch(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
+
+    def augment_some(self, batch: HostBatch) -> AugmentedFrames:
+        """The first frames of a batch as the network sees them; see `augment_frames`."""
+        return augment_frames(batch, self.recipe, self.device, self.resident)
 
     def _make_inputs(
         self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int

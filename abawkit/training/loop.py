@@ -16,18 +16,19 @@ from abawkit.labels import TASKS, Task
 from abawkit.models.devices import to_host
 from abawkit.models.inference import BATCH
 from abawkit.models.weights import digest_state, save_weights
-from abawkit.run_names import BEST, LAST, METRICS
+from abawkit.run_names import BEST, LAST, METRICS, TIMING
 from abawkit.system.files import sha256_of, write_bytes
 from abawkit.tables import Array
-from abawkit.training.batches import HostBatch
+from abawkit.training.batches import AugmentedFrames, HostBatch
 from abawkit.training.checkpoint import Checkpoint, Position, write_checkpoint
 from abawkit.training.data import TrainingRows, prefetch
+from abawkit.training.goodput import Activity, WallClock
 from abawkit.training.learner import BaseLearner, Scheduled, explain_out_of_memory
 from abawkit.training.progress import Progress, capture_generators, restore_generators
 from abawkit.training.step import StepLosses
 from abawkit.training.stopping import OTHER_PROCESS, StopReason, StopRequests
 from abawkit.training.supervision import describe_tasks
-from abawkit.training.validation import compute_selection_score, evaluate, summarise_score
+from abawkit.training.validation import compute_selection_score, evaluate, list_class_scores, summarise_score
 
 BAD_STEPS: Final = 5
 """Consecutive steps without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""
@@ -67,11 +68,15 @@ class Callbacks(NamedTuple):
 
     Attributes:
         on_step: Called after each step.
-        on_epoch: Called with each line of ``metrics.jsonl``.
+        on_epoch: Called with each line of ``metrics.jsonl``, which is written.
+        on_batch: Called before the first step with some frames as the network sees them, if it sees frames.
+        on_end: Called when the run has ended and its manifest was written.
     """
 
     on_step: Callable[[StepInfo], None] | None = None
     on_epoch: Callable[[dict[str, Any]], None] | None = None
+    on_batch: Callable[[AugmentedFrames], None] | None = None
+    on_end: Callable[[], None] | None = None
 
 
 class _PendingStep(NamedTuple):
@@ -111,7 +116,7 @@ class Loop:
         self.notes, self.callbacks, self.requests = notes, callbacks, StopRequests(out)
         self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
         self.progress, self.scored, self.keep_last = Progress(), tuple(scored), keep_last
-        self.started = time.monotonic()
+        self.clock = WallClock(time.monotonic())
         stages = (("heads", self.recipe.heads), ("all", self.recipe.all))
         self.plan = [Scheduled(name, stage, i) for name, stage in stages for i in range(stage.epochs)]
 
@@ -135,6 +140,7 @@ class Loop:
             fresh = scheduled.within == 0 and self.progress.position.batch == 0
             self.progress.stale = 0 if fresh else self.progress.stale
             self.learner.begin_epoch(scheduled, fresh=fresh)
+            self.charge("start")
             batches = self.batches(self.progress.position.epoch)
             if self.progress.position.batch < len(batches):
                 self.train_epoch(scheduled, batches)
@@ -160,18 +166,39 @@ class Loop:
             return self.learner.collect(epoch, batch, self.processes.part(batch))
 
         for i, (_, batch) in enumerate(prefetch(read, batches, start), start):
+            self.charge("data")
+            if not (epoch or i):
+                self.show_batch(batch)
             rate = scheduled.learning_rate(self.recipe.schedule, i, len(batches))
             pending.append(_PendingStep(Position(epoch, i + 1), batch.rows, rate, self.learner.step(rate, batch)))
             more = i + 1 < len(batches)
             due = more and (progress.steps + len(pending)) % self.recipe.checkpoints.every == 0
             while len(pending) > (self.learner.unread if more and not due else 0):
                 self.count(scheduled, pending.popleft(), clock)
+            self.charge("steps")
             if due:
                 self.save()
             if reason := self.find_stop():
                 while pending:
                     self.count(scheduled, pending.popleft(), clock)
                 self.end(reason)
+
+    def show_batch(self, batch: HostBatch) -> None:
+        """Calls `Callbacks.on_batch`."""
+        if self.callbacks.on_batch and self.processes.is_main and (frames := self.learner.augment_some(batch)):
+            self.callbacks.on_batch(frames)
+            self.charge("other")
+
+    def charge(self, activity: Activity) -> None:
+        """Counts the wall time since the last call as that of an activity."""
+        self.clock.charge(activity)
+        if self.processes.is_main:
+            self.clock.write(self.out / TIMING, self.progress.steps)
+
+    def pass_chunk(self) -> None:
+        """Called between two parts of a validation."""
+        self.charge("validation")
+        self.end_if_stopped()
 
     def count(self, scheduled: Scheduled, step: _PendingStep, clock: _Clock) -> None:
         """Reads the losses of a step and adds it to the progress.
@@ -254,7 +281,7 @@ class Loop:
                     device,
                     tasks=tasks,
                     processes=self.processes,
-                    between=self.end_if_stopped,
+                    between=self.pass_chunk,
                 )
         except DataError as error:
             raise DataError(f"{error}; {self.describe_kept()}") from error
@@ -267,7 +294,9 @@ class Loop:
             "images_per_second": round(len(self.rows) / max(progress.epoch_seconds, 1e-9), 1),
             "figure": compute_selection_score(scores[self.recipe.select], tasks),
             **{str(protocol): summarise_score(result) for protocol, result in scores.items()},
+            "per_class": list_class_scores(scores[self.recipe.select]),
         }
+        self.charge("validation")
         progress.history.append(json.dumps(line, allow_nan=False))
         better = self.keep_last or line["figure"] > progress.best_score
         progress.stale = 0 if better else progress.stale + 1
@@ -328,8 +357,8 @@ class Loop:
         if not self.processes.is_main:
             return
         progress = self.progress
-        now = time.monotonic()
-        progress.seconds, self.started = progress.seconds + now - self.started, now
+        self.clock.charge("other")
+        self.clock.note(progress)
         state = {
             **self.notes,
             "progress": progress.as_dict(),
@@ -337,6 +366,8 @@ class Loop:
             "generators": capture_generators(),
         }
         write_checkpoint(self.out, progress.position, state, self.write_weights, keep=self.recipe.checkpoints.keep)
+        self.clock.charge("checkpoints")
+        self.clock.write(self.out / TIMING, progress.steps, due=True)
 
     def write_weights(self, folder: Path) -> None:
         """Writes the weights of a checkpoint, with the best ones so far."""
@@ -356,6 +387,7 @@ class Loop:
         restore_generators(state["generators"])
         if not self.processes.is_main:
             return
+        self.clock.restore(self.progress, self.out / TIMING)
         if BEST not in checkpoint.digests:
             (self.out / BEST).unlink(missing_ok=True)
         elif not (self.out / BEST).is_file() or sha256_of(self.out / BEST) != checkpoint.digests[BEST]:

@@ -24,7 +24,9 @@ class Progress:
         counted: Images of the present epoch whose loss was finite.
         bad: Steps in a row without a finite loss; over epochs too, as an epoch can be short.
         epoch_seconds: Time spent on the present epoch's steps.
-        seconds: Time spent on the run.
+        seconds: Wall time of the run, over all its processes.
+        spent: The same by activity; see `abawkit.training.goodput`.
+        lost_steps: Steps that were repeated after a kill.
         trained: Tasks whose heads have had a gradient.
         best_epoch: Epoch of the best weights, from 1; 0 before there is one.
         best_score: Its selection score: the sum of the trained tasks' parts of the score under the recipe's protocol.
@@ -44,6 +46,8 @@ class Progress:
     bad: int = 0
     epoch_seconds: float = 0.0
     seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+    lost_steps: int = 0
     trained: list[Task] = field(default_factory=list)
     best_epoch: int = 0
     best_score: float = -math.inf

@@ -15,15 +15,17 @@ from abawkit.labels import Task
 from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
 from abawkit.ops import use
 from abawkit.ops.registry import find_request
-from abawkit.run_names import MANIFEST, RECIPE
+from abawkit.run_names import MANIFEST, RECIPE, TIMING
 from abawkit.scoring.score import Score
 from abawkit.system.files import write_bytes
 from abawkit.system.signals import Stop, stop_on_signals
+from abawkit.training.batches import AugmentedFrames
 from abawkit.training.build import build_loop, find_operators
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE, Distributed, join_processes
 from abawkit.training.folds import VideoFold, open_training_set
+from abawkit.training.goodput import Goodput, WallClock
 from abawkit.training.learner import BaseLearner
 from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
@@ -47,7 +49,8 @@ class Trained:
         best_score: Its selection score: the sum of the trained tasks' parts of the score under the recipe's protocol.
         tasks: The trained tasks, which had labels and a gradient.
         scores: Its scores by protocol.
-        seconds: Duration of the run, without interruptions.
+        seconds: Wall time of the run, over all its processes, without the time between them.
+        goodput: Where that went.
         resumed: The checkpoint that this process continued from, if it did.
         folds: Of networks by folds, what each came to. `out` is the folder of the folds then, `best_epoch` the median
             of the best epochs, and `scores` are those of all rows, each by the network that has not seen its clip.
@@ -63,6 +66,7 @@ class Trained:
     scores: dict[Protocol, Score] = field(default_factory=dict)
     seconds: float = 0.0
     resumed: Path | None = None
+    goodput: Goodput | None = None
     folds: tuple[RunSummary, ...] = ()
     folds_over: FoldsOver | None = None
     refit: RunSummary | None = None
@@ -106,9 +110,11 @@ def train(
         OpUnavailableError: If an implementation was requested by name and can't run here.
         StoppedError: If the flag was set, the time is up, or there is a file ``STOP`` in the folder.
     """
+    began = time.monotonic()
     with use_deterministic_algorithms(recipe.device), use_exact_float32(), use_required_operator(recipe, processes):
         curated = open_training_set(inputs.data, inputs.fold)
         loop = build_loop(recipe, inputs, curated, out, processes=processes, callbacks=callbacks)
+        loop.clock = WallClock(began)
         finished = False
         checkpoint = find_checkpoint(out, processes) if resume else None
         if checkpoint is None:
@@ -124,13 +130,18 @@ def train(
             check_room(out, loop.learner)
             clear_run(out)
             write_bytes(out / RECIPE, loop.recipe.to_toml().encode())
+        loop.clock.charge("start")
         loop.save()  # from here on this run can be continued
         loop.requests.deadline = deadline
         with stopping or nullcontext(Stop()) as loop.requests.signals:
             loop.run()
         trained = _collect_result(loop, out, checkpoint.folder if checkpoint else None)
-        if processes.is_main and not (finished and (out / MANIFEST).is_file()):
-            _finish_run(loop, trained, curated, inputs.fold)
+        if processes.is_main:
+            if not (finished and (out / MANIFEST).is_file()):
+                _finish_run(loop, trained, curated, inputs.fold)
+                if callbacks.on_end:
+                    callbacks.on_end()
+            (out / TIMING).unlink(missing_ok=True)
     return trained
 
 
@@ -145,6 +156,8 @@ def run_training(
     max_minutes: float | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
+    on_batch: Callable[[AugmentedFrames], None] | None = None,
+    on_end: Callable[[], None] | None = None,
 ) -> Trained:
     """Trains in a folder that is made, or taken up, for it; signals end the run after a step.
 
@@ -158,6 +171,8 @@ def run_training(
         max_minutes: The run saves a checkpoint and ends this long after the call; None for no limit.
         on_step: Called in the first process after each step.
         on_epoch: Called in the first process with each line of ``metrics.jsonl`` and the number of epochs.
+        on_batch: Called in the first process before the first step of a new run; see `Callbacks`.
+        on_end: Called in the first process when the run has ended and its manifest was written.
 
     Raises:
         AbawkitError: As `train`; a `ConfigError` too if the folder can't be taken.
@@ -176,6 +191,7 @@ def run_training(
             names = [name for name in TRACKERS if name in log]
             trackers = stack.enter_context(Trackers(names, out, recipe.model_dump(mode="json"), resumed=again))
             callbacks = _make_callbacks(trackers, on_step, on_epoch, recipe.heads.epochs + recipe.all.epochs)
+            callbacks = callbacks._replace(on_batch=on_batch, on_end=on_end)
         return train(
             recipe,
             start.inputs,
@@ -261,7 +277,16 @@ def _collect_result(loop: Loop, out: Path, resumed: Path | None) -> Trained:
         raise DataError("no epoch ended with a finite score; nothing was kept as the best")
     scores: dict[Protocol, Score] = {result["protocol"]: Score(**result) for result in progress.scores.values()}
     trained = tuple(progress.trained)
-    return Trained(out, progress.best_epoch, progress.best_score, trained, scores, progress.seconds, resumed)
+    return Trained(
+        out,
+        progress.best_epoch,
+        progress.best_score,
+        trained,
+        scores,
+        progress.seconds,
+        resumed,
+        loop.clock.get_goodput(),
+    )
 
 
 def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet, fold: VideoFold | None) -> None:
@@ -283,6 +308,7 @@ def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet, fold: VideoFo
         "steps": loop.progress.steps,
         "resumed": loop.progress.resumed,
         "seconds": round(trained.seconds, 1),
+        "goodput": loop.clock.get_goodput().as_dict(),
     }
     features = describe_stores(loop.rows.features.stores) if isinstance(loop.rows, SequenceRows) else None
     write_manifest(trained.out, curated, loop.notes["environment"], content, features)

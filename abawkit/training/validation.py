@@ -123,6 +123,12 @@ def summarise_score(result: Score) -> dict[str, Any]:
     return {key: content[key] for key in ("score", *_PARTS.values())}
 
 
+def list_class_scores(result: Score) -> dict[str, dict[str, float] | None]:
+    """F1 of each expression and action unit for a line of metrics; None for tasks that are not scored."""
+    content = result.report()
+    return {"expression": content["expression_f1_per_class"], "au": content["au_f1_per_unit"]}
+
+
 def check_protocol(rows: TrainingRows, protocol: Protocol) -> None:
     """Refuses a protocol under which no validation row counts, before the first epoch.
 

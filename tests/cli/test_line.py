@@ -68,6 +68,9 @@ def test_train_leaves_the_run_folder(runs: list[Path]) -> None:
         "best.safetensors",
         "last.safetensors",
         "checkpoints",
+        "results.png",
+        "batches.png",
+        "report.html",
     }
     manifest = json.loads((runs[0] / "manifest.json").read_text())
     assert manifest["checkpoints"].keys() == {"best.safetensors", "last.safetensors"}

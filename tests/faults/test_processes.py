@@ -138,7 +138,8 @@ def test_the_first_process_alone_writes_and_the_manifest_says_how_many_there_wer
     assert manifest["environment"]["processes"] == 2
     assert set(manifest["environment"]["ops"].values()) == {"reference"}
     assert sorted(path.name for path in two.iterdir()) == [
-        "best.safetensors", "checkpoints", "last.safetensors", "manifest.json", "metrics.jsonl", "recipe.toml"
+        "batches.png", "best.safetensors", "checkpoints", "last.safetensors", "manifest.json", "metrics.jsonl",
+        "recipe.toml", "report.html", "results.png",
     ]  # fmt: skip
 
 
