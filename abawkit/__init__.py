@@ -7,6 +7,7 @@ The functions below are imported when they are first used, so that ``import abaw
 TYPE_CHECKING = False  # as of typing, which would take most of the time
 if TYPE_CHECKING:
     from abawkit.api import (
+        compare,
         curate,
         extract_features,
         import_features,
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "compare",
     "curate",
     "extract_features",
     "import_features",

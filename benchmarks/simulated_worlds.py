@@ -1,4 +1,4 @@
-"""Worlds of videos whose truth is known at large: annotations of thousands of videos, and what two systems say of them.
+"""Worlds of videos whose truth is known at large: annotations of thousands of videos, and what systems say of them.
 
 Frames of one video are alike in all of them: annotations, and the errors of a system, have a part that is the video's.
 A release is a few dozen of a world's videos; what a score, a difference or a rule is worth is measured on the others.
@@ -28,18 +28,18 @@ COLUMNS: Final = 22  # valence and arousal, 8 expressions, 12 action units
 
 @dataclass(frozen=True)
 class World:
-    """Annotations of many videos, and what two systems of about equal worth say of each row.
+    """Annotations of many videos, and what systems of about equal worth say of each row.
 
     Attributes:
         name: One of `NAMES`.
         truth: The annotations.
-        systems: What the two say.
+        systems: What each says.
         starts: First row of each video and the number of rows, int64, shape (videos + 1,): a video's rows are adjacent.
     """
 
     name: str
     truth: Annotations
-    systems: tuple[Predictions, Predictions]
+    systems: tuple[Predictions, ...]
     starts: Array
 
     @property
@@ -58,17 +58,18 @@ class World:
         return self.truth.select(rows), StoredMember(Path("system.npz"), predictions, TASKS, "digest", "system")
 
 
-def make_world(name: str, videos: int, seed: int) -> World:
+def make_world(name: str, videos: int, seed: int, systems: int = 2) -> World:
     """Draws a world.
 
     Args:
         name: One of `NAMES`.
         videos: How many.
         seed: Of it all.
+        systems: How many.
     """
     rng = np.random.default_rng([NAMES.index(name), seed])
     if name == "labels of synth":
-        return _synth_world(videos, seed, rng)
+        return _synth_world(videos, seed, rng, systems)
     persons = name == "persons"
     lengths = np.maximum(3, (40 if persons else 12) * np.exp((0.8 if persons else 0.3) * rng.normal(size=videos)))
     lengths = lengths.astype(np.int64)
@@ -85,12 +86,12 @@ def make_world(name: str, videos: int, seed: int) -> World:
         signal[:, 10:] > threshold,
         valid[of],
     )
-    systems = []
-    for noise in (1.2, 1.2):
-        seen = signal + noise * _with_videos(rng, of, videos, share)
+    said = []
+    for _ in range(systems):
+        seen = signal + 1.2 * _with_videos(rng, of, videos, share)
         known = 1.0 if persons else 0.6  # how far it knows the rates of labels
-        systems.append(_said(truth.images, seen, known * rarity, known * threshold))
-    return World(name, truth, (systems[0], systems[1]), np.concatenate([[0], np.cumsum(lengths)]))
+        said.append(_said(truth.images, seen, known * rarity, known * threshold))
+    return World(name, truth, tuple(said), np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def _with_videos(rng: np.random.Generator, of: Array, videos: int, share: float) -> Array:
@@ -110,7 +111,7 @@ def _said(images: pa.StringArray, seen: Array, rarity: Array, threshold: Array) 
     return Predictions(images, *(column.astype(np.float32) for column in columns))
 
 
-def _synth_world(videos: int, seed: int, rng: np.random.Generator) -> World:
+def _synth_world(videos: int, seed: int, rng: np.random.Generator, systems: int) -> World:
     plan: list[Video] = plan_videos("validation", rows=20 * videos, videos=videos, first_number=1, seed=seed)
     labels = sample_labels("validation", plan, seed)
     lengths = np.array([len(video.frames) for video in plan])
@@ -123,14 +124,14 @@ def _synth_world(videos: int, seed: int, rng: np.random.Generator) -> World:
     valid[:, 2] &= (units != MISSING_AU).all(axis=1)
     images = [f"{video.name}/{row:05d}.jpg" for video in plan for row in range(len(video.frames))]
     truth = _annotations(images, va, expression, units, valid)
-    systems = []
-    for _ in range(2):
+    said = []
+    for _ in range(systems):
         seen = 1.1 * _with_videos(rng, of, videos, 0.25)
         seen[:, :2] += 2.5 * np.where(truth.va_valid[:, None], truth.va, 0)
         seen[:, 2:10] += 1.0 * np.eye(8)[truth.expression]
         seen[:, 10:] += 1.5 * truth.au - 0.9
-        systems.append(_said(truth.images, seen, np.zeros(8), np.zeros(12)))
-    return World(NAMES[0], truth, (systems[0], systems[1]), np.concatenate([[0], np.cumsum(lengths)]))
+        said.append(_said(truth.images, seen, np.zeros(8), np.zeros(12)))
+    return World(NAMES[0], truth, tuple(said), np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def _annotations(images: list[str], va: Array, expression: Array, units: Array, valid: Array) -> Annotations:

@@ -48,6 +48,7 @@ FUNCTIONS: Final = (
     "import_features",
     "predict",
     "score",
+    "compare",
     "tune",
 )
 """In the order in which they are used."""
@@ -62,6 +63,10 @@ RESULTS: Final = (
     "abawkit.prediction.predict.Predicted",
     "abawkit.scoring.score.Score",
     "abawkit.scoring.forecast.Forecast",
+    "abawkit.scoring.comparison.Comparison",
+    "abawkit.scoring.comparison.ScoreComparison",
+    "abawkit.scoring.comparison.PairDifference",
+    "abawkit.scoring.bootstrap.Interval",
     "abawkit.tuning.cross_validation.Tuning",
     "abawkit.synth.ReleaseSummary",
     "abawkit.synth.SplitSummary",

@@ -32,6 +32,7 @@ API = (
     "import_features",
     "predict",
     "score",
+    "compare",
     "tune",
 )
 """In the order in which each finds what it needs."""

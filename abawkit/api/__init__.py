@@ -12,9 +12,10 @@
 from abawkit.api.data import curate, open_curated, write_release
 from abawkit.api.features import extract_features, import_features, open_features
 from abawkit.api.networks import predict, train
-from abawkit.api.scores import score, tune
+from abawkit.api.scores import compare, score, tune
 
 __all__ = [
+    "compare",
     "curate",
     "extract_features",
     "import_features",

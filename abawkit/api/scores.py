@@ -5,15 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abawkit.api._arguments import Progress, StrPath, as_list, as_paths, warn
 from abawkit.choices import Protocol, TruthSplit
 from abawkit.claims import claim_file, hold_claims
-from abawkit.errors import ConfigError, DataError, DataWarning
+from abawkit.errors import ConfigError, DataError, DataWarning, format_count
+from abawkit.labels import TASKS
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
+    from abawkit.formats.base import Container
+    from abawkit.scoring.comparison import Comparison
     from abawkit.scoring.score import Score
     from abawkit.tables import Annotations, Submission
     from abawkit.tuning.cross_validation import Tuning
@@ -113,6 +117,90 @@ def _add_other(result: Score, right: Annotations, answers: Submission, test_vide
         except DataError:
             return result
     return replace(result, other=_add_details(other, right, answers, test_videos))
+
+
+@hold_claims()
+def compare(
+    submissions: Sequence[StrPath],
+    truth: StrPath | None = None,
+    *,
+    protocol: Protocol = "official",
+    format_name: str = "abaw7",
+    report: StrPath | None = None,
+    force: bool = False,
+) -> Comparison:
+    """Compares submissions for one list: what they answer differently, and whether one is better by more than noise.
+
+    Args:
+        submissions: Two or more files or folders, or folders of submissions that were run.
+        truth: Annotations, or a curated set, whose validation rows are the truth; None to compare the answers alone.
+        protocol: The protocol that comes first, as for `score`.
+        format_name: Format of the submissions.
+        report: Write tables and charts to this file, one HTML page that needs no other file.
+        force: Whether a report at `report` is replaced.
+
+    Returns:
+        For every two submissions what differs and, with a truth, the scores under both protocols and the difference of
+        every two, with 95 % intervals.
+
+    Raises:
+        ConfigError: If there is no such format, there are fewer than 2 submissions or more than 20, compound
+            expressions have a truth, or `report` can't be written.
+        DataError: If a file is absent or not what it must be, submissions are not for the same rows and tasks, or all
+            scored rows are of one video.
+        ProblemsError: If cells are wrong, or the rows of a submission are not those of the truth.
+
+    Example:
+        >>> found = abawkit.compare(["validation.txt", "validation.txt"], "curated")  # one against itself
+        >>> found.scores["official"].find_difference(0, 1)["score"].within_noise
+        True
+    """
+    from abawkit.formats.base import get_format
+    from abawkit.scoring.changes import compare_submissions
+    from abawkit.scoring.comparison import MOST_SUBMISSIONS, Comparison, compare_under_both, name_submissions
+    from abawkit.scoring.matching import match_rows
+    from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.tables import Annotations
+
+    given = as_paths(submissions) or []
+    if not 2 <= len(given) <= MOST_SUBMISSIONS:
+        raise ConfigError(f"got {format_count(len(given), 'submission')}, expected 2 to {MOST_SUBMISSIONS} to compare")
+    if report is not None and truth is None:
+        raise ConfigError("--report does nothing without --truth: give that too, or leave it out")
+    plugin = get_format(format_name)
+    paths = [_find_written(path, plugin.container) for path in given]
+    if report is not None:
+        from abawkit.reports.page import REPORT
+
+        claim_file(Path(report), force=force, kind=REPORT, inputs=[*paths, Path(truth or ".")])
+    names, read = name_submissions(given), [plugin.read(path) for path in paths]
+    pairs = list(combinations(range(len(paths)), 2))
+    changes = {(first, second): compare_submissions(read[first], read[second]) for first, second in pairs}
+    if truth is None:
+        return Comparison(names, tuple(paths), changes, {})
+    matched = [match_rows(path, Path(truth), plugin) for path in paths]
+    right, answers = matched[0][0], [answer for _, answer in matched]
+    if not isinstance(right, Annotations):
+        raise ConfigError(f"--truth {truth}: no interval for compound expressions; `abawkit score` scores each alone")
+    warn_of_unannotated(right, [task for task in TASKS if task in answers[0].tasks], protocol)
+    scores = compare_under_both(right, answers, names, protocol)
+    found = Comparison(names, tuple(paths), changes, scores)
+    if report is not None:
+        from abawkit.reports.compare import make_comparison_page
+        from abawkit.reports.page import write_page
+
+        write_page(Path(report), make_comparison_page(found, right, answers, Path(truth)))
+    return found
+
+
+def _find_written(path: Path, container: Container) -> Path:
+    """The submission itself, where `path` is the folder of its recipe."""
+    if not (path / "recipe.toml").is_file():
+        return path
+    written = path / "outputs" / ("predictions.txt" if container == "file" else "predictions")
+    if not written.exists():
+        raise DataError(f"{written}: not there yet; `abawkit submit {path}` writes it")
+    return written
 
 
 @hold_claims()

@@ -11,9 +11,9 @@ from abawkit.cli.ablate import ablate
 from abawkit.cli.bench import bench
 from abawkit.cli.calibrate import calibrate
 from abawkit.cli.check import check
+from abawkit.cli.compare import compare
 from abawkit.cli.curate import curate
 from abawkit.cli.demo import demo
-from abawkit.cli.diff import diff
 from abawkit.cli.doctor import doctor
 from abawkit.cli.ensemble import ensemble
 from abawkit.cli.export import export
@@ -56,7 +56,7 @@ def _options(
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "From a release to a submission": (synth, curate, train, import_weights, predict, check, score, export),
     "Post-processing": (ensemble, smooth, calibrate, tune),
-    "Submissions": (submit, diff),
+    "Submissions": (submit, compare),
     "Inspection": (inspect, ablate),
 }
 

@@ -1,154 +1,126 @@
-"""``abawkit diff``."""
+"""``abawkit compare``."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, needs, print_json
-from abawkit.cli._options import Format, Json
-from abawkit.errors import format_count
+from abawkit.cli._options import Force, Format, Json
+from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
-    from abawkit.formats.base import SubmissionFormat
     from abawkit.scoring.bootstrap import Interval
-    from abawkit.scoring.compare import Changes
-
-    Compared = tuple[Interval, Interval, Interval]
+    from abawkit.scoring.changes import Changes
+    from abawkit.scoring.comparison import Comparison, ScoreComparison
 
 SHOWN = 8
 """Pairs of classes, and videos, that a table shows; JSON has all."""
 
-ANSWERS = {"va": "VA", "expression": "expressions", "au": "AUs", "compound": "compound expressions"}
+ANSWER_NAMES = {"va": "VA", "expression": "expressions", "au": "AUs", "compound": "compound expressions"}
 
 
 @command
 @needs("protocol", "truth")
-def diff(
-    first: Annotated[Path, typer.Argument(help="A submission, or the folder submissions/NAME of one that was run.")],
-    second: Annotated[Path, typer.Argument(help="Another one for the same list.")],
+@needs("report", "truth")
+@needs("force", "report")
+def compare(
+    submissions: Annotated[
+        list[Path],
+        typer.Argument(help="Two or more submissions for one list, or folders submissions/NAME of ones that were run."),
+    ],
     format_name: Format = "abaw7",
     truth: Annotated[
         Path | None,
         typer.Option(
-            "--truth", help="Annotation file or curated set to score both on, with the difference's interval."
+            "--truth", help="Annotation file or curated set to score all on, with the intervals of differences."
         ),
     ] = None,
-    protocol: Annotated[Protocol, typer.Option(help="Which rows count towards the score.")] = "official",
+    protocol: Annotated[Protocol, typer.Option(help="Which rows count first; the other protocol is beside it.")] = (
+        "official"
+    ),
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Say how two submissions differ: rows, videos, classes and action units, so that no slot is spent on noise.
+    """Compare submissions: rows, videos, classes and action units that differ, so that no slot is spent on noise.
 
-    With --truth, both are scored. The difference gets a 95 % interval from a bootstrap over videos: for what it is on
-    all videos of this kind, not for what one test set will show.
+    With --truth, all are scored. Each difference to the best gets a 95 % interval from a bootstrap over videos: for
+    what it is on all videos of this kind, not for what one test set will show. Of three or more submissions, the
+    intervals of all pairs are simultaneous: about 95 times in 100, all of them hold what they are for.
 
-    Example: abawkit diff baseline.txt smoothed.txt --truth validation_set_annotations.txt
+    Example: abawkit compare baseline.txt smoothed.txt --truth validation_set_annotations.txt
     """
-    from abawkit.formats.base import get_format
-    from abawkit.scoring.compare import compare_submissions
+    from abawkit import api
 
-    plugin = get_format(format_name)
-    paths = [_submission_of(path, plugin) for path in (first, second)]
-    submissions = [plugin.read(path) for path in paths]
-    found = compare_submissions(*submissions)
-    scores, videos = _scores(truth, paths, plugin, protocol) if truth else (None, 0)
+    found = api.compare(submissions, truth, protocol=protocol, format_name=format_name, report=report, force=force)
     if as_json:
-        summary = _scores_as_dict(scores, protocol, videos) if scores else None
-        print_json({"first": str(paths[0]), "second": str(paths[1]), **found.as_dict(), "scores": summary})
+        print_json({**found.as_dict(), **({"report": str(report)} if report else {})})
+        return
+    if len(found.names) == 2:
+        _show_changes(found)
     else:
-        _show(found)
-        if scores:
-            _show_scores(scores, protocol, videos)
+        _show_pairs(found)
+    for number, scores in enumerate(found.scores.values()):
+        _show_scores(scores) if number == 0 else _show_other_protocol(scores)
+    if report:
+        print(printable(f"report: {report}; open it in a browser"))
 
 
-def _submission_of(path: Path, plugin: "SubmissionFormat") -> Path:
-    """The submission itself, where `path` is the folder of its recipe."""
-    from abawkit.errors import DataError
-
-    if not (path / "recipe.toml").is_file():
-        return path
-    written = path / "outputs" / ("predictions.txt" if plugin.container == "file" else "predictions")
-    if not written.exists():
-        raise DataError(f"{written}: not there yet; `abawkit submit {path}` writes it")
-    return written
-
-
-def _scores(
-    truth: Path, paths: list[Path], plugin: "SubmissionFormat", protocol: Protocol
-) -> "tuple[dict[str, Compared], int]":
-    """For each part of the score: that of the first, that of the second, and the second's less the first's.
-
-    Returns:
-        The parts, and the number of scored videos.
-    """
-    from abawkit.errors import ConfigError
-    from abawkit.labels import TASKS
-    from abawkit.scoring.bootstrap import DRAWS, PARTS, make_intervals, score_draws, sum_by_video
-    from abawkit.scoring.forecast import list_forecasts
-    from abawkit.scoring.matching import match_rows
-    from abawkit.scoring.score import warn_of_unannotated
-    from abawkit.tables import Annotations
-
-    annotations, first = match_rows(paths[0], truth, plugin)
-    _, second = match_rows(paths[1], truth, plugin)
-    if not isinstance(annotations, Annotations):
-        raise ConfigError(f"--truth {truth}: no interval for compound expressions; `abawkit score` scores each alone")
-    warn_of_unannotated(annotations, [task for task in TASKS if task in first.tasks], protocol)
-    before, after = (sum_by_video(annotations, one, protocol) for one in (first, second))
-    videos, tasks = len(before.names), before.tasks
-    counts = score_draws(videos, DRAWS, 0)
-    drawn = before.scores(counts), after.scores(counts)
-    each = [list_forecasts(scores, videos, videos, tasks) for scores in drawn]
-    apart = make_intervals(drawn[1] - drawn[0])
-    parts = [part for task, part in zip(TASKS, PARTS, strict=False) if task in tasks]
-    return {part: (each[0][part], each[1][part], apart[part]) for part in (*parts, "score")}, videos
-
-
-def _scores_as_dict(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> dict[str, Any]:
-    parts = {
-        part: {"first": first.as_dict(), "second": second.as_dict(), "difference": apart.as_dict()}
-        for part, (first, second, apart) in scores.items()
-    }
-    return {"protocol": protocol, "videos": videos, **parts, "within_noise": scores["score"][2].within_noise}
-
-
-def _show(found: "Changes") -> None:
+def _show_changes(found: "Comparison") -> None:
+    """What differs between two submissions."""
     from abawkit.cli._output import format_number, show_table
 
-    if not found.rows_changed:
-        print("identical: " + ("the one row says" if found.rows == 1 else f"all {found.rows:,} rows say") + " the same")
+    (changes,) = found.changes.values()
+    if not changes.rows_changed:
+        print(
+            "identical: "
+            + ("the one row says" if changes.rows == 1 else f"all {changes.rows:,} rows say")
+            + " the same"
+        )
         return
-    counts = [("rows", found.rows_changed, found.rows), ("videos", len(found.videos_changed), found.videos)]
-    counts += [(f"rows: {ANSWERS[answer]}", rows, found.rows) for answer, rows in found.rows_by_answer.items()]
-    shares = [(name, format_number(part), format_number(whole), _share(part, whole)) for name, part, whole in counts]
-    show_table("What changed from the first to the second", ["", "changed", "of", "share"], shares)
-    if found.values:
-        values = [
-            (
-                name,
-                f"{change.mean:.6f}",
-                f"{change.largest:.6f}",
-                "constant" if change.correlation is None else f"{change.correlation:.4f}",
-            )
-            for name, change in found.values.items()
-        ]
-        show_table("Valence and arousal", ["", "mean apart", "largest", "correlation"], values)
-    for name, change in found.classes.items():
+    counts = [("rows", changes.rows_changed, changes.rows), ("videos", len(changes.videos_changed), changes.videos)]
+    counts += [(f"rows: {ANSWER_NAMES[answer]}", rows, changes.rows) for answer, rows in changes.rows_by_answer.items()]
+    shares = [
+        (name, format_number(part), format_number(whole), _format_share(part, whole)) for name, part, whole in counts
+    ]
+    first, second = found.names
+    show_table(printable(f"What changes from {first} to {second}"), ["", "changed", "of", "share"], shares)
+    _show_values(changes)
+    for name, change in changes.classes.items():
         pairs = [(a, b, format_number(rows)) for a, b, rows in change.pairs[:SHOWN]]
-        title = f"{ANSWERS[name].capitalize()}, {format_count(change.rows, 'row')}"
+        title = f"{ANSWER_NAMES[name].capitalize()}, {format_count(change.rows, 'row')}"
         _show_some(title, ["from", "to", "rows"], pairs, len(change.pairs), text_columns=2)
-    if found.units:
+    if changes.units:
         units = [
-            (name, format_number(unit.on), format_number(unit.off), _share(unit.on + unit.off, found.rows))
-            for name, unit in found.units.items()
+            (name, format_number(unit.on), format_number(unit.off), _format_share(unit.on + unit.off, changes.rows))
+            for name, unit in changes.units.items()
         ]
         show_table("Action units", ["", "switched on", "off", "share"], units)
     videos = [
-        (name, format_number(changed), format_number(rows)) for name, changed, rows in found.videos_changed[:SHOWN]
+        (name, format_number(changed), format_number(rows)) for name, changed, rows in changes.videos_changed[:SHOWN]
     ]
-    _show_some("Videos", ["", "rows changed", "of"], videos, len(found.videos_changed))
+    _show_some("Videos", ["", "rows changed", "of"], videos, len(changes.videos_changed))
+
+
+def _show_values(changes: "Changes") -> None:
+    from abawkit.cli._output import show_table
+
+    values = [
+        (
+            name,
+            f"{change.mean:.6f}",
+            f"{change.largest:.6f}",
+            "constant" if change.correlation is None else f"{change.correlation:.4f}",
+        )
+        for name, change in changes.values.items()
+    ]
+    if values:
+        show_table("Valence and arousal", ["", "mean apart", "largest", "correlation"], values)
 
 
 def _show_some(
@@ -163,33 +135,66 @@ def _show_some(
         show_table(title, columns, rows, text_columns=text_columns)
 
 
-def _show_scores(scores: "dict[str, Compared]", protocol: Protocol, videos: int) -> None:
+def _show_pairs(found: "Comparison") -> None:
+    """How far each two of several submissions are apart, in one line each."""
     from abawkit.cli._output import show_table
-    from abawkit.cli._tables import SCORE_HEADINGS
+
+    rows = [
+        (found.names[first], found.names[second], *changes.describe().values())
+        for (first, second), changes in found.changes.items()
+    ]
+    columns = next(iter(found.changes.values())).describe()
+    show_table("How the answers differ", ["", "", *columns], rows, text_columns=2)
+
+
+def _show_scores(scores: "ScoreComparison") -> None:
+    from abawkit.cli._output import show_table
+    from abawkit.cli._tables import name_score_parts
+    from abawkit.labels import TASKS
     from abawkit.scoring.bootstrap import describe_few_videos
 
-    both = [(SCORE_HEADINGS[part], f"{a.value:.4f}", f"{b.value:.4f}") for part, (a, b, _) in scores.items()]
-    show_table(f"Score, {protocol} protocol", ["", "first", "second"], both)
-    gains = [
-        (SCORE_HEADINGS[part], *(f"{value:+.4f}" for value in (apart.value, apart.low, apart.high)))
-        for part, (_, _, apart) in scores.items()
+    parts = name_score_parts([task for task in TASKS if task in scores.scores[0].tasks])
+    rows = [(scores.names[i], *(f"{scores.forecasts[i][part].value:.4f}" for part in parts)) for i in scores.ranking]
+    counted = f"{format_count(scores.scores[0].rows, 'row')} of {format_count(scores.videos, 'video')}"
+    show_table(f"Scores, {scores.protocol} protocol, {counted}", ["", *parts.values()], rows)
+    best, *others = scores.ranking
+    pairs = len(scores.pairs)
+    title = printable(f"Less {scores.names[best]}, the best; 95 % intervals")
+    title += f", simultaneous for all {pairs} pairs" if pairs > 1 else ""
+    differences = [
+        (scores.names[i], name, *_format_difference(scores.find_difference(i, best)[part]))
+        for i in others
+        for part, name in parts.items()
     ]
-    apart = scores["score"][2]
-    title = f"Gain of the second, {apart.level:.0%} interval over {format_count(videos, 'video')}"
-    show_table(title, ["", "gain", "low", "high"], gains)
-    if not apart.low and not apart.high:
-        print("the same score on every draw of videos")
-    elif apart.within_noise:
-        print(f"within noise: the interval of the gain, {apart.low:+.4f} to {apart.high:+.4f}, holds 0")
-    else:
-        better = "second" if apart.low > 0 else "first"
-        print(
-            f"the {better} is better: the interval of the gain, {apart.low:+.4f} to {apart.high:+.4f}, does not hold 0"
-        )
-    if note := describe_few_videos(videos):
+    show_table(title, ["", "", "", "difference", "from", "to"], differences, text_columns=3)
+    print(printable(scores.describe_leaders()))
+    if pairs == 1 and (note := describe_few_videos(scores.videos)):
         print(f"note: {note}")
 
 
-def _share(part: int, whole: int) -> str:
+def _show_other_protocol(scores: "ScoreComparison") -> None:
+    """The scores under the protocol that was not requested, without their parts; JSON has all."""
+    from abawkit.cli._output import show_table
+
+    best, *others = scores.ranking
+    rows: list[tuple[str, ...]] = [(scores.names[best], "best", f"{scores.scores[best].score:.4f}", "", "", "")]
+    for i in others:
+        verdict, *numbers = _format_difference(scores.find_difference(i, best)["score"])
+        rows.append((scores.names[i], verdict, f"{scores.scores[i].score:.4f}", *numbers))
+    counted = f"{format_count(scores.scores[0].rows, 'row')} of {format_count(scores.videos, 'video')}"
+    title = f"{scores.protocol.capitalize()} protocol, {counted}; difference to the best"
+    print()
+    show_table(title, ["", "", "score", "difference", "from", "to"], rows, text_columns=2)
+
+
+def _format_difference(found: "Interval") -> tuple[str, str, str, str]:
+    """What a difference to the best is, and its numbers."""
+    verdict = "noise" if found.within_noise else "better" if found.low > 0 else "worse"
+    if not found.low and not found.high:
+        verdict = "the same"
+    return verdict, f"{found.value:+.4f}", f"{found.low:+.4f}", f"{found.high:+.4f}"
+
+
+def _format_share(part: int, whole: int) -> str:
     percent = f"{100 * part / whole:.1f}"
     return "< 0.1 %" if part and percent == "0.0" else f"{percent} %"

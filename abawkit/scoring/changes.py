@@ -82,6 +82,30 @@ class Changes:
     units: dict[str, UnitChange]
     rows_by_answer: dict[str, int]
 
+    def summarise(self) -> dict[str, float]:
+        """How far apart the two are, by answer, of those that are held.
+
+        Returns:
+            Under ``va`` the mean absolute difference of valence and arousal, in [0, 2]; under ``expression`` and
+            ``compound`` the share of rows, under ``au`` the share of decisions that differ, in [0, 1].
+        """
+        values, units = list(self.values.values()), list(self.units.values())
+        found: dict[str, float] = {}
+        if values:
+            found["va"] = sum(value.mean for value in values) / len(values)
+        found |= {name: change.rows / self.rows for name, change in self.classes.items()}
+        if units:
+            found["au"] = sum(unit.on + unit.off for unit in units) / (len(units) * self.rows)
+        return found
+
+    def describe(self) -> dict[str, str]:
+        """`summarise` as headings and cells of a table."""
+        headings = {"expression": "other expressions", "compound": "other expressions", "au": "other action units"}
+        return {
+            headings.get(answer, "V and A apart"): f"{value:.4f}" if answer == "va" else f"{100 * value:.1f} %"
+            for answer, value in self.summarise().items()
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         named = {

@@ -21,6 +21,8 @@ from abawkit.scoring.metrics import ccc, f1_per_class, f1_per_unit
 from abawkit.tables import Annotations, Array, Submission
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from abawkit.scoring.details import Details
     from abawkit.scoring.forecast import Forecast
 
@@ -88,6 +90,34 @@ class Score:
             named = dict(zip(COMPOUND_EXPRESSIONS, self.compound_f1_per_class, strict=True))
             content |= {"compound_f1": self.compound_f1, "compound_f1_per_class": named}
         return {**content, "tasks": list(self.tasks)}
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table, for notebooks: a row for each measure that is scored, by the name of its attribute.
+
+        Returns:
+            A column with the values, called as the protocol; with a forecast ``low`` and ``high``, its ends; and the
+            values under the other protocol, where there are any.
+        """
+        import pandas as pd
+
+        values = self.report()
+        rows = [
+            name
+            for name in ("ccc_valence", "ccc_arousal", "ccc_va", "expression_f1", "au_f1", "compound_f1", "score")
+            if values.get(name) is not None
+        ]
+        columns: dict[str, list[float | None]] = {self.protocol: [values[name] for name in rows]}
+        if self.forecast:
+            found = [self.forecast.parts.get(name) for name in rows]
+            columns["low"] = [each.low if each else None for each in found]
+            columns["high"] = [each.high if each else None for each in found]
+        if self.other:
+            columns[self.other.protocol] = [getattr(self.other, name) for name in rows]
+        return pd.DataFrame(columns, index=rows)
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        return str(self.to_frame().to_html(float_format="{:.4f}".format, na_rep=""))
 
 
 _TASK_FIELDS: Final[dict[Task, tuple[str, ...]]] = {

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from abawkit.errors import AbawkitError, ConfigError, DataError
 from abawkit.formats.base import get_format
-from abawkit.scoring.compare import compare_submissions
+from abawkit.scoring.changes import compare_submissions
 from abawkit.submissions.decisions import digest_official
 from abawkit.submissions.ledger import (
     ScoreReturned,
@@ -231,16 +231,9 @@ def measure_nearness(folder: Path, name: str, manifest: Manifest, slots: list[Sl
         other = plugin.read(find_sent_copy(folder, sent))
         if not other.images.equals(mine.images):
             continue  # sent for another list
-        found = compare_submissions(other, mine)
-        values = [change.mean for change in found.values.values()]
-        units = [change.on + change.off for change in found.units.values()]
-        rows = max((change.rows for change in found.classes.values()), default=None)
-        yield Nearness(
-            sent.slot,
-            va=sum(values) / len(values) if values else None,
-            expression=rows / found.rows if rows is not None else None,
-            au=sum(units) / (len(units) * found.rows) if units else None,
-        )
+        found = compare_submissions(other, mine).summarise()
+        classes = found.get("expression", found.get("compound"))
+        yield Nearness(sent.slot, va=found.get("va"), expression=classes, au=found.get("au"))
 
 
 def find_sent_copy(folder: Path, sent: Sent) -> Path:

@@ -54,7 +54,7 @@ def test_the_recipes_that_complete_are_those_that_can_be_read() -> None:
     assert list_shipped_recipes() == list_recipes()
 
 
-@pytest.mark.parametrize("command", ["predict", "check", "score", "ensemble", "diff"])
+@pytest.mark.parametrize("command", ["predict", "check", "score", "ensemble", "compare"])
 def test_help_lists_the_formats(run: Run, command: str) -> None:
     shown = " ".join(run(command, "--help").stdout.replace("│", " ").split())
     for name in list_format_names():

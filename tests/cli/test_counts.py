@@ -18,7 +18,7 @@ def test_one_row_of_one_video_is_no_plural(run: Run, tmp_path: Path) -> None:
         run("smooth", member, "--out", tmp_path / "s.csv").stdout,
         run("ensemble", member, "--out", answer).stdout,
         run("check", answer, "--list", listed).stdout,
-        run("diff", answer, answer).stdout,
+        run("compare", answer, answer).stdout,
         run("inspect", answer.with_suffix(".npz")).stdout,
     ]
     for text, words in zip(

@@ -27,7 +27,7 @@ COMMANDS = (
     "calibrate",
     "tune",
     "submit",
-    "diff",
+    "compare",
     "submissions",
     "ablate",
     "inspect",
@@ -72,7 +72,7 @@ def test_all_but_networks_works_without_torch(release: Path, submission: Path, t
         ["tune", *members, "--truth", truth, "--out", tmp_path / "tuned.json"],
         ["ensemble", *members, "--rule", tmp_path / "tuned.json", "--out", tmp_path / "ruled.txt"],
         ["check", tmp_path / "ruled.txt", "--list", tmp_path / "both.txt", "--repair", tmp_path / "repaired.txt"],
-        ["diff", tmp_path / "both.txt", tmp_path / "ruled.txt", "--truth", truth],
+        ["compare", tmp_path / "both.txt", tmp_path / "ruled.txt", "--truth", truth],
         ["submissions", "--folder", tmp_path / "submissions"],
     ]
     code = (

@@ -109,7 +109,7 @@ def test_a_value_may_be_called_as_an_option_is(run: Run, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("diff a b --protocol official", "--protocol does nothing without --truth"),
+        ("compare a b --protocol official", "--protocol does nothing without --truth"),
         ("ensemble a.npz --out o --protocol strict", "--protocol does nothing without --truth"),
         ("ensemble a.npz --truth t --folds 5", "--folds does nothing without --weights"),
         ("ensemble a.npz --out o --seed 1", "--seed does nothing without --truth"),

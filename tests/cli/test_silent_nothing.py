@@ -62,7 +62,7 @@ def test_smoothing_that_changes_nothing_is_a_warning(run: Run, members: list[Pat
     assert "of expression" not in shown
 
 
-@pytest.mark.parametrize("name", ["calibrate", "tune", "ensemble", "diff", "score"])
+@pytest.mark.parametrize("name", ["calibrate", "tune", "ensemble", "compare", "score"])
 def test_a_task_that_no_row_of_the_truth_is_annotated_with_is_named_by_all_that_score(
     run: Run, members: list[Path], truth: Path, tmp_path: Path, name: str
 ) -> None:
@@ -71,7 +71,7 @@ def test_a_task_that_no_row_of_the_truth_is_annotated_with_is_named_by_all_that_
         "calibrate": [members[0], "--out", tmp_path / "rule.json"],
         "tune": [*members, "--out", tmp_path / "rule.json", "--no-calibration", "--no-weights"],
         "ensemble": [*members, "--out", tmp_path / "both.txt"],
-        "diff": [first, second],
+        "compare": [first, second],
         "score": [first],
     }
     shown = run(name, *commands[name], "--truth", truth).stderr.splitlines()

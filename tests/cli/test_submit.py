@@ -155,14 +155,14 @@ def test_slots_from_the_list_to_the_score(run: Run, copy: Path) -> None:
     assert "1.0412" in shown
 
 
-def test_the_example_of_diff_works_on_folders(run: Run, copy: Path, asked: list[object]) -> None:
+def test_the_example_of_compare_works_on_folders(run: Run, copy: Path, asked: list[object]) -> None:
     other = copy.with_name("other")
     shutil.copytree(copy, other)
     (other / "recipe.toml").write_text(RECIPE.replace('calibration = ["expression", "au"]', "calibration = []"))
     run("submit", other, *asked)
-    assert run("diff", copy, other).returncode == 0
+    assert run("compare", copy, other).returncode == 0
     crossfitted = [folder / "outputs/crossfitted.txt" for folder in (copy, other)]
-    assert run("diff", *crossfitted, "--truth", asked[1]).returncode == 0
+    assert run("compare", *crossfitted, "--truth", asked[1]).returncode == 0
 
 
 def test_names_cannot_reach_the_terminal(run: Run, copy: Path) -> None:

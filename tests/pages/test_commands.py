@@ -41,7 +41,7 @@ ELSEWHERE = {
     r"abawkit bench$": ("tests/cli/test_bench.py", '["bench"'),
     r"abawkit ablate ": (".ci/run", "abawkit ablate --size tiny"),
     r"abawkit submit submissions/(?!demo)": ("tests/submissions/test_shipped_submissions.py", "paper-classifier"),
-    r"abawkit diff submissions/": ("tests/cli/test_diff.py", '"diff"'),
+    r"abawkit compare submissions/": ("tests/cli/test_compare.py", '"compare"'),
 }
 
 FIRST = [

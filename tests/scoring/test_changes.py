@@ -9,7 +9,7 @@ import pytest
 
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS
-from abawkit.scoring.compare import ClassChange, UnitChange, compare_submissions
+from abawkit.scoring.changes import ClassChange, UnitChange, compare_submissions
 from abawkit.tables import Annotations, Submission
 
 Truth = Callable[..., Annotations]
