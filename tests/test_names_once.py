@@ -14,6 +14,7 @@ COMMANDS = {
         "bench",
         "calibrate",
         "check",
+        "compare",
         "curate",
         "extract_features",
         "import_features",

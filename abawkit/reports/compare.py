@@ -15,9 +15,9 @@ from abawkit.tables import Annotations, Submission
 
 PART_LABELS: Final = {
     "score": "P",
-    "ccc_va": "CCC of valence and arousal",
-    "expression_f1": "F1 of 8 expressions",
-    "au_f1": "F1 of 12 action units",
+    "ccc_va": "CCC",
+    "expression_f1": "F1 expressions",
+    "au_f1": "F1 action units",
 }
 """The parts of a score, P first."""
 
@@ -95,7 +95,7 @@ def _make_differences_section(scores: ScoreComparison) -> Section:
         found = [scores.find_difference(i, best)[part] for i in others]
         noise = sum(each.within_noise for each in found)
         seen = f"Within noise: {noise} of {len(found)}."
-        title = f"{label}: difference to {scores.names[best]}"
+        title = f"{label}: difference to the best"
         ends = [[each.value for each in found], [each.low for each in found], [each.high for each in found]]
         key = f"difference-{part.replace('_', '-')}"
         svg = draw_differences(key, title, seen, names, *ends, label="difference")
@@ -120,9 +120,9 @@ def _tabulate_pairs(scores: ScoreComparison) -> ReportTable:
                 continue
             gap = scores.find_difference(i, j)["score"]
             cells.append(f"({gap.value:+.4f})" if gap.within_noise else Cell(f"{gap.value:+.4f}", 0.6))
-        rows.append([scores.names[i], *cells])
+        rows.append([f"{len(rows) + 1} {scores.names[i]}", *cells])
     caption = f"Differences in {whole}, {scores.protocol} protocol"
-    return ReportTable(caption, ["", *(scores.names[i] for i in order)], rows, wide=True)
+    return ReportTable(caption, ["", *(str(number) for number in range(1, len(order) + 1))], rows, wide=True)
 
 
 def _make_class_section(scores: ScoreComparison) -> Section:
