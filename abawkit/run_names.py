@@ -1,4 +1,4 @@
-"""Names of the files and folders of a run."""
+"""Names of the files and folders of a run, and of the manifest of a synthetic release."""
 
 from typing import Final
 
@@ -33,3 +33,6 @@ REFIT_FOLDER: Final = "refit"
 """The run on the rows of all folds."""
 OUT_OF_FOLD_NAME: Final = "out-of-fold"
 """Stem of the stored probabilities, and of their manifest."""
+
+SYNTHETIC_MANIFEST: Final = "release.json"
+"""Only in a release that `abawkit.synth` wrote: how it was made."""

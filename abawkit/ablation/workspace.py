@@ -15,6 +15,7 @@ from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
 from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.pipeline.step_cache import Step, StepCache, StepCommand, begin_job, holds_job
+from abawkit.synth.release import RELEASE_VERSION
 from abawkit.system.files import new_folder, sha256_of
 
 ABLATION_NOTE: Final = "begun.json"
@@ -97,12 +98,14 @@ def describe_origin(release: Path | None, size: str, weights: Path | None) -> di
         DataError: If the release's files are absent.
     """
     start = sha256_of(weights) if weights else "a stand-in"
+    synthetic = {} if release and weights else {"synthetic release": f"version {RELEASE_VERSION}"}
     if release is None:
-        return {"release": f"drawn, {size}", "weights": start}
+        return {"release": f"drawn, {size}", "weights": start, **synthetic}
     sources = find_sources(release)
     paths = [path for split in SPLITS for path in sources.paths(split)]
     digests = {str(path.relative_to(release)): digest_source(path) for path in paths}
-    return {"release": str(release.resolve()), **digests, "weights": start if weights else f"{start}, {size}"}
+    weights_note = start if weights else f"{start}, {size}"
+    return {"release": str(release.resolve()), **digests, "weights": weights_note, **synthetic}
 
 
 def prepare_data(

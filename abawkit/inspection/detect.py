@@ -28,7 +28,9 @@ from abawkit.run_names import (
     OUT_OF_FOLD_NAME,
     RECIPE,
     STATE,
+    SYNTHETIC_MANIFEST,
 )
+from abawkit.system.json_records import read_object
 
 KNOWN: Final = (
     "a file of weights, an exported network, a run, a checkpoint of one, a submission, a curated set or stored features"
@@ -105,7 +107,7 @@ def _inspect_folder(path: Path, verify: bool) -> Inspection:
             return inspect_submission(path)
         except DataError as error:
             raise DataError(f"{error}\nexpected {KNOWN}") from error
-    raise DataError(f"{path}: {_describe_folder(names)}; expected {KNOWN}")
+    raise DataError(f"{path}: {_describe_folder(path, names)}; expected {KNOWN}")
 
 
 def _find_official(folder: Path) -> Path:
@@ -137,7 +139,7 @@ def _detect_folder_kind(folder: Path) -> str:
     return "run" if names & _OF_RUN else ""
 
 
-def _describe_folder(names: set[str]) -> str:
+def _describe_folder(path: Path, names: set[str]) -> str:
     """Describes a folder of no known kind by the names in it."""
     if not names:
         return "is an empty folder"
@@ -148,13 +150,20 @@ def _describe_folder(names: set[str]) -> str:
         f"{VALIDATION_ANNOTATIONS}.gz",
         CROPS_FOLDER,
     }:
-        return "looks like a release; `abawkit curate` makes a curated set of it"
+        made = _describe_synthetic(path / SYNTHETIC_MANIFEST) if SYNTHETIC_MANIFEST in names else ""
+        return f"looks like a release{made}; `abawkit curate` makes a curated set of it"
     if "frames.u8" in names:
         return "looks like the packed frames of a curated set; give the folder that it lies in"
     if all(_CHECKPOINT.fullmatch(name) for name in names):
         return "looks like the checkpoints of a run; give the run's folder, or one of them"
     listed = ", ".join(printable(name) for name in sorted(names)[:3])
     return f"is a folder of {len(names):,} entries ({listed}{', ...' if len(names) > 3 else ''})"
+
+
+def _describe_synthetic(manifest: Path) -> str:
+    record = read_object(manifest, "the manifest of a synthetic release")
+    made = ", ".join(f"{key} {printable(str(record.get(key)))}" for key in ("version", "size", "seed", "difficulty"))
+    return f" (synthetic: {made})"
 
 
 def _inspect_file(path: Path, verify: bool) -> Inspection:

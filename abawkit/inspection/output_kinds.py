@@ -18,6 +18,7 @@ from abawkit.errors import ConfigError, printable
 from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE, NAMES_FILE, STORE_FORMAT, STORE_MANIFEST
 from abawkit.formats.base import get_format, list_format_names
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+from abawkit.run_names import SYNTHETIC_MANIFEST
 from abawkit.system.files import Kind, list_entries
 
 _NO_TABLE: Final = "is no table of probabilities"
@@ -141,6 +142,7 @@ def _difference_from_release(folder: Path) -> str:
     names = {
         sources.TRAIN_ANNOTATIONS,
         sources.VALIDATION_ANNOTATIONS,
+        SYNTHETIC_MANIFEST,
         sources.CROPS_FOLDER,
         "test_data",
         "test_set_examples",

@@ -22,7 +22,7 @@ ANNOTATOR_NOISE: Final = 0.06
 
 _ON_FLOOR, _TRACE_SHARE, _TRACE_CEILING = 0.30, 0.25, 0.22
 _SHARED = 0.35  # share of the variance that all units of a face have in common: how expressive the moment is
-_MEMORY = 90.0  # frames after which the correlation of two moments has fallen to 1/e
+_MEMORY = np.array([400.0] + [30.0] * len(UNITS))  # frames after which the correlation of a state has fallen to 1/e
 
 _GIVEN_EXPRESSION: Final = np.array(
     [  # AU1 AU2 AU4 AU6 AU7 AU10 AU12 AU15 AU23 AU24 AU25 AU26 | AU5 AU9 AU17 AU20 AU43
@@ -103,7 +103,7 @@ def sample_presence(classes: NDArray[np.float64], units: NDArray[np.float64]) ->
 
 
 def sample_latent(frames: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Samples slow first-order autoregressive processes for one video.
+    """Samples first-order autoregressive processes for one video.
 
     Args:
         frames: Frame number of each row, ascending; equal numbers get equal states. Shape (rows,).
@@ -112,12 +112,12 @@ def sample_latent(frames: NDArray[np.int64], rng: np.random.Generator) -> NDArra
     Returns:
         States, each standard normal: how expressive the moment is, then one for each unit; shape (rows, 18).
     """
-    keep = np.exp(-np.diff(frames, prepend=frames[0]) / _MEMORY)
+    keep = np.exp(-np.diff(frames, prepend=frames[0])[:, None] / _MEMORY)
     shocks = rng.standard_normal((len(frames), 1 + len(UNITS)))
     state = np.empty_like(shocks)
     state[0] = shocks[0]
     for row in range(1, len(frames)):
-        state[row] = keep[row] * state[row - 1] + math.sqrt(1.0 - keep[row] ** 2) * shocks[row]
+        state[row] = keep[row] * state[row - 1] + np.sqrt(1.0 - keep[row] ** 2) * shocks[row]
     state[:, 1:] = math.sqrt(_SHARED) * state[:, :1] + math.sqrt(1.0 - _SHARED) * state[:, 1:]
     return state
 

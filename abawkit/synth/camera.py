@@ -15,25 +15,25 @@ _BASE_QUALITY, _QUALITY_LOSS = 95, 50
 
 @dataclass(frozen=True)
 class Shot:
-    """How one video is filmed; each slow quantity is a sum of two waves with these phases and periods.
+    """How one video is filmed. Pose and light move around a middle as sums of two waves; noise and blur flicker.
 
     Attributes:
-        phases: Of the waves of each slow quantity, shape (8, 2).
-        periods: In frames, shape (8, 2).
-        pose: Middle of turn right, turn down, roll in degrees, scale, shift right, shift down, gaze right, gaze down.
-        gradient: Light's fall over the crop to the right and down, as a share of its middle.
+        phases: Of the waves of each quantity that moves, shape (11, 2).
+        periods: In frames, shape (11, 2).
+        middle: Of each of them: turn right, turn down, roll in degrees, scale, shift right, shift down, gaze right,
+            gaze down; the light's fall over the crop to the right and down, as a share of its middle, and its exposure
+            as a logarithm. Shape (11,).
         white: Gain of red, green and blue.
         contrast: Factor on the distance from mid-grey.
-        noise: Standard deviation in grey levels.
-        blur: Standard deviation in pixels.
+        noise: Standard deviation in grey levels, of the median frame.
+        blur: Standard deviation in pixels, of the median frame.
         lost: Factor by which resolution was lost, 1 or more.
         quality: JPEG quality.
     """
 
     phases: NDArray[np.float64]
     periods: NDArray[np.float64]
-    pose: NDArray[np.float64]
-    gradient: tuple[float, float]
+    middle: NDArray[np.float64]
     white: NDArray[np.float64]
     contrast: float
     noise: float
@@ -42,30 +42,37 @@ class Shot:
     quality: int
 
 
-_POSE_SPREAD = np.array([6.0, 4.0, 10.0, 0.09, 4.0, 3.5, 2.4, 1.2])
-"""Standard deviation of each slow quantity at difficulty 1, half of its variance between videos."""
+_SPREAD = np.array([6.0, 4.0, 10.0, 0.09, 4.0, 3.5, 2.4, 1.2, 0.32, 0.23, 0.35])
+"""Standard deviation of each moving quantity at difficulty 1."""
+_BETWEEN, _WAVES = 0.45, np.array([0.8, 1.0])
+"""Its parts: the standard deviation between videos, and the amplitudes of the slow and of the quick wave."""
+_MISALIGNMENT = np.array([0.0, 0.0, 8.0, 0.08, 4.0, 4.0, 0.0, 0.0])
+"""Standard deviation, at difficulty 1, of what the alignment of a frame adds to each quantity of its pose."""
+_FLICKER = 0.8
+"""Standard deviation of the logarithm of noise and of blur from frame to frame."""
+_OCCLUDED = 0.4
+"""Probability, at difficulty 1, that something covers a part of a frame."""
 
 
 def plan_shot(difficulty: float, rng: np.random.Generator) -> Shot:
     """Samples how a video is filmed."""
-    d = difficulty
+    d, n = difficulty, len(_SPREAD)
     return Shot(
-        phases=rng.uniform(0, 2 * np.pi, (8, 2)),
-        periods=np.stack([rng.uniform(60, 160, 8), rng.uniform(15, 40, 8)], axis=1),
-        pose=_POSE_SPREAD * d * 0.7 * rng.standard_normal(8),
-        gradient=(float(0.55 * d * rng.uniform(-1, 1)), float(0.40 * d * rng.uniform(-1, 1))),
-        white=np.exp(0.15 * d * rng.standard_normal(3)) * np.exp(0.35 * d * rng.standard_normal()),
-        contrast=float(1.0 - 0.55 * d * rng.random()),
-        noise=float(24.0 * d * rng.random() ** 2),
+        phases=rng.uniform(0, 2 * np.pi, (n, 2)),
+        periods=np.stack([rng.uniform(400, 1200, n), rng.uniform(20, 80, n)], axis=1),
+        middle=_BETWEEN * _SPREAD * d * rng.standard_normal(n),
+        white=np.exp(0.10 * d * rng.standard_normal(3)),
+        contrast=float(1.0 - 0.35 * d * rng.random()),
+        noise=float(18.0 * d * rng.random() ** 2),
         blur=float(1.8 * d * rng.random() ** 2),
-        lost=float(1.0 + 1.6 * d * rng.random() ** 3),
+        lost=float(1.0 + 1.0 * d * rng.random() ** 3),
         quality=round(_BASE_QUALITY - _QUALITY_LOSS * d * rng.random()),
     )
 
 
 @dataclass(frozen=True)
 class Pose:
-    """How the head is held in one frame: see `Shot.pose` for the units."""
+    """How the head is held in one frame: see `Shot.middle` for the units."""
 
     turn: tuple[float, float]
     roll: float
@@ -74,10 +81,15 @@ class Pose:
     gaze: Gaze
 
 
+def _drift(shot: Shot, frame: int, difficulty: float) -> NDArray[np.float64]:
+    waves = np.sin(2 * np.pi * frame / shot.periods + shot.phases) @ _WAVES
+    return np.asarray(shot.middle + _SPREAD * difficulty * waves, dtype=np.float64)
+
+
 def hold_pose(shot: Shot, frame: int, difficulty: float, rng: np.random.Generator) -> Pose:
-    """The pose in one frame, near that of the frames around it."""
-    waves = np.sin(2 * np.pi * frame / shot.periods + shot.phases) @ np.array([0.8, 0.5])
-    turn_x, turn_y, roll, scale, shift_x, shift_y, gaze_x, gaze_y = shot.pose + 0.7 * _POSE_SPREAD * difficulty * waves
+    """The pose in one frame: near that of the frames around it, but for the jitter of its alignment."""
+    held = _drift(shot, frame, difficulty)[:8] + _MISALIGNMENT * difficulty * rng.standard_normal(8)
+    turn_x, turn_y, roll, scale, shift_x, shift_y, gaze_x, gaze_y = held
     blink = float(rng.random()) if rng.random() < 0.07 * difficulty else 0.0
     limited = np.clip((gaze_x, gaze_y), (-2.6, -1.0), (2.6, 1.2)).tolist()
     return Pose(
@@ -112,22 +124,26 @@ def _occlude(image: Image.Image, rng: np.random.Generator) -> None:
 _ACROSS = np.linspace(-1.0, 1.0, CROP, dtype=np.float32)
 
 
-def develop_frame(image: Image.Image, shot: Shot, difficulty: float, rng: np.random.Generator) -> Image.Image:
+def develop_frame(
+    image: Image.Image, shot: Shot, frame: int, difficulty: float, rng: np.random.Generator
+) -> Image.Image:
     """Adds occlusion, light, blur, lost resolution and noise to a crop."""
-    if rng.random() < 0.22 * difficulty:
+    if rng.random() < _OCCLUDED * difficulty:
         _occlude(image, rng)
-    if shot.blur > 0.25:
-        image = image.filter(ImageFilter.GaussianBlur(shot.blur))
+    blur, noise = (shot.blur, shot.noise) * np.exp(_FLICKER * rng.standard_normal(2))
+    if blur > 0.25:
+        image = image.filter(ImageFilter.GaussianBlur(float(blur)))
     if shot.lost > 1.15:
         small = round(CROP / shot.lost)
         image = image.resize((small, small), Image.Resampling.BILINEAR).resize((CROP, CROP), Image.Resampling.BICUBIC)
-    light = 1.0 + shot.gradient[0] * _ACROSS + shot.gradient[1] * _ACROSS[:, None]
+    right, down, exposure = _drift(shot, frame, difficulty)[8:].astype(np.float32)
+    light = np.exp(exposure) * (1.0 + right * _ACROSS + down * _ACROSS[:, None])
     pixels = np.asarray(image, dtype=np.float32)
     pixels = pixels * (light[..., None] * (shot.contrast * shot.white).astype(np.float32)) + np.float32(
         (1.0 - shot.contrast) * 118.0
     )
-    if shot.noise > 0.5:
-        pixels += np.float32(shot.noise) * rng.standard_normal(pixels.shape, dtype=np.float32)
+    if noise > 0.5:
+        pixels += np.float32(noise) * rng.standard_normal(pixels.shape, dtype=np.float32)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 

@@ -29,7 +29,7 @@ _EXPRESSION_VA: Final = np.array(
 _UNIT_VALENCE: Final = {"AU12": 0.12, "AU6": 0.04, "AU4": -0.06, "AU15": -0.10, "AU9": -0.06}
 _UNIT_AROUSAL: Final = {"AU5": 0.08, "AU25": 0.04, "AU26": 0.08, "AU1": 0.03, "AU43": -0.10}
 _CLASSES_PER_VIDEO = 3
-_SWITCH = 0.35
+_EPISODE, _EPISODE_SHAPE = 600.0, 2.0  # frames that an expression lasts: mean and shape of a gamma distribution
 _FLIPPED = 0.12
 _CONFUSED = (("Neutral", "Other"), ("Anger", "Disgust"), ("Fear", "Surprise"))
 _COPIED_REPEATS = 0.3
@@ -76,22 +76,22 @@ def _count_class_rows(
     return np.stack([apportion(int(n), w) for n, w in zip(lengths, weights, strict=True)])
 
 
-def _order_rows(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Orders the rows of each class in runs of geometric length, two runs of one class side by side only at need."""
-    runs: list[list[int]] = []
-    for total in rows:
-        lengths: list[int] = []
-        while sum(lengths) < total:
-            lengths.append(min(int(rng.geometric(_SWITCH)), int(total) - sum(lengths)))
-        runs.append(lengths)
-    order: list[int] = []
-    while any(runs):
-        waiting = np.array([len(r) for r in runs], dtype=np.float64)
-        others = waiting * (np.arange(len(runs)) != order[-1]) if order else waiting
-        weights = others if others.any() else waiting
-        chosen = int(rng.choice(len(runs), p=weights / weights.sum()))
-        order += [chosen] * runs[chosen].pop()
-    return np.array(order, dtype=np.int64)
+def _order_episodes(rows: NDArray[np.int64], frames: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Orders the rows of each class in episodes, measured in frames; two of one class meet only at need."""
+    left = rows.copy()
+    order = np.empty(len(frames), dtype=np.int64)
+    row, shown = 0, -1
+    while row < len(order):
+        others = np.where(np.arange(len(left)) == shown, 0, left)
+        weights = others if others.any() else left
+        shown = int(rng.choice(len(left), p=weights / weights.sum()))
+        lasts = rng.gamma(_EPISODE_SHAPE, _EPISODE / _EPISODE_SHAPE)
+        until = int(np.searchsorted(frames, frames[row] + lasts))
+        end = min(max(until, row + 1), row + int(left[shown]))
+        order[row:end] = shown
+        left[shown] -= end - row
+        row = end
+    return order
 
 
 def _sample_expressions(videos: list[Video], rates: SplitRates, rng: np.random.Generator) -> list[NDArray[np.int64]]:
@@ -101,7 +101,7 @@ def _sample_expressions(videos: list[Video], rates: SplitRates, rng: np.random.G
         group = [v for v in videos if v.annotated[1] is labelled]
         if group:
             counts = _count_class_rows(np.array([len(v.frames) for v in group]), rates.classes, rng)
-            sampled |= {v.index: _order_rows(n, rng) for v, n in zip(group, counts, strict=True)}
+            sampled |= {v.index: _order_episodes(n, v.frames, rng) for v, n in zip(group, counts, strict=True)}
     shown = [sampled[v.index] for v in videos]
     for video, expression in zip(videos, shown, strict=True):
         for row in np.flatnonzero(video.repeats):

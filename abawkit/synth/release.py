@@ -1,20 +1,25 @@
 """Writes a synthetic release: the official folders, annotation files, lists and frames."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+import abawkit
 from abawkit.errors import ConfigError
 from abawkit.frame_names import format_frame_name
 from abawkit.labels import FIELDS, MISSING_VA, OFFICIAL_HEADER
+from abawkit.run_names import SYNTHETIC_MANIFEST
 from abawkit.synth.labels import SplitLabels, sample_labels
 from abawkit.synth.rates import PUBLIC_ROWS, SYNTH_SPLITS, SynthSplit, apportion
 from abawkit.synth.rendering import RenderJob, render
 from abawkit.synth.videos import Video, plan_videos
-from abawkit.system.files import write_bytes
+from abawkit.system.files import write_bytes, write_json
+
+RELEASE_VERSION: Final = 2
+"""Of what is rendered and labelled: releases of one version, size, seed and difficulty are the same."""
 
 DEFAULT_DIFFICULTY: Final = 0.45
 _LARGE = apportion(50_000, np.array([PUBLIC_ROWS[split] for split in SYNTH_SPLITS], dtype=np.float64))
@@ -26,7 +31,7 @@ _FRAME_FOLDERS: Final[dict[SynthSplit, str]] = {
 
 SIZES: Final[dict[str, dict[SynthSplit, tuple[int, int]]]] = {
     "tiny": {"train": (180, 12), "validation": (50, 6), "test": (70, 6)},
-    "demo": {"train": (5_120, 512), "validation": (1_280, 64), "test": (1_600, 80)},
+    "demo": {"train": (5_120, 512), "validation": (1_280, 32), "test": (1_600, 40)},
     "large": {"train": (int(_LARGE[0]), 257), "validation": (int(_LARGE[1]), 50), "test": (int(_LARGE[2]), 82)},
 }
 """Rows and videos of each split, by name of the size."""
@@ -110,7 +115,7 @@ def write_release(
     """Writes a synthetic release in the official layout.
 
     The same seed gives the same labels on every machine, and the same frames with the same version of Pillow, whatever
-    the number of workers. Lists are written last: a release that was interrupted has none.
+    the number of workers. Lists are written last, after the manifest: a release that was interrupted has none.
 
     Args:
         out: Folder to write into; exists.
@@ -136,6 +141,10 @@ def write_release(
     if not labels_only:
         jobs = [job for split, planned in plan.items() for job in _plan_jobs(split, *planned, out, difficulty)]
         render(jobs, seed=seed, workers=workers, progress=progress)
+    summary = ReleaseSummary(**{split: _summarise_split(videos, labels_only) for split, (videos, _) in plan.items()})
+    made = {"abawkit": abawkit.__version__, "version": RELEASE_VERSION, "size": size, "seed": seed}
+    rendered = None if labels_only else difficulty
+    write_json(out / SYNTHETIC_MANIFEST, {**made, "difficulty": rendered, "splits": asdict(summary)})
     for split, (videos, labels) in plan.items():
         lines = _format_annotations(videos, labels)
         if split == "test":
@@ -144,7 +153,7 @@ def write_release(
             _write_lines(out / "test_set_examples" / "MTL.txt", [OFFICIAL_HEADER, *images])
         else:
             _write_lines(out / f"{'training' if split == 'train' else split}_set_annotations.txt", lines)
-    return ReleaseSummary(**{split: _summarise_split(videos, labels_only) for split, (videos, _) in plan.items()})
+    return summary
 
 
 def _summarise_split(videos: list[Video], labels_only: bool) -> SplitSummary:

@@ -57,7 +57,7 @@ class VideoRenderer:
         rng = np.random.default_rng([*self._key, frame])
         pose = hold_pose(self._shot, frame, self._difficulty, rng)
         face = self._face.draw(intensity, pose.turn, pose.gaze)
-        return develop_frame(align(face, pose), self._shot, self._difficulty, rng)
+        return develop_frame(align(face, pose), self._shot, frame, self._difficulty, rng)
 
     def jpeg(self, frame: int, intensity: NDArray[np.float64]) -> bytes:
         """`image`, compressed as this video is."""

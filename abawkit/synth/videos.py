@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from abawkit.synth.rates import RATES, SYNTH_SPLITS, Annotated, SynthSplit, apportion
 
 _MIN_ROWS = 3
+_CUTS = 0.06
 _RESOLUTIONS = ("1280x720", "1920x1080", "640x360", "854x480")
 
 
@@ -50,8 +51,9 @@ def _sample_names(count: int, first: int, rng: np.random.Generator) -> list[str]
 
 
 def _sample_frame_numbers(rows: int, repeats: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Ascending numbers whose gaps are short, but for the one in `_CUTS` where frames were left out; 15 on average."""
     gaps = rng.integers(1, 10, rows)
-    cuts = rng.random(rows) < 0.02
+    cuts = rng.random(rows) < _CUTS
     gaps[cuts] += rng.integers(30, 300, int(cuts.sum()))
     gaps[rng.choice(np.arange(1, rows), repeats, replace=False)] = 0
     return np.cumsum(gaps)

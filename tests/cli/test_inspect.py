@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from abawkit.inspection import inspect
+from abawkit.synth.release import RELEASE_VERSION
 from tests.commands import command_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -81,6 +82,8 @@ def test_what_is_damaged_ends_with_3_and_its_facts_are_shown(run: Run, runs: lis
 def test_one_unknown_path_does_not_hide_the_others(run: Run, release: Path, curated: Path) -> None:
     unknown, known = inspected(run, release, curated, code=3)
     assert "looks like a release" in unknown["error"]
+    made = f"(synthetic: version {RELEASE_VERSION}, size tiny, seed 0, difficulty 0.45)"
+    assert made in unknown["error"]
     assert known["problems"] == []
     result = run("inspect", release, curated, code=3)
     assert "looks like a release" in result.stderr

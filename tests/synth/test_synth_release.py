@@ -1,6 +1,7 @@
 """The files of a procedural release: layout, names, quirks, and that they are the same whoever writes them."""
 
 import hashlib
+import json
 import multiprocessing
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import abawkit
 from abawkit.errors import ConfigError
 from abawkit.synth import SIZES, ReleaseSummary, write_release
+from abawkit.synth.release import RELEASE_VERSION
 
 Rows = list[list[str]]
 Read = Callable[[Path], Rows]
@@ -78,6 +81,7 @@ def test_frame_numbers_are_sparse_and_irregular(large_labels: Path, rows: Read) 
     gaps = [int(b[1][:5]) - int(a[1][:5]) for a, b in pairwise(images) if a[0] == b[0]]
     assert set(range(10)) <= set(gaps)
     assert max(gaps) > 100
+    assert 12 < np.mean(gaps) < 18
 
 
 @pytest.mark.parametrize("size", ["tiny", "demo"])
@@ -115,7 +119,9 @@ def test_values_are_in_their_ranges_and_formats(large_labels: Path, rows: Read) 
 
 def test_labels_only_writes_the_same_bytes_and_no_frames(release: Path, tmp_path: Path) -> None:
     write_release(tmp_path, size="tiny", labels_only=True)
-    assert content(tmp_path) == {name: digest for name, digest in content(release).items() if name.endswith(".txt")}
+    without = content(tmp_path)
+    assert without.pop("release.json") != content(release)["release.json"], "difficulty and number of frames"
+    assert without == {name: digest for name, digest in content(release).items() if name.endswith(".txt")}
 
 
 def test_the_number_of_workers_changes_nothing_and_progress_counts_frames(release: Path, tmp_path: Path) -> None:
@@ -126,6 +132,26 @@ def test_the_number_of_workers_changes_nothing_and_progress_counts_frames(releas
     assert calls[-1] == (frames, frames)
     assert np.all(np.diff([done for done, _ in calls]) > 0)
     assert len(calls) > 10
+
+
+def test_the_manifest_says_how_the_release_was_made(release: Path) -> None:
+    manifest = json.loads((release / "release.json").read_text())
+    assert {key: manifest[key] for key in ("version", "size", "seed", "difficulty")} == {
+        "version": RELEASE_VERSION,
+        "size": "tiny",
+        "seed": 0,
+        "difficulty": 0.45,
+    }
+    assert manifest["abawkit"] == abawkit.__version__
+    assert manifest["splits"]["train"] == {"rows": 180, "videos": 12, "repeated_rows": 1, "frames": 179}
+
+
+@pytest.mark.parametrize(("size", "shortest"), [("demo", 40), ("large", 120)])
+def test_videos_last(size: str, shortest: int) -> None:
+    for split, (rows, videos) in SIZES[size].items():
+        if (size, split) != ("demo", "train"):  # with fewer persons, a network learns who shows what
+            assert rows / videos >= shortest
+        assert videos >= 30, "an interval over videos needs some"
 
 
 def test_another_seed_gives_another_release(release: Path, tmp_path: Path) -> None:
@@ -143,9 +169,9 @@ def test_difficulty_changes_frames_but_no_label(release: Path, tmp_path: Path) -
 def test_labels_of_a_seed_are_the_same_on_every_machine(release: Path) -> None:
     digests = {name: digest[:16] for name, digest in content(release).items() if name in LISTS}
     assert digests == {
-        "training_set_annotations.txt": "a1d990ed5eabd510",
-        "validation_set_annotations.txt": "c75bcb1389f89610",
-        "held_out/test_set_annotations.txt": "fea169b7964b3cd5",
+        "training_set_annotations.txt": "4399eba049292f28",
+        "validation_set_annotations.txt": "299a3221f5a652df",
+        "held_out/test_set_annotations.txt": "fca4e92bfd8a7c33",
     }
 
 
