@@ -20,6 +20,7 @@ from abawkit.cli.export import export
 from abawkit.cli.features import features
 from abawkit.cli.import_weights import import_weights
 from abawkit.cli.inspect import inspect
+from abawkit.cli.leaderboard import leaderboard
 from abawkit.cli.ops import ops
 from abawkit.cli.predict import predict
 from abawkit.cli.recipes import recipes
@@ -57,13 +58,13 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "From a release to a submission": (synth, curate, train, import_weights, predict, check, score, export),
     "Post-processing": (ensemble, smooth, calibrate, tune),
     "Submissions": (submit, compare),
-    "Inspection": (inspect, ablate),
+    "Inspection": (inspect, leaderboard, ablate),
 }
 
 app.command(rich_help_panel="From a release to a submission")(demo)
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(no_args_is_help=_command is not ablate, rich_help_panel=_panel)(_command)
+        app.command(no_args_is_help=_command not in (ablate, leaderboard), rich_help_panel=_panel)(_command)
 app.command(rich_help_panel="Inspection")(recipes)
 app.add_typer(features, name="features", rich_help_panel="From a release to a submission", no_args_is_help=True)
 app.add_typer(submissions, name="submissions", rich_help_panel="Submissions")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from abawkit.curation.curated_set import CURATED_TABLE
 from abawkit.errors import ConfigError, DataError
@@ -10,10 +10,8 @@ from abawkit.features.store import FeatureStore
 from abawkit.inspection.report import Inspection, Record
 from abawkit.run_names import STATE
 from abawkit.training.checkpoint import Checkpoint, CheckpointReport, Position, verify_checkpoint
-from abawkit.training.recipe import Recipe, list_recipes, parse_recipe, read_recipe
-
-_NEAR: Final = 12
-"""Keys in which a recipe may differ from one that comes with abawkit and still be described by it."""
+from abawkit.training.nearest_recipe import find_nearest_recipe
+from abawkit.training.recipe import Recipe, parse_recipe
 
 
 def note_recipe(found: Inspection, text: str, source: str) -> Recipe | None:
@@ -26,7 +24,7 @@ def note_recipe(found: Inspection, text: str, source: str) -> Recipe | None:
     found.note(
         "recipe",
         {
-            **_find_nearest_recipe(recipe),
+            **find_nearest_recipe(recipe),
             "network": recipe.network,
             "tasks": list(recipe.tasks),
             "seed": recipe.seed,
@@ -108,25 +106,6 @@ def note_resumed(found: Inspection, record: Record, name: str) -> None:
     ]
     found.note("resumed", len(times))
     found.note("resumed_from", times or None)
-
-
-def _find_nearest_recipe(recipe: Recipe) -> dict[str, Any]:
-    """The nearest recipe that comes with abawkit, and the keys in which this one differs from it."""
-    own = _flatten_recipe(recipe.model_dump(mode="json"))
-    nearest: dict[str, Any] | None = None
-    for name in list_recipes():
-        other = _flatten_recipe(read_recipe(name).model_dump(mode="json"))
-        changed = {key: value for key, value in own.items() if value != other.get(key)}
-        if len(changed) <= _NEAR and (nearest is None or len(changed) < len(nearest["changed"])):
-            nearest = {"like": name, "changed": changed}
-    return nearest or {"like": None}
-
-
-def _flatten_recipe(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        flat |= _flatten_recipe(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def inspect_checkpoint(folder: Path) -> Inspection:

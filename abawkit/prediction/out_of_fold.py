@@ -1,5 +1,6 @@
 """Out-of-fold probabilities: every row answered by the network that was trained without its clip."""
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +78,7 @@ def predict_out_of_fold(
     Raises:
         DataError: If a network, a frame or features are absent or damaged, or the networks have no task in common.
     """
-    target, curated = pick_device(device), open_curated(inputs.data)
+    began, target, curated = time.perf_counter(), pick_device(device), open_curated(inputs.data)
     members = load_members(list_fold_runs(out, content.folds), target, ())
     tasks = tuple(task for task in TASKS if all(task in member.tasks for member in members))
     if not tasks:
@@ -130,6 +131,7 @@ def predict_out_of_fold(
             ],
             "probabilities_digest": digest_columns(predictions, tasks),
             "scores": {protocol: describe_out_of_fold_score(found) for protocol, found in scores.items()},
+            "seconds": round(time.perf_counter() - began, 1),
             "filled": [
                 {"row": row + 1, "image": truth.images[row].as_py(), "from": truth.images[other].as_py()}
                 for row, other in filled.items()
