@@ -26,7 +26,7 @@ def show_folds(result: "Trained", *, as_json: bool) -> None:
             f"{run.rows or 0:,}",
             f"{run.scored_rows or 0:,}",
             str(run.best_epoch),
-            *_list_parts(run, parts),
+            *_format_fold_parts(run, parts),
         )
         for number, run in enumerate(result.folds, start=1)
     ]
@@ -70,11 +70,11 @@ def _show_refit(run: "RunSummary", parts: Mapping[str, str]) -> None:
     show_table(
         f"All rows of {fold.get('over')}, {epochs}; scored on {fold.get('validated_on')}",
         ["", "trained on", *parts.values()],
-        [(run.folder.name, f"{run.rows or 0:,}", *_list_parts(run, parts))],
+        [(run.folder.name, f"{run.rows or 0:,}", *_format_fold_parts(run, parts))],
     )
 
 
-def _list_parts(run: "RunSummary", parts: Mapping[str, str]) -> list[str]:
+def _format_fold_parts(run: "RunSummary", parts: Mapping[str, str]) -> list[str]:
     found = run.scores.get("official", {})
     return ["-" if (value := found.get(part)) is None else f"{value:.4f}" for part in parts]
 

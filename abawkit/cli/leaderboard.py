@@ -64,7 +64,7 @@ def _show_results(results: "Sequence[TrainedResult]") -> None:
             show_table(named, list(chosen[0]), [list(cells.values()) for cells in chosen])
     if left := [each for each in results if each.state != "finished"]:
         rows = [
-            (str(each.path), each.state, each.network or "-", _format_score(_find_p(each, "official")), each.problem)
+            (str(each.path), each.state, each.network or "-", _format_p(_find_p(each, "official")), each.problem)
             for each in left
         ]
         show_table("Unfinished or broken", ["", "state", "network", "best P so far", "why"], rows, text_columns=5)
@@ -73,12 +73,12 @@ def _show_results(results: "Sequence[TrainedResult]") -> None:
 def _name_cells(each: "TrainedResult") -> dict[str, str]:
     """The cells of a finished result by their headings; a score's range and the prediction's time only out of fold."""
     official = each.scores.get("official", {})
-    cells = {"": str(each.path), "P": _format_score(_find_p(each, "official"))}
+    cells = {"": str(each.path), "P": _format_p(_find_p(each, "official"))}
     if each.scored_on == "out of fold":
         cells["95 % forecast"] = f"{each.interval[0]:.4f}..{each.interval[1]:.4f}" if each.interval else "-"
     for heading, part in (("CCC", "ccc_va"), ("EXPR", "expression_f1"), ("AU", "au_f1")):
-        cells[heading] = _format_score(official.get(part))
-    cells["P strict"] = _format_score(_find_p(each, "strict"))
+        cells[heading] = _format_p(official.get(part))
+    cells["P strict"] = _format_p(_find_p(each, "strict"))
     cells["rows"], cells["trained"] = _format_rows(each.scored_rows), _format_rows(each.rows)
     cells["epoch"] = f"{each.best_epoch}/{each.epochs}" if each.epochs else str(each.best_epoch or "-")
     cells["training"] = _format_time(each.seconds)
@@ -94,7 +94,7 @@ def _find_p(each: "TrainedResult", protocol: Protocol) -> float | None:
     return each.scores.get(protocol, {}).get("score") if set(each.tasks) == set(TASKS) else None
 
 
-def _format_score(value: float | None) -> str:
+def _format_p(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
