@@ -100,6 +100,7 @@ def train(
         raise ConfigError("--allow-drift goes with --resume")
     if max_minutes is not None and not 0 < max_minutes < math.inf:
         raise ConfigError(f"--max-minutes {max_minutes:g}: expected a number above 0")
+    from abawkit.reports.run_pictures import RunPictures
     from abawkit.training.fold_folder import is_fold_folder
     from abawkit.training.start import prepare_start
 
@@ -126,6 +127,7 @@ def train(
         "max_minutes": max_minutes,
         "on_step": on_step,
         "on_epoch": on_epoch,
+        "draw": RunPictures,
     }
     if folds is not None or (resume and is_fold_folder(folder)):
         from abawkit.api._folds import train_by_folds
@@ -136,24 +138,10 @@ def train(
     start = prepare_start(**given, out=folder, resume=resume, force=force, log=log)
     from abawkit.execution import cpu_threads
     from abawkit.ops import use
-    from abawkit.reports.run_pictures import RunPictures
     from abawkit.training.run import run_training
 
-    pictures = RunPictures(folder)
-
-    def show_epoch(line: dict[str, Any], epochs: int) -> None:
-        if on_epoch:
-            on_epoch(line, epochs)
-        pictures.show_results()
-
     with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
-        return run_training(
-            start,
-            folder,
-            **{**shared, "on_epoch": show_epoch},
-            on_batch=pictures.show_batch,
-            on_end=pictures.write_report,
-        )
+        return run_training(start, folder, **shared)
 
 
 @hold_claims()

@@ -55,18 +55,29 @@ def make_training_page(run: Path) -> Page:
 def _make_result_section(manifest: Mapping[str, Any], lines: Lines) -> Section:
     best = manifest["best"]
     protocols = [name for name in ("official", "strict") if name in best]
-    scores = best[best["selected_by"]]
+    protocol, fold = _find_protocol(best), manifest.get("fold")
+    scores = best[protocol]
     parts = {"score": "P" if list(manifest["tasks"]) == list(TASKS) else "sum of the parts", **list_scored_parts(lines)}
     tiles = [Tile(name, f"{scores[key]:.4f}") for key, name in parts.items() if scores[key] is not None]
     tiles.append(Tile("best epoch", str(best["epoch"]), f"of {len(lines)}"))
     tiles.append(Tile("goodput", f"{100 * manifest['goodput']['share']:.0f} %", "of the time in training steps"))
     rows = [[name, *(_format_score(best[protocol][key]) for protocol in protocols)] for key, name in parts.items()]
     columns = ["", *(f"{protocol}: {best[protocol]['rows']:,} rows" for protocol in protocols)]
-    text = (
-        f"Scores on validation of the best epoch, chosen on these rows by the {best['selected_by']} protocol: "
-        "other data is expected to score lower."
-    )
+    if protocol == best["selected_by"]:
+        text = (
+            f"Scores of the best epoch, chosen on the rows that it is scored on by the {protocol} protocol: other data "
+            "is expected to score lower."
+        )
+    else:
+        text = "Scores of the last epoch, which is kept as the best."
+    if fold:
+        text += f" Scored on: {fold['validated_on']}."
     return Section("Result", text, tiles=tiles, tables=[ReportTable("Both protocols", columns, rows)])
+
+
+def _find_protocol(best: Mapping[str, Any]) -> str:
+    """The protocol that the best epoch was chosen by; the official one where it is the last epoch."""
+    return str(best["selected_by"]) if best["selected_by"] in best else "official"
 
 
 def _make_progress_section(lines: Lines) -> Section:
@@ -116,7 +127,8 @@ def _get_value(line: Mapping[str, Any], group: str, key: str) -> float | None:
 def _make_class_sections(manifest: Mapping[str, Any], lines: Lines) -> list[Section]:
     """F1 of each class: of the best epoch as bars, over the epochs as a shaded table."""
     best = manifest["best"]
-    scores, protocol = best[best["selected_by"]], best["selected_by"]
+    protocol = _find_protocol(best)
+    scores = best[protocol]
     shown = _choose_epochs(lines, best["epoch"])
     sections = []
     for key, title, name, labels in (
@@ -178,6 +190,7 @@ def _make_provenance_section(recipe: Mapping[str, Any], manifest: Mapping[str, A
     data, environment = manifest["data"], manifest["environment"]
     made = [["curated set", data["folder"]], ["policy", data["policy"]], ["digest of the table", data["table_digest"]]]
     weights = manifest["weights"]
+    made += [[f"fold, {key}", _format_setting(value)] for key, value in _list_settings(manifest.get("fold") or {})]
     made.append(["weights at the start", weights["path"] if weights else "random numbers"])
     made += [[f"weights of {name}", digest] for name, digest in manifest["checkpoints"].items()]
     machine = [[key, _format_setting(value)] for key, value in _list_settings(environment)]

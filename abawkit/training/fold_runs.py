@@ -15,6 +15,7 @@ from abawkit.training.folds import VideoFold
 from abawkit.training.loop import StepInfo
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import run_training
+from abawkit.training.run_folder import RunDrawer
 from abawkit.training.run_summary import RunSummary, summarise_run
 from abawkit.training.start import Start
 
@@ -34,6 +35,7 @@ def train_fold_runs(
     on_run: Callable[[str], None] | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
+    draw: Callable[[Path], RunDrawer] | None = None,
 ) -> list[RunSummary]:
     """Trains a network for each fold on the videos of the others, and one on all rows where that is asked for.
 
@@ -50,6 +52,7 @@ def train_fold_runs(
         on_run: Called with the name of each run, as ``fold 2 of 5``, before it begins.
         on_step: Called after each step.
         on_epoch: Called after each epoch.
+        draw: Gives what draws into the folder of a run.
 
     Returns:
         What the folds' runs came to, in their order, and behind them that of the network on all rows.
@@ -68,7 +71,7 @@ def train_fold_runs(
         left = None if deadline is None else max((deadline - time.monotonic()) / 60, _SHORTEST)
         options: dict[str, Any] = {"resume": resume, "allow_drift": allow_drift, "force": False, "log": log}
         try:
-            run_training(own, folder, **options, max_minutes=left, on_step=on_step, on_epoch=on_epoch)
+            run_training(own, folder, **options, max_minutes=left, on_step=on_step, on_epoch=on_epoch, draw=draw)
         except StoppedError as error:
             text = f"{name} was stopped; `abawkit train --resume --out {out}` continues it, and all that follow"
             raise StoppedError(f"{error}\n{text}", error.exit_code) from error

@@ -19,7 +19,6 @@ from abawkit.run_names import MANIFEST, RECIPE, TIMING
 from abawkit.scoring.score import Score
 from abawkit.system.files import write_bytes
 from abawkit.system.signals import Stop, stop_on_signals
-from abawkit.training.batches import AugmentedFrames
 from abawkit.training.build import build_loop, find_operators
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.data import FramedRows
@@ -30,7 +29,7 @@ from abawkit.training.learner import BaseLearner
 from abawkit.training.loop import Callbacks, Loop, StepInfo
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import check_same_run, find_begun_run, find_checkpoint
-from abawkit.training.run_folder import clear_run, run_folder, write_manifest
+from abawkit.training.run_folder import RunDrawer, clear_run, run_folder, write_manifest
 from abawkit.training.run_summary import RunSummary
 from abawkit.training.sequence_data import SequenceRows, describe_stores
 from abawkit.training.start import Inputs, Resume, Start
@@ -66,11 +65,11 @@ class Trained:
     scores: dict[Protocol, Score] = field(default_factory=dict)
     seconds: float = 0.0
     resumed: Path | None = None
-    goodput: Goodput | None = None
     folds: tuple[RunSummary, ...] = ()
     folds_over: FoldsOver | None = None
     refit: RunSummary | None = None
     probabilities: Path | None = None
+    goodput: Goodput | None = None
 
 
 def train(
@@ -156,8 +155,7 @@ def run_training(
     max_minutes: float | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
-    on_batch: Callable[[AugmentedFrames], None] | None = None,
-    on_end: Callable[[], None] | None = None,
+    draw: Callable[[Path], RunDrawer] | None = None,
 ) -> Trained:
     """Trains in a folder that is made, or taken up, for it; signals end the run after a step.
 
@@ -171,8 +169,7 @@ def run_training(
         max_minutes: The run saves a checkpoint and ends this long after the call; None for no limit.
         on_step: Called in the first process after each step.
         on_epoch: Called in the first process with each line of ``metrics.jsonl`` and the number of epochs.
-        on_batch: Called in the first process before the first step of a new run; see `Callbacks`.
-        on_end: Called in the first process when the run has ended and its manifest was written.
+        draw: Gives what draws into the folder, in the first process; None for no pictures and no report.
 
     Raises:
         AbawkitError: As `train`; a `ConfigError` too if the folder can't be taken.
@@ -190,8 +187,8 @@ def run_training(
             stack.enter_context(run_folder(out, resume=again, force=force))
             names = [name for name in TRACKERS if name in log]
             trackers = stack.enter_context(Trackers(names, out, recipe.model_dump(mode="json"), resumed=again))
-            callbacks = _make_callbacks(trackers, on_step, on_epoch, recipe.heads.epochs + recipe.all.epochs)
-            callbacks = callbacks._replace(on_batch=on_batch, on_end=on_end)
+            epochs = recipe.heads.epochs + recipe.all.epochs
+            callbacks = _make_callbacks(trackers, on_step, on_epoch, epochs, draw(out) if draw else None)
         return train(
             recipe,
             start.inputs,
@@ -223,6 +220,7 @@ def _make_callbacks(
     on_step: Callable[[StepInfo], None] | None,
     on_epoch: Callable[[dict[str, Any], int], None] | None,
     epochs: int,
+    drawer: RunDrawer | None,
 ) -> Callbacks:
     def log_step(info: StepInfo) -> None:
         if on_step:
@@ -237,8 +235,12 @@ def _make_callbacks(
         scores = {f"validation/{p}/{k}": v for p in ("official", "strict") for k, v in line.get(p, {}).items()}
         scored = {name: value for name, value in scores.items() if value is not None}
         trackers.log({**scored, "validation/figure": line["figure"]}, line["steps"])
+        if drawer:
+            drawer.show_results()
 
-    return Callbacks(log_step, log_epoch)
+    if drawer is None:
+        return Callbacks(log_step, log_epoch)
+    return Callbacks(log_step, log_epoch, drawer.show_batch, drawer.write_report)
 
 
 def use_required_operator(recipe: Recipe, processes: Distributed) -> Any:
@@ -285,7 +287,7 @@ def _collect_result(loop: Loop, out: Path, resumed: Path | None) -> Trained:
         scores,
         progress.seconds,
         resumed,
-        loop.clock.get_goodput(),
+        goodput=loop.clock.get_goodput(),
     )
 
 

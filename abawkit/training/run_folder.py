@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -18,11 +18,25 @@ from abawkit.run_names import CHECKPOINTS, MANIFEST, RECIPE, STOP, WRITTEN
 from abawkit.system.files import new_folder, write_json
 from abawkit.system.locks import LOCK, lock
 from abawkit.system.provenance import digest_code, read_git_commit
+from abawkit.training.batches import AugmentedFrames
 from abawkit.training.checkpoint import has_checkpoints, remove_checkpoints
 from abawkit.training.run_files import refuse_run_folder
 
 FORMAT: Final = "abawkit.run.2"
 """Of `MANIFEST`; the first one had no name and counted epochs from 0."""
+
+
+class RunDrawer(Protocol):
+    """Draws into the folder of a run, as `abawkit.reports.run_pictures.RunPictures` does; raises no error."""
+
+    def show_batch(self, frames: AugmentedFrames) -> None:
+        """Draws frames of the first batch, before the first step of a new run."""
+
+    def show_results(self) -> None:
+        """Draws the metrics so far, after each epoch."""
+
+    def write_report(self) -> None:
+        """Draws what a finished run has come to, once its manifest is written."""
 
 
 def describe_environment(

@@ -48,7 +48,9 @@ def make_line(epoch: int, tasks: tuple[str, ...] = ("va", "expression", "au")) -
 def run(tmp_path: Path) -> Callable[..., Path]:
     """The folder of a finished run, as far as pictures and report read it."""
 
-    def run(text: str = "plain", epochs: int = 3, tasks: tuple[str, ...] = ("va", "expression", "au")) -> Path:
+    def run(
+        text: str = "plain", epochs: int = 3, tasks: tuple[str, ...] = ("va", "expression", "au"), **others: Any
+    ) -> Path:
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
         lines = [make_line(epoch, tasks) for epoch in range(1, epochs + 1)]
@@ -69,7 +71,8 @@ def run(tmp_path: Path) -> Callable[..., Path]:
             "resumed": [{"from": "0001-000000", "drift": [text]}],
             "goodput": goodput,
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        manifest["best"] |= others.pop("best", {})
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **others}))
         return folder
 
     return run
@@ -175,6 +178,15 @@ def test_a_report_of_one_task_leaves_the_others_out(run: Callable[..., Path]) ->
     page = make_training_page(run(tasks=("va",)))
     assert "Expressions" not in [section.title for section in page.sections]
     assert [tile.label for tile in page.sections[0].tiles] == ["sum of the parts", "CCC", "best epoch", "goodput"]
+
+
+def test_the_report_of_a_network_on_all_rows_says_what_it_is_scored_on(run: Callable[..., Path]) -> None:
+    fold = {"number": 0, "of": 5, "over": "train+validation", "seed": 3, "validated_on": "its own training rows"}
+    page = make_training_page(run(best={"selected_by": "last epoch"}, fold=fold))
+    assert page.sections[0].text == (
+        "Scores of the last epoch, which is kept as the best. Scored on: its own training rows."
+    )
+    assert ["fold, of", "5"] in page.sections[5].tables[2].rows
 
 
 def test_text_of_a_run_is_never_markup(run: Callable[..., Path]) -> None:
