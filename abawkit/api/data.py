@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abawkit.api._arguments import Progress, StrPath, as_columns, as_paths, warn
-from abawkit.choices import MAX_MISSING, Policy, Repeats
-from abawkit.claims import claim_folder, hold_claims
+from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
+from abawkit.claims import claim_file, claim_folder, hold_claims
 from abawkit.errors import ConfigError
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     from abawkit.curation import CuratedSet, Curation
+    from abawkit.curation.curate import ExaminedRows
     from abawkit.synth import ReleaseSummary
 
 
@@ -85,6 +86,7 @@ def curate(
     allow_shared_videos: bool = False,
     max_missing: float = MAX_MISSING,
     workers: int | None = None,
+    report: StrPath | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Curation:
@@ -106,7 +108,8 @@ def curate(
         allow_shared_videos: Whether a video may be in both splits.
         max_missing: Share of the frames that may be missing or unreadable, 0..1.
         workers: Threads that decode; by default one for each processor.
-        force: Whether a curated set at `out` is replaced.
+        report: Write tables and charts of what was kept and dropped to this file, one HTML page.
+        force: Whether a curated set at `out`, and a report at `report`, is replaced.
         progress: Called with the number of frames read and the number to read.
 
     Returns:
@@ -142,6 +145,15 @@ def curate(
     )
     folders = make_frame_folders(sources.frames).folders if sources.frames else ()
     read = [*sources.paths("train"), *sources.paths("validation"), *folders]
+    if report is not None:
+        from abawkit.reports.page import REPORT
+
+        if Path(report).resolve().is_relative_to(Path(out).resolve()):
+            raise ConfigError(
+                f"--report {report}: lies in the curated set, which holds nothing else; give another path"
+            )
+        claim_file(Path(report), force=force, kind=REPORT, inputs=read)
+    rows: dict[Split, ExaminedRows] = {}
     with claim_folder(Path(out), force=force, kind=CURATED_SET, inputs=read) as folder:
         result = curation.curate(
             sources,
@@ -152,7 +164,14 @@ def curate(
             max_missing=max_missing,
             workers=workers,
             progress=progress,
+            on_rows=rows.update if report is not None else None,
         )
+    if report is not None:
+        from abawkit.reports.curation import make_curation_page
+        from abawkit.reports.page import write_page
+
+        files = [(f"{split.capitalize()} annotations", path) for split in rows for path in sources.paths(split)]
+        write_page(Path(report), make_curation_page(result, rows, files=[*files, ("Curated set", Path(out))]))
     if result.shared_videos:
         shared = describe_shared_names(result.shared_videos, result.shared_images)
         warn(f"{shared}: scores on this validation split say nothing of new people")

@@ -73,6 +73,9 @@ def curate(
         float, typer.Option(min=0.0, max=1.0, help="Share of frames that may be missing or unreadable.")
     ] = MAX_MISSING,
     workers: Workers = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -110,13 +113,16 @@ def curate(
             allow_shared_videos=allow_shared_videos,
             max_missing=max_missing,
             workers=workers,
+            report=report,
             force=force,
             progress=progress,
         )
     if as_json:
-        print_json(result.as_dict())
-    else:
-        _show_curation(result, out)
+        print_json({**result.as_dict(), **({"report": str(report)} if report else {})})
+        return
+    _show_curation(result, out)
+    if report:
+        print(printable(f"report: {report}; open it in a browser"))
 
 
 def _show_curation(result: "Curation", out: Path) -> None:

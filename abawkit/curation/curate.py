@@ -25,7 +25,7 @@ from abawkit.curation.curated_set import (
 )
 from abawkit.curation.reading import SplitSource, digest_source, read_split
 from abawkit.curation.release import Sources, find_shared_names, refuse_shared, warn_of_shared_clips
-from abawkit.curation.rules import REASONS, find_reasons, find_repeats, get_reason_bit
+from abawkit.curation.rules import REASONS, RepeatedRows, find_reasons, find_repeats, get_reason_bit
 from abawkit.errors import DataError, format_count, list_first, printable
 from abawkit.frames.hints import describe_failures
 from abawkit.frames.packed import PackReport, pack_frames
@@ -66,6 +66,21 @@ def _make_dropped_table(split: str, annotations: Annotations, reasons: Array) ->
             "reasons": pa.array(texts, pa.string()).take(pa.array(reasons[rows])),
         }
     )
+
+
+@dataclass(frozen=True)
+class ExaminedRows:
+    """All rows of a split, and why they are dropped.
+
+    Attributes:
+        annotations: The rows of its source, n of them.
+        reasons: Bits of `abawkit.curation.rules.REASONS`, 0 for a row that is kept, int64, shape (n,).
+        repeated: Rows whose image is in several.
+    """
+
+    annotations: Annotations
+    reasons: Array
+    repeated: RepeatedRows
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,7 @@ def curate(
     max_missing: float = MAX_MISSING,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_rows: Callable[[dict[Split, ExaminedRows]], None] | None = None,
 ) -> Curation:
     """Validates and filters a release.
 
@@ -151,6 +167,7 @@ def curate(
         max_missing: Share of the frames, 0 to 1, that may be missing or unreadable; their rows are dropped.
         workers: Decoding threads; the number of processors by default.
         progress: Called with the frames read and the frames in all.
+        on_rows: Called at the end with the rows of both splits, for a report.
 
     Raises:
         DataError: If the annotations are invalid, the splits share videos, no row of a split is kept, too many frames
@@ -204,6 +221,8 @@ def curate(
         **curation.as_dict(),
     }
     write_json(out / CURATION_LEDGER, ledger)
+    if on_rows:
+        on_rows({split: ExaminedRows(annotations[split], reasons[split], repeated[split]) for split in SPLITS})
     return curation
 
 

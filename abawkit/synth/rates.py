@@ -20,10 +20,17 @@ PUBLIC_ROWS: Final = {"train": 142_382, "validation": 26_876, "test": 51_159}
 Annotated = tuple[bool, bool, bool]
 """Whether a video is annotated for valence and arousal, for the expression, and for the action units."""
 
-_TRAIN_CLASSES = (23_976, 4_555, 3_168, 3_122, 18_135, 7_609, 5_228, 24_852)
-_VALIDATION_CLASSES = (1_886, 487, 565, 1_254, 3_751, 1_893, 1_003, 4_601)
-_TRAIN_UNITS = (18_713, 8_745, 20_342, 30_605, 41_337, 38_286, 26_783, 2_460, 2_980, 5_003, 70_584, 10_756)
-_VALIDATION_UNITS = (5_531, 2_554, 5_442, 8_818, 13_224, 11_421, 8_319, 782, 757, 808, 20_427, 2_934)
+PUBLIC_EXPRESSIONS: Final = {
+    "train": (23_976, 4_555, 3_168, 3_122, 18_135, 7_609, 5_228, 24_852),
+    "validation": (1_886, 487, 565, 1_254, 3_751, 1_893, 1_003, 4_601),
+}
+"""Rows of each expression in the official lists."""
+
+PUBLIC_UNITS: Final = {
+    "train": (18_713, 8_745, 20_342, 30_605, 41_337, 38_286, 26_783, 2_460, 2_980, 5_003, 70_584, 10_756),
+    "validation": (5_531, 2_554, 5_442, 8_818, 13_224, 11_421, 8_319, 782, 757, 808, 20_427, 2_934),
+}
+"""Rows with each action unit present, of those that are annotated with all."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ def _normalise_annotated(rows: dict[Annotated, int]) -> dict[Annotated, float]:
 
 
 _TRAIN = SplitRates(
-    classes=_normalise_counts(_TRAIN_CLASSES),
-    units=np.asarray(_TRAIN_UNITS, dtype=np.float64) / 103_316,
+    classes=_normalise_counts(PUBLIC_EXPRESSIONS["train"]),
+    units=np.asarray(PUBLIC_UNITS["train"], dtype=np.float64) / 103_316,
     annotated=_normalise_annotated(
         {
             (True, True, True): 52_154,
@@ -78,8 +85,8 @@ _TRAIN = SplitRates(
 )
 
 _VALIDATION = SplitRates(
-    classes=_normalise_counts(_VALIDATION_CLASSES),
-    units=np.asarray(_VALIDATION_UNITS, dtype=np.float64) / 26_876,
+    classes=_normalise_counts(PUBLIC_EXPRESSIONS["validation"]),
+    units=np.asarray(PUBLIC_UNITS["validation"], dtype=np.float64) / 26_876,
     annotated=_normalise_annotated({(True, True, True): 15_440, (True, False, True): 11_436}),
     repeated=210 / 26_876,
 )

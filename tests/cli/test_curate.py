@@ -78,3 +78,18 @@ def test_custom_tables_are_curated_by_the_columns_named_and_missing_values_are_l
         "for the tables of --columns"
         in run("curate", *arguments[:5], "--missing-value", "x", "--out", "q", code=2).stderr
     )
+
+
+def test_a_report_is_written_beside_the_set_and_not_into_it(run: Run, annotations: Files, tmp_path: Path) -> None:
+    folder, out, report = annotations({"v1": 1, "v2": 2}, {"w1": 3}), tmp_path / "out", tmp_path / "curation.html"
+    shown = run("curate", folder, "--labels-only", "--out", out, "--report", report).stdout
+    assert shown.endswith(f"report: {report}; open it in a browser\n")
+    text = report.read_text()
+    assert "<title>Curation</title>" in text
+    assert "v1/00003.jpg" not in text
+    again = ("curate", folder, "--labels-only", "--out", out, "--force")
+    report.write_text("mine")
+    assert "is not a report" in run(*again, "--report", report, code=2).stderr
+    assert report.read_text() == "mine"
+    inside = run(*again, "--report", out / "report.html", code=2).stderr
+    assert "lies in the curated set" in inside
