@@ -16,6 +16,7 @@ from abawkit.cli.curate import curate
 from abawkit.cli.demo import demo
 from abawkit.cli.doctor import doctor
 from abawkit.cli.ensemble import ensemble
+from abawkit.cli.explain import explain
 from abawkit.cli.export import export
 from abawkit.cli.features import features
 from abawkit.cli.import_weights import import_weights
@@ -59,6 +60,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Post-processing": (ensemble, smooth, calibrate, tune),
     "Submissions": (submit, compare),
     "Inspection": (inspect, leaderboard, ablate),
+    "Inspection": (inspect, explain, ablate),
 }
 
 app.command(rich_help_panel="From a release to a submission")(demo)

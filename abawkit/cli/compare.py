@@ -51,7 +51,7 @@ def compare(
 
     With --truth, all are scored. Each difference to the best gets a 95 % interval from a bootstrap over videos: for
     what it is on all videos of this kind, not for what one test set will show. Of three or more submissions, the
-    intervals of all pairs are simultaneous: about 95 times in 100, all of them hold what they are for.
+    intervals of all pairs are simultaneous: set so that 95 times in 100, all of them hold at once.
 
     Example: abawkit compare baseline.txt smoothed.txt --truth validation_set_annotations.txt
     """

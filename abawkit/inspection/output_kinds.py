@@ -137,6 +137,13 @@ def _difference_from_features(folder: Path) -> str:
     return "" if known else f"holds no {STORE_MANIFEST} of stored features"
 
 
+def _difference_from_explanation(path: Path) -> str:
+    """A picture names the program in its notes, which are at its start."""
+    with path.open("rb") as file:
+        start = file.read(256)
+    return "" if start.startswith(b"\x89PNG") and b"abawkit explain" in start else "is no such picture"
+
+
 def _difference_from_release(folder: Path) -> str:
     """A licensed release has the same names, but no truth of its test set."""
     names = {
@@ -179,6 +186,7 @@ PROBABILITIES: Final = Kind("a file of stored probabilities", _difference_from_p
 PREDICTION_MANIFEST: Final = Kind("the manifest of a prediction", _require_keys("submission_sha256"))
 RULE: Final = Kind("a rule", _require_keys("rule"))
 WEIGHTS: Final = Kind("a file of weights", _difference_from_weights)
+EXPLANATION: Final = Kind("a picture of abawkit explain", _difference_from_explanation)
 EXPORTED_NETWORK: Final = Kind("an exported network", _difference_from_exported_network)
 FEATURES: Final = Kind("a store of features", _difference_from_features)
 CURATED_SET: Final = Kind("a curated set", _difference_from_curated_set)

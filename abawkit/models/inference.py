@@ -103,3 +103,31 @@ def split_columns(columns: Array) -> Probabilities:
     """The columns of all tasks side by side, (N, 22), as one array for each task."""
     parts = np.split(columns, np.cumsum(list(OUTPUTS.values()))[:-1], axis=1)
     return Probabilities(*(np.ascontiguousarray(part) for part in parts))
+
+
+@torch.inference_mode()
+def infer_gates(network: DDAMFN, pixels: Array) -> tuple[Array, Probabilities]:
+    """How open the gates of each attention head are at each position of frames, and what the network answers.
+
+    Args:
+        network: On the CPU; is put into evaluation mode.
+        pixels: RGB, (N, S, S, 3) uint8, S = `network.config.resolution`, N at least 1.
+
+    Returns:
+        The attention maps, averaged over channels, float32, (N, K, H, W) in 0..1; of several heads, a last one is the
+        mean of their maximum, which the features are multiplied with, (N, K + 1, H, W). And the probabilities.
+    """
+    network.eval()
+    maps, columns = [], []
+    with use_exact_float32():
+        for start in range(0, len(pixels), BATCH["cpu"]):
+            part = np.ascontiguousarray(pixels[start : start + BATCH["cpu"]])
+            images = normalise(torch.from_numpy(part)).to(next(network.parameters()).dtype)
+            outputs = network(make_model_input(images), gates=True)
+            found = outputs.gates.maps().float()
+            means = found.mean(dim=2)
+            if found.shape[1] > 1:
+                means = torch.cat([means, found.amax(dim=1).mean(dim=1, keepdim=True)], dim=1)
+            maps.append(means.numpy())
+            columns.append(make_probabilities(outputs).wait().numpy())
+    return np.concatenate(maps), split_columns(np.concatenate(columns))

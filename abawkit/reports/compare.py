@@ -84,8 +84,8 @@ def _make_differences_section(scores: ScoreComparison) -> Section:
     )
     if len(scores.pairs) > 1:
         text += (
-            f" The intervals of all {len(scores.pairs)} pairs are simultaneous, by the maximum statistic: about 95 "
-            "times in 100, all of them hold what they are for at once."
+            f" The intervals of all {len(scores.pairs)} pairs are simultaneous, by the maximum statistic: set so that "
+            "95 times in 100, all of them hold at once; in simulations, they did 88 to 94 times."
         )
     elif note := describe_few_videos(scores.videos):
         text += f" Note: {note}."

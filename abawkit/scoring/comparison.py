@@ -3,10 +3,10 @@
 A bootstrap over videos scores all submissions on the same draws, so that what makes a video easy or hard for all of
 them cancels out in a difference. The interval of two submissions is the percentile interval of
 `abawkit.scoring.bootstrap.make_intervals`. Of many submissions some two are far apart by chance alone, so that the
-intervals of all pairs are made simultaneous: about 95 times in 100, all of them hold the differences on all videos at
-once. Each is the difference +- c s, with s the standard error of the difference, and one c for all pairs: in 95 % of
-the draws the largest deviation of any pair, in units of its standard deviation, is below it. As s is estimated from V
-videos, c is replaced by the quantile of Student's distribution with V - 1 degrees of freedom at the same level.
+intervals of all pairs are simultaneous: set so that 95 times in 100, all of them hold the differences on all videos at
+once. Each is the difference +- c s, with s its standard error and one c for all pairs: in 95 % of the draws the largest
+deviation of any pair, in units of its standard deviation, is below it. As s is estimated from V videos, c is replaced
+by the quantile of Student's distribution with V - 1 degrees of freedom at the same level.
 
 Source: the maximum statistic, P. Westfall, S. Young, Resampling-Based Multiple Testing (1993), and as simultaneous
 ("sup-t") intervals J. Montiel Olea, M. Plagborg-Moller, Journal of Applied Econometrics 34 (2019) 1-17; Student's
