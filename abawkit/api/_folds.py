@@ -1,6 +1,5 @@
 """Networks by folds of videos, as `abawkit.train` trains them with `folds`."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +38,7 @@ def train_by_folds(
         **others: Of `abawkit.training.fold_runs.train_fold_runs`.
     """
     from abawkit.system.files import new_folder
+    from abawkit.system.launcher import read_launch
     from abawkit.system.locks import lock
     from abawkit.training.fold_folder import (
         MAX_FOLDS,
@@ -53,8 +53,8 @@ def train_by_folds(
 
     if folds is not None and not 2 <= folds <= MAX_FOLDS:
         raise ConfigError(f"--folds {folds}: expected 2 to {MAX_FOLDS}")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("--folds trains its networks one after another in one process: leave torchrun out")
+    if read_launch().world_size > 1:
+        raise ConfigError("--folds trains its networks one after another in one process: leave torchrun or srun out")
     begun = read_folds(out) if resume and is_fold_folder(out) else None
     start = prepare_start(**_fill_in(given, out, begun), out=out, log=log, dry_run=True)
     refuse_fold_folder(out, resume=resume, force=force)

@@ -13,6 +13,7 @@ from abawkit.cli._options import Features, FollowLinks, Force, Json, Ops, Thread
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS
 from abawkit.run_names import RUN_REPORT
+from abawkit.system.launcher import read_launch
 
 if TYPE_CHECKING:
     from abawkit.training.run import Trained
@@ -139,10 +140,10 @@ def train(
 
     from abawkit import api
     from abawkit.cli._output import report_epoch, show_training
-    from abawkit.training.start import is_first_process
 
+    is_main = read_launch().is_main
     names: Any = log or []  # what is no tracker is refused below
-    with show_training() if is_first_process() else nullcontext() as on_step:
+    with show_training() if is_main else nullcontext() as on_step:
         result = api.train(
             recipe,
             data,
@@ -164,7 +165,7 @@ def train(
         from abawkit.cli._folds import show_folds
 
         show_folds(result, as_json=as_json)
-    elif is_first_process():
+    elif is_main:
         _show(result, as_json)
 
 

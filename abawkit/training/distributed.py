@@ -1,7 +1,7 @@
 """Training of one network by several processes: collectives, losses of the whole batch, synchronised batch norms.
 
-``torchrun`` starts the processes; torch's DistributedDataParallel averages gradients. Losses are those of the whole
-batch, so that the number of processes changes only the speed.
+``torchrun`` or ``srun`` starts the processes; torch's DistributedDataParallel averages gradients. Losses are those of
+the whole batch, so that the number of processes changes only the speed.
 """
 
 import os
@@ -22,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.overrides import TorchFunctionMode
 
 from abawkit.errors import AbawkitError, ConfigError
+from abawkit.system.launcher import read_launch
 from abawkit.tables import Array
 
 TIMEOUT: Final = timedelta(minutes=10)
@@ -112,7 +113,7 @@ ALONE: Final = Distributed()
 
 @contextmanager
 def join_processes(device: str) -> Iterator[Distributed]:
-    """Joins the other processes of this run, where ``torchrun`` started several; leaves them at the end of the block.
+    """Joins the other processes of this run, where several were started; leaves them at the end of the block.
 
     NCCL connects GPUs, one for each process of a machine; gloo connects CPUs.
 
@@ -123,8 +124,8 @@ def join_processes(device: str) -> Iterator[Distributed]:
         ConfigError: If there are fewer GPUs than processes on this machine.
         LostProcessError: If another process ends, or does not answer for `TIMEOUT`.
     """
-    count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    launch = read_launch()
+    count, rank = launch.world_size, launch.rank
     if count < 2:
         yield ALONE
         return
@@ -132,17 +133,22 @@ def join_processes(device: str) -> Iterator[Distributed]:
     if gpu:
         if torch.device(device if device != "auto" else "cuda").index is not None:
             raise ConfigError(f"device = '{device}' is one GPU for {count} processes; set cuda: each takes its own")
-        local, here = int(os.environ.get("LOCAL_RANK", rank)), torch.cuda.device_count()
-        if local >= here:
-            raise ConfigError(f"{local + 1} processes or more and {here} GPUs; give torchrun --nproc-per-node {here}")
-        torch.cuda.set_device(local)
+        here = torch.cuda.device_count()
+        own = 0 if launch.job and here == 1 else launch.local_rank  # srun --gpus-per-task hides the others' GPUs
+        if own >= here:
+            raise ConfigError(
+                f"{own + 1} processes or more and {here} GPUs; give torchrun --nproc-per-node {here}, or "
+                f"srun --ntasks-per-node {here}"
+            )
+        torch.cuda.set_device(own)
     try:
-        store, *_ = next(rendezvous("env://", rank, count, timeout=TIMEOUT))
+        store, *_ = next(rendezvous(launch.rendezvous, rank, count, timeout=TIMEOUT))
         # torchrun keeps its store over restarts: a process could find the address of one that is gone
-        store = PrefixStore(f"restart {restarts}", store)
+        store = PrefixStore(f"restart {launch.restarts}", store)
         backend = "nccl" if gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
-        yield Distributed(rank, count, restarts, f"process {os.getppid()} on {socket.gethostname()}")
+        launcher = launch.job or f"process {os.getppid()} on {socket.gethostname()}"
+        yield Distributed(rank, count, launch.restarts, launcher)
         dist.destroy_process_group()
     except (dist.DistError, RuntimeError) as error:
         if not _is_about_processes(error):

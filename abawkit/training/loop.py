@@ -18,6 +18,7 @@ from abawkit.models.inference import BATCH
 from abawkit.models.weights import digest_state, save_weights
 from abawkit.run_names import BEST, LAST, METRICS, TIMING
 from abawkit.system.files import sha256_of, write_bytes
+from abawkit.system.launcher import read_launch
 from abawkit.tables import Array
 from abawkit.training.batches import AugmentedFrames, HostBatch
 from abawkit.training.checkpoint import Checkpoint, Position, write_checkpoint
@@ -344,11 +345,9 @@ class Loop:
             self.save()
         if self.processes.is_main:
             self.requests.file.unlink(missing_ok=True)  # it stops this run once, and not the one that continues it
-        count = self.processes.world_size
-        launcher = f"torchrun --nproc-per-node {count} -m " if count > 1 else ""
         raise StoppedError(
             f"{reason.text} after step {self.progress.steps:,}; everything is kept: "
-            f"continue with `{launcher}abawkit train --resume --out {shlex.quote(str(self.out))}`",
+            f"continue with `{read_launch().command}abawkit train --resume --out {shlex.quote(str(self.out))}`",
             reason.exit_code,
         )
 

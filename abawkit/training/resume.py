@@ -93,7 +93,8 @@ def read_recorded(run: Path) -> Recorded | None:
 def find_begun_run(run: Path, processes: Distributed) -> bool:
     """Whether a run was begun, or continued, by what started these processes; the same answer in all of them.
 
-    Processes that ``torchrun`` starts again were asked to begin a run; they continue it if they had come so far.
+    Processes that ``torchrun`` or Slurm starts again were asked to begin a run; they
+    continue it if they had come so far.
     """
     mine = False
     if processes.is_main and processes.restarts:
@@ -108,7 +109,8 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     Args:
         state: Of the checkpoint, from `read_run_state`.
         notes: Recipe, data, weights and environment here and now.
-        allow_drift: Whether the environment may differ.
+        allow_drift: Whether the environment may differ. The number of processes may in any case where batch norms are
+            synchronised, as it changes no more than the order of sums.
         run: Folder of the run.
 
     Returns:
@@ -145,7 +147,10 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
             "be others; bring the frames back, or begin anew"
         )
     environments = [{**made["environment"], "frames": made["data"]["frames"]} for made in (state, notes)]
-    drift = _differences(*({k: v for k, v in e.items() if k not in _NO_MATTER} for e in environments))
+    compared = [{k: v for k, v in e.items() if k not in _NO_MATTER} for e in environments]
+    drift = _differences(*compared)
+    if drift and tomllib.loads(notes["recipe"])["sync_batchnorm"] and _differ_in_processes(*compared):
+        return drift
     if drift and not allow_drift:
         raise ConfigError(
             "\n".join(
@@ -167,6 +172,12 @@ def list_recipe_changes(before: str, now: str) -> list[str]:
     return _differences(
         *({key: value for key, value in recipe.items() if not key.startswith(_NOT_COMPARED)} for recipe in recipes)
     )
+
+
+def _differ_in_processes(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether nothing but the number of processes differs, and the implementation that one of several can't take."""
+    by_count = {"processes", "ops"} if 1 in (before["processes"], now["processes"]) else {"processes"}
+    return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)} <= by_count
 
 
 def _describe_new_run(run: Path, state: Mapping[str, Any], notes: Mapping[str, Any]) -> str:

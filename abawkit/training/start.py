@@ -1,6 +1,5 @@
 """How a run starts or goes on: what it is made of, and what is refused before torch is imported."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from abawkit.frames.paths import FramesRoot, make_frame_folders, make_given_fold
 from abawkit.models.weight_files import find_weights
 from abawkit.run_names import CHECKPOINTS
 from abawkit.system.files import refuse_home
+from abawkit.system.launcher import read_launch
 from abawkit.training.folds import VideoFold
 from abawkit.training.recipe import Recipe, parse_recipe, read_recipe, refuse_repeated_keys
 from abawkit.training.recipe_warnings import find_recipe_warnings
@@ -154,14 +154,10 @@ def prepare_start(
     return Start(resolved, inputs, threads or (recorded and recorded.threads), ops or (recorded and recorded.ops))
 
 
-def is_first_process() -> bool:
-    """Whether this process speaks for all: of those of ``torchrun`` the first."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _begins_here() -> bool:
-    """Whether this process makes the folder: of those of ``torchrun`` the first, unless it was started again."""
-    return is_first_process() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    """Whether this process makes the folder: the first of several, unless they were started again."""
+    launch = read_launch()
+    return launch.is_main and not launch.restarts
 
 
 def _read_recorded(out: Path) -> "Recorded | None":

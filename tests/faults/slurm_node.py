@@ -1,0 +1,157 @@
+"""A Slurm of one node in a folder: controller, node and authentication, which end with the block."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
+BOUND = 400
+"""Seconds within which a job must have done what is waited for."""
+
+CONFIGURATION = """
+ClusterName=here
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket,cred_expire=1
+CredType=cred/munge
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+ReturnToService=2
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def find_missing() -> str:
+    """What a Slurm of its own would need and is not here; empty if it can run."""
+    if os.geteuid() != 0:
+        return "root"
+    return ", ".join(name for name in PROGRAMS if not shutil.which(name))
+
+
+class SlurmNode:
+    """A running Slurm.
+
+    Args:
+        folder: With its configuration.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "OMP_NUM_THREADS": "1"}
+
+    def call(self, *command: str) -> str:
+        """Runs one of Slurm's programs, and returns what it prints."""
+        result = subprocess.run(command, capture_output=True, text=True, env=self.environment, check=False)
+        assert result.returncode == 0, f"{command}: {result.stderr}\n{self.read_logs()}"
+        return result.stdout
+
+    def submit(self, script: str, *options: str) -> str:
+        """Submits a batch script, and returns the number of the job; its output is `read_output`."""
+        path = self.folder / "job.sh"
+        path.write_text(script)
+        return self.call("sbatch", "--parsable", "--output", str(self.folder / "job.log"), *options, str(path)).strip()
+
+    def read_output(self) -> str:
+        """What the jobs printed."""
+        path = self.folder / "job.log"
+        return path.read_text() if path.exists() else ""
+
+    def read_job(self, job: str) -> dict[str, str]:
+        """The state of a job, as ``scontrol show job`` has it."""
+        fields = self.call("scontrol", "show", "job", "--oneliner", job).split()
+        return dict(field.split("=", 1) for field in fields if "=" in field)
+
+    def wait_until_done(self, job: str) -> dict[str, str]:
+        """The state of a job that has ended, and that no one puts back into the queue."""
+        until = time.monotonic() + BOUND
+        while time.monotonic() < until:
+            state = self.read_job(job)
+            if state["JobState"] in ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL"):
+                return state
+            time.sleep(0.2)
+        raise AssertionError(f"job {job} did not end within {BOUND} s: {self.read_job(job)}\n{self.read_output()}")
+
+    def read_logs(self) -> str:
+        """The ends of the daemons' logs."""
+        logs = [self.folder / f"{name}.log" for name in ("slurmctld", "slurmd", "munged")]
+        return "\n".join(log.read_text()[-2000:] for log in logs if log.exists())
+
+
+@contextmanager
+def run_slurm() -> Iterator[SlurmNode]:
+    """Starts a Slurm, and ends it and its jobs with the block."""
+    folder = Path(mkdtemp(prefix="slurm-"))  # sockets have short paths
+    try:
+        for name in ("state", "spool"):
+            (folder / name).mkdir()
+        key = folder / "munge.key"
+        key.touch(0o600)
+        key.write_bytes(os.urandom(1024))
+        host = socket.gethostname().split(".")[0]
+        (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, host=host, ports=find_free_ports()))
+        node = SlurmNode(folder)
+        munge = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid", "seed-file": "munge.seed"}
+        paths = [f"--{option}={folder / name}" for option, name in {**munge, "log-file": "munged.log"}.items()]
+        node.call("munged", "--force", *paths)
+        node.call("slurmctld", "-c")
+        node.call("slurmd", "-c")
+        until = time.monotonic() + 60
+        while (
+            "idle"
+            not in subprocess.run(
+                ["sinfo", "--noheader"], capture_output=True, text=True, env=node.environment, check=False
+            ).stdout
+        ):
+            assert time.monotonic() < until, node.read_logs()
+            time.sleep(0.2)
+        yield node
+    finally:
+        _end(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_free_ports() -> list[int]:
+    """Two ports that nobody listens on."""
+    with socket.socket() as one, socket.socket() as two:
+        for each in (one, two):
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in (one, two)]
+
+
+def _end(folder: Path) -> None:
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+    with suppress(OSError):
+        subprocess.run(["scancel", "--user=root"], capture_output=True, env=environment, check=False, timeout=30)
+    for name in ("slurmd", "slurmctld", "munged"):
+        with suppress(OSError, ValueError):
+            number = int((folder / f"{name}.pid").read_text())
+            os.kill(number, signal.SIGTERM)
+            until = time.monotonic() + 10
+            while Path(f"/proc/{number}").exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
