@@ -59,8 +59,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "From a release to a submission": (synth, curate, train, import_weights, predict, check, score, export),
     "Post-processing": (ensemble, smooth, calibrate, tune),
     "Submissions": (submit, compare),
-    "Inspection": (inspect, leaderboard, ablate),
-    "Inspection": (inspect, explain, ablate),
+    "Inspection": (inspect, explain, leaderboard, ablate),
 }
 
 app.command(rich_help_panel="From a release to a submission")(demo)

@@ -216,7 +216,7 @@ def test_what_can_not_be_folds_is_refused_before_anything_is_written(
         with pytest.raises(error, match=message):
             train_folds(curated, features, out, **options)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="one process: leave torchrun out"):
+    with pytest.raises(ConfigError, match="one process: leave torchrun or srun out"):
         train_folds(curated, features, out, folds=2)
     assert not out.exists()
     out.mkdir()
