@@ -40,6 +40,7 @@ KINDS: Final = (
     "coordinate attention",
     "dual-direction attention",
     "native mixed blocks",
+    "native norms with PReLU",
     "optimiser",
     "rest",
 )
@@ -68,6 +69,8 @@ def annotate(network: nn.Module) -> None:
 
 def classify(name: str, shapes: list[list[int]]) -> str | None:
     """The kind of an operator by its name and the shapes of its arguments; None where its caller has it."""
+    if "norm_prelu" in name:  # the operators and their backward pass
+        return KINDS[7]
     if name.startswith("abawkit::"):
         return KINDS[6] if "block" in name else KINDS[5]
     if "convolution" in name:
@@ -80,7 +83,7 @@ def classify(name: str, shapes: list[list[int]]) -> str | None:
         return KINDS[2]
     if "prelu" in name:
         return KINDS[3]
-    return KINDS[7] if name.startswith("Optimizer.") or "adam" in name else None
+    return KINDS[8] if name.startswith("Optimizer.") or "adam" in name else None
 
 
 def list_callers(event: Any) -> Iterator[Any]:

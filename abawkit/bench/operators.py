@@ -1,4 +1,4 @@
-"""The two operators at the published network's sizes, by the reference and by the best implementation here."""
+"""The operators at the published network's sizes, by the reference and by the best implementation here."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -9,14 +9,15 @@ from torch import Tensor
 from abawkit.bench.networks import CPU, Run
 from abawkit.models.attention import list_evaluation_calls
 from abawkit.models.config import NetworkConfig
-from abawkit.ops import BlockParameters, dual_direction_attention, mixed_block
+from abawkit.ops import BlockParameters, NormParameters, dual_direction_attention, mixed_block, norm_prelu
 from abawkit.ops.folding import FoldCache
 from abawkit.ops.mixed_block_tensors import BlockSizes
+from abawkit.ops.norm_prelu_tensors import NormSizes
 from abawkit.ops.tensors import Parameters, Sizes
-from abawkit.ops.testing import make_random_block, make_random_inputs
+from abawkit.ops.testing import make_random_block, make_random_inputs, make_random_norm
 
 BLOCK_IMAGES = 8
-"""Images at a time for mixed blocks."""
+"""Images at a time for norms and mixed blocks."""
 
 _Compute = Callable[[Tensor, Sequence[Tensor], str | None, FoldCache], Sequence[Tensor]]
 
@@ -30,7 +31,9 @@ class OperatorWork(NamedTuple):
 
 
 def list_operator_work(config: NetworkConfig, batches: Sequence[int]) -> Iterator[OperatorWork]:
-    """The attention and each kind of mixed block of a network, in evaluation and in training (forward and backward).
+    """The attention and each kind of mixed block of a network, in both modes, and its first norm in training.
+
+    Training is forward and backward pass.
 
     Args:
         config: Of the network.
@@ -43,6 +46,7 @@ def list_operator_work(config: NetworkConfig, batches: Sequence[int]) -> Iterato
     most = max(batches)
     yield OperatorWork("train attention", most, _make_attention_work(attention, most, training=True))
     side, stage = (config.resolution + 1) // 2, 0
+    yield OperatorWork("train norm", BLOCK_IMAGES, _make_norm_work(NormSizes(config.stem), side))
     for sizes in blocks:
         assert isinstance(sizes, BlockSizes)  # noqa: S101 - all but the first are
         stage += sizes.stride - 1
@@ -71,6 +75,15 @@ def _make_block_work(sizes: BlockSizes, side: int, *, training: bool) -> dict[st
         return [mixed_block(x, given, statistics, *kind, training=training, implementation=name, cache=cache)]
 
     return _make_work(convolve, x, parameters.flat, training=training)
+
+
+def _make_norm_work(sizes: NormSizes, side: int) -> dict[str, Run]:
+    x, parameters, statistics = make_random_norm(BLOCK_IMAGES, sizes, (side, side))
+
+    def normalise(x: Tensor, leaves: Sequence[Tensor], name: str | None, _: FoldCache) -> Sequence[Tensor]:
+        return [norm_prelu(x, NormParameters(*leaves), statistics, training=True, implementation=name)]
+
+    return _make_work(normalise, x, parameters, training=True)
 
 
 def _make_work(compute: _Compute, x: Tensor, parameters: Sequence[Tensor], *, training: bool) -> dict[str, Run]:

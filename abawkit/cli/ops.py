@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 Operator = Annotated[
-    Literal["dual_direction_attention", "mixed_block"] | None, typer.Argument(help="An operator; default: all.")
+    Literal["dual_direction_attention", "mixed_block", "norm_prelu"] | None,
+    typer.Argument(help="An operator; default: all."),
 ]
 
 
@@ -164,7 +165,7 @@ for _command in (build, check, bench):
 def listing(context: typer.Context, as_json: Json = False) -> None:
     """Say which implementations of each operator run here, why not the others, and which one is chosen.
 
-    The operators are dual-direction attention and the mixed block.
+    The operators are dual-direction attention, the mixed block, and batch norm with PReLU.
 
     The choice is that of --ops, else of ABAWKIT_OPS in the environment, else the best that can serve a call.
 

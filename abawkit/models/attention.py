@@ -10,6 +10,7 @@ from abawkit.models.layers import FoldingModule, squeeze_width
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
 from abawkit.ops.base import Call
 from abawkit.ops.mixed_block_tensors import BlockSizes
+from abawkit.ops.norm_prelu_tensors import NormSizes
 from abawkit.ops.registry import find_implementation
 from abawkit.ops.tensors import Sizes
 
@@ -91,15 +92,17 @@ def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torc
 
 
 def list_block_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> list[Call]:
-    """The calls of the mixed block that a network makes, as `make_attention_call`."""
+    """The calls of the mixed block that a network makes, in training of norm_prelu too; as `make_attention_call`."""
     attention = make_attention_call(config, device, dtype, training=training)
-    sizes: list[BlockSizes] = []
+    sizes: list[BlockSizes | NormSizes] = []
     for inputs, stage in zip((config.stem, *(s.width for s in config.stages)), config.stages, strict=False):
         for first, splits, own in ((True, stage.entry, inputs), (False, stage.residual, stage.width)):
             kernels, channels = zip(*splits, strict=True)
             squeezed, stride = squeeze_width(sum(channels)), 2 if first else 1
             if first or stage.depth:
                 sizes.append(BlockSizes(own, kernels, channels, stage.width, squeezed, stride, residual=not first))
+    if training:
+        sizes += [NormSizes(config.stem), NormSizes(config.embedding)]
     return [attention._replace(sizes=each) for each in sizes]
 
 

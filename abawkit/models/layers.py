@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abawkit.models.config import Splits
-from abawkit.ops import BlockParameters, BlockStatistics, mixed_block
+from abawkit.ops import BlockParameters, BlockStatistics, NormParameters, NormStatistics, mixed_block, norm_prelu
 from abawkit.ops.folding import FoldCache, fold_batch_norm
 
 
@@ -29,6 +29,22 @@ def list_norm_tensors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor, Ten
 def find_bias(layer: nn.Conv2d) -> Tensor:
     """The bias of a convolution that has one."""
     return layer.bias  # type: ignore[return-value]
+
+
+def can_train_natively(x: Tensor, *norms: nn.BatchNorm2d) -> bool:
+    """Whether native training computes what modules with these norms do, and is worth it: on CPUs, norms alike."""
+    if torch.compiler.is_compiling() or not x.is_cpu:
+        return False
+    plain = all(type(n) is nn.BatchNorm2d and n.training and n.num_batches_tracked is not None for n in norms)
+    kinds = {(norm.momentum, norm.eps, norm.track_running_stats) for norm in norms}
+    return plain and len(kinds) == 1 and norms[0].momentum is not None
+
+
+def count_batch(*norms: nn.BatchNorm2d) -> None:
+    """Counts a batch in the norms that keep running statistics."""
+    for norm in norms:
+        if norm.track_running_stats:
+            norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
 
 
 class FoldingModule(nn.Module):
@@ -71,7 +87,10 @@ class LinearBlock(FoldingModule):
 
 
 class ConvBlock(LinearBlock):
-    """A linear block and a PReLU with a slope for each channel."""
+    """A linear block and a PReLU with a slope for each channel.
+
+    In training on CPUs, norm and PReLU are the operator `abawkit.ops.norm_prelu`.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride=stride, groups=groups)
@@ -79,8 +98,20 @@ class ConvBlock(LinearBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolves, normalises and activates."""
-        activated: Tensor = self.activation(super().forward(x))
-        return activated
+        if not (self.training and can_train_natively(x, self.norm)):
+            activated: Tensor = self.activation(super().forward(x))
+            return activated
+        norm, (scale, shift, *running) = self.norm, list_norm_tensors(self.norm)
+        found = norm_prelu(
+            self.conv(x),
+            NormParameters(scale, shift, self.activation.weight),
+            NormStatistics(*running) if norm.track_running_stats else None,
+            training=True,
+            momentum=norm.momentum or 0.0,
+            eps=norm.eps,
+        )
+        count_batch(norm)
+        return found
 
 
 class MixedDepthwise(nn.Module):
@@ -169,8 +200,7 @@ class MixedBlock(FoldingModule):
             return mixed_block(x, parameters, statistics, *kind, training=False, eps=norm.eps, cache=self._folded)
         moved, momentum = statistics if norm.track_running_stats else None, norm.momentum or 0.0
         result = mixed_block(x, parameters, moved, *kind, training=True, momentum=momentum, eps=norm.eps)
-        for each in self._norms() if moved else ():
-            each.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        count_batch(*self._norms())
         return result
 
     def _norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d]:
@@ -178,11 +208,6 @@ class MixedBlock(FoldingModule):
 
     def _is_operator(self, x: Tensor) -> bool:
         """Whether the operator computes what the modules do, and is worth it; elsewhere the modules run."""
-        if torch.compiler.is_compiling() or (torch.is_grad_enabled() and not self.training):
-            return False
-        if not self.training:
-            return True
-        norms = self._norms()
-        plain = all(type(n) is nn.BatchNorm2d and n.training and n.num_batches_tracked is not None for n in norms)
-        kinds = {(norm.momentum, norm.eps, norm.track_running_stats) for norm in norms}
-        return x.is_cpu and plain and len(kinds) == 1 and norms[0].momentum is not None
+        if self.training:
+            return can_train_natively(x, *self._norms())
+        return not (torch.compiler.is_compiling() or torch.is_grad_enabled())

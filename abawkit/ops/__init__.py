@@ -1,8 +1,10 @@
-"""The operators dual-direction attention and mixed block: contracts, references, native implementations, registry."""
+"""The operators: contracts, references, native implementations, registry."""
 
 from abawkit.ops.attention import dual_direction_attention
 from abawkit.ops.mixed_block import mixed_block
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
+from abawkit.ops.norm_prelu import norm_prelu
+from abawkit.ops.norm_prelu_tensors import NormParameters, NormStatistics
 from abawkit.ops.registry import use
 from abawkit.ops.tensors import Gates, Parameters, Statistics, attention_mse
 
@@ -11,10 +13,13 @@ __all__ = [
     "BlockSizes",
     "BlockStatistics",
     "Gates",
+    "NormParameters",
+    "NormStatistics",
     "Parameters",
     "Statistics",
     "attention_mse",
     "dual_direction_attention",
     "mixed_block",
+    "norm_prelu",
     "use",
 ]

@@ -8,6 +8,7 @@ import torch
 
 from abawkit.ops.base import Call, OperatorImplementation
 from abawkit.ops.mixed_block_tensors import BlockSizes
+from abawkit.ops.norm_prelu_tensors import NormSizes
 from abawkit.ops.operators import ATTENTION, OPERATORS, Operator
 from abawkit.ops.reference import Reference
 from abawkit.ops.registry import Offer, Request, find_best, find_request, list_implementations
@@ -50,7 +51,7 @@ class Survey:
     """
 
     operator: Operator
-    sizes: Sizes | BlockSizes
+    sizes: Sizes | BlockSizes | NormSizes
     request: Request | None
     offers: list[Offer]
     servings: dict[str, list[Serving]]
@@ -222,7 +223,7 @@ def read_native_facts() -> dict[str, str]:
     return facts
 
 
-def _list_calls(sizes: Sizes | BlockSizes) -> Iterator[Call]:
+def _list_calls(sizes: Sizes | BlockSizes | NormSizes) -> Iterator[Call]:
     for device in list_devices():
         for training in (False, True):
             for dtype in DTYPES:

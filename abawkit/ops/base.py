@@ -1,8 +1,9 @@
 """Plug point: the arguments of the operators, and what an implementation of each must offer.
 
 An implementation of dual-direction attention is a subclass of `Implementation` in the entry-point group ``abawkit.ops``
-of any installed package, one of the mixed block a subclass of `BlockImplementation` in ``abawkit.ops.mixed_block``;
-``docs/how-to/add-an-operator.md`` has the steps.
+of any installed package, one of the mixed block a subclass of `BlockImplementation` in ``abawkit.ops.mixed_block``, one
+of norm_prelu a subclass of `NormImplementation` in ``abawkit.ops.norm_prelu``. ``docs/how-to/add-an-operator.md`` has
+the steps.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
+from abawkit.ops.norm_prelu_tensors import NormParameters, NormSizes, NormStatistics
 from abawkit.ops.tensors import Gates, Parameters, Sizes, Statistics
 
 MOMENTUM: Final = 0.1
@@ -69,6 +71,27 @@ class BlockArguments(NamedTuple):
     eps: float = EPS
 
 
+class NormArguments(NamedTuple):
+    """The arguments of one call of norm_prelu; `abawkit.ops.norm_prelu` has checked them.
+
+    Attributes:
+        x: (N, C, H, W), any strides.
+        parameters: On the device of `x`; of its type or of float32.
+        statistics: Running mean and variance. In training they move towards those of the batch, in place; None leaves
+            them out. In evaluation they are what is normalised with.
+        training: Whether to normalise with the statistics of the batch.
+        momentum: Share of the batch in the running statistics.
+        eps: Added to variances.
+    """
+
+    x: Tensor
+    parameters: NormParameters
+    statistics: NormStatistics | None
+    training: bool
+    momentum: float = MOMENTUM
+    eps: float = EPS
+
+
 class Call(NamedTuple):
     """A kind of call, by which an implementation is chosen.
 
@@ -82,7 +105,7 @@ class Call(NamedTuple):
 
     device: torch.device
     dtype: torch.dtype
-    sizes: Sizes | BlockSizes
+    sizes: Sizes | BlockSizes | NormSizes
     training: bool
     gradients: bool
 
@@ -165,3 +188,11 @@ class BlockImplementation(OperatorImplementation):
         """Evaluates without gradients, with the result of `fold`; see `forward`."""
         arguments: BlockArguments = folded
         return self.forward(arguments._replace(x=x))
+
+
+class NormImplementation(OperatorImplementation):
+    """One way to compute a batch norm with PReLU, which `abawkit.ops.norm_prelu_reference` defines."""
+
+    @abstractmethod
+    def forward(self, arguments: NormArguments) -> Tensor:
+        """Computes the result, of the shape of `x`; differentiable in `x` and parameters."""

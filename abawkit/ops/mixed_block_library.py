@@ -36,11 +36,13 @@ def find_output_side(side: int, stride: int) -> int:
     return (side + stride - 1) // stride
 
 
-def _fill_blocks(channels: int) -> int:
+def fill_blocks(channels: int) -> int:
+    """The channels of whole blocks."""
     return -(-channels // BLOCK) * BLOCK
 
 
-def _make_channels_last(x: Tensor, channels: int, height: int, width: int) -> Tensor:
+def make_channels_last(x: Tensor, channels: int, height: int, width: int) -> Tensor:
+    """An uninitialised tensor (N, channels, height, width) in channels_last; N, type and device as those of `x`."""
     shape = x.shape[0], channels, height, width
     return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
@@ -56,7 +58,7 @@ def _fake_infer(
     _: bool,
 ) -> Tensor:
     del weights, kernels, channels, squeezed
-    return _make_channels_last(x, outputs, *(find_output_side(side, stride) for side in x.shape[2:]))
+    return make_channels_last(x, outputs, *(find_output_side(side, stride) for side in x.shape[2:]))
 
 
 def _fake_train(x: Tensor, parameters: list[Tensor], stride: int, residual: bool, eps: float) -> tuple[Tensor, ...]:
@@ -64,9 +66,9 @@ def _fake_train(x: Tensor, parameters: list[Tensor], stride: int, residual: bool
     n, _, h, w = x.shape
     rows, columns = find_output_side(h, stride), find_output_side(w, stride)
     outputs = parameters[13].shape[0]
-    expanded, squeezed, projected = (_fill_blocks(parameters[i].shape[0]) for i in (1, 5, 13))
+    expanded, squeezed, projected = (fill_blocks(parameters[i].shape[0]) for i in (1, 5, 13))
     return (
-        _make_channels_last(x, outputs, rows, columns),
+        make_channels_last(x, outputs, rows, columns),
         x.new_empty((n, expanded // BLOCK, h * w, BLOCK)),
         x.new_empty((n, expanded // BLOCK, rows * columns, BLOCK)),
         x.new_empty((n, rows + columns, expanded)),
@@ -87,7 +89,7 @@ def _fake_differentiate(
     input_gradient: bool,
 ) -> list[Tensor]:
     del gradient, saved, stride, residual, eps
-    own = _make_channels_last(x, *x.shape[1:]) if input_gradient else x.new_empty((0,))
+    own = make_channels_last(x, *x.shape[1:]) if input_gradient else x.new_empty((0,))
     return [own, *(p.new_empty(p.shape) for p in parameters)]
 
 
@@ -191,11 +193,11 @@ def train_block(
 
 
 def move_statistics(running: Sequence[Tensor], statistics: Tensor, counts: Sequence[int], momentum: float) -> None:
-    """Moves running statistics, as `BlockStatistics`, towards those of the batch, in place; variances unbiased.
+    """Moves running statistics towards those of the batch, in place; variances become unbiased.
 
     Args:
-        running: Means and variances of the three norms.
-        statistics: From `train_block`.
+        running: Means and variances of batch norms: `BlockStatistics` or `NormStatistics`.
+        statistics: From `train_block` or `norm_prelu_library.TRAIN_NORM`.
         counts: How many values of each channel each norm has seen.
         momentum: Share of the batch.
     """

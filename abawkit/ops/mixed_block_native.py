@@ -17,7 +17,6 @@ from abawkit.ops.base import BlockArguments, BlockImplementation, Call
 from abawkit.ops.mixed_block_library import BLOCK, find_output_side
 from abawkit.ops.mixed_block_reference import BlockReference
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, FoldedBlock, fold_block
-from abawkit.system.native_build import COMMAND
 
 
 def pack(block: FoldedBlock) -> Tensor:
@@ -102,12 +101,7 @@ class NativeBlock(BlockImplementation):
         """See `OperatorImplementation.reasons`."""
         if not self.is_meant_for(call):
             return ["it is for training, and evaluation without gradients, in float32 on CPUs"]
-        if reason := binary.load():
-            return [reason]
-        name = "forward" if call.training else "infer"
-        if not torch._C._dispatch_has_kernel_for_dispatch_key(f"abawkit::mixed_block_{name}", "CPU"):
-            return [f"the binary is older than this operator; rebuild: {COMMAND}"]
-        return []
+        return binary.explain_missing_operator(f"mixed_block_{'forward' if call.training else 'infer'}")
 
     def fingerprint(self, device: torch.device) -> str:
         """See `OperatorImplementation.fingerprint`."""

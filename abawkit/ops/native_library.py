@@ -137,7 +137,7 @@ def load() -> str:
         return _explain_absence()
     if reason := explain_refusal(facts, torch.__version__):
         return reason
-    for module in ("torch_library", "mixed_block_library"):
+    for module in ("torch_library", "mixed_block_library", "norm_prelu_library"):
         importlib.import_module(f"abawkit.ops.{module}")
     load_library: Callable[[Path], None] = torch.ops.load_library
     try:
@@ -145,6 +145,15 @@ def load() -> str:
     except OSError as error:
         return f"can't be loaded ({error.__cause__ or error}); rebuild: {REBUILD}"
     return ""
+
+
+def explain_missing_operator(name: str) -> list[str]:
+    """Why the binary does not serve an operator on CPUs, in one phrase; empty where it does."""
+    if reason := load():
+        return [reason]
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"abawkit::{name}", "CPU"):
+        return [f"the binary is older than this operator; rebuild: {REBUILD}"]
+    return []
 
 
 def _explain_absence() -> str:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from abawkit.execution import OPERATOR_GROUP
-from abawkit.ops.base import BlockImplementation, Call, Implementation, OperatorImplementation
+from abawkit.ops.base import BlockImplementation, Call, Implementation, NormImplementation, OperatorImplementation
 from abawkit.ops.mixed_block_check import compare_block
 from abawkit.ops.mixed_block_tensors import BlockSizes
+from abawkit.ops.norm_prelu_check import compare_norm
+from abawkit.ops.norm_prelu_tensors import NormSizes
 from abawkit.ops.self_check import Comparison, compare_attention
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import CHECKED_BLOCKS, DDAMFN_SIZES
@@ -33,7 +35,7 @@ class Operator:
     group: str
     kind: type[OperatorImplementation]
     sizes: type[Any]
-    checked: Sequence[Sizes | BlockSizes]
+    checked: Sequence[Sizes | BlockSizes | NormSizes]
     images: Sequence[int]
     compare: Callable[[Any, Call, Sequence[int]], Iterator[Comparison]]
 
@@ -67,5 +69,17 @@ MIXED_BLOCK: Final = Operator(
     compare_block,
 )
 
-OPERATORS: Final = {operator.name: operator for operator in (ATTENTION, MIXED_BLOCK)}
+NORM_PRELU: Final = Operator(
+    "norm_prelu",
+    "Batch norm and PReLU",
+    f"{OPERATOR_GROUP}.norm_prelu",
+    NormImplementation,
+    NormSizes,
+    # of the published network, of no multiple of 16, and of less than a vector
+    tuple(map(NormSizes, (64, 37, 8, 1))),
+    (5,),
+    compare_norm,
+)
+
+OPERATORS: Final = {operator.name: operator for operator in (ATTENTION, MIXED_BLOCK, NORM_PRELU)}
 """By name; the attention first."""

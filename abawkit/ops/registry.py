@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import torch
 
 from abawkit.errors import OpUnavailableError, OpWarning, printable
-from abawkit.ops.base import BlockImplementation, Call, Implementation, OperatorImplementation
+from abawkit.ops.base import BlockImplementation, Call, Implementation, NormImplementation, OperatorImplementation
 from abawkit.ops.operators import ATTENTION, OPERATORS, Operator
 from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import find_difference
@@ -166,6 +166,12 @@ def select(call: Call, name: str | None = None) -> Implementation:
 def select_block(call: Call, name: str | None = None) -> BlockImplementation:
     """The implementation of the mixed block that serves a call; see `select`."""
     chosen: BlockImplementation = _select(call, name)
+    return chosen
+
+
+def select_norm(call: Call, name: str | None = None) -> NormImplementation:
+    """The implementation of norm_prelu that serves a call; see `select`."""
+    chosen: NormImplementation = _select(call, name)
     return chosen
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, list_block_shapes
+from abawkit.ops.norm_prelu_tensors import NormParameters, NormSizes, NormStatistics
 from abawkit.ops.tensors import Parameters, Sizes, Statistics, list_parameter_shapes
 
 DDAMFN_SIZES: Final = Sizes(channels=512, height=7, width=7, heads=2, squeezed=16)
@@ -128,3 +129,44 @@ def make_random_block(
     running = [t for n in counts for t in (random.normal((n,), 0.1), random.uniform((n,)))]
     x, *rest = (t.to(device, dtype) for t in (random.normal((images, sizes.inputs, *side)), *values, *running))
     return BlockInputs(x, BlockParameters.from_flat(rest[:-6]), BlockStatistics(*rest[-6:]))
+
+
+class NormInputs(NamedTuple):
+    """Tensors for `abawkit.ops.norm_prelu`: x (N, C, H, W), parameters and running statistics that fit them."""
+
+    x: Tensor
+    parameters: NormParameters
+    statistics: NormStatistics
+
+    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "NormInputs":
+        """The same in another type, on another device."""
+        x, parameters, statistics = self
+        return NormInputs(
+            x.to(device, dtype),
+            NormParameters(*(p.to(device, dtype) for p in parameters)),
+            NormStatistics(*(s.to(device, dtype) for s in statistics)),
+        )
+
+
+def make_random_norm(
+    images: int,
+    sizes: NormSizes,
+    side: tuple[int, int] = (14, 14),
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> NormInputs:
+    """Random inputs of norm_prelu on the CPU; one seed gives the same numbers for every type, rounded to the type.
+
+    Args:
+        images: N.
+        sizes: Of the operator.
+        side: H and W.
+        seed: Of the numbers.
+        dtype: Of all tensors.
+    """
+    random, shape = _Random(seed), (sizes.channels,)
+    x = random.normal((images, sizes.channels, *side)) + 0.5
+    parameters = NormParameters(random.uniform(shape), random.normal(shape, 0.3), random.normal(shape, 0.3) + 0.25)
+    statistics = NormStatistics(random.normal(shape, 0.1), random.uniform(shape))
+    return NormInputs(x, parameters, statistics).to(dtype)

@@ -32,8 +32,7 @@ Tensor mixed_block_infer(const Tensor& x, const Tensor& packed, const std::vecto
   STD_TORCH_CHECK(outputs > 0 && squeezed > 0 && (stride == 1 || stride == 2), "abawkit: wrong sizes of a mixed block");
   STD_TORCH_CHECK(!residual || (stride == 1 && outputs == x.size(1)),
                   "abawkit: a residual block keeps its channels and its resolution");
-  const Tensor in =
-      is_channels_last(x) ? x : torch::stable::contiguous(x, torch::headeronly::MemoryFormat::ChannelsLast);
+  const Tensor in = make_channels_last(x);
   abawkit::MixedBlock call{};
   call.images = x.size(0);
   call.inputs = x.size(1);
@@ -45,16 +44,13 @@ Tensor mixed_block_infer(const Tensor& x, const Tensor& packed, const std::vecto
   call.residual = residual;
   call.splits = {kernels.data(), channels.data(), static_cast<int64_t>(kernels.size())};
   const Tensor weights = operand(packed, ScalarType::Float, abawkit::packed_size(call), x, "the packed weights");
-  const int64_t height = call.out_height(), width = call.out_width();
-  const int64_t sizes[] = {call.images, outputs, height, width};
-  const int64_t strides[] = {height * width * outputs, 1, width * outputs, outputs};
-  const Tensor out = empty(x, ScalarType::Float, sizes, strides, 4);
+  const Tensor out = empty_channels_last(x, call.images, outputs, call.out_height(), call.out_width());
   if (call.images == 0) return out;
   const OnCpu where(x);
   const auto memory = where.memory(x, where.bytes(call), static_cast<std::size_t>(where.pool.threads) << 22);
-  call.x = static_cast<const float*>(in.data_ptr());
-  call.weights = static_cast<const float*>(weights.data_ptr());
-  call.out = static_cast<float*>(out.data_ptr());
+  call.x = data(in);
+  call.weights = data(weights);
+  call.out = data(out);
   call.workspace = memory.get();
   where(call);
   return out;

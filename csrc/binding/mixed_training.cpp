@@ -87,17 +87,6 @@ struct BlockOperands {
   int64_t statistics() const { return 2 * (expanded_blocks() * block_channels + bottleneck() + outputs()); }
 };
 
-Tensor channels_last(const Tensor& t) {
-  return is_channels_last(t) ? t : torch::stable::contiguous(t, torch::headeronly::MemoryFormat::ChannelsLast);
-}
-
-Tensor empty_channels_last(const Tensor& like, int64_t n, int64_t c, int64_t h, int64_t w) {
-  const int64_t sizes[] = {n, c, h, w}, strides[] = {h * w * c, 1, w * c, c};
-  return empty(like, ScalarType::Float, sizes, strides, 4);
-}
-
-float* data(const Tensor& t) { return static_cast<float*>(t.data_ptr()); }
-
 // The result and what the backward pass needs: expanded, values, means, squeezed, projected, statistics.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x,
                                                                            const std::vector<Tensor>& parameters,
@@ -105,7 +94,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const
   const BlockOperands operands(x, parameters, stride, residual);
   const MixedShape& s = operands.shape;
   const int64_t blocks = operands.expanded_blocks(), height = s.out_height(), width = s.out_width();
-  const Tensor in = channels_last(x);
+  const Tensor in = make_channels_last(x);
   const Tensor out = empty_channels_last(x, s.images, s.outputs, height, width);
   const Tensor expanded = empty(x, ScalarType::Float, {s.images, blocks, s.height * s.width, block_channels});
   const Tensor values = empty(x, ScalarType::Float, {s.images, blocks, height * width, block_channels});
@@ -145,7 +134,7 @@ std::vector<Tensor> backward(const Tensor& gradient, const Tensor& x, const std:
   STD_TORCH_CHECK(saved.size() == 6, "abawkit: expected 6 tensors of the forward pass");
   std::vector<Tensor> held;
   for (int i = 0; i < 6; ++i) held.push_back(operand(saved[i], ScalarType::Float, entries[i], x, "a saved tensor"));
-  const Tensor in = channels_last(x), given = channels_last(gradient);
+  const Tensor in = make_channels_last(x), given = make_channels_last(gradient);
   std::vector<Tensor> gradients;
   gradients.push_back(input_gradient ? empty_channels_last(x, s.images, s.inputs, s.height, s.width)
                                      : empty(x, ScalarType::Float, {0}));
@@ -177,13 +166,14 @@ std::vector<Tensor> backward(const Tensor& gradient, const Tensor& x, const std:
   return gradients;
 }
 
-// Moves running means and variances of the three norms towards those of a batch, as torch's batch norms do: variances
+// Moves running means and variances of batch norms towards those of a batch, as torch's batch norms do: variances
 // unbiased. `counts` are the values of each channel that a norm has seen.
 void update(const std::vector<Tensor>& running, const Tensor& statistics, const std::vector<int64_t>& counts,
             double momentum) {
-  STD_TORCH_CHECK(running.size() == 6 && counts.size() == 3, "abawkit: expected 6 running statistics and 3 counts");
+  STD_TORCH_CHECK(!counts.empty() && running.size() == 2 * counts.size(),
+                  "abawkit: expected two running statistics for each count");
   int64_t entries = 0;
-  for (int i = 0; i < 6; ++i) {
+  for (std::size_t i = 0; i < running.size(); ++i) {
     STD_TORCH_CHECK(running[i].is_cpu() && running[i].dim() == 1 && running[i].numel() == running[i / 2 * 2].numel(),
                     "abawkit: running statistics must be pairs of one dimension, on the CPU");
     STD_TORCH_CHECK(moves(running[i].scalar_type()),
@@ -192,7 +182,7 @@ void update(const std::vector<Tensor>& running, const Tensor& statistics, const 
   }
   const Tensor batch = operand(statistics, ScalarType::Float, entries, statistics, "the statistics");
   const float* at = data(batch);
-  for (int i = 0; i < 3; ++i) {
+  for (std::size_t i = 0; i < counts.size(); ++i) {
     STD_TORCH_CHECK(counts[i] > 1, "abawkit: statistics of a batch need at least 2 values of each channel");
     const int64_t padded = count_blocks(running[2 * i].numel()) * block_channels;
     const double n = static_cast<double>(counts[i]);

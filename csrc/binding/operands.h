@@ -67,6 +67,17 @@ inline bool is_channels_last(const Tensor& t) {
   return has(1, 1) && has(3, t.size(1)) && has(2, t.size(1) * t.size(3)) && has(0, t.size(1) * t.size(2) * t.size(3));
 }
 
+inline Tensor make_channels_last(const Tensor& t) {
+  return is_channels_last(t) ? t : torch::stable::contiguous(t, torch::headeronly::MemoryFormat::ChannelsLast);
+}
+
+inline Tensor empty_channels_last(const Tensor& like, int64_t n, int64_t c, int64_t h, int64_t w) {
+  const int64_t sizes[] = {n, c, h, w}, strides[] = {h * w * c, 1, w * c, c};
+  return empty(like, ScalarType::Float, sizes, strides, 4);
+}
+
+inline float* data(const Tensor& t) { return static_cast<float*>(t.data_ptr()); }
+
 // Features as the kernels read them; other strides are copied.
 struct Input {
   Tensor tensor;

@@ -35,7 +35,8 @@ def test_other_runtimes_compute_the_same() -> None:
         ("aten::_prelu_kernel", [], 3),
         ("abawkit::mixed_block_infer", [], 6),
         ("abawkit::dual_direction_attention_infer", [], 5),
-        ("Optimizer.step#AdamW.step", [], 7),
+        ("abawkit::norm_prelu_backward", [], 7),
+        ("Optimizer.step#AdamW.step", [], 8),
     ],
 )
 def test_operators_have_a_kind(name: str, shapes: list[list[int]], kind: int) -> None:

@@ -58,5 +58,8 @@ void mixed_backward(const MixedBackward& call, const Pool& pool) { table().mixed
 std::size_t mixed_backward_workspace(const MixedBackward& call, int threads) {
   return table().mixed_backward_workspace(call, threads);
 }
+void norm_prelu_forward(const NormPreluForward& call, const Pool& pool) { table().norm_prelu_forward(call, pool); }
+void norm_prelu_backward(const NormPreluBackward& call, const Pool& pool) { table().norm_prelu_backward(call, pool); }
+std::size_t norm_prelu_workspace(const NormPrelu& call) { return table().norm_prelu_workspace(call); }
 
 }  // namespace abawkit::cpu

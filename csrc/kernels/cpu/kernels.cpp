@@ -67,4 +67,7 @@ const abawkit::cpu::Table abawkit::cpu::ABAWKIT_TABLE(ABAWKIT_ISA){
     abawkit::ABAWKIT_ISA::mixed_forward_workspace,
     abawkit::ABAWKIT_ISA::mixed_backward,
     abawkit::ABAWKIT_ISA::mixed_backward_workspace,
+    abawkit::ABAWKIT_ISA::norm_prelu_forward,
+    abawkit::ABAWKIT_ISA::norm_prelu_backward,
+    abawkit::ABAWKIT_ISA::norm_prelu_workspace,
 };

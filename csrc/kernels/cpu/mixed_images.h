@@ -152,16 +152,4 @@ inline void apply_gates(const TrainingSizes& z, const float* values, const float
   }
 }
 
-// Whole vectors of a row of channels, of which the last block may have less than 16 in memory.
-inline Vector<float> load_some(const float* from, std::int64_t count) {
-  if (count >= lanes<float>) return load(from);
-  float values[lanes<float>] = {};
-  for (std::int64_t i = 0; i < count; ++i) values[i] = from[i];
-  return load(values);
-}
-inline void store_some(float* to, std::int64_t count, Vector<float> value) {
-  if (count >= lanes<float>) return store(to, value);
-  for (std::int64_t i = 0; i < count; ++i) to[i] = value[i];
-}
-
 }  // namespace abawkit::ABAWKIT_ISA

@@ -1,7 +1,8 @@
-// What mixed_kernels.cpp and mixed_training.cpp give to the table of an instruction set.
+// What mixed_kernels.cpp, mixed_training.cpp and norm_prelu.cpp give to the table of an instruction set.
 #pragma once
 
 #include "mixed_training.h"
+#include "norm_prelu.h"
 
 namespace abawkit::ABAWKIT_ISA {
 
@@ -11,5 +12,8 @@ void mixed_forward(const MixedForward&, const Pool&);
 std::size_t mixed_forward_workspace(const MixedForward&, int threads);
 void mixed_backward(const MixedBackward&, const Pool&);
 std::size_t mixed_backward_workspace(const MixedBackward&, int threads);
+void norm_prelu_forward(const NormPreluForward&, const Pool&);
+void norm_prelu_backward(const NormPreluBackward&, const Pool&);
+std::size_t norm_prelu_workspace(const NormPrelu&);
 
 }  // namespace abawkit::ABAWKIT_ISA

@@ -3,6 +3,7 @@
 
 #include "dda.h"
 #include "mixed_training.h"
+#include "norm_prelu.h"
 
 namespace abawkit::cpu {
 
@@ -20,6 +21,9 @@ struct Table {
   std::size_t (*mixed_forward_workspace)(const MixedForward&, int threads);
   void (*mixed_backward)(const MixedBackward&, const Pool&);
   std::size_t (*mixed_backward_workspace)(const MixedBackward&, int threads);
+  void (*norm_prelu_forward)(const NormPreluForward&, const Pool&);
+  void (*norm_prelu_backward)(const NormPreluBackward&, const Pool&);
+  std::size_t (*norm_prelu_workspace)(const NormPrelu&);
 };
 
 extern const Table baseline_table;

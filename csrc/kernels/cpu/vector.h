@@ -60,6 +60,18 @@ inline void store(A* to, Vector<A> value) {
   *reinterpret_cast<typename Lanes<A>::loose*>(to) = value;
 }
 
+// A vector of which only the first `count` numbers, any number, are in memory; the others are zeros.
+inline Vector<float> load_some(const float* from, std::int64_t count) {
+  if (count >= lanes<float>) return load(from);
+  float values[lanes<float>] = {};
+  for (std::int64_t i = 0; i < count; ++i) values[i] = from[i];
+  return load(values);
+}
+inline void store_some(float* to, std::int64_t count, Vector<float> value) {
+  if (count >= lanes<float>) return store(to, value);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = value[i];
+}
+
 inline float widen(float value) { return value; }
 inline double widen(double value) { return value; }
 inline float widen(bfloat16 value) {
