@@ -9,7 +9,7 @@ from abawkit.ablation.plan import Choices, Training, match_steps, plan_trainings
 from abawkit.errors import ConfigError
 from abawkit.training.learner import Scheduled
 from abawkit.training.recipe import Recipe, read_recipe
-from tests.ablation.conftest import ROWS
+from tests.ablation.conftest import ROWS, SIX
 
 
 def of(plan: list[Training], variant: str, seed: int = 1) -> list[Training]:
@@ -54,14 +54,14 @@ def test_the_second_strict_training_has_as_many_steps_as_the_base_up_to_an_epoch
     (base,), (strict,), (longer,) = (of(plan, name) for name in ("base", "strict", "strict-steps"))
     assert (base.steps, strict.steps) == (480, 180)
     assert longer.steps == 480  # 16 epochs of 30 steps
-    uneven = plan_trainings(Choices(seeds=(1,)), ROWS | {("strict", None): 2_000})
+    uneven = plan_trainings(Choices(settings=SIX, seeds=(1,)), ROWS | {("strict", None): 2_000})
     (longer,) = of(uneven, "strict-steps")
     assert 480 <= longer.steps < 480 + 2_000 / 64 + 1
 
 
 @pytest.mark.parametrize("name", ["cosine", "constant"])
 def test_its_learning_rate_is_the_same_function_of_the_step(name: str) -> None:
-    base = read_recipe("demo", [f"schedule.name={name}", "schedule.warmup_epochs=0.7"])
+    base = read_recipe("demo", [*SIX, f"schedule.name={name}", "schedule.warmup_epochs=0.7"])
     longer = read_recipe("demo", [f"schedule.name={name}", *match_steps(base, 5_120, 1_280)])
     assert rates(longer, 20, 24) == pytest.approx(rates(base, 80, 6))
 
@@ -93,6 +93,7 @@ def test_a_frozen_network_takes_all_epochs_at_the_learning_rate_of_the_recipes_o
         plan_trainings(
             Choices(
                 settings=(
+                    *SIX,
                     "heads.epochs=2",
                     "heads.learning_rate=0.01",
                 ),
