@@ -218,6 +218,7 @@ def tune(
     folds: int = 10,
     protocol: Protocol = "official",
     seed: int = 0,
+    report: StrPath | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Tuning:
@@ -237,14 +238,15 @@ def tune(
         folds: Folds of videos for cross-validation, 2 or more.
         protocol: The rows that count, as for `score`.
         seed: Random seed.
-        force: Whether a rule at `out` is replaced.
+        report: Write what was fitted, its gain and what was tried to this file, one HTML page.
+        force: Whether a rule at `out`, and a report at `report`, are replaced.
         progress: Called with the number of searches done and the number to do.
 
     Returns:
         The rule, and its scores on videos that the search did not see.
 
     Raises:
-        ConfigError: If an argument can't be used, or `out` can't be written.
+        ConfigError: If an argument can't be used, or `out` or `report` can't be written.
         DataError: If the rows of a member are not those of the truth, or too few videos are annotated.
 
     Example:
@@ -270,6 +272,10 @@ def tune(
         alone = "one member has neither weights nor a pool; " if len(paths) == 1 and (weights or pool) else ""
         raise ConfigError(f"{alone}nothing is left to search: leave out one of --no-smoothing, --no-calibration")
     claim_file(rule, force=force, kind=RULE, inputs=[*paths, answer])
+    if report is not None:
+        from abawkit.reports.page import REPORT
+
+        claim_file(Path(report), force=force, kind=REPORT, inputs=[*paths, answer, rule])
     found, annotations = read_members(paths), read_truth(answer, split)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     result = tuning.tune(
@@ -285,4 +291,9 @@ def tune(
         progress=progress,
     )
     write_rule(rule, result.rule, result.evidence())
+    if report is not None:
+        from abawkit.reports.page import write_page
+        from abawkit.reports.tuning import make_tuning_page
+
+        write_page(Path(report), make_tuning_page(result, rule, answer))
     return result

@@ -17,6 +17,7 @@ from abawkit.cli._options import (
     Truth,
     TruthRows,
 )
+from abawkit.errors import printable
 
 
 @command
@@ -37,6 +38,9 @@ def tune(
     folds: Folds = 10,
     protocol: ScoredRows = "official",
     seed: Seed = 0,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +69,10 @@ def tune(
             folds=folds,
             protocol=protocol,
             seed=seed,
+            report=report,
             force=force,
             progress=progress,
         )
     show_tuning(tuning, out, "untuned", as_json=as_json, split=split)
+    if report and not as_json:
+        print(printable(f"report: {report}; open it in a browser"))

@@ -220,3 +220,16 @@ def test_a_task_that_falls_is_named_even_where_the_sum_does_not(
     show_tuning(fallen, folder / "rule.json", "untuned", as_json=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "this task" in line]
     assert lines == ["CCC falls, so the rule changes nothing for this task."]
+
+
+def test_a_report_shows_gain_parameters_and_trials(run: Run, folder: Path, tmp_path: Path) -> None:
+    page, rule = tmp_path / "<b>tune.html", tmp_path / "<b>rule.json"
+    members = (folder / "a.npz", folder / "b.npz")
+    arguments = ("tune", *members, "--truth", folder / "truth.txt", "--folds", 2, "--out", rule, "--report", page)
+    assert f"report: {page}; open it in a browser" in run(*arguments).stdout
+    text = page.read_text()
+    for words in ("Gain: cross-fitted less untuned", "Task by task", "What was tried", "&lt;b&gt;rule.json"):
+        assert words in text
+    assert "<b>" not in text
+    run(*arguments, "--force")
+    assert page.read_text() == text
