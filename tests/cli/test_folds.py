@@ -33,6 +33,10 @@ def test_folds_are_trained_tuned_scored_and_predicted_by_the_usual_commands(
     assert found["folds_over"] == "train+validation"
     assert [each["rows"] + each["scored_rows"] for each in found["folds"]] == [229, 229]
     assert found["refit"]["rows"] == 229
+    page = (out / "fold-1" / "report.html").read_text()
+    assert "Scored on: rows of train+validation in fold 1 of 2." in page
+    page = (out / "refit" / "report.html").read_text()
+    assert "Scores of the last epoch, which is kept as the best. Scored on: its own training rows (in-sample)." in page
     npz = out / "out-of-fold.npz"
     assert found["out_of_fold"]["probabilities"] == str(npz)
     truth = ["--truth", curated, "--split", "train+validation"]

@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,14 @@ def list_rows_of_folds(rows: CuratedSplit, count: int) -> dict[str, int]:
 def list_digests(out: Path) -> dict[str, str]:
     files = [*out.glob(f"fold-*/{BEST}"), *out.glob(f"refit/{BEST}"), *out.glob("out-of-fold.npz")]
     return {str(path.relative_to(out)): sha256_of(path) for path in files}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures() -> Iterator[None]:
+    """Pictures and reports take longer than these networks; those of folds are tested by the command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("abawkit.reports.run_pictures.RunPictures", None)
+        yield
 
 
 @pytest.fixture(scope="module")
