@@ -3,6 +3,7 @@
 import functools
 import inspect
 import json
+import shlex
 import sys
 import warnings
 from collections import Counter
@@ -237,6 +238,12 @@ def print_json(content: Any) -> None:
 def print_message(text: str) -> None:
     """Writes for a person, on stderr; what could disturb a terminal is escaped."""
     print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
+
+
+def print_next_step(*words: object) -> None:
+    """Names the command that comes next, on stderr, where that is a terminal; scripts see nothing of it."""
+    if sys.stderr.isatty():
+        print_message(f"next: {shlex.join(['abawkit', *map(str, words)])}")
 
 
 def _make_error_record(error: AbawkitError) -> dict[str, Any]:

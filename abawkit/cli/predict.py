@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from abawkit.choices import InferencePrecision, Missing, Split
-from abawkit.cli._command import command, print_json
+from abawkit.cli._command import command, print_json, print_next_step
 from abawkit.cli._options import (
     Features,
     FollowLinks,
@@ -107,3 +107,11 @@ def predict(
         print(printable(f"beside it: {result.probabilities.name}, {result.manifest.name}"))
         if table:
             print(printable(f"{table}: the probabilities"))
+        if data and split == "validation":
+            print_next_step("score", result.submission, "--truth", data, *_name_format(format_name))
+        elif frame_list:
+            print_next_step("check", result.submission, "--list", frame_list, *_name_format(format_name))
+
+
+def _name_format(name: str) -> list[str]:
+    return [] if name == "abaw7" else ["--format", name]

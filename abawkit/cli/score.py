@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from abawkit.choices import Protocol, TruthSplit
-from abawkit.cli._command import command, needs, print_json, print_message
+from abawkit.cli._command import command, needs, print_json, print_message, print_next_step
 from abawkit.cli._options import Force, Format, Json, TruthRows
 from abawkit.errors import format_count, printable
 from abawkit.labels import COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
@@ -78,6 +78,8 @@ def score(
     _show_published(result, published, reason)
     if report:
         print(printable(f"report: {report}; open it in a browser"))
+    if (stored := submission.with_suffix(".npz")).is_file():
+        print_next_step("tune", stored, "--truth", truth, "--out", submission.with_name("rule.json"))
 
 
 def _find_published(result: "Score", truth: Path, rows: TruthSplit | None) -> tuple["list[PublishedResult]", str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from abawkit.cli._command import command
+from abawkit.cli._command import command, print_next_step
 from abawkit.cli._options import (
     CalibratedTasks,
     Folds,
@@ -76,3 +76,5 @@ def tune(
     show_tuning(tuning, out, "untuned", as_json=as_json, split=split)
     if report and not as_json:
         print(printable(f"report: {report}; open it in a browser"))
+    if not as_json:
+        print_next_step("ensemble", *members, "--rule", out, "--out", out.with_name("tuned.txt"))
