@@ -85,7 +85,8 @@ gpu-standin:  ## The GPU path on CUDA builds of torch with a stand-in for the CU
 
 soak: $(VENV)/installed-dev  ## Kills runs at 100 random moments and at every call that changes a file, and resumes them.
 	$(BIN)/python tests/faults/soak.py --kills 100
-	ABAWKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_resume.py tests/faults/test_processes.py
+	ABAWKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_resume.py tests/faults/test_processes.py \
+	  tests/faults/test_slurm.py
 
 fuzz: $(VENV)/installed-dev  ## Broken input, more of it than in the tests.
 	ABAWKIT_FUZZ_EXAMPLES=20000 OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests/fuzz
