@@ -110,7 +110,7 @@ def says_what_the_comparison_of_policies_stands_on(lines: list[str], out: Path) 
     assert "deviation" not in notes  # of one seed there is none
     assert "no epoch was chosen by its score" in notes
     valid = [getattr(split["per-task"].annotations, f"{task}_valid") & split["per-task"].kept for task in TASKS]
-    steps = [str(6 * -(-int(mask.sum()) // 64)) for mask in valid]
+    steps = [str(8 * -(-int(mask.sum()) // 64)) for mask in valid]
     assert f"the rows of its task, {', '.join(steps)} steps" in notes
 
 

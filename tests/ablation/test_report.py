@@ -7,7 +7,7 @@ import pytest
 
 from abawkit.ablation.plan import Choices, plan_trainings
 from abawkit.ablation.report import list_notes
-from tests.ablation.conftest import ROWS
+from tests.ablation.conftest import ROWS, SIX
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from tests.ablation.conftest import ROWS
     ],
 )
 def test_learning_rates_are_the_bases_but_for_rounding_where_steps_are_not(strict_rows: int, said: str) -> None:
-    plan = plan_trainings(Choices(seeds=(1,)), ROWS | {("strict", None): strict_rows})
+    choices = Choices(settings=SIX, seeds=(1,))
+    plan = plan_trainings(choices, ROWS | {("strict", None): strict_rows})
     networks: Any = SimpleNamespace(plan=plan)
-    assert said in " ".join(list_notes(networks, Choices(seeds=(1,)), "official", 8))
+    assert said in " ".join(list_notes(networks, choices, "official", 8))

@@ -83,6 +83,13 @@ def test_the_listing_says_why_not_and_what_is_chosen_for_what(monkeypatch: pytes
         "",
         "",
         "chosen on cpu: nothing",
+        "",
+        "Batch norm and PReLU, 64 channels",
+        "   device   evaluation   training",
+        "─" * 33,
+        "",
+        "",
+        "chosen on cpu: nothing",
     ]
 
 

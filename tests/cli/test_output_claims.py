@@ -173,7 +173,7 @@ def test_what_is_more_than_its_own_kind_is_not_replaced(
     run("curate", release, "--out", tmp_path / "set", "--labels-only")
     (tmp_path / "set/notes.md").write_text("mine")
     assert "holds 'notes.md'" in refused("curate", release, "--out", tmp_path / "set")
-    assert "holds 'best.safetensors'" in refused("curate", release, "--out", runs[0])
+    assert "holds 'batches.png'" in refused("curate", release, "--out", runs[0])
     assert "holds 'dropped.csv'" in refused("train", "demo", "--data", curated, "--out", tmp_path / "set")
 
 

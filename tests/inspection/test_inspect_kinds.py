@@ -25,7 +25,9 @@ def refusal(path: Path) -> str:
 
 
 def test_a_release_is_to_be_curated(release: Path) -> None:
-    assert "looks like a release; `abawkit curate`" in refusal(release)
+    text = refusal(release)
+    assert "looks like a release (synthetic: version 2, size tiny" in text
+    assert "; `abawkit curate` makes a curated set of it" in text
 
 
 def test_packed_frames_belong_to_a_curated_set(curated: Path) -> None:

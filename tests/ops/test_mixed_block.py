@@ -63,7 +63,8 @@ def test_the_definition_has_the_bits_of_the_modules(kind: tuple[int, bool], trai
     x = torch.randn(3, 6, 7, 5)
     parameters, statistics = twin.operands()
     found = BlockReference().forward(BlockArguments(x, parameters, statistics, training, stride, residual))
-    assert torch.equal(modules(x), found)
+    with use("reference"):  # or the norms of the parts are native ones in training
+        assert torch.equal(modules(x), found)
     for name, value in modules.named_buffers():
         assert name.endswith("num_batches_tracked") or torch.equal(value, dict(twin.named_buffers())[name])
 

@@ -225,4 +225,4 @@ def test_other_calls_take_the_reference() -> None:
     assert copy.deepcopy(modules).double()(x.double()).dtype == torch.float64
     with use("reference"):
         expected = modules(x)
-    assert torch.equal(run_parts(copy.deepcopy(modules))(x), expected)
+        assert torch.equal(run_parts(copy.deepcopy(modules))(x), expected)
