@@ -38,6 +38,7 @@ def format_names() -> list[str]:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+Report = Annotated[Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
 Format = Annotated[
     str,

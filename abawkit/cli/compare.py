@@ -8,7 +8,7 @@ import typer
 
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, needs, print_json
-from abawkit.cli._options import Force, Format, Json
+from abawkit.cli._options import Force, Format, Json, Report
 from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def compare(
     protocol: Annotated[Protocol, typer.Option(help="Which rows count first; the other protocol is beside it.")] = (
         "official"
     ),
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
-    ] = None,
+    report: Report = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

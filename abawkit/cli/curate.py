@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import MAX_MISSING, Policy, Repeats
 from abawkit.cli._command import command, needs, print_json
-from abawkit.cli._options import FollowLinks, Force, Frames, Json, Workers
+from abawkit.cli._options import FollowLinks, Force, Frames, Json, Report, Workers
 from abawkit.errors import printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 
@@ -73,9 +73,7 @@ def curate(
         float, typer.Option(min=0.0, max=1.0, help="Share of frames that may be missing or unreadable.")
     ] = MAX_MISSING,
     workers: Workers = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
-    ] = None,
+    report: Report = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

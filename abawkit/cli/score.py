@@ -9,7 +9,7 @@ import typer
 
 from abawkit.choices import Protocol, TruthSplit
 from abawkit.cli._command import command, needs, print_json, print_message, print_next_step
-from abawkit.cli._options import Force, Format, Json, TruthRows
+from abawkit.cli._options import Force, Format, Json, Report, TruthRows
 from abawkit.errors import format_count, printable
 from abawkit.labels import COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS
 
@@ -39,9 +39,7 @@ def score(
             "--test-videos", min=1, help="Videos of the test that the forecast is for; default: as many as are scored."
         ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
-    ] = None,
+    report: Report = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

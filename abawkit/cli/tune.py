@@ -11,6 +11,7 @@ from abawkit.cli._options import (
     Folds,
     Force,
     Json,
+    Report,
     RuleOut,
     ScoredRows,
     Seed,
@@ -38,9 +39,7 @@ def tune(
     folds: Folds = 10,
     protocol: ScoredRows = "official",
     seed: Seed = 0,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")
-    ] = None,
+    report: Report = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
