@@ -118,7 +118,7 @@ def write_release(
     the number of workers. Lists are written last, after the manifest: a release that was interrupted has none.
 
     Args:
-        out: Folder to write into; exists.
+        out: Folder to write into; it is made if there is none.
         size: ``"tiny"``, ``"demo"`` or ``"large"``: a key of `SIZES`.
         seed: Seed of everything that is random, not negative.
         labels_only: Write the annotation files and the list, the same bytes as with frames, and no frames.
@@ -144,6 +144,7 @@ def write_release(
     summary = ReleaseSummary(**{split: _summarise_split(videos, labels_only) for split, (videos, _) in plan.items()})
     made = {"abawkit": abawkit.__version__, "version": RELEASE_VERSION, "size": size, "seed": seed}
     rendered = None if labels_only else difficulty
+    out.mkdir(parents=True, exist_ok=True)
     write_json(out / SYNTHETIC_MANIFEST, {**made, "difficulty": rendered, "splits": asdict(summary)})
     for split, (videos, labels) in plan.items():
         lines = _format_annotations(videos, labels)

@@ -155,8 +155,9 @@ def test_videos_last(size: str, shortest: int) -> None:
 
 
 def test_another_seed_gives_another_release(release: Path, tmp_path: Path) -> None:
-    write_release(tmp_path, size="tiny", seed=1, labels_only=True)
-    assert content(tmp_path)[LISTS[0]] != content(release)[LISTS[0]]
+    made = tmp_path / "a/folder/that/is/made"
+    write_release(made, size="tiny", seed=1, labels_only=True)
+    assert content(made)[LISTS[0]] != content(release)[LISTS[0]]
 
 
 def test_difficulty_changes_frames_but_no_label(release: Path, tmp_path: Path) -> None:
