@@ -8,17 +8,16 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from abawkit.errors import printable
 from abawkit.tables import Array
-
-matplotlib.use("agg")
 
 # Colours that stand for those of the page, which replace them: page.css has both themes.
 _INK, _MUTED, _LINE = "#123451", "#123452", "#123453"
@@ -183,10 +182,8 @@ def draw_bars(
         if low is not None and high is not None:
             axes.hlines(at, low, high, color=_INK, linewidth=1.4)
             axes.plot([*low, *high], [*at, *at], "|", color=_INK, markersize=6, markeredgewidth=1.4)
-        axes.set(yticks=at, yticklabels=labels, xlim=(0, 1), xlabel=label)
-        axes.invert_yaxis()
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
+        axes.set(xlim=(0, 1), xlabel=label)
+        _name_lines(axes, labels)
     return drawing.svg
 
 
@@ -207,10 +204,8 @@ def draw_grouped_bars(
         at, height = np.arange(len(labels)), 0.8 / len(groups)
         for i, ((label, values), colour) in enumerate(zip(groups, (FIRST, SECOND, THIRD), strict=False)):
             axes.barh(at + (i - (len(groups) - 1) / 2) * height, values, height=0.9 * height, color=colour, label=label)
-        axes.set(yticks=at, yticklabels=labels, xlabel="share of rows")
-        axes.invert_yaxis()
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel="share of rows")
+        _name_lines(axes, labels)
         drawing.figure.legend(loc="outside upper left", ncols=len(groups), fontsize=8)
     return drawing.svg
 
@@ -308,11 +303,9 @@ def draw_differences(
             colour = _MUTED if noise else FIRST
             axes.plot([start, end], [at, at], color=colour)
             axes.plot([value], [at], "o", color=colour, markersize=5, fillstyle="none" if noise else "full")
-        axes.set(yticks=np.arange(len(labels)), yticklabels=[_cut_start(each) for each in labels], xlabel=label)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set(ylim=(-0.5, len(labels) - 0.5), xlabel=label)
         axes.locator_params(axis="x", nbins=5)
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
+        _name_lines(axes, [_cut_start(each) for each in labels])
     return drawing.svg
 
 
@@ -340,12 +333,18 @@ def draw_dots(
         at = np.arange(len(labels))
         for (each, values), colour, mark in zip(series, (FIRST, SECOND, THIRD), "os^", strict=False):
             axes.plot(values, at, mark, color=colour, markersize=5.5, alpha=0.9, label=_cut_start(each, 40))
-        axes.set(yticks=at, yticklabels=labels, xlim=(-0.02, 1.02), xlabel=label)
-        axes.invert_yaxis()
-        axes.grid(axis="both")
-        axes.tick_params(axis="y", length=0)
+        axes.set(xlim=(-0.02, 1.02), xlabel=label)
+        _name_lines(axes, labels, grid="both")
         drawing.figure.legend(loc="outside upper left", ncols=1)
     return drawing.svg
+
+
+def _name_lines(axes: Axes, labels: Sequence[str], *, grid: Literal["x", "both"] = "x") -> None:
+    """Names the lines of a chart at 0, 1, 2 and so on, from the top."""
+    axes.set(yticks=np.arange(len(labels)), yticklabels=labels)
+    axes.invert_yaxis()
+    axes.grid(axis=grid)
+    axes.tick_params(axis="y", length=0)
 
 
 def _cut_start(text: str, most: int = 18) -> str:

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from abawkit.errors import printable
 from abawkit.tables import Array
 
-matplotlib.use("agg")
-
 PICTURE_MARK: Final = "abawkit explain"
 """The program, in the notes of the picture, by which a picture is told from others."""
 

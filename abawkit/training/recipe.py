@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -339,6 +339,14 @@ def _read_text(source: str) -> str:
     except (OSError, ValueError) as error:  # not UTF-8, or a path with a NUL byte
         names = ", ".join(list_recipes())
         raise ConfigError(f"{source}: can't read this recipe ({error}); give a TOML file, or one of {names}") from error
+
+
+def flatten_recipe(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested tables by their keys as in ``--set``: ``all.epochs``."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        flat |= flatten_recipe(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _is_unicode(text: str) -> bool:

@@ -15,6 +15,7 @@ from abawkit.training.checkpoint import Checkpoint, Position, find_newest_checkp
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.distributed import Distributed
 from abawkit.training.folds import VideoFold
+from abawkit.training.recipe import flatten_recipe
 
 _NO_MATTER: Final = ("git", "pandas")
 """What the environment notes and results don't depend on. The code's own version does count."""
@@ -168,7 +169,7 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
 
 def list_recipe_changes(before: str, now: str) -> list[str]:
     """A line for each key in which two recipes differ, TOML, but for those that a run may change on its way."""
-    recipes = [_flat(tomllib.loads(text)) for text in (before, now)]
+    recipes = [flatten_recipe(tomllib.loads(text)) for text in (before, now)]
     return _differences(
         *({key: value for key, value in recipe.items() if not key.startswith(_NOT_COMPARED)} for recipe in recipes)
     )
@@ -200,17 +201,10 @@ def _describe_new_run(run: Path, state: Mapping[str, Any], notes: Mapping[str, A
 
 
 def _paired(state: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    before, now = (_flat(tomllib.loads(made["recipe"])) for made in (state, notes))
+    before, now = (flatten_recipe(tomllib.loads(made["recipe"])) for made in (state, notes))
     return {key: (before.get(key), value) for key, value in now.items()}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     keys = sorted(before.keys() | now.keys())
     return [f"  {key}: was {before.get(key)}, is {now.get(key)}" for key in keys if before.get(key) != now.get(key)]
-
-
-def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
