@@ -31,7 +31,7 @@ Missing = Literal["refuse", "neighbour"]
 video is."""
 
 InferencePrecision = Literal["float32", "bfloat16"]
-"""What networks compute with when they predict. ``bfloat16``: convolutions and products are rounded to bfloat16."""
+"""What networks compute with when they predict. ``bfloat16``: factors of large products are rounded to bfloat16."""
 
 MAX_MISSING = 0.001
 """Share of frames that may be missing or unreadable: a few files of a large release are lost in copying; more than

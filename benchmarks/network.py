@@ -37,6 +37,7 @@ from abawkit.bench.networks import (
 from abawkit.bench.run import read_machine
 from abawkit.execution import cpu_threads
 from abawkit.models.config import NETWORKS
+from abawkit.models.devices import use_bfloat16
 from abawkit.models.inference import BATCH, infer, make_model_input
 from abawkit.models.network import DDAMFN, Outputs
 from abawkit.ops.timing import time_rounds
@@ -87,7 +88,7 @@ class Table:
             images: Of each call.
             seconds: Of the rounds, by who was measured.
             multiply_adds: For an image; 0 where they are not counted.
-            errors: Of eager and abawkit.
+            errors: Of eager, abawkit, and abawkit in bfloat16.
         """
         cells = [name, work, str(images)]
         for who in self.columns:
@@ -116,7 +117,7 @@ def make_work(network: DDAMFN, images: int, options: argparse.Namespace) -> dict
 def evaluate_rounded(network: DDAMFN, images: Tensor) -> Outputs:
     """The outputs as `infer` computes them in bfloat16."""
     with torch.inference_mode():
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with use_bfloat16(CPU):
             embedding, _ = network.embed(images, gates=False)
         return network.classify(embedding.float())
 
@@ -131,6 +132,8 @@ def measure_network(name: str, options: argparse.Namespace, table: Table) -> boo
         truth = evaluate_eagerly(exact, images.double())
         found = evaluate_eagerly(eager, images), evaluate_placed(placed, make_model_input(images))
         errors = [measure_error(outputs, truth) for outputs in found]
+        if options.bfloat16:
+            errors.append(measure_error(evaluate_rounded(placed, make_model_input(images)), truth))
         right = right and errors[1] <= 2 * errors[0] + ROUNDING
         seconds = time_rounds(make_work(network, n, options), options.rounds, CPU)
         table.add(name, "evaluation", n, seconds, multiply_adds=count, errors=errors)

@@ -1,16 +1,18 @@
 """Use of a GPU: numeric precision, deterministic algorithms, and copies that the host does not wait for."""
 
 import os
-import re
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from abawkit.choices import InferencePrecision
+from abawkit.ops.native import Native
+from abawkit.ops.native_library import has_bfloat16_products
+from abawkit.ops.precision import use_bfloat16_products
+from abawkit.ops.registry import find_request
 
 K = TypeVar("K", bound=Hashable)
 
@@ -150,12 +152,20 @@ def describe_precision(training: Precision | None = None, evaluation: InferenceP
     return {**({"training": training} if training else {}), "evaluation": found, "tf32": "off"}
 
 
+def use_bfloat16(device: torch.device) -> AbstractContextManager[None]:
+    """Within the block, networks compute in bfloat16 what a device computes faster in it.
+
+    On GPUs that is autocast. On CPUs mixed blocks round the factors of their large products, and everything else is
+    float32: autocast is slower there, and less exact.
+    """
+    if device.type == "cpu":
+        return use_bfloat16_products()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16; without them it computes in float32 and converts."""
+    """Whether `use_bfloat16` is faster than float32 on a device: it has instructions for it, and they are used."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True
-    return re.search(r"^(flags|Features)\s*:.*\b(avx512_bf16|amx_bf16|bf16)\b", text, re.MULTILINE) is not None
+    request = find_request()
+    return has_bfloat16_products() and (request is None or request.name == Native.name)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from abawkit.choices import InferencePrecision
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import normalise
-from abawkit.models.devices import Download, pin_memory, upload, use_exact_float32
+from abawkit.models.devices import Download, pin_memory, upload, use_bfloat16, use_exact_float32
 from abawkit.models.network import DDAMFN, OUTPUTS, Outputs
 from abawkit.tables import Array
 
@@ -72,7 +72,7 @@ def infer(
         network: On `device`; is put into evaluation mode.
         pixels: RGB, (N, 112, 112, 3) uint8; N may be 0.
         device: Of the network.
-        precision: ``bfloat16`` for bfloat16 autocast of everything but the heads, which stay in float32.
+        precision: ``bfloat16`` for `use_bfloat16` of everything but the heads, which stay in float32.
     """
     if any(module.training for module in network.modules()):  # setting the mode drops folded weights
         network.eval()
@@ -87,8 +87,7 @@ def _infer_batch(network: DDAMFN, pixels: Array, device: torch.device, precision
     """The columns of all tasks side by side, (N, 22) float32."""
     images = normalise(upload(pin_memory(torch.from_numpy(np.ascontiguousarray(pixels)), device), device))
     images = images.to(next(network.parameters()).dtype)
-    cast = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
-    with cast:
+    with use_bfloat16(device) if precision == "bfloat16" else nullcontext():
         embedding, _ = network.embed(make_model_input(images), gates=False)
     return make_probabilities(network.classify(embedding.to(images.dtype)))
 

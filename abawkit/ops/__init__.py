@@ -5,6 +5,7 @@ from abawkit.ops.mixed_block import mixed_block
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
 from abawkit.ops.norm_prelu import norm_prelu
 from abawkit.ops.norm_prelu_tensors import NormParameters, NormStatistics
+from abawkit.ops.precision import use_bfloat16_products
 from abawkit.ops.registry import use
 from abawkit.ops.tensors import Gates, Parameters, Statistics, attention_mse
 
@@ -22,4 +23,5 @@ __all__ = [
     "mixed_block",
     "norm_prelu",
     "use",
+    "use_bfloat16_products",
 ]

@@ -5,17 +5,9 @@ from torch import Tensor
 
 from abawkit.ops.base import EPS, MOMENTUM, Arguments, Call
 from abawkit.ops.folding import FoldCache
+from abawkit.ops.precision import choose_call_dtype
 from abawkit.ops.registry import select
 from abawkit.ops.tensors import Gates, Parameters, Statistics
-
-
-def choose_call_dtype(features: Tensor) -> torch.dtype:
-    """The type of the features, or autocast's where that is on; autocast keeps float64 as it is."""
-    kind = "cpu" if features.is_cpu else features.device.type  # the latter makes a text anew each time
-    available = kind == "cpu" or torch.amp.is_autocast_available(kind)
-    if available and torch.is_autocast_enabled(kind) and features.dtype != torch.float64:
-        return torch.get_autocast_dtype(kind)
-    return features.dtype
 
 
 def dual_direction_attention(

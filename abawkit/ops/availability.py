@@ -9,7 +9,7 @@ import torch
 from abawkit.ops.base import Call, OperatorImplementation
 from abawkit.ops.mixed_block_tensors import BlockSizes
 from abawkit.ops.norm_prelu_tensors import NormSizes
-from abawkit.ops.operators import ATTENTION, OPERATORS, Operator
+from abawkit.ops.operators import ATTENTION, MIXED_BLOCK, OPERATORS, Operator
 from abawkit.ops.reference import Reference
 from abawkit.ops.registry import Offer, Request, find_best, find_request, list_implementations
 from abawkit.ops.self_check import Comparison, check, describe_differences
@@ -178,10 +178,11 @@ def check_all(
         for device in on:
             for training in (False, True):
                 for dtype in DTYPES:
-                    kinds = [Call(device, dtype, sizes, training, gradients=training) for sizes in operator.checked]
-                    served = [call for call in kinds if not implementation.reasons(call)]
-                    if served:
-                        yield _check_one(operator, implementation, served)
+                    for rounded in (False, True) if (operator, dtype) == (MIXED_BLOCK, torch.float32) else (False,):
+                        kinds = [Call(device, dtype, s, training, training, rounded) for s in operator.checked]
+                        served = [call for call in kinds if not implementation.reasons(call)]
+                        if served:
+                            yield _check_one(operator, implementation, served)
 
 
 def _check_one(operator: Operator, implementation: OperatorImplementation, calls: Sequence[Call]) -> Checked:
@@ -216,6 +217,7 @@ def read_native_facts() -> dict[str, str]:
         facts = dict(binary.read_build_facts())
         if facts and not binary.load():
             facts["instruction_set_here"] = binary.read_instruction_set()
+            facts["bfloat16_products"] = "by instructions" if binary.has_bfloat16_products() else "emulated"
         if path := binary.find_binary():
             facts["library"] = str(path)
     except Exception:  # a broken build is a reason of its implementation, not the end of a listing
@@ -231,4 +233,5 @@ def _list_calls(sizes: Sizes | BlockSizes | NormSizes) -> Iterator[Call]:
 
 
 def _summarise_call(call: Call) -> tuple[str, str, bool]:
-    return str(call.device), str(call.dtype).removeprefix("torch."), call.training
+    dtype = str(call.dtype).removeprefix("torch.") + (", bfloat16 products" if call.bfloat16_products else "")
+    return str(call.device), dtype, call.training

@@ -59,6 +59,8 @@ class BlockArguments(NamedTuple):
         residual: Whether to add `x` to the result.
         momentum: Share of the batch in the running statistics.
         eps: Added to variances.
+        bfloat16_products: Whether to round the factors of the products with the weights of expansion and projection,
+            and in the backward pass those of their gradients, to bfloat16; `x` is float32 then.
     """
 
     x: Tensor
@@ -69,6 +71,7 @@ class BlockArguments(NamedTuple):
     residual: bool = False
     momentum: float = MOMENTUM
     eps: float = EPS
+    bfloat16_products: bool = False
 
 
 class NormArguments(NamedTuple):
@@ -101,6 +104,7 @@ class Call(NamedTuple):
         sizes: Of the operator, which they also name.
         training: Whether statistics of the batch are used.
         gradients: Whether any gradient is needed.
+        bfloat16_products: As in `BlockArguments`.
     """
 
     device: torch.device
@@ -108,11 +112,13 @@ class Call(NamedTuple):
     sizes: Sizes | BlockSizes | NormSizes
     training: bool
     gradients: bool
+    bfloat16_products: bool = False
 
     def describe(self) -> str:
         """The call in words: ``training of float32 on cpu, with gradients, 512 x 7 x 7, 2 heads``."""
         mode, dtype = "training" if self.training else "evaluation", str(self.dtype).removeprefix("torch.")
         gradients = "with" if self.gradients else "without"
+        dtype += " with bfloat16 products" if self.bfloat16_products else ""
         return f"{mode} of {dtype} on {self.device}, {gradients} gradients, {self.sizes.describe()}"
 
 
@@ -180,8 +186,17 @@ class BlockImplementation(OperatorImplementation):
     def forward(self, arguments: BlockArguments) -> Tensor:
         """Computes the block (N, outputs, H / stride, W / stride), rounded up; differentiable in `x` and parameters."""
 
-    def fold(self, parameters: BlockParameters, statistics: BlockStatistics, sizes: BlockSizes, *, eps: float) -> Any:
+    def fold(
+        self,
+        parameters: BlockParameters,
+        statistics: BlockStatistics,
+        sizes: BlockSizes,
+        *,
+        eps: float,
+        bfloat16_products: bool = False,
+    ) -> Any:
         """Prepares weights for `infer`. The result is kept for as long as they don't change."""
+        del bfloat16_products
         return BlockArguments(torch.empty(0), parameters, statistics, False, sizes.stride, sizes.residual, eps=eps)
 
     def infer(self, x: Tensor, folded: Any) -> Tensor:

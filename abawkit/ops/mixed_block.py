@@ -1,12 +1,14 @@
 """The operator mixed block, by the implementation that serves the call; folded weights are cached."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from abawkit.ops.attention import choose_call_dtype
 from abawkit.ops.base import EPS, MOMENTUM, BlockArguments, BlockImplementation, Call
 from abawkit.ops.folding import FoldCache
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockStatistics
+from abawkit.ops.precision import are_products_rounded, choose_call_dtype
 from abawkit.ops.registry import select_block
 
 
@@ -26,7 +28,8 @@ def mixed_block(
     """Expansion, mixed depthwise convolution, coordinate attention and projection, with the batch norms between them.
 
     Differentiable in the input and in every parameter. The same arguments give the same bits on the same machine. Under
-    `torch.compile` and `torch.export` the implementation is chosen when the call is traced.
+    `torch.compile` and `torch.export` the implementation is chosen when the call is traced. Large products are in
+    bfloat16 within `use_bfloat16_products`.
 
     Args:
         x: (N, inputs, H, W), of any floating type and strides. N may be 0 in evaluation.
@@ -64,11 +67,18 @@ def mixed_block(
     if not training and statistics is None:
         raise ValueError("evaluation needs running statistics")
     gradients = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in parameters.flat))
-    call = Call(x.device, choose_call_dtype(x), sizes, training, gradients)
+    rounded = are_products_rounded(x)
+    call = Call(x.device, choose_call_dtype(x), sizes, training, gradients, rounded)
     chosen: BlockImplementation = select_block(call, implementation)
     if training or gradients or statistics is None:
-        return chosen.forward(BlockArguments(x, parameters, statistics, training, stride, residual, momentum, eps))
+        return chosen.forward(
+            BlockArguments(x, parameters, statistics, training, stride, residual, momentum, eps, rounded)
+        )
+
+    def fold() -> Any:
+        return chosen.fold(parameters, statistics, sizes, eps=eps, bfloat16_products=rounded)
+
     if cache is None or torch.compiler.is_compiling():
-        return chosen.infer(x, chosen.fold(parameters, statistics, sizes, eps=eps))
-    key, tensors = (chosen.name, sizes, eps), parameters.flat + statistics
-    return chosen.infer(x, cache.get(key, tensors, lambda: chosen.fold(parameters, statistics, sizes, eps=eps)))
+        return chosen.infer(x, fold())
+    key, tensors = (chosen.name, sizes, eps, rounded), parameters.flat + statistics
+    return chosen.infer(x, cache.get(key, tensors, fold))

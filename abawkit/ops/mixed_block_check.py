@@ -31,6 +31,7 @@ def compare_block(implementation: BlockImplementation, call: Call, images: Seque
     sizes = call.sizes
     if not isinstance(sizes, BlockSizes):
         raise TypeError(f"got a call of {sizes.operator}, expected one of mixed_block")
+    tolerance = TOLERANCES[torch.bfloat16 if call.bfloat16_products else call.dtype]
     counts = images if call.training or call.gradients else (1, *images)
     # a batch norm over a single pixel has no variance
     sides = [side for side in SIDES if not call.training or side != (1, 1)]
@@ -46,7 +47,7 @@ def compare_block(implementation: BlockImplementation, call: Call, images: Seque
                 words = f"{count} images of {side[0]} x {side[1]}, {describe_format(form)}"
                 for name, error in errors.items():
                     if not (call.training and name == f"gradient of {VANISHING}"):
-                        bound = 2 * max(each[name] for each in own) + TOLERANCES[call.dtype]
+                        bound = 2 * max(each[name] for each in own) + tolerance
                         yield Comparison(f"{name} of {words}", error, bound)
 
 
@@ -85,12 +86,22 @@ def compute_block(
     statistics = BlockStatistics(*(s.clone() for s in statistics))
     if not (call.training or call.gradients):
         with torch.no_grad():
-            folded = implementation.fold(parameters, statistics, sizes, eps=EPS)
+            folded = implementation.fold(
+                parameters, statistics, sizes, eps=EPS, bfloat16_products=call.bfloat16_products
+            )
             return {"result": implementation.infer(x, folded).cpu()}
     leaves = [t.detach().requires_grad_(call.gradients) for t in (x, *parameters.flat)]
     given = BlockParameters.from_flat(leaves[1:])
     result = implementation.forward(
-        BlockArguments(leaves[0], given, statistics, call.training, sizes.stride, sizes.residual)
+        BlockArguments(
+            leaves[0],
+            given,
+            statistics,
+            call.training,
+            sizes.stride,
+            sizes.residual,
+            bfloat16_products=call.bfloat16_products,
+        )
     )
     found = {"result": result.detach().cpu()}
     if call.training:

@@ -16,11 +16,11 @@ BLOCK: Final = 16
 
 for _schema in (
     "mixed_block_infer(Tensor x, Tensor weights, int[] kernels, int[] channels, int outputs, int squeezed, int stride,"
-    " bool residual) -> Tensor",
-    "mixed_block_forward(Tensor x, Tensor[] parameters, int stride, bool residual, float eps) -> (Tensor out,"
-    " Tensor expanded, Tensor values, Tensor means, Tensor squeezed, Tensor projected, Tensor statistics)",
+    " bool residual, bool bfloat16) -> Tensor",
+    "mixed_block_forward(Tensor x, Tensor[] parameters, int stride, bool residual, float eps, bool bfloat16) ->"
+    " (Tensor out, Tensor expanded, Tensor values, Tensor means, Tensor squeezed, Tensor projected, Tensor statistics)",
     "mixed_block_backward(Tensor gradient, Tensor x, Tensor[] parameters, Tensor[] saved, int stride, bool residual,"
-    " float eps, bool input_gradient) -> Tensor[]",
+    " float eps, bool input_gradient, bool bfloat16) -> Tensor[]",
     "mixed_block_update(Tensor(a!)[] running, Tensor statistics, int[] counts, float momentum) -> ()",
 ):
     LIBRARY.define(_schema)  # type: ignore[no-untyped-call]
@@ -55,14 +55,17 @@ def _fake_infer(
     outputs: int,
     squeezed: int,
     stride: int,
-    _: bool,
+    residual: bool,
+    bfloat16: bool,
 ) -> Tensor:
-    del weights, kernels, channels, squeezed
+    del weights, kernels, channels, squeezed, residual, bfloat16
     return make_channels_last(x, outputs, *(find_output_side(side, stride) for side in x.shape[2:]))
 
 
-def _fake_train(x: Tensor, parameters: list[Tensor], stride: int, residual: bool, eps: float) -> tuple[Tensor, ...]:
-    del residual, eps
+def _fake_train(
+    x: Tensor, parameters: list[Tensor], stride: int, residual: bool, eps: float, bfloat16: bool
+) -> tuple[Tensor, ...]:
+    del residual, eps, bfloat16
     n, _, h, w = x.shape
     rows, columns = find_output_side(h, stride), find_output_side(w, stride)
     outputs = parameters[13].shape[0]
@@ -87,8 +90,9 @@ def _fake_differentiate(
     residual: bool,
     eps: float,
     input_gradient: bool,
+    bfloat16: bool,
 ) -> list[Tensor]:
-    del gradient, saved, stride, residual, eps
+    del gradient, saved, stride, residual, eps, bfloat16
     own = make_channels_last(x, *x.shape[1:]) if input_gradient else x.new_empty((0,))
     return [own, *(p.new_empty(p.shape) for p in parameters)]
 
@@ -107,12 +111,12 @@ class _BlockFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, stride: int, residual: bool, eps: float, *parameters: Tensor
+        ctx: Any, x: Tensor, stride: int, residual: bool, eps: float, bfloat16: bool, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
-            outputs: tuple[Tensor, ...] = _TRAIN_BLOCK(x, list(parameters), stride, residual, eps)
+            outputs: tuple[Tensor, ...] = _TRAIN_BLOCK(x, list(parameters), stride, residual, eps, bfloat16)
         ctx.save_for_backward(x, *parameters, *outputs[1:])
-        ctx.options = stride, residual, eps
+        ctx.options, ctx.bfloat16 = (stride, residual, eps), bfloat16
         ctx.mark_non_differentiable(*outputs[1:])
         ctx.set_materialize_grads(False)
         return outputs
@@ -122,19 +126,19 @@ class _BlockFunction(torch.autograd.Function):
         x, *others = ctx.saved_tensors
         parameters, saved = others[:-6], others[-6:]
         if gradient is None:
-            return (None,) * (4 + len(parameters))
+            return (None,) * (5 + len(parameters))
         # As in `train_block` below: compiled autograd traces operators, not what is in them.
         compute = _DIFFERENTIATE if torch.compiler.is_compiling() else _differentiate_block
         needed = ctx.needs_input_grad[0]
-        own, *found = compute(gradient, x, parameters, saved, *ctx.options, needed)
-        return own if needed else None, None, None, None, *found
+        own, *found = compute(gradient, x, parameters, saved, *ctx.options, needed, ctx.bfloat16)
+        return own if needed else None, None, None, None, None, *found
 
 
 def _apply_block(
-    x: Tensor, parameters: Sequence[Tensor], stride: int, residual: bool, eps: float
+    x: Tensor, parameters: Sequence[Tensor], stride: int, residual: bool, eps: float, bfloat16: bool
 ) -> tuple[Tensor, ...]:
     apply: Callable[..., tuple[Tensor, ...]] = _BlockFunction.apply
-    return apply(x, stride, residual, eps, *parameters)
+    return apply(x, stride, residual, eps, bfloat16, *parameters)
 
 
 class _BlockGradient(torch.autograd.Function):
@@ -173,7 +177,7 @@ for _operator, _kernel in {
 
 
 def train_block(
-    x: Tensor, parameters: Sequence[Tensor], stride: int, residual: bool, eps: float
+    x: Tensor, parameters: Sequence[Tensor], stride: int, residual: bool, eps: float, *, bfloat16: bool = False
 ) -> tuple[Tensor, Tensor]:
     """`mixed_block_forward`; skips torch's dispatcher where it would only call `_apply_block`.
 
@@ -183,12 +187,13 @@ def train_block(
         stride: Of the depthwise convolution.
         residual: Whether to add `x`.
         eps: Added to variances.
+        bfloat16: Whether products of expansion and projection are in bfloat16, in the backward pass too.
 
     Returns:
         The result, and the statistics of the batch for `move_statistics`.
     """
     compute = _TRAIN_BLOCK if torch.compiler.is_compiling() else _apply_block
-    found = compute(x, list(parameters), stride, residual, eps)
+    found = compute(x, list(parameters), stride, residual, eps, bfloat16)
     return found[0], found[-1]
 
 

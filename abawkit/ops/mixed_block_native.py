@@ -19,11 +19,12 @@ from abawkit.ops.mixed_block_reference import BlockReference
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, FoldedBlock, fold_block
 
 
-def pack(block: FoldedBlock) -> Tensor:
+def pack(block: FoldedBlock, *, bfloat16: bool = False) -> Tensor:
     """The weights of a block, in the order of ``csrc/kernels/mixed_block.h``.
 
     Args:
         block: In any floating type, on any device.
+        bfloat16: Whether those of expansion and projection are pairs in bfloat16.
 
     Returns:
         One dimension, float32, on the CPU.
@@ -32,7 +33,7 @@ def pack(block: FoldedBlock) -> Tensor:
     bottleneck = -(-len(block.squeeze_bias) // BLOCK) * BLOCK
     sections = (
         (
-            _split(block.expand_weight),
+            _split_product(block.expand_weight, bfloat16),
             _split(block.expand_bias),
             _split(block.slope),
             _split_depthwise(block.depthwise),
@@ -44,7 +45,7 @@ def pack(block: FoldedBlock) -> Tensor:
             _split(block.column_gate_weight, bottleneck),
             _split(block.column_gate_bias),
         ),
-        (_split(block.project_weight, channels), _split(block.project_bias)),
+        (_split_product(block.project_weight, bfloat16, channels), _split(block.project_bias)),
     )
     pieces = [piece for section in sections for together in zip(*section, strict=True) for piece in together]
     return torch.cat([piece.to("cpu", torch.float32).flatten() for piece in pieces])
@@ -56,6 +57,16 @@ def _split(weight: Tensor, columns: int | None = None) -> list[Tensor]:
     missing = 0 if columns is None else columns - matrix.shape[1]
     filled = F.pad(matrix, (0, missing, 0, -len(matrix) % BLOCK))
     return [rows.T for rows in torch.split(filled, BLOCK)]
+
+
+def _split_product(weight: Tensor, bfloat16: bool, columns: int | None = None) -> list[Tensor]:
+    """As `_split`; in bfloat16, the bits of two neighbouring rows make up one of float32."""
+    blocks = _split(weight, columns)
+    if not bfloat16:
+        return blocks
+    even = [F.pad(block, (0, 0, 0, len(block) % 2)).to("cpu", torch.bfloat16) for block in blocks]
+    paired = [block.view(-1, 2, BLOCK).transpose(1, 2).contiguous() for block in even]
+    return [block.view(torch.float32).squeeze(2) for block in paired]
 
 
 def _split_depthwise(parts: Sequence[Tensor]) -> list[Tensor]:
@@ -79,6 +90,7 @@ class PackedBlock(NamedTuple):
     squeezed: int
     stride: int
     residual: bool
+    bfloat16: bool
 
 
 class NativeBlock(BlockImplementation):
@@ -109,7 +121,7 @@ class NativeBlock(BlockImplementation):
 
     def forward(self, arguments: BlockArguments) -> Tensor:
         """See `BlockImplementation.forward`; for training alone. The result is in channels_last."""
-        x, parameters, statistics, training, stride, residual, momentum, eps = arguments
+        x, parameters, statistics, training, stride, residual, momentum, eps, bfloat16 = arguments
         if not training:
             raise ValueError("the native mixed block is for training, and for evaluation without gradients by `infer`")
         images, _, height, width = x.shape
@@ -117,19 +129,27 @@ class NativeBlock(BlockImplementation):
         if images * rows * columns < 2:  # no statistics: an empty result, or torch's own error
             return BlockReference().forward(arguments)
         x = x.contiguous(memory_format=torch.channels_last)
-        result, batch = library.train_block(x, parameters.flat, stride, residual, eps)
+        result, batch = library.train_block(x, parameters.flat, stride, residual, eps, bfloat16=bfloat16)
         if statistics is not None:
             counts = [images * height * width, images * (rows + columns), images * rows * columns]
             library.move_statistics(statistics, batch, counts, momentum)
         return result
 
     def fold(
-        self, parameters: BlockParameters, statistics: BlockStatistics, sizes: BlockSizes, *, eps: float
+        self,
+        parameters: BlockParameters,
+        statistics: BlockStatistics,
+        sizes: BlockSizes,
+        *,
+        eps: float,
+        bfloat16_products: bool = False,
     ) -> PackedBlock:
         """See `BlockImplementation.fold`."""
-        weights = pack(fold_block(parameters, statistics, eps))
+        weights = pack(fold_block(parameters, statistics, eps), bfloat16=bfloat16_products)
         _, kernels, channels, outputs, squeezed, stride, residual = sizes
-        return PackedBlock(weights, list(kernels), list(channels), outputs, squeezed, stride, residual)
+        return PackedBlock(
+            weights, list(kernels), list(channels), outputs, squeezed, stride, residual, bfloat16_products
+        )
 
     def infer(self, x: Tensor, folded: PackedBlock) -> Tensor:
         """See `BlockImplementation.infer`; the result is in channels_last."""

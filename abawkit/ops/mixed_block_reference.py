@@ -6,7 +6,7 @@ https://arxiv.org/abs/2103.02907; the block that joins them, Zhang et al., Elect
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ class _Folded(NamedTuple):
 
     block: FoldedBlock
     sizes: BlockSizes
+    bfloat16_products: bool
 
 
 class BlockReference(BlockImplementation):
@@ -31,7 +32,7 @@ class BlockReference(BlockImplementation):
     z = prelu(BN(expand(x))); t = depthwise convolution of z, each part of the channels with its own kernel size;
     s = hardswish(BN(squeeze(means of t over rows | over columns))); g = sigmoid(row_gate(s of rows)) and
     q = sigmoid(column_gate(s of columns)); y = BN(project(t g q)), and x + y where the block is residual. In evaluation
-    without gradients the norms are folded.
+    without gradients the norms are folded. Where factors are rounded, these are the factors of expand and project.
     """
 
     name: ClassVar[str] = "reference"
@@ -40,21 +41,27 @@ class BlockReference(BlockImplementation):
 
     def forward(self, arguments: BlockArguments) -> Tensor:
         """See `BlockImplementation.forward`."""
-        x, p, statistics, training, stride, residual, momentum, eps = arguments
+        x, p, statistics, training, stride, residual, momentum, eps, rounded = arguments
         means: tuple[Tensor | None, ...] = statistics[0::2] if statistics else (None,) * 3
         variances: tuple[Tensor | None, ...] = statistics[1::2] if statistics else (None,) * 3
         normalise = partial(F.batch_norm, training=training, momentum=momentum, eps=eps)
-        z = normalise(F.conv2d(x, p.expand_weight), means[0], variances[0], p.expand_scale, p.expand_shift)
+        z = normalise(multiply(x, p.expand_weight, rounded), means[0], variances[0], p.expand_scale, p.expand_shift)
         t = convolve_parts(F.prelu(z, p.slope), p.depthwise, stride)
         squeezed = F.conv2d(average_positions(t), p.squeeze_weight, p.squeeze_bias)
         squeezed = normalise(squeezed, means[1], variances[1], p.squeeze_scale, p.squeeze_shift)
         gates = p.row_gate_weight, p.row_gate_bias, p.column_gate_weight, p.column_gate_bias
-        y = F.conv2d(apply_gates(t, squeezed, *gates), p.project_weight)
+        y = multiply(apply_gates(t, squeezed, *gates), p.project_weight, rounded)
         y = normalise(y, means[2], variances[2], p.project_scale, p.project_shift)
         return x + y if residual else y
 
     def fold(
-        self, parameters: BlockParameters, statistics: BlockStatistics, sizes: BlockSizes, *, eps: float
+        self,
+        parameters: BlockParameters,
+        statistics: BlockStatistics,
+        sizes: BlockSizes,
+        *,
+        eps: float,
+        bfloat16_products: bool = False,
     ) -> _Folded:
         """See `BlockImplementation.fold`."""
         dtype = parameters.expand_weight.dtype
@@ -65,17 +72,53 @@ class BlockReference(BlockImplementation):
             for name, value in block._asdict().items()
             if name != "depthwise"
         }
-        return _Folded(FoldedBlock(depthwise=depthwise, **others), sizes)
+        return _Folded(FoldedBlock(depthwise=depthwise, **others), sizes, bfloat16_products)
 
     def infer(self, x: Tensor, folded: _Folded) -> Tensor:
         """See `BlockImplementation.infer`."""
-        b, sizes = folded
-        z = F.prelu(F.conv2d(x, b.expand_weight, b.expand_bias), b.slope)
+        b, sizes, rounded = folded
+        z = F.prelu(multiply(x, b.expand_weight, rounded, b.expand_bias), b.slope)
         t = convolve_parts(z, b.depthwise, sizes.stride)
         squeezed = F.conv2d(average_positions(t), b.squeeze_weight, b.squeeze_bias)
         gates = b.row_gate_weight, b.row_gate_bias, b.column_gate_weight, b.column_gate_bias
-        y = F.conv2d(apply_gates(t, squeezed, *gates), b.project_weight, b.project_bias)
+        y = multiply(apply_gates(t, squeezed, *gates), b.project_weight, rounded, b.project_bias)
         return x + y if sizes.residual else y
+
+
+def multiply(x: Tensor, weight: Tensor, rounded: bool, bias: Tensor | None = None) -> Tensor:
+    """A 1x1 convolution; where `rounded`, the factors of both passes are rounded to bfloat16, and nothing else is."""
+    if not rounded:
+        return F.conv2d(x, weight, bias)
+    found: Tensor = _RoundGradient.apply(F.conv2d(_Round.apply(x), _Round.apply(weight)))  # type: ignore[no-untyped-call]
+    return found if bias is None else found + bias[:, None, None]
+
+
+class _Round(torch.autograd.Function):
+    """Rounds to bfloat16, in the type that it was; gradients pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        del ctx
+        return x.to(torch.bfloat16).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        del ctx
+        return gradient
+
+
+class _RoundGradient(torch.autograd.Function):
+    """Rounds the gradient alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        del ctx
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        del ctx
+        return gradient.to(torch.bfloat16).to(gradient.dtype)
 
 
 def convolve_parts(z: Tensor, weights: Sequence[Tensor], stride: int) -> Tensor:

@@ -186,6 +186,16 @@ def find_binary() -> Path | None:
     return _find_library() if read_build_facts() else None
 
 
+@functools.cache
+def has_bfloat16_products() -> bool:
+    """Whether the CPU kernels multiply in bfloat16 on this processor; False without native operators."""
+    if not read_build_facts():
+        return False
+    function = ctypes.CDLL(str(_find_library())).abawkit_has_bfloat16_products
+    function.restype = ctypes.c_bool
+    return bool(function())
+
+
 def read_instruction_set() -> str:
     """The instruction set of the CPU kernels: the best of this processor, or that of ABAWKIT_CPU."""
     function = ctypes.CDLL(str(_find_library())).abawkit_instruction_set

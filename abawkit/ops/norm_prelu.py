@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from abawkit.ops.attention import choose_call_dtype
 from abawkit.ops.base import EPS, MOMENTUM, Call, NormArguments
 from abawkit.ops.norm_prelu_tensors import NormParameters, NormSizes, NormStatistics
+from abawkit.ops.precision import choose_call_dtype
 from abawkit.ops.registry import select_norm
 
 

@@ -144,9 +144,10 @@ def predict(
 
 def _warn_emulated(precision: InferencePrecision, device: torch.device) -> None:
     if precision == "bfloat16" and not has_bfloat16(device):
+        where = "this GPU" if device.type == "cuda" else "what computes mixed blocks on this processor"
         warnings.warn(
-            f"--precision bfloat16: this {'processor' if device.type == 'cpu' else 'GPU'} has no instructions for it, "
-            "so it is slower than float32 and no more exact; leave the option out",
+            f"--precision bfloat16: {where} has no instructions for it, so it is slower than float32 and no "
+            "more exact; leave the option out",
             OpWarning,
             stacklevel=3,
         )

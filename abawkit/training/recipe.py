@@ -137,8 +137,9 @@ class Recipe(_Section):
         patience: Epochs of the second stage without a better score after which the run ends; 0 for never.
         ema: Decay of the moving average of weights that is validated and kept; 0 for none.
         precision: Of training steps. ``float32`` is float32 on any device, never TF32; ``auto`` is bfloat16 autocast on
-            GPUs that compute in it, else float32; ``float64`` is for comparisons. Validation and predictions are in
-            float32. Manifests record it.
+            GPUs that compute in it, else float32; ``bfloat16`` on a CPU rounds the factors of the mixed blocks' large
+            products, and gains where there are instructions for it; ``float64`` is for comparisons. Validation and
+            predictions are in float32. Manifests record it.
         sync_batchnorm: Whether batch norms take the statistics of all processes' rows. The operator is then
             the reference.
         device: ``auto`` takes a GPU where there is one.

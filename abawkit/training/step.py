@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.labels import Task
-from abawkit.models.devices import Download
+from abawkit.models.devices import Download, use_bfloat16
 from abawkit.models.inference import make_model_input
 from abawkit.models.network import OUTPUTS, Outputs
 from abawkit.models.sequence import Windows
@@ -191,7 +191,7 @@ class TrainingStep:
             objective: The loss to minimise.
             optimizer: Over the parameters that change.
             recipe: For SAM and gradient clipping.
-            bfloat16: Whether the forward pass runs under bfloat16 autocast.
+            bfloat16: Whether the forward pass runs within `use_bfloat16`.
             average: Averages the weights of each finite step.
         """
         self.network, self.objective, self.optimizer, self.recipe = network, objective, optimizer, recipe
@@ -229,8 +229,7 @@ class TrainingStep:
 
     def _backward(self, images: Tensor | Windows, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         self.optimizer.zero_grad(set_to_none=True)
-        cast = torch.autocast(targets.va.device.type, dtype=torch.bfloat16) if self.bfloat16 else nullcontext()
-        with cast:
+        with use_bfloat16(targets.va.device) if self.bfloat16 else nullcontext():
             total, parts = self.objective(self.network, images, targets)
         # DistributedDataParallel takes the mean over processes; the gradient of the whole batch is the sum
         (total * self.objective.processes.world_size).backward()  # type: ignore[no-untyped-call]

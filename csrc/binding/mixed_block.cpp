@@ -19,7 +19,7 @@ using namespace abawkit;
 // Evaluation of a mixed block, (N, I, H, W) -> (N, O, H', W'), channels last; `packed` as in mixed_block.h.
 Tensor mixed_block_infer(const Tensor& x, const Tensor& packed, const std::vector<int64_t>& kernels,
                          const std::vector<int64_t>& channels, int64_t outputs, int64_t squeezed, int64_t stride,
-                         bool residual) {
+                         bool residual, bool bfloat16) {
   STD_TORCH_CHECK(x.is_cpu() && x.dim() == 4 && x.scalar_type() == ScalarType::Float,
                   "abawkit: the input of a mixed block must be (N, C, H, W), float32, on a CPU");
   STD_TORCH_CHECK(x.size(1) > 0 && x.size(2) > 0 && x.size(3) > 0, "abawkit: the input of a mixed block is empty");
@@ -42,6 +42,7 @@ Tensor mixed_block_infer(const Tensor& x, const Tensor& packed, const std::vecto
   call.squeezed = squeezed;
   call.stride = stride;
   call.residual = residual;
+  call.bfloat16 = bfloat16;
   call.splits = {kernels.data(), channels.data(), static_cast<int64_t>(kernels.size())};
   const Tensor weights = operand(packed, ScalarType::Float, abawkit::packed_size(call), x, "the packed weights");
   const Tensor out = empty_channels_last(x, call.images, outputs, call.out_height(), call.out_width());

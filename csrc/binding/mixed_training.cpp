@@ -90,7 +90,8 @@ struct BlockOperands {
 // The result and what the backward pass needs: expanded, values, means, squeezed, projected, statistics.
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x,
                                                                            const std::vector<Tensor>& parameters,
-                                                                           int64_t stride, bool residual, double eps) {
+                                                                           int64_t stride, bool residual, double eps,
+                                                                           bool bfloat16) {
   const BlockOperands operands(x, parameters, stride, residual);
   const MixedShape& s = operands.shape;
   const int64_t blocks = operands.expanded_blocks(), height = s.out_height(), width = s.out_width();
@@ -106,6 +107,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const
   static_cast<MixedShape&>(call) = s;
   call.parameters = operands.parameters();
   call.eps = eps;
+  call.bfloat16 = bfloat16;
   call.x = data(in);
   call.out = data(out);
   call.saved = {data(expanded), data(values), data(means), data(squeezed), data(projected), data(statistics)};
@@ -119,7 +121,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const
 // The gradient of the input, which is empty where it is not needed, then those of the parameters.
 std::vector<Tensor> backward(const Tensor& gradient, const Tensor& x, const std::vector<Tensor>& parameters,
                              const std::vector<Tensor>& saved, int64_t stride, bool residual, double eps,
-                             bool input_gradient) {
+                             bool input_gradient, bool bfloat16) {
   const BlockOperands operands(x, parameters, stride, residual);
   const MixedShape& s = operands.shape;
   const int64_t blocks = operands.expanded_blocks(), area = s.out_height() * s.out_width();
@@ -154,6 +156,7 @@ std::vector<Tensor> backward(const Tensor& gradient, const Tensor& x, const std:
   static_cast<MixedShape&>(call) = s;
   call.parameters = operands.parameters();
   call.eps = eps;
+  call.bfloat16 = bfloat16;
   call.x = data(in);
   call.grad_out = data(given);
   call.saved = {data(held[0]), data(held[1]), data(held[2]), data(held[3]), data(held[4]), data(held[5])};

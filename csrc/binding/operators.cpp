@@ -247,6 +247,9 @@ STABLE_TORCH_LIBRARY_IMPL(abawkit, CUDA, m) {
 extern "C" __attribute__((visibility("default"))) const char* abawkit_instruction_set() {
   return abawkit::cpu::instruction_set();
 }
+extern "C" __attribute__((visibility("default"))) bool abawkit_has_bfloat16_products() {
+  return abawkit::cpu::has_bfloat16_products();
+}
 
 #ifdef ABAWKIT_WITH_CUDA
 // Asked by Python through ctypes: why the CUDA kernels can't run on a device, or an empty text. `driver` and `runtime`

@@ -19,6 +19,9 @@
 //   for each block of E:  row_gate_weight [16 Mb][16], row_gate_bias [16], column_gate_weight [16 Mb][16],
 //                         column_gate_bias [16]
 //   for each block of O:  project_weight [16 Eb][16], project_bias [16]
+// With products in bfloat16, expand_weight is [(I + 1) / 2][16] and project_weight [8 Eb][16]: each entry holds the
+// bits of the weights of two neighbouring inputs, the first in the lower half. Inputs and t r c are rounded to bfloat16
+// where these two products read them; sums, and everything else, are float32.
 #pragma once
 
 #include "dda.h"
@@ -71,15 +74,19 @@ struct MixedBlock : MixedShape {
   const float* weights;  // packed
   float* out;            // (N, H', W', O)
   void* workspace;
+  bool bfloat16;  // products of expansion and projection
+
+  // Rows of the packed weights of a product.
+  std::int64_t rows(std::int64_t channels) const { return bfloat16 ? (channels + 1) / 2 : channels; }
 };
 
 // Entries of the packed weights.
 inline std::int64_t packed_size(const MixedBlock& b) {
   const std::int64_t expanded = count_blocks(b.splits.expanded()), squeezed = count_blocks(b.squeezed);
-  std::int64_t rows = squeezed * (16 * expanded + 1) + count_blocks(b.outputs) * (16 * expanded + 1);
+  std::int64_t rows = squeezed * (16 * expanded + 1) + count_blocks(b.outputs) * (b.rows(16 * expanded) + 1);
   for (std::int64_t i = 0; i < expanded; ++i) {
     const std::int64_t kernel = b.splits.kernel_of_block(i);
-    rows += b.inputs + 2 + kernel * kernel + 2 * (16 * squeezed + 1);
+    rows += b.rows(b.inputs) + 2 + kernel * kernel + 2 * (16 * squeezed + 1);
   }
   return rows * block_channels;
 }
@@ -88,6 +95,9 @@ namespace cpu {
 // Bytes of workspace that a call needs, with 64 bytes to align it.
 std::size_t mixed_block_workspace(const MixedBlock&, int threads);
 void mixed_block(const MixedBlock&, const Pool&);
+// Whether this processor has instructions for products in bfloat16; elsewhere they are emulated, and slower than
+// float32.
+bool has_bfloat16_products();
 }  // namespace cpu
 
 }  // namespace abawkit

@@ -5,7 +5,8 @@
 //   s = squeeze_weight [means of t over rows | over columns] + squeeze_bias;  h = hardswish(BN(s))
 //   r, c = sigmoid(gate_weight h + gate_bias);  q = project_weight (t r c);  out = BN(q), and + x where it is residual
 // What the forward pass keeps for the backward pass lies in blocks of 16 channels, as the weights do in evaluation; the
-// last block is filled up with channels of zeros: Eb, Mb and Ob blocks. Everything else is computed anew.
+// last block is filled up with channels of zeros: Eb, Mb and Ob blocks. Everything else is computed anew. With products
+// in bfloat16, factors are rounded where a product reads them; all that is kept, and all sums, are float32.
 #pragma once
 
 #include "mixed_block.h"
@@ -51,6 +52,7 @@ struct MixedForward : MixedShape {
   float* out;      // (N, H', W', O)
   MixedSaved<float> saved;
   void* workspace;
+  bool bfloat16;  // products of expansion and projection
 };
 
 struct MixedBackward : MixedShape {
@@ -62,6 +64,7 @@ struct MixedBackward : MixedShape {
   float* grad_x;  // (N, H, W, I), or null where it is not needed
   MixedParameters<float> gradients;
   void* workspace;
+  bool bfloat16;  // products with the weights of expansion and projection, and their gradients
 };
 
 namespace cpu {

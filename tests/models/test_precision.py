@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from abawkit.models import inference
+from abawkit.bench.networks import make_random_images, make_random_network
+from abawkit.models import devices, inference
 from abawkit.models.config import NETWORKS
 from abawkit.models.devices import (
     WORKSPACE,
@@ -16,10 +16,12 @@ from abawkit.models.devices import (
     choose_training_precision,
     describe_precision,
     has_bfloat16,
+    use_bfloat16,
     use_deterministic_algorithms,
     use_exact_float32,
 )
 from abawkit.models.network import DDAMFN
+from abawkit.ops import use
 from abawkit.tables import Array
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -173,25 +175,26 @@ def test_manifests_say_what_was_computed_with() -> None:
     assert describe_precision(evaluation="bfloat16") == {"evaluation": "bfloat16", "tf32": "off"}
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("flags\t\t: fpu avx512f avx512_bf16 pku\n", True),
-        ("flags\t\t: fpu amx_bf16\n", True),
-        ("processor: 0\nFeatures\t: fp asimd bf16\n", True),
-        ("model name: no avx512_bf16\nflags\t\t: fpu avx2 avx512f\n", False),
-    ],
-)
-def test_a_processor_has_bfloat16_where_its_flags_name_it(
-    text: str, expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
-    assert has_bfloat16(CPU) is expected
+def test_a_cpu_has_bfloat16_where_the_native_operators_multiply_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has in (True, False):
+        monkeypatch.setattr(devices, "has_bfloat16_products", lambda has=has: has)
+        assert has_bfloat16(CPU) is has
 
 
-def test_a_processor_without_a_list_of_flags_is_not_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(*_: object, **__: object) -> str:
-        raise FileNotFoundError
+def test_a_cpu_has_no_bfloat16_where_another_implementation_was_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "has_bfloat16_products", lambda: True)
+    with use("reference"):
+        assert not has_bfloat16(CPU)
 
-    monkeypatch.setattr(Path, "read_text", absent)
-    assert has_bfloat16(CPU)
+
+def test_bfloat16_on_a_cpu_rounds_factors_of_mixed_blocks_and_nothing_else() -> None:
+    """Features, embedding and every parameter's gradient stay float32, and differ from those without."""
+    network = make_random_network("ddamfn-nano").train()
+    images, parameters = make_random_images(network, 4), list(network.stages.parameters())
+    with use_bfloat16(CPU):
+        rounded = network.features(images)
+    exact = network.features(images)
+    assert rounded.dtype == torch.float32
+    assert {g.dtype for g in torch.autograd.grad(rounded.square().sum(), parameters)} == {torch.float32}
+    error = ((rounded - exact).abs().max() / exact.abs().max()).item()
+    assert 1e-5 < error < 5e-2

@@ -187,16 +187,17 @@ def test_less_than_half_of_what_eager_saves_is_saved() -> None:
 
 @pytest.mark.parametrize("sizes", CHECKED_BLOCKS[1:], ids=BlockSizes.describe)
 def test_torch_accepts_the_operators(sizes: BlockSizes) -> None:
+    bfloat16 = sizes.stride == 2
     x, parameters, statistics = make_random_block(2, sizes, (5, 3))
     leaves = [p.requires_grad_() for p in parameters.flat]
     options = sizes.stride, sizes.residual, EPS
     operators = torch.ops.abawkit
-    torch.library.opcheck(operators.mixed_block_forward.default, (x.requires_grad_(), leaves, *options))
+    torch.library.opcheck(operators.mixed_block_forward.default, (x.requires_grad_(), leaves, *options, bfloat16))
     with torch.no_grad():
-        out, *saved = operators.mixed_block_forward(x, leaves, *options)
+        out, *saved = operators.mixed_block_forward(x, leaves, *options, bfloat16)
         inputs = torch.randn_like(out), x.detach(), [p.detach() for p in leaves], saved, *options
         for wanted in (False, True):
-            torch.library.opcheck(operators.mixed_block_backward.default, (*inputs, wanted))
+            torch.library.opcheck(operators.mixed_block_backward.default, (*inputs, wanted, bfloat16))
         counts = [30, 20, 2 * out.shape[2] * out.shape[3]]
         torch.library.opcheck(operators.mixed_block_update.default, (list(statistics), saved[-1], counts, MOMENTUM))
 

@@ -33,6 +33,15 @@ const Table& table() {
 
 }  // namespace
 
+bool has_bfloat16_products() {
+#ifdef ABAWKIT_AVX512
+  static const bool found = &table() == &avx512_table && __builtin_cpu_supports("avx512bf16");
+  return found;
+#else
+  return false;
+#endif
+}
+
 const char* instruction_set() { return table().name; }
 void inference(const Inference& call, const Pool& pool) { table().inference(call, pool); }
 void forward(const Forward& call, const Pool& pool) { table().forward(call, pool); }
@@ -46,15 +55,31 @@ std::size_t forward_workspace(const Sizes& sizes, Type type, int threads) {
 std::size_t backward_workspace(const Sizes& sizes, Type type, int threads) {
   return table().backward_workspace(sizes, type, threads);
 }
-void mixed_block(const MixedBlock& call, const Pool& pool) { table().mixed_block(call, pool); }
+void mixed_block(const MixedBlock& call, const Pool& pool) {
+  if (!call.bfloat16) return table().mixed_block(call, pool);
+#ifdef ABAWKIT_AVX512
+  if (has_bfloat16_products()) return avx512bf16::mixed_block_bfloat16(call, pool);
+#endif
+  table().mixed_block_bfloat16(call, pool);
+}
 std::size_t mixed_block_workspace(const MixedBlock& call, int threads) {
   return table().mixed_block_workspace(call, threads);
 }
-void mixed_forward(const MixedForward& call, const Pool& pool) { table().mixed_forward(call, pool); }
+void mixed_forward(const MixedForward& call, const Pool& pool) {
+#ifdef ABAWKIT_AVX512
+  if (call.bfloat16 && has_bfloat16_products()) return avx512bf16::mixed_forward(call, pool);
+#endif
+  table().mixed_forward(call, pool);
+}
 std::size_t mixed_forward_workspace(const MixedForward& call, int threads) {
   return table().mixed_forward_workspace(call, threads);
 }
-void mixed_backward(const MixedBackward& call, const Pool& pool) { table().mixed_backward(call, pool); }
+void mixed_backward(const MixedBackward& call, const Pool& pool) {
+#ifdef ABAWKIT_AVX512
+  if (call.bfloat16 && has_bfloat16_products()) return avx512bf16::mixed_backward(call, pool);
+#endif
+  table().mixed_backward(call, pool);
+}
 std::size_t mixed_backward_workspace(const MixedBackward& call, int threads) {
   return table().mixed_backward_workspace(call, threads);
 }

@@ -62,6 +62,7 @@ const abawkit::cpu::Table abawkit::cpu::ABAWKIT_TABLE(ABAWKIT_ISA){
     abawkit::ABAWKIT_ISA::forward_workspace,
     abawkit::ABAWKIT_ISA::backward_workspace,
     abawkit::ABAWKIT_ISA::mixed_block,
+    abawkit::ABAWKIT_ISA::mixed_block_bfloat16,
     abawkit::ABAWKIT_ISA::mixed_block_workspace,
     abawkit::ABAWKIT_ISA::mixed_forward,
     abawkit::ABAWKIT_ISA::mixed_forward_workspace,

@@ -127,13 +127,30 @@ class MixedBackwardPass {
         apply_gates(s_, values, gates(n), from, to, t.values);
         differentiate_outputs(n, from, to, t.outputs);
         const PixelValues outputs{t.outputs, s_.output_stride(), c_.outputs};
-        add_outer_products(outputs, {t.values, s_.row_stride(), s_.padded}, count, sums + m_.sums.project);
-        multiply(outputs, count, m_.project, 0, s_.blocks,
-                 {gated + from * block_channels, block_channels, s_.area * block_channels});
+        add_weight_products(outputs, {t.values, s_.row_stride(), s_.padded}, count, sums + m_.sums.project, t);
+        multiply_pixels(outputs, count, m_.project,
+                        {gated + from * block_channels, block_channels, s_.area * block_channels}, t);
       }
       for (std::int64_t b = 0; b < s_.blocks; ++b) differentiate_gates(n, b, t);
       differentiate_hidden(n, sums, t);
     });
+  }
+
+  // The large products: in bfloat16 where the call allows it.
+  void multiply_pixels(const PixelValues& values, std::int64_t count, const Panels& panels, const PixelPlaces& to,
+                       const Scratch& t) const {
+    if (!c_.bfloat16) return multiply(values, count, panels, 0, panels.blocks, to);
+    const std::int64_t stride = panels.rows + block_channels;
+    pair_channels(values, count, t.pairs, stride);
+    multiply(PixelPairs{t.pairs, stride, panels.rows}, count, panels, 0, panels.blocks, to);
+  }
+  void add_weight_products(const PixelValues& left, const PixelValues& right, std::int64_t count, float* sums,
+                           const Scratch& t) const {
+    if (!c_.bfloat16) return add_outer_products(left, right, count, sums);
+    pair_pixels(left, count, t.left);
+    pair_pixels(right, count, t.right);
+    add_outer_products(PixelPairs{t.left, left.channels, left.channels},
+                       PixelPairs{t.right, right.channels, right.channels}, (count + 1) / 2, sums);
   }
 
   // The gradient of the projection's results, a pixel at a stride.
@@ -186,9 +203,9 @@ class MixedBackwardPass {
       for (std::int64_t p = 0; p < count; ++p)
         for (std::int64_t c = 0; c < s_.padded; c += lanes<float>)
           store(sums + bias + c, load(sums + bias + c) + load(gates + p * s_.row_stride() + c));
-      add_outer_products({t.hidden + from * s_.bottleneck, s_.bottleneck, c_.squeezed},
-                         {gates, s_.row_stride(), s_.padded}, count, sums + weight);
-      multiply({gates, s_.row_stride(), s_.channels}, count, panels, 0, panels.blocks,
+      add_outer_products(PixelValues{t.hidden + from * s_.bottleneck, s_.bottleneck, c_.squeezed},
+                         PixelValues{gates, s_.row_stride(), s_.padded}, count, sums + weight);
+      multiply(PixelValues{gates, s_.row_stride(), s_.channels}, count, panels, 0, panels.blocks,
                {t.bottleneck + from * s_.bottleneck, s_.bottleneck, block_channels});
     };
     side(0, s_.height, m_.row, m_.sums.row, m_.sums.row_bias);
@@ -227,7 +244,7 @@ class MixedBackwardPass {
       }
       const PixelValues gradients{t.bottleneck, s_.bottleneck, c_.squeezed};
       const float* means = c_.saved.means + n * s_.positions * s_.padded;
-      add_outer_products(gradients, {means, s_.padded, s_.padded}, s_.positions, sums + m_.sums.squeeze);
+      add_outer_products(gradients, PixelValues{means, s_.padded, s_.padded}, s_.positions, sums + m_.sums.squeeze);
       multiply(gradients, s_.positions, m_.squeeze, 0, s_.blocks,
                {m_.means + n * s_.positions * s_.padded, block_channels, s_.positions * block_channels});
     });
@@ -317,11 +334,11 @@ class MixedBackwardPass {
         const std::int64_t to = std::min(from + s_.pixels, s_.in_area);
         differentiate_expanded(n, from, to, t.values);
         const float* x = c_.x + (n * s_.in_area + from) * c_.inputs;
-        add_outer_products({x, c_.inputs, c_.inputs}, {t.values, s_.row_stride(), s_.padded}, to - from, sums);
+        add_weight_products({x, c_.inputs, c_.inputs}, {t.values, s_.row_stride(), s_.padded}, to - from, sums, t);
         if (c_.grad_x == nullptr) continue;
         const std::int64_t stride = m_.expand.blocks * block_channels;
-        multiply({t.values, s_.row_stride(), s_.channels}, to - from, m_.expand, 0, m_.expand.blocks,
-                 {t.inputs, stride, block_channels});
+        multiply_pixels({t.values, s_.row_stride(), s_.channels}, to - from, m_.expand,
+                        {t.inputs, stride, block_channels}, t);
         write_inputs(n, from, to, t.inputs, stride);
       }
     });

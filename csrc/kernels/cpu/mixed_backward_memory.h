@@ -21,6 +21,7 @@ struct BackwardMemory {
   GradientSums sums;
   struct Scratch {
     float *outputs, *values, *inputs, *hidden, *bottleneck, *gates, *sides, *plane, *gradient, *before;
+    Pair *pairs, *left, *right;  // in bfloat16: of channels, and of pixels for both factors of a product
     Scratch(const MixedBackward& call, const TrainingSizes& z, Arena& arena)
         : outputs(arena.take<float>(z.pixels * z.output_stride())),
           values(arena.take<float>(z.pixels * z.row_stride())),
@@ -31,17 +32,22 @@ struct BackwardMemory {
           sides(arena.take<float>(z.positions * block_channels)),
           plane(arena.take<float>(z.plane)),
           gradient(arena.take<float>(z.gradient_plane)),
-          before(arena.take<float>(z.in_area * block_channels)) {}
+          before(arena.take<float>(z.in_area * block_channels)) {
+      const std::int64_t most = std::max(z.padded, z.outputs) / 2 + block_channels;
+      pairs = arena.take<Pair>(call.bfloat16 ? z.pixels * most : 0);
+      left = arena.take<Pair>(call.bfloat16 ? (z.pixels + 1) / 2 * std::max(call.inputs, call.outputs) : 0);
+      right = arena.take<Pair>(call.bfloat16 ? (z.pixels + 1) / 2 * z.padded : 0);
+    }
   };
   Scratch* scratch;
   std::int64_t* taken;
   BackwardMemory(const MixedBackward& call, int threads, Arena& arena)
       : sizes(call),
-        expand(call.inputs, sizes.channels, arena),
+        expand(call.inputs, sizes.channels, arena, call.bfloat16),
         squeeze(sizes.channels, call.squeezed, arena),
         row(call.squeezed, sizes.channels, arena),
         column(call.squeezed, sizes.channels, arena),
-        project(sizes.channels, call.outputs, arena),
+        project(sizes.channels, call.outputs, arena, call.bfloat16),
         gate_panels(call, sizes, arena),
         depthwise(call, sizes, arena),
         turned(arena.take<float>(sizes.taps)),

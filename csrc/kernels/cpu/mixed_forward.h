@@ -19,29 +19,33 @@ struct ForwardMemory {
   GatePanels gates;
   BatchNorm expand_norm, squeeze_norm, project_norm;
   float* slopes;  // (16 Eb)
+  Pair* inputs;   // (N, H W, (I + 1) / 2), in bfloat16
   struct Scratch {
     float *plane, *sums, *hidden, *gates, *gated;
-    Scratch(const TrainingSizes& z, Arena& arena)
+    Pair* pairs;  // of some pixels' channels, in bfloat16
+    Scratch(const MixedForward& call, const TrainingSizes& z, Arena& arena)
         : plane(arena.take<float>(z.plane)),
           sums(arena.take<float>(z.positions * block_channels)),
           hidden(arena.take<float>(z.positions * z.bottleneck)),
           gates(arena.take<float>(z.positions * z.padded)),
-          gated(arena.take<float>(z.pixels * z.row_stride())) {}
+          gated(arena.take<float>(z.pixels * z.row_stride())),
+          pairs(arena.take<Pair>(call.bfloat16 ? z.pixels * z.row_stride() : 0)) {}
   };
   Scratch* scratch;
   std::int64_t* taken;
   ForwardMemory(const MixedForward& call, int threads, Arena& arena)
       : sizes(call),
-        expand(sizes.channels, call.inputs, arena),
+        expand(sizes.channels, call.inputs, arena, call.bfloat16),
         squeeze(call.squeezed, sizes.padded, arena),
-        project(call.outputs, sizes.padded, arena),
+        project(call.outputs, sizes.padded, arena, call.bfloat16),
         depthwise(call, sizes, arena),
         gates(call, sizes, arena),
         expand_norm(sizes.channels, call.images, arena),
         squeeze_norm(call.squeezed, call.images, arena),
         project_norm(call.outputs, call.images, arena),
         slopes(arena.take<float>(sizes.padded)),
-        scratch(arena.make<Scratch>(threads, sizes)),
+        inputs(arena.take<Pair>(call.bfloat16 ? call.images * sizes.in_area * expand.rows : 0)),
+        scratch(arena.make<Scratch>(threads, call, sizes)),
         taken(arena.take<std::int64_t>(1)) {}
 };
 
@@ -53,6 +57,10 @@ class MixedForwardPass {
   void run() const {
     const MixedParameters<const float>& p = c_.parameters;
     pack();
+    if (c_.bfloat16)
+      each(c_.images, [&](std::int64_t n, std::int64_t) {
+        pair_channels(inputs(n), s_.in_area, m_.inputs + n * s_.in_area * m_.expand.rows, m_.expand.rows);
+      });
     const std::int64_t tiles = (s_.blocks + product_blocks - 1) / product_blocks;
     each(c_.images * tiles, [&](std::int64_t i, std::int64_t) { expand(i / tiles, i % tiles * product_blocks); });
     float* statistics = c_.saved.statistics;
@@ -104,10 +112,16 @@ class MixedForwardPass {
     return c_.saved.expanded + (n * s_.blocks + block) * s_.in_area * block_channels;
   }
 
+  PixelValues inputs(std::int64_t n) const { return {c_.x + n * s_.in_area * c_.inputs, c_.inputs, c_.inputs}; }
+
   void expand(std::int64_t n, std::int64_t first) const {
     const std::int64_t end = std::min(first + product_blocks, s_.blocks);
-    const PixelValues x{c_.x + n * s_.in_area * c_.inputs, c_.inputs, c_.inputs};
-    multiply(x, s_.in_area, m_.expand, first, end, {expanded(n, 0), block_channels, s_.in_area * block_channels});
+    const PixelPlaces to{expanded(n, 0), block_channels, s_.in_area * block_channels};
+    if (c_.bfloat16)
+      multiply(PixelPairs{m_.inputs + n * s_.in_area * m_.expand.rows, m_.expand.rows, m_.expand.rows}, s_.in_area,
+               m_.expand, first, end, to);
+    else
+      multiply(inputs(n), s_.in_area, m_.expand, first, end, to);
     for (std::int64_t b = first; b < end; ++b) m_.expand_norm.measure(n, b, expanded(n, b), s_.in_area, block_channels);
   }
 
@@ -144,8 +158,15 @@ class MixedForwardPass {
     for (std::int64_t from = 0; from < s_.area; from += s_.pixels) {
       const std::int64_t to = std::min(from + s_.pixels, s_.area);
       apply_gates(s_, values, t.gates, from, to, t.gated);
-      multiply({t.gated, s_.row_stride(), s_.padded}, to - from, m_.project, 0, m_.project.blocks,
-               {projected + from * s_.outputs, s_.outputs, block_channels});
+      const PixelValues gated{t.gated, s_.row_stride(), s_.padded};
+      const PixelPlaces place{projected + from * s_.outputs, s_.outputs, block_channels};
+      if (c_.bfloat16) {
+        const std::int64_t stride = m_.project.rows + block_channels;
+        pair_channels(gated, to - from, t.pairs, stride);
+        multiply(PixelPairs{t.pairs, stride, m_.project.rows}, to - from, m_.project, 0, m_.project.blocks, place);
+      } else {
+        multiply(gated, to - from, m_.project, 0, m_.project.blocks, place);
+      }
     }
     for (std::int64_t b = 0; b < m_.project.blocks; ++b)
       m_.project_norm.measure(n, b, projected + b * block_channels, s_.area, s_.outputs);

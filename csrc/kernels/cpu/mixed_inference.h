@@ -4,13 +4,16 @@
 //              when the convolution reads it, and its rows lie one after another, whatever the number of channels.
 //   positions  for each row and column of the image: squeeze, hardswish, gates
 //   pixels     for some pixels at a time: values times gates into a buffer, which the projection reads
+// With products in bfloat16, an image's input is rounded before, and values times gates are as they go into the buffer.
 // Blocks, positions and pixels need nothing of each other, so the threads share images, or one image, in any way, and
 // each sum is still taken by one thread in one order.
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "mixed_depthwise.h"
+#include "pairs.h"
 #include "pool.h"
 #include "product_tile.h"
 #include "sizes.h"
@@ -23,6 +26,7 @@ struct MixedSizes {
   std::int64_t height, width, area, positions;
   std::int64_t margin, plane, pixels;  // pixels: at a time, as many as leave their buffer in the cache
   std::int64_t* expand;                // of each block, and the end
+  std::int64_t inputs, gated;          // rows of the weights of expansion and projection
   std::int64_t squeeze, gates, project;
   std::int32_t* places;  // of each pixel of the input in a plane
 
@@ -38,6 +42,8 @@ struct MixedSizes {
         plane(call.height * (call.width + 2 * margin) * block_channels),
         pixels(expanded * block_channels <= 256 ? 2 * 14 : 4 * 14),
         expand(arena.take<std::int64_t>(expanded + 1)),
+        inputs(call.rows(call.inputs)),
+        gated(call.rows(expanded * block_channels)),
         places(arena.take<std::int32_t>(call.height * call.width)) {
     if (pixels > area) pixels = area;
     std::int64_t at = 0;
@@ -45,7 +51,7 @@ struct MixedSizes {
       if (expand != nullptr) expand[b] = at;
       if (b == expanded) break;
       const std::int64_t kernel = call.splits.kernel_of_block(b);
-      at += (call.inputs + 2 + kernel * kernel) * block_channels;
+      at += (inputs + 2 + kernel * kernel) * block_channels;
     }
     squeeze = at;
     gates = squeeze + squeezed * squeeze_stride();
@@ -57,21 +63,23 @@ struct MixedSizes {
             static_cast<std::int32_t>((y * (call.width + 2 * margin) + margin + x) * block_channels);
   }
   std::int64_t squeeze_stride() const { return (expanded * block_channels + 1) * block_channels; }
-  std::int64_t project_stride() const { return squeeze_stride(); }
+  std::int64_t project_stride() const { return (gated + 1) * block_channels; }
   // Pixels at a distance of a power of two would share few places of the first-level cache.
-  std::int64_t gated_stride() const { return (expanded + 1) * block_channels; }
+  std::int64_t gated_stride() const { return gated + block_channels; }
   std::int64_t gate_side() const { return (squeezed * block_channels + 1) * block_channels; }
   std::int64_t gate_stride() const { return 2 * gate_side(); }
 };
 
 // What is kept of an image between the phases.
 struct MixedImage {
+  Pair* inputs;   // (H W, (I + 1) / 2), where products are in bfloat16
   float* values;  // (Eb, H' W', 16)
   float* means;   // (H' + W', 16 Eb)
   float* hidden;  // (H' + W', 16 Mb)
   float* gates;   // (Eb, H' + W', 16)
-  MixedImage(const MixedSizes& s, Arena& arena)
-      : values(arena.take<float>(s.expanded * s.area * block_channels)),
+  MixedImage(const MixedBlock& call, const MixedSizes& s, Arena& arena)
+      : inputs(arena.take<Pair>(call.bfloat16 ? call.height * call.width * s.inputs : 0)),
+        values(arena.take<float>(s.expanded * s.area * block_channels)),
         means(arena.take<float>(s.expanded * s.positions * block_channels)),
         hidden(arena.take<float>(s.squeezed * s.positions * block_channels)),
         gates(arena.take<float>(s.expanded * s.positions * block_channels)) {}
@@ -81,7 +89,7 @@ struct MixedImage {
 struct MixedScratch {
   float* planes;  // (product_blocks, H, W + 2 margin, 16)
   float* sums;    // (H' + W', 16)
-  float* gated;   // (pixels, 16 Eb), a pixel at a stride
+  float* gated;   // (pixels, 16 Eb), a pixel at a stride; in bfloat16 pairs
   MixedScratch(const MixedSizes& s, Arena& arena)
       : planes(arena.take<float>(product_blocks * s.plane)),
         sums(arena.take<float>(s.positions * block_channels)),
@@ -97,11 +105,13 @@ struct MixedWorkspace {
   MixedWorkspace(const MixedBlock& call, int threads, Arena& arena)
       : sizes(call, arena),
         shared_images(threads == 1 ? 0 : call.images % threads),
-        images(arena.make<MixedImage>(shared_images < call.images ? threads : 1, sizes)),
+        images(arena.make<MixedImage>(shared_images < call.images ? threads : 1, call, sizes)),
         scratch(arena.make<MixedScratch>(threads, sizes)),
         taken(arena.take<std::int64_t>(1)) {}
 };
 
+// X is float, or bfloat16 for the products of expansion and projection.
+template <class X>
 class MixedPass {
  public:
   MixedPass(const MixedBlock& call, const Pool& pool, const MixedWorkspace& workspace)
@@ -111,12 +121,16 @@ class MixedPass {
     const std::int64_t own = call_.images - w_.shared_images;
     share(own, [&](std::int64_t n, std::int64_t thread) {
       const MixedImage& image = w_.images[thread];
+      round_inputs(n, 0, call_.height * call_.width, image);
       for (std::int64_t i = 0; i < channel_pieces(); ++i) channels(n, i, image, w_.scratch[thread]);
       positions(0, s_.positions, image);
       for (std::int64_t i = 0; i < pixel_pieces(); ++i) pixels(n, i, image, w_.scratch[thread]);
     });
     for (std::int64_t n = own; n < call_.images; ++n) {
       const MixedImage& image = w_.images[0];
+      if (pairs)
+        share(call_.height,
+              [&](std::int64_t y, std::int64_t) { round_inputs(n, y * call_.width, (y + 1) * call_.width, image); });
       share(channel_pieces(), [&](std::int64_t i, std::int64_t thread) { channels(n, i, image, w_.scratch[thread]); });
       const std::int64_t parts = (s_.positions + product_pixels - 1) / product_pixels;
       share(parts, [&](std::int64_t i, std::int64_t) {
@@ -127,6 +141,7 @@ class MixedPass {
   }
 
  private:
+  static constexpr bool pairs = sizeof(X) < sizeof(float);
   std::int64_t channel_pieces() const { return (s_.expanded + product_blocks - 1) / product_blocks; }
   std::int64_t pixel_pieces() const { return (s_.area + s_.pixels - 1) / s_.pixels; }
 
@@ -154,19 +169,32 @@ class MixedPass {
 
   void channels(std::int64_t n, std::int64_t piece, const MixedImage& image, const MixedScratch& t) const {
     const std::int64_t first = piece * product_blocks, end = std::min(first + product_blocks, s_.expanded);
-    const float* x = call_.x + n * call_.height * call_.width * call_.inputs;
     clear_margins(t);
-    some_blocks(first, end, [&]<int B>() { expand<B>(x, first, t.planes); });
+    some_blocks(first, end, [&]<int B>() {
+      if constexpr (pairs)
+        expand<B>(PixelPairs{image.inputs, s_.inputs, s_.inputs}, first, t.planes);
+      else
+        expand<B>(PixelValues{call_.x + n * input_size(), call_.inputs, call_.inputs}, first, t.planes);
+    });
     for (std::int64_t b = first; b < end; ++b) {
       const Plane plane{t.planes + (b - first) * s_.plane, call_.height, call_.width, s_.margin};
       float* columns = t.sums + s_.height * block_channels;
       const DepthwiseOutput to{image.values + b * s_.area * block_channels, t.sums, columns, s_.height, s_.width};
-      const float* weight = call_.weights + s_.expand[b] + (call_.inputs + 2) * block_channels;
+      const float* weight = call_.weights + s_.expand[b] + (s_.inputs + 2) * block_channels;
       const std::int64_t kernel = call_.splits.kernel_of_block(b);
       call_.stride == 1 ? depthwise<1>(plane, weight, kernel, to) : depthwise<2>(plane, weight, kernel, to);
       means(b, 0, s_.height, 1.0f / static_cast<float>(s_.width), image, t);
       means(b, s_.height, s_.positions, 1.0f / static_cast<float>(s_.height), image, t);
     }
+  }
+
+  std::int64_t input_size() const { return call_.height * call_.width * call_.inputs; }
+
+  // The input of the pixels from..to in pairs.
+  void round_inputs(std::int64_t n, std::int64_t from, std::int64_t to, const MixedImage& image) const {
+    if constexpr (pairs)
+      pair_channels({call_.x + n * input_size() + from * call_.inputs, call_.inputs, call_.inputs}, to - from,
+                    image.inputs + from * s_.inputs, s_.inputs);
   }
 
   void clear_margins(const MixedScratch& t) const {
@@ -186,19 +214,18 @@ class MixedPass {
               load(t.sums + p * block_channels + j) * factor);
   }
 
-  template <int B>
-  void expand(const float* x, std::int64_t first, float* planes) const {
+  template <int B, class Values>
+  void expand(const Values& x, std::int64_t first, float* planes) const {
     const float* weight = call_.weights + s_.expand[first];
-    const PanelWeights weights{weight, weight + call_.inputs * block_channels, s_.expand[first + 1] - s_.expand[first]};
+    const PanelWeights weights{weight, weight + s_.inputs * block_channels, s_.expand[first + 1] - s_.expand[first]};
     const float* slopes = weights.bias + block_channels;
     const std::int64_t plane = s_.plane, stride = weights.block_stride;
     const std::int32_t* places = s_.places;
-    product<B>({x, call_.inputs, call_.inputs}, 0, call_.height * call_.width, weights,
-               [=](std::int64_t p, int j, Vector<float> sum) {
-                 const int block = j / block_vectors, lane = j % block_vectors * lanes<float>;
-                 const Vector<float> scaled = sum * load(slopes + block * stride + lane);
-                 store(planes + block * plane + places[p] + lane, sum < 0.0f ? scaled : sum);
-               });
+    product<B>(x, 0, call_.height * call_.width, weights, [=](std::int64_t p, int j, Vector<float> sum) {
+      const int block = j / block_vectors, lane = j % block_vectors * lanes<float>;
+      const Vector<float> scaled = sum * load(slopes + block * stride + lane);
+      store(planes + block * plane + places[p] + lane, sum < 0.0f ? scaled : sum);
+    });
   }
 
   void positions(std::int64_t from, std::int64_t to, const MixedImage& image) const {
@@ -231,7 +258,7 @@ class MixedPass {
 
   void pixels(std::int64_t n, std::int64_t piece, const MixedImage& image, const MixedScratch& t) const {
     const std::int64_t from = s_.area * piece / pixel_pieces(), to = s_.area * (piece + 1) / pixel_pieces();
-    gate(from, to, image, t.gated);
+    gate(from, to, image, reinterpret_cast<X*>(t.gated));
     const std::int64_t at = (n * s_.area + from) * call_.outputs;
     const float* residual = call_.residual ? call_.x + at : nullptr;
     for (std::int64_t b = 0; b < s_.outputs; b += product_blocks)
@@ -248,19 +275,25 @@ class MixedPass {
   }
 
   // The values of the pixels from..to times their gates.
-  void gate(std::int64_t from, std::int64_t to, const MixedImage& image, float* gated) const {
+  void gate(std::int64_t from, std::int64_t to, const MixedImage& image, X* gated) const {
+    const std::int64_t stride = s_.gated_stride() * static_cast<std::int64_t>(sizeof(float) / sizeof(X));
     for (std::int64_t b = 0; b < s_.expanded; ++b) {
       const float* value = image.values + (b * s_.area + from) * block_channels;
       const float* rows = image.gates + b * s_.positions * block_channels;
       const float* columns = rows + s_.height * block_channels;
-      float* out = gated + b * block_channels;
+      X* out = gated + b * block_channels;
       for (std::int64_t p = from; p < to;) {
         const std::int64_t y = p / s_.width, end = std::min(to, (y + 1) * s_.width);
         const float* row = rows + y * block_channels;
         const float* column = columns + (p - y * s_.width) * block_channels;
-        for (; p < end; ++p, value += block_channels, column += block_channels, out += s_.gated_stride())
-          for (int j = 0; j < block_channels; j += lanes<float>)
-            store(out + j, load(value + j) * (load(row + j) * load(column + j)));
+        for (; p < end; ++p, value += block_channels, column += block_channels, out += stride)
+          for (int j = 0; j < block_channels; j += lanes<float>) {
+            const Vector<float> gated_value = load(value + j) * (load(row + j) * load(column + j));
+            if constexpr (pairs)
+              store_narrow(out + j, gated_value);
+            else
+              store(out + j, gated_value);
+          }
       }
     }
   }
@@ -270,7 +303,9 @@ class MixedPass {
   void project(std::int64_t block, std::int64_t count, const float* gated, const float* residual, float* out) const {
     const float* weight = call_.weights + s_.project + block * s_.project_stride();
     const std::int64_t outputs = call_.outputs, left = outputs - block * block_channels;
-    product<B>({gated, s_.gated_stride(), s_.expanded * block_channels}, 0, count,
+    using Values = std::conditional_t<pairs, PixelPairs, PixelValues>;
+    const auto* at = reinterpret_cast<const std::conditional_t<pairs, Pair, float>*>(gated);
+    product<B>(Values{at, s_.gated_stride(), s_.gated}, 0, count,
                {weight, weight + s_.project_stride() - block_channels, s_.project_stride()},
                [=](std::int64_t p, int j, Vector<float> sum) {
                  const std::int64_t to = p * outputs + j * lanes<float>;

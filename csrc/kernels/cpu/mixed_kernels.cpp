@@ -9,7 +9,7 @@ void mixed_block(const MixedBlock& call, const Pool& pool) {
   if (call.images == 0) return;
   Arena arena(call.workspace);
   const MixedWorkspace workspace(call, pool.threads, arena);
-  MixedPass(call, pool, workspace).run();
+  MixedPass<float>(call, pool, workspace).run();
 }
 
 std::size_t mixed_block_workspace(const MixedBlock& call, int threads) {

@@ -7,6 +7,7 @@
 namespace abawkit::ABAWKIT_ISA {
 
 void mixed_block(const MixedBlock&, const Pool&);
+void mixed_block_bfloat16(const MixedBlock&, const Pool&);
 std::size_t mixed_block_workspace(const MixedBlock&, int threads);
 void mixed_forward(const MixedForward&, const Pool&);
 std::size_t mixed_forward_workspace(const MixedForward&, int threads);

@@ -4,21 +4,30 @@
 #include <algorithm>
 #include <cstring>
 
-#include "product_tile.h"
+#include "pairs.h"
 #include "sizes.h"
 
 namespace abawkit::ABAWKIT_ISA {
 
-// Weights in blocks of 16 outputs, each (rows, 16), and a bias (16).
+// Weights in blocks of 16 outputs, each (rows, 16), and a bias (16). In bfloat16, a row holds pairs of two inputs.
 struct Panels {
   float* data;
-  std::int64_t blocks, rows;
-  Panels(std::int64_t outputs, std::int64_t inputs, Arena& arena)
-      : data(arena.take<float>(count_blocks(outputs) * (inputs + 1) * block_channels)),
-        blocks(count_blocks(outputs)),
-        rows(inputs) {}
+  std::int64_t blocks, inputs, rows;
+  bool bfloat16;
+  Panels(std::int64_t outputs, std::int64_t columns, Arena& arena, bool pairs = false)
+      : blocks(count_blocks(outputs)), inputs(columns), rows(pairs ? (columns + 1) / 2 : columns), bfloat16(pairs) {
+    data = arena.take<float>(blocks * stride());
+  }
   std::int64_t stride() const { return (rows + 1) * block_channels; }
   float* block(std::int64_t b) const { return data + b * stride(); }
+
+  void put(float* block, std::int64_t input, std::int64_t output, float weight) const {
+    if (bfloat16)
+      reinterpret_cast<ABAWKIT_ISA::bfloat16*>(block)[2 * (input / 2 * block_channels + output) + input % 2] =
+          narrow<ABAWKIT_ISA::bfloat16>(weight);
+    else
+      block[input * block_channels + output] = weight;
+  }
 
   // From weights (outputs, columns); rows beyond the columns become zero, and so do outputs that there are not.
   void pack(std::int64_t b, const float* weight, std::int64_t outputs, std::int64_t columns, const float* bias) const {
@@ -27,17 +36,22 @@ struct Panels {
     std::memset(to, 0, stride() * sizeof(float));
     for (std::int64_t c = 0; c < count; ++c) {
       const float* from = weight + (first + c) * columns;
-      for (std::int64_t k = 0; k < columns; ++k) to[k * block_channels + c] = from[k];
+      for (std::int64_t k = 0; k < columns; ++k) put(to, k, c, from[k]);
       if (bias != nullptr) to[rows * block_channels + c] = bias[first + c];
     }
   }
-  // From weights (rows, outputs).
+  // From weights (inputs, outputs).
   void pack_transposed(std::int64_t b, const float* weight, std::int64_t outputs) const {
     float* to = block(b);
     const std::int64_t first = b * block_channels, count = std::min(block_channels, outputs - first);
     std::memset(to, 0, stride() * sizeof(float));
-    for (std::int64_t k = 0; k < rows; ++k)
-      std::memcpy(to + k * block_channels, weight + k * outputs + first, count * sizeof(float));
+    for (std::int64_t k = 0; k < inputs; ++k) {
+      const float* from = weight + k * outputs + first;
+      if (bfloat16)
+        for (std::int64_t c = 0; c < count; ++c) put(to, k, c, from[c]);
+      else
+        std::memcpy(to + k * block_channels, from, count * sizeof(float));
+    }
   }
 };
 
@@ -51,7 +65,8 @@ struct PixelPlaces {
 };
 
 // The blocks first..end of outputs of `pixels` pixels.
-inline void multiply(const PixelValues& values, std::int64_t pixels, const Panels& panels, std::int64_t first,
+template <class Values>
+inline void multiply(const Values& values, std::int64_t pixels, const Panels& panels, std::int64_t first,
                      std::int64_t end, PixelPlaces to) {
   to.at += first * to.block_stride;
   while (first < end) {
@@ -64,9 +79,10 @@ inline void multiply(const PixelValues& values, std::int64_t pixels, const Panel
   }
 }
 
-// Adds to `sums` (P rows at a stride) the products of P values and B blocks of 16, summed over the pixels.
-template <int P, int B>
-__attribute__((noinline)) void outer_tile(const float* rows, std::int64_t row_stride, const float* columns,
+// Adds to `sums` (P rows at a stride) the products of P values and B blocks of 16, summed over the pixels, or over
+// pairs of pixels.
+template <int P, int B, class X>
+__attribute__((noinline)) void outer_tile(const X* rows, std::int64_t row_stride, const X* columns,
                                           std::int64_t column_stride, std::int64_t pixels, float* sums,
                                           std::int64_t stride) {
   constexpr int V = B * block_vectors, L = lanes<float>;
@@ -74,12 +90,12 @@ __attribute__((noinline)) void outer_tile(const float* rows, std::int64_t row_st
   for (std::int64_t i = 0; i < pixels; ++i, rows += row_stride, columns += column_stride) {
     Vector<float> right[V];
 #pragma GCC unroll 4
-    for (int j = 0; j < V; ++j) right[j] = load(columns + j * L);
+    for (int j = 0; j < V; ++j) right[j] = load(reinterpret_cast<const float*>(columns) + j * L);
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) {
-      const float left = rows[p];
+      const X left = rows[p];
 #pragma GCC unroll 4
-      for (int j = 0; j < V; ++j) sum[p][j] += left * right[j];
+      for (int j = 0; j < V; ++j) add_product(sum[p][j], right[j], left);
     }
   }
 #pragma GCC unroll 16
@@ -100,8 +116,9 @@ inline void outer_some(std::int64_t count, Arguments... arguments) {
 }
 
 // Adds to `sums` (rows, 16 blocks) the products of the pixels' values in `left`, `rows` of them, and in `right`, whole
-// blocks of 16.
-inline void add_outer_products(const PixelValues& left, const PixelValues& right, std::int64_t pixels, float* sums) {
+// blocks of 16; or over pairs of pixels.
+template <class Values>
+inline void add_outer_products(const Values& left, const Values& right, std::int64_t pixels, float* sums) {
   const std::int64_t rows = left.channels, tiles = (rows + product_pixels - 1) / product_pixels;
   for (std::int64_t c = 0; c < right.channels;) {
     const bool all = product_blocks > 1 && c + product_blocks * block_channels <= right.channels;

@@ -16,6 +16,7 @@ struct Table {
   std::size_t (*forward_workspace)(const Sizes&, Type, int threads);
   std::size_t (*backward_workspace)(const Sizes&, Type, int threads);
   void (*mixed_block)(const MixedBlock&, const Pool&);
+  void (*mixed_block_bfloat16)(const MixedBlock&, const Pool&);
   std::size_t (*mixed_block_workspace)(const MixedBlock&, int threads);
   void (*mixed_forward)(const MixedForward&, const Pool&);
   std::size_t (*mixed_forward_workspace)(const MixedForward&, int threads);
@@ -35,3 +36,12 @@ extern const Table avx512_table;
 #endif
 
 }  // namespace abawkit::cpu
+
+#ifdef ABAWKIT_AVX512
+// For processors that have instructions for bfloat16 beside AVX-512.
+namespace abawkit::avx512bf16 {
+void mixed_block_bfloat16(const MixedBlock&, const Pool&);
+void mixed_forward(const MixedForward&, const Pool&);
+void mixed_backward(const MixedBackward&, const Pool&);
+}  // namespace abawkit::avx512bf16
+#endif

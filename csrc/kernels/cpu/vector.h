@@ -92,6 +92,47 @@ inline X narrow(A value) {
   }
 }
 
+// Stores a vector rounded to bfloat16, to the nearest, ties to even.
+inline void store_narrow(bfloat16* to, Vector<float> value) {
+#if defined(__AVX512BF16__)
+  typedef std::uint16_t half __attribute__((vector_size(32), aligned(2), may_alias));
+  *reinterpret_cast<half*>(to) = (half)_mm512_cvtneps_pbh((__m512)value);
+#else
+  for (int i = 0; i < lanes<float>; ++i) to[i] = narrow<bfloat16>(float(value[i]));
+#endif
+}
+
+// Two numbers in bfloat16, the first in the lower bits.
+using Pair = std::uint32_t;
+
+// The bits of a pair for each lane.
+inline Vector<float> make_pairs(Vector<float> first, Vector<float> second) {
+#if defined(__AVX512BF16__)
+  const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)first));
+  const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)second));
+  return (Vector<float>)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+#else
+  Lanes<float>::integer bits = {};
+  for (int i = 0; i < lanes<float>; ++i) {
+    const Pair high = narrow<bfloat16>(float(second[i])).bits;
+    bits[i] = static_cast<std::int32_t>(high << 16 | narrow<bfloat16>(float(first[i])).bits);
+  }
+  return reinterpret_cast<Vector<float>>(bits);
+#endif
+}
+
+// sum + weights values, of a pair for each lane and one pair for all of them.
+inline Vector<float> add_pair_products(Vector<float> sum, Vector<float> weights, Pair values) {
+#if defined(__AVX512BF16__)
+  return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)weights, (__m512bh)_mm512_set1_epi32(values));
+#else
+  using I = Lanes<float>::integer;
+  const I bits = reinterpret_cast<I>(weights), high = bits & static_cast<std::int32_t>(0xffff0000);
+  sum += reinterpret_cast<Vector<float>>(high) * widen(bfloat16{static_cast<std::uint16_t>(values >> 16)});
+  return sum + reinterpret_cast<Vector<float>>(bits << 16) * widen(bfloat16{static_cast<std::uint16_t>(values)});
+#endif
+}
+
 // 1 / d within a unit in the last place, for normal numbers.
 inline Vector<float> reciprocal(Vector<float> d) {
 #if defined(__AVX512F__)

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bfloat16.h"
 #include "pools.h"
 
 using namespace abawkit;
@@ -68,7 +69,8 @@ Block make_block(const Shape& s, unsigned seed) {
 
 // The block in numbers of type A, sums in the plainest order.
 template <class A>
-std::vector<A> evaluate(const Shape& s, const Block& b) {
+std::vector<A> evaluate(const Shape& s, const Block& b, bool bfloat16) {
+  const auto factor = [=](auto value) { return bfloat16 ? round_to_bfloat16(A(value)) : A(value); };
   const Int e = sum(s.channels), m = s.squeezed, area = s.height * s.width;
   const Int height = (s.height + s.stride - 1) / s.stride, width = (s.width + s.stride - 1) / s.stride;
   std::vector<A> out(s.images * height * width * s.outputs);
@@ -79,7 +81,7 @@ std::vector<A> evaluate(const Shape& s, const Block& b) {
     for (Int c = 0; c < e; ++c)
       for (Int p = 0; p < area; ++p) {
         A value = 0;
-        for (Int i = 0; i < s.inputs; ++i) value += A(b.expand[c * s.inputs + i]) * A(x[p * s.inputs + i]);
+        for (Int i = 0; i < s.inputs; ++i) value += factor(b.expand[c * s.inputs + i]) * factor(x[p * s.inputs + i]);
         value += A(b.expand_bias[c]);
         z[c * area + p] = value < 0 ? value * A(b.slope[c]) : value;
       }
@@ -121,7 +123,8 @@ std::vector<A> evaluate(const Shape& s, const Block& b) {
           A value = 0;
           for (Int c = 0; c < e; ++c) {
             const A* gate = gates.data() + c * (height + width);
-            value += A(b.project[o * e + c]) * (t[(c * height + oy) * width + ox] * gate[oy] * gate[height + ox]);
+            value +=
+                factor(b.project[o * e + c]) * factor(t[(c * height + oy) * width + ox] * gate[oy] * gate[height + ox]);
           }
           value += A(b.project_bias[o]);
           if (s.residual) value += A(x[(oy * s.width + ox) * s.inputs + o]);
@@ -132,7 +135,7 @@ std::vector<A> evaluate(const Shape& s, const Block& b) {
 }
 
 // The packed weights as mixed_block.h describes them.
-Floats pack(const Shape& s, const Splits& splits, const Block& b) {
+Floats pack(const Shape& s, const Splits& splits, const Block& b, bool bfloat16) {
   const Int e = splits.expanded(), eb = count_blocks(e), mb = count_blocks(s.squeezed), ob = count_blocks(s.outputs);
   Floats packed;
   // Rows `count` of 16: the entry of channel c and row r is `at(c, r)`, zero where there is none.
@@ -140,11 +143,26 @@ Floats pack(const Shape& s, const Splits& splits, const Block& b) {
     for (Int r = 0; r < count; ++r)
       for (Int c = block * 16; c < block * 16 + 16; ++c) packed.push_back(c < channels ? at(c, r) : 0.0f);
   };
+  // The rows of a product's weights: in bfloat16 pairs of them, in the halves of one number.
+  const auto put_product = [&](Int block, Int channels, Int count, const auto& at) {
+    if (!bfloat16) return put(block, channels, count, at);
+    put(block, channels, (count + 1) / 2, [&](Int c, Int r) {
+      std::uint32_t bits[2] = {};
+      for (int half = 0; half < 2; ++half) {
+        const float rounded = 2 * r + half < count ? round_to_bfloat16(at(c, 2 * r + half)) : 0.0f;
+        std::memcpy(bits + half, &rounded, sizeof rounded);
+      }
+      const std::uint32_t both = bits[0] >> 16 | bits[1];
+      float pair;
+      std::memcpy(&pair, &both, sizeof pair);
+      return pair;
+    });
+  };
   const auto matrix = [](const Floats& values, Int columns) {
     return [&values, columns](Int c, Int r) { return r < columns ? values[c * columns + r] : 0.0f; };
   };
   for (Int i = 0; i < eb; ++i) {
-    put(i, e, s.inputs, matrix(b.expand, s.inputs));
+    put_product(i, e, s.inputs, matrix(b.expand, s.inputs));
     put(i, e, 1, matrix(b.expand_bias, 1));
     put(i, e, 1, matrix(b.slope, 1));
     const Int kernel = splits.kernel_of_block(i);
@@ -168,7 +186,7 @@ Floats pack(const Shape& s, const Splits& splits, const Block& b) {
     put(i, e, 1, matrix(b.column_bias, 1));
   }
   for (Int i = 0; i < ob; ++i) {
-    put(i, s.outputs, 16 * eb, matrix(b.project, e));
+    put_product(i, s.outputs, 16 * eb, matrix(b.project, e));
     put(i, s.outputs, 1, matrix(b.project_bias, 1));
   }
   return packed;
@@ -181,20 +199,21 @@ void fail(const std::string& name, const char* what, double found = 0, double al
   std::printf("%s: %s: %g, allowed %g\n", name.c_str(), what, found, allowed);
 }
 
-void test(const Shape& s) {
+void test(const Shape& s, bool bfloat16) {
   std::string name = std::to_string(s.images) + "x" + std::to_string(s.inputs) + "x" + std::to_string(s.height) + "x" +
                      std::to_string(s.width) + " to " + std::to_string(s.outputs) + " stride " +
-                     std::to_string(s.stride) + (s.residual ? " residual" : "") + " kernels";
+                     std::to_string(s.stride) + (s.residual ? " residual" : "") + (bfloat16 ? " bfloat16" : "") +
+                     " kernels";
   for (std::size_t i = 0; i < s.kernels.size(); ++i)
     name += " " + std::to_string(s.kernels[i]) + ":" + std::to_string(s.channels[i]);
   ++cases;
   const Block block = make_block(s, static_cast<unsigned>(cases));
   const Splits splits{s.kernels.data(), s.channels.data(), static_cast<Int>(s.kernels.size())};
-  const Floats packed = pack(s, splits, block);
-  const auto right = evaluate<double>(s, block);
-  const auto naive = evaluate<float>(s, block);
+  const Floats packed = pack(s, splits, block, bfloat16);
+  const auto right = evaluate<double>(s, block, bfloat16);
+  const auto naive = evaluate<float>(s, block, bfloat16);
   MixedBlock call{s.images,   s.inputs, s.height, s.width,       s.outputs, s.squeezed, s.stride,
-                  s.residual, splits,   nullptr,  packed.data(), nullptr,   nullptr};
+                  s.residual, splits,   nullptr,  packed.data(), nullptr,   nullptr,    bfloat16};
   if (packed_size(call) != static_cast<Int>(packed.size())) return fail(name, "size of the packed weights");
   // Each exactly as large as it has to be, and not aligned, so that the sanitizer sees whatever goes beyond.
   Floats first;
@@ -215,17 +234,43 @@ void test(const Shape& s) {
     else if (!out.empty() && std::memcmp(out.data(), first.data(), out.size() * sizeof(float)) != 0)
       fail(name, "differs with the threads", threads);
   }
-  double largest = 0, error = 0, usual = 0;
+  double largest = 0, error = 0, usual = 0, squares = 0;
   for (std::size_t i = 0; i < right.size(); ++i) {
     if (!std::isfinite(first[i])) return fail(name, "not written");
     largest = std::max(largest, std::fabs(right[i]));
     error = std::max(error, std::fabs(first[i] - right[i]));
     usual = std::max(usual, std::fabs(naive[i] - right[i]));
+    squares += (first[i] - right[i]) * (first[i] - right[i]);
   }
-  // Of few outputs, the plain sums may be exact by luck: eight roundings are always allowed.
-  const double allowed = 2 * usual + 5e-7 * largest;
+  // Of few outputs, the plain sums may be exact by luck: eight roundings are always allowed. A value that lies between
+  // two numbers of bfloat16 may be rounded to the other one; that is rare.
+  const double allowed = 2 * usual + (bfloat16 ? 8e-3 : 5e-7) * largest;
   if (error > allowed) fail(name, "error", error, allowed);
+  const double mean = right.empty() ? 0 : std::sqrt(squares / static_cast<double>(right.size()));
+  if (bfloat16 && mean > allowed / 20 && right.size() > 100) fail(name, "mean error", mean, allowed / 20);
   if (std::getenv("ABAWKIT_VERBOSE")) std::printf("%s: error %.2g, naive %.2g\n", name.c_str(), error, usual);
+}
+
+void test_all(bool bfloat16) {
+  // Blocks of the published network, a few images.
+  test({2, 64, 28, 28, {3, 5}, {96, 32}, 64, 8, 1, true}, bfloat16);
+  test({1, 64, 56, 56, {3, 5, 7}, {64, 32, 32}, 64, 8, 2, false}, bfloat16);
+  test({3, 128, 14, 14, {3, 5}, {192, 64}, 128, 8, 1, true}, bfloat16);
+  test({1, 128, 14, 14, {3, 5, 7, 9}, {256, 256, 256, 256}, 256, 32, 2, false}, bfloat16);
+  test({3, 256, 7, 7, {3, 5, 7}, {172, 170, 170}, 256, 16, 1, true}, bfloat16);
+  // Awkward sizes.
+  for (const Int stride : {1, 2})
+    for (const bool residual : {false, true}) {
+      if (residual && stride == 2) continue;
+      for (const Int images : {0, 1, 3})
+        for (const auto& [height, width] : {std::pair<Int, Int>{1, 1}, {1, 5}, {6, 1}, {3, 4}, {9, 13}, {8, 17}}) {
+          test({images, 1, height, width, {1}, {1}, 1, 1, stride, residual}, bfloat16);
+          test({images, 3, height, width, {3, 9}, {1, 3}, residual ? 3 : 5, 8, stride, residual}, bfloat16);
+          test({images, 17, height, width, {9, 1, 5}, {17, 3, 14}, residual ? 17 : 40, 17, stride, residual}, bfloat16);
+        }
+    }
+  test({2, 5, 12, 11, {31, 3, 7}, {4, 20, 16}, 37, 33, 1, false}, bfloat16);
+  test({2, 5, 40, 35, {31, 11}, {20, 20}, 16, 8, 2, false}, bfloat16);
 }
 
 }  // namespace
@@ -236,25 +281,7 @@ int main() {
     std::printf("this processor has no %s\n", wanted);
     return 77;  // skipped
   }
-  // Blocks of the published network, a few images.
-  test({2, 64, 28, 28, {3, 5}, {96, 32}, 64, 8, 1, true});
-  test({1, 64, 56, 56, {3, 5, 7}, {64, 32, 32}, 64, 8, 2, false});
-  test({3, 128, 14, 14, {3, 5}, {192, 64}, 128, 8, 1, true});
-  test({1, 128, 14, 14, {3, 5, 7, 9}, {256, 256, 256, 256}, 256, 32, 2, false});
-  test({3, 256, 7, 7, {3, 5, 7}, {172, 170, 170}, 256, 16, 1, true});
-  // Awkward sizes.
-  for (const Int stride : {1, 2})
-    for (const bool residual : {false, true}) {
-      if (residual && stride == 2) continue;
-      for (const Int images : {0, 1, 3})
-        for (const auto& [height, width] : {std::pair<Int, Int>{1, 1}, {1, 5}, {6, 1}, {3, 4}, {9, 13}, {8, 17}}) {
-          test({images, 1, height, width, {1}, {1}, 1, 1, stride, residual});
-          test({images, 3, height, width, {3, 9}, {1, 3}, residual ? 3 : 5, 8, stride, residual});
-          test({images, 17, height, width, {9, 1, 5}, {17, 3, 14}, residual ? 17 : 40, 17, stride, residual});
-        }
-    }
-  test({2, 5, 12, 11, {31, 3, 7}, {4, 20, 16}, 37, 33, 1, false});
-  test({2, 5, 40, 35, {31, 11}, {20, 20}, 16, 8, 2, false});
+  for (const bool bfloat16 : {false, true}) test_all(bfloat16);
   std::printf("%s: %d cases, %d failures\n", cpu::instruction_set(), cases, failures);
   return failures != 0;
 }

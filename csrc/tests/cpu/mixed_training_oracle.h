@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "bfloat16.h"
+
 namespace {
 
 using Int = std::int64_t;
@@ -144,9 +146,11 @@ class Oracle {
   using Values = std::vector<A>;
 
  public:
-  Oracle(const Shape& shape, const Tensors& tensors)
+  // `rounded`: to bfloat16, the factors of the products with the weights of expansion and projection.
+  Oracle(const Shape& shape, const Tensors& tensors, bool rounded)
       : s(shape),
         t(tensors),
+        bfloat16(rounded),
         e(s.expanded()),
         m(s.squeezed),
         o(s.outputs),
@@ -162,7 +166,7 @@ class Oracle {
     Values x(n * s.inputs * area);
     for (Int i = 0; i < n * area; ++i)
       for (Int c = 0; c < s.inputs; ++c) x[(i / area * s.inputs + c) * area + i % area] = t[input][i * s.inputs + c];
-    const Norm<A> first(n, e, area, multiply(x, t[expand_w], s.inputs, e, area));
+    const Norm<A> first(n, e, area, multiply(x, expand_w, s.inputs, e, area));
     const Values pre = first.apply(t[expand_scale_], t[expand_shift_]);
     Values y = pre;
     first.each([&](Int at, Int k) { y[at] = pre[at] > 0 ? pre[at] : pre[at] * A(t[slope_][k]); });
@@ -172,7 +176,7 @@ class Oracle {
       means[row] += v[at] / A(width);
       means[column] += v[at] / A(height);
     });
-    Values squeezed = multiply(means, t[squeeze_w], e, m, positions);
+    Values squeezed = multiply(means, squeeze_w, e, m, positions);
     for (Int i = 0; i < n * m * positions; ++i) squeezed[i] += A(t[squeeze_b][i / positions % m]);
     const Norm<A> second(n, m, positions, squeezed);
     const Values bottleneck = second.apply(t[squeeze_scale_], t[squeeze_shift_]);
@@ -185,7 +189,7 @@ class Oracle {
     });
     Values u(n * e * out_area);
     each_pixel([&](Int at, Int row, Int column) { u[at] = v[at] * gates[row] * gates[column]; });
-    const Norm<A> third(n, o, out_area, multiply(u, t[project_w], e, o, out_area));
+    const Norm<A> third(n, o, out_area, multiply(u, project_w, e, o, out_area));
     Values result = third.apply(t[project_scale_], t[project_shift_]), gradient(result.size());
     Values out(result.size());
     std::vector<Values> g(tensor_count);
@@ -245,12 +249,17 @@ class Oracle {
   }
 
  private:
+  // A factor of a product with a weight.
+  A factor(A value, int weight) const {
+    return bfloat16 && (weight == expand_w || weight == project_w) ? round_to_bfloat16(value) : value;
+  }
   // (N, inputs, P) times (outputs, inputs).
-  Values multiply(const Values& x, const Floats& weight, Int inputs, Int outputs, Int pixels) const {
+  Values multiply(const Values& x, int weight, Int inputs, Int outputs, Int pixels) const {
     Values out(s.images * outputs * pixels);
     for (Int i = 0; i < Int(out.size()); ++i) {
       const Int n = i / (outputs * pixels), k = i / pixels % outputs;
-      for (Int c = 0; c < inputs; ++c) out[i] += A(weight[k * inputs + c]) * x[(n * inputs + c) * pixels + i % pixels];
+      for (Int c = 0; c < inputs; ++c)
+        out[i] += factor(t[weight][k * inputs + c], weight) * factor(x[(n * inputs + c) * pixels + i % pixels], weight);
     }
     return out;
   }
@@ -262,8 +271,8 @@ class Oracle {
       const Int n = i / (outputs * pixels), k = i / pixels % outputs;
       for (Int c = 0; c < inputs; ++c) {
         const Int at = (n * inputs + c) * pixels + i % pixels;
-        g[weight][k * inputs + c] += gradient[i] * x[at];
-        own[at] += gradient[i] * A(t[weight][k * inputs + c]);
+        g[weight][k * inputs + c] += factor(gradient[i], weight) * factor(x[at], weight);
+        own[at] += factor(gradient[i], weight) * factor(t[weight][k * inputs + c], weight);
       }
     }
     return own;
@@ -299,6 +308,7 @@ class Oracle {
 
   const Shape& s;
   const Tensors& t;
+  bool bfloat16;
   Int e, m, o, area, height, width, out_area, positions;
 };
 

@@ -54,7 +54,8 @@ const char* const names[] = {"out",
                              "depthwise"};
 
 // Both passes of the kernels: each tensor exactly as large as it has to be, so that a sanitizer sees what goes beyond.
-std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out, const Pool& pool, bool grad_x) {
+std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out, const Pool& pool, bool grad_x,
+                        bool bfloat16) {
   const Splits splits{s.kernels.data(), s.channels.data(), static_cast<Int>(s.kernels.size())};
   MixedForward call{};
   static_cast<MixedShape&>(call) = {s.images,   s.inputs, s.height,   s.width, s.outputs,
@@ -76,6 +77,7 @@ std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out
   };
   call.parameters = point(t, kernels.data());
   call.eps = 1e-5;
+  call.bfloat16 = bfloat16;
   const Floats x = t[0];
   std::vector<Floats> found(1, Floats(s.images * area * s.outputs, NAN));
   Floats expanded(s.images * e * s.height * s.width, NAN), values(s.images * e * area, NAN);
@@ -107,6 +109,7 @@ std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out
   static_cast<MixedShape&>(back) = call;
   back.parameters = call.parameters;
   back.eps = call.eps;
+  back.bfloat16 = bfloat16;
   back.x = call.x;
   back.grad_out = grad_out.data();
   back.saved = {expanded.data(), values.data(), means.data(), squeezed.data(), projected.data(), statistics.data()};
@@ -119,16 +122,16 @@ std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out
   return found;
 }
 
-void test(const Shape& s) {
-  const std::string name = describe(s);
+void test(const Shape& s, bool bfloat16) {
+  const std::string name = describe(s) + (bfloat16 ? ", bfloat16" : "");
   ++cases;
   const Tensors tensors = make_tensors(s, static_cast<unsigned>(cases));
   const Floats gradient = make_gradient(s, static_cast<unsigned>(cases));
-  const auto right = Oracle<double>(s, tensors).results(gradient);
-  const auto naive = Oracle<float>(s, tensors).results(gradient);
+  const auto right = Oracle<double>(s, tensors, bfloat16).results(gradient);
+  const auto naive = Oracle<float>(s, tensors, bfloat16).results(gradient);
   std::vector<Floats> first;
   for (const auto& [pool, threads] : {std::pair<Run, int>{all_at_once, 1}, {backwards, 3}, {own_threads, 2}}) {
-    auto found = run(s, tensors, gradient, {pool, threads}, true);
+    auto found = run(s, tensors, gradient, {pool, threads}, true, bfloat16);
     if (threads == 1) {
       first = std::move(found);
       continue;
@@ -137,7 +140,7 @@ void test(const Shape& s) {
       if (std::memcmp(found[i].data(), first[i].data(), found[i].size() * sizeof(float)) != 0)
         fail(name, std::string(names[i]) + " differs with the threads", threads);
   }
-  const auto without = run(s, tensors, gradient, {all_at_once, 1}, false);
+  const auto without = run(s, tensors, gradient, {all_at_once, 1}, false, bfloat16);
   for (std::size_t i = 0; i < right.size(); ++i) {
     double largest = 0, error = 0, usual = 0;
     for (std::size_t k = 0; k < right[i].size(); ++k) {
@@ -150,7 +153,8 @@ void test(const Shape& s) {
     if (i == 13) continue;  // the squeeze's bias, before a norm: its gradient is zero, and all of it rounding
     // Where a norm cancels what a weight changes, its gradient is small, and the rounding of its terms, about 1, is
     // not.
-    const double allowed = 3 * usual + 4e-6 * largest + 1e-6;
+    // A value that lies between two numbers of bfloat16 may be rounded to the other one.
+    const double allowed = 3 * usual + (bfloat16 ? 1e-2 : 4e-6) * largest + 1e-6;
     if (error > allowed) fail(name, names[i], error, allowed);
     if (std::getenv("ABAWKIT_VERBOSE"))
       std::printf("%s: %s: error %.2g, naive %.2g, of %.2g\n", name.c_str(), names[i], error, usual, largest);
@@ -162,7 +166,7 @@ void test_oracle(const Shape& s) {
   ++cases;
   Tensors tensors = make_tensors(s, 1);
   const Floats gradient = make_gradient(s, 1);
-  const auto right = Oracle<double>(s, tensors).results(gradient);
+  const auto right = Oracle<double>(s, tensors, false).results(gradient);
   for (std::size_t i = 0; i < tensors.size(); ++i)
     for (const std::size_t k : {std::size_t(0), tensors[i].size() / 2, tensors[i].size() - 1}) {
       const double step = 1.0 / 4096;
@@ -170,7 +174,7 @@ void test_oracle(const Shape& s) {
       const float before = tensors[i][k];
       for (int side = 0; side < 2; ++side) {
         tensors[i][k] = before + static_cast<float>(side == 0 ? step : -step);
-        const auto out = Oracle<double>(s, tensors).results(gradient)[0];
+        const auto out = Oracle<double>(s, tensors, false).results(gradient)[0];
         double loss = 0;
         for (std::size_t j = 0; j < out.size(); ++j) loss += out[j] * gradient[j];
         sides[side] = loss;
@@ -180,6 +184,23 @@ void test_oracle(const Shape& s) {
       if (std::fabs(found - expected) > 1e-2 * std::max(1.0, std::fabs(expected)))
         fail("oracle", names[7 + i], found, expected);
     }
+}
+
+void test_all(bool bfloat16) {
+  // Blocks of the published network, but small.
+  test({2, 64, 14, 14, {3, 5}, {96, 32}, 64, 8, 1, true}, bfloat16);
+  test({3, 32, 14, 14, {3, 5, 7, 9}, {16, 16, 16, 16}, 48, 8, 2, false}, bfloat16);
+  test({9, 48, 7, 7, {3, 5, 7}, {44, 42, 42}, 48, 16, 1, true}, bfloat16);
+  // Awkward sizes.
+  for (const Int stride : {1, 2})
+    for (const auto& [height, width] : {std::pair<Int, Int>{1, 1}, {1, 5}, {6, 1}, {9, 13}}) {
+      const Int images = height * width == 1 ? 6 : 3;
+      test({images, 2, height, width, {1}, {2}, 3, 1, stride, false}, bfloat16);
+      test({images, 3, height, width, {3, 9}, {1, 3}, 3, 8, stride, stride == 1}, bfloat16);
+      test({images, 17, height, width, {9, 1, 5}, {17, 3, 14}, 17, 17, stride, stride == 1}, bfloat16);
+    }
+  test({2, 5, 12, 11, {31, 3, 7}, {4, 20, 16}, 37, 33, 1, false}, bfloat16);
+  test({2, 5, 9, 10, {31, 11}, {20, 20}, 16, 8, 2, false}, bfloat16);
 }
 
 }  // namespace
@@ -192,20 +213,7 @@ int main() {
   }
   test_oracle({3, 2, 4, 5, {3, 1}, {2, 2}, 2, 2, 1, true});
   test_oracle({3, 2, 5, 4, {3, 5}, {1, 3}, 3, 2, 2, false});
-  // Blocks of the published network, but small.
-  test({2, 64, 14, 14, {3, 5}, {96, 32}, 64, 8, 1, true});
-  test({3, 32, 14, 14, {3, 5, 7, 9}, {16, 16, 16, 16}, 48, 8, 2, false});
-  test({9, 48, 7, 7, {3, 5, 7}, {44, 42, 42}, 48, 16, 1, true});
-  // Awkward sizes.
-  for (const Int stride : {1, 2})
-    for (const auto& [height, width] : {std::pair<Int, Int>{1, 1}, {1, 5}, {6, 1}, {9, 13}}) {
-      const Int images = height * width == 1 ? 6 : 3;
-      test({images, 2, height, width, {1}, {2}, 3, 1, stride, false});
-      test({images, 3, height, width, {3, 9}, {1, 3}, 3, 8, stride, stride == 1});
-      test({images, 17, height, width, {9, 1, 5}, {17, 3, 14}, 17, 17, stride, stride == 1});
-    }
-  test({2, 5, 12, 11, {31, 3, 7}, {4, 20, 16}, 37, 33, 1, false});
-  test({2, 5, 9, 10, {31, 11}, {20, 20}, 16, 8, 2, false});
+  for (const bool bfloat16 : {false, true}) test_all(bfloat16);
   std::printf("%s: %d cases, %d failures\n", cpu::instruction_set(), cases, failures);
   return failures != 0;
 }
