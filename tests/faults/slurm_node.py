@@ -8,12 +8,17 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
 BOUND = 400
 """Seconds within which a job must have done what is waited for."""
+
+START_DELAY = 3
+"""Seconds from now to the new start of a requeued job: one in the second in which the node revoked the credential of
+the job's last start would be taken for that one, and be killed."""
 
 CONFIGURATION = """
 ClusterName=here
@@ -39,6 +44,7 @@ MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 ReturnToService=2
+MinJobAge=3600
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
@@ -82,7 +88,10 @@ class SlurmNode:
 
     def read_job(self, job: str) -> dict[str, str]:
         """The state of a job, as ``scontrol show job`` has it."""
-        fields = self.call("scontrol", "show", "job", "--oneliner", job).split()
+        try:
+            fields = self.call("scontrol", "show", "job", "--oneliner", job).split()
+        except AssertionError as error:
+            raise AssertionError(f"{error}\noutput of the jobs:\n{self.read_output()}") from error
         return dict(field.split("=", 1) for field in fields if "=" in field)
 
     def wait_until_done(self, job: str) -> dict[str, str]:
@@ -97,10 +106,13 @@ class SlurmNode:
         raise AssertionError(f"job {job} did not end within {BOUND} s: {self.read_job(job)}\n{self.read_output()}")
 
     def start_now(self, job: str) -> None:
-        """Starts a job that was put back into the queue, and that Slurm would let wait for two minutes."""
+        """Brings a job that was put back into the queue to an early start: Slurm would let it wait for two minutes."""
         state = self.read_job(job)
-        if (state["JobState"], state["Reason"]) == ("PENDING", "BeginTime"):
-            self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+        if (state["JobState"], state["Reason"]) != ("PENDING", "BeginTime") or state["StartTime"] == "Unknown":
+            return  # Slurm knows no start of a job that may start at once
+        wait = (datetime.fromisoformat(state["StartTime"]) - datetime.now()).total_seconds()
+        if wait > 2 * START_DELAY:  # else it was brought forward already, and must not be put off again
+            self.call("scontrol", "update", f"JobId={job}", f"StartTime=now+{START_DELAY}")
 
     def read_logs(self) -> str:
         """The ends of the daemons' logs."""
