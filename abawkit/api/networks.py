@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from abawkit.api._arguments import Progress, StrPath, as_assignments, as_list, as_paths, warn
 from abawkit.choices import FoldsOver, InferencePrecision, Missing, Split, TrackerName
@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # they take longer to import than all that is refused before 
     from abawkit.prediction.predict import Predicted
     from abawkit.training.loop import StepInfo
     from abawkit.training.run import Trained
+
+
+_DAY: Final = 86_400
 
 
 @hold_claims()
@@ -39,6 +42,7 @@ def train(
     allow_drift: bool = False,
     log: Sequence[TrackerName] = (),
     max_minutes: float | None = None,
+    hang_timeout: float | None = None,
     ops: str | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -73,6 +77,8 @@ def train(
         allow_drift: With `resume`: under other versions, threads or hardware too.
         log: Trackers to log to, of ``"tensorboard"``, ``"mlflow"`` and ``"wandb"``; each is an extra.
         max_minutes: The run ends so many minutes after this call, with all that is needed to continue.
+        hang_timeout: Ends the process (exit code 76, no exception) when no batch, step, part of a validation or
+            checkpoint ends for so many seconds, and writes the stacks of its threads on standard error.
         ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
         threads: CPU threads; by default as many as there are processors.
         force: Whether a run in `out` is replaced.
@@ -100,6 +106,8 @@ def train(
         raise ConfigError("--allow-drift goes with --resume")
     if max_minutes is not None and not 0 < max_minutes < math.inf:
         raise ConfigError(f"--max-minutes {max_minutes:g}: expected a number above 0")
+    if hang_timeout is not None and not 0 < hang_timeout <= _DAY:
+        raise ConfigError(f"--hang-timeout {hang_timeout:g}: expected seconds above 0, and {_DAY:,} (a day) at most")
     from abawkit.reports.run_pictures import RunPictures
     from abawkit.training.fold_folder import is_fold_folder
     from abawkit.training.start import prepare_start
@@ -125,6 +133,7 @@ def train(
         "force": force,
         "log": log,
         "max_minutes": max_minutes,
+        "hang_timeout": hang_timeout,
         "on_step": on_step,
         "on_epoch": on_epoch,
         "draw": RunPictures,

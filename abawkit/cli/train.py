@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @command
 @needs("log", "!dry_run")
 @needs("max_minutes", "!dry_run")
+@needs("hang_timeout", "!dry_run")
 @needs("folds", "!dry_run")
 @needs("folds_over", "folds|resume")
 @needs("refit", "folds|resume")
@@ -97,6 +98,14 @@ def train(
         float | None,
         typer.Option("--max-minutes", help="Save a checkpoint and end with exit code 75 after this time."),
     ] = None,
+    hang_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--hang-timeout",
+            metavar="SECONDS",
+            help="End with exit code 76 and the stacks of all threads if no step ends for so long; default: never.",
+        ),
+    ] = None,
     ops: Ops = None,
     threads: Threads = None,
     force: Force = False,
@@ -156,6 +165,7 @@ def train(
             allow_drift=allow_drift,
             log=names,
             max_minutes=max_minutes,
+            hang_timeout=hang_timeout,
             force=force,
             on_run=print_message,
             on_step=on_step,

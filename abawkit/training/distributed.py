@@ -6,9 +6,10 @@ the whole batch, so that the number of processes changes only the speed.
 
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -21,12 +22,13 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 from torch.overrides import TorchFunctionMode
 
-from abawkit.errors import AbawkitError, ConfigError
+from abawkit.errors import AbawkitError, ConfigError, DataWarning
 from abawkit.system.launcher import read_launch
 from abawkit.tables import Array
+from abawkit.training.stragglers import OwnTime, find_slowness
 
 TIMEOUT: Final = timedelta(minutes=10)
-"""How long a process waits for another one before all end; a process that dies is noticed at once."""
+"""How long a process waits for another one before all end, at least; a process that dies is noticed at once."""
 
 
 class LostProcessError(AbawkitError):
@@ -42,12 +44,14 @@ class Distributed:
         world_size: Number of processes.
         restarts: How often all of them were started again after a failure.
         launcher: Identifies the program that started them, over restarts; empty for one process.
+        own_time: What this process takes from one meeting to the next.
     """
 
     rank: int = 0
     world_size: int = 1
     restarts: int = 0
     launcher: str = ""
+    own_time: OwnTime = field(default_factory=OwnTime, compare=False, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -73,6 +77,7 @@ class Distributed:
         """
         if self.world_size == 1:
             return own
+        self.own_time.arrive()
         padded = own.new_zeros((max(sizes), *own.shape[1:]))
         padded[: len(own)] = own.detach()
         parts = [torch.empty_like(padded) for _ in sizes]
@@ -89,13 +94,16 @@ class Distributed:
             return number
         votes = torch.tensor([float(number)], device=_choose_device())
         dist.all_reduce(votes, dist.ReduceOp.MAX)
-        return int(votes.item())
+        largest = int(votes.item())
+        self.own_time.leave()
+        return largest
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Copies the tensors of the first process to all others, in place."""
         if self.world_size > 1:
-            for tensor in tensors:
-                dist.broadcast(tensor, 0)
+            with self.own_time.wait():
+                for tensor in tensors:
+                    dist.broadcast(tensor, 0)
 
     def broadcast_numbers(self, numbers: Sequence[int]) -> list[int]:
         """The numbers of the first process; all of them must call, with as many numbers."""
@@ -106,26 +114,46 @@ class Distributed:
         received: list[int] = tensor.tolist()
         return received
 
+    def warn_if_slow(self, epoch: int) -> None:
+        """Warns in a process that took much longer for its part of an epoch than the others; all of them must call.
+
+        Warns:
+            DataWarning: If it did, with its rank and its host.
+        """
+        if self.world_size == 1:
+            return
+        own = torch.tensor([self.own_time.take()], dtype=torch.float64, device=_choose_device())
+        seconds = self.all_gather(own, [1] * self.world_size).tolist()
+        if ratio := find_slowness(seconds, self.rank):
+            text = (
+                f"process {self.rank} of {self.world_size} on {socket.gethostname()} is slow, and the others wait for "
+                f"it: its own part of epoch {epoch} took {seconds[self.rank]:.0f} s, {ratio:.1f} times their median"
+            )
+            warnings.warn(text, DataWarning, stacklevel=2)
+
 
 ALONE: Final = Distributed()
 """One process."""
 
 
 @contextmanager
-def join_processes(device: str) -> Iterator[Distributed]:
+def join_processes(device: str, hang_timeout: float | None = None) -> Iterator[Distributed]:
     """Joins the other processes of this run, where several were started; leaves them at the end of the block.
 
     NCCL connects GPUs, one for each process of a machine; gloo connects CPUs.
 
     Args:
         device: The recipe's device.
+        hang_timeout: Seconds after which a process notices that it hangs: it waits longer for others then, so that it
+            is the one that notices.
 
     Raises:
         ConfigError: If there are fewer GPUs than processes on this machine.
-        LostProcessError: If another process ends, or does not answer for `TIMEOUT`.
+        LostProcessError: If another process ends, or does not answer for `TIMEOUT` and twice `hang_timeout`.
     """
     launch = read_launch()
     count, rank = launch.world_size, launch.rank
+    patience = max(TIMEOUT, timedelta(seconds=2 * (hang_timeout or 0)))
     if count < 2:
         yield ALONE
         return
@@ -142,11 +170,11 @@ def join_processes(device: str) -> Iterator[Distributed]:
             )
         torch.cuda.set_device(own)
     try:
-        store, *_ = next(rendezvous(launch.rendezvous, rank, count, timeout=TIMEOUT))
+        store, *_ = next(rendezvous(launch.rendezvous, rank, count, timeout=patience))
         # torchrun keeps its store over restarts: a process could find the address of one that is gone
         store = PrefixStore(f"restart {launch.restarts}", store)
         backend = "nccl" if gpu else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
         launcher = launch.job or f"process {os.getppid()} on {socket.gethostname()}"
         yield Distributed(rank, count, launch.restarts, launcher)
         dist.destroy_process_group()
@@ -179,9 +207,16 @@ class SynchronisedBatchNorm(TorchFunctionMode):
     It replaces ``torch.nn.functional.batch_norm``, in modules and in the reference of dual-direction attention, on CPUs
     too, where torch's own synchronised module does not run. All processes must run the same layers.
 
+    Args:
+        own_time: Of this process, which waiting for the others is no part of.
+
     Source: Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, algorithm 1; running variances are unbiased, as in
     torch.
     """
+
+    def __init__(self, own_time: OwnTime) -> None:
+        super().__init__()
+        self._own_time = own_time
 
     def __torch_function__(
         self,
@@ -191,7 +226,9 @@ class SynchronisedBatchNorm(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         del types
-        return (_batch_norm if func is F.batch_norm else func)(*args, **(kwargs or {}))
+        if func is not F.batch_norm:
+            return func(*args, **(kwargs or {}))
+        return _batch_norm(*args, **(kwargs or {}), own_time=self._own_time)
 
 
 def _batch_norm(
@@ -203,6 +240,8 @@ def _batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    own_time: OwnTime,
 ) -> Tensor:
     if not training:
         return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
@@ -210,10 +249,10 @@ def _batch_norm(
     wide = x if dtype == torch.float64 else x.float()
     over = [d for d in range(x.ndim) if d != 1]
     shape = [1, -1, *[1] * (x.ndim - 2)]
-    count = _sum_processes(wide.new_tensor([x.numel() / x.shape[1]]))
-    mean = _sum_processes(wide.sum(over)) / count
+    count = _sum_processes(wide.new_tensor([x.numel() / x.shape[1]]), own_time)
+    mean = _sum_processes(wide.sum(over), own_time) / count
     centred = wide - mean.view(shape)
-    variance = _sum_processes((centred * centred).sum(over)) / count
+    variance = _sum_processes((centred * centred).sum(over), own_time) / count
     with torch.no_grad():
         if running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.to(running_mean), momentum)
@@ -226,8 +265,9 @@ def _batch_norm(
     return y.to(dtype)
 
 
-def _sum_processes(own: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(own)  # type: ignore[no-untyped-call]
+def _sum_processes(own: Tensor, own_time: OwnTime) -> Tensor:
+    with own_time.wait():
+        total: Tensor = _Sum.apply(own)  # type: ignore[no-untyped-call]
     return total
 
 

@@ -32,6 +32,7 @@ def train_fold_runs(
     allow_drift: bool,
     log: Sequence[TrackerName] = (),
     max_minutes: float | None = None,
+    hang_timeout: float | None = None,
     on_run: Callable[[str], None] | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
@@ -49,6 +50,7 @@ def train_fold_runs(
         allow_drift: Whether they may go on under other conditions.
         log: Trackers that each run logs to.
         max_minutes: The run that is under way after this time saves a checkpoint and ends, and so do all.
+        hang_timeout: Seconds without progress after which the process ends at once; see `abawkit.training.run.train`.
         on_run: Called with the name of each run, as ``fold 2 of 5``, before it begins.
         on_step: Called after each step.
         on_epoch: Called after each epoch.
@@ -70,6 +72,7 @@ def train_fold_runs(
             on_run(name)
         left = None if deadline is None else max((deadline - time.monotonic()) / 60, _SHORTEST)
         options: dict[str, Any] = {"resume": resume, "allow_drift": allow_drift, "force": False, "log": log}
+        options["hang_timeout"] = hang_timeout
         try:
             run_training(own, folder, **options, max_minutes=left, on_step=on_step, on_epoch=on_epoch, draw=draw)
         except StoppedError as error:

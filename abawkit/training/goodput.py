@@ -98,18 +98,26 @@ class WallClock:
 
     Args:
         began: Of `time.monotonic`, when the run or its continuation began.
+
+    Attributes:
+        ended: How often an activity of each kind has ended in this process.
+        latest: The one that ended last; None before there is one.
     """
 
     def __init__(self, began: float) -> None:
         self._seconds: dict[Activity, float] = dict.fromkeys(ACTIVITIES, 0.0)
         self._lost_steps = 0
         self._last = self._written = began
+        self.ended: dict[Activity, int] = dict.fromkeys(ACTIVITIES, 0)
+        self.latest: Activity | None = None
 
     def charge(self, activity: Activity) -> None:
         """Counts the time since the last call, of this process, as that of an activity."""
         now = time.monotonic()
         self._seconds[activity] += now - self._last
         self._last = now
+        self.ended[activity] += 1
+        self.latest = activity
 
     def get_goodput(self) -> Goodput:
         """Where the time went so far."""

@@ -143,7 +143,11 @@ class BaseLearner(ABC, Generic[R]):
         # Looking for unused parameters, of which there are none, keeps the first step's buckets. Without it they are
         # laid out anew after that step, in a resumed run at another moment, and three processes or more would then
         # add the same gradients in another order.
-        return DistributedDataParallel(self.network, device_ids=gpu, find_unused_parameters=True)
+        wrapped = DistributedDataParallel(self.network, device_ids=gpu, find_unused_parameters=True)
+        own = self.processes.own_time  # what is between the two is waiting: the first process's buffers are copied
+        wrapped.register_forward_pre_hook(lambda *_: own.begin_wait())
+        self.network.register_forward_pre_hook(lambda *_: own.end_wait())
+        return wrapped
 
     def _make_objective(self, *, attention: bool) -> Objective:
         losses, annotations = self.recipe.losses, self.rows.annotations
@@ -202,7 +206,7 @@ class BaseLearner(ABC, Generic[R]):
 
     def _synchronise_statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.sync_batchnorm and self.processes.world_size > 1
-        return SynchronisedBatchNorm() if wanted else nullcontext()
+        return SynchronisedBatchNorm(self.processes.own_time) if wanted else nullcontext()
 
     def trained_tasks(self) -> list[Task]:
         """The tasks whose heads had a gradient in a finite step of this stage; waits for the device.

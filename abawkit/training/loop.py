@@ -146,6 +146,7 @@ class Loop:
             if self.progress.position.batch < len(batches):
                 self.train_epoch(scheduled, batches)
             self.validate(scheduled, len(batches))
+            self.processes.warn_if_slow(self.progress.position.epoch + 1)
             self.progress.end_epoch()
             if 0 < self.recipe.patience <= self.progress.stale and scheduled.name == "all":
                 self.progress.position = Position(len(self.plan), 0)

@@ -35,6 +35,7 @@ from abawkit.training.run_summary import RunSummary
 from abawkit.training.sequence_data import SequenceRows, describe_stores
 from abawkit.training.start import Inputs, Resume, Start
 from abawkit.training.trackers import Trackers
+from abawkit.training.watchdog import end_if_hung
 
 _SYNCHRONISED: Final = "sync_batchnorm = true of the recipe"
 
@@ -82,6 +83,7 @@ def train(
     processes: Distributed = ALONE,
     stopping: AbstractContextManager[Stop] | None = None,
     deadline: float | None = None,
+    hang_timeout: float | None = None,
     callbacks: Callbacks = Callbacks(),  # noqa: B008 - it is immutable
 ) -> Trained:
     """Trains a network and writes a run folder.
@@ -100,6 +102,8 @@ def train(
         stopping: Gives a flag that is checked after each step: if it is set, the run saves a checkpoint and ends. It is
             entered after all preparations, as there is nothing to save before.
         deadline: Of `time.monotonic`, from which on the run saves a checkpoint and ends; None for no limit.
+        hang_timeout: Seconds without the end of a batch, a step, a part of a validation or a checkpoint after which the
+            process ends at once; see `abawkit.training.watchdog`. None for no limit.
         callbacks: Functions that the run calls.
 
     Raises:
@@ -133,7 +137,8 @@ def train(
         loop.clock.charge("start")
         loop.save()  # from here on this run can be continued
         loop.requests.deadline = deadline
-        with stopping or nullcontext(Stop()) as loop.requests.signals:
+        watched = end_if_hung(hang_timeout, loop.clock, out, lambda: loop.progress.steps)
+        with stopping or nullcontext(Stop()) as loop.requests.signals, watched:
             loop.run()
         trained = _collect_result(loop, out, checkpoint.folder if checkpoint else None)
         if processes.is_main:
@@ -154,6 +159,7 @@ def run_training(
     force: bool,
     log: Sequence[TrackerName] = (),
     max_minutes: float | None = None,
+    hang_timeout: float | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
     draw: Callable[[Path], RunDrawer] | None = None,
@@ -168,6 +174,7 @@ def run_training(
         force: Whether the folder may hold a run, which is replaced.
         log: Trackers that the first process logs to.
         max_minutes: The run saves a checkpoint and ends this long after the call; None for no limit.
+        hang_timeout: Seconds without progress after which a process ends at once; see `train`.
         on_step: Called in the first process after each step.
         on_epoch: Called in the first process with each line of ``metrics.jsonl`` and the number of epochs.
         draw: Gives what draws into the folder, in the first process; None for no pictures and no report.
@@ -179,7 +186,7 @@ def run_training(
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     with ExitStack() as last, ExitStack() as stack:
         stack.enter_context(use_deterministic_algorithms(recipe.device))  # before anything is computed
-        processes = stack.enter_context(join_processes(recipe.device))
+        processes = stack.enter_context(join_processes(recipe.device, hang_timeout))
         _refuse_different_runs(start, out, processes)
         again = resume or find_begun_run(out, processes)
         with use_required_operator(recipe, processes):
@@ -199,6 +206,7 @@ def run_training(
             processes=processes,
             stopping=_enter_in(last, stop_on_signals()),
             deadline=deadline,
+            hang_timeout=hang_timeout,
             callbacks=callbacks,
         )
 

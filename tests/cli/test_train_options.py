@@ -118,6 +118,13 @@ def test_a_time_limit_that_is_none_is_refused(run: Run, curated: Path, tmp_path:
     assert f"--max-minutes {minutes}: expected a number above 0" in shown
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "86401"])
+def test_a_time_without_progress_that_is_none_is_refused(run: Run, curated: Path, tmp_path: Path, seconds: str) -> None:
+    command = ("train", "demo", "--data", curated, "--out", tmp_path / "run")
+    shown = run(*command, f"--hang-timeout={seconds}", code=2).stderr
+    assert f"--hang-timeout {seconds}: expected seconds above 0, and 86,400 (a day) at most" in shown
+
+
 def test_a_finished_run_has_nothing_to_stop(run: Run, runs: list[Path], tmp_path: Path) -> None:
     out = Path(shutil.copytree(runs[0], tmp_path / "run"))
     (out / "STOP").touch()

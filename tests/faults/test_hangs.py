@@ -1,0 +1,126 @@
+"""Processes that hang and processes that are slow are named, and a run that hung continues to the same weights."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.test_processes import arguments, digests
+from tests.faults.test_slurm import end, start_tasks
+
+pytestmark = pytest.mark.faults
+
+TIMEOUT = "8"
+"""Seconds: far above a step's, on a busy machine too."""
+
+CHANGES = {"all.epochs": "2", "sync_batchnorm": "false", "heads.epochs": "0", "precision": "float32"}
+
+SLOW = """
+import os, time
+from abawkit.cli.app import app
+from abawkit.training.learner import Learner
+
+collect = Learner.collect
+
+def collect_slowly(*arguments):
+    time.sleep(0.8 * (os.environ["SLURM_PROCID"] == "1"))
+    return collect(*arguments)
+
+Learner.collect = collect_slowly
+app()
+"""
+
+STANDS_STILL = """
+import sys, threading
+from pathlib import Path
+from abawkit.training.loop import Callbacks
+from abawkit.training.recipe import parse_recipe
+from abawkit.training.run import train
+from abawkit.training.start import Inputs
+
+def stand_still(info):
+    if info.steps == 2:
+        threading.Event().wait()
+
+recipe = parse_recipe('network = "ddamfn-nano"\\ndevice = "cpu"\\nbatch_size = 40\\n[heads]\\nepochs = 0', "test")
+train(recipe, Inputs(Path(sys.argv[1])), Path(sys.argv[2]), hang_timeout=3.0, callbacks=Callbacks(stand_still))
+"""
+
+
+@pytest.fixture(scope="module")
+def two(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two tasks that nothing happens to; it is watched."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    results = end(start_tasks([arguments(curated, out, "--hang-timeout", "600", **CHANGES)] * 2, job=os.getpid() + 10))
+    assert [code for code, _, _ in results] == [0, 0], results
+    return out
+
+
+def test_a_process_that_waits_for_a_stopped_one_says_so_and_the_run_continues(
+    two: Path, curated: Path, tmp_path: Path
+) -> None:
+    out, job = tmp_path / "run", os.getpid() + 11
+    command = arguments(curated, out, "--hang-timeout", TIMEOUT, **CHANGES)
+    tasks = start_tasks([command] * 2, job=job)
+    wait_for(out / "checkpoints/0000-000002", tasks)
+    tasks[1].send_signal(signal.SIGSTOP)
+    _, errors = tasks[0].communicate(timeout=90)
+    tasks[1].kill()
+    tasks[1].communicate()
+    assert (tasks[0].returncode, tasks[1].returncode) == (76, -signal.SIGKILL), errors
+    assert f"process 0 of 2 on {socket.gethostname()} hangs after step " in errors
+    assert f"has ended for {TIMEOUT} s (the last that ended: " in errors
+    assert "MainThread" in errors
+    stacks = errors.partition("the innermost call first:")[2]
+    assert "in train_epoch" in stacks or "in validate" in stacks
+    assert "distributed" in stacks  # it waits in a collective
+    results = end(start_tasks([command] * 2, job=job, restarts=1))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert digests(out) == digests(two)
+
+
+def test_a_process_by_itself_shows_where_it_stands(beside: Callable[..., Any], curated: Path, tmp_path: Path) -> None:
+    program = beside(STANDS_STILL, curated, tmp_path, stderr=subprocess.PIPE)
+    errors = program.process.stderr.read()
+    assert program.ends() == 76, errors
+    assert f"process 0 of 1 on {socket.gethostname()} hangs after step 2: no batch, step, validation or" in errors
+    assert f"continue from the last checkpoint with `abawkit train --resume --out {tmp_path}`" in errors
+    assert "in stand_still" in errors.partition("the innermost call first:")[2]
+
+
+def test_a_process_ends_too_when_nobody_reads_what_it_shows(
+    beside: Callable[..., Any], curated: Path, tmp_path: Path
+) -> None:
+    reading, writing = os.pipe()
+    with suppress(BlockingIOError):
+        os.set_blocking(writing, False)
+        while os.write(writing, b" " * 4096):
+            pass
+    os.set_blocking(writing, True)
+    program = beside(STANDS_STILL, curated, tmp_path, stderr=writing)
+    assert program.ends() == 76
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_process_that_is_slower_than_the_other_is_named_once_an_epoch(curated: Path, tmp_path: Path) -> None:
+    command = ["-c", SLOW, *arguments(curated, tmp_path / "run", **CHANGES)[2:]]
+    results = end(start_tasks([command] * 2, job=os.getpid() + 12))
+    assert [code for code, _, _ in results] == [0, 0], results
+    assert "is slow" not in results[0][2]
+    named = [line for line in results[1][2].splitlines() if "is slow" in line]
+    assert [line.partition("its own part of ")[2].partition(" took")[0] for line in named] == ["epoch 1", "epoch 2"]
+    assert all(line.startswith(f"warning: process 1 of 2 on {socket.gethostname()} is slow") for line in named)
+
+
+def wait_for(path: Path, tasks: list[subprocess.Popen[str]]) -> None:
+    while not path.exists():
+        assert tasks[0].poll() is None, tasks[0].communicate()[1]
+        time.sleep(0.02)
