@@ -84,9 +84,8 @@ def end_if_hung(allowed: float | None, clock: WallClock, out: Path, read_steps: 
     def watch() -> None:
         while not done.wait(silence.turn):
             if silence.look(time.monotonic()):
-                writer = threading.Thread(
-                    target=_write_hang, args=(silence.limit, clock, out, read_steps()), daemon=True
-                )
+                report = silence.limit, clock, out, read_steps()
+                writer = threading.Thread(target=_write_hang, args=report, name="stacks", daemon=True)
                 writer.start()
                 writer.join(WRITING)  # it may be the reader of standard error that hangs
                 time.sleep(GRACE)

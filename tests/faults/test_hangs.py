@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults.test_processes import arguments, digests
+from tests.faults.test_processes import arguments, digests, soak, torchrun
 from tests.faults.test_slurm import end, start_tasks
 
 pytestmark = pytest.mark.faults
+
+__all__ = ["torchrun"]  # a fixture
 
 TIMEOUT = "8"
 """Seconds: far above a step's, on a busy machine too."""
@@ -27,13 +29,13 @@ import os, time
 from abawkit.cli.app import app
 from abawkit.training.learner import Learner
 
-collect = Learner.collect
+step = Learner.step
 
-def collect_slowly(*arguments):
+def step_slowly(*arguments):
     time.sleep(0.8 * (os.environ["SLURM_PROCID"] == "1"))
-    return collect(*arguments)
+    return step(*arguments)
 
-Learner.collect = collect_slowly
+Learner.step = step_slowly
 app()
 """
 
@@ -86,6 +88,19 @@ def test_a_process_that_waits_for_a_stopped_one_says_so_and_the_run_continues(
     assert digests(out) == digests(two)
 
 
+@soak
+def test_torchrun_starts_all_again_when_a_process_hangs(
+    torchrun: Any, two: Path, curated: Path, tmp_path: Path
+) -> None:
+    run = torchrun(arguments(curated, tmp_path / "run", "--hang-timeout", TIMEOUT, **CHANGES), restarts=1)
+    run.wait_for(tmp_path / "run/checkpoints/0000-000002")
+    os.kill(run.workers()[1], signal.SIGSTOP)
+    code, _, errors = run.end()  # torchrun gives the stopped one 30 s before it kills it
+    assert code == 0, errors
+    assert "hangs after step " in errors
+    assert digests(tmp_path / "run") == digests(two)
+
+
 def test_a_process_by_itself_shows_where_it_stands(beside: Callable[..., Any], curated: Path, tmp_path: Path) -> None:
     program = beside(STANDS_STILL, curated, tmp_path, stderr=subprocess.PIPE)
     errors = program.process.stderr.read()
@@ -110,8 +125,12 @@ def test_a_process_ends_too_when_nobody_reads_what_it_shows(
     os.close(writing)
 
 
-def test_a_process_that_is_slower_than_the_other_is_named_once_an_epoch(curated: Path, tmp_path: Path) -> None:
-    command = ["-c", SLOW, *arguments(curated, tmp_path / "run", **CHANGES)[2:]]
+@pytest.mark.parametrize("synchronised", ["false", "true"])
+def test_a_process_that_is_slower_than_the_other_is_named_once_an_epoch(
+    curated: Path, tmp_path: Path, synchronised: str
+) -> None:
+    changes = {**CHANGES, "sync_batchnorm": synchronised}
+    command = ["-c", SLOW, *arguments(curated, tmp_path / "run", **changes)[2:]]
     results = end(start_tasks([command] * 2, job=os.getpid() + 12))
     assert [code for code, _, _ in results] == [0, 0], results
     assert "is slow" not in results[0][2]
