@@ -9,15 +9,24 @@ from torch import Tensor
 from abawkit.bench.networks import CPU, Run
 from abawkit.models.attention import list_evaluation_calls
 from abawkit.models.config import NetworkConfig
-from abawkit.ops import BlockParameters, NormParameters, dual_direction_attention, mixed_block, norm_prelu
+from abawkit.ops import (
+    BlockParameters,
+    NormParameters,
+    StemParameters,
+    dual_direction_attention,
+    mixed_block,
+    norm_prelu,
+    stem,
+)
 from abawkit.ops.folding import FoldCache
 from abawkit.ops.mixed_block_tensors import BlockSizes
 from abawkit.ops.norm_prelu_tensors import NormSizes
+from abawkit.ops.stem_tensors import StemSizes
 from abawkit.ops.tensors import Parameters, Sizes
-from abawkit.ops.testing import make_random_block, make_random_inputs, make_random_norm
+from abawkit.ops.testing import make_random_block, make_random_inputs, make_random_norm, make_random_stem
 
 BLOCK_IMAGES = 8
-"""Images at a time for norms and mixed blocks."""
+"""Images at a time for the stem, norms and mixed blocks."""
 
 _Compute = Callable[[Tensor, Sequence[Tensor], str | None, FoldCache], Sequence[Tensor]]
 
@@ -31,7 +40,7 @@ class OperatorWork(NamedTuple):
 
 
 def list_operator_work(config: NetworkConfig, batches: Sequence[int]) -> Iterator[OperatorWork]:
-    """The attention and each kind of mixed block of a network, in both modes, and its first norm in training.
+    """The attention and each kind of mixed block of a network in both modes, its stem, and its first norm in training.
 
     Training is forward and backward pass.
 
@@ -48,7 +57,10 @@ def list_operator_work(config: NetworkConfig, batches: Sequence[int]) -> Iterato
     side, stage = (config.resolution + 1) // 2, 0
     yield OperatorWork("train norm", BLOCK_IMAGES, _make_norm_work(NormSizes(config.stem), side))
     for sizes in blocks:
-        assert isinstance(sizes, BlockSizes)  # noqa: S101 - all but the first are
+        if isinstance(sizes, StemSizes):
+            yield OperatorWork("stem", BLOCK_IMAGES, _make_stem_work(sizes, config.resolution))
+            continue
+        assert isinstance(sizes, BlockSizes)  # noqa: S101 - all others are
         stage += sizes.stride - 1
         name = f"block {stage} entry" if sizes.stride == 2 else f"block {stage}"
         for mode, training in (("", False), ("train ", True)):
@@ -75,6 +87,15 @@ def _make_block_work(sizes: BlockSizes, side: int, *, training: bool) -> dict[st
         return [mixed_block(x, given, statistics, *kind, training=training, implementation=name, cache=cache)]
 
     return _make_work(convolve, x, parameters.flat, training=training)
+
+
+def _make_stem_work(sizes: StemSizes, side: int) -> dict[str, Run]:
+    x, parameters, statistics = make_random_stem(BLOCK_IMAGES, sizes, (side, side))
+
+    def convolve(x: Tensor, leaves: Sequence[Tensor], name: str | None, cache: FoldCache) -> Sequence[Tensor]:
+        return [stem(x, StemParameters(*leaves), statistics, sizes.stride, implementation=name, cache=cache)]
+
+    return _make_work(convolve, x, parameters, training=False)
 
 
 def _make_norm_work(sizes: NormSizes, side: int) -> dict[str, Run]:

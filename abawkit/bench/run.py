@@ -12,7 +12,12 @@ from abawkit.bench.loader import make_loader_work
 from abawkit.bench.networks import CPU, Run, make_evaluation_work, make_random_network, make_step_work
 from abawkit.bench.operators import list_operator_work
 from abawkit.bench.report import BenchReport, BenchRow, Machine, Rate
-from abawkit.models.attention import describe_operators, list_evaluation_calls
+from abawkit.models.attention import (
+    describe_operators,
+    list_convolution_calls,
+    list_evaluation_calls,
+    make_attention_call,
+)
 from abawkit.models.config import NETWORKS, NetworkConfig
 from abawkit.ops.availability import read_native_facts
 from abawkit.ops.bench import explain_missing_compiler
@@ -110,4 +115,5 @@ def _measure(part: Part, rounds: int, name: str, images: int, work: dict[str, Ru
 def _describe_operators(config: NetworkConfig) -> dict[str, str]:
     """What serves a network here, in evaluation and in training."""
     calls = list_evaluation_calls(config, CPU, torch.float32)
-    return describe_operators([*calls, *(call._replace(training=True, gradients=True) for call in calls)])
+    calls.append(make_attention_call(config, CPU, torch.float32, training=True))
+    return describe_operators([*calls, *list_convolution_calls(config, CPU, torch.float32, training=True)])

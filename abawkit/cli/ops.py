@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 Operator = Annotated[
-    Literal["dual_direction_attention", "mixed_block", "norm_prelu"] | None,
+    Literal["dual_direction_attention", "mixed_block", "norm_prelu", "stem"] | None,
     typer.Argument(help="An operator; default: all."),
 ]
 
@@ -165,7 +165,7 @@ for _command in (build, check, bench):
 def listing(context: typer.Context, as_json: Json = False) -> None:
     """Say which implementations of each operator run here, why not the others, and which one is chosen.
 
-    The operators are dual-direction attention, the mixed block, and batch norm with PReLU.
+    The operators are dual-direction attention, the mixed block, batch norm with PReLU, and the stem.
 
     The choice is that of --ops, else of ABAWKIT_OPS in the environment, else the best that can serve a call.
 
@@ -214,6 +214,8 @@ def _show_survey(found: "Survey") -> None:
 
 def _types(found: "Survey", name: str, device: str, training: bool) -> str:
     asked = [s for s in found.servings[name] if (s.device, s.training) == (device, training)]
+    if not asked:
+        return "-"
     served = [s.dtype for s in asked if not s.reasons]
     return "all" if len(served) == len(asked) else " ".join(served) or "no"
 

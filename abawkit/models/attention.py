@@ -12,6 +12,7 @@ from abawkit.ops.base import Call
 from abawkit.ops.mixed_block_tensors import BlockSizes
 from abawkit.ops.norm_prelu_tensors import NormSizes
 from abawkit.ops.registry import find_implementation
+from abawkit.ops.stem_tensors import StemSizes
 from abawkit.ops.tensors import Sizes
 
 
@@ -91,25 +92,29 @@ def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torc
     return Call(device, dtype, sizes, training=training, gradients=training)
 
 
-def list_block_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> list[Call]:
-    """The calls of the mixed block that a network makes, in training of norm_prelu too; as `make_attention_call`."""
+def list_convolution_calls(
+    config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool
+) -> list[Call]:
+    """The calls of the mixed block that a network makes; of norm_prelu in training, of the stem in evaluation.
+
+    Arguments as of `make_attention_call`.
+    """
     attention = make_attention_call(config, device, dtype, training=training)
-    sizes: list[BlockSizes | NormSizes] = []
+    sizes: list[BlockSizes | NormSizes | StemSizes] = []
     for inputs, stage in zip((config.stem, *(s.width for s in config.stages)), config.stages, strict=False):
         for first, splits, own in ((True, stage.entry, inputs), (False, stage.residual, stage.width)):
             kernels, channels = zip(*splits, strict=True)
             squeezed, stride = squeeze_width(sum(channels)), 2 if first else 1
             if first or stage.depth:
                 sizes.append(BlockSizes(own, kernels, channels, stage.width, squeezed, stride, residual=not first))
-    if training:
-        sizes += [NormSizes(config.stem), NormSizes(config.embedding)]
+    sizes += [NormSizes(config.stem), NormSizes(config.embedding)] if training else [StemSizes(3, config.stem)]
     return [attention._replace(sizes=each) for each in sizes]
 
 
 def list_evaluation_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype) -> list[Call]:
-    """The calls that a network makes in evaluation without gradients: of the attention, and of its mixed blocks."""
+    """The calls that a network makes in evaluation without gradients: of the attention, its mixed blocks, its stem."""
     attention = make_attention_call(config, device, dtype, training=False)
-    return [attention, *list_block_calls(config, device, dtype, training=False)]
+    return [attention, *list_convolution_calls(config, device, dtype, training=False)]
 
 
 def describe_operators(calls: Iterable[Call]) -> dict[str, str]:

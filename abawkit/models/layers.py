@@ -4,14 +4,24 @@ Source: mixed depthwise convolutions, Tan and Le, https://arxiv.org/abs/1907.095
 https://arxiv.org/abs/2103.02907; the block that joins them, Zhang et al., Electronics 12(17) 3595 (2023).
 """
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abawkit.models.config import Splits
-from abawkit.ops import BlockParameters, BlockStatistics, NormParameters, NormStatistics, mixed_block, norm_prelu
+from abawkit.ops import (
+    BlockParameters,
+    BlockStatistics,
+    NormParameters,
+    NormStatistics,
+    StemParameters,
+    StemStatistics,
+    mixed_block,
+    norm_prelu,
+    stem,
+)
 from abawkit.ops.folding import FoldCache, fold_batch_norm
 
 
@@ -24,11 +34,6 @@ def list_norm_tensors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor, Ten
     """Scale, shift, running mean and running variance of a batch norm; not copies."""
     parameters, buffers = norm._parameters, norm._buffers  # attribute access would cost as much as a small operator
     return parameters["weight"], parameters["bias"], buffers["running_mean"], buffers["running_var"]  # type: ignore[return-value]
-
-
-def find_bias(layer: nn.Conv2d) -> Tensor:
-    """The bias of a convolution that has one."""
-    return layer.bias  # type: ignore[return-value]
 
 
 def can_train_natively(x: Tensor, *norms: nn.BatchNorm2d) -> bool:
@@ -114,6 +119,38 @@ class ConvBlock(LinearBlock):
         return found
 
 
+class Stem(FoldingModule, nn.Sequential):
+    """A convolution with stride 2 and a depthwise one: (N, 3, H, W) -> (N, channels, H / 2, W / 2).
+
+    In evaluation without gradients they are the operator `abawkit.ops.stem`.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.append(ConvBlock(3, channels, 3, stride=2))
+        self.append(ConvBlock(channels, channels, 3, groups=channels))
+
+    def operands(self) -> tuple[StemParameters, StemStatistics]:
+        """The tensors that `abawkit.ops.stem` takes beside the input; not copies."""
+        blocks: list[Any] = list(self)
+        norms = [list_norm_tensors(block.norm) for block in blocks]
+        parameters = [
+            t
+            for block, norm in zip(blocks, norms, strict=True)
+            for t in (block.conv.weight, *norm[:2], block.activation.weight)
+        ]
+        return StemParameters(*parameters), StemStatistics(*(t for norm in norms for t in norm[2:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies both convolutions, with their norms and PReLUs."""
+        first, second = self
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            activated: Tensor = second(first(x))
+            return activated
+        eps: float = first.norm.eps  # type: ignore[assignment, union-attr]
+        return stem(x, *self.operands(), stride=2, eps=eps, cache=self._folded)
+
+
 class MixedDepthwise(nn.Module):
     """Depthwise convolutions with a kernel size for each part of the channels: (N, C, H, W) -> (N, C, H', W')."""
 
@@ -170,24 +207,29 @@ class MixedBlock(FoldingModule):
 
     def operands(self) -> tuple[BlockParameters, BlockStatistics]:
         """The tensors that `abawkit.ops.mixed_block` takes beside the input; not copies."""
-        attention = self.attention
-        expand, squeeze, project = (list_norm_tensors(m.norm) for m in (self.expand, attention, self.project))
-        parameters = BlockParameters(
-            self.expand.conv.weight,
-            *expand[:2],
-            self.expand.activation.weight,
-            attention.squeeze.weight,
-            find_bias(attention.squeeze),
-            *squeeze[:2],
-            attention.row_gate.weight,
-            find_bias(attention.row_gate),
-            attention.column_gate.weight,
-            find_bias(attention.column_gate),
-            self.project.conv.weight,
-            *project[:2],
-            [part.weight for part in self.depthwise.parts],  # type: ignore[misc]
+        # Straight from the modules' own dictionaries: attribute access would cost a small block its half.
+        own: dict[str, Any] = self._modules
+        expand, attention, project = (own[name]._modules for name in ("expand", "attention", "project"))
+        first, inner, last = (list_norm_tensors(part["norm"]) for part in (expand, attention, project))
+        squeeze, row_gate, column_gate = (
+            attention[name]._parameters for name in ("squeeze", "row_gate", "column_gate")
         )
-        return parameters, BlockStatistics(*expand[2:], *squeeze[2:], *project[2:])
+        parameters = BlockParameters(
+            expand["conv"]._parameters["weight"],
+            *first[:2],
+            expand["activation"]._parameters["weight"],
+            squeeze["weight"],
+            squeeze["bias"],
+            *inner[:2],
+            row_gate["weight"],
+            row_gate["bias"],
+            column_gate["weight"],
+            column_gate["bias"],
+            project["conv"]._parameters["weight"],
+            *last[:2],
+            [part._parameters["weight"] for part in own["depthwise"].parts._modules.values()],
+        )
+        return parameters, BlockStatistics(*first[2:], *inner[2:], *last[2:])
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the block."""

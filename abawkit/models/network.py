@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, Task
 from abawkit.models.attention import DualDirectionAttention
 from abawkit.models.config import NetworkConfig, StageConfig
-from abawkit.models.layers import ConvBlock, MixedBlock
+from abawkit.models.layers import ConvBlock, MixedBlock, Stem
 from abawkit.ops import Gates
 
 OUTPUTS: Final[dict[Task, int]] = {"va": len(DIMENSIONS), "expression": len(EXPRESSIONS), "au": len(ACTION_UNITS)}
@@ -67,10 +67,7 @@ class DDAMFN(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.stem, *(stage.width for stage in config.stages)]
-        self.stem = nn.Sequential(
-            ConvBlock(3, config.stem, 3, stride=2),
-            ConvBlock(config.stem, config.stem, 3, groups=config.stem),
-        )
+        self.stem = Stem(config.stem)
         self.stages = nn.Sequential(*(_make_stage(w, stage) for w, stage in zip(widths, config.stages, strict=False)))
         self.last = ConvBlock(widths[-1], config.embedding)
         size = config.feature_size

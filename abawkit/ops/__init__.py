@@ -7,6 +7,8 @@ from abawkit.ops.norm_prelu import norm_prelu
 from abawkit.ops.norm_prelu_tensors import NormParameters, NormStatistics
 from abawkit.ops.precision import use_bfloat16_products
 from abawkit.ops.registry import use
+from abawkit.ops.stem import stem
+from abawkit.ops.stem_tensors import StemParameters, StemStatistics
 from abawkit.ops.tensors import Gates, Parameters, Statistics, attention_mse
 
 __all__ = [
@@ -18,10 +20,13 @@ __all__ = [
     "NormStatistics",
     "Parameters",
     "Statistics",
+    "StemParameters",
+    "StemStatistics",
     "attention_mse",
     "dual_direction_attention",
     "mixed_block",
     "norm_prelu",
+    "stem",
     "use",
     "use_bfloat16_products",
 ]

@@ -13,6 +13,7 @@ from abawkit.ops.operators import ATTENTION, MIXED_BLOCK, OPERATORS, Operator
 from abawkit.ops.reference import Reference
 from abawkit.ops.registry import Offer, Request, find_best, find_request, list_implementations
 from abawkit.ops.self_check import Comparison, check, describe_differences
+from abawkit.ops.stem_tensors import StemSizes
 from abawkit.ops.tensors import Sizes
 
 DTYPES: Final = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -51,7 +52,7 @@ class Survey:
     """
 
     operator: Operator
-    sizes: Sizes | BlockSizes | NormSizes
+    sizes: Sizes | BlockSizes | NormSizes | StemSizes
     request: Request | None
     offers: list[Offer]
     servings: dict[str, list[Serving]]
@@ -100,7 +101,7 @@ class Survey:
 def survey_operator(operator: Operator = ATTENTION) -> Survey:
     """Finds out which calls every installed implementation of an operator serves here, for its first sizes."""
     sizes, offers = operator.checked[0], list_implementations(operator)
-    calls = list(_list_calls(sizes))
+    calls = list(_list_calls(operator, sizes))
     servings = {
         offer.name: [Serving(*_summarise_call(call), tuple(offer.reasons_for(call))) for call in calls]
         for offer in offers
@@ -176,7 +177,7 @@ def check_all(
         if implementation is None or offer.name == Reference.name or name not in (None, offer.name):
             continue
         for device in on:
-            for training in (False, True):
+            for training in operator.modes:
                 for dtype in DTYPES:
                     for rounded in (False, True) if (operator, dtype) == (MIXED_BLOCK, torch.float32) else (False,):
                         kinds = [Call(device, dtype, s, training, training, rounded) for s in operator.checked]
@@ -225,9 +226,9 @@ def read_native_facts() -> dict[str, str]:
     return facts
 
 
-def _list_calls(sizes: Sizes | BlockSizes | NormSizes) -> Iterator[Call]:
+def _list_calls(operator: Operator, sizes: Sizes | BlockSizes | NormSizes | StemSizes) -> Iterator[Call]:
     for device in list_devices():
-        for training in (False, True):
+        for training in operator.modes:
             for dtype in DTYPES:
                 yield Call(device, dtype, sizes, training=training, gradients=training)
 

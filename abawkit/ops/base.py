@@ -2,8 +2,8 @@
 
 An implementation of dual-direction attention is a subclass of `Implementation` in the entry-point group ``abawkit.ops``
 of any installed package, one of the mixed block a subclass of `BlockImplementation` in ``abawkit.ops.mixed_block``, one
-of norm_prelu a subclass of `NormImplementation` in ``abawkit.ops.norm_prelu``. ``docs/how-to/add-an-operator.md`` has
-the steps.
+of norm_prelu a subclass of `NormImplementation` in ``abawkit.ops.norm_prelu``, one of the stem a subclass of
+`StemImplementation` in ``abawkit.ops.stem``. ``docs/how-to/add-an-operator.md`` has the steps.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
 from abawkit.ops.norm_prelu_tensors import NormParameters, NormSizes, NormStatistics
+from abawkit.ops.stem_tensors import StemParameters, StemSizes, StemStatistics
 from abawkit.ops.tensors import Gates, Parameters, Sizes, Statistics
 
 MOMENTUM: Final = 0.1
@@ -109,7 +110,7 @@ class Call(NamedTuple):
 
     device: torch.device
     dtype: torch.dtype
-    sizes: Sizes | BlockSizes | NormSizes
+    sizes: Sizes | BlockSizes | NormSizes | StemSizes
     training: bool
     gradients: bool
     bfloat16_products: bool = False
@@ -211,3 +212,15 @@ class NormImplementation(OperatorImplementation):
     @abstractmethod
     def forward(self, arguments: NormArguments) -> Tensor:
         """Computes the result, of the shape of `x`; differentiable in `x` and parameters."""
+
+
+class StemImplementation(OperatorImplementation):
+    """One way to compute the stem in evaluation, which `abawkit.ops.stem_reference` defines."""
+
+    @abstractmethod
+    def fold(self, parameters: StemParameters, statistics: StemStatistics, sizes: StemSizes, *, eps: float) -> Any:
+        """Prepares weights for `infer`. The result is kept for as long as they don't change."""
+
+    @abstractmethod
+    def infer(self, x: Tensor, folded: Any) -> Tensor:
+        """Computes (N, channels, H / stride, W / stride), rounded up, with the result of `fold`, without gradients."""

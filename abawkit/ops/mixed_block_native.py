@@ -34,25 +34,25 @@ def pack(block: FoldedBlock, *, bfloat16: bool = False) -> Tensor:
     sections = (
         (
             _split_product(block.expand_weight, bfloat16),
-            _split(block.expand_bias),
-            _split(block.slope),
+            split_channels(block.expand_bias),
+            split_channels(block.slope),
             _split_depthwise(block.depthwise),
         ),
-        (_split(block.squeeze_weight, channels), _split(block.squeeze_bias)),
+        (split_channels(block.squeeze_weight, channels), split_channels(block.squeeze_bias)),
         (
-            _split(block.row_gate_weight, bottleneck),
-            _split(block.row_gate_bias),
-            _split(block.column_gate_weight, bottleneck),
-            _split(block.column_gate_bias),
+            split_channels(block.row_gate_weight, bottleneck),
+            split_channels(block.row_gate_bias),
+            split_channels(block.column_gate_weight, bottleneck),
+            split_channels(block.column_gate_bias),
         ),
-        (_split_product(block.project_weight, bfloat16, channels), _split(block.project_bias)),
+        (_split_product(block.project_weight, bfloat16, channels), split_channels(block.project_bias)),
     )
     pieces = [piece for section in sections for together in zip(*section, strict=True) for piece in together]
     return torch.cat([piece.to("cpu", torch.float32).flatten() for piece in pieces])
 
 
-def _split(weight: Tensor, columns: int | None = None) -> list[Tensor]:
-    """(C, K) or (C) as blocks (K, 16); K is filled up with zeros to `columns`."""
+def split_channels(weight: Tensor, columns: int | None = None) -> list[Tensor]:
+    """(C, ...) of K values for each channel as blocks (K, 16); K is filled up with zeros to `columns`."""
     matrix = weight.reshape(len(weight), -1)
     missing = 0 if columns is None else columns - matrix.shape[1]
     filled = F.pad(matrix, (0, missing, 0, -len(matrix) % BLOCK))
@@ -60,8 +60,8 @@ def _split(weight: Tensor, columns: int | None = None) -> list[Tensor]:
 
 
 def _split_product(weight: Tensor, bfloat16: bool, columns: int | None = None) -> list[Tensor]:
-    """As `_split`; in bfloat16, the bits of two neighbouring rows make up one of float32."""
-    blocks = _split(weight, columns)
+    """As `split_channels`; in bfloat16, the bits of two neighbouring rows make up one of float32."""
+    blocks = split_channels(weight, columns)
     if not bfloat16:
         return blocks
     even = [F.pad(block, (0, 0, 0, len(block) % 2)).to("cpu", torch.bfloat16) for block in blocks]
@@ -76,7 +76,7 @@ def _split_depthwise(parts: Sequence[Tensor]) -> list[Tensor]:
     for first in range(0, len(kernels), BLOCK):
         own = kernels[first : first + BLOCK]
         size = max(len(kernel) for kernel in own)
-        blocks += _split(torch.stack([F.pad(kernel, [(size - len(kernel)) // 2] * 4) for kernel in own]))
+        blocks += split_channels(torch.stack([F.pad(kernel, [(size - len(kernel)) // 2] * 4) for kernel in own]))
     return blocks
 
 

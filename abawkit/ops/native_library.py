@@ -137,7 +137,7 @@ def load() -> str:
         return _explain_absence()
     if reason := explain_refusal(facts, torch.__version__):
         return reason
-    for module in ("torch_library", "mixed_block_library", "norm_prelu_library"):
+    for module in ("torch_library", "mixed_block_library", "norm_prelu_library", "stem_library"):
         importlib.import_module(f"abawkit.ops.{module}")
     load_library: Callable[[Path], None] = torch.ops.load_library
     try:

@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from abawkit.execution import OPERATOR_GROUP
-from abawkit.ops.base import BlockImplementation, Call, Implementation, NormImplementation, OperatorImplementation
+from abawkit.ops.base import (
+    BlockImplementation,
+    Call,
+    Implementation,
+    NormImplementation,
+    OperatorImplementation,
+    StemImplementation,
+)
 from abawkit.ops.mixed_block_check import compare_block
 from abawkit.ops.mixed_block_tensors import BlockSizes
 from abawkit.ops.norm_prelu_check import compare_norm
 from abawkit.ops.norm_prelu_tensors import NormSizes
 from abawkit.ops.self_check import Comparison, compare_attention
+from abawkit.ops.stem_check import compare_stem
+from abawkit.ops.stem_tensors import StemSizes
 from abawkit.ops.tensors import Sizes
 from abawkit.ops.testing import CHECKED_BLOCKS, DDAMFN_SIZES
 
@@ -28,6 +37,7 @@ class Operator:
         checked: Sizes that ``abawkit ops check`` compares; the first are those of listings and benchmarks.
         images: Numbers of images that it compares.
         compare: Compares an implementation with the reference for one kind of call, for some numbers of images.
+        trains: Whether it has calls in training.
     """
 
     name: str
@@ -35,9 +45,15 @@ class Operator:
     group: str
     kind: type[OperatorImplementation]
     sizes: type[Any]
-    checked: Sequence[Sizes | BlockSizes | NormSizes]
+    checked: Sequence[Sizes | BlockSizes | NormSizes | StemSizes]
     images: Sequence[int]
     compare: Callable[[Any, Call, Sequence[int]], Iterator[Comparison]]
+    trains: bool = True
+
+    @property
+    def modes(self) -> tuple[bool, ...]:
+        """Whether a call is one in training: the values that there are."""
+        return (False, True) if self.trains else (False,)
 
 
 ATTENTION: Final = Operator(
@@ -81,5 +97,18 @@ NORM_PRELU: Final = Operator(
     compare_norm,
 )
 
-OPERATORS: Final = {operator.name: operator for operator in (ATTENTION, MIXED_BLOCK, NORM_PRELU)}
+STEM: Final = Operator(
+    "stem",
+    "Stem",
+    f"{OPERATOR_GROUP}.stem",
+    StemImplementation,
+    StemSizes,
+    # of the published network, of a small one, of no multiple of 16 with other kernels, and of one channel
+    (StemSizes(3, 64), StemSizes(3, 8), StemSizes(2, 37, 5, 7, stride=1), StemSizes(1, 1, 1, 1)),
+    (3,),
+    compare_stem,
+    trains=False,
+)
+
+OPERATORS: Final = {operator.name: operator for operator in (ATTENTION, MIXED_BLOCK, NORM_PRELU, STEM)}
 """By name; the attention first."""

@@ -20,7 +20,14 @@ from typing import Any, Final, NamedTuple, NoReturn
 import torch
 
 from abawkit.errors import OpUnavailableError, OpWarning, printable
-from abawkit.ops.base import BlockImplementation, Call, Implementation, NormImplementation, OperatorImplementation
+from abawkit.ops.base import (
+    BlockImplementation,
+    Call,
+    Implementation,
+    NormImplementation,
+    OperatorImplementation,
+    StemImplementation,
+)
 from abawkit.ops.operators import ATTENTION, OPERATORS, Operator
 from abawkit.ops.reference import Reference
 from abawkit.ops.self_check import find_difference
@@ -172,6 +179,12 @@ def select_block(call: Call, name: str | None = None) -> BlockImplementation:
 def select_norm(call: Call, name: str | None = None) -> NormImplementation:
     """The implementation of norm_prelu that serves a call; see `select`."""
     chosen: NormImplementation = _select(call, name)
+    return chosen
+
+
+def select_stem(call: Call, name: str | None = None) -> StemImplementation:
+    """The implementation of the stem that serves a call; see `select`."""
+    chosen: StemImplementation = _select(call, name)
     return chosen
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, list_block_shapes
 from abawkit.ops.norm_prelu_tensors import NormParameters, NormSizes, NormStatistics
+from abawkit.ops.stem_tensors import StemParameters, StemSizes, StemStatistics
 from abawkit.ops.tensors import Parameters, Sizes, Statistics, list_parameter_shapes
 
 DDAMFN_SIZES: Final = Sizes(channels=512, height=7, width=7, heads=2, squeezed=16)
@@ -170,3 +171,54 @@ def make_random_norm(
     parameters = NormParameters(random.uniform(shape), random.normal(shape, 0.3), random.normal(shape, 0.3) + 0.25)
     statistics = NormStatistics(random.normal(shape, 0.1), random.uniform(shape))
     return NormInputs(x, parameters, statistics).to(dtype)
+
+
+class StemInputs(NamedTuple):
+    """Tensors for `abawkit.ops.stem`: x (N, inputs, H, W), parameters and running statistics that fit them."""
+
+    x: Tensor
+    parameters: StemParameters
+    statistics: StemStatistics
+
+    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "StemInputs":
+        """The same in another type, on another device."""
+        x, parameters, statistics = self
+        return StemInputs(
+            x.to(device, dtype),
+            StemParameters(*(p.to(device, dtype) for p in parameters)),
+            StemStatistics(*(s.to(device, dtype) for s in statistics)),
+        )
+
+
+def make_random_stem(
+    images: int,
+    sizes: StemSizes,
+    side: tuple[int, int] = (28, 28),
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> StemInputs:
+    """Random inputs of a stem on the CPU; one seed gives the same numbers for every type, rounded to the type.
+
+    Args:
+        images: N.
+        sizes: Of the stem.
+        side: H and W.
+        seed: Of the numbers.
+        dtype: Of all tensors.
+    """
+    random, shape = _Random(seed), (sizes.channels,)
+    kernels = (sizes.inputs, sizes.kernel, sizes.kernel), (1, sizes.depthwise, sizes.depthwise)
+    tensors = [
+        t
+        for kernel in kernels
+        for t in (
+            random.parameter("weight", shape + kernel),
+            random.uniform(shape),
+            random.normal(shape, 0.3),
+            random.normal(shape, 0.3) + 0.25,
+        )
+    ]
+    running = [t for _ in kernels for t in (random.normal(shape, 0.1), random.uniform(shape))]
+    x = random.normal((images, sizes.inputs, *side))
+    return StemInputs(x, StemParameters(*tensors), StemStatistics(*running)).to(dtype)

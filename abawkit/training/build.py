@@ -11,7 +11,7 @@ from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.paths import make_frame_folders
 from abawkit.models.attention import (
     describe_operators,
-    list_block_calls,
+    list_convolution_calls,
     list_evaluation_calls,
     make_attention_call,
 )
@@ -64,7 +64,7 @@ def find_operators(recipe: Recipe) -> dict[str, str]:
     if recipe.all.epochs:
         calls.append(make_attention_call(config, device, dtype, training=True))
         if device.type == "cpu":
-            calls += list_block_calls(config, device, dtype, training=True)
+            calls += list_convolution_calls(config, device, dtype, training=True)
     return describe_operators(calls)
 
 

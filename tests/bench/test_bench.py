@@ -81,7 +81,7 @@ def test_operators_are_those_of_the_network_and_both_ways_agree() -> None:
                 torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     blocks = [f"{mode}block {n}{kind}" for n in (1, 2, 3) for kind in (" entry", "") for mode in ("", "train ")]
     attention = [("attention", 1), ("attention", 3), ("train attention", 3)]
-    assert names == [*attention, *((name, 8) for name in ("train norm", *blocks))]
+    assert names == [*attention, *((name, 8) for name in ("train norm", *blocks, "stem"))]
 
 
 def test_multiply_adds_are_those_of_convolutions_and_products() -> None:
@@ -122,7 +122,7 @@ def test_every_requested_part_is_measured(monkeypatch: pytest.MonkeyPatch) -> No
         assert 0 < rate.low <= rate.median <= rate.high
     assert report.rows[-1].speedup is None
     assert report.machine.threads == torch.get_num_threads()
-    assert set(report.operators) == {"dual_direction_attention", "mixed_block"}
+    assert set(report.operators) == {"dual_direction_attention", "mixed_block", "norm_prelu", "stem"}
     assert BenchReport.model_validate(report.model_dump()) == report
 
 

@@ -44,6 +44,12 @@ def test_the_listing_fits_a_narrow_terminal(width: int) -> None:
     assert result.stderr == ""
 
 
+def test_an_operator_without_training_has_no_calls_there() -> None:
+    lines = shown(120).stdout.split("Stem, ")[1].splitlines()
+    (row,) = [line.split() for line in lines if line.startswith("reference   ")]
+    assert row == ["reference", "cpu", "all", "-"]
+
+
 class _Picky(Reference):
     name: ClassVar[str] = "vendor/picky"
     summary: ClassVar[str] = "float32 alone"
@@ -85,6 +91,13 @@ def test_the_listing_says_why_not_and_what_is_chosen_for_what(monkeypatch: pytes
         "chosen on cpu: nothing",
         "",
         "Batch norm and PReLU, 64 channels",
+        "   device   evaluation   training",
+        "─" * 33,
+        "",
+        "",
+        "chosen on cpu: nothing",
+        "",
+        "Stem, 3 to 64 channels, kernels 3 3, stride 2",
         "   device   evaluation   training",
         "─" * 33,
         "",

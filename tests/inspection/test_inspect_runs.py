@@ -35,7 +35,7 @@ def test_a_finished_run_says_what_it_was_made_of(trained: Trained, curated: Path
     assert found.facts["recipe"]["tasks"] == ["va", "expression", "au"]
     assert found.facts["data"] == {"policy": "per-task", "folder": str(curated), "table": "unchanged"}
     assert found.digests["data table"] == open_curated(curated).digest
-    assert found.facts["environment"]["ops"].keys() == {"dual_direction_attention", "mixed_block", "norm_prelu"}
+    assert found.facts["environment"]["ops"].keys() == {"dual_direction_attention", "mixed_block", "norm_prelu", "stem"}
     assert {"torch", "git", "threads"} <= found.facts["environment"].keys()
 
 

@@ -86,5 +86,7 @@ std::size_t mixed_backward_workspace(const MixedBackward& call, int threads) {
 void norm_prelu_forward(const NormPreluForward& call, const Pool& pool) { table().norm_prelu_forward(call, pool); }
 void norm_prelu_backward(const NormPreluBackward& call, const Pool& pool) { table().norm_prelu_backward(call, pool); }
 std::size_t norm_prelu_workspace(const NormPrelu& call) { return table().norm_prelu_workspace(call); }
+void stem(const Stem& call, const Pool& pool) { table().stem(call, pool); }
+std::size_t stem_workspace(const Stem& call, int threads) { return table().stem_workspace(call, threads); }
 
 }  // namespace abawkit::cpu

@@ -71,4 +71,6 @@ const abawkit::cpu::Table abawkit::cpu::ABAWKIT_TABLE(ABAWKIT_ISA){
     abawkit::ABAWKIT_ISA::norm_prelu_forward,
     abawkit::ABAWKIT_ISA::norm_prelu_backward,
     abawkit::ABAWKIT_ISA::norm_prelu_workspace,
+    abawkit::ABAWKIT_ISA::stem,
+    abawkit::ABAWKIT_ISA::stem_workspace,
 };

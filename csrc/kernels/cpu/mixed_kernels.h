@@ -1,8 +1,9 @@
-// What mixed_kernels.cpp, mixed_training.cpp and norm_prelu.cpp give to the table of an instruction set.
+// What mixed_kernels.cpp, mixed_training.cpp, norm_prelu.cpp and stem.cpp give to the table of an instruction set.
 #pragma once
 
 #include "mixed_training.h"
 #include "norm_prelu.h"
+#include "stem.h"
 
 namespace abawkit::ABAWKIT_ISA {
 
@@ -16,5 +17,7 @@ std::size_t mixed_backward_workspace(const MixedBackward&, int threads);
 void norm_prelu_forward(const NormPreluForward&, const Pool&);
 void norm_prelu_backward(const NormPreluBackward&, const Pool&);
 std::size_t norm_prelu_workspace(const NormPrelu&);
+void stem(const Stem&, const Pool&);
+std::size_t stem_workspace(const Stem&, int threads);
 
 }  // namespace abawkit::ABAWKIT_ISA

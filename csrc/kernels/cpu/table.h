@@ -4,6 +4,7 @@
 #include "dda.h"
 #include "mixed_training.h"
 #include "norm_prelu.h"
+#include "stem.h"
 
 namespace abawkit::cpu {
 
@@ -25,6 +26,8 @@ struct Table {
   void (*norm_prelu_forward)(const NormPreluForward&, const Pool&);
   void (*norm_prelu_backward)(const NormPreluBackward&, const Pool&);
   std::size_t (*norm_prelu_workspace)(const NormPrelu&);
+  void (*stem)(const Stem&, const Pool&);
+  std::size_t (*stem_workspace)(const Stem&, int threads);
 };
 
 extern const Table baseline_table;

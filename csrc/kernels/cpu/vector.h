@@ -69,7 +69,11 @@ inline Vector<float> load_some(const float* from, std::int64_t count) {
 }
 inline void store_some(float* to, std::int64_t count, Vector<float> value) {
   if (count >= lanes<float>) return store(to, value);
+#if defined(__AVX512F__)
+  if (count > 0) _mm512_mask_storeu_ps(to, (1u << count) - 1, reinterpret_cast<__m512>(value));
+#else
   for (std::int64_t i = 0; i < count; ++i) to[i] = value[i];
+#endif
 }
 
 inline float widen(float value) { return value; }
