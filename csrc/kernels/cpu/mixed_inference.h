@@ -124,7 +124,8 @@ class MixedPass {
       round_inputs(n, 0, call_.height * call_.width, image);
       for (std::int64_t i = 0; i < channel_pieces(); ++i) channels(n, i, image, w_.scratch[thread]);
       positions(0, s_.positions, image);
-      for (std::int64_t i = 0; i < pixel_pieces(); ++i) pixels(n, i, image, w_.scratch[thread]);
+      const std::int64_t pieces = pixel_pieces();
+      for (std::int64_t i = 0; i < pieces; ++i) pixels(n, i, pieces, image, w_.scratch[thread]);
     });
     for (std::int64_t n = own; n < call_.images; ++n) {
       const MixedImage& image = w_.images[0];
@@ -136,7 +137,10 @@ class MixedPass {
       share(parts, [&](std::int64_t i, std::int64_t) {
         positions(s_.positions * i / parts, s_.positions * (i + 1) / parts, image);
       });
-      share(pixel_pieces(), [&](std::int64_t i, std::int64_t thread) { pixels(n, i, image, w_.scratch[thread]); });
+      // As many for each thread, where there are enough pixels.
+      const std::int64_t threads = pool_.threads, rounds = (pixel_pieces() + threads - 1) / threads;
+      const std::int64_t pieces = std::min(rounds * threads, s_.area);
+      share(pieces, [&](std::int64_t i, std::int64_t thread) { pixels(n, i, pieces, image, w_.scratch[thread]); });
     }
   }
 
@@ -256,8 +260,9 @@ class MixedPass {
     }
   }
 
-  void pixels(std::int64_t n, std::int64_t piece, const MixedImage& image, const MixedScratch& t) const {
-    const std::int64_t from = s_.area * piece / pixel_pieces(), to = s_.area * (piece + 1) / pixel_pieces();
+  void pixels(std::int64_t n, std::int64_t piece, std::int64_t pieces, const MixedImage& image,
+              const MixedScratch& t) const {
+    const std::int64_t from = s_.area * piece / pieces, to = s_.area * (piece + 1) / pieces;
     gate(from, to, image, reinterpret_cast<X*>(t.gated));
     const std::int64_t at = (n * s_.area + from) * call_.outputs;
     const float* residual = call_.residual ? call_.x + at : nullptr;
