@@ -45,12 +45,14 @@ class SplitLabels:
         expression: Class index or -1; int64, shape (rows,).
         units: 0, 1 or -1; int64, shape (rows, 12).
         intensity: Rendered intensity of each of the 17 `UNITS`, 0..1; float64, shape (rows, 17).
+        shown: Index of the class that is rendered, which `expression` confuses in some rows; int64, shape (rows,).
     """
 
     va: NDArray[np.float64]
     expression: NDArray[np.int64]
     units: NDArray[np.int64]
     intensity: NDArray[np.float64]
+    shown: NDArray[np.int64]
 
 
 def _count_class_rows(
@@ -179,8 +181,7 @@ def sample_labels(split: SynthSplit, videos: list[Video], seed: int) -> SplitLab
     rates = RATES[split]
     rng = np.random.default_rng([seed, SYNTH_SPLITS.index(split), 2])
     on = sample_presence(rates.classes, rates.units)
-    shown = _sample_expressions(videos, rates, rng)
-    truth = np.concatenate(shown)
+    truth = np.concatenate(_sample_expressions(videos, rates, rng))
     strength, intensity = perform_expression(np.concatenate([sample_latent(v.frames, rng) for v in videos]), truth, on)
     lengths = [len(v.frames) for v in videos]
     va = _EXPRESSION_VA[truth] * (0.35 + 0.65 * strength[:, None])
@@ -197,4 +198,4 @@ def sample_labels(split: SynthSplit, videos: list[Video], seed: int) -> SplitLab
     for row in np.flatnonzero(copied):
         va[row], expression[row], units[row] = va[row - 1], expression[row - 1], units[row - 1]
     _blank_labels(va, expression, units, videos, rates, rng)
-    return SplitLabels(va=va, expression=expression, units=units, intensity=intensity)
+    return SplitLabels(va=va, expression=expression, units=units, intensity=intensity, shown=truth)

@@ -77,7 +77,8 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
-def _plan_release(size: str, seed: int) -> dict[SynthSplit, tuple[list[Video], SplitLabels]]:
+def plan_release(size: str, seed: int) -> dict[SynthSplit, tuple[list[Video], SplitLabels]]:
+    """The videos and labels of each split of a release, whose rows are those of its files; see `write_release`."""
     plan: dict[SynthSplit, tuple[list[Video], SplitLabels]] = {}
     first_number = 1
     for split in SYNTH_SPLITS:
@@ -137,7 +138,7 @@ def write_release(
         raise ConfigError(f"difficulty: got {difficulty}, expected 0..1")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: got {workers}, expected 1 or more; leave it out to use every processor")
-    plan = _plan_release(size, seed)
+    plan = plan_release(size, seed)
     if not labels_only:
         jobs = [job for split, planned in plan.items() for job in _plan_jobs(split, *planned, out, difficulty)]
         render(jobs, seed=seed, workers=workers, progress=progress)
