@@ -19,6 +19,7 @@ LAYERS = (
     ("curation", "synth"),
     ("scoring", "ops"),
     ("probabilities",),
+    ("review",),
     ("postprocessing",),
     ("tuning",),
     ("models",),
@@ -48,7 +49,7 @@ WITHOUT_TORCH = (
         "formats",
         "curation",
     ),
-    *("synth", "scoring", "probabilities", "postprocessing", "tuning", "pipeline", "submissions"),
+    *("synth", "scoring", "probabilities", "review", "postprocessing", "tuning", "pipeline", "submissions"),
 )
 
 

@@ -76,6 +76,7 @@ def curate(
     *,
     policy: Policy = "strict",
     repeats: Repeats = "keep",
+    drop: StrPath | Sequence[StrPath] | None = None,
     train: StrPath | Sequence[StrPath] | None = None,
     validation: StrPath | Sequence[StrPath] | None = None,
     columns: Mapping[str, str] | Sequence[str] | None = None,
@@ -97,6 +98,7 @@ def curate(
         out: Folder for the curated set.
         policy: ``"strict"``: a row is kept if all its 15 values are annotated; ``"per-task"``: if any task is.
         repeats: ``"keep"`` repeated rows, or ``"unique"``: one row an image, none where its labels conflict.
+        drop: Lists of labels to drop, which ``abawkit review`` writes: these count as not annotated.
         train: Training annotations, if not in the release: a file, or one for each single-task track.
         validation: Validation annotations, likewise.
         columns: The annotations are CSV or Parquet tables with these columns, as
@@ -117,7 +119,8 @@ def curate(
 
     Raises:
         ConfigError: If arguments contradict each other, or `out` can't be written.
-        DataError: If annotations or frames are absent or not what they must be, or splits share videos.
+        DataError: If annotations, frames or a list of `drop` are absent or not what they must be, or splits share
+            videos.
         ProblemsError: If cells of the annotations are wrong; it names each.
 
     Example:
@@ -144,7 +147,8 @@ def curate(
         columns=parse_columns(as_columns(columns), missing_value) if columns else None,
     )
     folders = make_frame_folders(sources.frames).folders if sources.frames else ()
-    read = [*sources.paths("train"), *sources.paths("validation"), *folders]
+    dropped = as_paths(drop) or []
+    read = [*sources.paths("train"), *sources.paths("validation"), *folders, *dropped]
     if report is not None:
         from abawkit.reports.page import REPORT
 
@@ -160,6 +164,7 @@ def curate(
             folder,
             policy=policy,
             repeats=repeats,
+            drop=dropped,
             allow_shared_videos=allow_shared_videos,
             max_missing=max_missing,
             workers=workers,

@@ -25,6 +25,7 @@ from abawkit.cli.leaderboard import leaderboard
 from abawkit.cli.ops import ops
 from abawkit.cli.predict import predict
 from abawkit.cli.recipes import recipes
+from abawkit.cli.review import review
 from abawkit.cli.score import score
 from abawkit.cli.smooth import smooth
 from abawkit.cli.submissions import submissions
@@ -59,7 +60,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "From a release to a submission": (synth, curate, train, import_weights, predict, check, score, export),
     "Post-processing": (ensemble, smooth, calibrate, tune),
     "Submissions": (submit, compare),
-    "Inspection": (inspect, explain, leaderboard, ablate),
+    "Inspection": (inspect, review, explain, leaderboard, ablate),
 }
 
 app.command(rich_help_panel="From a release to a submission")(demo)

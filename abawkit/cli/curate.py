@@ -38,6 +38,15 @@ def curate(
         Repeats,
         typer.Option(help="keep: all rows; unique: one row per image, none where its labels conflict."),
     ] = "keep",
+    drop: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--drop",
+            metavar="FILE",
+            help="List of labels to drop, as `abawkit review` writes it; can be repeated. In each row listed, the task "
+            "counts as not annotated; the row stays if its other labels satisfy the policy.",
+        ),
+    ] = None,
     train: Annotated[
         list[Path] | None,
         typer.Option(
@@ -87,6 +96,8 @@ def curate(
     Annotations can be tables of your own, with any of the tasks (--columns), or the single-task tracks of an older
     edition, which are joined by frame: RELEASE then has a folder for each track, with Train_Set and Validation_Set.
 
+    Labels that a review found doubtful are dropped with --drop, and listed in dropped-labels.csv.
+
     Example: abawkit curate s-Aff-Wild2 --out curated --policy per-task
 
     Example: abawkit curate --train mine.csv --validation others.parquet --frames crops --out curated --policy per-task
@@ -101,6 +112,7 @@ def curate(
             out,
             policy=policy,
             repeats=repeats,
+            drop=drop,
             train=train,
             validation=validation,
             columns=columns,
@@ -166,10 +178,17 @@ def _show_curation(result: "Curation", out: Path) -> None:
     ]
     if entries:
         show_table("Missing values", ["", "marked as", *result.missing], entries, text_columns=2)
+    dropped = [result.dropped_labels.get(split, {}) for split in result.splits]
     reasons = sorted({reason for c in splits for reason in c.reasons})
     entries = rows(*((reason, [c.reasons.get(reason, 0) for c in splits]) for reason in reasons))
     if entries:
         show_table("Dropped rows, once for each reason", ["", "train", "validation"], entries)
+    entries = [
+        [f"{task}: {reason}", *(format_number(of.get(task, {}).get(reason, 0)) for of in dropped)]
+        for task, reason in sorted({(task, reason) for of in dropped for task in of for reason in of[task]})
+    ]
+    if entries:
+        show_table("Labels dropped on request, in rows", ["", "train", "validation"], entries)
     if result.frames:
         converted = "".join(f"; {kind} {count:,}" for kind, count in result.conversions.items())
         console.print(f"frames: {result.frames:,} packed, {len(result.failures):,} missing or unreadable{converted}")

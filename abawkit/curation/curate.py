@@ -1,7 +1,7 @@
 """Curation from end to end: read both splits, apply the policy, pack the frames, write the curated set."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,36 +13,32 @@ from pyarrow import csv
 
 import abawkit
 from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
+from abawkit.curation.cells import escape_cell
 from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count_split, warn_of_counts
 from abawkit.curation.curated_set import (
     CURATED_TABLE,
     CURATION_LEDGER,
+    DROPPED_LABELS,
     DROPPED_ROWS,
     FRAMES_FOLDER,
     SPLITS,
     CuratedSplit,
     write_table,
 )
+from abawkit.curation.label_drops import DroppedLabels, drop_labels, read_label_drops, write_dropped_labels
 from abawkit.curation.reading import SplitSource, digest_source, read_split
 from abawkit.curation.release import Sources, find_shared_names, refuse_shared, warn_of_shared_clips
 from abawkit.curation.rules import REASONS, RepeatedRows, find_reasons, find_repeats, get_reason_bit
-from abawkit.errors import DataError, format_count, list_first, printable
+from abawkit.errors import DataError, format_count, list_first
 from abawkit.frames.hints import describe_failures
 from abawkit.frames.packed import PackReport, pack_frames
 from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import FrameFailure
-from abawkit.labels import TASKS
+from abawkit.labels import TASKS, Task
 from abawkit.system.files import count_processors, replacing, sha256_of, write_json
 from abawkit.tables import Annotations, Array
 
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t")
 _SAFE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$"
-
-
-def escape_cell(text: str) -> str:
-    """A cell that is safe in a spreadsheet: escaped, and quoted with ``'`` where it would be a formula."""
-    text = printable(text)
-    return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
 
 
 def write_dropped(path: Path, splits: dict[str, tuple[Annotations, Array]]) -> None:
@@ -101,6 +97,7 @@ class Curation:
         sizes: How many frames had which size, as ``112x112``.
         folders: How many images each folder of frames gave.
         differing: Images that two folders of frames have with different bytes.
+        dropped_labels: Labels that were dropped on request: of each split and task, rows by reason.
     """
 
     policy: Policy
@@ -116,6 +113,7 @@ class Curation:
     sizes: dict[str, int] = field(default_factory=dict)
     folders: dict[str, int] = field(default_factory=dict)
     differing: int = 0
+    dropped_labels: dict[Split, dict[Task, dict[str, int]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -124,6 +122,7 @@ class Curation:
             "repeats": self.repeats,
             "splits": {split: counts.as_dict() for split, counts in self.splits.items()},
             "missing": self.missing,
+            "dropped_labels": self.dropped_labels,
             "shared_videos": self.shared_videos,
             "shared_images": len(self.shared_images),
             "shared_clips": self.shared_clips,
@@ -147,6 +146,7 @@ def curate(
     *,
     policy: Policy = "strict",
     repeats: Repeats = "keep",
+    drop: Sequence[Path] = (),
     allow_shared_videos: bool = False,
     max_missing: float = MAX_MISSING,
     workers: int | None = None,
@@ -155,14 +155,16 @@ def curate(
 ) -> Curation:
     """Validates and filters a release.
 
-    Writes into `out` the table (`abawkit.curation.curated_set`), ``ledger.json``, ``dropped.csv`` and, if `sources` has
-    frames, the packed frames of all validation rows and of the training rows that are kept.
+    Writes into `out` the table (`abawkit.curation.curated_set`), ``ledger.json``, ``dropped.csv``, with `drop`
+    ``dropped-labels.csv``, and, if `sources` has frames, the packed frames of all validation rows and of the training
+    rows that are kept.
 
     Args:
         sources: The files.
         out: A folder that exists.
         policy: Which rows are kept: see `abawkit.choices.Policy`.
         repeats: How repeated rows are handled: see `abawkit.choices.Repeats`.
+        drop: Lists of labels that count as not annotated: see `abawkit.curation.label_drops`.
         allow_shared_videos: Whether a video may be in both splits.
         max_missing: Share of the frames, 0 to 1, that may be missing or unreadable; their rows are dropped.
         workers: Decoding threads; the number of processors by default.
@@ -170,15 +172,21 @@ def curate(
         on_rows: Called at the end with the rows of both splits, for a report.
 
     Raises:
-        DataError: If the annotations are invalid, the splits share videos, no row of a split is kept, too many frames
-            fail, or more than a small share of them are not aligned crops.
+        DataError: If the annotations are invalid, the splits share videos, a list of `drop` is not about them, no row
+            of a split is kept, too many frames fail, or more than a small share of them are not aligned crops.
 
     Warns:
         DataWarning: If clips are in both splits, hardly a row is kept, a task was never annotated, frames were resized,
             or an image is in two folders of frames with different bytes.
     """
+    listed = read_label_drops(drop)
+    if drop and not listed:
+        warn_of_counts(f"--drop: {' and '.join(map(str, drop))} lists no label, so none is dropped")
     read = {split: read_split(sources.paths(split), sources.columns) for split in SPLITS}
-    annotations: dict[Split, Annotations] = {split: source.annotations for split, source in read.items()}
+    reduced = {
+        split: drop_labels(source.annotations, listed, sources.paths(split)[0], split) for split, source in read.items()
+    }
+    annotations: dict[Split, Annotations] = {split: found.annotations for split, found in reduced.items()}
     videos, images = find_shared_names(annotations["train"], annotations["validation"])
     if not allow_shared_videos:
         refuse_shared(videos, images)
@@ -186,6 +194,8 @@ def curate(
     clips = warn_of_shared_clips(annotations["train"], annotations["validation"])
     repeated = {split: find_repeats(table) for split, table in annotations.items()}
     reasons = {split: find_reasons(table, repeated[split], policy, repeats) for split, table in annotations.items()}
+    for split, source in read.items():
+        _note_lost_rows(reasons[split], reduced[split], source.annotations, policy, repeats)
     frames = {split: np.full(len(table), -1, dtype=np.int64) for split, table in annotations.items()}
     counts = {split: count_split(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
     check_kept(counts, policy, [task for task in TASKS if any(task in source.tasks for source in read.values())])
@@ -208,14 +218,18 @@ def curate(
         failures=list(report.failures) if report else [],
         **(_select_frame_counts(report) if report else {"conversions": {}}),
         missing={split: source.missing for split, source in read.items()},
+        dropped_labels={split: found.counts for split, found in reduced.items() if found.counts},
     )
     curated = {split: _make_curated_split(annotations[split], reasons[split], frames[split]) for split in SPLITS}
     write_table(out, curated, policy, report.digest if report else "")
     write_dropped(out / DROPPED_ROWS, {split: (annotations[split], reasons[split]) for split in SPLITS})
+    if drop:
+        write_dropped_labels(out / DROPPED_LABELS, listed)
     ledger = {
         "abawkit": abawkit.__version__,
         "sources": {split: _describe_source(sources, split) for split in SPLITS},
         **({"columns": sources.columns.names} if sources.columns else {}),
+        "drop": [{"path": str(path), "sha256": sha256_of(path)} for path in drop],
         "table_sha256": sha256_of(out / CURATED_TABLE),
         "frames_digest": report.digest if report else None,
         **curation.as_dict(),
@@ -224,6 +238,15 @@ def curate(
     if on_rows:
         on_rows({split: ExaminedRows(annotations[split], reasons[split], repeated[split]) for split in SPLITS})
     return curation
+
+
+def _note_lost_rows(
+    reasons: Array, reduced: DroppedLabels, before: Annotations, policy: Policy, repeats: Repeats
+) -> None:
+    """Adds, in place, the reason of rows that would be kept if no label had been dropped."""
+    if reduced.rows.any():
+        kept_before = find_reasons(before, find_repeats(before), policy, repeats) == 0
+        reasons[reduced.rows & (reasons != 0) & kept_before] |= get_reason_bit("label-dropped")
 
 
 def _warn_of_unused_marks(sources: Sources, read: Iterable[SplitSource]) -> None:

@@ -24,6 +24,8 @@ SPLITS: Final[tuple[Split, ...]] = ("train", "validation")
 CURATED_TABLE: Final = "table.parquet"
 CURATION_LEDGER: Final = "ledger.json"
 DROPPED_ROWS: Final = "dropped.csv"
+DROPPED_LABELS: Final = "dropped-labels.csv"
+"""Only in a set from which labels were dropped on request."""
 FRAMES_FOLDER: Final = "frames"
 
 _TABLE_FORMAT: Final = b"abawkit curated table 2"

@@ -119,13 +119,23 @@ def format_command(folder: Path, policy: Policy) -> str:
 
     The new folder is named after `folder` and the policy. Where the ledger can't be read, it has ``RELEASE``.
     """
+    return shlex.join(["abawkit", *list_command(folder, policy, folder.with_name(f"{folder.name}-{policy}"))])
+
+
+def list_command(folder: Path, policy: str, out: Path, more: Sequence[str] = ()) -> list[str]:
+    """The words behind ``abawkit`` that curate again from the files that the ledger of a set names.
+
+    Args:
+        folder: The set. Where its ledger can't be read, the words have ``RELEASE``.
+        policy: The policy.
+        out: The folder of the new set.
+        more: Further words.
+    """
     try:
         options = _list_recorded_options(read_curation_ledger(folder))
     except (DataError, KeyError, TypeError, AttributeError):
         options = ["RELEASE"]
-    return shlex.join(
-        ["abawkit", "curate", *options, "--policy", policy, "--out", str(folder.with_name(f"{folder.name}-{policy}"))]
-    )
+    return ["curate", *options, "--policy", policy, *more, "--out", str(out)]
 
 
 def _list_recorded_options(ledger: Mapping[str, Any]) -> list[str]:
@@ -152,6 +162,7 @@ def _list_recorded_options(ledger: Mapping[str, Any]) -> list[str]:
         options += [text for folder in folders for text in ("--frames", str(folder))]
     if ledger["frames_digest"] is None:
         options.append("--labels-only")
+    options += [text for entry in ledger.get("drop", ()) for text in ("--drop", str(Path(entry["path"])))]
     return options + (["--repeats", "unique"] if ledger["repeats"] == "unique" else [])
 
 

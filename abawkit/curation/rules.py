@@ -20,6 +20,7 @@ REASONS: Final = (
     "conflict",
     "frame-missing",
     "frame-unreadable",
+    "label-dropped",
 )
 """Why a row is dropped; bit i of a row's reasons is the i-th of these."""
 

@@ -8,6 +8,7 @@ from abawkit.curation.counts import SPLIT_WORDS
 from abawkit.curation.curated_set import (
     CURATED_TABLE,
     CURATION_LEDGER,
+    DROPPED_LABELS,
     DROPPED_ROWS,
     FRAMES_FOLDER,
     SPLITS,
@@ -46,7 +47,11 @@ def inspect_curated(folder: Path, *, verify: bool = True) -> Inspection:
     if record:
         found.note("sources", _describe_sources(found, record))
     _check_dropped_rows(found, folder / DROPPED_ROWS, record)
-    for name in (CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS):
+    if record and record.entries("drop", optional=True):
+        found.note("dropped_labels", record.get("dropped_labels", dict))
+        if not is_file(folder / DROPPED_LABELS):
+            found.problems.append(f"{folder / DROPPED_LABELS}: is absent")
+    for name in (CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, DROPPED_LABELS):
         if is_file(folder / name):
             found.digests[name] = sha256_of(folder / name)
     kept = [int(curated.splits[split].kept.sum()) for split in SPLITS] if curated else []

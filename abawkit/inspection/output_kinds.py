@@ -13,7 +13,14 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from abawkit.curation import release as sources
-from abawkit.curation.curated_set import CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER
+from abawkit.curation.curated_set import (
+    CURATED_TABLE,
+    CURATION_LEDGER,
+    DROPPED_LABELS,
+    DROPPED_ROWS,
+    FRAMES_FOLDER,
+)
+from abawkit.curation.label_drops import REVIEW_COLUMNS
 from abawkit.errors import ConfigError, printable
 from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE, NAMES_FILE, STORE_FORMAT, STORE_MANIFEST
 from abawkit.formats.base import get_format, list_format_names
@@ -119,7 +126,8 @@ def _difference_from_exported_network(path: Path) -> str:
 
 
 def _difference_from_curated_set(folder: Path) -> str:
-    if odd := _find_unknown_entry(folder, {CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, FRAMES_FOLDER}):
+    own = {CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, DROPPED_LABELS, FRAMES_FOLDER}
+    if odd := _find_unknown_entry(folder, own):
         return odd
     if odd := _find_unknown_entry(folder / FRAMES_FOLDER, {"frames.u8", "frames.json"}):
         return odd
@@ -181,6 +189,11 @@ def _require_keys(*keys: str) -> Callable[[Path], str]:
     return lambda path: "" if set(keys) <= set(_read_json_object(path)) else f"has no {' and no '.join(keys)}"
 
 
+def _difference_from_review(path: Path) -> str:
+    return "" if _read_header(path) == ",".join(REVIEW_COLUMNS) else "is no list of labels of abawkit review"
+
+
+REVIEW: Final = Kind("a list of doubtful labels", _difference_from_review)
 SUBMISSION: Final = Kind("a submission", _difference_from_submission)
 PROBABILITIES: Final = Kind("a file of stored probabilities", _difference_from_probabilities)
 PREDICTION_MANIFEST: Final = Kind("the manifest of a prediction", _require_keys("submission_sha256"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from abawkit.curation import Sources, curate
-from abawkit.curation.curate import escape_cell
+from abawkit.curation.cells import escape_cell
 
 Release = Callable[..., Sources]
 Row = Callable[..., str]
