@@ -37,8 +37,19 @@ def format_names() -> list[str]:
     return list_registered("abawkit.formats")
 
 
+def list_format_option(name: str) -> list[str]:
+    """The option that names a format in a command that is printed; none for the usual one."""
+    return [] if name == "abaw7" else ["--format", name]
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 Report = Annotated[Path | None, typer.Option("--report", help="Write tables and charts to this file, one HTML page.")]
+LastReport = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", help="Write tables and charts to this file, one HTML page; an earlier report is replaced."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is at the output path.")]
 Format = Annotated[
     str,

@@ -8,7 +8,7 @@ import typer
 
 from abawkit.choices import Protocol
 from abawkit.cli._command import command, print_json, print_message
-from abawkit.cli._options import Json, Threads, complete_with, list_shipped_recipes
+from abawkit.cli._options import Json, LastReport, Threads, complete_with, list_shipped_recipes
 from abawkit.errors import ConfigError, DataError, printable
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def ablate(
     force: Annotated[
         bool, typer.Option("--force", help="Train again what was made with another recipe, data or weights.")
     ] = False,
+    report: LastReport = None,
     as_json: Json = False,
 ) -> None:
     """Measure what each choice is worth: one table, every row under the same conditions, with deviation and interval.
@@ -72,11 +73,15 @@ def ablate(
 
     Example: abawkit ablate --size demo --out ablation
     """
-    from abawkit.claims import claim
+    from abawkit.claims import claim, claim_file
 
     _refuse_inputs(release, recipe, changes or [], weights)
     claim(out)
     _refuse_other(out)
+    if report:
+        from abawkit.reports.page import REPORT
+
+        claim_file(report, force=True, kind=REPORT, inputs=[each for each in (release, weights) if each])
 
     from abawkit.ablation.plan import Choices
     from abawkit.ablation.run import ablate as run
@@ -92,10 +97,17 @@ def ablate(
     choices = Choices(release, size.value, recipe, tuple(changes or []), weights and find_weights(weights), numbers)
     with watch_steps(watch_training):
         result = run(choices, out, options, protocol=protocol)
+    if report:
+        from abawkit.reports.ablation import make_ablation_page
+        from abawkit.reports.page import write_page
+
+        write_page(report, make_ablation_page(result))
     if as_json:
-        print_json(result.content)
-    else:
-        _show_report(result, out)
+        print_json({**result.content, **({"report": str(report)} if report else {})})
+        return
+    _show_report(result, out)
+    if report:
+        print(printable(f"report: {report}; open it in a browser"))
 
 
 def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weights: Path | None) -> None:

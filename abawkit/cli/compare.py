@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from abawkit.choices import Protocol
-from abawkit.cli._command import command, needs, print_json
-from abawkit.cli._options import Force, Format, Json, Report
+from abawkit.cli._command import command, needs, print_json, print_next_step
+from abawkit.cli._options import Force, Format, Json, Report, list_format_option
 from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
@@ -68,6 +68,23 @@ def compare(
         _show_scores(scores) if number == 0 else _show_other_protocol(scores)
     if report:
         print(printable(f"report: {report}; open it in a browser"))
+    print_next_step(*_find_next_step(found, submissions, truth, format_name))
+
+
+def _find_next_step(
+    found: "Comparison", submissions: Sequence[Path], truth: Path | None, format_name: str
+) -> list[object]:
+    """What to run next: combine what has probabilities, look at the best, or score what was only compared."""
+    if truth is None:
+        if all((path / "recipe.toml").is_file() for path in submissions):
+            return ["submissions", "--folder", submissions[0].parent]
+        return ["compare", *submissions, *list_format_option(format_name), "--truth", "TRUTH"]
+    stored = [path.with_suffix(".npz") for path in found.paths]
+    if all(path.is_file() for path in stored):
+        return ["ensemble", *stored, "--truth", truth]
+    best = found.paths[next(iter(found.scores.values())).ranking[0]]
+    page = best.with_suffix(".html")
+    return ["score", best, *list_format_option(format_name), "--truth", truth, "--report", page]
 
 
 def _show_changes(found: "Comparison") -> None:

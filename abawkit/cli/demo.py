@@ -8,6 +8,7 @@ import typer
 
 from abawkit.cli._command import command, print_json, print_message
 from abawkit.cli._options import Force, Json
+from abawkit.errors import printable
 
 if TYPE_CHECKING:
     from abawkit.pipeline.demo import DemoResult
@@ -50,11 +51,12 @@ def demo(
         )
     if as_json:
         content = {"members": result.members, "ensemble": result.ensemble, "constant": result.constant}
-        print_json({**content, "seconds": round(result.seconds, 1)})
+        print_json({**content, "report": str(result.report), "seconds": round(result.seconds, 1)})
     else:
         _show(result, out)
         if size is _Size.TINY:
             print("a tiny release teaches nothing: these scores only show that every step runs")
+        print(printable(f"report: {result.report}; open it in a browser"))
 
 
 def _show(result: "DemoResult", out: Path) -> None:

@@ -18,6 +18,7 @@ from abawkit.cli._options import (
     Ops,
     ProbabilityTable,
     Threads,
+    list_format_option,
 )
 from abawkit.errors import format_count, printable
 
@@ -108,10 +109,6 @@ def predict(
         if table:
             print(printable(f"{table}: the probabilities"))
         if data and split == "validation":
-            print_next_step("score", result.submission, "--truth", data, *_name_format(format_name))
+            print_next_step("score", result.submission, "--truth", data, *list_format_option(format_name))
         elif frame_list:
-            print_next_step("check", result.submission, "--list", frame_list, *_name_format(format_name))
-
-
-def _name_format(name: str) -> list[str]:
-    return [] if name == "abaw7" else ["--format", name]
+            print_next_step("check", result.submission, "--list", frame_list, *list_format_option(format_name))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abawkit.cli._command import App, command, print_json, print_message, refuse_ignored
-from abawkit.cli._options import Json
+from abawkit.cli._options import Force, Json, Report
 from abawkit.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -23,7 +23,19 @@ submissions = App()
 
 @submissions.callback(invoke_without_command=True)
 @command
-def list_all(context: typer.Context, folder: Folder = HERE, as_json: Json = False) -> None:
+def list_all(
+    context: typer.Context,
+    folder: Folder = HERE,
+    report: Report = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth", help="Annotation file or curated set: how alike the submissions' errors are, for the report."
+        ),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
     """List all submissions with their validation scores, and the slots that were used.
 
     For each submission that was not sent yet, shows how its file differs from those that were sent.
@@ -33,7 +45,10 @@ def list_all(context: typer.Context, folder: Folder = HERE, as_json: Json = Fals
     if context.invoked_subcommand is not None:
         refuse_ignored(context, f"--folder {folder}", folder != HERE)  # a slot would be taken from another ledger
         refuse_ignored(context, "--json", as_json)
+        _refuse_for_command(context, {"--report": report, "--truth": truth, "--force": force})
         return
+    if not report and (truth or force):
+        raise ConfigError(f"{'--truth' if truth else '--force'} does nothing without --report: give that too")
     from abawkit.submissions.slots import list_submissions, measure_nearness
 
     entries, slots = list_submissions(folder)
@@ -42,12 +57,18 @@ def list_all(context: typer.Context, folder: Folder = HERE, as_json: Json = Fals
         for entry in entries
         if entry.manifest and entry.state == "as written" and not entry.slots
     }
+    if report:
+        _write_list_report(report, folder, entries, slots, near, truth, force)
     if as_json:
-        print_json(
-            {"submissions": [_entry_as_json(e, near) for e in entries], "slots": [_slot_as_json(s) for s in slots]}
-        )
-    else:
-        _show_submissions(folder, entries, slots, near)
+        content = {
+            "submissions": [_entry_as_json(e, near) for e in entries],
+            "slots": [_slot_as_json(s) for s in slots],
+        }
+        print_json({**content, **({"report": str(report)} if report else {})})
+        return
+    _show_submissions(folder, entries, slots, near)
+    if report:
+        print(printable(f"report: {report}; open it in a browser"))
 
 
 @submissions.command(no_args_is_help=True)
@@ -142,6 +163,31 @@ def returned(
         print_json({"slot": number, "name": name, "score": score})
     else:
         print(printable(f"slot {number}: {name} scored {score}"))
+
+
+def _refuse_for_command(context: typer.Context, given: dict[str, object]) -> None:
+    """Refuses options of the list before one of its commands, which have none of them."""
+    for option in (option for option, value in given.items() if value):
+        raise ConfigError(f"{option}: is for the list, and does nothing for `{context.invoked_subcommand}`")
+
+
+def _write_list_report(
+    report: Path,
+    folder: Path,
+    entries: "list[Entry]",
+    slots: "list[Slot]",
+    near: "dict[str, list[Nearness]]",
+    truth: Path | None,
+    force: bool,
+) -> None:
+    from abawkit.claims import claim_file
+    from abawkit.reports.page import REPORT, write_page
+    from abawkit.reports.submission_list import make_submission_list_page
+    from abawkit.scoring.matching import read_truth
+
+    claim_file(report, force=force, kind=REPORT, inputs=[truth] if truth else [])
+    annotations = read_truth(truth) if truth else None
+    write_page(report, make_submission_list_page(folder, entries, slots, near, annotations))
 
 
 def _entry_as_json(entry: "Entry", near: "dict[str, list[Nearness]]") -> dict[str, Any]:

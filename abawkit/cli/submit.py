@@ -7,7 +7,7 @@ import typer
 
 from abawkit.choices import Missing
 from abawkit.cli._command import command, needs, print_json, print_message
-from abawkit.cli._options import FollowLinks, Json, ListFile, Ops, Threads
+from abawkit.cli._options import FollowLinks, Json, LastReport, ListFile, Ops, Threads
 from abawkit.errors import format_count, printable
 from abawkit.execution import refuse_operator
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @command
 @needs("jobs", "!dry_run")
+@needs("report", "!dry_run")
 def submit(
     folder: Annotated[Path, typer.Argument(help="Folder of the submission, which holds its recipe.toml.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of the curated set.")],
@@ -51,6 +52,7 @@ def submit(
     ] = False,
     ops: Ops = None,
     threads: Threads = None,
+    report: LastReport = None,
     as_json: Json = False,
 ) -> None:
     """Make a submission from its folder: train what is missing, predict, decide, write, check.
@@ -75,21 +77,40 @@ def submit(
     if dry_run:
         _show_due_steps(folder, inputs, as_json)
         return
+    if report:
+        from abawkit.claims import claim_file
+        from abawkit.reports.page import REPORT
+
+        claim_file(report, force=True, kind=REPORT, inputs=[data, frame_list, *frames])
     with watch_steps(watch_training):
         result = run(
             folder,
             inputs,
             ExecutionOptions(jobs, threads, ops, allow_drift, say=print_message if as_json else _print_lines),
         )
+    if report:
+        _write_submission_report(report, result, data)
     if as_json:
         manifest = result.manifest.model_dump(mode="json")
-        print_json({"folder": str(folder), "official": str(result.official), "done": result.done, **manifest})
-    else:
-        _show_result(result)
+        content = {"folder": str(folder), "official": str(result.official), "done": result.done, **manifest}
+        print_json({**content, **({"report": str(report)} if report else {})})
+        return
+    _show_result(result)
+    if report:
+        print(printable(f"report: {report}; open it in a browser"))
 
 
 def _print_lines(text: str) -> None:
     print("\n".join(printable(line) for line in text.split("\n")), flush=True)
+
+
+def _write_submission_report(report: Path, result: "SubmissionResult", data: Path) -> None:
+    from abawkit.curation import open_curated
+    from abawkit.reports.page import write_page
+    from abawkit.reports.submission import make_submission_page
+
+    truth = open_curated(data).splits["validation"].annotations
+    write_page(report, make_submission_page(result.folder, result.manifest, truth))
 
 
 def _show_due_steps(folder: Path, inputs: "SubmissionInputs", as_json: bool) -> None:

@@ -29,12 +29,14 @@ class DemoResult:
         members: Score of each network alone on the held-out truth, as of `abawkit score --json`.
         ensemble: Score of their mean.
         constant: Score of the constant answer of the training split.
+        report: The page of the score of their mean.
         seconds: Duration of the call.
     """
 
     members: list[dict[str, Any]]
     ensemble: dict[str, Any]
     constant: dict[str, Any]
+    report: Path
     seconds: float
 
 
@@ -69,7 +71,7 @@ def _describe(size: DemoSize) -> dict[str, Any]:
 
 
 def run_demo(out: Path, *, size: DemoSize = "demo", say: Callable[[str], None] = print) -> DemoResult:
-    """Renders a release, curates it, trains two seeds at once, predicts, checks and scores.
+    """Renders a release, curates it, trains two seeds at once, predicts, checks, scores, and writes a report.
 
     Steps that are done, made of the same inputs by the same code, are not run again: an interrupted demo continues.
 
@@ -105,8 +107,12 @@ def run_demo(out: Path, *, size: DemoSize = "demo", say: Callable[[str], None] =
     run_together([["check", str(mean), "--format", "abaw7", "--list", frames[1]]], say)
     constant = out / "constant.txt"
     _write_constant(curated, Path(frames[1]), constant)
-    scores = [run_together([["score", str(file), *truth]], say)[0] for file in (*files, mean, constant)]
-    return DemoResult(scores[:-2], scores[-2], scores[-1], time.monotonic() - started)
+    report = out / "report.html"
+    page = ["--report", str(report), *(["--force"] if report.exists() else [])]
+    extra = {mean: page}
+    commands = [["score", str(file), *truth, *extra.get(file, [])] for file in (*files, mean, constant)]
+    scores = [run_together([command], say)[0] for command in commands]
+    return DemoResult(scores[:-2], scores[-2], scores[-1], report, time.monotonic() - started)
 
 
 class _Demo:

@@ -1,119 +1,19 @@
-"""Charts as SVG for a page: text stays text, colours follow the page's theme, and the same numbers give the same bytes.
+"""The charts of the pages, each drawn from its numbers by `abawkit.reports.drawing`.
 
-A chart is drawn small, 340 units wide, so that it can be read on a phone; the page scales it up. Marks that would be
-thousands of paths are an image inside it.
+Marks that would be thousands of paths are an image inside the chart.
 """
 
-import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from abawkit.errors import printable
+from abawkit.reports.drawing import FIRST, INK, MUTED, SECOND, THIRD, draw
 from abawkit.tables import Array
 
-# Colours that stand for those of the page, which replace them: page.css has both themes.
-_INK, _MUTED, _LINE = "#123451", "#123452", "#123453"
-FIRST, SECOND, THIRD = "#123454", "#123455", "#123456"
-_THEME: Final = {
-    _INK: "var(--ink)",
-    _MUTED: "var(--muted)",
-    _LINE: "var(--line)",
-    FIRST: "var(--first)",
-    SECOND: "var(--second)",
-    THIRD: "var(--third)",
-}
 _DENSITY: Final = (0.27, 0.55, 0.85)  # seen on light and dark
-_UNITS_PER_INCH: Final = 72  # of an SVG, an inch
-
-_SETTINGS: Final[dict[str, Any]] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-}
-
-
-class Drawing:
-    """A chart that is being drawn.
-
-    Attributes:
-        figure: Matplotlib's.
-        svg: The result, once the block of `draw` has ended.
-    """
-
-    def __init__(self, figure: Figure) -> None:
-        self.figure, self.svg = figure, ""
-
-
-@contextmanager
-def draw(name: str, title: str, text: str, *, height: int = 260, width: int = 340) -> Iterator[Drawing]:
-    """Draws a chart in the block.
-
-    Args:
-        name: Unique on the page: letters, digits and hyphens.
-        title: For those who can't see it; escaped.
-        text: What is to be seen, likewise.
-        height: Units.
-        width: Units.
-    """
-    settings: Any = {**_SETTINGS, "svg.hashsalt": name}
-    with matplotlib.rc_context(settings):
-        drawing = Drawing(Figure(figsize=(width / _UNITS_PER_INCH, height / _UNITS_PER_INCH), layout="constrained"))
-        yield drawing
-        file = io.StringIO()
-        drawing.figure.savefig(
-            file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    drawing.svg = _adapt(file.getvalue(), name, title, text, width, height)
-
-
-def _adapt(svg: str, name: str, title: str, text: str, width: int, height: int) -> str:
-    """The SVG element alone, with identifiers that are unique on the page, the theme's colours, title and text."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    body = svg[svg.index(">") + 1 :]
-    body = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', body)
-    body = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", body)
-    body = re.sub(r'href="#([^"]*)"', rf'href="#{name}-\1"', body)
-    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
-    for colour, variable in _THEME.items():
-        body = body.replace(colour, variable)
-    words = f'<title id="{name}-title">{_escape_text(title)}</title><desc id="{name}-text">{_escape_text(text)}</desc>'
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} '
-        f'{height}" role="img" aria-labelledby="{name}-title" aria-describedby="{name}-text">'
-    )
-    return head + words + body
-
-
-def _escape_text(text: str) -> str:
-    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def draw_density(
@@ -147,7 +47,7 @@ def draw_density(
         axes = drawing.figure.add_subplot()
         axes.imshow(image, extent=(-1, 1, -1, 1), origin="lower", interpolation="nearest")
         if diagonal:
-            axes.plot([-1, 1], [-1, 1], color=_MUTED, linewidth=0.8, linestyle="--")
+            axes.plot([-1, 1], [-1, 1], color=MUTED, linewidth=0.8, linestyle="--")
         axes.set(xlabel=labels[0], ylabel=labels[1], xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
     return drawing.svg
 
@@ -180,8 +80,8 @@ def draw_bars(
         at = np.arange(len(labels))
         axes.barh(at, values, height=0.62, color=FIRST)
         if low is not None and high is not None:
-            axes.hlines(at, low, high, color=_INK, linewidth=1.4)
-            axes.plot([*low, *high], [*at, *at], "|", color=_INK, markersize=6, markeredgewidth=1.4)
+            axes.hlines(at, low, high, color=INK, linewidth=1.4)
+            axes.plot([*low, *high], [*at, *at], "|", color=INK, markersize=6, markeredgewidth=1.4)
         axes.set(xlim=(0, 1), xlabel=label)
         _name_lines(axes, labels)
     return drawing.svg
@@ -258,7 +158,7 @@ def draw_lines(
     with draw(name, title, text, height=190) as drawing:
         axes = drawing.figure.add_subplot()
         breaks = np.flatnonzero(np.diff(at) > gap) + 1 if gap else np.zeros(0, np.int64)
-        for (line, values), colour in zip(lines, (_INK, FIRST, SECOND), strict=False):
+        for (line, values), colour in zip(lines, (INK, FIRST, SECOND), strict=False):
             known = np.insert(values.astype(np.float64), breaks, np.nan)
             axes.plot(np.insert(at.astype(np.float64), breaks, np.nan), known, color=colour, label=line, marker=".",
                       markersize=2)  # fmt: skip
@@ -282,6 +182,7 @@ def draw_differences(
     high: Sequence[float],
     *,
     label: str = "",
+    longest: int = 18,
 ) -> str:
     """Differences with their intervals across, one for each label; hollow where the interval holds 0.
 
@@ -294,18 +195,83 @@ def draw_differences(
         low: Lower end of each interval.
         high: Upper end of each interval.
         label: Of the axis.
+        longest: Characters of a label; longer ones are cut.
     """
     with draw(name, title, text, height=64 + 22 * len(labels)) as drawing:
         axes = drawing.figure.add_subplot()
-        axes.axvline(0, color=_MUTED, linewidth=0.8)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
         for at, (value, start, end) in enumerate(zip(values, low, high, strict=True)):
             noise = start <= 0 <= end
-            colour = _MUTED if noise else FIRST
+            colour = MUTED if noise else FIRST
             axes.plot([start, end], [at, at], color=colour)
             axes.plot([value], [at], "o", color=colour, markersize=5, fillstyle="none" if noise else "full")
         axes.set(ylim=(-0.5, len(labels) - 0.5), xlabel=label)
         axes.locator_params(axis="x", nbins=5)
+        _name_lines(axes, [_cut_start(each, longest) for each in labels])
+    return drawing.svg
+
+
+def draw_ranges(
+    name: str,
+    title: str,
+    text: str,
+    labels: Sequence[str],
+    values: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    label: str,
+    marks: tuple[str, Sequence[float | None]] | None = None,
+) -> str:
+    """Expected values with their ranges across, one for each label, and what was found beside them.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        labels: Name of each line.
+        values: Expected values.
+        low: Lower end of each range.
+        high: Upper end of each range.
+        label: Of the axis.
+        marks: Name and values of what was found, None where nothing was.
+    """
+    with draw(name, title, text, height=70 + 22 * len(labels) + (16 if marks else 0)) as drawing:
+        axes = drawing.figure.add_subplot()
+        at = np.arange(len(labels))
+        axes.hlines(at, low, high, color=FIRST)
+        axes.plot(values, at, "o", color=FIRST, markersize=5, label="expected, with its range")
+        if marks:
+            found = np.array([np.nan if value is None else value for value in marks[1]], np.float64)
+            axes.plot(found, at, "D", color=SECOND, markersize=5, label=marks[0])
+            drawing.figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+        axes.set(ylim=(-0.5, len(labels) - 0.5), xlabel=label)
+        axes.locator_params(axis="x", nbins=5)
         _name_lines(axes, [_cut_start(each) for each in labels])
+    return drawing.svg
+
+
+def draw_points(
+    name: str, title: str, text: str, labels: Sequence[str], values: Sequence[Sequence[float]], *, label: str
+) -> str:
+    """Several values across for each label, and a line at their mean.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        labels: Name of each line.
+        values: At least one value for each label.
+        label: Of the axis.
+    """
+    with draw(name, title, text, height=60 + 20 * len(labels)) as drawing:
+        axes = drawing.figure.add_subplot()
+        for at, found in enumerate(values):
+            axes.plot([float(np.mean(found))], [at], "|", color=INK, markersize=11, markeredgewidth=1.4)
+            axes.plot(found, [at] * len(found), "o", color=FIRST, markersize=4.5, alpha=0.7)
+        axes.set(ylim=(-0.5, len(labels) - 0.5), xlabel=label)
+        axes.locator_params(axis="x", nbins=5)
+        _name_lines(axes, [_cut_start(each, 26) for each in labels])
     return drawing.svg
 
 

@@ -1,7 +1,7 @@
 """A report as one HTML file: sections of numbers, tables and charts, without anything loaded from elsewhere.
 
 The content policy allows the page's own script and styles alone. All text is escaped by Jinja2; only SVG that
-`abawkit.reports.charts` draws goes in as it is. The same content gives the same bytes.
+`abawkit.reports.drawing` makes goes in as it is. The same content gives the same bytes.
 """
 
 import base64
@@ -99,6 +99,7 @@ class Section:
         tiles: Numbers.
         charts: Charts.
         tables: Tables.
+        notes: Sentences to be read with them, as a list.
     """
 
     title: str
@@ -106,6 +107,7 @@ class Section:
     tiles: Sequence[Tile] = ()
     charts: Sequence[Chart] = ()
     tables: Sequence[ReportTable] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

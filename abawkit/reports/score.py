@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from abawkit.choices import Protocol
 from abawkit.errors import format_count
 from abawkit.frame_columns import split_names
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
@@ -37,9 +38,25 @@ def make_score_page(
     """
     if result.details is None:
         raise ValueError("the score has no details")
-    statistics = sum_by_video(truth, submission, result.protocol)
-    details, masks = result.details, select_answered_rows(truth, submission, result.protocol)
-    sections = [_make_score_section(result)]
+    sections = [_make_score_section(result), *make_detail_sections(result.details, truth, submission, result.protocol)]
+    videos = format_count(len(result.details.videos), "video")
+    subtitle = f"{format_count(result.rows, 'row')} of {videos}, {result.protocol} protocol"
+    return Page("Score", subtitle, sections, [(name, path.name) for name, path in files])
+
+
+def make_detail_sections(
+    details: Details, truth: Annotations, submission: Submission, protocol: Protocol
+) -> list[Section]:
+    """Where a score comes from: task by task, video by video, and the worst frames.
+
+    Args:
+        details: From `abawkit.scoring.details.describe_score`, of the next three.
+        truth: The annotations.
+        submission: One row for each row of `truth`, in its order.
+        protocol: Which rows count.
+    """
+    statistics, masks = sum_by_video(truth, submission, protocol), select_answered_rows(truth, submission, protocol)
+    sections = []
     if details.values:
         sections.append(_make_va_section(details, truth.va[masks["va"]], submission.va[masks["va"]]))
     if details.expression:
@@ -49,9 +66,7 @@ def make_score_page(
     sections.append(_make_video_section(details.videos, truth, submission, masks.get("va")))
     if details.values:
         sections.append(_make_frame_section(truth, submission, masks["va"]))
-    videos = format_count(len(statistics.names), "video")
-    subtitle = f"{format_count(result.rows, 'row')} of {videos}, {result.protocol} protocol"
-    return Page("Score", subtitle, sections, [(name, path.name) for name, path in files])
+    return sections
 
 
 def _make_score_section(result: Score) -> Section:

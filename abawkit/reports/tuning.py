@@ -5,6 +5,7 @@ from typing import Final
 
 from abawkit.errors import format_count
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
+from abawkit.postprocessing.rule import Rule
 from abawkit.reports.charts import draw_differences, draw_dots
 from abawkit.reports.compare import PART_LABELS
 from abawkit.reports.page import Chart, Page, ReportTable, Section, Tile
@@ -24,7 +25,7 @@ def make_tuning_page(tuning: Tuning, rule: Path, truth: Path) -> Page:
         truth: Where the truth was read, likewise.
     """
     about = tuning.about
-    sections = [_make_gain_section(tuning), _make_rule_section(tuning), *_make_parameter_sections(tuning)]
+    sections = [_make_gain_section(tuning), _make_rule_section(tuning), *make_calibration_sections(tuning.rule)]
     tried = [(task, chosen) for task, chosen in tuning.found.chosen.items() if chosen.tried]
     if tried:
         text = "The task's part of the score of each candidate, over folds of videos where something was fitted."
@@ -98,9 +99,9 @@ def _make_rule_section(tuning: Tuning) -> Section:
     return Section("The rule", tables=tables)
 
 
-def _make_parameter_sections(tuning: Tuning) -> list[Section]:
-    """The parameters of the calibration; none where nothing is calibrated."""
-    found = tuning.rule.calibration
+def make_calibration_sections(rule: Rule) -> list[Section]:
+    """The parameters of a rule's calibration as a section; none where nothing is calibrated."""
+    found = rule.calibration
     charts, tables = [], []
     if any(value != _HALF for value in found.threshold):
         title = "Thresholds of the action units"

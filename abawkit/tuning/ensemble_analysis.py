@@ -102,13 +102,29 @@ def analyse(
         rest = apply_rule(_leave_out(rule, member.key), others, tasks) if others else member.predictions
         without = _score_predictions(rest, tasks, truth, protocol)
         contributions.append(Contribution(member, alone, {part: together[part] - without[part] for part in PARTS}))
+    return Analysis(contributions, together, correlate_errors(members, truth, protocol))
+
+
+def correlate_errors(
+    members: Sequence[StoredMember], truth: Annotations, protocol: Protocol = "official"
+) -> dict[Task, Array]:
+    """Correlates the errors of members' probabilities: near 1, they are wrong alike; near 0, they complete each other.
+
+    Args:
+        members: Members of the rows of `truth`.
+        truth: The annotations.
+        protocol: Which rows count.
+
+    Returns:
+        For each task that several members know Pearson's correlation of their errors, float64, shape (m, m), in
+        [-1, 1]; NaN with a member whose error does not vary or that does not know the task.
+    """
     rows = select_scored_rows(truth, protocol)
-    correlations = {
-        task: _correlate_errors(members, task, truth, rows[task])
+    return {
+        task: _correlate_task(members, task, truth, rows[task])
         for task in TASKS
         if sum(task in member.tasks for member in members) > 1
     }
-    return Analysis(contributions, together, correlations)
 
 
 def _score_predictions(
@@ -126,7 +142,7 @@ def _leave_out(rule: Rule, key: str) -> Rule:
     return replace(rule, weights={task: given for task, given in weights.items() if any(given.values())})
 
 
-def _correlate_errors(members: Sequence[StoredMember], task: Task, truth: Annotations, rows: Array) -> Array:
+def _correlate_task(members: Sequence[StoredMember], task: Task, truth: Annotations, rows: Array) -> Array:
     result = np.full((len(members), len(members)), np.nan)
     knowing = [i for i, member in enumerate(members) if task in member.tasks]
     if not rows.any():

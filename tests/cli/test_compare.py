@@ -159,6 +159,30 @@ def test_a_report_is_written_once(files: tuple[Path, Path], truth: Path, tmp_pat
     assert "--report does nothing without --truth" in run("compare", *files, "--report", page, code=2).stderr
 
 
+def test_the_last_line_names_what_to_run_next(
+    files: tuple[Path, Path], truth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abawkit.cli.compare.print_next_step", lambda *words: steps.append([str(w) for w in words]))
+    steps: list[list[str]] = []
+    names = [str(path) for path in files]
+    run("compare", *files)
+    run("compare", *files, "--truth", truth)
+    for path in files:
+        path.with_suffix(".npz").touch()
+    run("compare", *files, "--truth", truth)
+    assert steps[0] == ["compare", *names, "--truth", "TRUTH"]
+    assert steps[1][:2] == ["score", names[0]]  # the better of both
+    assert steps[1][2:] == ["--truth", str(truth), "--report", str(files[0].with_suffix(".html"))]
+    assert steps[2] == ["ensemble", *(name.replace(".txt", ".npz") for name in names), "--truth", str(truth)]
+    for path in files:
+        folder = tmp_path / "submissions" / path.stem
+        (folder / "outputs").mkdir(parents=True)
+        (folder / "recipe.toml").touch()
+        (folder / "outputs/predictions.txt").write_bytes(path.read_bytes())
+    run("compare", *(tmp_path / "submissions").iterdir())
+    assert steps[3] == ["submissions", "--folder", str(tmp_path / "submissions")]
+
+
 def test_submissions_for_two_lists_are_refused(files: tuple[Path, Path]) -> None:
     files[1].write_text(files[1].read_text().replace("v3/00003.jpg", "v3/00004.jpg"))
     shown = run("compare", *files, code=3).stderr

@@ -165,6 +165,30 @@ def test_the_example_of_compare_works_on_folders(run: Run, copy: Path, asked: li
     assert run("compare", *crossfitted, "--truth", asked[1]).returncode == 0
 
 
+def test_reports_of_one_and_of_all(run: Run, copy: Path, asked: list[object], tmp_path: Path) -> None:
+    one, every = tmp_path / "one.html", tmp_path / "all.html"
+    for _ in range(2):  # the second replaces the first
+        assert f"report: {one}; open it" in run("submit", copy, *asked, "--report", one).stdout
+    shown = answer(run("submissions", "--folder", copy.parent, "--truth", asked[1], "--report", every, "--json"))
+    assert shown["report"] == str(every)
+    assert "<h1>Submission small</h1>" in one.read_text()
+    assert "<h1>Submissions</h1>" in every.read_text()
+    again = ["submissions", "--folder", copy.parent, "--report", every]
+    assert "all.html" in run(*again, code=2).stderr
+    assert run(*again, "--force").returncode == 0
+
+
+def test_options_of_reports_are_refused_where_they_would_do_nothing(
+    run: Run, copy: Path, asked: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.html").write_text("<html>mine</html>")
+    assert "mine.html" in run("submit", copy, *asked, "--report", tmp_path / "mine.html", code=2).stderr
+    assert "does nothing" in run("submit", copy, *asked, "--dry-run", "--report", tmp_path / "a.html", code=2).stderr
+    assert "--truth does nothing" in run("submissions", "--folder", copy.parent, "--truth", asked[1], code=2).stderr
+    before = ["submissions", "--report", tmp_path / "a.html", "sent", "small", "--folder", copy.parent]
+    assert "--report: is for the list" in run(*before, code=2).stderr
+
+
 def test_names_cannot_reach_the_terminal(run: Run, copy: Path) -> None:
     shutil.copytree(copy, copy.with_name("\x1b[31mred"))
     assert "\x1b" not in run("submissions", "--folder", copy.parent).stdout

@@ -66,6 +66,18 @@ def test_a_finished_demo_does_nothing_again(commands: Commands, tmp_path: Path) 
     assert sum(line.endswith("is there already") for line in lines) == 7
 
 
+def test_the_mean_is_scored_with_a_report_that_a_second_call_replaces(commands: Commands, tmp_path: Path) -> None:
+    report = tmp_path / "demo/report.html"
+    assert call(tmp_path / "demo").report == report
+    report.write_text("a page")
+    commands.calls.clear()
+    call(tmp_path / "demo")
+    reported = [command for command in commands.calls if "--report" in command]
+    assert [(Path(command[1]).name, command[-3:]) for command in reported] == [
+        ("predictions.txt", ["--report", str(report), "--force"])
+    ]
+
+
 def test_a_demo_that_was_stopped_goes_on_with_its_networks(commands: Commands, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     commands.interrupt = "train"
