@@ -17,6 +17,7 @@ from abawkit.labels import TASKS
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     from abawkit.formats.base import Container
+    from abawkit.probabilities.members import StoredMember
     from abawkit.scoring.comparison import Comparison
     from abawkit.scoring.score import Score
     from abawkit.tables import Annotations, Submission
@@ -46,7 +47,8 @@ def score(
             every task is.
         format_name: Format of the submission.
         test_videos: Videos of the test that the forecast is for; by default as many as are scored.
-        report: Write tables and charts to this file, one HTML page that needs no other file.
+        report: Write tables and charts to this file, one HTML page that needs no other file. Where the probabilities
+            of the submission lie beside it, as `predict` leaves them, it shows how far they can be trusted.
         force: Whether a report at `report` is replaced.
 
     Returns:
@@ -88,9 +90,32 @@ def score(
         from abawkit.reports.page import write_page
         from abawkit.reports.score import make_score_page
 
+        member = _find_probabilities(given, answers)
         files = [("Submission", given), ("Truth", answer)]
-        write_page(Path(report), make_score_page(result, right, answers, files=files))
+        files += [("Probabilities", member.path)] if member else []
+        write_page(Path(report), make_score_page(result, right, answers, member=member, files=files))
     return result
+
+
+def _find_probabilities(submission: Path, answers: Submission) -> StoredMember | None:
+    """The probabilities beside a file, as `predict` leaves them, if its decisions are made of them."""
+    from abawkit.postprocessing.outputs import decide
+    from abawkit.probabilities.members import read_member
+
+    path = submission.with_suffix(".npz")
+    if not submission.is_file() or not path.is_file():
+        return None
+    try:
+        member = read_member(path)
+    except DataError as error:
+        warn(f"no reliability in the report: {str(error).splitlines()[0]}")
+        return None
+    decided, tasks = decide(member.predictions, member.tasks), {"expression", "au"} & {*answers.tasks, *member.tasks}
+    same = decided.images.equals(answers.images) and set(answers.tasks) <= set(member.tasks)
+    if not same or any((getattr(decided, task) != getattr(answers, task)).any() for task in tasks):
+        warn(f"no reliability in the report: {path} is not what {submission} was decided from")
+        return None
+    return member
 
 
 def _add_details(result: Score, right: Annotations, answers: Submission, test_videos: int | None) -> Score:

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from abawkit.reports.drawing import FIRST, INK, MUTED, SECOND, THIRD, draw
+from abawkit.reports.drawing import FIRST, INK, LINE, MUTED, SECOND, THIRD, draw
+from abawkit.scoring.reliability import Reliability
 from abawkit.tables import Array
 
 _DENSITY: Final = (0.27, 0.55, 0.85)  # seen on light and dark
@@ -272,6 +273,30 @@ def draw_points(
         axes.set(ylim=(-0.5, len(labels) - 0.5), xlabel=label)
         axes.locator_params(axis="x", nbins=5)
         _name_lines(axes, [_cut_start(each, 26) for each in labels])
+    return drawing.svg
+
+
+def draw_reliability(name: str, title: str, text: str, found: Reliability, share: Array, *, label: str) -> str:
+    """A reliability curve beside the diagonal, with ranges, over the share of answers in each bin.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        found: The curve.
+        share: Of all answers in each of its bins, shape (b,), in [0, 1].
+        label: What the probability is compared with.
+    """
+    with draw(name, title, text, height=320) as drawing:
+        axes = drawing.figure.add_subplot()
+        axes.bar(found.edges[:, 0] + 0.05, share, width=0.09, color=LINE)
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle="--")
+        if found.low is not None and found.high is not None:
+            axes.vlines(found.predicted, found.low, found.high, color=FIRST, linewidth=1.2)
+        axes.plot(found.predicted, found.observed, color=FIRST, marker="o", markersize=4.5)
+        ticks = [0, 0.25, 0.5, 0.75, 1]
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="probability", ylabel=label, xticks=ticks, yticks=ticks)
+        axes.set_aspect("equal")
     return drawing.svg
 
 

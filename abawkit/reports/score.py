@@ -12,8 +12,10 @@ from abawkit.choices import Protocol
 from abawkit.errors import format_count
 from abawkit.frame_columns import split_names
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
+from abawkit.probabilities.members import StoredMember
 from abawkit.reports.charts import draw_bars, draw_density, draw_lines
 from abawkit.reports.page import Cell, Chart, Page, ReportTable, Section, Tile
+from abawkit.reports.reliability import make_reliability_sections
 from abawkit.scoring.bootstrap import DRAWS, LEVEL, VideoStatistics, score_draws, sum_by_video
 from abawkit.scoring.details import ClassDetails, Details, VideoDetails, select_long_videos
 from abawkit.scoring.forecast import find_forecast_range
@@ -26,7 +28,12 @@ _GAP: Final = 30
 
 
 def make_score_page(
-    result: Score, truth: Annotations, submission: Submission, *, files: Sequence[tuple[str, Path]] = ()
+    result: Score,
+    truth: Annotations,
+    submission: Submission,
+    *,
+    member: StoredMember | None = None,
+    files: Sequence[tuple[str, Path]] = (),
 ) -> Page:
     """The report of a score.
 
@@ -34,11 +41,14 @@ def make_score_page(
         result: From `abawkit.score`, with its details.
         truth: The annotations.
         submission: One row for each row of `truth`, in its order.
+        member: The probabilities that it was decided from, where they are known, likewise.
         files: What was read, by a name, for the end of the page.
     """
     if result.details is None:
         raise ValueError("the score has no details")
     sections = [_make_score_section(result), *make_detail_sections(result.details, truth, submission, result.protocol)]
+    if member is not None:
+        sections += make_reliability_sections(member.predictions, truth, member.tasks, result.protocol)
     videos = format_count(len(result.details.videos), "video")
     subtitle = f"{format_count(result.rows, 'row')} of {videos}, {result.protocol} protocol"
     return Page("Score", subtitle, sections, [(name, path.name) for name, path in files])

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from abawkit.formats.base import get_format
+from abawkit.probabilities.members import write_probabilities
+from abawkit.tables import Predictions
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -146,6 +148,25 @@ def test_a_report_has_what_the_command_prints_and_is_not_overwritten(run: Run, t
     run("score", given, "--truth", truth, "--report", tmp_path / "mine.html", "--force", code=2)
     run("score", given, "--truth", truth, "--report", given, "--force", code=2)
     assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
+
+
+def test_probabilities_beside_a_file_are_shown_where_it_was_decided_from_them(run: Run, tmp_path: Path) -> None:
+    truth, given = annotated(tmp_path / "truth.txt", 24), annotated(tmp_path / "given.txt", 24, seed=1)
+    decided = get_format("abaw7").read(given)
+    expression = np.full((len(decided), 8), 0.05, np.float32)
+    expression[np.arange(len(decided)), decided.expression] = 0.65
+    columns = np.asarray(decided.va, np.float32), expression, np.where(decided.au == 1, 0.75, 0.25).astype(np.float32)
+    report, heading = tmp_path / "score.html", ">Reliability of probabilities</h2>"
+    options = ["--truth", truth, "--report", report, "--force"]
+    write_probabilities(given.with_suffix(".npz"), Predictions(decided.images, *columns))
+    run("score", given, *options)
+    assert heading in report.read_text()
+    assert "<td>0.650</td>" in report.read_text()
+    write_probabilities(given.with_suffix(".npz"), Predictions(decided.images, columns[0], expression, 1 - columns[2]))
+    assert "given.npz is not what" in run("score", given, *options).stderr
+    assert heading not in report.read_text()
+    given.with_suffix(".npz").write_bytes(b"PK")
+    assert "no reliability in the report" in run("score", given, *options).stderr
 
 
 @pytest.mark.parametrize("name", ["abaw5-va", "abaw5-expr", "abaw5-au"])
