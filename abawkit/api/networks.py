@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -45,6 +46,7 @@ def train(
     hang_timeout: float | None = None,
     ops: str | None = None,
     threads: int | None = None,
+    with_frames: bool = False,
     force: bool = False,
     on_run: Callable[[str], None] | None = None,
     on_step: Callable[[StepInfo], None] | None = None,
@@ -81,6 +83,8 @@ def train(
             checkpoint ends for so many seconds, and writes the stacks of its threads on standard error.
         ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
         threads: CPU threads; by default as many as there are processors.
+        with_frames: Whether the report shows validation frames beside what attention heads look at; those of a
+            synthetic release it always does. A data set's terms are then those of the report.
         force: Whether a run in `out` is replaced.
         on_run: Called with the name of each run of `folds` before it begins.
         on_step: Called after each step with where the run is.
@@ -136,7 +140,7 @@ def train(
         "hang_timeout": hang_timeout,
         "on_step": on_step,
         "on_epoch": on_epoch,
-        "draw": RunPictures,
+        "draw": partial(RunPictures, with_frames=with_frames),
     }
     if folds is not None or (resume and is_fold_folder(folder)):
         from abawkit.api._folds import train_by_folds

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @needs("folds", "!dry_run")
 @needs("folds_over", "folds|resume")
 @needs("refit", "folds|resume")
+@needs("with_frames", "!dry_run")
 def train(
     recipe: Annotated[
         str | None,
@@ -108,6 +109,10 @@ def train(
     ] = None,
     ops: Ops = None,
     threads: Threads = None,
+    with_frames: Annotated[
+        bool,
+        typer.Option("--with-frames", help="Show validation frames in the report, too; synthetic ones always are."),
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -166,6 +171,7 @@ def train(
             log=names,
             max_minutes=max_minutes,
             hang_timeout=hang_timeout,
+            with_frames=with_frames,
             force=force,
             on_run=print_message,
             on_step=on_step,

@@ -169,7 +169,7 @@ def _difference_from_release(folder: Path) -> str:
 
 def _difference_from_demo(folder: Path) -> str:
     predictions = {f"{name}{end}" for name in ("seed1", "seed2", "predictions") for end in (".txt", ".npz", ".json")}
-    begun = {"demo.json", "stamps"}
+    begun = {"demo.json", "stamps", "report.html"}
     if odd := _find_unknown_entry(folder, {"release", "curated", "runs", "constant.txt", *begun, *predictions}):
         return odd
     if (folder / "demo.json").is_file() and not (folder / "release").exists():

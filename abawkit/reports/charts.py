@@ -16,6 +16,9 @@ from abawkit.tables import Array
 
 _DENSITY: Final = (0.27, 0.55, 0.85)  # seen on light and dark
 
+LEAST_SPAN: Final = 0.02
+"""Maps that differ by less are shown nearly flat, as they are."""
+
 
 def draw_density(
     name: str,
@@ -297,6 +300,34 @@ def draw_reliability(name: str, title: str, text: str, found: Reliability, share
         ticks = [0, 0.25, 0.5, 0.75, 1]
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="probability", ylabel=label, xticks=ticks, yticks=ticks)
         axes.set_aspect("equal")
+    return drawing.svg
+
+
+def draw_maps(name: str, title: str, text: str, maps: Sequence[tuple[str, Array]], frame: Array | None) -> str:
+    """Maps side by side, each from its lowest to its highest value, with the frame before them.
+
+    Args:
+        name: As of `draw`, as are the next two.
+        title: What it shows.
+        text: What is to be seen.
+        maps: Heading and values of each, shape (H, W).
+        frame: RGB, (S, S, 3) uint8; None to leave it out.
+    """
+    count = len(maps) + (frame is not None)
+    with draw(name, title, text, height=24 + round(330 / max(count, 3))) as drawing:
+        cells = drawing.figure.subplots(1, max(count, 3), squeeze=False)[0]
+        for axes in cells:
+            axes.set_axis_off()
+        if frame is not None:
+            cells[0].imshow(frame, interpolation="nearest")
+            cells[0].set_title("frame", fontsize=8)
+        for axes, (heading, values) in zip(cells[count - len(maps) :], maps, strict=False):
+            low, span = float(values.min()), max(float(np.ptp(values)), LEAST_SPAN)
+            image = np.empty((*values.shape, 4))
+            image[..., :3] = _DENSITY
+            image[..., 3] = np.clip(0.08 + 0.92 * (values.astype(np.float64) - low) / span, 0, 1)
+            axes.imshow(image, interpolation="nearest")
+            axes.set_title(heading, fontsize=8)
     return drawing.svg
 
 

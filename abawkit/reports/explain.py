@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from abawkit.errors import printable
+from abawkit.reports.charts import LEAST_SPAN
 from abawkit.tables import Array
 
 PICTURE_MARK: Final = "abawkit explain"
@@ -16,9 +17,6 @@ PICTURE_MARK: Final = "abawkit explain"
 
 # inches
 _CELL, _BELOW, _LEFT, _TOP = 1.5, 0.17, 1.5, 0.75
-
-_LEAST_SPAN: Final = 0.02
-"""What differs by less over a picture is shown in one colour, as nearly flat as it is."""
 
 _LEGEND: Final = (
     "Mean of the gates over all channels. Each picture runs from its lowest value (blue) to its highest (yellow);\n"
@@ -75,7 +73,7 @@ def _draw_overlay(axes: Axes, frame: Array, gates: Array) -> None:
     """A map (H, W) over a frame in grey, from its lowest to its highest value."""
     axes.imshow(frame.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     middle, half = (float(gates.max()) + float(gates.min())) / 2, (float(gates.max()) - float(gates.min())) / 2
-    half = max(half, _LEAST_SPAN / 2)
+    half = max(half, LEAST_SPAN / 2)
     axes.imshow(
         gates,
         cmap="plasma",

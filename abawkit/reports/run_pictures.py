@@ -58,10 +58,11 @@ class RunPictures:
 
     Args:
         run: The folder.
+        with_frames: Whether the report shows validation frames; synthetic ones it always does.
     """
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run: Path, *, with_frames: bool = False) -> None:
+        self.run, self.with_frames = run, with_frames
         self._failed: set[str] = set()
         self._drawn, self._cost, self._stale = -math.inf, 0.0, False
 
@@ -88,7 +89,7 @@ class RunPictures:
             from abawkit.reports.page import render_page
             from abawkit.reports.training import make_training_page
 
-            return render_page(make_training_page(self.run)).encode()
+            return render_page(make_training_page(self.run, with_frames=self.with_frames)).encode()
 
         self._try(RUN_REPORT, make)
 

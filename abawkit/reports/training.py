@@ -1,4 +1,7 @@
-"""The report of a training run, made of the files in its folder: how it went, what it reached, and what was run."""
+"""The report of a training run, made of the files in its folder: how it went, what it reached, and what was run.
+
+The maps of attention need the curated set as well.
+"""
 
 import shlex
 import tomllib
@@ -11,6 +14,7 @@ import numpy as np
 from abawkit.errors import format_count
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS
 from abawkit.reports.charts import draw_bars, draw_lines
+from abawkit.reports.gates import make_gate_sections
 from abawkit.reports.page import Cell, Chart, Page, ReportTable, Section, Tile
 from abawkit.reports.run_pictures import Lines, get_class_scores, list_scored_parts, read_metrics
 from abawkit.run_names import BEST, MANIFEST, RECIPE
@@ -23,11 +27,12 @@ _SHOWN_EPOCHS: Final = 12
 _LOSSES: Final = {"va": "valence and arousal", "expression": "expressions", "au": "action units"}
 
 
-def make_training_page(run: Path) -> Page:
+def make_training_page(run: Path, *, with_frames: bool = False) -> Page:
     """The report of a finished run.
 
     Args:
         run: The folder, with recipe, manifest and metrics.
+        with_frames: Whether validation frames are shown beside the maps of attention; synthetic ones always are.
 
     Raises:
         DataError: If the manifest can't be read.
@@ -39,6 +44,7 @@ def make_training_page(run: Path) -> Page:
         _make_result_section(manifest, lines),
         _make_progress_section(lines),
         *_make_class_sections(manifest, lines),
+        *make_gate_sections(run, manifest, with_frames=with_frames),
         _make_time_section(manifest),
         _make_provenance_section(recipe, manifest),
         _make_next_section(run, manifest),

@@ -78,6 +78,18 @@ def test_the_mean_is_scored_with_a_report_that_a_second_call_replaces(commands: 
     ]
 
 
+def test_a_whole_demo_with_its_report_can_be_started_anew_and_one_with_other_files_not(
+    commands: Commands, tmp_path: Path
+) -> None:
+    out = tmp_path / "demo"
+    call(out).report.write_text("a page")
+    (out / "release/held_out").mkdir()
+    (out / "release/held_out/test_set_annotations.txt").touch()
+    assert DEMO.difference(out) == ""
+    (out / "thesis.tex").touch()
+    assert DEMO.difference(out) == "holds 'thesis.tex'"
+
+
 def test_a_demo_that_was_stopped_goes_on_with_its_networks(commands: Commands, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     commands.interrupt = "train"

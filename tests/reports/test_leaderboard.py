@@ -27,7 +27,7 @@ def runs(curated: Path, once: Callable[..., Path]) -> Path:
         store = write_random_store(folder / "store", list_rows(curated)).folder
         given: dict[str, Any] = {"features": store, "changes": CHANGES}
         with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("abawkit.reports.run_pictures.RunPictures", None)
+            patch.setattr("abawkit.reports.run_pictures.RunPictures", lambda _, **_options: None)
             warnings.simplefilter("ignore", DataWarning)
             for seed in (1, 2):
                 abawkit.train("sequence-frame", curated, folder / "runs" / f"seed{seed}", seed=seed, **given)

@@ -161,7 +161,7 @@ def test_short_epochs_are_not_all_drawn_but_the_last_one_is(
 def test_the_report_is_made_of_the_files_of_a_run(run: Callable[..., Path]) -> None:
     page = make_training_page(run(epochs=30))
     assert [section.title for section in page.sections] == [
-        "Result", "Progress", "Expressions", "Action units", "Where the time went", "What was run", "Next"
+        "Result", "Progress", "Expressions", "Action units", "Attention", "Where the time went", "What was run", "Next"
     ]  # fmt: skip
     classes = page.sections[2].tables[0]
     assert classes.columns[1] == "epoch 1"
@@ -186,7 +186,7 @@ def test_the_report_of_a_network_on_all_rows_says_what_it_is_scored_on(run: Call
     assert page.sections[0].text == (
         "Scores of the last epoch, which is kept as the best. Scored on: its own training rows."
     )
-    assert ["fold, of", "5"] in page.sections[5].tables[2].rows
+    assert ["fold, of", "5"] in page.sections[6].tables[2].rows
 
 
 def test_text_of_a_run_is_never_markup(run: Callable[..., Path]) -> None:

@@ -51,7 +51,7 @@ def list_digests(out: Path) -> dict[str, str]:
 def no_pictures() -> Iterator[None]:
     """Pictures and reports take longer than these networks; those of folds are tested by the command."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("abawkit.reports.run_pictures.RunPictures", None)
+        patch.setattr("abawkit.reports.run_pictures.RunPictures", lambda _, **_options: None)
         yield
 
 
