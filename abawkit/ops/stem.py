@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from abawkit.ops.attention import choose_call_dtype
 from abawkit.ops.base import EPS, Call
 from abawkit.ops.folding import FoldCache
+from abawkit.ops.precision import choose_call_dtype
 from abawkit.ops.registry import select_stem
 from abawkit.ops.stem_tensors import StemParameters, StemStatistics
 
