@@ -31,8 +31,8 @@ def review(
         typer.Option(
             "--predictions",
             metavar="FILE",
-            help="Stored probabilities of its rows by networks that were not trained on them, as out-of-fold.npz of "
-            "`abawkit train --folds`; once for each network.",
+            help="Stored probabilities of its rows by a network that was not trained on them, as of `abawkit train "
+            "--folds`; repeat it for each network.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The list of doubtful labels to write (.csv).")],
@@ -44,8 +44,8 @@ def review(
         list[str] | None,
         typer.Option(
             "--only",
-            metavar="|".join(RULES),
-            help="Apply only this rule; can be repeated.",
+            metavar="RULE",
+            help="Apply only this rule: contradicted, outlier, shifted or near-duplicate; can be repeated.",
             autocompletion=complete_with(lambda: list(RULES)),
         ),
     ] = None,
@@ -53,6 +53,7 @@ def review(
         float,
         typer.Option(
             "--min-strength",
+            metavar="SHARE",
             min=0.5,
             max=1.0,
             help="Of contradictions: the share of a suggestion in the probability of itself and the label, at least.",

@@ -131,13 +131,16 @@ def drop_labels(annotations: Annotations, drops: Sequence[LabelDrop], source: Pa
     Raises:
         DataError: If the list is about other annotations: a line with another image, without that label, or not there.
     """
+    lost = np.zeros(len(annotations), dtype=bool)
+    drops = [drop for drop in drops if drop.split == split]
+    if not drops:
+        return DroppedLabels(annotations, lost, {})
     rows_of_line: dict[int, list[int]] = {}
     for row, line in enumerate(annotations.lines.tolist()):
         rows_of_line.setdefault(line, []).append(row)
     masks = {task: mask.copy() for task, mask in annotations.valid.items()}
-    lost = np.zeros(len(annotations), dtype=bool)
     counts: dict[Task, dict[str, int]] = {}
-    for drop in (drop for drop in drops if drop.split == split):
+    for drop in drops:
         row = _find_row(annotations, rows_of_line, drop, source)
         if masks[drop.task][row]:
             masks[drop.task][row] = False
