@@ -127,30 +127,13 @@ class MixedBackwardPass {
         apply_gates(s_, values, gates(n), from, to, t.values);
         differentiate_outputs(n, from, to, t.outputs);
         const PixelValues outputs{t.outputs, s_.output_stride(), c_.outputs};
-        add_weight_products(outputs, {t.values, s_.row_stride(), s_.padded}, count, sums + m_.sums.project, t);
-        multiply_pixels(outputs, count, m_.project,
-                        {gated + from * block_channels, block_channels, s_.area * block_channels}, t);
+        add_outer_products(outputs, {t.values, s_.row_stride(), s_.padded}, count, sums + m_.sums.project, t.pairs);
+        multiply(outputs, count, m_.project, {gated + from * block_channels, block_channels, s_.area * block_channels},
+                 t.pairs);
       }
       for (std::int64_t b = 0; b < s_.blocks; ++b) differentiate_gates(n, b, t);
       differentiate_hidden(n, sums, t);
     });
-  }
-
-  // The large products: in bfloat16 where the call allows it.
-  void multiply_pixels(const PixelValues& values, std::int64_t count, const Panels& panels, const PixelPlaces& to,
-                       const Scratch& t) const {
-    if (!c_.bfloat16) return multiply(values, count, panels, 0, panels.blocks, to);
-    const std::int64_t stride = panels.rows + block_channels;
-    pair_channels(values, count, t.pairs, stride);
-    multiply(PixelPairs{t.pairs, stride, panels.rows}, count, panels, 0, panels.blocks, to);
-  }
-  void add_weight_products(const PixelValues& left, const PixelValues& right, std::int64_t count, float* sums,
-                           const Scratch& t) const {
-    if (!c_.bfloat16) return add_outer_products(left, right, count, sums);
-    pair_pixels(left, count, t.left);
-    pair_pixels(right, count, t.right);
-    add_outer_products(PixelPairs{t.left, left.channels, left.channels},
-                       PixelPairs{t.right, right.channels, right.channels}, (count + 1) / 2, sums);
   }
 
   // The gradient of the projection's results, a pixel at a stride.
@@ -334,11 +317,11 @@ class MixedBackwardPass {
         const std::int64_t to = std::min(from + s_.pixels, s_.in_area);
         differentiate_expanded(n, from, to, t.values);
         const float* x = c_.x + (n * s_.in_area + from) * c_.inputs;
-        add_weight_products({x, c_.inputs, c_.inputs}, {t.values, s_.row_stride(), s_.padded}, to - from, sums, t);
+        add_outer_products({x, c_.inputs, c_.inputs}, {t.values, s_.row_stride(), s_.padded}, to - from, sums, t.pairs);
         if (c_.grad_x == nullptr) continue;
         const std::int64_t stride = m_.expand.blocks * block_channels;
-        multiply_pixels({t.values, s_.row_stride(), s_.channels}, to - from, m_.expand,
-                        {t.inputs, stride, block_channels}, t);
+        multiply({t.values, s_.row_stride(), s_.channels}, to - from, m_.expand, {t.inputs, stride, block_channels},
+                 t.pairs);
         write_inputs(n, from, to, t.inputs, stride);
       }
     });

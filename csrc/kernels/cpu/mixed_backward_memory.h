@@ -21,7 +21,7 @@ struct BackwardMemory {
   GradientSums sums;
   struct Scratch {
     float *outputs, *values, *inputs, *hidden, *bottleneck, *gates, *sides, *plane, *gradient, *before;
-    Pair *pairs, *left, *right;  // in bfloat16: of channels, and of pixels for both factors of a product
+    PairScratch pairs;
     Scratch(const MixedBackward& call, const TrainingSizes& z, Arena& arena)
         : outputs(arena.take<float>(z.pixels * z.output_stride())),
           values(arena.take<float>(z.pixels * z.row_stride())),
@@ -32,12 +32,9 @@ struct BackwardMemory {
           sides(arena.take<float>(z.positions * block_channels)),
           plane(arena.take<float>(z.plane)),
           gradient(arena.take<float>(z.gradient_plane)),
-          before(arena.take<float>(z.in_area * block_channels)) {
-      const std::int64_t most = std::max(z.padded, z.outputs) / 2 + block_channels;
-      pairs = arena.take<Pair>(call.bfloat16 ? z.pixels * most : 0);
-      left = arena.take<Pair>(call.bfloat16 ? (z.pixels + 1) / 2 * std::max(call.inputs, call.outputs) : 0);
-      right = arena.take<Pair>(call.bfloat16 ? (z.pixels + 1) / 2 * z.padded : 0);
-    }
+          before(arena.take<float>(z.in_area * block_channels)),
+          pairs(call.bfloat16 ? z.pixels : 0, std::max(z.padded, z.outputs), std::max(call.inputs, call.outputs),
+                z.padded, arena) {}
   };
   Scratch* scratch;
   std::int64_t* taken;

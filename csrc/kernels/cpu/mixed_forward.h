@@ -22,14 +22,14 @@ struct ForwardMemory {
   Pair* inputs;   // (N, H W, (I + 1) / 2), in bfloat16
   struct Scratch {
     float *plane, *sums, *hidden, *gates, *gated;
-    Pair* pairs;  // of some pixels' channels, in bfloat16
+    PairScratch pairs;
     Scratch(const MixedForward& call, const TrainingSizes& z, Arena& arena)
         : plane(arena.take<float>(z.plane)),
           sums(arena.take<float>(z.positions * block_channels)),
           hidden(arena.take<float>(z.positions * z.bottleneck)),
           gates(arena.take<float>(z.positions * z.padded)),
           gated(arena.take<float>(z.pixels * z.row_stride())),
-          pairs(arena.take<Pair>(call.bfloat16 ? z.pixels * z.row_stride() : 0)) {}
+          pairs(call.bfloat16 ? z.pixels : 0, z.padded, 0, 0, arena) {}
   };
   Scratch* scratch;
   std::int64_t* taken;
@@ -159,14 +159,7 @@ class MixedForwardPass {
       const std::int64_t to = std::min(from + s_.pixels, s_.area);
       apply_gates(s_, values, t.gates, from, to, t.gated);
       const PixelValues gated{t.gated, s_.row_stride(), s_.padded};
-      const PixelPlaces place{projected + from * s_.outputs, s_.outputs, block_channels};
-      if (c_.bfloat16) {
-        const std::int64_t stride = m_.project.rows + block_channels;
-        pair_channels(gated, to - from, t.pairs, stride);
-        multiply(PixelPairs{t.pairs, stride, m_.project.rows}, to - from, m_.project, 0, m_.project.blocks, place);
-      } else {
-        multiply(gated, to - from, m_.project, 0, m_.project.blocks, place);
-      }
+      multiply(gated, to - from, m_.project, {projected + from * s_.outputs, s_.outputs, block_channels}, t.pairs);
     }
     for (std::int64_t b = 0; b < m_.project.blocks; ++b)
       m_.project_norm.measure(n, b, projected + b * block_channels, s_.area, s_.outputs);

@@ -79,6 +79,28 @@ inline void multiply(const Values& values, std::int64_t pixels, const Panels& pa
   }
 }
 
+// A thread's memory for factors in bfloat16: of some pixels' channels, and of pixels for both sides of an outer
+// product.
+struct PairScratch {
+  bool bfloat16;  // whether there is any
+  Pair *channels, *left, *right;
+  PairScratch(std::int64_t pixels, std::int64_t most, std::int64_t most_left, std::int64_t most_right, Arena& arena)
+      : bfloat16(pixels > 0),
+        channels(arena.take<Pair>(pixels * (most / 2 + block_channels))),
+        left(arena.take<Pair>((pixels + 1) / 2 * most_left)),
+        right(arena.take<Pair>((pixels + 1) / 2 * most_right)) {}
+};
+
+// All outputs of `pixels` pixels; in bfloat16 where the panels are.
+inline void multiply(const PixelValues& values, std::int64_t pixels, const Panels& panels, const PixelPlaces& to,
+                     const PairScratch& scratch) {
+  if (!panels.bfloat16) return multiply(values, pixels, panels, 0, panels.blocks, to);
+  // Pixels at a distance of a power of two would share few places of the first-level cache.
+  const std::int64_t stride = panels.rows + block_channels;
+  pair_channels(values, pixels, scratch.channels, stride);
+  multiply(PixelPairs{scratch.channels, stride, panels.rows}, pixels, panels, 0, panels.blocks, to);
+}
+
 // Adds to `sums` (P rows at a stride) the products of P values and B blocks of 16, summed over the pixels, or over
 // pairs of pixels.
 template <int P, int B, class X>
@@ -134,6 +156,16 @@ inline void add_outer_products(const Values& left, const Values& right, std::int
     }
     c += (all ? product_blocks : 1) * block_channels;
   }
+}
+
+// In bfloat16 where there is memory for it.
+inline void add_outer_products(const PixelValues& left, const PixelValues& right, std::int64_t pixels, float* sums,
+                               const PairScratch& scratch) {
+  if (!scratch.bfloat16) return add_outer_products(left, right, pixels, sums);
+  pair_pixels(left, pixels, scratch.left);
+  pair_pixels(right, pixels, scratch.right);
+  add_outer_products(PixelPairs{scratch.left, left.channels, left.channels},
+                     PixelPairs{scratch.right, right.channels, right.channels}, (pixels + 1) / 2, sums);
 }
 
 }  // namespace abawkit::ABAWKIT_ISA
