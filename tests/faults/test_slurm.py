@@ -114,6 +114,15 @@ def write_script(command: list[str]) -> str:
     return text.replace(wanted, f"srun {shlex.join(command)} --resume\n")
 
 
+def write_watched_script(command: list[str]) -> str:
+    """The same with the lines of the page for a process that hangs."""
+    page = (ROOT / "docs/how-to/slurm.md").read_text()
+    lines = re.search(r"(srun [^\n]*) --hang-timeout 900\n(code=.*?)```", page, re.DOTALL)
+    assert lines
+    head, _, _ = write_script(command).partition("srun ")
+    return f"{head}srun --kill-on-bad-exit {shlex.join(command)} --resume --hang-timeout 8\n{lines[2]}"
+
+
 def test_the_script_of_the_page_continues_until_the_run_is_done(node: SlurmNode, curated: Path, tmp_path: Path) -> None:
     """A warning ahead of the time limit, twice: the job is put back into the queue, and the weights are the same."""
     changes = {**SHORT, "all.epochs": "5", "sync_batchnorm": "false", "precision": "float32"}
@@ -130,6 +139,38 @@ def test_the_script_of_the_page_continues_until_the_run_is_done(node: SlurmNode,
     assert digests(out) == digests(whole)
     again = node.submit(script)  # as the next of an array would
     assert node.wait_until_done(again)["JobState"] == "COMPLETED"
+    assert digests(out) == digests(whole)
+
+
+HANGS_ONCE = """
+import os, threading
+from abawkit.cli.app import app
+from abawkit.training.learner import Learner
+
+step, taken = Learner.step, []
+
+def step_or_hang(*arguments):
+    taken.append(1)
+    if len(taken) == 4 and "SLURM_RESTART_COUNT" not in os.environ:
+        threading.Event().wait()
+    return step(*arguments)
+
+Learner.step = step_or_hang
+app()
+"""
+
+
+def test_a_job_that_hangs_shows_where_and_is_put_back_into_the_queue(
+    node: SlurmNode, curated: Path, tmp_path: Path
+) -> None:
+    changes = {**SHORT, "sync_batchnorm": "false", "precision": "float32"}
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    subprocess.run([sys.executable, *arguments(curated, whole, "--threads", "1", **changes)], check=True)
+    command = [sys.executable, "-c", HANGS_ONCE, *arguments(curated, out, "--threads", "1", **changes)[2:]]
+    state = node.wait_until_done(node.submit(write_watched_script(command)))
+    assert (state["JobState"], state["ExitCode"], state["Restarts"]) == ("COMPLETED", "0:0", "1"), node.read_output()
+    assert "hangs after step 3" in node.read_output()
+    assert " in step_or_hang\n" in node.read_output()
     assert digests(out) == digests(whole)
 
 
