@@ -41,6 +41,7 @@ KINDS: Final = (
     "dual-direction attention",
     "native mixed blocks",
     "native norms with PReLU",
+    "native stem",
     "optimiser",
     "rest",
 )
@@ -71,6 +72,8 @@ def classify(name: str, shapes: list[list[int]]) -> str | None:
     """The kind of an operator by its name and the shapes of its arguments; None where its caller has it."""
     if "norm_prelu" in name:  # the operators and their backward pass
         return KINDS[7]
+    if "stem_infer" in name:
+        return KINDS[8]
     if name.startswith("abawkit::"):
         return KINDS[6] if "block" in name else KINDS[5]
     if "convolution" in name:
@@ -83,7 +86,7 @@ def classify(name: str, shapes: list[list[int]]) -> str | None:
         return KINDS[2]
     if "prelu" in name:
         return KINDS[3]
-    return KINDS[8] if name.startswith("Optimizer.") or "adam" in name else None
+    return KINDS[9] if name.startswith("Optimizer.") or "adam" in name else None
 
 
 def list_callers(event: Any) -> Iterator[Any]:

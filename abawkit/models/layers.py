@@ -4,6 +4,7 @@ Source: mixed depthwise convolutions, Tan and Le, https://arxiv.org/abs/1907.095
 https://arxiv.org/abs/2103.02907; the block that joins them, Zhang et al., Electronics 12(17) 3595 (2023).
 """
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -20,9 +21,12 @@ from abawkit.ops import (
     StemStatistics,
     mixed_block,
     norm_prelu,
+    prepare_block,
     stem,
 )
-from abawkit.ops.folding import FoldCache, fold_batch_norm
+from abawkit.ops.folding import FoldCache, ModuleTensors, fold_batch_norm
+from abawkit.ops.precision import are_products_rounded, choose_call_dtype
+from abawkit.ops.registry import find_request
 
 
 def squeeze_width(channels: int) -> int:
@@ -200,6 +204,7 @@ class MixedBlock(FoldingModule):
         super().__init__()
         expanded = sum(channels for _, channels in splits)
         self.residual, self.stride = residual, stride
+        self._tensors = ModuleTensors()
         self.expand = ConvBlock(inputs, expanded)
         self.depthwise = MixedDepthwise(splits, stride=stride)
         self.attention = CoordinateAttention(expanded)
@@ -236,14 +241,26 @@ class MixedBlock(FoldingModule):
         if not self._is_operator(x):
             y: Tensor = self.project(self.attention(self.depthwise(self.expand(x))))
             return x + y if self.residual else y
+        if not self.training:
+            return self._prepare(x)(x)
         parameters, statistics = self.operands()
         norm, kind = self.expand.norm, (self.stride, self.residual)
-        if not self.training:
-            return mixed_block(x, parameters, statistics, *kind, training=False, eps=norm.eps, cache=self._folded)
         moved, momentum = statistics if norm.track_running_stats else None, norm.momentum or 0.0
         result = mixed_block(x, parameters, moved, *kind, training=True, momentum=momentum, eps=norm.eps)
         count_batch(*self._norms())
         return result
+
+    def _prepare(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """The operator's evaluation of inputs such as `x`, with folded weights; kept until one of them changes."""
+        eps: float = self._modules["expand"]._modules["norm"].eps  # type: ignore[assignment, union-attr]
+        kind = x.device, choose_call_dtype(x), are_products_rounded(x)
+        key = find_request(), kind, self.stride, self.residual, eps
+
+        def prepare() -> Callable[[Tensor], Tensor]:
+            return prepare_block(x, *self.operands(), self.stride, self.residual, eps=eps)
+
+        found: Callable[[Tensor], Tensor] = self._folded.get(key, self._tensors.find(self), prepare)
+        return found
 
     def _norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d]:
         return self.expand.norm, self.attention.norm, self.project.norm

@@ -1,7 +1,7 @@
 """The operators: contracts, references, native implementations, registry."""
 
 from abawkit.ops.attention import dual_direction_attention
-from abawkit.ops.mixed_block import mixed_block
+from abawkit.ops.mixed_block import mixed_block, prepare_block
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics
 from abawkit.ops.norm_prelu import norm_prelu
 from abawkit.ops.norm_prelu_tensors import NormParameters, NormStatistics
@@ -26,6 +26,7 @@ __all__ = [
     "dual_direction_attention",
     "mixed_block",
     "norm_prelu",
+    "prepare_block",
     "stem",
     "use",
     "use_bfloat16_products",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def fold_batch_norm(
@@ -67,4 +67,45 @@ class FoldCache:
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         """Is pickled without its content, which can be computed again."""
+        return type(self), ()
+
+
+class ModuleTensors:
+    """Finds the tensors of a module again and again, without attribute access.
+
+    Modules keep their submodules, parameters and buffers in dictionaries. Which of these there are is noted once, and
+    noted anew where a submodule is another one than before; tensors are looked up each time.
+    """
+
+    def __init__(self) -> None:
+        self._modules: list[tuple[dict[str, Any], str]] = []
+        self._found: list[nn.Module | None] = []
+        self._tensors: list[tuple[dict[str, Any], str]] = []
+
+    def find(self, module: nn.Module) -> list[Tensor]:
+        """All parameters and buffers of a module, which is the same in each call, but for counters of batches."""
+        own = bool(self._modules) and self._modules[0][0] is module._modules
+        if not own or [kept[name] for kept, name in self._modules] != self._found:
+            self._note(module)
+        return [kept[name] for kept, name in self._tensors]
+
+    def _note(self, module: nn.Module) -> None:
+        parts = list(module.modules())
+        self._modules = [(part._modules, name) for part in parts for name in part._modules]
+        self._found = [kept[name] for kept, name in self._modules]
+        kinds = [kept for part in parts for kept in (part._parameters, part._buffers)]
+        self._tensors = [
+            (kept, name)
+            for kept in kinds
+            for name, value in kept.items()
+            if value is not None and name != "num_batches_tracked"
+        ]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """A copy of a module has dictionaries of its own."""
+        del memo
+        return type(self)()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        """Is pickled without its content, which can be noted again."""
         return type(self), ()

@@ -1,5 +1,6 @@
 """The operator mixed block, by the implementation that serves the call; folded weights are cached."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -82,3 +83,25 @@ def mixed_block(
         return chosen.infer(x, fold())
     key, tensors = (chosen.name, sizes, eps, rounded), parameters.flat + statistics
     return chosen.infer(x, cache.get(key, tensors, fold))
+
+
+def prepare_block(
+    like: Tensor,
+    parameters: BlockParameters,
+    statistics: BlockStatistics,
+    stride: int = 1,
+    residual: bool = False,
+    *,
+    eps: float = EPS,
+) -> Callable[[Tensor], Tensor]:
+    """Folds the weights of `mixed_block` for evaluation without gradients.
+
+    Returns:
+        What `mixed_block` computes of an input of the type and device of `like`, where it is called as now, by the implementation that serves it
+        now. It has these weights, whatever becomes of the tensors.
+    """
+    sizes = parameters.find_sizes(stride=stride, residual=residual)
+    rounded = are_products_rounded(like)
+    chosen = select_block(Call(like.device, choose_call_dtype(like), sizes, False, False, rounded))
+    folded = chosen.fold(parameters, statistics, sizes, eps=eps, bfloat16_products=rounded)
+    return lambda x: chosen.infer(x, folded)
