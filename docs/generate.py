@@ -50,6 +50,7 @@ FUNCTIONS: Final = (
     "score",
     "compare",
     "tune",
+    "leaderboard",
 )
 """In the order in which they are used."""
 
@@ -58,6 +59,8 @@ RESULTS: Final = (
     "abawkit.curation.CuratedSet",
     "abawkit.curation.CuratedSplit",
     "abawkit.training.run.Trained",
+    "abawkit.reports.leaderboard.Leaderboard",
+    "abawkit.reports.leaderboard.TrainedResult",
     "abawkit.features.store.FeatureStore",
     "abawkit.features.store.StoreManifest",
     "abawkit.prediction.predict.Predicted",

@@ -21,6 +21,7 @@ COMMANDS = {
         "extract_features",
         "import_features",
         "inspect",
+        "leaderboard",
         "open_curated",
         "predict",
         "score",

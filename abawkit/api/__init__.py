@@ -11,7 +11,7 @@
 
 from abawkit.api.data import curate, open_curated, write_release
 from abawkit.api.features import extract_features, import_features, open_features
-from abawkit.api.networks import predict, train
+from abawkit.api.networks import leaderboard, predict, train
 from abawkit.api.scores import compare, score, tune
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "curate",
     "extract_features",
     "import_features",
+    "leaderboard",
     "open_curated",
     "open_features",
     "predict",

@@ -15,6 +15,7 @@ from abawkit.errors import ConfigError, format_count, printable
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     from abawkit.prediction.predict import Predicted
+    from abawkit.reports.leaderboard import Leaderboard
     from abawkit.training.loop import StepInfo
     from abawkit.training.run import Trained
 
@@ -155,6 +156,29 @@ def train(
 
     with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
         return run_training(start, folder, **shared)
+
+
+def leaderboard(folders: StrPath | Sequence[StrPath] | None = None) -> Leaderboard:
+    """Lists everything that was trained below some folders.
+
+    Args:
+        folders: Folders that runs are in; None for ``runs``.
+
+    Returns:
+        The finished results, the best first, and then those that are unfinished or broken; ``to_frame()`` is a table of
+        them, which notebooks show. Scores of different ``scored_on`` are of different rows, and not comparable.
+
+    Raises:
+        DataError: If a folder is absent.
+
+    Example:
+        >>> best, *others = abawkit.leaderboard("runs")
+        >>> best.state
+        'finished'
+    """
+    from abawkit.reports.leaderboard import list_results
+
+    return list_results(as_paths(folders) or [Path("runs")])
 
 
 @hold_claims()

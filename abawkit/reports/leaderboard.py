@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median_high
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -13,12 +13,17 @@ from abawkit.choices import Protocol
 from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
 from abawkit.run_names import BEST, CHECKPOINTS, FOLDS_RECORD, LAST, METRICS, OUT_OF_FOLD_NAME, RECIPE, REFIT_FOLDER
+from abawkit.scoring.bootstrap import PART_OF
+from abawkit.scoring.score import PROTOCOLS
 from abawkit.system.json_records import read_json
 from abawkit.training.fold_folder import FoldsContent, is_fold_folder, list_fold_runs, read_folds
 from abawkit.training.nearest_recipe import find_nearest_recipe
 from abawkit.training.recipe import Recipe, read_recipe
 from abawkit.training.run_files import RUN
 from abawkit.training.run_summary import RunState, RunSummary, summarise_run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ScoredOn = Literal["validation", "out of fold", "own fold", "in-sample"]
 """The rows of a score. ``out of fold``: each row by the network that has not seen its video. ``own fold``: the rows of
@@ -89,6 +94,34 @@ class TrainedResult:
         }
 
 
+class Leaderboard(list[TrainedResult]):
+    """Results, the best first, with a table for notebooks."""
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A table with a row for each result, by its folder.
+
+        Returns:
+            Columns ``state``, ``scored_on``, ``rows_of``, ``recipe``, ``network``, ``seed``, ``scored_rows`` and
+            ``seconds``, and for the official and the strict protocol ``score`` and its parts, as ``official score``
+            and ``official ccc_va``. Scores of different ``scored_on`` are of different rows, and not comparable.
+        """
+        import pandas as pd
+
+        names = ("state", "scored_on", "rows_of", "recipe", "network", "seed", "scored_rows", "seconds")
+        parts = [(protocol, part) for protocol in PROTOCOLS for part in ("score", *PART_OF.values())]
+        rows = [
+            {name: getattr(each, name) for name in names}
+            | {f"{protocol} {part}": each.scores.get(protocol, {}).get(part) for protocol, part in parts}
+            for each in self
+        ]
+        columns = [*names, *(f"{protocol} {part}" for protocol, part in parts)]
+        return pd.DataFrame(rows, index=[str(each.path) for each in self], columns=columns)
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        return str(self.to_frame().to_html(float_format="{:.4f}".format, na_rep=""))
+
+
 class _RecordPart(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -117,7 +150,7 @@ class _OutOfFoldContent(_RecordPart):
     seconds: FiniteFloat
 
 
-def list_results(folders: Sequence[Path]) -> list[TrainedResult]:
+def list_results(folders: Sequence[Path]) -> Leaderboard:
     """Everything that was trained below some folders: the finished first, by score; links are not followed.
 
     Args:
@@ -132,7 +165,7 @@ def list_results(folders: Sequence[Path]) -> list[TrainedResult]:
             raise DataError(f"{folder}: no such folder; give the folder that runs are in")
         for result in _walk(folder):
             found.setdefault(result.path.resolve(), result)
-    return sorted(found.values(), key=_rank)
+    return Leaderboard(sorted(found.values(), key=_rank))
 
 
 def _rank(result: TrainedResult) -> tuple[bool, bool, float, str]:

@@ -73,6 +73,19 @@ def test_each_kind_of_score_is_told_apart_and_the_best_come_first(runs: Path) ->
     assert list_results([runs / "folds" / "fold-1"]) == [find(results, "fold-1")]
 
 
+def test_a_notebook_shows_a_table_with_a_row_for_each_result(runs: Path) -> None:
+    results = abawkit.leaderboard(runs)
+    frame = results.to_frame()
+    assert list(frame.index) == [str(each.path) for each in results]
+    first = find(results, "seed1")
+    row = frame.loc[str(runs / "seed1")]
+    assert (row["official score"], row["scored_on"], row["seed"]) == (first.score, "validation", 1)
+    assert row["strict au_f1"] == first.scores["strict"]["au_f1"]
+    assert frame.loc[str(runs / "deep/va"), ["official expression_f1", "official au_f1"]].isna().all()
+    assert frame["state"].iloc[-1] == "unfinished"
+    assert "<table" in results._repr_html_()
+
+
 def test_what_is_unfinished_or_broken_is_listed_as_such(runs: Path, tmp_path: Path) -> None:
     assert find(list_results([runs]), "stopped").problem == "0 of 1 epochs are done"
     copy = Path(shutil.copytree(runs, tmp_path / "runs"))
