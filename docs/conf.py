@@ -1,4 +1,4 @@
-"""The pages as a site: `make site`. Pages are Markdown for the repository; nothing in them is written for Sphinx."""
+"""The pages as a site: `make site`. Pages are Markdown and a notebook; nothing in them is for Sphinx."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,12 @@ project = "abawkit"
 author = "the authors of abawkit"
 version = release = re.findall(r'__version__ = "(.*)"', (ROOT / "abawkit/__init__.py").read_text())[0]
 
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]
+nb_execution_mode = "off"  # a test runs the notebook; outputs are not kept
 root_doc = "docs/index"
 include_patterns = [
     "docs/**.md",
+    "docs/*.ipynb",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -35,7 +37,7 @@ html_show_sphinx = False
 html_extra_path = ["site"]
 
 CHAPTERS = {
-    "Start": ["getting-started"],
+    "Start": ["getting-started", "tutorial"],
     "How-to guides": "how-to",
     "Reference": "reference",
     "Explanation": "explanation",

@@ -97,8 +97,8 @@ def prepare_block(
     """Folds the weights of `mixed_block` for evaluation without gradients.
 
     Returns:
-        What `mixed_block` computes of an input of the type and device of `like`, where it is called as now, by the implementation that serves it
-        now. It has these weights, whatever becomes of the tensors.
+        What `mixed_block` would compute now of an input of the type and device of `like`. It has these weights, and
+        this implementation and precision, whatever becomes of the tensors and of what is in use.
     """
     sizes = parameters.find_sizes(stride=stride, residual=residual)
     rounded = are_products_rounded(like)
