@@ -108,6 +108,15 @@ def test_a_page_is_replaced_only_by_a_page(tmp_path: Path) -> None:
         write_page(tmp_path / "absent" / "a.html", make_page())
 
 
+def test_a_table_that_would_fill_pages_scrolls() -> None:
+    def show(rows: int) -> str:
+        table = ReportTable("videos", ["", "rows"], [["v", "1"]] * rows)
+        return render_page(Page("a", "b", [Section("c", tables=[table])]))
+
+    assert 'class="table long"' not in show(60)
+    assert 'class="table long"' in show(61)
+
+
 def test_columns_of_text_are_named_as_such() -> None:
     table = ReportTable("settings", ["key", "value", "number"], [["seed", "one", "1"]], text_columns=2)
     text = render_page(Page("a", "b", [Section("c", tables=[table])]))
