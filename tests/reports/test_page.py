@@ -117,6 +117,13 @@ def test_a_table_that_would_fill_pages_scrolls() -> None:
     assert 'class="table long"' in show(61)
 
 
+def test_long_text_in_a_cell_gets_room_on_a_phone() -> None:
+    table = ReportTable("notes", ["", "note", "number"], [["a", "n" * 41, "1"], ["b", "n" * 40, "2"]], text_columns=2)
+    text = render_page(Page("a", "b", [Section("c", tables=[table])]))
+    assert f'<td class="text prose">{"n" * 41}</td>' in text
+    assert f"<td class=text>{'n' * 40}</td>" in text
+
+
 def test_columns_of_text_are_named_as_such() -> None:
     table = ReportTable("settings", ["key", "value", "number"], [["seed", "one", "1"]], text_columns=2)
     text = render_page(Page("a", "b", [Section("c", tables=[table])]))

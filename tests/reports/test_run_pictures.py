@@ -174,6 +174,22 @@ def test_the_report_is_made_of_the_files_of_a_run(run: Callable[..., Path]) -> N
     assert f"abawkit predict {run(epochs=30)} --data plain --split validation" in text
 
 
+@pytest.mark.parametrize("with_frames", [False, True])
+def test_frames_are_shown_as_the_run_was_told(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, with_frames: bool
+) -> None:
+    told: list[bool] = []
+
+    def note(_: Path, __: object, *, with_frames: bool) -> list[object]:
+        told.append(with_frames)
+        return []
+
+    monkeypatch.setattr("abawkit.reports.training.make_gate_sections", note)
+    pictures = RunPictures(run(), with_frames=True) if with_frames else RunPictures(run())
+    pictures.write_report()
+    assert told == [with_frames]
+
+
 def test_a_report_of_one_task_leaves_the_others_out(run: Callable[..., Path]) -> None:
     page = make_training_page(run(tasks=("va",)))
     assert "Expressions" not in [section.title for section in page.sections]
