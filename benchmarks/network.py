@@ -6,9 +6,9 @@
 Eager has contiguous images, batch norms as they are, the reference operators and AdamW as torch sets it; abawkit is
 what `predict`, validation and training run. `--compile` adds `torch.compile` of the network with norms folded, in
 channels_last; `--others` ONNX Runtime and OpenVINO where they are installed; `--bfloat16` what `predict --precision
-bfloat16` runs. All are in one process, in rounds that take each in turn. The largest relative error against float64
-stands beside eager and abawkit; multiply-adds are those of convolutions and products. `--quick` takes few rounds, and
-exits with 1 where abawkit's error is more than twice eager's.
+bfloat16` and the recipe's `precision = "bfloat16"` run. All are in one process, in rounds that take each in turn. The
+largest relative error against float64 stands beside eager and abawkit; multiply-adds are those of convolutions and
+products. `--quick` takes few rounds, and exits with 1 where abawkit's error is more than twice eager's.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from abawkit.bench.networks import (
     make_evaluation_work,
     make_random_images,
     make_random_network,
+    make_step,
     make_step_work,
     place_copy,
 )
@@ -147,8 +148,12 @@ def measure_network(name: str, options: argparse.Namespace, table: Table) -> boo
         }
         seconds = time_rounds(work, max(1, options.rounds // 3), CPU)
         table.add(name, f"`infer`, {BATCH['cpu']} at a time", len(pixels), seconds, multiply_adds=count)
-    work = make_step_work(network, max(options.images), compiled=options.compiled)
-    table.add(name, "training step", max(options.images), time_rounds(work, options.rounds, CPU))
+    n = max(options.images)
+    work = make_step_work(network, n, compiled=options.compiled)
+    if options.bfloat16:
+        step = make_step(place_copy(network).train(), make_model_input(make_random_images(network, n)), bfloat16=True)
+        work[BFLOAT16] = step
+    table.add(name, "training step", n, time_rounds(work, options.rounds, CPU))
     return right
 
 
@@ -161,7 +166,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--compile", dest="compiled", action="store_true", help="measure torch.compile too; minutes")
     parser.add_argument("--others", action="store_true", help="measure ONNX Runtime and OpenVINO where installed")
-    parser.add_argument("--bfloat16", action="store_true", help="measure evaluation in bfloat16 too")
+    parser.add_argument("--bfloat16", action="store_true", help="measure bfloat16 too")
     parser.add_argument("--quick", action="store_true", help="one round of the small network, to see that it runs")
     options = parser.parse_args()
     if options.quick:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from abawkit.models.config import NETWORKS
+from abawkit.models.devices import use_bfloat16
 from abawkit.models.inference import make_model_input, place_network
 from abawkit.models.layers import MixedBlock
 from abawkit.models.network import DDAMFN, Outputs
@@ -78,13 +79,14 @@ def compile_for_evaluation(network: DDAMFN) -> Callable[[Tensor], Outputs]:
     return evaluate
 
 
-def make_step(network: nn.Module, images: Tensor, *, published: bool = False) -> Run:
+def make_step(network: nn.Module, images: Tensor, *, published: bool = False, bfloat16: bool = False) -> Run:
     """A training step: forward, backward and AdamW.
 
     Args:
         network: A `DDAMFN` in training mode, or `torch.compile` of one.
         images: (N, 3, S, S).
         published: Whether the operators are the reference's, and AdamW is as torch sets it.
+        bfloat16: Whether the forward pass runs within `use_bfloat16`, as training does.
     """
     parameters = list(network.parameters())
     optimizer = torch.optim.AdamW(parameters) if published else make_optimizer(parameters, Optimizer(), 1e-3)
@@ -92,7 +94,8 @@ def make_step(network: nn.Module, images: Tensor, *, published: bool = False) ->
     def step() -> None:
         with use("reference") if published else nullcontext():
             optimizer.zero_grad()
-            outputs = network(images)
+            with use_bfloat16(images.device) if bfloat16 else nullcontext():
+                outputs = network(images)
             sum(output.square().mean() for output in outputs[:3]).backward()
             optimizer.step()
 
