@@ -62,18 +62,24 @@ def test_a_short_run_ends_as_it_did(name: str, ops: str, curated: Path, features
         record(name, ops, found, digest)
         pytest.skip("recorded")
     stored = json.loads(STORED.read_text())[name]
-    assert len(found) == len(stored["epochs"])
-    for now, before, tolerance in zip(found, stored["epochs"], TOLERANCES, strict=True):
-        assert now == pytest.approx(before, rel=tolerance, abs=tolerance)
+    assert agree(found, stored["epochs"]), (found, stored["epochs"])
     bits = stored["weights"].get(describe_processor(), {}).get(ops)
     assert bits in (None, digest)
 
 
+def agree(found: list[dict[str, float]], stored: list[dict[str, float]]) -> bool:
+    """Whether the losses of each epoch are the same within `TOLERANCES`."""
+    pairs = zip(found, stored, TOLERANCES, strict=False)
+    return len(found) == len(stored) and all(
+        now == pytest.approx(before, rel=tolerance, abs=tolerance) for now, before, tolerance in pairs
+    )
+
+
 def record(name: str, ops: str, epochs: list[dict[str, float]], digest: str) -> None:
-    """Writes a run's numbers, which are those of the reference, and its bits on this kind of processor."""
+    """Writes a run's bits on this kind of processor, and where they changed its numbers, which are the reference's."""
     stored = json.loads(STORED.read_text()) if STORED.exists() else {}
     entry = stored.setdefault(name, {"epochs": [], "weights": {}})
-    if ops == "reference" and entry["epochs"] != epochs:
+    if ops == "reference" and not agree(epochs, entry["epochs"]):
         entry["epochs"], entry["weights"] = epochs, {}  # bits of other processors are those of other numbers
     entry["weights"].setdefault(describe_processor(), {})[ops] = digest
     STORED.write_text(json.dumps(dict(sorted(stored.items())), indent=1, sort_keys=True) + "\n")
