@@ -97,8 +97,9 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/smoothing.py
 	$(BIN)/python benchmarks/attention.py
-	$(BIN)/python benchmarks/network.py --compile --others
+	$(BIN)/python benchmarks/network.py --compile --others --bfloat16
 	$(BIN)/python benchmarks/profile_network.py
+	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/sequence.py
 	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/processes.py

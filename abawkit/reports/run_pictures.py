@@ -4,12 +4,11 @@ Nothing here can stop a run: what can't be drawn is a warning, once.
 """
 
 import io
-import json
 import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,16 +16,14 @@ import numpy as np
 
 from abawkit.errors import DataWarning
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
-from abawkit.run_names import BATCHES_PICTURE, METRICS, RESULTS_PICTURE, RUN_REPORT
+from abawkit.reports.run_metrics import Lines, get_class_scores, list_scored_parts, read_metrics
+from abawkit.run_names import BATCHES_PICTURE, RESULTS_PICTURE, RUN_REPORT
 from abawkit.system.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from abawkit.training.batches import AugmentedFrames
-
-Lines = Sequence[Mapping[str, Any]]
-"""Lines of ``metrics.jsonl``."""
 
 _COLOURS: Final = ("#1b1f24", "#0b62b5", "#b3500a", "#3a7d2c", "#8250df")
 _STYLE: Final[dict[str, Any]] = {
@@ -49,8 +46,6 @@ _STYLE: Final[dict[str, Any]] = {
 }
 _SHARE: Final = 0.1
 """Most of the time that pictures of the results may take: where epochs take seconds, not each is drawn."""
-
-_PART_NAMES: Final = {"ccc_va": "CCC", "expression_f1": "EXPR F1", "au_f1": "AU F1"}
 
 
 class RunPictures:
@@ -101,22 +96,6 @@ class RunPictures:
                 self._failed.add(name)
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 warnings.warn(f"{self.run / name}: not drawn ({reason}); the run goes on", DataWarning, stacklevel=2)
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ``metrics.jsonl``."""
-    return [json.loads(line) for line in (run / METRICS).read_text(encoding="utf-8").splitlines()]
-
-
-def get_class_scores(line: Mapping[str, Any]) -> dict[str, float]:
-    """F1 of each expression and action unit in a line of metrics; of older runs there is none."""
-    found = line.get("per_class") or {}
-    return {**(found.get("expression") or {}), **(found.get("au") or {})}
-
-
-def list_scored_parts(lines: Lines) -> dict[str, str]:
-    """The parts of the score that the lines have, each with its heading."""
-    return {key: name for key, name in _PART_NAMES.items() if any(line["official"][key] is not None for line in lines)}
 
 
 def draw_results(lines: Lines) -> bytes:

@@ -16,7 +16,7 @@ from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS
 from abawkit.reports.charts import draw_bars, draw_lines
 from abawkit.reports.gates import make_gate_sections
 from abawkit.reports.page import Cell, Chart, Page, ReportTable, Section, Tile
-from abawkit.reports.run_pictures import Lines, get_class_scores, list_scored_parts, read_metrics
+from abawkit.reports.run_metrics import Lines, get_class_scores, list_scored_parts, read_metrics
 from abawkit.run_names import BEST, MANIFEST, RECIPE
 from abawkit.system.json_records import read_object
 from abawkit.training.goodput import ACTIVITIES, ACTIVITY_WORDS

@@ -5,6 +5,7 @@ import torch
 
 from abawkit.bench.networks import evaluate_eagerly, make_random_images, make_random_network
 from abawkit.models.network import Outputs
+from benchmarks import gradients
 from benchmarks.profile_network import KINDS, classify, make_work, sum_times
 from benchmarks.runtimes import list_missing, make_runtimes
 
@@ -58,3 +59,11 @@ def test_the_time_of_a_step_is_that_of_modules_and_operators_in_both_directions(
     forward, step = (times[f"{mode}, eager"] for mode in ("evaluation", "step"))
     assert {kind for kind in forward if forward[kind] > 0} >= {*KINDS[:6], "rest"}
     assert step["coordinate attention"] > forward["coordinate attention"]  # its backward pass too
+
+
+def test_the_gradient_of_the_network_is_as_exact_as_eager_pytorchs() -> None:
+    """Over all parameters together, against float64; with products in bfloat16 it is coarser, and not another one."""
+    network = make_random_network("ddamfn-nano")
+    errors = gradients.measure_gradients(network, make_random_images(network, 6))
+    assert errors["abawkit"] <= 2 * errors["eager"] + 1e-6
+    assert errors["abawkit bf16"] < 0.2
