@@ -41,8 +41,8 @@ def differentiate(
         outputs = network(images)
     random = torch.Generator().manual_seed(0)
     parts = [(o.double() * torch.randn(o.shape, generator=random, dtype=torch.float64)).sum() for o in outputs[:3]]
-    found = torch.autograd.grad(torch.stack(parts).sum(), list(network.parameters()), allow_unused=True)
-    return torch.cat([g.double().flatten() for g in found if g is not None])
+    found = torch.autograd.grad(torch.stack(parts).sum(), list(network.parameters()))
+    return torch.cat([g.double().flatten() for g in found])
 
 
 def measure_gradients(network: DDAMFN, images: Tensor) -> dict[str, float]:
