@@ -96,8 +96,8 @@ def list_callers(event: Any) -> Iterator[Any]:
         event = event.cpu_parent
 
 
-def sum_times(run: Run, rounds: int) -> dict[str, float]:
-    """Milliseconds of each kind of operator in one call."""
+def group_events(run: Run, rounds: int) -> dict[str, list[Any]]:
+    """The profiler's events of some calls, by kind of operator."""
     run()
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
         for _ in range(rounds):
@@ -108,7 +108,7 @@ def sum_times(run: Run, rounds: int) -> dict[str, float]:
         kind = next((e.name.removeprefix(PREFIX) for e in list_callers(event) if e.name.startswith(PREFIX)), None)
         if kind and event.sequence_nr >= 0:
             modules[event.sequence_nr] = kind
-    times: dict[str, float] = defaultdict(float)
+    found: dict[str, list[Any]] = defaultdict(list)
     for event in events:
         kind = None
         for caller in list_callers(event):
@@ -118,8 +118,16 @@ def sum_times(run: Run, rounds: int) -> dict[str, float]:
                 kind = modules.get(caller.sequence_nr, kind)
             else:
                 kind = kind or classify(caller.name, caller.input_shapes or [])
-        times[kind or KINDS[-1]] += event.self_cpu_time_total / 1000 / rounds
-    return times
+        found[kind or KINDS[-1]].append(event)
+    return found
+
+
+def sum_times(run: Run, rounds: int) -> dict[str, float]:
+    """Milliseconds of each kind of operator in one call."""
+    return {
+        kind: sum(event.self_cpu_time_total for event in events) / 1000 / rounds
+        for kind, events in group_events(run, rounds).items()
+    }
 
 
 def make_work(network: DDAMFN, images: int) -> dict[str, Run]:
