@@ -50,6 +50,7 @@ FUNCTIONS: Final = (
     "score",
     "compare",
     "tune",
+    "review_labels",
     "leaderboard",
 )
 """In the order in which they are used."""
@@ -71,6 +72,8 @@ RESULTS: Final = (
     "abawkit.scoring.comparison.PairDifference",
     "abawkit.scoring.bootstrap.Interval",
     "abawkit.tuning.cross_validation.Tuning",
+    "abawkit.review.review.Review",
+    "abawkit.review.doubtful_labels.DoubtfulLabel",
     "abawkit.synth.ReleaseSummary",
     "abawkit.synth.SplitSummary",
 )

@@ -21,6 +21,7 @@ RENAMED_COMMANDS = {
     "write_release": ("synth", "synth"),
     "extract_features": ("features", "extract_features"),
     "import_features": ("features", "import_features"),
+    "review_labels": ("review", "review"),
 }
 
 COMMANDS = {

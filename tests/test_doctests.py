@@ -34,6 +34,7 @@ API = (
     "score",
     "compare",
     "tune",
+    "review_labels",
 )
 """In the order in which each finds what it needs."""
 

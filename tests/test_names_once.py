@@ -24,6 +24,7 @@ COMMANDS = {
         "leaderboard",
         "open_curated",
         "predict",
+        "review_labels",
         "score",
         "submit",
         "train",

@@ -9,7 +9,7 @@
   which. Input that was accepted but looks wrong is reported as an `abawkit.errors.DataWarning`.
 """
 
-from abawkit.api.data import curate, open_curated, write_release
+from abawkit.api.data import curate, open_curated, review_labels, write_release
 from abawkit.api.features import extract_features, import_features, open_features
 from abawkit.api.networks import leaderboard, predict, train
 from abawkit.api.scores import compare, score, tune
@@ -23,6 +23,7 @@ __all__ = [
     "open_curated",
     "open_features",
     "predict",
+    "review_labels",
     "score",
     "train",
     "tune",

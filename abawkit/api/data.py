@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abawkit.api._arguments import Progress, StrPath, as_columns, as_paths, warn
-from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
+from abawkit.choices import MAX_MISSING, Policy, Repeats, Split, TruthSplit
 from abawkit.claims import claim_file, claim_folder, hold_claims
 from abawkit.errors import ConfigError
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     from abawkit.curation import CuratedSet, Curation
     from abawkit.curation.curate import ExaminedRows
+    from abawkit.review.review import Review
     from abawkit.synth import ReleaseSummary
 
 
@@ -200,3 +201,58 @@ def open_curated(folder: StrPath) -> CuratedSet:
     from abawkit import curation
 
     return curation.open_curated(Path(folder))
+
+
+@hold_claims()
+def review_labels(
+    curated: StrPath,
+    predictions: StrPath | Sequence[StrPath],
+    out: StrPath,
+    *,
+    split: TruthSplit | None = None,
+    only: str | Sequence[str] = (),
+    min_strength: float = 0.9,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Review:
+    """Lists labels that are probably wrong, for the `drop` of `curate`; nothing is changed.
+
+    Args:
+        curated: The curated set whose labels are reviewed.
+        predictions: Files of probabilities of its rows, one for each network, none of which was trained on them.
+        out: The list to write (``.csv``).
+        split: Which rows are reviewed: ``"train"``, ``"validation"`` or ``"train+validation"``; by default those that
+            the predictions are of.
+        only: The only rules to apply, of ``"contradicted"``, ``"outlier"``, ``"shifted"`` and ``"near-duplicate"``.
+        min_strength: Of contradictions, 0.5 to 1: the share of a suggestion in the probability of itself and the label,
+            at least.
+        seed: Of the bootstrap, by which a shift in time gets its interval.
+        force: Whether a list at `out` is replaced.
+        progress: Called with the frames compared and the frames in all.
+
+    Returns:
+        What was found; ``doubtful`` are the lines of the list, ``shifted`` the videos whose annotation is shifted in
+        time.
+
+    Raises:
+        ConfigError: If a rule is unknown, a value is out of its range, or frames are asked for and there are none.
+        DataError: If a file is not what it must be, or is about other rows.
+
+    Example:
+        >>> found = abawkit.review_labels("curated", "validation.npz", "review.csv", split="validation")
+        >>> found.networks, found.tasks
+        (1, ('va', 'expression', 'au'))
+    """
+    from abawkit.inspection.output_kinds import REVIEW
+    from abawkit.review import review
+    from abawkit.review.doubtful_labels import parse_reasons, write_review
+
+    given = as_paths(predictions) or []
+    reasons = parse_reasons([only] if isinstance(only, str) else only)
+    claim_file(Path(out), force=force, kind=REVIEW, inputs=[Path(curated), *given])
+    found = review.review_labels(
+        Path(curated), given, split=split, only=reasons, min_strength=min_strength, seed=seed, progress=progress
+    )
+    write_review(Path(out), found.doubtful, found.places)
+    return found

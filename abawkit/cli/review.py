@@ -8,10 +8,9 @@ import typer
 from abawkit.choices import TruthSplit
 from abawkit.cli._command import command, print_json, print_message, print_next_step
 from abawkit.cli._options import Force, Json, Seed, complete_with
-from abawkit.errors import ConfigError, format_count, printable
+from abawkit.errors import format_count, printable
 
 if TYPE_CHECKING:
-    from abawkit.review.doubtful_labels import Reason
     from abawkit.review.review import Review
 
 SHOWN_VIDEOS: Final = 8
@@ -74,25 +73,22 @@ def review(
 
     Example: abawkit review curated --predictions runs/folds/out-of-fold.npz --out review.csv
     """
-    from abawkit.claims import claim_file
+    from abawkit import api
     from abawkit.cli._output import progress_bar
     from abawkit.curation.release import list_command
-    from abawkit.inspection.output_kinds import REVIEW
-    from abawkit.review.doubtful_labels import write_review
-    from abawkit.review.review import review_labels
 
-    claim_file(out, force=force, kind=REVIEW, inputs=[curated, *predictions])
     with progress_bar("frames") as progress:
-        found = review_labels(
+        found = api.review_labels(
             curated,
             predictions,
+            out,
             split=split,
-            only=_parse_rules(only),
+            only=only or (),
             min_strength=min_strength,
             seed=seed,
+            force=force,
             progress=progress,
         )
-    write_review(out, found.doubtful, found.places)
     if as_json:
         print_json({"out": str(out), **found.as_dict()})
         return
@@ -100,15 +96,6 @@ def review(
     print(printable(f"written: {out}; nothing is dropped until `abawkit curate --drop` takes it"))
     new = curated.with_name(f"{curated.name}-reviewed")
     print_next_step(*list_command(curated, found.policy, new, ["--drop", str(out)]))
-
-
-def _parse_rules(names: list[str] | None) -> "list[Reason]":
-    from abawkit.review.doubtful_labels import REVIEW_REASONS
-
-    for name in names or ():
-        if name not in REVIEW_REASONS:
-            raise ConfigError(f"--only {printable(name)}: no such rule; expected {', '.join(REVIEW_REASONS)}")
-    return [rule for rule in REVIEW_REASONS if rule in (names or ())]
 
 
 def _format_agreement(sure: int, agree: int) -> str:

@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 from abawkit.choices import Split
 from abawkit.curation.cells import escape_cell
 from abawkit.curation.label_drops import REVIEW_COLUMNS
+from abawkit.errors import ConfigError, printable
 from abawkit.labels import Task
 from abawkit.system.files import replacing
 
@@ -19,6 +20,18 @@ arousal is further from the networks than their disagreement and the usual noise
 the video is shifted in time. ``near-duplicate``: nearly the same picture is annotated otherwise."""
 
 REVIEW_REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+
+
+def parse_reasons(names: Sequence[str]) -> list[Reason]:
+    """The reasons of these names, in the order in which they are listed.
+
+    Raises:
+        ConfigError: If there is no such reason.
+    """
+    for name in names:
+        if name not in REVIEW_REASONS:
+            raise ConfigError(f"--only {printable(name)}: no such rule; expected {', '.join(REVIEW_REASONS)}")
+    return [reason for reason in REVIEW_REASONS if reason in names]
 
 
 @dataclass(frozen=True)
