@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final, get_args
 import typer
 
 from abawkit.choices import MAX_MISSING, Policy, Repeats
-from abawkit.cli._command import command, needs, print_json
+from abawkit.cli._command import command, needs, print_json, print_next_step
 from abawkit.cli._options import FollowLinks, Force, Frames, Json, Report, Workers
 from abawkit.errors import printable
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
@@ -133,6 +133,8 @@ def curate(
     _show_curation(result, out)
     if report:
         print(printable(f"report: {report}; open it in a browser"))
+    if result.frames:
+        print_next_step("train", "baseline", "--data", out, "--out", "runs/baseline")
 
 
 def _show_curation(result: "Curation", out: Path) -> None:

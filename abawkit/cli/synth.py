@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from abawkit.cli._command import command, needs, print_json
+from abawkit.cli._command import command, needs, print_json, print_next_step
 from abawkit.cli._options import Force, Json, Seed, Workers
 
 
@@ -61,3 +61,4 @@ def synth(
         for name, counts in splits.items()
     ]
     show_table(f"Written: {out}", ["", "rows", "repeated", "videos", "frames"], rows)
+    print_next_step("curate", out, "--policy", "per-task", "--out", out.with_name(f"{out.name}-curated"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from abawkit.choices import TRACKERS, FoldsOver
-from abawkit.cli._command import command, needs, print_json, print_message
+from abawkit.cli._command import command, needs, print_json, print_message, print_next_step
 from abawkit.cli._options import Features, FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS
@@ -183,6 +183,8 @@ def train(
         show_folds(result, as_json=as_json)
     elif is_main:
         _show(result, as_json)
+    if is_main and data and not as_json:
+        _name_next_step(result, data, features or [])
 
 
 def _show(result: "Trained", as_json: bool) -> None:
@@ -212,6 +214,16 @@ def _show(result: "Trained", as_json: bool) -> None:
     stdout().print(printable(f"written: {result.out} ({result.seconds:.0f} s)"))
     if (result.out / RUN_REPORT).is_file():
         print(printable(f"report: {result.out / RUN_REPORT}; open it in a browser"))
+
+
+def _name_next_step(result: "Trained", data: Path, features: list[Path]) -> None:
+    given = [word for store in features for word in ("--features", store)]
+    if result.folds and result.probabilities:
+        truth = ["--truth", data, "--split", result.folds_over]
+        print_next_step("tune", result.probabilities, *truth, "--out", result.out / "rule.json")
+    else:
+        answers = result.out.with_name(f"{result.out.name}.txt")
+        print_next_step("predict", result.out, "--split", "validation", "--data", data, *given, "--out", answers)
 
 
 def _show_dry_run(
