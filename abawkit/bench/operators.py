@@ -48,7 +48,7 @@ def list_operator_work(config: NetworkConfig, batches: Sequence[int]) -> Iterato
         config: Of the network.
         batches: Numbers of images for the attention.
     """
-    attention, *blocks = (call.sizes for call in list_evaluation_calls(config, CPU, torch.float32))
+    attention, *blocks = (call.sizes for call in list_evaluation_calls(config, CPU, "float32"))
     assert isinstance(attention, Sizes)  # noqa: S101 - the first is
     for images in batches:
         yield OperatorWork("attention", images, _make_attention_work(attention, images, training=False))

@@ -114,6 +114,6 @@ def _measure(part: Part, rounds: int, name: str, images: int, work: dict[str, Ru
 
 def _describe_operators(config: NetworkConfig) -> dict[str, str]:
     """What serves a network here, in evaluation and in training."""
-    calls = list_evaluation_calls(config, CPU, torch.float32)
-    calls.append(make_attention_call(config, CPU, torch.float32, training=True))
-    return describe_operators([*calls, *list_convolution_calls(config, CPU, torch.float32, training=True)])
+    calls = list_evaluation_calls(config, CPU, "float32")
+    calls.append(make_attention_call(config, CPU, "float32", training=True))
+    return describe_operators([*calls, *list_convolution_calls(config, CPU, "float32", training=True)])

@@ -100,7 +100,7 @@ def load_network_source(path: Path, device: torch.device) -> FeatureSource:
             f"{file}: holds the backbone alone, and the features are those behind the attention; train on it first: "
             f"`abawkit train --weights {file}`"
         )
-    operators = describe_operators(list_evaluation_calls(weights.config, device, torch.float32))
+    operators = describe_operators(list_evaluation_calls(weights.config, device, "float32"))
     network = DDAMFN(weights.config)
     network.load_state_dict(weights.state, strict=any(key.startswith(HEADS) for key in weights.state))
     place_network(network, device)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from abawkit.models.config import NetworkConfig
+from abawkit.models.devices import Precision
 from abawkit.models.layers import FoldingModule, squeeze_width
 from abawkit.ops import Gates, Parameters, Statistics, dual_direction_attention
 from abawkit.ops.base import Call
@@ -76,30 +77,36 @@ class DualDirectionAttention(FoldingModule):
         return embedding, found
 
 
-def make_attention_call(config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool) -> Call:
+def make_attention_call(config: NetworkConfig, device: torch.device, precision: Precision, *, training: bool) -> Call:
     """The kind of call that a network makes; it needs gradients in training only.
 
     Args:
         config: Of the network.
         device: Of the network.
-        dtype: Of its features; under autocast, autocast's.
+        precision: What it computes with; see `abawkit.models.devices.use_bfloat16`.
         training: Whether the network is in training mode.
     """
     size = config.feature_size
     sizes = Sizes(config.embedding, size, size, config.attention_heads, squeeze_width(config.embedding))
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
+    dtype = torch.float32 if _are_products_rounded(device, precision) else getattr(torch, precision)
     return Call(device, dtype, sizes, training=training, gradients=training)
 
 
+def _are_products_rounded(device: torch.device, precision: Precision) -> bool:
+    """Whether mixed blocks round the factors of their products, and tensors stay float32."""
+    return (device.type, precision) == ("cpu", "bfloat16")
+
+
 def list_convolution_calls(
-    config: NetworkConfig, device: torch.device, dtype: torch.dtype, *, training: bool
+    config: NetworkConfig, device: torch.device, precision: Precision, *, training: bool
 ) -> list[Call]:
     """The calls of the mixed block that a network makes; of norm_prelu in training, of the stem in evaluation.
 
     Arguments as of `make_attention_call`.
     """
-    attention = make_attention_call(config, device, dtype, training=training)
+    attention = make_attention_call(config, device, precision, training=training)
     sizes: list[BlockSizes | NormSizes | StemSizes] = []
     for inputs, stage in zip((config.stem, *(s.width for s in config.stages)), config.stages, strict=False):
         for first, splits, own in ((True, stage.entry, inputs), (False, stage.residual, stage.width)):
@@ -108,13 +115,14 @@ def list_convolution_calls(
             if first or stage.depth:
                 sizes.append(BlockSizes(own, kernels, channels, stage.width, squeezed, stride, residual=not first))
     sizes += [NormSizes(config.stem), NormSizes(config.embedding)] if training else [StemSizes(3, config.stem)]
-    return [attention._replace(sizes=each) for each in sizes]
+    rounded = _are_products_rounded(device, precision)
+    return [attention._replace(sizes=s, bfloat16_products=rounded and isinstance(s, BlockSizes)) for s in sizes]
 
 
-def list_evaluation_calls(config: NetworkConfig, device: torch.device, dtype: torch.dtype) -> list[Call]:
+def list_evaluation_calls(config: NetworkConfig, device: torch.device, precision: Precision) -> list[Call]:
     """The calls that a network makes in evaluation without gradients: of the attention, its mixed blocks, its stem."""
-    attention = make_attention_call(config, device, dtype, training=False)
-    return [attention, *list_convolution_calls(config, device, dtype, training=False)]
+    attention = make_attention_call(config, device, precision, training=False)
+    return [attention, *list_convolution_calls(config, device, precision, training=False)]
 
 
 def describe_operators(calls: Iterable[Call]) -> dict[str, str]:

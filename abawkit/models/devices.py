@@ -163,6 +163,14 @@ def use_bfloat16(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
+def explain_slow_bfloat16(device: torch.device) -> str:
+    """Why `use_bfloat16` gains nothing on a device, for a warning; empty where it does."""
+    if has_bfloat16(device):
+        return ""
+    where = "this GPU" if device.type == "cuda" else "what computes mixed blocks on this processor"
+    return f"{where} has no instructions for it, so it is slower than float32 and no more exact; leave it out"
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether `use_bfloat16` is faster than float32 on a device: it has instructions for it, and they are used."""
     if device.type == "cuda":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 import abawkit
 from abawkit.choices import Protocol
@@ -109,7 +108,7 @@ def predict_out_of_fold(
     scores = score_out_of_fold(truth, predictions, tasks)
     framed = [member.network for member in members if isinstance(member.network, DDAMFN)][:1]
     used = describe_operators(
-        [call for network in framed for call in list_evaluation_calls(network.config, target, torch.float32)]
+        [call for network in framed for call in list_evaluation_calls(network.config, target, "float32")]
     )
     write_json(
         manifest,

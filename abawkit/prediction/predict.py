@@ -17,7 +17,7 @@ from abawkit.frame_columns import read_frame_numbers
 from abawkit.frame_names import find_video, parse_frame_number
 from abawkit.labels import TASKS, Task
 from abawkit.models.attention import describe_operators, list_evaluation_calls
-from abawkit.models.devices import has_bfloat16
+from abawkit.models.devices import explain_slow_bfloat16
 from abawkit.models.inference import Probabilities, pick_device
 from abawkit.models.network import DDAMFN
 from abawkit.postprocessing.outputs import find_needed_tasks, write_outputs
@@ -106,8 +106,7 @@ def predict(
     if precision != "float32" and not framed:
         raise ConfigError(f"--precision {precision}: sequence networks compute in float32; leave it out")
     _warn_emulated(precision, target)
-    dtype = getattr(torch, precision)
-    calls = (call for network in framed for call in list_evaluation_calls(network.config, target, dtype))
+    calls = (call for network in framed for call in list_evaluation_calls(network.config, target, precision))
     used = describe_operators(calls)  # before the frames are read: the requested one may be unable to run
     images = frames.images
     names = pa.array(images, pa.string())
@@ -143,14 +142,8 @@ def predict(
 
 
 def _warn_emulated(precision: InferencePrecision, device: torch.device) -> None:
-    if precision == "bfloat16" and not has_bfloat16(device):
-        where = "this GPU" if device.type == "cuda" else "what computes mixed blocks on this processor"
-        warnings.warn(
-            f"--precision bfloat16: {where} has no instructions for it, so it is slower than float32 and no "
-            "more exact; leave the option out",
-            OpWarning,
-            stacklevel=3,
-        )
+    if precision == "bfloat16" and (reason := explain_slow_bfloat16(device)):
+        warnings.warn(f"--precision bfloat16: {reason}", OpWarning, stacklevel=3)
 
 
 def _warn_equal(predictions: Predictions, tasks: Sequence[Task], seen: Array) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from abawkit.curation.curated_set import CuratedSet
-from abawkit.errors import ConfigError, DataError, DataWarning
+from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning
 from abawkit.frames.paths import make_frame_folders
 from abawkit.models.attention import (
     describe_operators,
@@ -16,7 +16,7 @@ from abawkit.models.attention import (
     make_attention_call,
 )
 from abawkit.models.config import NETWORKS, NetworkConfig
-from abawkit.models.devices import choose_training_precision
+from abawkit.models.devices import choose_training_precision, explain_slow_bfloat16
 from abawkit.models.inference import pick_device, place_network
 from abawkit.models.network import DDAMFN
 from abawkit.models.sequence import AnyNetwork, SequenceNetwork, build_network
@@ -56,15 +56,14 @@ def find_operators(recipe: Recipe) -> dict[str, str]:
     if recipe.is_sequence:
         return {}
     config = _find_config(recipe)
-    dtype: torch.dtype = getattr(torch, choose_training_precision(recipe.precision, device))
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    calls = list_evaluation_calls(config, device, wide)  # validation
+    precision = choose_training_precision(recipe.precision, device)
+    calls = list_evaluation_calls(config, device, "float64" if precision == "float64" else "float32")  # validation
     if recipe.heads.epochs:
-        calls.append(make_attention_call(config, device, dtype, training=False))  # its backbone is frozen
+        calls.append(make_attention_call(config, device, precision, training=False))  # its backbone is frozen
     if recipe.all.epochs:
-        calls.append(make_attention_call(config, device, dtype, training=True))
+        calls.append(make_attention_call(config, device, precision, training=True))
         if device.type == "cpu":
-            calls += list_convolution_calls(config, device, dtype, training=True)
+            calls += list_convolution_calls(config, device, precision, training=True)
     return describe_operators(calls)
 
 
@@ -101,6 +100,8 @@ def build_loop(
         )
     device = pick_device(recipe.device)
     precision = choose_training_precision(recipe.precision, device)
+    if precision == "bfloat16" and (reason := _explain_precision(recipe, device, processes)):
+        warnings.warn(f'precision = "bfloat16": {reason}', OpWarning, stacklevel=2)
     weights = find_weights(inputs.weights) if inputs.weights else None
     network = _make_network(recipe, rows, weights, device)
     start = {"path": str(weights), "sha256": sha256_of(weights)} if weights else None
@@ -121,6 +122,15 @@ def build_loop(
     learner = _make_learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
     keep_last = inputs.fold is not None and inputs.fold.number == ALL_ROWS
     return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored, keep_last=keep_last)
+
+
+def _explain_precision(recipe: Recipe, device: torch.device, processes: Distributed) -> str:
+    """Why bfloat16 gains nothing in this run; empty where it does."""
+    if device.type == "cpu" and recipe.is_sequence:
+        return "has no effect on a CPU, where sequence networks compute in float32"
+    if device.type == "cpu" and recipe.sync_batchnorm and processes.world_size > 1:
+        return "has no effect on a CPU where batch norms are synchronised: mixed blocks are PyTorch's modules then"
+    return explain_slow_bfloat16(device)
 
 
 def _read_rows(recipe: Recipe, inputs: Inputs, curated: CuratedSet) -> tuple[TrainingRows, TrainingRows, str]:

@@ -1,35 +1,53 @@
 """What is asked for before work begins is what the work then asks for."""
 
+from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 import pytest
 import torch
 
-from abawkit.models.attention import describe_operators, make_attention_call
+from abawkit.choices import InferencePrecision
+from abawkit.models.attention import describe_operators, list_convolution_calls, make_attention_call
 from abawkit.models.config import NETWORKS
+from abawkit.models.devices import use_bfloat16
 from abawkit.models.network import DDAMFN
 from abawkit.ops import attention, registry
 from abawkit.ops.base import Call
 from abawkit.ops.reference import Reference
 
 CPU = torch.device("cpu")
+mixed_block, norm_prelu, stem = (import_module(f"abawkit.ops.{name}") for name in ("mixed_block", "norm_prelu", "stem"))
 NANO = NETWORKS["ddamfn-nano"]
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_call_is_that_of_the_network(monkeypatch: pytest.MonkeyPatch, training: bool, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_calls_are_those_of_the_network(
+    monkeypatch: pytest.MonkeyPatch, training: bool, precision: InferencePrecision
+) -> None:
     seen: list[Call] = []
 
     def spy(call: Call, name: str | None = None) -> Any:
         seen.append(call)
-        return registry.select(call, name or "reference")
+        return registry._select(call, name or "reference")
 
-    monkeypatch.setattr(attention, "select", spy)
+    for module, name in (
+        (attention, "select"),
+        (mixed_block, "select_block"),
+        (norm_prelu, "select_norm"),
+        (stem, "select_stem"),
+    ):
+        monkeypatch.setattr(module, name, spy)
     network = DDAMFN(NANO).train(training)
-    with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+    within = use_bfloat16(CPU) if precision == "bfloat16" else nullcontext()
+    with torch.set_grad_enabled(training), within:
         network(torch.zeros(2, 3, 112, 112))
-    assert seen == [make_attention_call(NANO, CPU, dtype, training=training)]
+    expected = [
+        make_attention_call(NANO, CPU, precision, training=training),
+        *list_convolution_calls(NANO, CPU, precision, training=training),
+    ]
+    assert set(seen) == set(expected)
 
 
 def test_one_name_stands_for_all_calls_and_several_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +57,7 @@ def test_one_name_stands_for_all_calls_and_several_are_told_apart(monkeypatch: p
         def reasons(self, call: Call) -> list[str]:
             return ["it has no backward"] if call.training else []
 
-    calls = [make_attention_call(NANO, CPU, torch.float32, training=training) for training in (False, True, False)]
+    calls = [make_attention_call(NANO, CPU, "float32", training=training) for training in (False, True, False)]
     with registry.use("reference"):
         assert describe_operators(calls) == {"dual_direction_attention": "reference"}
     registry.refresh()

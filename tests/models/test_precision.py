@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from abawkit.models.devices import (
 from abawkit.models.network import DDAMFN
 from abawkit.ops import use
 from abawkit.tables import Array
+from abawkit.training import build
+from abawkit.training.recipe import Recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -198,3 +201,25 @@ def test_bfloat16_on_a_cpu_rounds_factors_of_mixed_blocks_and_nothing_else() -> 
     assert {g.dtype for g in torch.autograd.grad(rounded.square().sum(), parameters)} == {torch.float32}
     error = ((rounded - exact).abs().max() / exact.abs().max()).item()
     assert 1e-5 < error < 5e-2
+
+
+@pytest.mark.parametrize(
+    ("recipe", "processes", "reason"),
+    [
+        ({}, 1, ""),
+        ({"network": "sequence"}, 1, "sequence networks compute in float32"),
+        ({"sync_batchnorm": True}, 1, ""),
+        ({"sync_batchnorm": True}, 2, "batch norms are synchronised"),
+    ],
+)
+def test_a_run_that_gains_nothing_by_bfloat16_says_why(
+    recipe: dict[str, Any], processes: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: Any = SimpleNamespace(world_size=processes)
+    monkeypatch.setattr(devices, "has_bfloat16_products", lambda: True)
+    found = build._explain_precision(Recipe.model_validate(recipe), CPU, together)
+    assert reason in found
+    assert bool(found) is bool(reason)
+    monkeypatch.setattr(devices, "has_bfloat16_products", lambda: False)
+    slow = build._explain_precision(Recipe.model_validate({}), CPU, together)
+    assert "has no instructions for it, so it is slower than float32" in slow

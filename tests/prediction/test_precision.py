@@ -10,7 +10,7 @@ import pytest
 import abawkit
 from abawkit.errors import ConfigError, DataWarning, OpWarning
 from abawkit.formats.editions import ABAW7
-from abawkit.prediction import predict as module
+from abawkit.models import devices
 from abawkit.prediction.predict import Predicted, predict
 from abawkit.prediction.sources import ListedFrames
 from abawkit.probabilities.members import read_member, read_members
@@ -79,7 +79,7 @@ def test_a_processor_without_the_instructions_is_warned_of_once(
     has: bool,
     warned: int,
 ) -> None:
-    monkeypatch.setattr(module, "has_bfloat16", lambda _: has)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda _: has)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         predict(members[:2], listed, tmp_path / "p.txt", PLUGIN, device="cpu", precision=precision)  # type: ignore[arg-type]
