@@ -35,6 +35,7 @@ from abawkit.tables import Annotations, Array, Submission
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 MOST_SUBMISSIONS: Final = 20
 """Submissions that are compared at a time: every two of them are a line of a table."""
@@ -174,6 +175,12 @@ class Comparison:
             ends = {"difference": gap.value, "low": gap.low, "high": gap.high, "within_noise": gap.within_noise}
             rows.append({**parts, **ends})
         return pd.DataFrame(rows, index=[self.names[i] for i in scores.ranking])
+
+    def to_figure(self) -> "Figure":
+        """A figure of matplotlib: how far each submission lies from the best; see `abawkit.scoring.figures`."""
+        from abawkit.scoring.figures import draw_comparison
+
+        return draw_comparison(self)
 
     def _repr_html_(self) -> str:
         """The table in a notebook; names are escaped."""

@@ -22,6 +22,7 @@ from abawkit.tables import Annotations, Array, Submission
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from abawkit.scoring.details import Details
     from abawkit.scoring.forecast import Forecast
@@ -114,6 +115,12 @@ class Score:
         if self.other:
             columns[self.other.protocol] = [getattr(self.other, name) for name in rows]
         return pd.DataFrame(columns, index=rows)
+
+    def to_figure(self) -> "Figure":
+        """A figure of matplotlib: the parts, and F1 of each class and unit; see `abawkit.scoring.figures`."""
+        from abawkit.scoring.figures import draw_score
+
+        return draw_score(self)
 
     def _repr_html_(self) -> str:
         """The table in a notebook."""

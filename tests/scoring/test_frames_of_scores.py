@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from abawkit.scoring.bootstrap import PARTS
 from abawkit.scoring.changes import compare_submissions
 from abawkit.scoring.comparison import Comparison, compare_under_both
 from abawkit.scoring.forecast import make_forecast
@@ -74,3 +75,31 @@ def test_without_a_truth_it_is_a_frame_of_pairs(truth: Truth) -> None:
     frame = compare(annotated, answers, ["a", "b", "c"], scored=False).to_frame()
     assert list(frame.index) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert list(frame.columns) == ["va", "expression", "au"]
+
+
+def test_a_score_is_a_figure_with_a_panel_for_its_parts_and_for_each_discrete_task(truth: Truth) -> None:
+    annotated = drawn_truth(truth, [20] * 5)
+    given = drawn_answer(annotated, 1)
+    plain = score(annotated, given)
+    forecast = make_forecast(annotated, given)
+    panels = Score(**{**plain.as_dict(), "forecast": forecast}).to_figure().axes
+    assert [axes.get_title() for axes in panels] == ["Parts of the score", "F1 of expressions", "F1 of action units"]
+    widths = [[bar.get_width() for bar in axes.patches] for axes in panels]  # type: ignore[attr-defined]
+    assert widths[1:] == [plain.expression_f1_per_class, plain.au_f1_per_unit]
+    assert widths[0] == [plain.ccc_valence, plain.ccc_arousal, plain.ccc_va, plain.expression_f1, plain.au_f1]
+    assert forecast is not None
+    ranges = [tuple(np.asarray(line.get_xdata()).tolist()) for line in panels[0].lines]
+    assert ranges == [(forecast.parts[part].low, forecast.parts[part].high) for part in PARTS[:3]]
+    alone = score(annotated, Submission.of(annotated.images, au=annotated.au)).to_figure()
+    assert [axes.get_title() for axes in alone.axes] == ["Parts of the score", "F1 of action units"]
+
+
+def test_a_comparison_is_a_figure_of_differences_to_the_best(truth: Truth) -> None:
+    annotated = drawn_truth(truth, [20] * 5)
+    answers = [drawn_answer(annotated, 1, wrong=0.8), drawn_answer(annotated, 2, wrong=0.1)]
+    found = compare(annotated, answers, ["low", "high"])
+    (axes,) = found.to_figure().axes
+    assert [label.get_text().split()[0] for label in axes.get_yticklabels()] == ["high", "low"]
+    assert np.asarray(axes.lines[0].get_xdata()).tolist() == pytest.approx(found.to_frame()["difference"].tolist())
+    with pytest.raises(ValueError, match="without a truth"):
+        compare(annotated, answers, ["low", "high"], scored=False).to_figure()
