@@ -41,6 +41,9 @@ MAX_NOT_CROPS = 0.01
 """Share of frames whose size no aligned crop has (not square, or tiny): a few may come out so at the edge of a picture;
 more than that are pictures that were never cropped."""
 
+MIN_STRENGTH = 0.9
+"""Share that a suggestion has at least in the mean probability of itself and the label that it contradicts."""
+
 ExportForm = Literal["torch", "onnx"]
 """``torch``: a program of `torch.export` (``.pt2``). ``onnx``: for ONNX Runtime and others."""
 

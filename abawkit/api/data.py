@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abawkit.api._arguments import Progress, StrPath, as_columns, as_paths, warn
-from abawkit.choices import MAX_MISSING, Policy, Repeats, Split, TruthSplit
+from abawkit.choices import MAX_MISSING, MIN_STRENGTH, Policy, Repeats, Split, TruthSplit
 from abawkit.claims import claim_file, claim_folder, hold_claims
 from abawkit.errors import ConfigError
 
@@ -211,7 +211,7 @@ def review_labels(
     *,
     split: TruthSplit | None = None,
     only: str | Sequence[str] = (),
-    min_strength: float = 0.9,
+    min_strength: float = MIN_STRENGTH,
     seed: int = 0,
     force: bool = False,
     progress: Progress | None = None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from abawkit.choices import TruthSplit
+from abawkit.choices import MIN_STRENGTH, TruthSplit
 from abawkit.cli._command import command, print_json, print_message, print_next_step
 from abawkit.cli._options import Force, Json, Seed, complete_with
 from abawkit.errors import format_count, printable
@@ -19,7 +19,12 @@ SHOWN_VIDEOS: Final = 8
 MIN_AGREEMENT: Final = 0.8
 """Below this share of agreement, a note says that most contradictions are errors of the networks."""
 
-RULES: Final = ("contradicted", "outlier", "shifted", "near-duplicate")
+
+def list_rules() -> list[str]:
+    """Names of the rules."""
+    from abawkit.review.doubtful_labels import REVIEW_REASONS
+
+    return list(REVIEW_REASONS)
 
 
 @command
@@ -45,7 +50,7 @@ def review(
             "--only",
             metavar="RULE",
             help="Apply only this rule: contradicted, outlier, shifted or near-duplicate; can be repeated.",
-            autocompletion=complete_with(lambda: list(RULES)),
+            autocompletion=complete_with(list_rules),
         ),
     ] = None,
     min_strength: Annotated[
@@ -57,7 +62,7 @@ def review(
             max=1.0,
             help="Of contradictions: the share of a suggestion in the probability of itself and the label, at least.",
         ),
-    ] = 0.9,
+    ] = MIN_STRENGTH,
     seed: Seed = 0,
     force: Force = False,
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""Use of a GPU: numeric precision, deterministic algorithms, and copies that the host does not wait for."""
+"""Use of a device: numeric precision; on GPUs, deterministic algorithms and copies that the host does not wait for."""
 
 import os
 from collections.abc import Hashable, Iterator, Mapping

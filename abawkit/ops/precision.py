@@ -27,9 +27,10 @@ def use_bfloat16_products() -> Iterator[None]:
 
 
 def are_products_rounded(x: Tensor) -> bool:
-    """Whether a mixed block of a tensor is to round factors to bfloat16: `use_bfloat16_products`, and it is float32."""
+    """Whether a mixed block of a tensor is to round factors: in `use_bfloat16_products`, for a call in float32."""
     # dynamo can't read the variable, and would keep what it was when the call was traced
-    return not torch.compiler.is_dynamo_compiling() and _bfloat16_products.get() and x.dtype == torch.float32
+    wanted = not torch.compiler.is_dynamo_compiling() and _bfloat16_products.get()
+    return wanted and choose_call_dtype(x) == torch.float32
 
 
 def choose_call_dtype(x: Tensor) -> torch.dtype:

@@ -1,17 +1,14 @@
 """Expressions and action units that every network contradicts, as doubtful labels."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
+from abawkit.choices import MIN_STRENGTH
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, Task
 from abawkit.review.confident_learning import find_doubtful_classes, measure_agreement
 from abawkit.review.doubtful_labels import DoubtfulLabel
 from abawkit.tables import Annotations, Array
-
-MIN_STRENGTH: Final = 0.9
-"""The share that a suggestion must have in the mean probability of itself and the label, by default."""
 
 
 def count_agreement(

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from abawkit.choices import Split, TruthSplit
+from abawkit.choices import MIN_STRENGTH, Split, TruthSplit
 from abawkit.curation.curated_set import (
     SPLITS,
     CuratedSet,
@@ -21,7 +21,6 @@ from abawkit.errors import ConfigError, DataWarning
 from abawkit.labels import TASKS, Task
 from abawkit.probabilities.members import StoredMember, read_manifest_beside, read_members, refuse_other_rows
 from abawkit.review.contradictions import (
-    MIN_STRENGTH,
     count_agreement,
     find_contradicted_expressions,
     find_contradicted_units,

@@ -12,6 +12,7 @@ from abawkit.ops.mixed_block_library import INFER
 from abawkit.ops.mixed_block_native import NativeBlock
 from abawkit.ops.mixed_block_reference import BlockReference, multiply
 from abawkit.ops.operators import MIXED_BLOCK
+from abawkit.ops.precision import are_products_rounded
 from abawkit.ops.self_check import check
 from abawkit.ops.testing import CHECKED_BLOCKS, make_random_block
 
@@ -106,6 +107,15 @@ def test_other_types_than_float32_are_left_alone(dtype: torch.dtype) -> None:
         expected = mixed_block(x, parameters, statistics, residual=True, training=False)
         with use_bfloat16_products():
             assert torch.equal(mixed_block(x, parameters, statistics, residual=True, training=False), expected)
+
+
+def test_under_autocast_nothing_else_is_rounded() -> None:
+    x, parameters, statistics = make_random_block(2, SIZES)
+    with torch.no_grad(), use("reference"), torch.autocast("cpu", torch.bfloat16):
+        expected = mixed_block(x, parameters, statistics, residual=True, training=False)
+        with use_bfloat16_products():
+            assert torch.equal(mixed_block(x, parameters, statistics, residual=True, training=False), expected)
+            assert not are_products_rounded(x)
 
 
 def test_nothing_is_rounded_in_a_compiled_graph() -> None:
