@@ -85,3 +85,19 @@ def prefer_simplest(gain: Array, distance: Array) -> Array:
     """
     best = gain >= gain.max(axis=-1, keepdims=True) - 1e-12
     return np.asarray(np.where(best, distance, np.inf).argmin(axis=-1))
+
+
+def average_neighbours(curve: Array, neighbours: int) -> Array:
+    """The mean of each value and of so many on either side, fewer at the ends.
+
+    Args:
+        curve: Shape (..., n).
+        neighbours: At least 0.
+
+    Returns:
+        float64, shape (..., n).
+    """
+    sums = np.cumsum(np.concatenate([np.zeros_like(curve[..., :1]), curve], axis=-1), axis=-1)
+    first = np.maximum(np.arange(curve.shape[-1]) - neighbours, 0)
+    last = np.minimum(np.arange(curve.shape[-1]) + neighbours + 1, curve.shape[-1])
+    return np.asarray((sums[..., last] - sums[..., first]) / (last - first))

@@ -8,14 +8,17 @@ from abawkit.labels import ACTION_UNITS
 from abawkit.postprocessing.calibration import HALF, LOWEST
 from abawkit.scoring.metrics import f1_from_counts
 from abawkit.tables import Array
-from abawkit.tuning.support import is_supported, prefer_simplest
+from abawkit.tuning.support import average_neighbours, is_supported, prefer_simplest
 
 GRID: Final = np.round(np.arange(LOWEST, 1 - LOWEST / 2, 0.01), 2)
 """The thresholds that are tried: 0.02, 0.03 ... 0.98, float64, shape (97,)."""
 
-NEIGHBOURS: Final = 2
+NEIGHBOURS: Final = 8
 """Thresholds on either side whose F1 is averaged with a threshold's own, fewer at the ends: a lone peak of the curve
-is noise, and will not stand where it stood in another draw of videos."""
+is noise, and will not stand where it stood in another draw of videos.
+
+Source: `benchmarks/shrinkage.py`. In 200 releases of 25 to 100 videos of three simulated worlds 8 gain 0.0000 to 0.0014
+more F1 on other videos than 2, and none."""
 
 SHRINK: Final = 0.005
 """What a threshold t must gain in F1, times the square of its logit log(t / (1 - t)): one of 0.27 or 0.73 (1 nat)
@@ -50,7 +53,7 @@ def count_by_threshold(truth: Array, probabilities: Array, groups: Array, group_
     return np.stack([active[..., 1], active[..., 0], reached[:, :, :1, 1] - active[..., 1]], axis=-1)
 
 
-def find_best_thresholds(counts: Array, shrink: float = SHRINK) -> Array:
+def find_best_thresholds(counts: Array, shrink: float = SHRINK, neighbours: int = NEIGHBOURS) -> Array:
     """The thresholds of greatest F1, averaged over neighbouring thresholds, less `shrink` times their squared logits.
 
     Of equal ones the nearest to 0.5 is taken.
@@ -58,6 +61,7 @@ def find_best_thresholds(counts: Array, shrink: float = SHRINK) -> Array:
     Args:
         counts: Of videos, as `count_by_threshold` gives them, shape (videos, 12, 97, 3).
         shrink: See `SHRINK`; at least 0.
+        neighbours: See `NEIGHBOURS`; at least 0.
 
     Returns:
         float64, shape (12,); 0.5 for a unit that is active in fewer rows or videos than `MIN_POSITIVES` and
@@ -65,10 +69,7 @@ def find_best_thresholds(counts: Array, shrink: float = SHRINK) -> Array:
     """
     hits, wrong, missed = np.moveaxis(counts.sum(axis=0), -1, 0)
     curve = f1_from_counts(hits, hits + missed, hits + wrong)
-    sums = np.pad(curve, ((0, 0), (NEIGHBOURS, NEIGHBOURS)))
-    ones = np.pad(np.ones(len(GRID)), NEIGHBOURS)
-    window = np.ones(2 * NEIGHBOURS + 1)
-    means = np.stack([np.convolve(row, window, "valid") for row in sums]) / np.convolve(ones, window, "valid")
+    means = average_neighbours(curve, neighbours)
     chosen = GRID[
         prefer_simplest(means - shrink * _NATS**2, np.abs(np.arange(len(GRID)) - np.searchsorted(GRID, HALF)))
     ]

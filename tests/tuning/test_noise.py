@@ -99,11 +99,14 @@ def worth_of(found: Tuning, rng: np.random.Generator, members: int, tasks: Seque
 def test_over_300_draws_of_noise_in_sample_scores_are_too_high_and_cross_fitted_ones_are_not() -> None:
     in_sample, cross_fitted = biases(lambda members, truth: calibrate(members, truth, draws=2), 300, 1, TASKS)
     assert (cross_fitted.mean <= cross_fitted.error).all(), cross_fitted
-    for part in ("expression_f1", "au_f1", "score"):  # valence and arousal of noise are left alone most of the time
+    for part in ("expression_f1", "au_f1"):
         i = PARTS.index(part)
-        # less than it was when biases were shrunk half as much, and kept where they lost across folds
-        assert in_sample.mean[i] > max(4 * in_sample.error[i], 0.01), in_sample
+        # less than it was when biases were shrunk half as much, kept where they lost across folds, and taken at a peak
+        assert in_sample.mean[i] > max(4 * in_sample.error[i], 0.005), in_sample
         assert cross_fitted.mean[i] < in_sample.mean[i] / 5
+    whole = PARTS.index("score")  # valence and arousal of noise, which are left alone most of the time, make it vary
+    assert in_sample.mean[whole] > 2 * in_sample.error[whole], in_sample
+    assert cross_fitted.mean[whole] < in_sample.mean[whole] / 5
 
 
 def test_a_whole_search_is_no_less_honest() -> None:

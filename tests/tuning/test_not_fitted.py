@@ -34,7 +34,7 @@ def neutral(rule: Rule, task: Task) -> bool:
 def test_a_task_whose_cross_fitted_part_falls_is_left_alone_and_said_to_be(fit: Fit) -> None:
     """Of a system that sees next to nothing, biases and thresholds fit the noise of ten videos, and may lose on two."""
     fallen, options = 0, {"smoothing": False} if fit is tune else {}
-    for seed in range(6):
+    for seed in range(12):
         truth, one = drawn(noise=4.0, seed=seed)
         found = fit([one], truth, tasks=("expression", "au"), draws=2, **options)
         parts = {"expression": "expression_f1", "au": "au_f1"}
