@@ -22,7 +22,7 @@ ANNOTATOR_NOISE: Final = 0.06
 
 _ON_FLOOR, _TRACE_SHARE, _TRACE_CEILING = 0.30, 0.25, 0.22
 _SHARED = 0.35  # share of the variance that all units of a face have in common: how expressive the moment is
-_MEMORY = np.array([400.0] + [30.0] * len(UNITS))  # frames after which the correlation of a state has fallen to 1/e
+_MEMORY = np.array([400.0] + [100.0] * len(UNITS))  # frames after which the correlation of a state has fallen to 1/e
 
 _GIVEN_EXPRESSION: Final = np.array(
     [  # AU1 AU2 AU4 AU6 AU7 AU10 AU12 AU15 AU23 AU24 AU25 AU26 | AU5 AU9 AU17 AU20 AU43

@@ -44,13 +44,13 @@ class Shot:
 
 _SPREAD = np.array([6.0, 4.0, 10.0, 0.09, 4.0, 3.5, 2.4, 1.2, 0.32, 0.23, 0.35])
 """Standard deviation of each moving quantity at difficulty 1."""
-_BETWEEN, _WAVES = 0.45, np.array([0.8, 1.0])
+_BETWEEN, _WAVES = 0.3, np.array([0.5, 0.3])
 """Its parts: the standard deviation between videos, and the amplitudes of the slow and of the quick wave."""
-_MISALIGNMENT = np.array([0.0, 0.0, 8.0, 0.08, 4.0, 4.0, 0.0, 0.0])
+_MISALIGNMENT = np.array([5.0, 3.0, 12.0, 0.12, 5.0, 5.0, 2.0, 1.0])
 """Standard deviation, at difficulty 1, of what the alignment of a frame adds to each quantity of its pose."""
 _FLICKER = 0.8
 """Standard deviation of the logarithm of noise and of blur from frame to frame."""
-_OCCLUDED = 0.4
+_OCCLUDED = 0.9
 """Probability, at difficulty 1, that something covers a part of a frame."""
 
 

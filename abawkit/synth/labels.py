@@ -21,7 +21,7 @@ from abawkit.synth.action_units import (
     sample_presence,
 )
 from abawkit.synth.rates import RATES, SYNTH_SPLITS, SplitRates, SynthSplit, apportion
-from abawkit.synth.videos import Video
+from abawkit.synth.videos import MEAN_GAP, Video
 
 _EXPRESSION_VA: Final = np.array(
     [(0, 0), (-0.51, 0.59), (-0.60, 0.35), (-0.64, 0.60), (0.81, 0.51), (-0.63, -0.27), (0.40, 0.67), (0.02, 0.25)]
@@ -29,7 +29,9 @@ _EXPRESSION_VA: Final = np.array(
 _UNIT_VALENCE: Final = {"AU12": 0.12, "AU6": 0.04, "AU4": -0.06, "AU15": -0.10, "AU9": -0.06}
 _UNIT_AROUSAL: Final = {"AU5": 0.08, "AU25": 0.04, "AU26": 0.08, "AU1": 0.03, "AU43": -0.10}
 _CLASSES_PER_VIDEO = 3
+_ALL_CLASSES_IN = 4800.0  # frames of a video that shows `_CLASSES_PER_VIDEO` expressions
 _EPISODE, _EPISODE_SHAPE = 600.0, 2.0  # frames that an expression lasts: mean and shape of a gamma distribution
+_SAMPLES = 16
 _FLIPPED = 0.12
 _CONFUSED = (("Neutral", "Other"), ("Anger", "Disgust"), ("Fear", "Surprise"))
 _COPIED_REPEATS = 0.3
@@ -55,27 +57,62 @@ class SplitLabels:
     shown: NDArray[np.int64]
 
 
+def _choose_class_numbers(lengths: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """How many expressions each video shows, 1 to `_CLASSES_PER_VIDEO`: the longer the more. Shape (videos,)."""
+    further = np.minimum(1.0, lengths * MEAN_GAP / _ALL_CLASSES_IN)
+    numbers = 1 + rng.binomial(_CLASSES_PER_VIDEO - 1, further)
+    longest = np.argsort(-lengths, kind="stable")
+    for video in np.tile(longest, _CLASSES_PER_VIDEO):  # every class must find a video that shows another as well
+        if numbers[numbers > 1].sum() >= len(EXPRESSIONS):
+            break
+        numbers[video] = min(numbers[video] + 1, _CLASSES_PER_VIDEO)
+    return np.asarray(numbers, dtype=np.int64)
+
+
+def _choose_classes(
+    lengths: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which classes each video shows, shape (videos, 8): each is shown by a video that shows others as well.
+
+    Videos of one class, the longest first, take one that lacks at least their rows; the others level the totals.
+    """
+    numbers = _choose_class_numbers(lengths, rng)
+    shows = np.zeros((len(lengths), len(shares)), dtype=bool)
+    lacking = shares * lengths.sum()
+    for video in np.argsort(-lengths, kind="stable"):
+        if numbers[video] == 1:
+            weights = np.where(lacking >= lengths[video], lacking, 0.0)
+            chosen = rng.choice(len(shares), p=weights / weights.sum()) if weights.any() else int(lacking.argmax())
+            shows[video, chosen] = True
+            lacking[chosen] -= lengths[video]
+    places = [v for turn in range(_CLASSES_PER_VIDEO) for v in np.flatnonzero(numbers > np.maximum(turn, 1))]
+    for video, shown in zip(places, rng.permutation(len(shares)), strict=False):
+        shows[video, shown] = True
+    for row, number in zip(shows, numbers, strict=True):
+        lacks = int(number) - int(row.sum())
+        if lacks > 0:
+            weights = np.where(row, 0.0, shares**0.75)
+            row[rng.choice(len(shares), lacks, replace=False, p=weights / weights.sum())] = True
+    return shows
+
+
 def _count_class_rows(
     lengths: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Rows of each class in each video, shape (videos, 8): three classes a video, totals near the shares.
+    """Rows of each class in each video, shape (videos, 8): of `_SAMPLES`, the one whose totals are nearest the shares.
 
     Iterative proportional fitting on a random support; its rows are exact, its columns as near as the support lets.
     """
-    videos, classes = len(lengths), len(shares)
-    support = np.zeros((videos, classes), dtype=bool)
-    deck = rng.permutation(classes)[: videos * (_CLASSES_PER_VIDEO - 1)]
-    support[np.arange(len(deck)) % videos, deck] = True
-    for row in support:
-        lacking = _CLASSES_PER_VIDEO - int(row.sum())
-        weights = np.where(row, 0.0, shares**0.75)
-        if lacking > 0:
-            row[rng.choice(classes, lacking, replace=False, p=weights / weights.sum())] = True
-    weights = support * shares * np.exp(0.5 * rng.standard_normal(support.shape))
-    for _ in range(200):
-        weights *= shares * lengths.sum() / np.maximum(weights.sum(axis=0), 1e-9)
-        weights *= (lengths / weights.sum(axis=1))[:, None]
-    return np.stack([apportion(int(n), w) for n, w in zip(lengths, weights, strict=True)])
+    samples = []
+    for _ in range(_SAMPLES):
+        support = _choose_classes(lengths, shares, rng)
+        weights = support * shares * np.exp(0.5 * rng.standard_normal(support.shape))
+        for _ in range(200):
+            weights *= shares * lengths.sum() / np.maximum(weights.sum(axis=0), 1e-9)
+            weights *= (lengths / weights.sum(axis=1))[:, None]
+        samples.append(weights)
+    nearest = min(samples, key=lambda weights: float(np.abs(weights.sum(axis=0) - shares * lengths.sum()).max()))
+    return np.stack([apportion(int(n), w) for n, w in zip(lengths, nearest, strict=True)])
 
 
 def _order_episodes(rows: NDArray[np.int64], frames: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

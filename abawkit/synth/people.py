@@ -116,6 +116,6 @@ def make_person(seed: int, split: SynthSplit, video: int) -> Person:
         fullness=(1.1 if feminine else 0.95) * _sample_factor(rng, 0.12),
         freckles=float(rng.random() if rng.random() < 0.15 else 0.0),
         wrinkles=float(rng.uniform(0.7, 1.25)),
-        gain=np.clip(0.9 + 0.15 * rng.standard_normal(len(UNITS)), 0.4, 1.4),
+        gain=np.clip(0.9 + 0.1 * rng.standard_normal(len(UNITS)), 0.4, 1.4),
         seed=int(rng.integers(2**31)),
     )

@@ -18,7 +18,7 @@ from abawkit.synth.rendering import RenderJob, render
 from abawkit.synth.videos import Video, plan_videos
 from abawkit.system.files import write_bytes, write_json
 
-RELEASE_VERSION: Final = 2
+RELEASE_VERSION: Final = 3
 """Of what is rendered and labelled: releases of one version, size, seed and difficulty are the same."""
 
 DEFAULT_DIFFICULTY: Final = 0.45
@@ -31,7 +31,7 @@ _FRAME_FOLDERS: Final[dict[SynthSplit, str]] = {
 
 SIZES: Final[dict[str, dict[SynthSplit, tuple[int, int]]]] = {
     "tiny": {"train": (180, 12), "validation": (50, 6), "test": (70, 6)},
-    "demo": {"train": (5_120, 512), "validation": (1_280, 32), "test": (1_600, 40)},
+    "demo": {"train": (10_240, 1_024), "validation": (1_280, 32), "test": (1_600, 40)},
     "large": {"train": (int(_LARGE[0]), 257), "validation": (int(_LARGE[1]), 50), "test": (int(_LARGE[2]), 82)},
 }
 """Rows and videos of each split, by name of the size."""

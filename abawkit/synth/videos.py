@@ -1,6 +1,7 @@
 """The videos of a split: names, frame numbers, annotated tasks, and which image rows are repeated."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from abawkit.synth.rates import RATES, SYNTH_SPLITS, Annotated, SynthSplit, appo
 
 _MIN_ROWS = 3
 _CUTS = 0.06
+MEAN_GAP: Final = 15.0
+"""Frames from one row of a video to the next, on average."""
 _RESOLUTIONS = ("1280x720", "1920x1080", "640x360", "854x480")
 
 
@@ -51,7 +54,7 @@ def _sample_names(count: int, first: int, rng: np.random.Generator) -> list[str]
 
 
 def _sample_frame_numbers(rows: int, repeats: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ascending numbers whose gaps are short, but for the one in `_CUTS` where frames were left out; 15 on average."""
+    """Ascending numbers, `MEAN_GAP` apart on average: short gaps, but for the share `_CUTS` that is long."""
     gaps = rng.integers(1, 10, rows)
     cuts = rng.random(rows) < _CUTS
     gaps[cuts] += rng.integers(30, 300, int(cuts.sum()))

@@ -23,6 +23,7 @@ from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.probabilities.members import write_probabilities
 from abawkit.run_names import LAST
 from abawkit.system.files import sha256_of
+from abawkit.training.recipe import read_recipe
 from tests.ablation.conftest import Commands, option
 from tests.ablation.test_rows import noisy
 
@@ -110,7 +111,8 @@ def says_what_the_comparison_of_policies_stands_on(lines: list[str], out: Path) 
     assert "deviation" not in notes  # of one seed there is none
     assert "no epoch was chosen by its score" in notes
     valid = [getattr(split["per-task"].annotations, f"{task}_valid") & split["per-task"].kept for task in TASKS]
-    steps = [str(8 * -(-int(mask.sum()) // 64)) for mask in valid]
+    recipe = read_recipe("demo")
+    steps = [str(recipe.all.epochs * -(-int(mask.sum()) // recipe.batch_size)) for mask in valid]
     assert f"the rows of its task, {', '.join(steps)} steps" in notes
 
 

@@ -12,6 +12,7 @@ from abawkit.formats.base import get_format
 from abawkit.formats.writing import write_submission
 from abawkit.inspection import inspect
 from abawkit.inspection.report import Inspection, Record, make_plain
+from abawkit.synth.release import RELEASE_VERSION
 from abawkit.training.run import Trained
 
 
@@ -26,7 +27,7 @@ def refusal(path: Path) -> str:
 
 def test_a_release_is_to_be_curated(release: Path) -> None:
     text = refusal(release)
-    assert "looks like a release (synthetic: version 2, size tiny" in text
+    assert f"looks like a release (synthetic: version {RELEASE_VERSION}, size tiny" in text
     assert "; `abawkit curate` makes a curated set of it" in text
 
 

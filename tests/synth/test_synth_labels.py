@@ -18,6 +18,7 @@ from abawkit.synth.action_units import (
 from abawkit.synth.labels import flip_labels, sample_labels
 from abawkit.synth.people import make_person
 from abawkit.synth.rates import RATES, SYNTH_SPLITS, SynthSplit, apportion
+from abawkit.synth.release import SIZES
 from abawkit.synth.videos import plan_videos
 
 Read = Callable[[Path], list[list[str]]]
@@ -60,13 +61,24 @@ def test_whole_videos_are_annotated_for_some_tasks_only(large_labels: Path, rows
     assert {any(video) for video in missing.values()} == {True, False}
 
 
-def test_a_video_dwells_on_three_expressions(large_labels: Path, rows: Read) -> None:
-    labels: dict[str, list[int]] = {}
-    for row in rows(large_labels / FILES["test"]):
-        labels.setdefault(row[0].split("/")[0], []).append(int(row[3]))
-    # Confused labels add classes, each rare: the three commonest cover nearly all that is not flipped.
-    covered = [np.sort(np.bincount(video))[-3:].sum() / len(video) for video in labels.values()]
-    assert np.mean(covered) > 0.85
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_a_video_shows_one_to_three_expressions_and_the_longer_the_more(size: str) -> None:
+    videos = plan_videos("test", rows=SIZES[size]["test"][0], videos=SIZES[size]["test"][1], first_number=1, seed=0)
+    shown = np.split(sample_labels("test", videos, 0).shown, np.cumsum([len(video.frames) for video in videos])[:-1])
+    numbers = np.array([len(np.unique(video)) for video in shown])
+    lengths = np.array([len(video) for video in shown])
+    assert 1 <= numbers.min() <= numbers.max() <= 3
+    assert lengths[numbers > 1].mean() > lengths[numbers == 1].mean()
+
+
+@pytest.mark.parametrize("split", SYNTH_SPLITS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rates_hold_in_releases_of_few_and_short_videos(split: SynthSplit, seed: int) -> None:
+    rows, count = SIZES["demo"][split]
+    videos = plan_videos(split, rows=rows, videos=count, first_number=1, seed=seed)
+    labelled = np.repeat([video.annotated[1] for video in videos], [len(video.frames) for video in videos])
+    counts = np.bincount(sample_labels(split, videos, seed).shown[labelled], minlength=8)
+    np.testing.assert_allclose(counts / counts.sum(), RATES[split].classes, atol=0.02)
 
 
 def pair_frames(truth: list[list[str]], nearest: int, farthest: int) -> tuple[list[list[str]], list[list[str]]]:
