@@ -48,7 +48,7 @@ def submit(
         bool, typer.Option("--allow-drift", help="Continue a run under other versions, threads or hardware.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be trained and predicted; write nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be trained, extracted and predicted; write nothing.")
     ] = False,
     ops: Ops = None,
     threads: Threads = None,

@@ -177,6 +177,8 @@ def _make_origin_section(manifest: Manifest) -> Section:
         ["weights at the start", manifest.weights_sha256 or "none"],
         ["rule", manifest.rule_sha256],
     ]
+    for each in manifest.features:
+        made += [[f"features of {each.name}, curated set", each.curated], [f"features of {each.name}, list", each.test]]
     choices = [
         ["format", manifest.format],
         ["curation", manifest.policy],

@@ -116,6 +116,22 @@ class TrainedNetwork(_ManifestPart):
     git: Text | None = None
 
 
+class StoredFeatures(_ManifestPart):
+    """Features that heads over time read.
+
+    Attributes:
+        name: Of the network's run, or of the source.
+        flip: Whether those of the mirrored frames were stored too.
+        curated: Digest of the names and numbers of the curated set's features.
+        test: The same of the list's.
+    """
+
+    name: Text
+    flip: bool
+    curated: Digest
+    test: Digest
+
+
 class OfficialFile(_ManifestPart):
     """The official file: its path within the folder, its SHA-256 and its rows; rows answered from another frame."""
 
@@ -144,6 +160,7 @@ class Manifest(_ManifestPart):
         frames_digest: Of names, sizes and times of the list's frames.
         weights_sha256: Of the file that training started from, or None.
         networks: The trained networks.
+        features: The features that heads over time read; none in older manifests.
         rule_sha256: Of the rule.
         submission: The official file.
         validation: Its scores on validation.
@@ -165,6 +182,7 @@ class Manifest(_ManifestPart):
     frames_digest: Digest
     weights_sha256: Digest | None
     networks: list[TrainedNetwork]
+    features: list[StoredFeatures] = []
     rule_sha256: Digest
     submission: OfficialFile
     validation: Validation

@@ -36,12 +36,15 @@ class Network(_Section):
         recipe: Name of a training recipe that comes with abawkit, or a TOML file in the submission's folder.
         changes: ``KEY=VALUE`` each, as of ``abawkit train --set``; the file calls it ``set``.
         tasks: Tasks that it is trained for; None for those of its recipe.
+        features: Networks of this submission whose features it reads, or other sources of features; only for heads over
+            time.
     """
 
     name: Name
     recipe: Annotated[str, Field(min_length=1)]
     changes: list[str] = Field(default=[], alias="set")
     tasks: Annotated[list[Task], Field(min_length=1)] | None = None
+    features: list[str] = []
 
     @model_validator(mode="after")
     def _check(self) -> "Network":
@@ -51,6 +54,7 @@ class Network(_Section):
                 raise ValueError(f"set: '{change}': give the {_OWN_KEYS[key]} instead")
         _refuse_repeats("set", [change.partition("=")[0].strip() for change in self.changes])
         _refuse_repeats("tasks", self.tasks or [])
+        _refuse_repeats("features", self.features)
         return self
 
 

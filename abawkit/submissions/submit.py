@@ -1,7 +1,10 @@
 """A submission from its folder: train what is missing, predict, decide, write, check, and write the manifest."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -9,22 +12,28 @@ import abawkit
 from abawkit.choices import Split
 from abawkit.errors import DataError
 from abawkit.pipeline.commands import ExecutionOptions
+from abawkit.pipeline.step_cache import Step
 from abawkit.submissions.decisions import FittedDecisions, digest_official, fit_decisions, write_official
 from abawkit.submissions.ledger import format_now
 from abawkit.submissions.manifest import (
     MANIFEST,
     Manifest,
     OfficialFile,
+    StoredFeatures,
     Text,
     TrainedNetwork,
     read_manifest,
     write_submission_manifest,
 )
-from abawkit.submissions.plan import PlannedRun
+from abawkit.submissions.plan import CURATED, TEST, PlannedFeatures, PlannedRun
 from abawkit.submissions.steps import (
     RUNS,
     PredictionSteps,
+    digest_features,
     digest_network,
+    extract_planned_features,
+    list_extractions,
+    make_extraction_step,
     make_prediction_step,
     make_training_step,
     predict_members,
@@ -72,6 +81,7 @@ def update_manifest(job: Job, predicted: PredictionSteps, decided: FittedDecisio
         frames_digest=opened.frames_digest,
         weights_sha256=opened.weights_sha256,
         networks=[_describe_network(run, job) for run in job.plan.runs],
+        features=[_describe_features(features, job) for features in job.plan.features],
         rule_sha256=decided.digest,
         submission=OfficialFile(
             file="outputs/predictions.txt" if opened.plugin.container == "file" else "outputs/predictions",
@@ -97,6 +107,11 @@ def _describe_network(run: PlannedRun, job: Job) -> TrainedNetwork:
         by = _RunEnvironment()
     digest = digest_network(run, job)
     return TrainedNetwork(name=run.name, seed=run.seed, sha256=digest, code=by.code, git=by.git)
+
+
+def _describe_features(features: PlannedFeatures, job: Job) -> StoredFeatures:
+    digests = {part: digest_features(features, part, job) for part in (CURATED, TEST)}
+    return StoredFeatures(name=features.name, flip=features.flip, **digests)
 
 
 def _read_previous(folder: Path) -> Manifest | None:
@@ -140,7 +155,9 @@ def submit(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) ->
     """
     job = prepare(folder, inputs, options)
     with lock(new_folder(job.outputs, force=True)):
-        train_networks(job)
+        train_networks(job.plan.frame_networks, job)
+        extract_planned_features(job)
+        train_networks(job.plan.heads, job)
         predicted = predict_members(job)
         decided = fit_decisions(job, predicted)
         official = write_official(job, predicted, decided)
@@ -149,7 +166,7 @@ def submit(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) ->
 
 
 def describe_due_steps(folder: Path, inputs: SubmissionInputs) -> list[tuple[str, str]]:
-    """Lists the trainings and predictions of `submit` and why each is due; nothing is written.
+    """Lists the trainings, extractions and predictions of `submit` and why each is due; nothing is written.
 
     Returns:
         The name of each, and why it is due; an empty text if it is not.
@@ -159,15 +176,45 @@ def describe_due_steps(folder: Path, inputs: SubmissionInputs) -> list[tuple[str
         DataError: As `submit`.
     """
     job = prepare(folder, inputs, ExecutionOptions())
-    training = [make_training_step(run, job) for run in job.plan.runs]
-    lines = [(step.name, job.cache.explain(step) or "") for step in training]
-    due = {run.name for run, (_, reason) in zip(job.plan.runs, lines, strict=True) if reason}
+    reasons: dict[str, str] = {}
+    for name, needed, first, make in _list_steps(job):
+        reasons[name] = first if any(reasons[need] for need in needed) else job.cache.explain(make()) or ""
+    return list(reasons.items())
+
+
+class _PlannedStep(NamedTuple):
+    """A step that can be made when those before it are done: its name, theirs, what to say until then, and a maker."""
+
+    name: str
+    needed: list[str]
+    first: str
+    make: Callable[[], Step]
+
+
+def _list_steps(job: Job) -> Iterator[_PlannedStep]:
+    """The steps whose commands `submit` runs, in their order."""
+    extracted = {(each.name, part) for each, part in list_extractions(job)}
+
+    def find_extractions(features: Sequence[PlannedFeatures], part: str) -> list[str]:
+        return [f"features {part} {each.name}" for each in features if (each.name, part) in extracted]
+
+    def train(runs: Sequence[PlannedRun]) -> Iterator[_PlannedStep]:
+        for run in runs:
+            needed = find_extractions(run.features, CURATED)
+            yield _PlannedStep(
+                f"train {run.name}", needed, "its features come first", partial(make_training_step, run, job)
+            )
+
+    yield from train(job.plan.frame_networks)
+    for each, part in list_extractions(job):
+        needed = [f"train {each.run.name}"] if each.run else []
+        make = partial(make_extraction_step, each, part, job)
+        yield _PlannedStep(f"features {part} {each.name}", needed, "its network comes first", make)
+    yield from train(job.plan.heads)
     splits: tuple[Split | None, ...] = ("validation", None)
     for split in splits:
         for member in job.plan.members:
-            if any(run.name in due for run in member.runs):
-                lines.append((f"predict {split or 'test'} {member.name}", "its networks come first"))
-            else:
-                step = make_prediction_step(member, split, job)
-                lines.append((step.name, job.cache.explain(step) or ""))
-    return lines
+            needed = [f"train {run.name}" for run in member.runs]
+            needed += find_extractions(member.features, CURATED if split else TEST)
+            make = partial(make_prediction_step, member, split, job)
+            yield _PlannedStep(f"predict {split or 'test'} {member.name}", needed, "its networks come first", make)

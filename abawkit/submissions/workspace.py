@@ -4,12 +4,16 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from abawkit.choices import Missing
 from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.curation.release import format_command
-from abawkit.errors import ConfigError, DataError
+from abawkit.errors import ConfigError, DataError, format_count, list_first, printable
+from abawkit.features.store import FeatureStore
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.frame_counts import list_crops
+from abawkit.frame_columns import read_frame_numbers
 from abawkit.frames.crops import FrameSummary
 from abawkit.frames.paths import FramesRoot, find_frame_paths, make_frame_folders
 from abawkit.labels import TASKS, Task
@@ -17,7 +21,7 @@ from abawkit.models.weight_files import find_weights
 from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.pipeline.step_cache import Step, StepCache
 from abawkit.postprocessing.outputs import find_needed_tasks
-from abawkit.submissions.plan import OUTPUTS, SubmissionPlan, plan_submission
+from abawkit.submissions.plan import CURATED, OUTPUTS, TEST, PlannedFeatures, SubmissionPlan, plan_submission
 from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
 from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import FrameList, VideoList
@@ -179,6 +183,7 @@ def prepare(folder: Path, inputs: SubmissionInputs, options: ExecutionOptions) -
     recipe, digest = read_submission_recipe(folder)
     plan, opened = plan_submission(folder, recipe), open_inputs(recipe, inputs)
     _refuse_unlabelled(plan, opened)
+    _refuse_lacking_features(plan, opened)
     return Job(folder, recipe, digest, plan, opened, options, StepCache(folder / OUTPUTS))
 
 
@@ -193,3 +198,47 @@ def _refuse_unlabelled(plan: SubmissionPlan, opened: OpenedInputs) -> None:
                 f"{opened.inputs.data}: no training row is annotated for {task}, a task of the network "
                 f"{', '.join(names)}; give another curated set, or leave this task out of the networks' tasks"
             )
+
+
+def _refuse_lacking_features(plan: SubmissionPlan, opened: OpenedInputs) -> None:
+    """Refuses frames that heads over time will have no features of, before networks are trained for hours."""
+    if not plan.features:
+        return
+    listed = opened.frame_list.images
+    for images in (*(split.annotations.images for split in opened.curated.splits.values()), listed):
+        try:
+            read_frame_numbers(images)
+        except DataError as error:
+            reason = str(error).partition("; ")[0]
+            raise DataError(f"{reason}; heads over time need the order of frames: leave them out") from error
+    if any(not features.given for features in plan.features):
+        _refuse_absent_frames(opened)
+    for features in plan.features:
+        if features.given:
+            _refuse_other_features(features, features.given, opened)
+
+
+def _refuse_absent_frames(opened: OpenedInputs) -> None:
+    images = opened.frame_list.images.to_pylist()
+    paths = find_frame_paths(opened.inputs.frames, images)
+    if absent := [image for image, path in zip(images, paths, strict=True) if not os.path.isfile(path)]:  # noqa: PTH113
+        count = f"{len(absent):,} of {format_count(len(images), 'frame')}"
+        shown = ", ".join(list_first([printable(image) for image in absent], 3))
+        raise DataError(
+            f"{opened.inputs.listed}: {count} of the list are absent: {shown}; "
+            "heads over time need features of all: give the right --frames, or leave these heads out of the recipe"
+        )
+
+
+def _refuse_other_features(features: PlannedFeatures, folder: Path, opened: OpenedInputs) -> None:
+    """Refuses features that are given and of other rows, or without mirrored frames that are needed."""
+    curated = FeatureStore.open(folder / CURATED)
+    for split in opened.curated.splits.values():
+        curated.select(split.annotations.images.filter(pa.array(split.frames >= 0)).unique())
+    if features.flip and curated.mirrored is None:
+        raise DataError(
+            f"{curated.folder}: holds no features of mirrored frames, and a head that reads them has an "
+            "augmentation.flip above 0; make that 0, or extract them with --flip"
+        )
+    if opened.inputs.missing == "refuse":
+        FeatureStore.open(folder / TEST).select(opened.frame_list.images.unique())

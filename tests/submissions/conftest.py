@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from abawkit.curation import open_curated
+from abawkit.features.store import FeatureStore
 from abawkit.formats.base import get_format
 from abawkit.labels import TASKS
 from abawkit.pipeline.commands import ExecutionOptions
@@ -19,6 +20,7 @@ from abawkit.submissions.submit import SubmissionResult, submit
 from abawkit.submissions.workspace import SubmissionInputs
 from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import Array, Predictions
+from tests.sequence_features import list_rows, write_store
 
 RECIPE = """
 summary = "two seeds of a small network"
@@ -55,7 +57,7 @@ class Commands:
             self.calls.append(arguments)
             if arguments[0] in self.interrupt:
                 raise KeyboardInterrupt
-            {"train": self._train, "predict": self._predict}[arguments[0]](arguments)
+            {"train": self._train, "features": self._extract, "predict": self._predict}[arguments[0]](arguments)
         return [{}] * len(commands)
 
     @property
@@ -76,12 +78,28 @@ class Commands:
         choices = [arguments[1], option(arguments, "--seed")]
         choices += [arguments[i + 1] for i, part in enumerate(arguments) if part in ("--set", "--tasks")]
         choices += [sha256_of(Path(option(arguments, "--weights")))] if "--weights" in arguments else []
+        choices += [FeatureStore.open(folder).digest for folder in options_of(arguments, "--features")]
         for epoch in ("best", "last"):
             (out / f"{epoch}.safetensors").write_text(f"{epoch} {choices}")
+
+    def _extract(self, arguments: list[str]) -> None:
+        source, out = Path(arguments[1]), Path(option(arguments, "--out"))
+        if "--data" in arguments:
+            images = list_rows(Path(option(arguments, "--data")))
+        else:
+            listed = get_format(option(arguments, "--format")).read_list(Path(option(arguments, "--list")))
+            images = listed.images.to_pylist()
+        if out.exists() and "--force" in arguments:
+            shutil.rmtree(out)
+        seed = int(sha256_of(source)[:8], 16) if source.is_file() else 0
+        values = np.random.default_rng(seed).standard_normal((len(images), 3)).astype(np.float32)
+        write_store(out, images, values, values if "--flip" in arguments else None)
 
     def _predict(self, arguments: list[str]) -> None:
         networks = [Path(part) for part in arguments[1:] if part.endswith(".safetensors")]
         digests = [sha256_of(path) for path in networks]
+        for folder in options_of(arguments, "--features"):
+            FeatureStore.open(folder)
         name = option(arguments, "--format") if "--format" in arguments else "abaw7"
         plugin = get_format(name)
         if "--split" in arguments:
@@ -105,6 +123,10 @@ class Commands:
 
 def option(arguments: list[str], name: str) -> str:
     return arguments[arguments.index(name) + 1]
+
+
+def options_of(arguments: list[str], name: str) -> list[Path]:
+    return [Path(arguments[i + 1]) for i, part in enumerate(arguments) if part == name]
 
 
 def noise(images: pa.StringArray, seed: int) -> Predictions:

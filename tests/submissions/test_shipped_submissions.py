@@ -68,7 +68,18 @@ def test_every_key_of_the_form_is_in_the_readme() -> None:
     keys = set(re.findall(r"^(\w+) =", example, flags=re.MULTILINE))
     known = {*SubmissionRecipe.model_fields} - {"networks", "decisions"}
     assert known <= keys
-    assert {"name", "recipe", "set", "tasks", "weights", "smoothing", "calibration", "folds", "protocol"} <= keys
+    assert {
+        "name",
+        "recipe",
+        "set",
+        "tasks",
+        "features",
+        "weights",
+        "smoothing",
+        "calibration",
+        "folds",
+        "protocol",
+    } <= keys
 
 
 def test_the_example_of_the_form_is_one(tmp_path: Path) -> None:
@@ -76,4 +87,7 @@ def test_the_example_of_the_form_is_one(tmp_path: Path) -> None:
     example = text[text.index("```toml") :].partition("```toml")[2].partition("```")[0]
     (tmp_path / "recipe.toml").write_text(example.replace('tasks = ["va"]', 'tasks = ["va", "expression", "au"]'))
     recipe, _ = read_submission_recipe(tmp_path)
-    assert len(plan_submission(tmp_path, recipe).members) == 3
+    plan = plan_submission(tmp_path, recipe)
+    assert [member.name for member in plan.members] == [
+        f"{name}-seed{seed}" for name in ("all", "over-time") for seed in (1, 2, 3)
+    ]
