@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from abawkit.probabilities.members import StoredMember
     from abawkit.scoring.bootstrap import Interval
     from abawkit.tuning.cross_validation import Tuning
-    from abawkit.tuning.ensemble_analysis import Analysis
+    from abawkit.tuning.ensemble_analysis import Analysis, Prospect
 
 
 _NOTE: Final = re.compile(r"(?P<parameter>.+): kept as is, (?P<reason>.+)", re.DOTALL)
 _SHOWN: Final = 6
+_ALIKE: Final = 0.9
 
 
 def group_notes(notes: Sequence[str]) -> list[str]:
@@ -88,6 +90,37 @@ def _format_part(one: Any, part: str, tasks: Sequence[Task]) -> str:
     """A part of a member's own score; its sum only where it knows all tasks that the ensemble knows."""
     needed = [_TASK_OF[part]] if part in _TASK_OF else tasks
     return f"{one.alone[part]:.4f}" if set(needed) <= set(one.member.tasks) else "-"
+
+
+def show_prospects(analysis: "Analysis") -> None:
+    """What each member can add to the others at its best weight, and those that can add next to nothing."""
+    names = _number_members([one.member for one in analysis.contributions])
+    found = [(name, one.prospect) for name, one in zip(names, analysis.contributions, strict=True) if one.prospect]
+    if not found:
+        return
+    tasks = [task for task in TASKS if any(task in prospect.removes for _, prospect in found)]
+    rows = [
+        (
+            name,
+            *(_format_correlation(prospect.correlations.get(task, nan)) for task in tasks),
+            f"{prospect.expected:.4f}",
+        )
+        for name, prospect in found
+    ]
+    title = "What each can add; correlation of its errors with those of the others"
+    show_table(title, ["", *tasks, "can add"], rows)
+    for name, prospect in found:
+        if prospect.is_little:
+            print_message(f"note: {describe_prospect(name, prospect)}")
+
+
+def describe_prospect(name: str, prospect: "Prospect") -> str:
+    """One sentence on a member that adds next to nothing."""
+    known = [value for value in prospect.correlations.values() if value == value]
+    low, high = (f"{value:.2f}" for value in (min(known, default=nan), max(known, default=nan)))
+    alike = low if low == high else f"{low} to {high}"
+    why = "another kind of network adds more than another seed" if min(known, default=0) > _ALIKE else "they are better"
+    return f"expect about {prospect.expected:.4f} from {name}: its errors correlate {alike} with the others', and {why}"
 
 
 def show_correlations(analysis: "Analysis") -> None:

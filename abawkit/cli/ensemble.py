@@ -71,8 +71,8 @@ def ensemble(
 ) -> None:
     """Combine stored probabilities, and measure what each member contributes.
 
-    With --truth it shows what members score alone, what each adds to the others, and how alike their errors are. Fitted
-    weights are scored on videos that they were not fitted on.
+    With --truth it shows what members score alone, what each adds to the others and what it can add at its best weight,
+    and how alike their errors are. Fitted weights are scored on videos that they were not fitted on.
 
     Members of other systems: .npz with images and any of va (n, 2), expression (n, 8), au (n, 12), or .csv or
     .parquet with the columns image,valence,arousal,Neutral,...,Other,AU1,...,AU26. A rule identifies members by their
@@ -111,10 +111,11 @@ def ensemble(
     if as_json:
         print_json(_as_json(found, applied, judged, tuning, written, save_rule))
         return
-    from abawkit.cli._tables import show_correlations, show_members, show_scores, show_weights
+    from abawkit.cli._tables import show_correlations, show_members, show_prospects, show_scores, show_weights
 
     if judged:
         show_members(judged[0], protocol, "equal weights" if tuning else "the others")
+        show_prospects(judged[0])
         show_correlations(judged[0])
     if applied and applied.weights:
         from abawkit.postprocessing.rule import group_members

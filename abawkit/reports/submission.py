@@ -24,7 +24,7 @@ from abawkit.submissions.decisions import CROSSFITTED, RULE
 from abawkit.submissions.manifest import Manifest, Scores, Validation
 from abawkit.submissions.plan import OUTPUTS
 from abawkit.tables import Annotations, Array
-from abawkit.tuning.ensemble_analysis import correlate_errors
+from abawkit.tuning.ensemble_analysis import Analysis, analyse
 
 TASK_LABELS: Final[dict[Task, str]] = {
     "va": "valence and arousal",
@@ -147,10 +147,23 @@ def _make_member_sections(outputs: Path, validation: Validation, truth: Annotati
     members = read_members([outputs / "validation" / f"{name}.npz" for name in names])
     text = (
         "Correlation of the members' errors on validation. Members that are wrong alike, near 1, add little to each "
-        "other; stronger colour, more alike."
+        "other; stronger colour, more alike. What each can add to the mean of the others follows from its errors and "
+        "theirs, at its best weight; what it adds to them with equal weights stands beside it."
     )
-    correlations = correlate_errors(members, truth, validation.protocol)
-    return [Section("Members", text, tables=tabulate_correlations(correlations, names))]
+    analysis = analyse(members, truth, validation.protocol)
+    tables = [_tabulate_prospects(analysis, names), *tabulate_correlations(analysis.correlations, names)]
+    return [Section("Members", text, tables=tables)]
+
+
+def _tabulate_prospects(analysis: Analysis, names: Sequence[str]) -> ReportTable:
+    rows: list[list[str | Cell]] = []
+    for name, one in zip(names, analysis.contributions, strict=True):
+        known = one.prospect.correlations if one.prospect else {}
+        cells = [_make_correlation_cell(known.get(task, np.nan)) for task in TASK_LABELS]
+        expected = f"{one.prospect.expected:.4f}" if one.prospect else "-"
+        rows.append([name, *cells, expected, f"{one.adds['score']:+.4f}"])
+    columns = ["", *TASK_LABELS.values(), "can add", "adds"]
+    return ReportTable("Errors beside those of the others' mean", columns, rows)
 
 
 def _make_rule_sections(rule: Rule) -> list[Section]:

@@ -1,14 +1,24 @@
-"""What each member contributes to an ensemble: its own score, what it adds, and how its errors correlate."""
+"""What each member contributes to an ensemble: its own score, what it adds and can add, and how its errors correlate.
+
+What a member can add follows from its errors e and those of the others' mean, r, before any weight is fitted: with
+weight w, the mean square of w e + (1 - w) r is least at w = (r'r - e'r) / (e'e + r'r - 2 e'r). Of members that are
+wrong alike it falls by next to nothing, whatever w is. What the CCC lacks to 1 falls by the same share, if means and
+deviations stay as they are: 1 - CCC is the mean square over the sum of both variances and the squared difference of
+the means. For F1 that share is a rule of thumb.
+
+Source: the best weights of a mean, J. Bates, C. Granger, The combination of forecasts, Operational Research Quarterly
+20 (1969) 451-468; the CCC, L. Lin, A concordance correlation coefficient, Biometrics 45 (1989) 255-268.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from abawkit.choices import Protocol
 from abawkit.labels import TASKS, Task
-from abawkit.postprocessing.averaging import find_known_tasks
+from abawkit.postprocessing.averaging import average_members, find_known_tasks
 from abawkit.postprocessing.outputs import decide
 from abawkit.postprocessing.rule import Rule, apply_rule, group_members
 from abawkit.probabilities.members import StoredMember, refuse_other_rows
@@ -20,6 +30,32 @@ ScoreParts = Mapping[str, float]
 """Parts of a score by name, see `abawkit.scoring.bootstrap.PARTS`; the part of a task that is not known is 0."""
 
 
+LITTLE: Final = 0.005
+"""A member that can add no more than this is not worth its training: intervals of P are ten times as wide."""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a member can add to the others, by their errors alone.
+
+    Attributes:
+        correlations: For each task that it and others know, the correlation of its errors with those of their mean;
+            NaN where one of them does not vary.
+        removes: For each of these tasks the share of the others' mean squared error that it removes at its best
+            weight, 0 to 1.
+        expected: What that is worth in the score: an upper bound for valence and arousal, a rule of thumb for F1.
+    """
+
+    correlations: Mapping[Task, float]
+    removes: Mapping[Task, float]
+    expected: float
+
+    @property
+    def is_little(self) -> bool:
+        """Whether the member is hardly worth having."""
+        return self.expected < LITTLE
+
+
 @dataclass(frozen=True)
 class Contribution:
     """One member among the others.
@@ -28,11 +64,13 @@ class Contribution:
         member: The member.
         alone: What it scores by itself.
         adds: What all score together, less what they score without it.
+        prospect: What it can add at its best weight; None if it is the only one to know its tasks.
     """
 
     member: StoredMember
     alone: ScoreParts
     adds: ScoreParts
+    prospect: Prospect | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +95,7 @@ class Analysis:
             "members": [
                 {"key": one.member.key, "path": str(one.member.path), "tasks": list(one.member.tasks)}
                 | {"alone": _select_known(one.alone, one.member.tasks), "adds": dict(one.adds)}
+                | {"can_add": _format_prospect(one.prospect)}
                 for one in self.contributions
             ],
             "together": _select_known(self.together, known),
@@ -70,6 +109,13 @@ class Analysis:
 def _select_known(parts: ScoreParts, tasks: Collection[Task]) -> dict[str, float | None]:
     unknown = {PART_OF[task] for task in TASKS if task not in tasks}
     return {part: None if part in unknown else value for part, value in parts.items()}
+
+
+def _format_prospect(prospect: Prospect | None) -> dict[str, Any] | None:
+    if prospect is None:
+        return None
+    correlations = {task: None if np.isnan(value) else value for task, value in prospect.correlations.items()}
+    return {"correlations": correlations, "removes": dict(prospect.removes), "expected": prospect.expected}
 
 
 def analyse(
@@ -101,7 +147,9 @@ def analyse(
         tasks = find_known_tasks(others)
         rest = apply_rule(_leave_out(rule, member.key), others, tasks) if others else member.predictions
         without = _score_predictions(rest, tasks, truth, protocol)
-        contributions.append(Contribution(member, alone, {part: together[part] - without[part] for part in PARTS}))
+        prospect = _make_prospect(member, others, rule, truth, protocol, without)
+        adds = {part: together[part] - without[part] for part in PARTS}
+        contributions.append(Contribution(member, alone, adds, prospect))
     return Analysis(contributions, together, correlate_errors(members, truth, protocol))
 
 
@@ -127,6 +175,48 @@ def correlate_errors(
     }
 
 
+def _make_prospect(
+    member: StoredMember,
+    others: Sequence[StoredMember],
+    rule: Rule,
+    truth: Annotations,
+    protocol: Protocol,
+    without: ScoreParts,
+) -> Prospect | None:
+    """What a member can add to the others, which score `without`; smoothing and calibration come after."""
+    rows = select_scored_rows(truth, protocol)
+    shared = [task for task in find_known_tasks(others) if task in member.tasks and rows[task].any()]
+    if not shared:
+        return None
+    rest = average_members(others, _leave_out(rule, member.key).weights, shared, rule.pool)
+    correlations, removes = {}, {}
+    for task in shared:
+        own, theirs = (_compute_errors(each, task, truth, rows[task]) for each in (member.predictions, rest))
+        correlations[task] = float(_correlate_rows(np.stack([own, theirs]))[0, 1])
+        removes[task] = find_removable_error(own, theirs)
+    expected = sum(share * (1 - without[PART_OF[task]]) for task, share in removes.items())
+    return Prospect(correlations, removes, expected)
+
+
+def find_removable_error(own: Array, theirs: Array) -> float:
+    """The share of a mean square of errors that errors of one more member remove at their best weight from 0 to 1.
+
+    Args:
+        own: Errors of the member, (n,).
+        theirs: Errors of the others' mean, (n,).
+
+    Returns:
+        0 (they are best left alone) to 1.
+    """
+    square, difference = float(theirs @ theirs), theirs - own
+    length = float(difference @ difference)
+    if not square or not length:
+        return 0.0
+    weight = min(max(float(theirs @ difference) / length, 0.0), 1.0)
+    best = theirs - weight * difference
+    return max(0.0, 1 - float(best @ best) / square)
+
+
 def _score_predictions(
     predictions: Predictions, tasks: Sequence[Task], truth: Annotations, protocol: Protocol
 ) -> dict[str, float]:
@@ -148,12 +238,16 @@ def _correlate_task(members: Sequence[StoredMember], task: Task, truth: Annotati
     if not rows.any():
         return result
     errors = np.stack([_compute_errors(members[i].predictions, task, truth, rows) for i in knowing])
-    errors -= errors.mean(axis=1, keepdims=True)
+    result[np.ix_(knowing, knowing)] = _correlate_rows(errors)
+    return result
+
+
+def _correlate_rows(errors: Array) -> Array:
+    """Pearson's correlations of the rows of an array; NaN with one that does not vary."""
+    errors = errors - errors.mean(axis=1, keepdims=True)
     length = np.sqrt((errors**2).sum(axis=1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = errors @ errors.T / np.outer(length, length)
-    result[np.ix_(knowing, knowing)] = np.clip(found, -1, 1)
-    return result
+        return np.asarray(np.clip(errors @ errors.T / np.outer(length, length), -1, 1))
 
 
 def _compute_errors(predictions: Predictions, task: Task, truth: Annotations, rows: Array) -> Array:

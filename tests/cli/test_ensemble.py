@@ -1,6 +1,7 @@
 """``abawkit ensemble``: members with manifests and without, weighed in each way, scored, written and inspected."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -107,6 +108,26 @@ def test_with_annotations_alone_it_says_what_each_member_is_worth_and_writes_not
     assert found["score"]["score"]["low"] < found["score"]["score"]["value"] < found["score"]["score"]["high"]
     assert np.allclose(np.diag(found["analysis"]["correlations"]["va"]), 1)
     assert sorted(annotated.parent.iterdir()) == before
+
+
+def test_it_says_in_advance_which_member_can_add_next_to_nothing(
+    run: Run, members: list[Path], annotated: Path, tmp_path: Path
+) -> None:
+    good = read_member(members[0]).predictions
+    near = assemble(good.images, {"va": np.clip(good.va + 0.01, -1, 1), "expression": good.expression, "au": good.au})
+    twin = tmp_path / "twin.npz"
+    write_probabilities(twin, near)
+    shown = run("ensemble", *members[:2], twin, "--truth", annotated)
+    assert re.search(r"3 twin\.npz +0\.\d\d +0\.\d\d +0\.\d\d +0\.\d{4}", shown.stdout)
+    assert "can add" in shown.stdout
+    shown = run("ensemble", members[0], twin, "--truth", annotated)
+    expected = "from 2 twin.npz: its errors correlate 1.00 with the others', and another kind of network adds more"
+    assert expected in shown.stderr
+    found = json.loads(run("ensemble", members[0], twin, "--truth", annotated, "--json").stdout)
+    can_add = found["analysis"]["members"][1]["can_add"]
+    assert can_add["expected"] < 0.005
+    assert can_add["correlations"]["va"] > 0.99
+    assert 0 <= can_add["removes"]["va"] < 0.01
 
 
 def test_the_score_is_that_of_the_file_it_writes(

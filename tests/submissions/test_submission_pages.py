@@ -18,7 +18,7 @@ from abawkit.submissions.manifest import read_manifest, write_submission_manifes
 from abawkit.submissions.slots import list_submissions, measure_nearness, record_score, record_sent
 from abawkit.system.files import sha256_of
 from abawkit.tables import Annotations
-from abawkit.tuning.ensemble_analysis import correlate_errors
+from abawkit.tuning.ensemble_analysis import analyse, correlate_errors
 from tests.reports.test_page import EVIL
 from tests.submissions.conftest import RECIPE, Bench
 
@@ -72,7 +72,12 @@ def test_correlations_of_errors_stand_in_the_members_tables(written: Bench, trut
     members = [read_member(written.folder / f"outputs/validation/all-seed{seed}.npz") for seed in (1, 2)]
     found = correlate_errors(members, truth)
     page = make_submission_page(written.folder, manifest, truth)
-    for table, matrix in zip(page.sections[2].tables, found.values(), strict=True):
+    prospects, *tables = page.sections[2].tables
+    one = analyse(members, truth).contributions[1]
+    assert one.prospect
+    assert prospects.rows[1][0] == "all-seed2"
+    assert prospects.rows[1][-2:] == [f"{one.prospect.expected:.4f}", f"{one.adds['score']:+.4f}"]
+    for table, matrix in zip(tables, found.values(), strict=True):
         first, second = table.rows
         assert first[1] == ""
         assert isinstance(second[1], Cell)
