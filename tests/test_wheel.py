@@ -20,7 +20,7 @@ import abawkit
 from abawkit.system.shipped import NATIVE, SUBMISSIONS
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong")
+SHIPPED = ("baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong", "temporal")
 
 pytestmark = pytest.mark.e2e
 
@@ -119,7 +119,8 @@ def test_the_sdist_holds_all_that_a_wheel_is_made_of(source: Path) -> None:
     with tarfile.open(sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CMakeLists.txt", "constraints.txt"} <= names
-    assert {f"submissions/{name}/recipe.toml" for name in SHIPPED} | {"submissions/strong/network.toml"} <= names
+    assert {f"submissions/{name}/recipe.toml" for name in SHIPPED} <= names
+    assert {"submissions/strong/network.toml", "submissions/temporal/heads.toml"} <= names
     assert {f"csrc/{path.relative_to(ROOT / 'csrc')}" for path in (ROOT / "csrc").rglob("*.[ch]*")} <= names
     assert not [
         name for name in names if "/outputs/" in name or name.endswith((".so", "manifest.json", "ledger.jsonl"))

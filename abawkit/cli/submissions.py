@@ -79,8 +79,8 @@ def new(
         str,
         typer.Option(
             "--from",
-            help="What to copy: baseline, demo, paper-classifier, paper-finetuned, paper-single-tasks, strong, or the "
-            "folder of a submission.",
+            help="What to copy: baseline, demo, paper-classifier, paper-finetuned, paper-single-tasks, strong, "
+            "temporal, or the folder of a submission.",
         ),
     ] = "baseline",
     folder: Folder = HERE,

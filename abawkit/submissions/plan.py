@@ -138,10 +138,11 @@ def plan_submission(folder: Path, recipe: SubmissionRecipe) -> SubmissionPlan:
     for run in runs:
         _check_start(run, recipe)
     runs = _plan_features(folder, runs)
-    whole = [run for run in runs if set(run.tasks) == set(TASKS)]
+    predicting = [run for run in runs if run.network.member]
+    whole = [run for run in predicting if set(run.tasks) == set(TASKS)]
     members = [PlannedMember(run.name, (run,)) for run in whole]
     for seed in recipe.seeds:
-        parts = tuple(run for run in runs if run.seed == seed and run not in whole)
+        parts = tuple(run for run in predicting if run.seed == seed and run not in whole)
         if not parts:
             break
         _refuse_gaps(parts)
@@ -194,9 +195,16 @@ def _plan_features(folder: Path, runs: Sequence[PlannedRun]) -> list[PlannedRun]
     result = list(seeing)
     for head in heads:
         sources = head.network.features
-        read = [_find_features(folder, head, source, runs, flip=source in flipped) for source in sources]
-        result.append(replace(head, features=tuple(read)))
+        found = [_find_features(folder, head, source, runs, flip=source in flipped) for source in sources]
+        result.append(replace(head, features=tuple(found)))
     _refuse_ambiguous(result)
+    read = {name for run in heads for name in run.network.features}
+    for run in runs:
+        if not run.network.member and run.network.name not in read:
+            raise ConfigError(
+                f"network {run.network.name}: has member = false, and no other network reads its features; name it in "
+                "their features, or leave it out"
+            )
     return result
 
 

@@ -38,6 +38,7 @@ class Network(_Section):
         tasks: Tasks that it is trained for; None for those of its recipe.
         features: Networks of this submission whose features it reads, or other sources of features; only for heads over
             time.
+        member: Whether it predicts; if not, it only computes features.
     """
 
     name: Name
@@ -45,6 +46,7 @@ class Network(_Section):
     changes: list[str] = Field(default=[], alias="set")
     tasks: Annotated[list[Task], Field(min_length=1)] | None = None
     features: list[str] = []
+    member: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> "Network":

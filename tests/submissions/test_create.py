@@ -19,7 +19,7 @@ from abawkit.system.shipped import find_shipped
 from abawkit.training.recipe import list_recipes, read_recipe
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong"]
+NAMES = ["baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong", "temporal"]
 
 
 def shown(*arguments: object) -> Result:
@@ -126,7 +126,7 @@ def test_a_fresh_clone_lists_no_run_of_another_machine_and_tracks_none(tmp_path:
     listed = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "submissions"], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert {Path(name).name for name in listed} == {"README.md", "recipe.toml", "network.toml"}
+    assert {Path(name).name for name in listed} == {"README.md", "recipe.toml", "network.toml", "heads.toml"}
     for name in listed:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)

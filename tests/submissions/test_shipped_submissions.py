@@ -10,7 +10,7 @@ from abawkit.submissions.plan import SubmissionPlan, plan_submission
 from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
 
 ROOT = Path(__file__).parents[2] / "submissions"
-SHIPPED = ("baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong")
+SHIPPED = ("baseline", "demo", "paper-classifier", "paper-finetuned", "paper-single-tasks", "strong", "temporal")
 
 
 def shipped(name: str) -> tuple[SubmissionRecipe, SubmissionPlan]:
@@ -62,24 +62,36 @@ def test_strong_is_the_baseline_with_all_that_is_known() -> None:
     assert strong.model_copy(update={"optimizer": plain.optimizer}) == plain
 
 
+def test_strong_predicts_with_heads_over_time_on_the_features_of_its_networks() -> None:
+    _, plan = shipped("strong")
+    assert [member.name for member in plan.members] == [f"over-time-seed{seed}" for seed in (1, 2, 3, 4, 5)]
+    for run in plan.heads:
+        (features,) = run.features
+        assert features.run is not None
+        assert features.run.name == f"all-seed{run.seed}"
+        assert features.flip
+
+
+def test_temporal_has_a_head_for_all_tasks_and_one_per_task_on_each_network() -> None:
+    recipe, plan = shipped("temporal")
+    _, demo = shipped("demo")
+    assert [run.recipe for run in plan.frame_networks] == [run.recipe for run in demo.runs]
+    assert [member.name for member in plan.members if member.name.endswith("seed1")] == [
+        "all-seed1",
+        "va+expression+au-seed1",
+    ]
+    assert {run.recipe.sequence.kind for run in plan.heads} == {"bigru"}
+    assert recipe.decisions.searched
+
+
 def test_every_key_of_the_form_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     example = text[text.index("```toml") :].partition("```toml")[2].partition("```")[0]
     keys = set(re.findall(r"^(\w+) =", example, flags=re.MULTILINE))
     known = {*SubmissionRecipe.model_fields} - {"networks", "decisions"}
     assert known <= keys
-    assert {
-        "name",
-        "recipe",
-        "set",
-        "tasks",
-        "features",
-        "weights",
-        "smoothing",
-        "calibration",
-        "folds",
-        "protocol",
-    } <= keys
+    assert {"name", "recipe", "set", "tasks", "features", "member"} <= keys
+    assert {"weights", "smoothing", "calibration", "folds", "protocol"} <= keys
 
 
 def test_the_example_of_the_form_is_one(tmp_path: Path) -> None:

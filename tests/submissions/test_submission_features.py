@@ -192,6 +192,14 @@ def test_heads_do_not_start_from_the_weights_of_the_submission(heads: Bench, tmp
     assert ["--weights" in call for call in heads.commands.calls if call[0] == "train"] == [True, False, False]
 
 
+def test_a_network_that_only_computes_features_is_no_member(heads: Bench) -> None:
+    heads.write(RECIPE.replace('recipe = "demo"', 'recipe = "demo"\nmember = false'))
+    result = heads.submit()
+    assert heads.commands.outs == [out for out in EVERYTHING if not out.endswith("/frames-seed1.txt")]
+    assert [member.name for member in result.manifest.validation.members] == ["va+rest-seed1"]
+    assert [network.name for network in result.manifest.networks] == ["frames-seed1", "va-seed1", "rest-seed1"]
+
+
 def test_heads_and_a_network_of_frames_can_be_one_member(heads: Bench) -> None:
     heads.write(RECIPE.replace('["expression", "au"]', '["expression"]') + FRAMES.replace("frames", "au"))
     text = (heads.folder / "recipe.toml").read_text()
@@ -269,6 +277,11 @@ def test_given_features_of_other_rows_are_refused_before_training(heads: Bench) 
         ('["frames"]', '["rest"]', "network va: features: 'rest' reads features itself"),
         ('features = ["frames"]\n', "", "network va: its recipe trains heads over time, which read features; name the"),
         ('recipe = "demo"', 'recipe = "demo"\nfeatures = ["frames"]', "network frames: has features, and its recipe"),
+        (
+            'tasks = ["va"]',
+            'tasks = ["va"]\nmember = false',
+            "network va: has member = false, and no other network reads",
+        ),
         ('["frames"]', "[]", "network va: its recipe trains heads over time, which read features"),
         ('["frames"]', '["frames", "frames"]', "features: 'frames' is given twice"),
         ('["va"]', '["va"]\nset = ["weights=published"]', "heads over time start from random numbers"),
