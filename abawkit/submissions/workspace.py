@@ -10,6 +10,8 @@ from abawkit.choices import Missing
 from abawkit.curation.curated_set import CuratedSet, open_curated
 from abawkit.curation.release import format_command
 from abawkit.errors import ConfigError, DataError, format_count, list_first, printable
+from abawkit.features.onnx_description import read_onnx_description, refuse_absent_runtime
+from abawkit.features.source_kinds import find_source_kind
 from abawkit.features.store import FeatureStore
 from abawkit.formats.base import SubmissionFormat, get_format
 from abawkit.formats.frame_counts import list_crops
@@ -216,6 +218,18 @@ def _refuse_lacking_features(plan: SubmissionPlan, opened: OpenedInputs) -> None
     for features in plan.features:
         if features.given:
             _refuse_other_features(features, features.given, opened)
+        elif features.source:
+            _refuse_other_source(Path(features.source))
+
+
+def _refuse_other_source(source: Path) -> None:
+    """Refuses a source outside of the submission that is neither weights nor an ONNX file with its description."""
+    kind = find_source_kind(source)
+    if kind == "network":
+        find_weights(source)
+    elif kind == "onnx":
+        refuse_absent_runtime(source)
+        read_onnx_description(source.with_suffix(".toml"))
 
 
 def _refuse_absent_frames(opened: OpenedInputs) -> None:

@@ -214,14 +214,18 @@ def test_heads_and_a_network_of_frames_can_be_one_member(heads: Bench) -> None:
 # features from outside of the submission
 
 
+ONNX = 'size = 112\nmean = [0.5, 0.5, 0.5]\ndeviation = [0.2, 0.2, 0.2]\nlayout = "NCHW"\noutput = "features"\n'
+
+
 def test_an_onnx_file_is_extracted_once_for_all_seeds(heads: Bench) -> None:
+    pytest.importorskip("onnxruntime")
     (heads.folder / "backbone.onnx").write_bytes(b"onnx")
-    (heads.folder / "backbone.toml").write_text("size = 112")
+    (heads.folder / "backbone.toml").write_text(ONNX)
     heads.write(RECIPE.replace('["frames"]', '["backbone.onnx"]').replace("seeds = [1]", "seeds = [1, 2]"))
     heads.submit()
     features = [call for call in heads.commands.calls if call[0] == "features"]
     assert [call[1] for call in features] == [str(heads.folder / "backbone.onnx")] * 2
-    (heads.folder / "backbone.toml").write_text("size = 224")
+    (heads.folder / "backbone.toml").write_text(ONNX.replace("112", "224"))
     heads.submit()
     assert [out for out in heads.commands.outs if out.startswith("features")] == [
         "features backbone.onnx/curated",
@@ -307,6 +311,23 @@ def test_a_folder_without_features_or_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: this folder holds no best\.safetensors"):
         plan(tmp_path, RECIPE.replace('["frames"]', '["empty"]'))
+
+
+def test_a_file_that_computes_no_features_is_refused_before_training(heads: Bench) -> None:
+    heads.write(RECIPE.replace('["frames"]', '["theirs"]'))
+    (heads.folder / "theirs").write_text("<html>")
+    with pytest.raises(DataError, match="theirs: "):
+        heads.submit()
+    assert heads.commands.calls == []
+
+
+def test_an_onnx_file_without_a_description_is_refused_before_training(heads: Bench) -> None:
+    pytest.importorskip("onnxruntime")
+    heads.write(RECIPE.replace('["frames"]', '["backbone.onnx"]'))
+    (heads.folder / "backbone.onnx").write_bytes(b"onnx")
+    with pytest.raises(DataError, match=r"backbone\.toml: can't be read"):
+        heads.submit()
+    assert heads.commands.calls == []
 
 
 def test_absent_test_frames_are_refused_before_training(heads: Bench, tmp_path: Path) -> None:
