@@ -149,6 +149,14 @@ def test_features_that_are_extracted_again_with_the_same_numbers_train_nothing(m
     assert made.submit().done == ["features curated frames-seed1"]
 
 
+def test_a_change_of_code_extracts_and_predicts_again_and_trains_nothing(
+    made: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abawkit.submissions.steps.digest_code", lambda: "0123")
+    made.submit()
+    assert made.commands.outs == [out for out in EVERYTHING if not out.startswith("train")]
+
+
 def test_damaged_features_are_extracted_again(made: Bench) -> None:
     path = made.folder / "outputs/features/frames-seed1/test/features.npy"
     whole = path.read_bytes()
