@@ -163,7 +163,7 @@ def _tabulate_prospects(analysis: Analysis, names: Sequence[str]) -> ReportTable
         expected = f"{one.prospect.expected:.4f}" if one.prospect else "-"
         rows.append([name, *cells, expected, f"{one.adds['score']:+.4f}"])
     columns = ["", *TASK_LABELS.values(), "can add", "adds"]
-    return ReportTable("Errors beside those of the others' mean", columns, rows)
+    return ReportTable("Errors beside those of the others' mean", columns, rows, wide=True)
 
 
 def _make_rule_sections(rule: Rule) -> list[Section]:
