@@ -255,6 +255,7 @@ def _show_dry_run(
         ("speed", f"{found.images_per_second:.0f} images/s, {found.validation_images_per_second:.0f} in validation"),
         ("checkpoint", f"{found.checkpoint_bytes / 2**20:.1f} MiB, {start.recipe.checkpoints.keep} are kept"),
         ("steps", f"{found.steps:,} of {start.recipe.batch_size}"),
+        *([("first stage", found.first_stage)] if found.first_stage else []),
         ("time", str(timedelta(seconds=round(found.seconds)))),
     ]
     show_table("Dry run: nothing was written", ["what", "found"], rows)

@@ -62,6 +62,10 @@ class Purpose(IntEnum):
     ERASE_Y = 13
 
 
+_CAUSES: Final = ("flip", "affine", "brightness", "contrast", "saturation", "erase")
+"""Keys without which no frame is varied; the others say how."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
     """How training frames are varied; the default varies nothing.
@@ -95,6 +99,11 @@ class Augmentation:
     erase: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.33)
     erase_aspect: tuple[float, float] = (0.3, 3.3)
+
+    @property
+    def varies(self) -> bool:
+        """Whether it changes any frame."""
+        return any(getattr(self, name) > 0 for name in _CAUSES)
 
     def __post_init__(self) -> None:
         for name in ("flip", "affine", "shift", "brightness", "contrast", "saturation", "erase"):

@@ -74,8 +74,7 @@ def infer(
         device: Of the network.
         precision: ``bfloat16`` for `use_bfloat16` of everything but the heads, which stay in float32.
     """
-    if any(module.training for module in network.modules()):  # setting the mode drops folded weights
-        network.eval()
+    _set_evaluation(network)
     batch = BATCH[device.type]
     with use_exact_float32():
         parts = [_infer_batch(network, pixels[i : i + batch], device, precision) for i in range(0, len(pixels), batch)]
@@ -83,13 +82,53 @@ def infer(
     return split_columns(np.concatenate(columns))
 
 
+@torch.inference_mode()
+def embed_frames(
+    network: DDAMFN, pixels: Array, device: torch.device, precision: InferencePrecision = "float32"
+) -> Array:
+    """The embeddings of frames, which the heads take: (N, embedding), of the type of the weights.
+
+    Arguments are those of `infer`.
+    """
+    _set_evaluation(network)
+    batch, nothing = (
+        BATCH[device.type],
+        torch.zeros((0, network.config.embedding), dtype=next(network.parameters()).dtype),
+    )
+    with use_exact_float32():
+        parts = [
+            Download(_embed_batch(network, pixels[i : i + batch], device, precision))
+            for i in range(0, len(pixels), batch)
+        ]
+    found: Array = torch.cat([nothing, *(part.wait() for part in parts)]).numpy()
+    return found
+
+
+@torch.inference_mode()
+def classify_embeddings(network: DDAMFN, embeddings: Array, device: torch.device) -> Probabilities:
+    """What `infer` gives for frames, from what `embed_frames` gives for them."""
+    with use_exact_float32():
+        given = upload(pin_memory(torch.from_numpy(np.ascontiguousarray(embeddings)), device), device)
+        return split_columns(make_probabilities(network.classify(given)).wait().numpy())
+
+
+def _set_evaluation(network: DDAMFN) -> None:
+    if any(module.training for module in network.modules()):  # setting the mode drops folded weights
+        network.eval()
+
+
 def _infer_batch(network: DDAMFN, pixels: Array, device: torch.device, precision: InferencePrecision) -> Download:
     """The columns of all tasks side by side, (N, 22) float32."""
+    return make_probabilities(network.classify(_embed_batch(network, pixels, device, precision)))
+
+
+def _embed_batch(network: DDAMFN, pixels: Array, device: torch.device, precision: InferencePrecision) -> Tensor:
+    """The embeddings of a few frames, of the type of the weights."""
     images = normalise(upload(pin_memory(torch.from_numpy(np.ascontiguousarray(pixels)), device), device))
     images = images.to(next(network.parameters()).dtype)
     with use_bfloat16(device) if precision == "bfloat16" else nullcontext():
         embedding, _ = network.embed(make_model_input(images), gates=False)
-    return make_probabilities(network.classify(embedding.to(images.dtype)))
+    return embedding.to(images.dtype)
 
 
 def make_probabilities(outputs: Outputs) -> Download:

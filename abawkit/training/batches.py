@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from abawkit.frames.augmentation import MEAN, STD, Variation, apply_variation, plan_variation
+from abawkit.frames.augmentation_config import Augmentation
 from abawkit.frames.decode import FRAME_SIZE
 from abawkit.models.devices import pin_memory, upload
 from abawkit.tables import Array
 from abawkit.training.data import FramedRows, ResidentFrames
 from abawkit.training.losses import Targets
-from abawkit.training.recipe import Recipe
 
 _TARGETS = ((2,), (), (12,), (), (), ())
 """Shape of one row in each field of `Targets`."""
@@ -28,7 +28,8 @@ class HostBatch(NamedTuple):
         numbers: Annotations of the whole batch and augmentation of the part, float32, one dimension.
         seed: Of dropout; only sequence networks have any.
 
-    Of windows, `frames` are the features, float32 (windows, L, D), and `numbers` has what else `Windows` has.
+    Of windows, `frames` are the features, float32 (windows, L, D), and `numbers` has what else `Windows` has. Of heads
+    on a frozen network, `frames` are embeddings, (m, D), and `numbers` has annotations alone.
     """
 
     rows: Array
@@ -59,7 +60,8 @@ def collect_batch(
     batch: Array,
     part: Array,
     epoch: int,
-    recipe: Recipe,
+    seed: int,
+    config: Augmentation,
     device: torch.device,
     resident: ResidentFrames | None = None,
 ) -> HostBatch:
@@ -70,28 +72,28 @@ def collect_batch(
         batch: Positions of the rows of the whole batch.
         part: Positions of this process's rows.
         epoch: Of the run, from 0.
-        recipe: For seed and augmentation.
+        seed: Of the run.
+        config: How frames are varied.
         device: Where the batch will be copied to.
         resident: The frames on that device, if they are there: none is read then.
 
     Raises:
         DataError: If a frame can't be read.
     """
-    config = recipe.augmentation
-    variation = plan_variation(rows.rows[part], FRAME_SIZE, seed=recipe.seed, epoch=epoch, config=config)
+    variation = plan_variation(rows.rows[part], FRAME_SIZE, seed=seed, epoch=epoch, config=config)
     numbers = pack_targets(rows.targets(batch), variation)
     frames = resident.numbers(part) if resident else torch.from_numpy(rows.pixels(part))
     return HostBatch(batch, part, pin_memory(frames, device), pin_memory(numbers, device))
 
 
 def augment_frames(
-    batch: HostBatch, recipe: Recipe, device: torch.device, resident: ResidentFrames | None = None
+    batch: HostBatch, config: Augmentation, device: torch.device, resident: ResidentFrames | None = None
 ) -> AugmentedFrames:
     """The first `SHOWN_FRAMES` frames of a batch of the first process, augmented as for a step.
 
     Args:
         batch: From `collect_batch`.
-        recipe: For the augmentation.
+        config: As of `collect_batch`.
         device: Where steps are computed.
         resident: The frames on that device, if they are there.
     """
@@ -99,7 +101,7 @@ def augment_frames(
     targets, (maps, colours, rectangles) = unpack_batch(batch.numbers, len(batch.rows), len(batch.part))
     frames = upload(batch.frames[:n], device)
     variation = Variation(maps[:n], colours[:, :n], rectangles[:n]).to(device)
-    images = apply_variation(resident.take(frames) if resident else frames, variation, recipe.augmentation).cpu()
+    images = apply_variation(resident.take(frames) if resident else frames, variation, config).cpu()
     pixels = (images.permute(0, 2, 3, 1) * torch.tensor(STD) + torch.tensor(MEAN)) * 255
     return AugmentedFrames(pixels.round().clamp(0, 255).byte().numpy(), Targets(*(part[:n] for part in targets)))
 

@@ -20,6 +20,7 @@ from abawkit.run_names import NETWORK
 from abawkit.training.build import build_loop
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE
+from abawkit.training.embeddings import describe_first_stage, stores_embeddings
 from abawkit.training.folds import open_training_set
 from abawkit.training.loop import Callbacks, Loop
 from abawkit.training.recipe import Recipe
@@ -42,6 +43,7 @@ class DryRun:
         images_per_second: Of a training step, with reading and augmentation.
         validation_images_per_second: Of the forward pass.
         checkpoint_bytes: Size of a checkpoint; a run keeps ``checkpoints.keep`` of them.
+        first_stage: How frames pass the frozen network of the first stage; empty where there is none.
         seconds: Estimate for all epochs of the recipe, with their validation.
         environment: Versions, hardware, the operator's implementation.
     """
@@ -56,6 +58,7 @@ class DryRun:
     images_per_second: float
     validation_images_per_second: float
     checkpoint_bytes: int
+    first_stage: str
     seconds: float
     environment: dict[str, Any]
 
@@ -87,7 +90,14 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
     network, device = loop.learner.network, loop.learner.device
     validation_speed = _measure_validation(loop)
     batches = [len(loop.batches(epoch)) for epoch in range(len(loop.plan))]
-    training = sum(batches) * seconds
+    # steps on stored embeddings take no time beside the one pass over all frames
+    embeds = stores_embeddings(loop.recipe)
+    passed = [
+        number
+        for scheduled, number in zip(loop.plan, batches, strict=True)
+        if not (embeds and scheduled.name == "heads")
+    ]
+    validated = len(passed) * len(loop.validation) + embeds * (len(loop.rows) + len(loop.validation))
     return DryRun(
         parameters=sum(p.numel() for p in network.parameters()),
         trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
@@ -99,7 +109,8 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
         images_per_second=batch / seconds,
         validation_images_per_second=validation_speed,
         checkpoint_bytes=size,
-        seconds=training + len(loop.plan) * len(loop.validation) / validation_speed,
+        first_stage=describe_first_stage(loop.recipe),
+        seconds=sum(passed) * seconds + validated / validation_speed,
         environment=loop.notes["environment"],
     )
 
@@ -107,6 +118,7 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
 def _measure_step(loop: Loop) -> tuple[dict[str, float], float, int]:
     """The losses of the first batch, the seconds of its second step, and its rows."""
     scheduled = loop.plan[-1]
+    loop.learner.embeds = False  # all rows would pass the network before the first step
     loop.learner.begin_epoch(scheduled, fresh=True)
     batch = loop.batches(0)[0]
     losses: dict[str, float] = {}

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -11,19 +11,30 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from abawkit.choices import InferencePrecision
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import apply_variation
 from abawkit.labels import Task
-from abawkit.models.devices import Download, upload
+from abawkit.models.devices import Download, pin_memory, upload
+from abawkit.models.network import DDAMFN
 from abawkit.models.sequence import AnyNetwork, Windows
 from abawkit.models.weights import apply_weights, check_state, load_any_weights, save_weights
 from abawkit.run_names import AVERAGE, NETWORK, STATE
 from abawkit.tables import Array
-from abawkit.training.batches import AugmentedFrames, HostBatch, augment_frames, collect_batch, unpack_batch
+from abawkit.training.batches import (
+    AugmentedFrames,
+    HostBatch,
+    augment_frames,
+    collect_batch,
+    pack_targets,
+    unpack_batch,
+    unpack_targets,
+)
 from abawkit.training.checkpoint import Checkpoint
 from abawkit.training.checkpoint_state import load_optimizer, read_optimizer_state
 from abawkit.training.data import FramedRows, ResidentFrames, TrainingRows, make_resident, order_epoch
 from abawkit.training.distributed import Distributed, SynchronisedBatchNorm
+from abawkit.training.embeddings import EmbeddedRows, HeadsAlone, embed_rows, stores_embeddings
 from abawkit.training.graphs import GraphedStep
 from abawkit.training.losses import Targets, weigh_action_units, weigh_expressions
 from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, set_learning_rate
@@ -69,7 +80,9 @@ class BaseLearner(ABC, Generic[R]):
         validated: The network to validate and save: one with the averaged weights, or the network itself.
         unread: Steps that may start before the losses of an earlier one are read: one on a GPU, which would otherwise
             wait for the host after each step.
-        resident: The training frames on the GPU, from the first epoch on, where they fit.
+        resident: The training frames on the GPU, from the first epoch on that reads them, where they fit.
+        augmentation: How frames are varied in the present stage.
+        embeds: Whether the heads of the first stage are trained on stored embeddings.
     """
 
     captures: ClassVar[bool] = True
@@ -92,23 +105,25 @@ class BaseLearner(ABC, Generic[R]):
         self.validated = copy.deepcopy(network) if recipe.ema else network
         self.stage: StageState | None = None
         self.resident: ResidentFrames | None = None
+        self.augmentation, self.embeds = recipe.augmentation, stores_embeddings(recipe)
         self.restored: dict[str, Any] | None = None  # the optimiser's state, until there is an optimiser
         self.source = ""  # where that comes from
 
-    def begin_epoch(self, scheduled: Scheduled, *, fresh: bool) -> None:
+    def begin_epoch(self, scheduled: Scheduled, *, fresh: bool, between: Callable[[], None] | None = None) -> None:
         """Prepares for an epoch; each stage has a new optimiser and schedule.
 
         Args:
             scheduled: The epoch.
             fresh: Whether its stage begins here.
+            between: Called between two parts of what takes long; may raise an error to stop.
 
         Raises:
             DataError: If the optimiser state of a checkpoint is not of this network.
         """
-        if self.stage is None:
-            with explain_out_of_memory("the training frames"):
-                self.prepare()
         if self.stage is None or fresh:
+            self.augmentation = self.recipe.find_augmentation(scheduled.stage)
+            with explain_out_of_memory("the training frames"):
+                self.prepare(scheduled, between)
             with explain_out_of_memory("an optimiser"):
                 self.stage = self._begin_stage(scheduled, fresh)
         # a frozen backbone keeps its batch statistics too
@@ -130,7 +145,8 @@ class BaseLearner(ABC, Generic[R]):
         objective = self._make_objective(
             attention=not (heads_only or recipe.is_sequence) and recipe.losses.attention > 0
         )
-        network = self._wrap_distributed() if self.processes.world_size > 1 else self.network
+        network = self._make_trained_module()
+        network = self._wrap_distributed(network) if self.processes.world_size > 1 else network
         step = TrainingStep(network, objective, optimizer, recipe, bfloat16=self.bfloat16, average=self.average)
         graphed = None
         alone = self.device.type == "cuda" and self.processes.world_size == 1
@@ -138,15 +154,19 @@ class BaseLearner(ABC, Generic[R]):
             graphed = GraphedStep(lambda *given: step.compute(*self._make_inputs(*given)), optimizer, self.device)
         return StageState(optimizer, step, graphed)
 
-    def _wrap_distributed(self) -> nn.Module:
+    def _make_trained_module(self) -> nn.Module:
+        """What a step of this stage calls."""
+        return self.network
+
+    def _wrap_distributed(self, network: nn.Module) -> nn.Module:
         gpu = [self.device] if self.device.type == "cuda" else None
         # Looking for unused parameters, of which there are none, keeps the first step's buckets. Without it they are
         # laid out anew after that step, in a resumed run at another moment, and three processes or more would then
         # add the same gradients in another order.
-        wrapped = DistributedDataParallel(self.network, device_ids=gpu, find_unused_parameters=True)
+        wrapped = DistributedDataParallel(network, device_ids=gpu, find_unused_parameters=True)
         own = self.processes.own_time  # what is between the two is waiting: the first process's buffers are copied
         wrapped.register_forward_pre_hook(lambda *_: own.begin_wait())
-        self.network.register_forward_pre_hook(lambda *_: own.end_wait())
+        network.register_forward_pre_hook(lambda *_: own.end_wait())
         return wrapped
 
     def _make_objective(self, *, attention: bool) -> Objective:
@@ -165,8 +185,8 @@ class BaseLearner(ABC, Generic[R]):
             self.processes,
         )
 
-    def prepare(self) -> None:
-        """Prepares for the first epoch."""
+    def prepare(self, scheduled: Scheduled, between: Callable[[], None] | None) -> None:
+        """Prepares for the first epoch, and for the first one of each stage; `between` as of `begin_epoch`."""
 
     @abstractmethod
     def plan_epoch(self, epoch: int) -> Sequence[Array]:
@@ -232,6 +252,14 @@ class BaseLearner(ABC, Generic[R]):
         self.processes.broadcast(self.validated.buffers())  # each has the running statistics of its own rows
         return self.validated
 
+    def select_validation(
+        self,
+        rows: TrainingRows,
+        between: Callable[[], None] | None = None,  # noqa: ARG002 - for learners of frames
+    ) -> TrainingRows:
+        """The rows of validation as `prepare_validation`'s network takes them; `between` as of `begin_epoch`."""
+        return rows
+
     def state(self) -> dict[str, Any]:
         """The learner's part of a checkpoint's ``state.pt``; the weights are files beside it."""
         return {
@@ -264,9 +292,35 @@ class BaseLearner(ABC, Generic[R]):
 class Learner(BaseLearner[FramedRows]):
     """Trains a network on frames."""
 
-    def prepare(self) -> None:
-        """Copies the frames to a GPU, where they fit."""
-        self.resident = make_resident(self.rows, self.device)
+    _embedded: EmbeddedRows | None = None
+    _embedded_validation: EmbeddedRows | None = None
+
+    def prepare(self, scheduled: Scheduled, between: Callable[[], None] | None) -> None:
+        """Stores the embeddings of a frozen network, or copies the frames to a GPU, where they fit."""
+        self._embedded = self._embedded_validation = None
+        if self.embeds and scheduled.name == "heads":
+            self._embedded = self._embed(self.rows, between, bfloat16=self.bfloat16)
+        elif self.resident is None:
+            self.resident = make_resident(self.rows, self.device)
+
+    def _embed(self, rows: FramedRows, between: Callable[[], None] | None, *, bfloat16: bool = False) -> EmbeddedRows:
+        precision: InferencePrecision = "bfloat16" if bfloat16 else "float32"
+        return embed_rows(self._frozen, rows, self.device, precision, processes=self.processes, between=between)
+
+    def select_validation(self, rows: TrainingRows, between: Callable[[], None] | None = None) -> TrainingRows:
+        """The rows of validation, with stored embeddings where the heads are trained on such; all else is frozen."""
+        if self._embedded is None or not isinstance(rows, FramedRows):
+            return rows
+        self._embedded_validation = self._embedded_validation or self._embed(rows, between)
+        return self._embedded_validation
+
+    def _make_trained_module(self) -> nn.Module:
+        return HeadsAlone(self._frozen) if self._embedded else self.network
+
+    @property
+    def _frozen(self) -> DDAMFN:
+        assert isinstance(self.network, DDAMFN)  # noqa: S101 - the only network that takes frames
+        return self.network
 
     def plan_epoch(self, epoch: int) -> Sequence[Array]:
         """The batches of an epoch, int64 (rows,) each; see `order_epoch`."""
@@ -274,19 +328,29 @@ class Learner(BaseLearner[FramedRows]):
 
     def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:
         """Reads and packs a batch, of which this process takes `part`; see `collect_batch`."""
-        return collect_batch(self.rows, batch, part, epoch, self.recipe, self.device, self.resident)
+        if self._embedded:
+            values, numbers = torch.from_numpy(self._embedded.take(part)), pack_targets(self.rows.targets(batch), [])
+            return HostBatch(batch, part, pin_memory(values, self.device), pin_memory(numbers, self.device))
+        return self._collect_frames(epoch, batch, part)
+
+    def _collect_frames(self, epoch: int, batch: Array, part: Array) -> HostBatch:
+        config, seed = self.augmentation, self.recipe.seed
+        return collect_batch(self.rows, batch, part, epoch, seed, config, self.device, self.resident)
 
     def augment_some(self, batch: HostBatch) -> AugmentedFrames:
         """The first frames of a batch as the network sees them; see `augment_frames`."""
-        return augment_frames(batch, self.recipe, self.device, self.resident)
+        batch = self._collect_frames(0, batch.rows, batch.part) if self._embedded else batch
+        return augment_frames(batch, self.augmentation, self.device, self.resident)
 
     def _make_inputs(
         self, frames: torch.Tensor, numbers: torch.Tensor, rows: int, own: int
     ) -> tuple[torch.Tensor, Targets]:
-        """Images and targets, from a batch on the device."""
+        """Images, or stored embeddings, and targets, from a batch on the device."""
+        if self._embedded:
+            return frames, unpack_targets(numbers, rows, [])[0]
         targets, variation = unpack_batch(numbers, rows, own)
         pixels = self.resident.take(frames) if self.resident else frames
-        images = apply_variation(pixels, variation, self.recipe.augmentation)
+        images = apply_variation(pixels, variation, self.augmentation)
         return images.to(next(self.network.parameters()).dtype), targets
 
 

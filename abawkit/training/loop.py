@@ -140,7 +140,7 @@ class Loop:
             scheduled = self.plan[self.progress.position.epoch]
             fresh = scheduled.within == 0 and self.progress.position.batch == 0
             self.progress.stale = 0 if fresh else self.progress.stale
-            self.learner.begin_epoch(scheduled, fresh=fresh)
+            self.learner.begin_epoch(scheduled, fresh=fresh, between=lambda: self.pass_chunk("start"))
             self.charge("start")
             batches = self.batches(self.progress.position.epoch)
             if self.progress.position.batch < len(batches):
@@ -197,9 +197,9 @@ class Loop:
         if self.processes.is_main:
             self.clock.write(self.out / TIMING, self.progress.steps)
 
-    def pass_chunk(self) -> None:
-        """Called between two parts of a validation."""
-        self.charge("validation")
+    def pass_chunk(self, activity: Activity = "validation") -> None:
+        """Called between two parts of a validation, or of another activity."""
+        self.charge(activity)
         self.end_if_stopped()
 
     def count(self, scheduled: Scheduled, step: _PendingStep, clock: _Clock) -> None:
@@ -279,7 +279,7 @@ class Loop:
             with explain_out_of_memory(f"validation, {BATCH[device.type]} frames at a time"):
                 scores = evaluate(
                     network,
-                    self.validation,
+                    self.learner.select_validation(self.validation, self.pass_chunk),
                     device,
                     tasks=tasks,
                     processes=self.processes,

@@ -43,10 +43,13 @@ class Stage(_Section):
     Attributes:
         epochs: Passes over the training rows; 0 leaves the stage out.
         learning_rate: The highest of its schedule.
+        augment: Whether frames are varied as in the section `augmentation`. A first stage without that, of two epochs
+            or more, passes each frame through the frozen network once and trains the heads on stored embeddings.
     """
 
     epochs: Annotated[int, Field(ge=0, le=100_000)]
     learning_rate: Positive = 1e-3
+    augment: bool = True
 
 
 class Optimizer(_Section):
@@ -199,6 +202,10 @@ class Recipe(_Section):
     def is_sequence(self) -> bool:
         """Whether it trains a sequence network, on features."""
         return self.network == SEQUENCE
+
+    def find_augmentation(self, stage: Stage) -> Augmentation:
+        """How frames are varied in a stage."""
+        return self.augmentation if stage.augment else Augmentation()
 
     def check_start(self, weights: Path | None) -> None:
         """Checks that a file of weights is given if, and only if, the recipe takes one.

@@ -34,10 +34,12 @@ def _find_ineffective_keys(recipe: Recipe) -> dict[str, str]:
         found["schedule.decay"] = f"schedule.name is {recipe.schedule.name}"
     if recipe.optimizer.name != "sam":
         found["optimizer.sam_rho"] = f"optimizer.name is {recipe.optimizer.name}"
+    if not recipe.augmentation.varies:
+        found |= dict.fromkeys(("heads.augment", "all.augment"), "no frame is varied in the section augmentation")
     if not recipe.heads.epochs:
-        found["heads.learning_rate"] = "heads.epochs is 0"
+        found |= dict.fromkeys(("heads.learning_rate", "heads.augment"), "heads.epochs is 0")
     if not recipe.all.epochs:
-        of_stage = ("all.learning_rate", "losses.attention", "losses.attention_kind", "patience")
+        of_stage = ("all.learning_rate", "all.augment", "losses.attention", "losses.attention_kind", "patience")
         found |= dict.fromkeys(of_stage, "all.epochs is 0")
     elif not recipe.losses.attention:
         found["losses.attention_kind"] = "losses.attention is 0"

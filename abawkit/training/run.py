@@ -24,6 +24,7 @@ from abawkit.training.build import build_loop, find_operators
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE, Distributed, join_processes
+from abawkit.training.embeddings import stores_embeddings
 from abawkit.training.folds import VideoFold, open_training_set
 from abawkit.training.goodput import Goodput, WallClock
 from abawkit.training.learner import BaseLearner
@@ -325,6 +326,7 @@ def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet, fold: VideoFo
         "weights": loop.notes["weights"],
         **_count_frames(loop),
         "frames_on_gpu": loop.learner.resident is not None,
+        "stored_embeddings": stores_embeddings(loop.recipe),
         "best": {
             "epoch": trained.best_epoch,
             "figure": trained.best_score,

@@ -42,9 +42,9 @@ class SequenceLearner(BaseLearner[SequenceRows]):
         recipe, features = self.recipe, self.rows.features
         rows, windows = self.rows.find_window_rows(batch)
         padded = pad_windows(features, self.rows.gaps, Spans(batch[:, 0], batch[:, 1]))
-        if recipe.augmentation.flip:
+        if self.augmentation.flip:
             chance = draw_uniform(recipe.seed, epoch, batch[:, 0], Purpose.FLIP)
-            turned = padded.mask & (chance < recipe.augmentation.flip)[:, None]
+            turned = padded.mask & (chance < self.augmentation.flip)[:, None]
             frames = batch[:, :1] + np.arange(padded.mask.shape[1])
             padded.values[turned] = features.take_mirrored(frames[turned])
         positions = windows * padded.mask.shape[1] + self.rows.frames[rows] - batch[windows, 0]

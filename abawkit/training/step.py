@@ -205,7 +205,7 @@ class TrainingStep:
 
         Args:
             images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch; of a sequence
-                network, windows.
+                network, windows; of heads on a frozen network, embeddings (n, D).
             targets: Annotations of the whole batch.
         """
         names, values = self.compute(images, targets)
@@ -213,7 +213,7 @@ class TrainingStep:
 
     def compute(self, images: Tensor | Windows, targets: Targets) -> tuple[tuple[str, ...], Tensor]:
         """As a call, but the values of the losses stay on the device."""
-        images = make_model_input(images) if isinstance(images, Tensor) else images
+        images = make_model_input(images) if isinstance(images, Tensor) and images.ndim == 4 else images
         self.statistics.keep()
         total, parts = self._backward(images, targets)
         if self.recipe.optimizer.name == "sam":

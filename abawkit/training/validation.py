@@ -10,7 +10,7 @@ import torch
 from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.labels import TASKS, Task
-from abawkit.models.inference import infer, split_columns
+from abawkit.models.inference import classify_embeddings, infer, split_columns
 from abawkit.models.network import DDAMFN
 from abawkit.models.sequence import AnyNetwork, SequenceNetwork
 from abawkit.models.sequence_windows import infer_sequence
@@ -18,6 +18,7 @@ from abawkit.scoring.score import PROTOCOLS, Score, score
 from abawkit.tables import Array, Predictions, Submission
 from abawkit.training.data import FramedRows, TrainingRows
 from abawkit.training.distributed import ALONE, Distributed
+from abawkit.training.embeddings import EmbeddedRows
 from abawkit.training.sequence_data import SequenceRows
 
 _PARTS: Final[dict[Task, str]] = {"va": "ccc_va", "expression": "expression_f1", "au": "au_f1"}
@@ -49,6 +50,8 @@ def predict_rows(
     match network, rows:
         case DDAMFN(), FramedRows():
             answers = _predict_frames(network, rows, device, processes, between)
+        case DDAMFN(), EmbeddedRows():
+            answers = _predict_embeddings(network, rows, device)
         case SequenceNetwork(), SequenceRows():
             answers = _predict_sequences(network, rows, device, between)
         case _:
@@ -82,6 +85,13 @@ def _predict_frames(
         if between:
             between()
     return np.concatenate(parts)
+
+
+def _predict_embeddings(network: DDAMFN, rows: EmbeddedRows, device: torch.device) -> Array:
+    starts = range(0, len(rows), CHUNK)
+    return np.concatenate(
+        [np.hstack(classify_embeddings(network, rows.take(slice(i, i + CHUNK)), device)) for i in starts]
+    )
 
 
 def _predict_sequences(

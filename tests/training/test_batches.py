@@ -24,7 +24,7 @@ BATCH = np.array([7, 3, 40, 11, 2])
 @pytest.mark.parametrize("part", [BATCH, BATCH[2:4]], ids=["alone", "a part"])
 def test_a_batch_comes_out_as_it_went_in(curated: Path, part: np.ndarray) -> None:
     rows = read_training_rows(open_curated(curated), TASKS)
-    batch = collect_batch(rows, BATCH, part, 2, RECIPE, CPU)
+    batch = collect_batch(rows, BATCH, part, 2, RECIPE.seed, RECIPE.augmentation, CPU)
     targets, variation = unpack_batch(batch.numbers, len(BATCH), len(part))
     for name, expected in rows.targets(BATCH)._asdict().items():
         found = getattr(targets, name)
@@ -40,7 +40,9 @@ def test_a_batch_comes_out_as_it_went_in(curated: Path, part: np.ndarray) -> Non
 
 
 def test_a_batch_goes_to_its_device_in_two_copies_and_is_taken_apart_there_without_any(curated: Path) -> None:
-    batch = collect_batch(read_training_rows(open_curated(curated), TASKS), BATCH, BATCH, 0, RECIPE, CPU)
+    batch = collect_batch(
+        read_training_rows(open_curated(curated), TASKS), BATCH, BATCH, 0, RECIPE.seed, RECIPE.augmentation, CPU
+    )
     normalise(torch.empty(1, 2, 2, 3, dtype=torch.uint8, device="meta"))  # makes what is kept for a device
     with HostTraffic() as traffic:
         frames, numbers = (upload(part, torch.device("meta")) for part in (batch.frames, batch.numbers))

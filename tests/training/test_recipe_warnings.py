@@ -12,6 +12,8 @@ from abawkit.training.recipe_warnings import find_recipe_warnings
         (["schedule.decay=0.5"], "schedule.decay", "schedule.name is cosine"),
         (["optimizer.sam_rho=0.1"], "optimizer.sam_rho", "optimizer.name is adamw"),
         (["heads.epochs=0", "heads.learning_rate=0.1"], "heads.learning_rate", "heads.epochs is 0"),
+        (["heads.epochs=0", "heads.augment=false"], "heads.augment", "heads.epochs is 0"),
+        (["all.epochs=0", "heads.epochs=2", "all.augment=false"], "all.augment", "all.epochs is 0"),
         (["heads.epochs=1", "all.epochs=0", "patience=3"], "patience", "all.epochs is 0"),
         (["losses.attention=0", "losses.attention_kind=consistency"], "losses.attention_kind", "losses.attention is 0"),
         (["tasks=['va']", "losses.au=2"], "losses.au", "au is not among the tasks"),
