@@ -28,7 +28,7 @@ TruthSplit = Literal["validation", "train", "train+validation"]
 
 Missing = Literal["refuse", "neighbour"]
 """``refuse``: a frame that can't be read is an error. ``neighbour``: its row is answered as the nearest frame of its
-video is."""
+video is. Of imported features: a row without them, and those of the nearest frame."""
 
 InferencePrecision = Literal["float32", "bfloat16"]
 """What networks compute with when they predict. ``bfloat16``: factors of large products are rounded to bfloat16."""

@@ -1,5 +1,6 @@
 """Columns of frame names: their videos, frame numbers and repeats, and the order of their frames in time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from abawkit.errors import DataError, printable
-from abawkit.frame_names import FRAME_NUMBER, NUMBERED_NAME, PLAIN_NAME
+from abawkit.frame_names import FRAME_NUMBER, NUMBERED_NAME, PLAIN_NAME, find_video, parse_frame_number
 
 
 def find_videos(images: pa.StringArray) -> pa.StringArray:
@@ -93,6 +94,46 @@ def read_frame_numbers(images: pa.StringArray) -> NDArray[Any]:
             "VIDEO/00001.jpg; smoothing needs the distance between frames: leave it out, or name the frames so"
         )
     return np.asarray(found.cast(pa.int64()))
+
+
+def find_nearest_rows(
+    images: Sequence[str], unseen: NDArray[np.integer[Any]], seen: NDArray[np.bool_], having: str
+) -> dict[int, int]:
+    """Finds for rows that lack something the row of their video that has it, with the nearest frame number.
+
+    Args:
+        images: Image names ``VIDEO/00001.jpg``, n of them.
+        unseen: The rows that lack it, by their numbers.
+        seen: True for rows that have it, (n,).
+        having: What those can that have it, for messages, as "can be read".
+
+    Returns:
+        For each of `unseen` the row that was found; of two equally near, the one with the earlier frame.
+
+    Raises:
+        DataError: If no row of a video has it, or a frame has no number.
+    """
+    videos = {find_video(images[row]) for row in unseen.tolist()}
+    known: dict[str, list[tuple[int, int]]] = {video: [] for video in videos}
+    for row in np.flatnonzero(seen).tolist():
+        video = find_video(images[row])
+        if video in videos:
+            known[video].append((_parse_number(images[row]), row))
+    found: dict[int, int] = {}
+    for row in unseen.tolist():
+        candidates = known[find_video(images[row])]
+        if not candidates:
+            raise DataError(f"{printable(images[row])}: no frame of its video {having}; there is no neighbour to ask")
+        number = _parse_number(images[row])
+        found[row] = min(candidates, key=lambda c: (abs(c[0] - number), c[0], c[1]))[1]
+    return found
+
+
+def _parse_number(image: str) -> int:
+    number = parse_frame_number(image)
+    if number is None:
+        raise DataError(f"{printable(image)}: has no frame number, so its nearest frame is not known")
+    return number
 
 
 def rank_videos(images: pa.StringArray) -> NDArray[np.int64]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from abawkit.api._arguments import Progress, StrPath, as_paths, warn
+from abawkit.choices import Missing
 from abawkit.claims import claim_output_folder, hold_claims
-from abawkit.errors import ConfigError, DataError, format_count
+from abawkit.errors import ConfigError, DataError, format_count, printable
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     import torch
@@ -162,13 +163,15 @@ def import_features(
     names: StrPath | None = None,
     first_frame: int | None = None,
     drop_extra: bool = False,
+    missing: Missing = "refuse",
     dtype: StoredType = "float16",
     force: bool = False,
     progress: Progress | None = None,
 ) -> FeatureStore:
     """Stores features that another program computed, in the order of a table, joined by name and occurrence.
 
-    Every row of the table that has a frame must have features, and every row of the file must be in the table.
+    Every row of the table that has a frame must have features, or a neighbour (`missing`), and every row of the file
+    must be in the table.
 
     Args:
         file: An ``.npz`` with the arrays ``images`` and ``features``, an ``.npy`` with `names`, a ``.csv`` or
@@ -182,6 +185,8 @@ def import_features(
         first_frame: For a folder with a ``VIDEO.npy`` for each video: number of the frame in its first row; the next
             row is the next frame. Rows are then joined by video and frame number.
         drop_extra: Whether rows of the file whose image is not in the table are left out.
+        missing: ``"refuse"`` rows without features, or give them those of the nearest frame of the video
+            (``"neighbour"``); the manifest names these rows.
         dtype: ``"float16"`` or ``"float32"``: type of the stored numbers.
         force: Whether stored features at `out` are replaced.
         progress: Called with the number of rows done and the number to do.
@@ -194,7 +199,7 @@ def import_features(
         DataError: If the file is not what it must be, rows are missing, extra or repeated, or numbers are not finite.
 
     Warns:
-        DataWarning: If rows are left out.
+        DataWarning: If rows are left out, or have the features of another frame.
 
     Example:
         >>> store = abawkit.open_features("features")
@@ -204,6 +209,8 @@ def import_features(
     """
     from abawkit.inspection.output_kinds import FEATURES
 
+    if missing not in get_args(Missing):
+        raise ConfigError(f"missing '{printable(str(missing))}': expected {' or '.join(get_args(Missing))}")
     path, target = Path(file), Path(out)
     curated, listed, named = (Path(given) if given is not None else None for given in (data, frame_list, names))
     claim_output_folder(target, force=force, kind=FEATURES, inputs=[p for p in (path, curated, listed, named) if p])
@@ -221,6 +228,7 @@ def import_features(
         optional=table.optional,
         by_frame=first_frame is not None,
         drop_extra=drop_extra,
+        missing=missing,
         dtype=dtype,
         source={"kind": "import", "path": str(path), "name": path.name, **digest_foreign_features(path)},
         frames=table.description,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from abawkit.choices import Missing
 from abawkit.cli._command import App, Group, command, print_json
 from abawkit.cli._options import FollowLinks, Force, Format, Frames, Json, Ops, Threads
 from abawkit.errors import format_count, printable
@@ -123,6 +124,12 @@ def import_features(
     drop_extra: Annotated[
         bool, typer.Option("--drop-extra", help="Leave out rows of the file whose image is not in the table.")
     ] = False,
+    missing: Annotated[
+        Missing,
+        typer.Option(
+            "--missing", help="Rows without features: refuse them, or take those of the nearest frame of the video."
+        ),
+    ] = "refuse",
     dtype: StoredAs = "float16",
     force: Force = False,
     as_json: Json = False,
@@ -149,6 +156,7 @@ def import_features(
             names=names,
             first_frame=first_frame,
             drop_extra=drop_extra,
+            missing=missing,
             dtype=dtype,
             force=force,
             progress=progress,
@@ -160,6 +168,7 @@ def _show_store(out: Path, store: Any, as_json: bool) -> None:
     m = store.manifest
     if as_json:
         content = {"rows": m.rows, "dimension": m.dimension, "dtype": m.dtype, "mirrored": m.mirrored}
+        content["filled"] = len(m.frames.get("filled", ()))
         print_json({"out": str(out), **content, "digest": store.digest, "source": m.source})
         return
     rows = f"{format_count(m.rows, 'row')} of {format_count(m.dimension, 'number')} ({m.dtype})"

@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from abawkit.choices import Missing
 from abawkit.curation.curated_set import SPLITS, open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, format_count, list_first, printable
 from abawkit.features.foreign_files import FeaturePart
 from abawkit.features.store import FeatureStore, StoredType, match_names
 from abawkit.features.store_writer import StoreWriter
 from abawkit.formats.base import get_format
-from abawkit.frame_columns import make_frame_keys
+from abawkit.frame_columns import find_nearest_rows, make_frame_keys
 from abawkit.system.files import sha256_of
 from abawkit.tables import Array, VideoList
 
@@ -32,6 +33,7 @@ def import_rows(
     optional: Array | None = None,
     by_frame: bool = False,
     drop_extra: bool = False,
+    missing: Missing = "refuse",
     dtype: StoredType = "float16",
     source: Mapping[str, Any],
     frames: Mapping[str, Any],
@@ -48,6 +50,8 @@ def import_rows(
         by_frame: Whether rows are joined by video and frame number, and rows of the table that repeat a frame take the
             same features; else by name and occurrence.
         drop_extra: Whether rows of the files whose image is not in the table are left out.
+        missing: ``refuse`` rows of the table that must have features and have none, or give them those of their
+            ``neighbour``: the nearest frame of their video. The manifest names these rows.
         dtype: Type of the stored numbers.
         source: What the files are, for the manifest.
         frames: What the table is, for the manifest.
@@ -55,15 +59,22 @@ def import_rows(
         progress: Called with the number of rows done and of all rows.
 
     Raises:
-        DataError: If rows of the table have no features, rows of the files are not in the table (without `drop_extra`)
-            or more often than there, or numbers are not finite or too large for `dtype`.
+        DataError: If rows of the table have no features and no neighbour, rows of the files are not in the table
+            (without `drop_extra`) or more often than there, or numbers are not finite or too large for `dtype`.
 
     Warns:
-        DataWarning: If rows are left out.
+        DataWarning: If rows are left out, or have the features of another frame.
     """
     known = pa.concat_arrays([part.images for part in parts])
     rows = _match_frames(images, known) if by_frame else match_names(images, known)
-    _refuse_missing(parts, images, rows, known, optional)
+    absent = np.flatnonzero((rows < 0) if optional is None else (rows < 0) & ~optional)
+    filled: dict[int, int] = {}
+    if missing == "neighbour" and (rows >= 0).any():
+        filled = find_nearest_rows(images.to_pylist(), absent, rows >= 0, "has features")
+        rows[absent] = rows[[filled[row] for row in absent.tolist()]]
+        _warn_of_filled(parts, images, filled)
+    else:
+        _refuse_missing(parts, images, absent, known)
     _refuse_unlisted(parts, images, rows, known, drop_extra=drop_extra)
     kept = rows >= 0
     if not kept.all():
@@ -76,7 +87,7 @@ def import_rows(
         parts[0].values.shape[1],
         dtype,
         source=source,
-        frames=frames,
+        frames={**frames, **({"filled": _describe_filled(images, filled)} if filled else {})},
         preprocessing={},
         versions={package: version(package) for package in ("abawkit", "numpy", "pyarrow")},
     )
@@ -160,10 +171,26 @@ def _match_frames(images: pa.StringArray, known: pa.StringArray) -> Array:
     return np.asarray(pc.fill_null(pc.index_in(keys[0], value_set=keys[1]), -1).to_numpy().astype(np.int64))
 
 
-def _refuse_missing(
-    parts: Sequence[FeaturePart], images: pa.StringArray, rows: Array, known: pa.StringArray, optional: Array | None
-) -> None:
-    absent = np.flatnonzero((rows < 0) if optional is None else (rows < 0) & ~optional)
+def _describe_filled(images: pa.StringArray, filled: Mapping[int, int]) -> list[dict[str, Any]]:
+    return [
+        {"row": row + 1, "image": images[row].as_py(), "from": images[other].as_py()} for row, other in filled.items()
+    ]
+
+
+def _warn_of_filled(parts: Sequence[FeaturePart], images: pa.StringArray, filled: Mapping[int, int]) -> None:
+    if not filled:
+        return
+    pairs = [
+        printable(f"{each['image']} as {each['from']}")
+        for each in _describe_filled(images, dict(list(filled.items())[: _SHOWN_ROWS + 1]))
+    ]
+    shown = [*pairs[:_SHOWN_ROWS], *(["..."] if len(pairs) > _SHOWN_ROWS else [])]
+    count = f"{len(filled):,} of {format_count(len(images), 'row')}"
+    text = f"has no features for {count}, which take those of the nearest frame of their video: {', '.join(shown)}"
+    warnings.warn(f"{_name_files(parts)}: {text}", DataWarning, stacklevel=4)
+
+
+def _refuse_missing(parts: Sequence[FeaturePart], images: pa.StringArray, absent: Array, known: pa.StringArray) -> None:
     if not len(absent):
         return
     names = images.take(pa.array(absent))
@@ -171,9 +198,10 @@ def _refuse_missing(
     count = f"{len(absent):,} of {format_count(len(images), 'row')}"
     less = int(pc.sum(pc.is_in(names, value_set=known)).as_py() or 0)
     note = f" ({less:,} of them are there, but less often than in the table)" if less else ""
+    advice = "; --missing neighbour gives them those of the nearest frame of their video"
     if len(absent) == len(images):
-        note = f"; its first name is {printable(repr(known[0].as_py()))}"
-    raise DataError(f"{_name_files(parts)}: has no features for {count}: {shown}{note}; nothing was imported")
+        note, advice = f"; its first name is {printable(repr(known[0].as_py()))}", ""
+    raise DataError(f"{_name_files(parts)}: has no features for {count}: {shown}{note}; nothing was imported{advice}")
 
 
 def _refuse_unlisted(

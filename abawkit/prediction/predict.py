@@ -11,10 +11,9 @@ import pyarrow as pa
 import torch
 
 from abawkit.choices import InferencePrecision, Missing
-from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning, printable
+from abawkit.errors import ConfigError, DataWarning, OpWarning
 from abawkit.formats.base import SubmissionFormat
-from abawkit.frame_columns import read_frame_numbers
-from abawkit.frame_names import find_video, parse_frame_number
+from abawkit.frame_columns import find_nearest_rows, read_frame_numbers
 from abawkit.labels import TASKS, Task
 from abawkit.models.attention import describe_operators, list_evaluation_calls
 from abawkit.models.devices import explain_slow_bfloat16
@@ -191,30 +190,8 @@ def fill_from_neighbours(probabilities: Probabilities, seen: Array, images: Sequ
     Raises:
         DataError: If no frame of a video was read, or a frame has no number.
     """
-    unseen = np.flatnonzero(~seen).tolist()
-    videos = {find_video(images[row]) for row in unseen}
-    known: dict[str, list[tuple[int, int]]] = {video: [] for video in videos}
-    for row in np.flatnonzero(seen).tolist():
-        video = find_video(images[row])
-        if video in videos:
-            known[video].append((_parse_number(images[row]), row))
-    filled: dict[int, int] = {}
-    for row in unseen:
-        candidates = known[find_video(images[row])]
-        if not candidates:
-            raise DataError(
-                f"{printable(images[row])}: no frame of its video can be read; there is no neighbour to ask"
-            )
-        number = _parse_number(images[row])
-        source = min(candidates, key=lambda c: (abs(c[0] - number), c[0], c[1]))[1]
+    filled = find_nearest_rows(images, np.flatnonzero(~seen), seen, "can be read")
+    for row, source in filled.items():
         for column in probabilities:
             column[row] = column[source]
-        filled[row] = source
     return filled
-
-
-def _parse_number(image: str) -> int:
-    number = parse_frame_number(image)
-    if number is None:
-        raise DataError(f"{printable(image)}: has no frame number, so its nearest frame is not known")
-    return number

@@ -39,6 +39,7 @@ def test_a_curated_set_is_extracted_and_reported(run: Run, runs: list[Path], cur
         "dimension": 128,
         "dtype": "float16",
         "mirrored": False,
+        "filled": 0,
         "digest": store.digest,
     }
     assert source["path"] == str(runs[0] / "best.safetensors")

@@ -94,6 +94,39 @@ def test_missing_rows_are_counted_and_named(tmp_path: Path, listed: Path, write:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_row_without_features_takes_those_of_the_nearest_frame_and_the_manifest_names_it(tmp_path: Path) -> None:
+    table = ["v/00001.jpg", "v/00004.jpg", "v/00009.jpg", "w/00005.jpg", "v/00009.jpg"]
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(["image", *table]))
+    arguments = write_npz(tmp_path, ["w/00005.jpg", "v/00001.jpg", "v/00009.jpg"], make_values(3))
+    with pytest.raises(
+        DataError, match=r"2 of 5 rows: v/00004.jpg, v/00009.jpg .*--missing neighbour gives them those"
+    ):
+        abawkit.import_features(**arguments, out=tmp_path / "out", frame_list=listed)
+    message = r"for 2 of 5 rows, which take those of .*: v/00004.jpg as v/00001.jpg, v/00009.jpg as v/00009.jpg$"
+    with pytest.warns(DataWarning, match=message):
+        store = abawkit.import_features(
+            **arguments, out=tmp_path / "out", frame_list=listed, missing="neighbour", dtype="float32"
+        )
+    assert store.values.tolist() == make_values(3)[[1, 1, 2, 0, 2]].tolist()
+    assert store.manifest.frames["filled"] == [
+        {"row": 2, "image": "v/00004.jpg", "from": "v/00001.jpg"},
+        {"row": 5, "image": "v/00009.jpg", "from": "v/00009.jpg"},
+    ]
+
+
+def test_a_video_without_any_features_has_no_neighbour_and_other_values_are_refused(
+    tmp_path: Path, listed: Path
+) -> None:
+    arguments: dict[str, Any] = {**write_npz(tmp_path, NAMES[1:2], make_values(1)), "out": tmp_path / "out"}
+    with pytest.raises(DataError, match=r"a/00007.jpg: no frame of its video has features; there is no neighbour"):
+        abawkit.import_features(**arguments, frame_list=listed, missing="neighbour")
+    wrong: Any = "nearest"
+    with pytest.raises(ConfigError, match="missing 'nearest': expected refuse or neighbour"):
+        abawkit.import_features(**arguments, frame_list=listed, missing=wrong)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("write", FORMS)
 def test_extra_rows_are_named_and_left_out_by_an_option_alone(tmp_path: Path, listed: Path, write: Any) -> None:
     names = ["b/00009.jpg", *FILE_NAMES, "b/00010.jpg"]
