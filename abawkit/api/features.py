@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from abawkit.api._arguments import Progress, StrPath, as_paths, warn
 from abawkit.choices import Missing
 from abawkit.claims import claim_output_folder, hold_claims
-from abawkit.errors import ConfigError, DataError, format_count, printable
+from abawkit.errors import ConfigError, DataError, DataWarning, format_count, printable
+from abawkit.system.launcher import read_launch
 
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     import torch
@@ -67,7 +69,8 @@ def extract_features(
 ) -> FeatureStore:
     """Extracts features of all frames of a curated set or of a list, and stores them.
 
-    If it is stopped, the same call continues where it was, and the features are the same, bit for bit.
+    If it is stopped, the same call continues where it was, and the features are the same, bit for bit. Of the processes
+    that ``torchrun`` starts, each extracts a part, and the first one writes and calls back.
 
     Args:
         source: A run's folder (its best epoch) or a file of weights, whose network is used without its heads; an ONNX
@@ -111,7 +114,9 @@ def extract_features(
     target, folders = Path(out), as_paths(frames)
     origin, curated, listed = (Path(path) if path is not None else None for path in (source, data, frame_list))
     read = [path for path in (origin, curated, listed, *(folders or [])) if path]
-    claim_output_folder(target, force=force, kind=FEATURES, inputs=read)
+    is_main = read_launch().is_main
+    if is_main:
+        claim_output_folder(target, force=force, kind=FEATURES, inputs=read)
     if batch is not None and batch < 1:
         raise ConfigError(f"--batch: got {batch}, expected at least 1")
     if follow_links and not folders:
@@ -120,36 +125,50 @@ def extract_features(
     refuse_operator(ops)
     refuse_device(device)
     kind = _refuse_source(Path(source), device)
-    rows = _find_frame_rows(curated, listed, given, format_name)
+    with warnings.catch_warnings():
+        if not is_main:
+            warnings.simplefilter("ignore", DataWarning)  # the first process says it
+        rows = _find_frame_rows(curated, listed, given, format_name)
 
     from abawkit.execution import cpu_threads
     from abawkit.features.extract import extract_rows
     from abawkit.features.extractors import describe_preprocessing
+    from abawkit.features.store import FeatureStore
     from abawkit.features.store_writer import StoreWriter
     from abawkit.models.inference import BATCH, pick_device
     from abawkit.ops import use
+    from abawkit.training.distributed import join_processes
     from abawkit.training.run_folder import describe_environment
 
-    with cpu_threads(threads), use(ops, source=f"--ops {ops}"):
-        chosen = pick_device("cpu" if kind == "onnx" else device)
+    where = "cpu" if kind == "onnx" else device
+    with cpu_threads(threads), use(ops, source=f"--ops {ops}"), join_processes(where) as processes:
+        chosen = pick_device(where)
         found = _load_source(Path(source), kind, chosen)
-        size = batch or BATCH[chosen.type]
-        environment = describe_environment(chosen, dict(found.operators))
-        del environment["git"]  # of the folder that the command is given in
-        writer = StoreWriter(
-            target,
-            rows.names,
-            found.extractor.dimension,
-            dtype,
-            mirrored=flip,
-            source=found.description,
-            frames=rows.describe(),
-            preprocessing={**describe_preprocessing(found.extractor), "batch": size},
-            versions=environment,
-        )
-        _report_resumption(writer)
-        extract_rows(found.extractor, rows, writer, chosen, batch=size, progress=progress)
-    return writer.finish(force=force)
+        extractor, size = found.extractor, batch or BATCH[chosen.type]
+        preprocessing = {**describe_preprocessing(extractor), "batch": size}
+        described = (rows.names, found.description, preprocessing, dtype, flip)
+        processes.refuse_differences(described, "sources, frames or options")
+        writer = None
+        if is_main:
+            environment = describe_environment(chosen, dict(found.operators))
+            del environment["git"]  # of the folder that the command is given in
+            writer = StoreWriter(
+                target,
+                rows.names,
+                extractor.dimension,
+                dtype,
+                mirrored=flip,
+                source=found.description,
+                frames=rows.describe(),
+                preprocessing=preprocessing,
+                versions=environment,
+            )
+            _report_resumption(writer)
+        options: dict[str, Any] = {"batch": size, "mirrored": flip, "processes": processes}
+        extract_rows(extractor, rows, writer, chosen, **options, progress=progress if is_main else None)
+        store = writer.finish(force=force) if writer else None
+        processes.wait_for_all()
+    return store or FeatureStore.open(target)
 
 
 @hold_claims()

@@ -1,5 +1,6 @@
 """``abawkit features``, with its commands ``extract`` and ``import``."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -9,6 +10,7 @@ from abawkit.choices import Missing
 from abawkit.cli._command import App, Group, command, print_json
 from abawkit.cli._options import FollowLinks, Force, Format, Frames, Json, Ops, Threads
 from abawkit.errors import format_count, printable
+from abawkit.system.launcher import read_launch
 
 _HELP: Final = ("-h", "--help")
 
@@ -76,12 +78,15 @@ def extract_features(
 
     If it is stopped, the same command continues where it was, and the features are the same, bit for bit.
 
+    Several processes, each of which extracts a part: torchrun --nproc-per-node 2 -m abawkit features ...
+
     Example: abawkit features extract runs/first --data curated --out features
     """
     from abawkit import api
     from abawkit.cli._output import progress_bar
 
-    with progress_bar("frames") as progress:
+    is_main = read_launch().is_main
+    with progress_bar("frames") if is_main else nullcontext() as progress:
         store = api.extract_features(
             source,
             out,
@@ -99,7 +104,8 @@ def extract_features(
             force=force,
             progress=progress,
         )
-    _show_store(out, store, as_json)
+    if is_main:
+        _show_store(out, store, as_json)
 
 
 @features.command("import", no_args_is_help=True)

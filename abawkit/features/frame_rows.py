@@ -28,12 +28,13 @@ class FrameRows(Protocol):
     @property
     def names(self) -> Sequence[str]: ...  # noqa: D102
 
-    def read(self, start: int, size: int) -> Iterator[Array]:
+    def read(self, start: int, size: int, part: tuple[int, int] = (0, 1)) -> Iterator[Array]:
         """Reads the frames from a row on.
 
         Args:
             start: The first row.
             size: Rows of each chunk but for the last, which may have fewer.
+            part: The chunks to read: of (r, n) every n-th one, from chunk r on.
 
         Yields:
             The pixels of consecutive rows, RGB, (size, 112, 112, 3) uint8.
@@ -62,7 +63,7 @@ class ListedRows:
     root: FramesRoot
     names: Sequence[str]
 
-    def read(self, start: int, size: int) -> Iterator[Array]:
+    def read(self, start: int, size: int, part: tuple[int, int] = (0, 1)) -> Iterator[Array]:
         """Reads and decodes; see `FrameRows.read`. Every frame must be there.
 
         Raises:
@@ -72,12 +73,15 @@ class ListedRows:
         Warns:
             DataWarning: If frames were resized or converted.
         """
-        rest = self.names[start:]
+        rows = [row for first in _list_chunks(start, len(self.names), size, part) for row in first]
+        rest = [self.names[row] for row in rows]
+        if not rest:
+            return
         summary = FrameSummary.begin(self.root, rest)
         for chunk in read_frames(rest, self.root, workers=count_processors(), size=size):
             summary.add(chunk)
             if chunk.failures:
-                shown = list_first([f"row {start + f.row + 1:,}: {f.text}" for f in chunk.failures], 10)
+                shown = list_first([f"row {rows[f.row] + 1:,}: {f.text}" for f in chunk.failures], 10)
                 hints = describe_failures(self.root, chunk.failures)
                 advice = "copy these frames again, give the right --frames, or take their rows out of the list"
                 raise DataError("\n".join(["frames of the list can't be read:", *shown, *hints, advice]))
@@ -128,10 +132,10 @@ class CuratedRows:
                 stacklevel=3,
             )
 
-    def read(self, start: int, size: int) -> Iterator[Array]:
+    def read(self, start: int, size: int, part: tuple[int, int] = (0, 1)) -> Iterator[Array]:
         """Reads packed frames; see `FrameRows.read`."""
-        for first in range(start, len(self._frames), size):
-            yield self._store.take(self._frames[first : first + size])
+        for rows in _list_chunks(start, len(self._frames), size, part):
+            yield self._store.take(self._frames[rows.start : rows.stop])
 
     def describe(self) -> dict[str, Any]:
         """Set and digests."""
@@ -141,3 +145,9 @@ class CuratedRows:
             "frames_sha256": self.curated.frames_digest,
             "without_frame": self.without_frame,
         }
+
+
+def _list_chunks(start: int, total: int, size: int, part: tuple[int, int]) -> list[range]:
+    """The rows of each chunk of a part; see `FrameRows.read`."""
+    number, parts = part
+    return [range(first, min(first + size, total)) for first in range(start + number * size, total, size * parts)]

@@ -4,6 +4,7 @@
 the whole batch, so that the number of processes changes only the speed.
 """
 
+import hashlib
 import os
 import socket
 import warnings
@@ -113,6 +114,27 @@ class Distributed:
         dist.broadcast(tensor, 0)
         received: list[int] = tensor.tolist()
         return received
+
+    def wait_for_all(self) -> None:
+        """Returns when all processes have called it."""
+        self.find_largest(0)
+
+    def refuse_differences(self, described: object, what: str) -> None:
+        """Refuses processes that were started with different commands, as the tasks of ``srun`` can be.
+
+        Args:
+            described: What must be the same in all of them: anything whose ``repr`` says all of it.
+            what: What differs, for the message: "recipes, inputs or --out".
+
+        Raises:
+            ConfigError: In all of them, if it differs between one and the first.
+        """
+        own = int.from_bytes(hashlib.sha256(repr(described).encode()).digest()[:7])
+        if self.any_rank(self.broadcast_numbers([own]) != [own]):
+            raise ConfigError(
+                f"{self.world_size} processes were started together, and their {what} differ; give all the same "
+                "command, or start each in a job of its own (with srun: --ntasks 1)"
+            )
 
     def warn_if_slow(self, epoch: int) -> None:
         """Warns in a process that took much longer for its part of an epoch than the others; all of them must call.

@@ -1,6 +1,5 @@
 """A training run from start to end: builds it, resumes it, and writes its folder."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -188,7 +187,8 @@ def run_training(
     with ExitStack() as last, ExitStack() as stack:
         stack.enter_context(use_deterministic_algorithms(recipe.device))  # before anything is computed
         processes = stack.enter_context(join_processes(recipe.device, hang_timeout))
-        _refuse_different_runs(start, out, processes)
+        described = (start.recipe.to_toml(), start.inputs, out.absolute())
+        processes.refuse_differences(described, "recipes, inputs or --out")
         again = resume or find_begun_run(out, processes)
         with use_required_operator(recipe, processes):
             find_operators(recipe)  # ends here if it can't run, before there is a folder
@@ -216,21 +216,6 @@ def run_training(
 def _enter_in(stack: ExitStack, context: AbstractContextManager[Stop]) -> Iterator[Stop]:
     """A context that is left with the stack: a second signal mustn't disturb what is closed after a stopped run."""
     yield stack.enter_context(context)
-
-
-def _refuse_different_runs(start: Start, out: Path, processes: Distributed) -> None:
-    """Refuses processes that were started with different commands, as the tasks of ``srun`` can be.
-
-    Raises:
-        ConfigError: In all of them, if one trains something else than the first, or elsewhere.
-    """
-    described = repr((start.recipe.to_toml(), start.inputs, out.absolute()))
-    own = int.from_bytes(hashlib.sha256(described.encode()).digest()[:7])
-    if processes.any_rank(processes.broadcast_numbers([own]) != [own]):
-        raise ConfigError(
-            f"{processes.world_size} processes were started together, and their recipes, inputs or --out differ; give "
-            "all the same command, or start each in a job of its own (with srun: --ntasks 1)"
-        )
 
 
 def _refuse_processes(recipe: Recipe, processes: Distributed) -> None:

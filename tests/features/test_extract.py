@@ -1,7 +1,9 @@
 """Extraction with a small network: the numbers are those that prediction computes, in the order of the table."""
 
 import shutil
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from abawkit.models.inference import infer
 from abawkit.models.network import DDAMFN
 from abawkit.models.weights import save_weights
 from abawkit.tables import Array
+from abawkit.training.distributed import ALONE
 
 CPU = torch.device("cpu")
 
@@ -63,7 +66,8 @@ def begin(out: Path, rows: Any, dimension: int, *, dtype: Any = "float32", mirro
 
 def extract(source: FeatureSource, rows: Any, out: Path, *, batch: int = 32, **options: Any) -> FeatureStore:
     writer = begin(out, rows, source.extractor.dimension, **options)
-    extract_rows(source.extractor, rows, writer, CPU, batch=batch)
+    mirrored = writer.manifest.mirrored
+    extract_rows(source.extractor, rows, writer, CPU, batch=batch, mirrored=mirrored, processes=ALONE)
     return writer.finish()
 
 
@@ -101,8 +105,8 @@ def test_mirrored_features_are_those_of_mirrored_frames(
     source: FeatureSource, rows: CuratedRows, tmp_path: Path
 ) -> None:
     class Mirrored(CuratedRows):
-        def read(self, start: int, size: int) -> Iterator[Array]:
-            return (pixels[:, :, ::-1] for pixels in super().read(start, size))
+        def read(self, start: int, size: int, part: tuple[int, int] = (0, 1)) -> Iterator[Array]:
+            return (pixels[:, :, ::-1] for pixels in super().read(start, size, part))
 
     store = extract(source, rows, tmp_path / "a", mirrored=True)
     expected = extract(source, Mirrored(rows.curated), tmp_path / "b")
@@ -129,9 +133,105 @@ def test_another_batch_differs_by_rounding_alone(
 def test_progress_counts_every_frame_once(source: FeatureSource, rows: CuratedRows, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     writer = begin(tmp_path / "out", rows, source.extractor.dimension)
-    extract_rows(source.extractor, rows, writer, CPU, batch=100, progress=lambda *pair: seen.append(pair))
+    options: dict[str, Any] = {"batch": 100, "mirrored": False, "processes": ALONE}
+    extract_rows(source.extractor, rows, writer, CPU, **options, progress=lambda *pair: seen.append(pair))
     total = len(rows.names)
     assert seen == [(100, total), (200, total), (total, total)]
+
+
+class Together:
+    """One of several processes, which are threads here."""
+
+    def __init__(self, rank: int, world_size: int, barrier: threading.Barrier, box: dict[int, Any]) -> None:
+        self.rank, self.world_size, self._barrier, self._box = rank, world_size, barrier, box
+
+    def all_gather(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
+        assert len(own) == sizes[self.rank]
+        return torch.cat(self._exchange(own))
+
+    def broadcast_numbers(self, numbers: Sequence[int]) -> list[int]:
+        found: list[int] = self._exchange(list(numbers))[0]
+        return found
+
+    def _exchange(self, own: Any) -> list[Any]:
+        self._box[self.rank] = own
+        self._barrier.wait(60)
+        found = [self._box[rank] for rank in range(self.world_size)]
+        self._barrier.wait(60)
+        return found
+
+
+class Counted(CuratedRows):
+    """Counts the rows that each process reads, and fails where it has read as many as a limit says."""
+
+    limit = 10**6
+
+    def read(self, start: int, size: int, part: tuple[int, int] = (0, 1)) -> Iterator[Array]:
+        self.counts: dict[int, int] = getattr(self, "counts", {})
+        for pixels in super().read(start, size, part):
+            self.counts[part[0]] = self.counts.get(part[0], 0) + len(pixels)
+            if self.counts[part[0]] > self.limit:
+                raise KeyboardInterrupt
+            yield pixels
+
+
+def extract_together(source: FeatureSource, rows: CuratedRows, out: Path, count: int) -> StoreWriter:
+    """Extracts with several threads; those that fail end all of them."""
+    barrier, box, dimension = threading.Barrier(count), dict[int, Any](), source.extractor.dimension
+    writer = begin(out, rows, dimension, mirrored=True)
+
+    def run(rank: int) -> None:
+        group = Together(rank, count, barrier, box)
+        given = writer if rank == 0 else None
+        try:
+            extract_rows(source.extractor, rows, given, CPU, batch=8, mirrored=True, processes=group)
+        except (KeyboardInterrupt, threading.BrokenBarrierError):
+            barrier.abort()
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(run, range(count)))
+    return writer
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_processes_share_the_rows_and_store_what_one_stores(
+    source: FeatureSource, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr("abawkit.features.extract._DURABLE_ROWS", 32)
+    rows = Counted(open_curated(curated))
+    expected = extract(source, rows, tmp_path / "one", batch=8, mirrored=True)
+    rows.counts.clear()
+    found = extract_together(source, rows, tmp_path / "out", count).finish()
+    assert found.digest == expected.digest
+    assert sum(rows.counts.values()) == 229  # each frame is read once
+    assert set(rows.counts) == set(range(count))
+
+
+def test_processes_that_were_killed_go_on_in_any_number(
+    source: FeatureSource, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abawkit.features.extract._DURABLE_ROWS", 32)
+    rows = Counted(open_curated(curated))
+    rows.limit = 64  # each in its third chunk
+    assert extract_together(source, rows, tmp_path / "out", 2).written == 128
+    rows.limit = 10**6
+    rows.counts.clear()
+    again = extract_together(source, rows, tmp_path / "out", 3)
+    assert (again.resumed, again.written) == (128, 229)
+    assert sum(rows.counts.values()) == 101
+    expected = extract(source, rows, tmp_path / "one", batch=8, mirrored=True)
+    assert again.finish().digest == expected.digest
+
+
+def test_a_process_reads_its_part_of_a_list_and_names_rows_as_the_list_does(rows: CuratedRows, release: Path) -> None:
+    names = [*rows.names[:5], "v/00001.jpg"]
+    listed = ListedRows(None, release / "cropped_aligned", names)
+    whole = list(ListedRows(None, release / "cropped_aligned", names[:5]).read(0, 2))
+    part = list(ListedRows(None, release / "cropped_aligned", names[:5]).read(0, 2, (0, 2)))
+    assert [chunk.tolist() for chunk in part] == [whole[0].tolist(), whole[2].tolist()]
+    assert list(listed.read(4, 2, (1, 2))) == []
+    with pytest.raises(DataError, match=r"row 6: v/00001\.jpg: missing"):
+        list(listed.read(1, 1, (0, 2)))
 
 
 def test_missing_and_unreadable_frames_of_a_list_are_named(
