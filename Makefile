@@ -102,6 +102,7 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/sequence.py
 	$(BIN)/python benchmarks/checkpoints.py
+	$(BIN)/python benchmarks/frozen_stage.py
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python -m benchmarks.interval_coverage
 	$(BIN)/python -m benchmarks.shrinkage
