@@ -133,18 +133,26 @@ class Dropout(nn.Module):
 
     Each byte of a random word decides on a number: torch's own dropout takes a word for each, and on a CPU that takes
     as long as the products of a small network.
+
+    Attributes:
+        dropped: The share, in 1/256.
+        part: Where several processes share a batch: the first of this one's windows, and the windows of all. Each
+            process draws for all of them, so that the number of processes changes nothing. None for one process.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.dropped = round(share * 256)
+        self.part: tuple[int, int] | None = None
 
     def forward(self, values: Tensor) -> Tensor:
-        """Any shape; from torch's random state."""
+        """Windows first, (B, ...); from torch's random state."""
         if not self.training or not self.dropped:
             return values
-        words = torch.empty(-(-values.numel() // 8), dtype=torch.int64, device=values.device)
-        bits = words.random_(torch.iinfo(torch.int64).min, None).view(torch.uint8)[: values.numel()]
+        first, windows = self.part or (0, len(values))
+        size = values.numel() // len(values)
+        words = torch.empty(-(-windows * size // 8), dtype=torch.int64, device=values.device)
+        bits = words.random_(torch.iinfo(torch.int64).min, None).view(torch.uint8)[first * size :][: values.numel()]
         kept = (bits >= self.dropped).view(values.shape)
         return values * (kept.to(values.dtype) * (256 / (256 - self.dropped)))
 

@@ -98,10 +98,17 @@ class Padded(NamedTuple):
     mask: Array
 
 
-def pad_windows(sequence: FrameSequence, gaps: Array, spans: Spans) -> Padded:
-    """Reads the features of windows, of which there is at least one; `gaps` are those of `measure_gaps`."""
+def pad_windows(sequence: FrameSequence, gaps: Array, spans: Spans, columns: int | None = None) -> Padded:
+    """Reads the features of windows.
+
+    Args:
+        sequence: The frames.
+        gaps: Those of `measure_gaps`.
+        spans: The windows, at least one.
+        columns: Frames of the longest window, or more; None for those of the longest one here.
+    """
     lengths = spans.ends - spans.begins
-    positions = np.arange(lengths.max())
+    positions = np.arange(lengths.max() if columns is None else columns)
     mask = positions < lengths[:, None]
     frames = (spans.begins[:, None] + positions)[mask]
     found = sequence.take(frames)

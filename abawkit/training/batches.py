@@ -27,6 +27,8 @@ class HostBatch(NamedTuple):
         frames: Frames of the part, uint8 (m, 112, 112, 3); where frames are on the device, their indices, int64 (m,).
         numbers: Annotations of the whole batch and augmentation of the part, float32, one dimension.
         seed: Of dropout; only sequence networks have any.
+        sizes: Rows of each process; empty where they are those of `Distributed.sizes`.
+        windows: Of windows: the first one of the part, and how many all processes have; None for other batches.
 
     Of windows, `frames` are the features, float32 (windows, L, D), and `numbers` has what else `Windows` has. Of heads
     on a frozen network, `frames` are embeddings, (m, D), and `numbers` has annotations alone.
@@ -37,6 +39,8 @@ class HostBatch(NamedTuple):
     frames: Tensor
     numbers: Tensor
     seed: int = 0
+    sizes: tuple[int, ...] = ()
+    windows: tuple[int, int] | None = None
 
 
 SHOWN_FRAMES: Final = 32

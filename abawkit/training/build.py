@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from abawkit.curation.curated_set import CuratedSet
-from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning
+from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning, format_count
 from abawkit.frames.paths import make_frame_folders
 from abawkit.models.attention import (
     describe_operators,
@@ -92,12 +92,7 @@ def build_loop(
             warnings.simplefilter("ignore", DataWarning)
         recipe = select_trainable_tasks(recipe, rows.annotations)
         scored = select_scored_tasks(recipe.tasks, validation.annotations, recipe.select)
-    smallest = len(rows) // -(-len(rows) // recipe.batch_size) // processes.world_size
-    if smallest < 2:
-        raise ConfigError(
-            f"{processes.world_size} processes and batches of {recipe.batch_size} rows: one would have {smallest} "
-            "rows, expected at least 2; set a larger batch_size, which counts the rows of all processes"
-        )
+    _refuse_small_batches(recipe, rows, processes)
     device = pick_device(recipe.device)
     precision = choose_training_precision(recipe.precision, device)
     if precision == "bfloat16" and (reason := _explain_precision(recipe, device, processes)):
@@ -122,6 +117,31 @@ def build_loop(
     learner = _make_learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
     keep_last = inputs.fold is not None and inputs.fold.number == ALL_ROWS
     return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored, keep_last=keep_last)
+
+
+def _refuse_small_batches(recipe: Recipe, rows: TrainingRows, processes: Distributed) -> None:
+    """Refuses batches of which a process would have less than two frames, or no window.
+
+    Raises:
+        ConfigError: If there are such.
+    """
+    count = processes.world_size
+    if isinstance(rows, SequenceRows):
+        window = recipe.sequence.training_window
+        plan = rows.plan_epoch(window, recipe.batch_size, seed=recipe.seed, epoch=0)
+        if (fewest := min(map(len, plan))) < count:
+            raise ConfigError(
+                f"{count} processes and batches of {recipe.batch_size} rows in windows of {window} frames: a batch has "
+                f"{format_count(fewest, 'window')}, expected one for each process; set a larger batch_size, which "
+                "counts the rows of all processes, or a smaller sequence.window"
+            )
+        return
+    smallest = len(rows) // -(-len(rows) // recipe.batch_size) // count
+    if smallest < 2:
+        raise ConfigError(
+            f"{count} processes and batches of {recipe.batch_size} rows: one would have {smallest} "
+            "rows, expected at least 2; set a larger batch_size, which counts the rows of all processes"
+        )
 
 
 def _explain_precision(recipe: Recipe, device: torch.device, processes: Distributed) -> str:

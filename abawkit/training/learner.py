@@ -218,7 +218,8 @@ class BaseLearner(ABC, Generic[R]):
                 names, values = graphed(batch)
                 return StepLosses(names, Download(values))
             frames, numbers = upload(batch.frames, self.device), upload(batch.numbers, self.device)
-            return step(*self._make_inputs(frames, numbers, len(batch.rows), len(batch.part)))
+            inputs = self._make_inputs(frames, numbers, len(batch.rows), len(batch.part))
+            return step(*inputs, sizes=batch.sizes)
 
     def augment_some(self, batch: HostBatch) -> AugmentedFrames | None:  # noqa: ARG002 - for learners of frames
         """The first frames of a batch as the network sees them; None where it does not see frames."""

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.frames.paths import FrameFolders, make_given_folders
+from abawkit.models.sequence_config import SEQUENCE
 from abawkit.run_names import LAST, RECIPE
 from abawkit.training.checkpoint import Checkpoint, Position, find_newest_checkpoint
 from abawkit.training.checkpoint_state import read_run_state
@@ -111,7 +112,7 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
         state: Of the checkpoint, from `read_run_state`.
         notes: Recipe, data, weights and environment here and now.
         allow_drift: Whether the environment may differ. The number of processes may in any case where batch norms are
-            synchronised, as it changes no more than the order of sums.
+            synchronised or there are none, as it changes no more than the order of sums.
         run: Folder of the run.
 
     Returns:
@@ -150,7 +151,7 @@ def check_same_run(state: Mapping[str, Any], notes: Mapping[str, Any], allow_dri
     environments = [{**made["environment"], "frames": made["data"]["frames"]} for made in (state, notes)]
     compared = [{k: v for k, v in e.items() if k not in _NO_MATTER} for e in environments]
     drift = _differences(*compared)
-    if drift and tomllib.loads(notes["recipe"])["sync_batchnorm"] and _differ_in_processes(*compared):
+    if drift and _may_change_processes(tomllib.loads(notes["recipe"])) and _differ_in_processes(*compared):
         return drift
     if drift and not allow_drift:
         raise ConfigError(
@@ -173,6 +174,11 @@ def list_recipe_changes(before: str, now: str) -> list[str]:
     return _differences(
         *({key: value for key, value in recipe.items() if not key.startswith(_NOT_COMPARED)} for recipe in recipes)
     )
+
+
+def _may_change_processes(recipe: Mapping[str, Any]) -> bool:
+    """Whether the number of processes changes no more than the order of sums: sequence networks have no batch norms."""
+    return bool(recipe["sync_batchnorm"]) or recipe["network"] == SEQUENCE
 
 
 def _differ_in_processes(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from abawkit.choices import TRACKERS, FoldsOver, Protocol, TrackerName
 from abawkit.curation.curated_set import CuratedSet
-from abawkit.errors import ConfigError, DataError, OpUnavailableError
+from abawkit.errors import DataError, OpUnavailableError
 from abawkit.labels import Task
 from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
 from abawkit.ops import use
@@ -192,7 +192,6 @@ def run_training(
         again = resume or find_begun_run(out, processes)
         with use_required_operator(recipe, processes):
             find_operators(recipe)  # ends here if it can't run, before there is a folder
-        _refuse_processes(recipe, processes)
         if processes.is_main:
             stack.enter_context(run_folder(out, resume=again, force=force))
             names = [name for name in TRACKERS if name in log]
@@ -216,14 +215,6 @@ def run_training(
 def _enter_in(stack: ExitStack, context: AbstractContextManager[Stop]) -> Iterator[Stop]:
     """A context that is left with the stack: a second signal mustn't disturb what is closed after a stopped run."""
     yield stack.enter_context(context)
-
-
-def _refuse_processes(recipe: Recipe, processes: Distributed) -> None:
-    if recipe.is_sequence and processes.world_size > 1:
-        raise ConfigError(
-            f'network = "sequence" trains in one process, and there are {processes.world_size}: it takes minutes on '
-            "two CPU cores; leave torchrun out"
-        )
 
 
 def _make_callbacks(

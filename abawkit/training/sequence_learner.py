@@ -8,7 +8,7 @@ from torch import Tensor
 
 from abawkit.frames.augmentation_config import Purpose, draw_uniform
 from abawkit.models.devices import pin_memory
-from abawkit.models.sequence import Windows
+from abawkit.models.sequence import SequenceNetwork, Windows
 from abawkit.models.sequence_windows import Spans, pad_windows
 from abawkit.system.files import sha256
 from abawkit.tables import Array
@@ -21,7 +21,7 @@ from abawkit.training.step import StepLosses
 
 
 class SequenceLearner(BaseLearner[SequenceRows]):
-    """Trains a sequence network in one process."""
+    """Trains a sequence network; several processes divide the windows of each batch."""
 
     captures = False
 
@@ -31,31 +31,38 @@ class SequenceLearner(BaseLearner[SequenceRows]):
         window = recipe.sequence.training_window
         return self.rows.plan_epoch(window, recipe.batch_size, seed=recipe.seed, epoch=epoch)
 
-    def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:  # noqa: ARG002 - one process takes all
+    def collect(self, epoch: int, batch: Array, part: Array) -> HostBatch:
         """Reads the features of windows, and packs all else that a step needs; may run in a thread of its own.
 
         Args:
             epoch: Of the run, from 0.
-            batch: Windows, int64 (windows, 2).
-            part: The same.
+            batch: Windows of all processes, int64 (windows, 2).
+            part: Those of this one; where there are none, it runs the first one of all and answers no row.
         """
         recipe, features = self.recipe, self.rows.features
-        rows, windows = self.rows.find_window_rows(batch)
-        padded = pad_windows(features, self.rows.gaps, Spans(batch[:, 0], batch[:, 1]))
+        rows, _ = self.rows.find_window_rows(batch)
+        sizes = [len(self.rows.find_window_rows(each)[0]) for each in np.array_split(batch, self.processes.world_size)]
+        own, windows = self.rows.find_window_rows(part)
+        first = sum(self.processes.sizes(len(batch))[: self.processes.rank]) if len(part) else 0
+        part = part if len(part) else batch[:1]
+        longest = int((batch[:, 1] - batch[:, 0]).max())  # as in one process, where dropout draws for all columns
+        padded = pad_windows(features, self.rows.gaps, Spans(part[:, 0], part[:, 1]), longest)
         if self.augmentation.flip:
-            chance = draw_uniform(recipe.seed, epoch, batch[:, 0], Purpose.FLIP)
+            chance = draw_uniform(recipe.seed, epoch, part[:, 0], Purpose.FLIP)
             turned = padded.mask & (chance < self.augmentation.flip)[:, None]
-            frames = batch[:, :1] + np.arange(padded.mask.shape[1])
+            frames = part[:, :1] + np.arange(padded.mask.shape[1])
             padded.values[turned] = features.take_mirrored(frames[turned])
-        positions = windows * padded.mask.shape[1] + self.rows.frames[rows] - batch[windows, 0]
+        positions = windows * longest + self.rows.frames[own] - part[windows, 0]
         others = [torch.from_numpy(each) for each in (padded.gaps, padded.mask, positions)]
         numbers = pack_targets(collect_targets(self.rows.annotations, rows), others)
         seed = int(sha256(repr((recipe.seed, epoch)).encode() + np.ascontiguousarray(batch).tobytes())[:15], 16)
-        values = torch.from_numpy(padded.values)
-        return HostBatch(rows, rows, pin_memory(values, self.device), pin_memory(numbers, self.device), seed)
+        values, numbers = (pin_memory(each, self.device) for each in (torch.from_numpy(padded.values), numbers))
+        return HostBatch(rows, own, values, numbers, seed, tuple(sizes), (first, len(batch)))
 
     def step(self, learning_rate: float, batch: HostBatch) -> StepLosses:
         """Takes one step on a batch of `collect`; see `TrainingStep`."""
+        assert isinstance(self.network, SequenceNetwork)  # noqa: S101 - the only one that takes windows
+        self.network.dropout.part = batch.windows
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):  # dropout: a resumed run has the same
             torch.manual_seed(batch.seed)

@@ -102,7 +102,7 @@ class Objective:
     processes: Distributed = ALONE
 
     def __call__(
-        self, network: nn.Module, images: Tensor | Windows, targets: Targets
+        self, network: nn.Module, images: Tensor | Windows, targets: Targets, sizes: Sequence[int] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each loss without its weight.
 
@@ -110,8 +110,9 @@ class Objective:
             network: A `DDAMFN`, its wrapper for several processes, or a `SequenceNetwork`.
             images: This process's part of the batch, (n, 3, S, S); of a sequence network, windows.
             targets: Annotations of the whole batch: each loss is that of all its rows, as CCC is no mean over rows.
+            sizes: Rows of each process; by default as even as they can be.
         """
-        sizes = self.processes.sizes(len(targets.va))
+        sizes = sizes or self.processes.sizes(len(targets.va))
         outputs = self._gather_outputs(network(images, gates=self.attention), sizes)
         config = self.losses
         parts: dict[str, Tensor] = {}
@@ -200,26 +201,29 @@ class TrainingStep:
         self.statistics = RunningStatistics(network)
         self.on_device = not self.parameters[0].is_cpu
 
-    def __call__(self, images: Tensor | Windows, targets: Targets) -> StepLosses:
+    def __call__(self, images: Tensor | Windows, targets: Targets, sizes: Sequence[int] = ()) -> StepLosses:
         """Takes one step; where loss or gradient is not finite, neither weights nor running statistics change.
 
         Args:
             images: Normalised (n, 3, S, S), on the network's device: this process's part of the batch; of a sequence
                 network, windows; of heads on a frozen network, embeddings (n, D).
             targets: Annotations of the whole batch.
+            sizes: As of `Objective`.
         """
-        names, values = self.compute(images, targets)
+        names, values = self.compute(images, targets, sizes)
         return StepLosses(names, Download(values))
 
-    def compute(self, images: Tensor | Windows, targets: Targets) -> tuple[tuple[str, ...], Tensor]:
+    def compute(
+        self, images: Tensor | Windows, targets: Targets, sizes: Sequence[int] = ()
+    ) -> tuple[tuple[str, ...], Tensor]:
         """As a call, but the values of the losses stay on the device."""
         images = make_model_input(images) if isinstance(images, Tensor) and images.ndim == 4 else images
         self.statistics.keep()
-        total, parts = self._backward(images, targets)
+        total, parts = self._backward(images, targets, sizes)
         if self.recipe.optimizer.name == "sam":
             back = maximise(self.parameters, self.recipe.optimizer.sam_rho)
             with keep_statistics(self.network):
-                self._backward(images, targets)
+                self._backward(images, targets, sizes)
             back()
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         finite = torch.isfinite(norm) & torch.isfinite(total)
@@ -227,10 +231,12 @@ class TrainingStep:
         (self._update_on_device if self.on_device else self._update)(norm, finite)
         return ("total", *parts), values
 
-    def _backward(self, images: Tensor | Windows, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+    def _backward(
+        self, images: Tensor | Windows, targets: Targets, sizes: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         self.optimizer.zero_grad(set_to_none=True)
         with use_bfloat16(targets.va.device) if self.bfloat16 else nullcontext():
-            total, parts = self.objective(self.network, images, targets)
+            total, parts = self.objective(self.network, images, targets, sizes)
         # DistributedDataParallel takes the mean over processes; the gradient of the whole batch is the sum
         (total * self.objective.processes.world_size).backward()  # type: ignore[no-untyped-call]
         return total.detach(), parts

@@ -35,7 +35,7 @@ def predict_rows(
     processes: Distributed = ALONE,
     between: Callable[[], None] | None = None,
 ) -> Predictions:
-    """The predictions of a network for every row; each process predicts a part, and all get the whole.
+    """The predictions of a network for every row; each process predicts a part of frames, and all get the whole.
 
     Args:
         network: On `device`.
@@ -53,7 +53,7 @@ def predict_rows(
         case DDAMFN(), EmbeddedRows():
             answers = _predict_embeddings(network, rows, device)
         case SequenceNetwork(), SequenceRows():
-            answers = _predict_sequences(network, rows, device, between)
+            answers = _predict_sequences(network, rows, device, processes, between)
         case _:
             raise TypeError(f"{type(network).__name__} does not take {type(rows).__name__}")
     bad = np.flatnonzero(~np.isfinite(answers).all(axis=1))
@@ -95,10 +95,17 @@ def _predict_embeddings(network: DDAMFN, rows: EmbeddedRows, device: torch.devic
 
 
 def _predict_sequences(
-    network: SequenceNetwork, rows: SequenceRows, device: torch.device, between: Callable[[], None] | None
+    network: SequenceNetwork,
+    rows: SequenceRows,
+    device: torch.device,
+    processes: Distributed,
+    between: Callable[[], None] | None,
 ) -> Array:
+    """The answers for all rows; each process computes all of them, and takes the first one's, so that none differs."""
     found = infer_sequence(network, rows.features, device, between=lambda _: between() if between else None)
-    return np.hstack(found)[rows.frames]
+    answers = torch.from_numpy(np.hstack(found)[rows.frames]).to(device)
+    processes.broadcast([answers])
+    return np.asarray(answers.cpu().numpy())
 
 
 def evaluate(

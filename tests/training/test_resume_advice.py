@@ -57,6 +57,22 @@ def test_other_data_names_the_folder_that_the_run_was_begun_with(recipe: Recipe)
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [({}, False), ({"sync_batchnorm": True}, True), ({"network": "sequence"}, True)],
+    ids=["own statistics", "synchronised", "no batch norms"],
+)
+def test_another_number_of_processes_goes_on_where_it_changes_the_order_of_sums_alone(
+    recipe: Recipe, changes: dict[str, Any], allowed: bool
+) -> None:
+    chosen = recipe.model_copy(update=changes)
+    before, now = (made_of(chosen, environment={"processes": count, "ops": {}}) for count in (2, 1))
+    if allowed:
+        assert check_same_run(before, now, False, RUN) == ["  processes: was 2, is 1"]
+    else:
+        assert "  processes: was 2, is 1" in refusal(before, now)
+
+
 def test_the_device_is_told_by_the_environment_and_not_by_the_recipe(recipe: Recipe) -> None:
     named = recipe.model_copy(update={"device": "cpu"})
     assert check_same_run(made_of(recipe), made_of(named), False, RUN) == []

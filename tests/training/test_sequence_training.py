@@ -18,20 +18,31 @@ from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning, Stopp
 from abawkit.features.store import FeatureStore
 from abawkit.frames.augmentation_config import Augmentation
 from abawkit.inspection.runs import inspect_run
+from abawkit.labels import TASKS
+from abawkit.models.sequence import SequenceNetwork
+from abawkit.models.sequence_config import FeatureInput
 from abawkit.models.weights import load_any_weights
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
+from abawkit.training.build import _refuse_small_batches
 from abawkit.training.distributed import Distributed
 from abawkit.training.dry_run import dry_run
 from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.recipe import Optimizer, Recipe, Stage, parse_recipe
 from abawkit.training.recipe_warnings import find_recipe_warnings
-from abawkit.training.run import Trained, _refuse_processes, train
-from abawkit.training.sequence_data import describe_input, open_stores, read_evaluation_sequences
+from abawkit.training.run import Trained, train
+from abawkit.training.sequence_data import (
+    describe_input,
+    open_stores,
+    read_evaluation_sequences,
+    read_training_sequences,
+)
+from abawkit.training.sequence_learner import SequenceLearner
 from abawkit.training.start import Inputs, Resume, prepare_start
 from tests.sequence_features import list_rows, write_random_store
 
 Make = Callable[..., Recipe]
+CPU = torch.device("cpu")
 WEIGHTS = ("best.safetensors", "last.safetensors")
 
 
@@ -225,9 +236,48 @@ def test_mirrored_frames_are_read_only_where_they_are_asked_for(
         train(flipped, Inputs(curated, features=(plain,)), tmp_path)
 
 
-def test_several_processes_are_refused(sequence_recipe: Make) -> None:
-    with pytest.raises(ConfigError, match='network = "sequence" trains in one process, and there are 2'):
-        _refuse_processes(sequence_recipe(), Distributed(0, 2))
+def test_a_batch_without_a_window_for_each_process_is_refused(
+    sequence_recipe: Make, curated: Path, features: Path
+) -> None:
+    rows = read_training_sequences(open_curated(curated), TASKS, open_stores([features]), flip=False)
+    message = (
+        r"9 processes and batches of 48 rows in windows of 48 frames: a batch has \d windows?, expected one for each"
+    )
+    with pytest.raises(ConfigError, match=message):
+        _refuse_small_batches(sequence_recipe(sequence_window=48), rows, Distributed(0, 9))
+    _refuse_small_batches(sequence_recipe(), rows, Distributed(0, 2))
+
+
+@pytest.mark.parametrize("kind", ["bigru", "tcn", "transformer", "lstm"])
+@pytest.mark.parametrize("count", [2, 30])
+def test_the_parts_of_a_batch_have_the_outputs_of_the_whole_dropout_included(
+    sequence_recipe: Make, curated: Path, features: Path, kind: str, count: int
+) -> None:
+    recipe = sequence_recipe(sequence_kind=kind, precision="float64", augmentation=Augmentation(flip=0.5))
+    rows = read_training_sequences(open_curated(curated), TASKS, open_stores([features]), flip=True)
+    found = []
+    for processes in (Distributed(), *(Distributed(rank, count) for rank in range(count))):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = SequenceNetwork(
+                recipe.sequence.make_config([FeatureInput(FeatureStore.open(features).dimension, "")])
+            )
+        learner = SequenceLearner(recipe, network.double(), rows, CPU, bfloat16=False, processes=processes)
+        batch = learner.plan_epoch(0)[0]
+        part = learner.collect(0, batch, processes.part(batch))
+        assert len(part.part) == (part.sizes or (0,))[processes.rank]
+        network.train().dropout.part = part.windows
+        inputs, _ = learner._make_inputs(part.frames, part.numbers, len(part.rows), len(part.part))
+        with torch.random.fork_rng():
+            torch.manual_seed(part.seed)
+            outputs = network(inputs)
+        found.append((part, torch.cat([outputs.va, outputs.expression, outputs.au], dim=1).detach()))
+    (whole, expected), *parts = found
+    assert {part.seed for part, _ in parts} == {whole.seed}
+    assert np.concatenate([part.part for part, _ in parts]).tolist() == whole.rows.tolist()
+    assert all(part.rows.tolist() == whole.rows.tolist() for part, _ in parts)
+    assert (min(len(part.part) for part, _ in parts) == 0) is (count == 30)  # more processes than windows
+    torch.testing.assert_close(torch.cat([outputs for _, outputs in parts]), expected)
 
 
 @pytest.mark.parametrize(
