@@ -1,6 +1,7 @@
 """Networks by folds of videos, as `abawkit.train` trains them with `folds`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,27 +54,45 @@ def train_by_folds(
 
     if folds is not None and not 2 <= folds <= MAX_FOLDS:
         raise ConfigError(f"--folds {folds}: expected 2 to {MAX_FOLDS}")
-    if read_launch().world_size > 1:
-        raise ConfigError("--folds trains its networks one after another in one process: leave torchrun or srun out")
+    launch = read_launch()
     begun = read_folds(out) if resume and is_fold_folder(out) else None
     start = prepare_start(**_fill_in(given, out, begun), out=out, log=log, dry_run=True)
-    refuse_fold_folder(out, resume=resume, force=force)
-    content = None if begun or folds is None else divide_rows(start, folds, over or "train", refit=refit)
-    new_folder(out, force=True)
-    with lock(out):
-        if content:
-            begin_folds(out, start, content)
-        else:
-            content = continue_folds(start, out, folds, over, refit=refit)
+    if launch.is_main and not launch.restarts:
+        refuse_fold_folder(out, resume=resume, force=force)
+    divided = None if begun or folds is None else divide_rows(start, folds, over or "train", refit=refit)
 
-        from abawkit.execution import cpu_threads
-        from abawkit.ops import use
-        from abawkit.prediction.out_of_fold import predict_out_of_fold
-        from abawkit.training.fold_runs import train_fold_runs
+    from abawkit.execution import cpu_threads
+    from abawkit.models.devices import use_deterministic_algorithms
+    from abawkit.ops import use
+    from abawkit.prediction.out_of_fold import predict_out_of_fold
+    from abawkit.training.distributed import join_processes
+    from abawkit.training.fold_runs import train_fold_runs
 
-        with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
-            runs = train_fold_runs(start, out, content, resume=resume, log=log, **others)
-            predicted = predict_out_of_fold(start.inputs, out, content, start.recipe.device)
+    with ExitStack() as stack:
+        stack.enter_context(use_deterministic_algorithms(start.recipe.device))  # before anything is computed
+        processes = stack.enter_context(join_processes(start.recipe.device, others.get("hang_timeout")))
+        described = (start.recipe.to_toml(), start.inputs, out.absolute(), folds, over, refit)
+        processes.refuse_differences(described, "recipes, inputs, folds or --out")
+        # processes that torchrun or Slurm started again were asked to begin, and continue what they have begun
+        again = launch.is_main and launch.restarts > 0 and _was_begun_by(out, processes.launcher)
+        again = bool(processes.broadcast_numbers([again])[0])
+        if launch.is_main:
+            if launch.restarts:
+                refuse_fold_folder(out, resume=resume or again, force=force)
+            new_folder(out, force=True)
+            stack.enter_context(lock(out))
+            if divided and not again:
+                begin_folds(out, start, divided.model_copy(update={"launcher": processes.launcher}))
+            else:
+                continue_folds(start, out, folds, over, refit=refit)
+        processes.wait_for_all()
+        content = read_folds(out)
+        stack.enter_context(cpu_threads(start.threads))
+        stack.enter_context(use(start.ops, source=f"--ops {start.ops}"))
+        shared: dict[str, Any] = {"resume": resume or again, "log": log, "processes": processes, **others}
+        runs = train_fold_runs(start, out, content, **shared)
+        predicted = predict_out_of_fold(start.inputs, out, content, start.recipe.device, processes=processes)
+        processes.wait_for_all()
 
     from statistics import median_high
 
@@ -94,6 +113,12 @@ def train_by_folds(
         refit=runs[content.folds] if content.refit else None,
         probabilities=predicted.probabilities,
     )
+
+
+def _was_begun_by(out: Path, launcher: str) -> bool:
+    from abawkit.training.fold_folder import is_fold_folder, read_folds
+
+    return is_fold_folder(out) and read_folds(out).launcher == launcher
 
 
 def _fill_in(given: Mapping[str, Any], out: Path, begun: "FoldsContent | None") -> dict[str, Any]:

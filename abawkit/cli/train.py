@@ -177,13 +177,15 @@ def train(
             on_step=on_step,
             on_epoch=report_epoch,
         )
+    if not is_main:
+        return
     if result.folds:
         from abawkit.cli._folds import show_folds
 
         show_folds(result, as_json=as_json)
-    elif is_main:
+    else:
         _show(result, as_json)
-    if is_main and data and not as_json:
+    if data and not as_json:
         _name_next_step(result, data, features or [])
 
 

@@ -29,6 +29,7 @@ from abawkit.system.files import write_json
 from abawkit.system.json_records import read_object
 from abawkit.tables import Annotations, Predictions
 from abawkit.training.data import TrainingRows, read_evaluation_rows
+from abawkit.training.distributed import ALONE, Distributed
 from abawkit.training.fold_folder import FoldsContent, list_fold_runs
 from abawkit.training.folds import find_divided_rows, select_fold
 from abawkit.training.run_folder import describe_environment
@@ -60,6 +61,7 @@ def predict_out_of_fold(
     content: FoldsContent,
     device: str,
     progress: Callable[[int, int], None] | None = None,
+    processes: Distributed = ALONE,
 ) -> OutOfFold:
     """Predicts the rows of each fold with its own network, and writes them as stored probabilities with a manifest.
 
@@ -73,6 +75,7 @@ def predict_out_of_fold(
         content: The folds.
         device: Where to run.
         progress: Called with the number of folds that are done, and of all.
+        processes: Among which rows are divided; all of them must call, and the first one writes.
 
     Raises:
         DataError: If a network, a frame or features are absent or damaged, or the networks have no task in common.
@@ -84,7 +87,8 @@ def predict_out_of_fold(
         raise DataError(f"{out}: the networks of its folds have no task in common; train them for one with --tasks")
     npz, manifest = (out / f"{OUT_OF_FOLD_NAME}{ending}" for ending in (".npz", ".json"))
     truth = select_truth(curated, content.over)
-    if kept := _read_kept(npz, manifest, members, curated, truth):
+    kept = _read_kept(npz, manifest, members, curated, truth)
+    if not processes.any_rank(kept is None) and kept:
         return OutOfFold(npz, tasks, score_out_of_fold(truth, kept, tasks))
     pool, wanted = find_divided_rows(curated, content.over), find_truth_rows(curated, content.over)
     stores, answers, seen = open_stores(inputs.features), make_zeros(len(pool.rows)), np.zeros(len(pool.rows), bool)
@@ -95,7 +99,10 @@ def predict_out_of_fold(
             if inputs.features
             else read_evaluation_rows(view, "validation", inputs.frames)
         )
-        found, positions = predict_rows(member.network, rows, target), np.searchsorted(pool.rows, rows.rows)
+        found, positions = (
+            predict_rows(member.network, rows, target, processes=processes),
+            np.searchsorted(pool.rows, rows.rows),
+        )
         for task, column in zip(TASKS, answers, strict=True):
             column[positions] = getattr(found, task)
         seen[positions] = True
@@ -104,8 +111,10 @@ def predict_out_of_fold(
     answers, seen = Probabilities(*(column[wanted] for column in answers)), seen[wanted]
     filled = fill_from_neighbours(answers, seen, truth.images.to_pylist())
     predictions = assemble(truth.images, {task: getattr(answers, task) for task in tasks})
-    write_probabilities(npz, predictions, tasks)
     scores = score_out_of_fold(truth, predictions, tasks)
+    if not processes.is_main:
+        return OutOfFold(npz, tasks, scores)
+    write_probabilities(npz, predictions, tasks)
     framed = [member.network for member in members if isinstance(member.network, DDAMFN)][:1]
     used = describe_operators(
         [call for network in framed for call in list_evaluation_calls(network.config, target, "float32")]

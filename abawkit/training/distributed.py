@@ -10,6 +10,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -157,12 +158,15 @@ class Distributed:
 ALONE: Final = Distributed()
 """One process."""
 
+_joined: ContextVar[Distributed | None] = ContextVar("abawkit.processes", default=None)
+
 
 @contextmanager
 def join_processes(device: str, hang_timeout: float | None = None) -> Iterator[Distributed]:
     """Joins the other processes of this run, where several were started; leaves them at the end of the block.
 
-    NCCL connects GPUs, one for each process of a machine; gloo connects CPUs.
+    Within such a block, another one changes nothing. NCCL connects GPUs, one for each process of a machine; gloo
+    connects CPUs.
 
     Args:
         device: The recipe's device.
@@ -173,6 +177,9 @@ def join_processes(device: str, hang_timeout: float | None = None) -> Iterator[D
         ConfigError: If there are fewer GPUs than processes on this machine.
         LostProcessError: If another process ends, or does not answer for `TIMEOUT` and twice `hang_timeout`.
     """
+    if joined := _joined.get():
+        yield joined
+        return
     launch = read_launch()
     count, rank = launch.world_size, launch.rank
     patience = max(TIMEOUT, timedelta(seconds=2 * (hang_timeout or 0)))
@@ -198,7 +205,11 @@ def join_processes(device: str, hang_timeout: float | None = None) -> Iterator[D
         backend = "nccl" if gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
         launcher = launch.job or f"process {os.getppid()} on {socket.gethostname()}"
-        yield Distributed(rank, count, launch.restarts, launcher)
+        token = _joined.set(Distributed(rank, count, launch.restarts, launcher))
+        try:
+            yield _joined.get() or ALONE
+        finally:
+            _joined.reset(token)
         dist.destroy_process_group()
     except (dist.DistError, RuntimeError) as error:
         if not _is_about_processes(error):

@@ -63,6 +63,7 @@ class FoldsContent(_FoldsPart):
         features: Stores of features.
         threads: CPU threads; null for torch's own number.
         ops: The implementation of operators that is asked for by name.
+        launcher: What started several processes, over restarts; empty for one.
     """
 
     format: Literal["abawkit.folds.1"] = "abawkit.folds.1"
@@ -78,6 +79,7 @@ class FoldsContent(_FoldsPart):
     features: list[str]
     threads: int | None
     ops: str | None
+    launcher: str = ""
 
     def list_folds(self) -> list[VideoFold]:
         """The folds, from 1."""

@@ -10,6 +10,8 @@ from typing import Any, Final
 from abawkit.choices import TrackerName
 from abawkit.errors import StoppedError
 from abawkit.run_names import REFIT_FOLDER
+from abawkit.system.launcher import read_launch
+from abawkit.training.distributed import ALONE, Distributed
 from abawkit.training.fold_folder import FoldsContent, list_fold_runs, select_rows_of
 from abawkit.training.folds import VideoFold
 from abawkit.training.loop import StepInfo
@@ -37,6 +39,7 @@ def train_fold_runs(
     on_step: Callable[[StepInfo], None] | None = None,
     on_epoch: Callable[[dict[str, Any], int], None] | None = None,
     draw: Callable[[Path], RunDrawer] | None = None,
+    processes: Distributed = ALONE,
 ) -> list[RunSummary]:
     """Trains a network for each fold on the videos of the others, and one on all rows where that is asked for.
 
@@ -55,6 +58,7 @@ def train_fold_runs(
         on_step: Called after each step.
         on_epoch: Called after each epoch.
         draw: Gives what draws into the folder of a run.
+        processes: All of which train each network, one after another; all of them must call.
 
     Returns:
         What the folds' runs came to, in their order, and behind them that of the network on all rows.
@@ -65,10 +69,9 @@ def train_fold_runs(
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
 
     def run(name: str, own: Start, folder: Path) -> RunSummary:
-        found = summarise_run(folder)
-        if found.state == "finished" and own.inputs.fold and _is_of(found, own.inputs.fold):
-            return found
-        if on_run:
+        if processes.broadcast_numbers([processes.is_main and _is_finished(folder, own)])[0]:
+            return summarise_run(folder)
+        if on_run and processes.is_main:
             on_run(name)
         left = None if deadline is None else max((deadline - time.monotonic()) / 60, _SHORTEST)
         options: dict[str, Any] = {"resume": resume, "allow_drift": allow_drift, "force": False, "log": log}
@@ -76,8 +79,10 @@ def train_fold_runs(
         try:
             run_training(own, folder, **options, max_minutes=left, on_step=on_step, on_epoch=on_epoch, draw=draw)
         except StoppedError as error:
-            text = f"{name} was stopped; `abawkit train --resume --out {out}` continues it, and all that follow"
+            command = f"{read_launch().command}abawkit train --resume --out {out}"
+            text = f"{name} was stopped; `{command}` continues it, and all that follow"
             raise StoppedError(f"{error}\n{text}", error.exit_code) from error
+        processes.wait_for_all()  # until the first one has written the manifest
         return summarise_run(folder)
 
     folds, folders = content.list_folds(), list_fold_runs(out, content.folds)
@@ -86,17 +91,18 @@ def train_fold_runs(
         for fold, folder in zip(folds, folders, strict=True)
     ]
     if content.refit:
-        found.append(run("all rows", _prepare_refit(start, content, found), out / REFIT_FOLDER))
+        found.append(run("all rows", _prepare_refit(start, content, found, processes), out / REFIT_FOLDER))
     return found
 
 
-def _is_of(found: RunSummary, fold: VideoFold) -> bool:
-    """Whether a run is the one of a fold."""
-    return bool(found.fold and VideoFold.from_dict(dict(found.fold)) == fold)
+def _is_finished(folder: Path, own: Start) -> bool:
+    """Whether a folder holds the finished run of a fold."""
+    found, fold = summarise_run(folder), own.inputs.fold
+    return found.state == "finished" and bool(found.fold and VideoFold.from_dict(dict(found.fold)) == fold)
 
 
-def _prepare_refit(start: Start, content: FoldsContent, folds: Sequence[RunSummary]) -> Start:
-    best = tuple(run.best_epoch or 0 for run in folds)
+def _prepare_refit(start: Start, content: FoldsContent, folds: Sequence[RunSummary], processes: Distributed) -> Start:
+    best = tuple(processes.broadcast_numbers([run.best_epoch or 0 for run in folds]))
     epochs = statistics.median_high(best)
     fold = replace(content.all_rows, best_epochs=best)
     return select_rows_of(replace(start, recipe=shorten_recipe(start.recipe, epochs)), fold)

@@ -95,3 +95,28 @@ def test_two_processes_extract_a_store_and_one_goes_on_after_a_kill(
     two, one = FeatureStore.open(tmp_path / "two"), FeatureStore.open(tmp_path / "killed")
     assert two.digest == one.digest
     assert list(two.names) == names
+
+
+def test_two_processes_train_networks_by_folds_as_one_does_and_are_started_again(
+    torchrun: Callable[..., Torchrun], curated: Path, tmp_path: Path
+) -> None:
+    store = write_random_store(tmp_path / "store", list_rows(curated), source={"kind": "network", "digest": "a" * 64})
+    command = ["-m", "abawkit", "train", "sequence-bigru", "--data", str(curated), "--features", str(store.folder)]
+    command += ["--folds", "2", "--refit"]
+    changes = {"all__epochs": "2", "batch_size": "48", "sequence__window": "6", "sequence__width": "8"}
+    command += settings(**changes, precision="float64", augmentation__flip="0")
+    run_alone([*command, "--out", str(tmp_path / "one"), "--threads", "1"])
+    together = torchrun([*command, "--out", str(tmp_path / "two")], restarts=1)
+    together.wait_for(tmp_path / "two" / "fold-2" / "checkpoints")
+    os.kill(together.workers()[1], signal.SIGKILL)
+    code, shown, errors = together.end()
+    assert code == 0, errors
+    assert shown.count("2 folds over train") == 1  # the second process says nothing
+    assert errors.count("fold 1 of 2") == 1  # it was finished when they were started again
+    names = ("fold-1", "fold-2", "refit")
+    assert {path.name for path in (tmp_path / "two").iterdir()} >= {*names, "out-of-fold.npz", "out-of-fold.json"}
+    for name in names:
+        for alone, shared in zip(lines(tmp_path / "one" / name), lines(tmp_path / "two" / name), strict=True):
+            assert shared["losses"] == pytest.approx(alone["losses"], rel=1e-9)
+    scores = [json.loads((tmp_path / run / "out-of-fold.json").read_text())["scores"] for run in ("one", "two")]
+    assert scores[1]["official"]["score"] == pytest.approx(scores[0]["official"]["score"], rel=1e-6)

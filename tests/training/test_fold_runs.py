@@ -223,13 +223,9 @@ def test_what_can_not_be_folds_is_refused_before_anything_is_written(
     ):
         with pytest.raises(error, match=message):
             train_folds(curated, features, out, **options)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="one process: leave torchrun or srun out"):
-        train_folds(curated, features, out, folds=2)
     assert not out.exists()
     out.mkdir()
     (out / "letter.txt").touch()
-    monkeypatch.delenv("WORLD_SIZE")
     for options in ({}, {"force": True}, {"resume": True}):
         with pytest.raises(ConfigError, match=r"is not empty|holds 'letter.txt', so it is not a folder of folds"):
             train_folds(curated, features, out, folds=2, **options)
