@@ -1,7 +1,8 @@
 """What does a checkpoint cost, as a share of the steps between two of them?
 
-Takes steps of a recipe on a drawn release and writes a checkpoint after each, in turn, and prints the medians, the
-size, and the checkpoint's share of the recipe's interval.
+Takes steps of a recipe on a drawn release and saves a checkpoint after each, in turn, and prints the medians, the
+size, and the checkpoint's share of the recipe's interval. A run stands still while its state is copied, and goes on
+while a thread writes the copy: a step beside that is measured too.
 
     python benchmarks/checkpoints.py [--rounds 15] [--batch 32]
 """
@@ -52,7 +53,7 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
     collected = loop.learner.collect(0, batch, batch)
     loop.save_validated([BEST], 0.0)
     loop.progress.best_epoch = 1  # from the first epoch on a checkpoint holds the best weights too
-    steps, writes = [], []
+    steps, copies, slowed, writes = [], [], [], []
     for k in range(rounds + 1):
         began = time.perf_counter()
         loop.learner.step(1e-4, collected).read()
@@ -61,13 +62,24 @@ def measure(name: str, curated: Path, out: Path, rounds: int, batch_size: int) -
         loop.progress.position = loop.progress.position._replace(batch=k)
         began = time.perf_counter()
         loop.save()
+        copies.append(time.perf_counter() - began)
+        middle = time.perf_counter()
+        loop.learner.step(1e-4, collected).read()
+        slowed.append(time.perf_counter() - middle)
+        loop.finish_save()
+        loop.progress.position = loop.progress.position._replace(epoch=1)
+        began = time.perf_counter()
+        loop.save()
+        loop.finish_save()
         writes.append(time.perf_counter() - began)
-    step, write, every = median(steps[1:]), median(writes[1:]), recipe.checkpoints.every
-    size = sum(path.stat().st_size for path in (out / CHECKPOINTS).rglob("*") if path.is_file())
+        loop.progress.position = loop.progress.position._replace(epoch=0)
+    step, copy, beside, write = (median(times[1:]) for times in (steps, copies, slowed, writes))
+    every = recipe.checkpoints.every
+    size = sum(path.stat().st_size for path in (out / CHECKPOINTS).glob("0001-*/*"))
     print(
-        f"{recipe.network}: {write * 1e3:.0f} ms for {size / 1e6:.1f} MB, {write / step:.2f} x a step of "
-        f"{step * 1e3:.0f} ms; every {every} steps: {write / (every * step):.4%}; below 2 % while a step takes "
-        f"more than {write / (0.02 * every) * 1e3:.1f} ms"
+        f"{recipe.network}: {size / 1e6:.1f} MB in {write * 1e3:.0f} ms, of which the run stands still for "
+        f"{copy * 1e3:.1f} ms ({copy / write:.1%}), {copy / step:.3f} x a step of {step * 1e3:.0f} ms; a step beside "
+        f"the writing takes {beside / step:.2f} x as long; of {every} steps the copy takes {copy / (every * step):.4%}"
     )
 
 

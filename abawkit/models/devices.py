@@ -47,13 +47,18 @@ class Download:
         return self._values
 
 
-def to_host(tensors: Mapping[K, Tensor]) -> dict[K, Tensor]:
+def to_host(tensors: Mapping[K, Tensor], *, copy: bool = False) -> dict[K, Tensor]:
     """Copies tensors of one device to the host, in one copy for each type, so that it waits once.
 
+    Args:
+        tensors: The tensors.
+        copy: Whether those on a CPU are copied too, so that later changes of them change nothing.
+
     Returns:
-        The tensors themselves where they are on a CPU; else copies, contiguous, each in memory of its own.
+        The tensors themselves where they are on a CPU, unless `copy` is true; else copies, each in memory of its own,
+        those from another device contiguous.
     """
-    found = {key: value.detach() for key, value in tensors.items()}
+    found = {key: value.detach().clone() if copy and value.is_cpu else value.detach() for key, value in tensors.items()}
     away = {key: value for key, value in found.items() if not value.is_cpu}
     under_way = []
     for dtype in dict.fromkeys(value.dtype for value in away.values()):

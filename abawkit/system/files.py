@@ -5,6 +5,7 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -232,10 +233,14 @@ def remove_leftovers(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, flush: bool = True) -> Iterator[IO[bytes]]:
     """Opens a file beside `path` for writing; it becomes `path` when the block ends without an error.
 
     What was at `path` stays whole until then, and stays if the block fails or the disk is full.
+
+    Args:
+        path: The file to write.
+        flush: Whether to wait until its content is on the disk. Without it, a loss of power can leave an empty file.
 
     Yields:
         The file, opened for bytes.
@@ -244,24 +249,23 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         DataError: If the disk is full or failing, or the folder is absent or read-only.
     """
     try:
-        with _beside(path) as file:
+        with _beside(path, flush=flush) as file:
             yield file
     except OSError as error:
         raise DataError(f"{path}: can't be written ({error.strerror}); nothing that was there is lost") from error
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[IO[bytes]]:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{_short(path.name)}.")
-    temporary = Path(name)
+def _beside(path: Path, *, flush: bool) -> Iterator[IO[bytes]]:
+    # mkstemp makes files that only their owner reads, and what os.umask would tell is wrong beside other threads
+    temporary = path.with_name(f".{_short(path.name)}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -274,15 +278,15 @@ def _short(name: str) -> str:
     return name if len(whole) <= _LONG else f"{os.fsdecode(whole[:_LONG])}-{sha256(whole)[:8]}"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    with replacing(path) as file:
+def write_bytes(path: Path, content: bytes, *, flush: bool = True) -> None:
+    """Writes a file whole or not at all; see `replacing`."""
+    with replacing(path, flush=flush) as file:
         file.write(content)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, *, flush: bool = True) -> None:
     """Writes indented JSON, whole or not at all; NaN and infinity are refused, as JSON has no word for them."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(), flush=flush)
 
 
 def decode_text(content: bytes) -> str:

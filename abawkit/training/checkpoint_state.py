@@ -181,12 +181,12 @@ def read_run_state(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def read_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What a checkpoint keeps of an optimiser: its ``state_dict``, with everything on the host."""
+    """What a checkpoint keeps of an optimiser: a copy of its ``state_dict``, with everything on the host."""
     kept = optimizer.state_dict()
     groups: list[dict[str, Any]] = kept["param_groups"]
     tensors = {(number, key): value for number, values in kept["state"].items() for key, value in values.items()}
     rates = {("lr", k): group["lr"] for k, group in enumerate(groups) if isinstance(group["lr"], Tensor)}
-    on_host = to_host({**tensors, **rates})
+    on_host = to_host({**tensors, **rates}, copy=True)
     return {
         "state": {number: {key: on_host[number, key] for key in values} for number, values in kept["state"].items()},
         "param_groups": [{**group, "lr": float(on_host.get(("lr", k), group["lr"]))} for k, group in enumerate(groups)],

@@ -150,6 +150,7 @@ def _measure_validation(loop: Loop) -> float:
 
 def _measure_checkpoint(loop: Loop, folder: Path) -> int:
     loop.save()
+    loop.finish_save()
     files = [path for path in folder.rglob("*") if path.is_file()]
     # and the best weights so far, which every checkpoint after the first epoch holds
     return sum(path.stat().st_size for path in files) + sum(p.stat().st_size for p in files if p.name == NETWORK)

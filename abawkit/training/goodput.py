@@ -41,8 +41,9 @@ class Goodput:
 
     Attributes:
         seconds: Wall time by activity, over all processes that the run took: ``start`` (reading the data, building the
-            network), ``data`` (waiting for a batch), ``steps``, ``validation``, ``checkpoints`` (writing them),
-            ``lost`` (data, steps and validation that were repeated after a kill) and ``other``.
+            network), ``data`` (waiting for a batch), ``steps``, ``validation``, ``checkpoints`` (copying the state, and
+            waiting for one that is still being written; the run goes on beside the writing itself), ``lost`` (data,
+            steps and validation that were repeated after a kill) and ``other``.
         lost_steps: Steps that were done and had to be repeated.
     """
 
@@ -141,7 +142,7 @@ class WallClock:
             self._written = self._last
             content = {"format": FORMAT, "steps": steps, "lost_steps": self._lost_steps, "seconds": self._seconds}
             with suppress(DataError):
-                write_json(path, content)
+                write_json(path, content, flush=False)  # a run does not stand still for it
 
     def restore(self, progress: Progress, path: Path) -> None:
         """Adds the time of the processes before this one, which left a checkpoint and a file of `write`.

@@ -4,7 +4,6 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
@@ -15,10 +14,10 @@ from abawkit.choices import InferencePrecision
 from abawkit.errors import ConfigError
 from abawkit.frames.augmentation import apply_variation
 from abawkit.labels import Task
-from abawkit.models.devices import Download, pin_memory, upload
+from abawkit.models.devices import Download, pin_memory, to_host, upload
 from abawkit.models.network import DDAMFN
 from abawkit.models.sequence import AnyNetwork, Windows
-from abawkit.models.weights import apply_weights, check_state, load_any_weights, save_weights
+from abawkit.models.weights import apply_weights, check_state, load_any_weights
 from abawkit.run_names import AVERAGE, NETWORK, STATE
 from abawkit.tables import Array
 from abawkit.training.batches import (
@@ -262,17 +261,16 @@ class BaseLearner(ABC, Generic[R]):
         return rows
 
     def state(self) -> dict[str, Any]:
-        """The learner's part of a checkpoint's ``state.pt``; the weights are files beside it."""
+        """A copy of the learner's part of a checkpoint's ``state.pt``; the weights are files beside it."""
         return {
             "optimizer": read_optimizer_state(self.stage.optimizer) if self.stage else self.restored,
             "average_steps": self.average.steps if self.average else 0,
         }
 
-    def write_weights(self, folder: Path, notes: Mapping[str, str]) -> None:
-        """Writes the weights of a checkpoint, with notes, into its folder."""
-        save_weights(folder / NETWORK, self.network.config, self.network.state_dict(), notes)
-        if self.average:
-            save_weights(folder / AVERAGE, self.network.config, self.average.state, notes)
+    def copy_weights(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Copies of a checkpoint's state dicts on the CPU, by the names of their files."""
+        average = {AVERAGE: to_host(self.average.state, copy=True)} if self.average else {}
+        return {NETWORK: to_host(self.network.state_dict(), copy=True), **average}
 
     def restore(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
         """Restores a checkpoint, before the first epoch.

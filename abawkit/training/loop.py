@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -17,15 +18,16 @@ from abawkit.models.devices import to_host
 from abawkit.models.inference import BATCH
 from abawkit.models.weights import digest_state, save_weights
 from abawkit.run_names import BEST, LAST, METRICS, TIMING
-from abawkit.system.files import sha256_of, write_bytes
+from abawkit.system.files import write_bytes
 from abawkit.system.launcher import read_launch
 from abawkit.tables import Array
 from abawkit.training.batches import AugmentedFrames, HostBatch
-from abawkit.training.checkpoint import Checkpoint, Position, write_checkpoint
+from abawkit.training.checkpoint import Checkpoint, Position
+from abawkit.training.checkpoint_writer import CheckpointWriter, Snapshot, restore_best
 from abawkit.training.data import TrainingRows, prefetch
 from abawkit.training.goodput import Activity, WallClock
 from abawkit.training.learner import BaseLearner, Scheduled, explain_out_of_memory
-from abawkit.training.progress import Progress, capture_generators, restore_generators
+from abawkit.training.progress import Progress, restore_generators
 from abawkit.training.step import StepLosses
 from abawkit.training.stopping import OTHER_PROCESS, StopReason, StopRequests
 from abawkit.training.supervision import describe_tasks
@@ -117,7 +119,7 @@ class Loop:
         self.notes, self.callbacks, self.requests = notes, callbacks, StopRequests(out)
         self.recipe, self.rows, self.processes = learner.recipe, learner.rows, learner.processes
         self.progress, self.scored, self.keep_last = Progress(), tuple(scored), keep_last
-        self.clock = WallClock(time.monotonic())
+        self.clock, self.writer = WallClock(time.monotonic()), CheckpointWriter()
         stages = (("heads", self.recipe.heads), ("all", self.recipe.all))
         self.plan = [Scheduled(name, stage, i) for name, stage in stages for i in range(stage.epochs)]
 
@@ -152,6 +154,7 @@ class Loop:
                 self.progress.position = Position(len(self.plan), 0)
             self.save()
             self.end_if_stopped(save=False)
+        self.finish_save()
 
     def batches(self, epoch: int) -> Sequence[Array]:
         """The batches of an epoch, each for all processes."""
@@ -178,6 +181,7 @@ class Loop:
             while len(pending) > (self.learner.unread if more and not due else 0):
                 self.count(scheduled, pending.popleft(), clock)
             self.charge("steps")
+            self.writer.check()
             if due:
                 self.save()
             if reason := self.find_stop():
@@ -200,6 +204,7 @@ class Loop:
     def pass_chunk(self, activity: Activity = "validation") -> None:
         """Called between two parts of a validation, or of another activity."""
         self.charge(activity)
+        self.writer.check()
         self.end_if_stopped()
 
     def count(self, scheduled: Scheduled, step: _PendingStep, clock: _Clock) -> None:
@@ -306,6 +311,7 @@ class Loop:
             progress.best_epoch, progress.best_score = line["epoch"], line["figure"]
             progress.scores = {str(protocol): result.as_dict() for protocol, result in scores.items()}
         if self.processes.is_main:
+            self.finish_save()  # it may be reading the best weights, which are about to be replaced
             self.save_validated([LAST, BEST] if better else [LAST], line["figure"])
             self.write_metrics()
             if self.callbacks.on_epoch:
@@ -344,6 +350,7 @@ class Loop:
         """
         if save:
             self.save()
+        self.finish_save()
         if self.processes.is_main:
             self.requests.file.unlink(missing_ok=True)  # it stops this run once, and not the one that continues it
         raise StoppedError(
@@ -353,27 +360,27 @@ class Loop:
         )
 
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Copies the state of the run, which is written as a checkpoint while the run goes on; see `finish_save`."""
         if not self.processes.is_main:
             return
         progress = self.progress
-        self.clock.charge("other")
+        self.finish_save()
         self.clock.note(progress)
-        state = {
-            **self.notes,
-            "progress": progress.as_dict(),
-            **self.learner.state(),
-            "generators": capture_generators(),
-        }
-        write_checkpoint(self.out, progress.position, state, self.write_weights, keep=self.recipe.checkpoints.keep)
+        with explain_out_of_memory("the copy of a checkpoint"):
+            snapshot = Snapshot.take(self.learner, progress, self.notes)
         self.clock.charge("checkpoints")
         self.clock.write(self.out / TIMING, progress.steps, due=True)
+        self.writer.start(partial(snapshot.write, self.out, keep=self.recipe.checkpoints.keep))
 
-    def write_weights(self, folder: Path) -> None:
-        """Writes the weights of a checkpoint, with the best ones so far."""
-        self.learner.write_weights(folder, {"tasks": ",".join(self.progress.trained)})
-        if self.progress.best_epoch:  # a copy: a second name of the same file would share its fate
-            write_bytes(folder / BEST, (self.out / BEST).read_bytes())
+    def finish_save(self) -> None:
+        """Waits for the checkpoint that is being written, if there is one.
+
+        Raises:
+            DataError: If it could not be written.
+        """
+        self.clock.charge("other")
+        self.writer.wait()
+        self.clock.charge("checkpoints")
 
     def write_metrics(self) -> None:
         """Writes the whole of ``metrics.jsonl``, so that it never has lines beyond the run's position."""
@@ -388,8 +395,5 @@ class Loop:
         if not self.processes.is_main:
             return
         self.clock.restore(self.progress, self.out / TIMING)
-        if BEST not in checkpoint.digests:
-            (self.out / BEST).unlink(missing_ok=True)
-        elif not (self.out / BEST).is_file() or sha256_of(self.out / BEST) != checkpoint.digests[BEST]:
-            write_bytes(self.out / BEST, (checkpoint.folder / BEST).read_bytes())
+        restore_best(self.out, checkpoint)
         self.write_metrics()

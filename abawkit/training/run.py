@@ -135,10 +135,11 @@ def train(
             clear_run(out)
             write_bytes(out / RECIPE, loop.recipe.to_toml().encode())
         loop.clock.charge("start")
-        loop.save()  # from here on this run can be continued
+        loop.save()
+        loop.finish_save()  # from here on this run can be continued
         loop.requests.deadline = deadline
         watched = end_if_hung(hang_timeout, loop.clock, out, lambda: loop.progress.steps)
-        with stopping or nullcontext(Stop()) as loop.requests.signals, watched:
+        with stopping or nullcontext(Stop()) as loop.requests.signals, watched, loop.writer:
             loop.run()
         trained = _collect_result(loop, out, checkpoint.folder if checkpoint else None)
         if processes.is_main:

@@ -14,7 +14,7 @@ from abawkit.choices import TRACKERS, InferencePrecision
 from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError
 from abawkit.models.devices import Precision, describe_precision
-from abawkit.run_names import CHECKPOINTS, MANIFEST, RECIPE, STOP, WRITTEN
+from abawkit.run_names import CHECKPOINTS, MANIFEST, RECIPE, STOP, TIMING, WRITTEN
 from abawkit.system.files import new_folder, write_json
 from abawkit.system.locks import LOCK, lock
 from abawkit.system.provenance import digest_code, read_git_commit
@@ -122,7 +122,7 @@ def is_run(path: Path) -> bool:
         return False
     if has_checkpoints(path):
         return True
-    names = {RECIPE, LOCK, CHECKPOINTS, STOP, *TRACKERS}
+    names = {RECIPE, LOCK, CHECKPOINTS, STOP, TIMING, *TRACKERS}  # times are written while the first checkpoint is
     return all(entry.name in names or entry.name.startswith(".") for entry in path.iterdir())
 
 

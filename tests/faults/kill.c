@@ -1,7 +1,7 @@
 // Brings a fault about at the n-th call that changes anything below a folder; to be preloaded.
 //
 // A program that has this library preloaded calls arm(); until then every call goes through. The calls are those that
-// CPython makes to change files. One that concerns another folder is not counted.
+// CPython makes to change files. One that concerns another folder is not counted. Threads take turns to be counted.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,6 +46,7 @@ static struct {
   ino_t number;
 } unflushed[FILES];
 static size_t unflushed_count;
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;  // of what is above
 
 void arm(const char* folder, long n, int chosen, int error) {
   snprintf(root, sizeof root, "%s", folder);
@@ -91,15 +93,22 @@ static int is_unflushed(const struct stat* status, size_t* at) {
 static void written(int descriptor) {
   struct stat status;
   size_t at;
-  if (fstat(descriptor, &status) != 0 || is_unflushed(&status, &at) || unflushed_count == FILES) return;
-  unflushed[unflushed_count].device = status.st_dev;
-  unflushed[unflushed_count++].number = status.st_ino;
+  if (fstat(descriptor, &status) != 0) return;
+  pthread_mutex_lock(&turn);
+  if (!is_unflushed(&status, &at) && unflushed_count < FILES) {
+    unflushed[unflushed_count].device = status.st_dev;
+    unflushed[unflushed_count++].number = status.st_ino;
+  }
+  pthread_mutex_unlock(&turn);
 }
 
 static void flushed(int descriptor) {
   struct stat status;
   size_t at;
-  if (fstat(descriptor, &status) == 0 && is_unflushed(&status, &at)) unflushed[at] = unflushed[--unflushed_count];
+  if (fstat(descriptor, &status) != 0) return;
+  pthread_mutex_lock(&turn);
+  if (is_unflushed(&status, &at)) unflushed[at] = unflushed[--unflushed_count];
+  pthread_mutex_unlock(&turn);
 }
 
 static int empty_if_unflushed(const char* path, const struct stat* status, int type, struct FTW* place) {
@@ -114,7 +123,7 @@ static void die(void) {
 }
 
 // Counts a call, and says what becomes of it.
-static enum verdict judge(const char* name, const char* path, enum kind kind) {
+static enum verdict count_call(const char* name, const char* path, enum kind kind) {
   if (mode == FULL && !(kind & TAKES_ROOM)) return GO;
   if (mode == TORN && kind != WRITES) return GO;
   if (count < CALLS) snprintf(calls[count], sizeof calls[0], "%s %.400s", name, path + root_length);
@@ -127,6 +136,13 @@ static enum verdict judge(const char* name, const char* path, enum kind kind) {
   if (mode == POWER) nftw(root, empty_if_unflushed, 16, FTW_PHYS);
   die();
   return GO;
+}
+
+static enum verdict judge(const char* name, const char* path, enum kind kind) {
+  pthread_mutex_lock(&turn);
+  const enum verdict verdict = count_call(name, path, kind);
+  pthread_mutex_unlock(&turn);
+  return verdict;
 }
 
 // The body of a function that is not a write: its call, unless the fault comes first.

@@ -56,6 +56,27 @@ train(recipe, Inputs(Path(sys.argv[1])), Path(sys.argv[2]), hang_timeout=3.0, ca
 """
 
 
+WRITER_STANDS_STILL = """
+import sys, threading
+from pathlib import Path
+from abawkit.training import checkpoint_writer
+from abawkit.training.recipe import parse_recipe
+from abawkit.training.run import train
+from abawkit.training.start import Inputs
+
+write_checkpoint = checkpoint_writer.write_checkpoint
+
+def stand_still(run, position, *arguments, **options):
+    if position.batch == 2:
+        threading.Event().wait()
+    write_checkpoint(run, position, *arguments, **options)
+
+checkpoint_writer.write_checkpoint = stand_still
+text = 'network = "ddamfn-nano"\\ndevice = "cpu"\\nbatch_size = 40\\n[heads]\\nepochs = 0\\n[checkpoints]\\nevery = 2'
+train(parse_recipe(text, "test"), Inputs(Path(sys.argv[1])), Path(sys.argv[2]), hang_timeout=3.0)
+"""
+
+
 @pytest.fixture(scope="module")
 def two(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two tasks that nothing happens to; it is watched."""
@@ -108,6 +129,19 @@ def test_a_process_by_itself_shows_where_it_stands(beside: Callable[..., Any], c
     assert f"process 0 of 1 on {socket.gethostname()} hangs after step 2: no batch, step, validation or" in errors
     assert f"continue from the last checkpoint with `abawkit train --resume --out {tmp_path}`" in errors
     assert "in stand_still" in errors.partition("the innermost call first:")[2]
+
+
+def test_a_process_whose_checkpoint_is_never_written_goes_on_until_it_has_to_wait_for_it(
+    beside: Callable[..., Any], curated: Path, tmp_path: Path
+) -> None:
+    program = beside(WRITER_STANDS_STILL, curated, tmp_path, stderr=subprocess.PIPE)
+    errors = program.process.stderr.read()
+    assert program.ends() == 76, errors
+    assert "hangs after step 4: " in errors  # the next checkpoint would come then
+    assert " checkpoint\n" in errors.partition("Its threads:")[2]  # the name of the thread
+    stacks = errors.partition("the innermost call first:")[2]
+    assert "in stand_still" in stacks
+    assert "in finish_save" in stacks
 
 
 def test_a_process_ends_too_when_nobody_reads_what_it_shows(

@@ -36,6 +36,7 @@ def test_the_run_was_killed_at_every_step_in_every_validation_and_at_both_sides_
     expected = {f"at step {step}" for step in range(1, 10)}
     expected |= {f"in the validation of epoch {epoch}" for epoch in range(3)}
     expected |= {f"{side} the checkpoint of epoch {epoch}" for side in ("before", "after") for epoch in range(3)}
+    expected |= {f"while writing the checkpoint of epoch {epoch}" for epoch in range(-1, 3)}
     assert expected <= set(report["killed"])
 
 

@@ -189,8 +189,12 @@ def in_validation(epoch: int) -> Trial:
     return Trial(f"in the validation of epoch {epoch}", arm)
 
 
-def at_the_edge(epoch: int, *, saved: bool) -> Trial:
-    """Between the validation of an epoch and its checkpoint, or between that and the next epoch."""
+def at_the_edge(epoch: int, *, saved: bool, written: bool = True) -> Trial:
+    """Between the validation of an epoch and its checkpoint, or between that and the next epoch.
+
+    A checkpoint that is saved and not written has been copied, and a thread has begun to write it. Epoch -1 is the
+    start of a run.
+    """
 
     def arm(folder: Path) -> None:
         del folder
@@ -202,11 +206,14 @@ def at_the_edge(epoch: int, *, saved: bool) -> Trial:
                 die()
             save(self)
             if edge:
+                if written:
+                    self.finish_save()
                 die()
 
         patch(Loop, "save", dying)
 
-    return Trial(f"{'after' if saved else 'before'} the checkpoint of epoch {epoch}", arm)
+    moment = ("after" if written else "while writing") if saved else "before"
+    return Trial(f"{moment} the checkpoint of epoch {epoch}", arm)
 
 
 def warm_up(curated: Path, folder: Path) -> None:
@@ -214,7 +221,8 @@ def warm_up(curated: Path, folder: Path) -> None:
     loop = build_loop(RECIPE, Inputs(curated), open_curated(curated), folder, processes=ALONE, callbacks=Callbacks())
     loop.learner.begin_epoch(loop.plan[-1], fresh=True)
     evaluate(loop.learner.prepare_validation(), loop.validation, loop.learner.device)
-    loop.write_weights(folder)
+    loop.save()
+    loop.finish_save()
 
 
 def main(library: Library, curated: Path, folder: Path, stride: int) -> Report:
@@ -242,6 +250,7 @@ def main(library: Library, curated: Path, folder: Path, stride: int) -> Report:
     trials = [at_step(step) for step in range(1, STEPS + 1)]
     trials += [in_validation(epoch) for epoch in range(EPOCHS)]
     trials += [at_the_edge(epoch, saved=saved) for epoch in range(EPOCHS) for saved in (False, True)]
+    trials += [at_the_edge(epoch, saved=True, written=False) for epoch in range(-1, EPOCHS)]
     modes = ((BEFORE, "before"), (AFTER, "after"), (POWER, "power lost before"))
     for k, n in enumerate(range(1, report.calls + 1, stride)):
         trials.append(at_call(n, *modes[k % len(modes)]))

@@ -257,6 +257,7 @@ def learn(loop: Loop, epoch: int, batch: int) -> None:
     progress.position, progress.steps, progress.done = Position(epoch, batch), progress.steps + batch, progress.done + 9
     progress.sums, progress.counted, progress.bad = {"total": 1.5, "va": 1.0}, 9, 0
     loop.save()
+    loop.finish_save()
 
 
 @pytest.fixture(scope="session")

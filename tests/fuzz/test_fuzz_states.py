@@ -94,6 +94,7 @@ def test_a_forged_state_is_refused_or_a_run_goes_on_with_it(
         loop.learner.average.update()
         shutil.rmtree(tmp_path / CHECKPOINTS, ignore_errors=True)
         loop.save()
+        loop.finish_save()
         again, _ = find_newest_checkpoint(tmp_path)
         assert again
         assert read_run_state(again)["progress"]["place"] == [PLACE.epoch + 1, 0]

@@ -18,6 +18,15 @@ def test_on_a_cpu_nothing_is_copied() -> None:
     assert to_host({"a": values})["a"].data_ptr() == values.data_ptr()
 
 
+def test_a_copy_on_a_cpu_lies_in_memory_as_the_tensor_does_and_stays_as_it_was() -> None:
+    values = torch.arange(6.0, requires_grad=True).view(2, 3).t()
+    found = to_host({"a": values}, copy=True)["a"]
+    values.detach().zero_()
+    assert found.tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    assert found.stride() == values.stride()
+    assert not found.requires_grad
+
+
 class Away(Tensor):
     """A tensor that says it is on another device."""
 
