@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import abawkit
+from abawkit.system.filesystems import find_file_system
 from abawkit.system.native_build import COMMAND, LEAST_TORCH, NotBuiltError, add_remedy, find_gpus, find_programs
 from abawkit.system.native_cache import find_builds_folder
 
@@ -59,6 +60,7 @@ def check_installation(folder: Path) -> list[Finding]:
         *_check_processors(),
         _check_disk(folder),
         _check_writable("folder", folder, "give another folder with --folder, or make this one writable"),
+        _check_file_system(folder),
         _check_temporary(),
         _check_cache(),
         _check_shared_memory(),
@@ -232,6 +234,12 @@ def _check_writable(name: str, folder: Path, fix: str) -> Finding:
     except OSError as error:
         return Finding(name, f"{folder.absolute()} can't be written to: {error.strerror or error}", False, fix)
     return Finding(name, f"{folder.absolute()} can be written to")
+
+
+def _check_file_system(folder: Path) -> Finding:
+    """The type of the file system, with what it does not promise; there is nothing to fix."""
+    system = find_file_system(folder)
+    return Finding("file system", ": ".join(filter(None, (system.type or "not known", system.explain_weakness()))))
 
 
 def _check_temporary() -> Finding:

@@ -1,6 +1,6 @@
 """Networks by folds of videos, as `abawkit.train` trains them with `folds`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ def train_by_folds(
     resume: bool,
     force: bool,
     log: Sequence[TrackerName],
+    stage: bool,
+    on_run: Callable[[str], None] | None,
     **others: Any,
 ) -> "Trained":
     """Trains a network for each fold, and predicts every row with the one that was trained without its clip.
@@ -36,6 +38,8 @@ def train_by_folds(
         resume: Whether folds that are in `out` go on.
         force: Whether folds that are in `out` are replaced.
         log: Trackers that each run logs to.
+        stage: Whether all of them read copies of packed frames and features; see `abawkit.train`.
+        on_run: Called with the name of each run before it begins, and with what is about to be copied.
         **others: Of `abawkit.training.fold_runs.train_fold_runs`.
     """
     from abawkit.system.files import new_folder
@@ -67,6 +71,7 @@ def train_by_folds(
     from abawkit.prediction.out_of_fold import predict_out_of_fold
     from abawkit.training.distributed import join_processes
     from abawkit.training.fold_runs import train_fold_runs
+    from abawkit.training.staging import stage_inputs
 
     with ExitStack() as stack:
         stack.enter_context(use_deterministic_algorithms(start.recipe.device))  # before anything is computed
@@ -87,9 +92,17 @@ def train_by_folds(
                 continue_folds(start, out, folds, over, refit=refit)
         processes.wait_for_all()
         content = read_folds(out)
+        if stage:
+            stack.enter_context(stage_inputs(start, on_copy=on_run))
         stack.enter_context(cpu_threads(start.threads))
         stack.enter_context(use(start.ops, source=f"--ops {start.ops}"))
-        shared: dict[str, Any] = {"resume": resume or again, "log": log, "processes": processes, **others}
+        shared: dict[str, Any] = {
+            "resume": resume or again,
+            "log": log,
+            "processes": processes,
+            "on_run": on_run,
+            **others,
+        }
         runs = train_fold_runs(start, out, content, **shared)
         predicted = predict_out_of_fold(start.inputs, out, content, start.recipe.device, processes=processes)
         processes.wait_for_all()

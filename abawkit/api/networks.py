@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -45,6 +46,7 @@ def train(
     log: Sequence[TrackerName] = (),
     max_minutes: float | None = None,
     hang_timeout: float | None = None,
+    stage: bool = False,
     ops: str | None = None,
     threads: int | None = None,
     with_frames: bool = False,
@@ -82,12 +84,14 @@ def train(
         max_minutes: The run ends so many minutes after this call, with all that is needed to continue.
         hang_timeout: Ends the process (exit code 76, no exception) when no batch, step, part of a validation or
             checkpoint ends for so many seconds, and writes the stacks of its threads on standard error.
+        stage: Whether packed frames and features are copied to the folder for temporary files (``TMPDIR``) first, and
+            read from there; the copies are removed at the end. For data on a file system of other machines.
         ops: Implementation of the attention, as ``abawkit ops`` lists; by default the best.
         threads: CPU threads; by default as many as there are processors.
         with_frames: Whether the report shows validation frames beside what attention heads look at; those of a
             synthetic release it always does. A data set's terms are then those of the report.
         force: Whether a run in `out` is replaced.
-        on_run: Called with the name of each run of `folds` before it begins.
+        on_run: Called with the name of each run of `folds` before it begins, and with what `stage` is about to copy.
         on_step: Called after each step with where the run is.
         on_epoch: Called after each epoch with its line of ``metrics.jsonl`` and the number of epochs.
 
@@ -146,15 +150,17 @@ def train(
     if folds is not None or (resume and is_fold_folder(folder)):
         from abawkit.api._folds import train_by_folds
 
-        return train_by_folds(given, folder, folds, folds_over, refit=refit, on_run=on_run, **shared)
+        return train_by_folds(given, folder, folds, folds_over, refit=refit, stage=stage, on_run=on_run, **shared)
     if folds_over or refit:
         raise ConfigError(f"{'--refit' if refit else '--folds-over'} goes with --folds")
     start = prepare_start(**given, out=folder, resume=resume, force=force, log=log)
     from abawkit.execution import cpu_threads
     from abawkit.ops import use
     from abawkit.training.run import run_training
+    from abawkit.training.staging import stage_inputs
 
-    with cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
+    staged = stage_inputs(start, on_copy=on_run) if stage else nullcontext()
+    with staged, cpu_threads(start.threads), use(start.ops, source=f"--ops {start.ops}"):
         return run_training(start, folder, **shared)
 
 

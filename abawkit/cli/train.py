@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @needs("log", "!dry_run")
 @needs("max_minutes", "!dry_run")
 @needs("hang_timeout", "!dry_run")
+@needs("stage", "!dry_run")
 @needs("folds", "!dry_run")
 @needs("folds_over", "folds|resume")
 @needs("refit", "folds|resume")
@@ -107,6 +108,10 @@ def train(
             help="End with exit code 76 and the stacks of all threads if no step ends for so long; default: never.",
         ),
     ] = None,
+    stage: Annotated[
+        bool,
+        typer.Option("--stage", help="Copy packed frames or features to TMPDIR first, and read them there."),
+    ] = False,
     ops: Ops = None,
     threads: Threads = None,
     with_frames: Annotated[
@@ -171,6 +176,7 @@ def train(
             log=names,
             max_minutes=max_minutes,
             hang_timeout=hang_timeout,
+            stage=stage,
             with_frames=with_frames,
             force=force,
             on_run=print_message,

@@ -20,6 +20,7 @@ from abawkit.errors import DataError, format_count, list_first, printable
 from abawkit.frame_columns import count_occurrences
 from abawkit.system.files import sha256, sha256_of
 from abawkit.system.json_records import read_json
+from abawkit.system.staging import StageFile, find_copy
 from abawkit.tables import Array
 
 StoredType = Literal["float16", "float32"]
@@ -123,8 +124,8 @@ class FeatureStore:
         if len(names) != manifest.rows:
             count = format_count(len(names), "name")
             raise DataError(f"{folder / NAMES_FILE}: has {count}, {STORE_MANIFEST} says {manifest.rows:,}; {_AGAIN}")
-        values = _map_array(folder / FEATURES_FILE, manifest)
-        mirrored = _map_array(folder / MIRRORED_FILE, manifest) if manifest.mirrored else None
+        values = _map_array(find_copy(folder / FEATURES_FILE), manifest)
+        mirrored = _map_array(find_copy(folder / MIRRORED_FILE), manifest) if manifest.mirrored else None
         return cls(folder, manifest, pa.array(names, pa.string()), values, mirrored)
 
     @cached_property
@@ -150,12 +151,14 @@ class FeatureStore:
         Raises:
             DataError: If an array is not the one that was written.
         """
-        expected = {FEATURES_FILE: self.manifest.features_sha256, MIRRORED_FILE: self.manifest.mirrored_sha256}
-        for name, digest in expected.items():
-            if digest is not None and (found := sha256_of(self.folder / name)) != digest:
-                raise DataError(
-                    f"{self.folder / name}: is damaged, its SHA-256 is {found}, expected {digest}; {_AGAIN}"
-                )
+        for path, digest in self.list_arrays():
+            if (found := sha256_of(find_copy(path))) != digest:
+                raise DataError(f"{path}: is damaged, its SHA-256 is {found}, expected {digest}; {_AGAIN}")
+
+    def list_arrays(self) -> list[StageFile]:
+        """The files of the arrays, with their digests."""
+        named = {FEATURES_FILE: self.manifest.features_sha256, MIRRORED_FILE: self.manifest.mirrored_sha256}
+        return [StageFile(self.folder / name, digest) for name, digest in named.items() if digest is not None]
 
     def select(self, names: Sequence[str]) -> Array:
         """Finds the rows of a table: the k-th row of a name there is the k-th row of that name here.

@@ -22,6 +22,7 @@ from abawkit.frames.hints import describe_failures
 from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import Chunk, FrameFailure, read_frames
 from abawkit.system.files import replacing, sha256_of, write_json
+from abawkit.system.staging import StageFile, find_copy
 
 FRAME_BYTES: Final = FRAME_SIZE * FRAME_SIZE * 3
 _STORE_FORMAT: Final = "abawkit packed frames 1"
@@ -155,7 +156,7 @@ class PackedFrames:
             DataError: If a file is absent, is not what `pack_frames` writes, or has another size than it should.
         """
         header = _read_header(_locate_header(folder))
-        data = _locate_pixels(folder)
+        data = find_copy(_locate_pixels(folder))
         try:
             with ExitStack() as opened:
                 file = opened.enter_context(data.open("rb"))
@@ -174,10 +175,14 @@ class PackedFrames:
         Raises:
             DataError: If the pixels are not those that were packed.
         """
-        found = sha256_of(_locate_pixels(self.folder))
+        path = find_copy(_locate_pixels(self.folder))
+        found = sha256_of(path)
         if found != self.digest:
-            path = _locate_pixels(self.folder)
             raise DataError(f"{path}: is damaged, its SHA-256 is {found}, expected {self.digest}; {_PACK_AGAIN}")
+
+    def describe_pixels(self) -> StageFile:
+        """The file of the pixels, with its digest."""
+        return StageFile(_locate_pixels(self.folder), self.digest)
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames that lie side by side, without a copy: the system reads their part of the file when it is touched.

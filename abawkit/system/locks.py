@@ -85,7 +85,7 @@ def _acquire(path: Path, output: Path) -> int:
                 DataWarning,
                 stacklevel=5,
             )
-        if _is_at(descriptor, path):
+        if is_at(descriptor, path):
             return descriptor
         os.close(descriptor)  # its run ended, and took the file along, between the two calls
 
@@ -103,7 +103,8 @@ def _refuse_living(descriptor: int, path: Path, output: Path) -> None:
     )
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that a path leads to: it may have been removed, or replaced, since."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

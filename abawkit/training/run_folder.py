@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -12,10 +13,11 @@ import torch
 
 from abawkit.choices import TRACKERS, InferencePrecision
 from abawkit.curation.curated_set import CuratedSet
-from abawkit.errors import ConfigError
+from abawkit.errors import ConfigError, DataWarning
 from abawkit.models.devices import Precision, describe_precision
 from abawkit.run_names import CHECKPOINTS, MANIFEST, RECIPE, STOP, TIMING, WRITTEN
 from abawkit.system.files import new_folder, write_json
+from abawkit.system.filesystems import describe_weakness
 from abawkit.system.locks import LOCK, lock
 from abawkit.system.provenance import digest_code, read_git_commit
 from abawkit.training.batches import AugmentedFrames
@@ -101,10 +103,15 @@ def run_folder(path: Path, *, resume: bool, force: bool) -> Iterator[None]:
 
     Raises:
         ConfigError: If it holds anything else, can't be written to, or another run is writing to it.
+
+    Warns:
+        DataWarning: Of what its file system does not promise about locks and renames.
     """
     refuse_run_folder(path, resume=resume and is_run(path), force=force)
     new_folder(path, force=True)
     with lock(path):
+        if weakness := describe_weakness(path):
+            warnings.warn(f"{path}: {weakness}", DataWarning, stacklevel=3)
         if not (resume or force) and has_checkpoints(path):  # of a run that ended just before the lock was taken
             raise ConfigError(f"{path}: holds a run; --resume continues it, --force replaces it")
         for name in WRITTEN:  # what a killed process had not yet renamed
