@@ -101,6 +101,7 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/profile_network.py
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/sequence.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/frozen_stage.py
 	$(BIN)/python benchmarks/processes.py
