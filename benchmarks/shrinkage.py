@@ -15,11 +15,9 @@ import numpy as np
 
 from abawkit.scoring.metrics import f1_from_counts, f1_per_class
 from abawkit.tables import Array
-from abawkit.tuning.expression_biases import NEIGHBOURS as BIAS_NEIGHBOURS
+from abawkit.tuning.expression_biases import NEIGHBOUR_BIASES, fit_bias
 from abawkit.tuning.expression_biases import SHRINK as BIAS_SHRINK
-from abawkit.tuning.expression_biases import fit_bias
-from abawkit.tuning.thresholds import GRID, count_by_threshold, find_best_thresholds
-from abawkit.tuning.thresholds import NEIGHBOURS as THRESHOLD_NEIGHBOURS
+from abawkit.tuning.thresholds import GRID, NEIGHBOUR_THRESHOLDS, count_by_threshold, find_best_thresholds
 from abawkit.tuning.thresholds import SHRINK as THRESHOLD_SHRINK
 from benchmarks.simulated_worlds import NAMES, World, make_world
 
@@ -27,11 +25,11 @@ Fit = tuple[float, int]
 """Strength of shrinking, and neighbours on either side."""
 
 BIAS_STRENGTHS: Final[tuple[Fit, ...]] = tuple(
-    (shrink, BIAS_NEIGHBOURS) for shrink in (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)
+    (shrink, NEIGHBOUR_BIASES) for shrink in (0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)
 )
 BIAS_WIDTHS: Final[tuple[Fit, ...]] = tuple((BIAS_SHRINK, width) for width in (0, 1, 2, 4, 8, 12, 16))
 THRESHOLD_STRENGTHS: Final[tuple[Fit, ...]] = tuple(
-    (shrink, THRESHOLD_NEIGHBOURS) for shrink in (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04)
+    (shrink, NEIGHBOUR_THRESHOLDS) for shrink in (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04)
 )
 THRESHOLD_WIDTHS: Final[tuple[Fit, ...]] = tuple((THRESHOLD_SHRINK, width) for width in (0, 1, 2, 4, 8, 12, 16))
 

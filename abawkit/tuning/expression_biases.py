@@ -27,7 +27,7 @@ Source: `benchmarks/shrinkage.py`, which measures what biases gain on other vide
 more where a system knows little of the rates of classes, and loses where it knows them: at 0.005 in releases of 50
 videos, at 0.01 no longer."""
 
-NEIGHBOURS: Final = 12
+NEIGHBOUR_BIASES: Final = 12
 """Biases on either side whose mean F1 is averaged with a bias's own, fewer at the ends: the middle of a plateau stays
 where it is in other videos, a peak does not.
 
@@ -42,7 +42,7 @@ _LEAST: Final = 1e-30  # a probability of 0 has no logarithm; no bias of the gri
 
 
 def fit_bias(
-    truth: Array, probabilities: Array, videos: Array, shrink: float = SHRINK, neighbours: int = NEIGHBOURS
+    truth: Array, probabilities: Array, videos: Array, shrink: float = SHRINK, neighbours: int = NEIGHBOUR_BIASES
 ) -> Array:
     """The biases of greatest mean F1 less `shrink` times their squares.
 
@@ -53,7 +53,7 @@ def fit_bias(
         probabilities: Shape (n, 8).
         videos: A number for each row's video, integers from 0, shape (n,).
         shrink: See `SHRINK`; at least 0.
-        neighbours: See `NEIGHBOURS`; at least 0.
+        neighbours: See `NEIGHBOUR_BIASES`; at least 0.
 
     Returns:
         float64, shape (8,), values of `GRID`; 0 for a class in fewer rows or videos than `MIN_POSITIVES` and

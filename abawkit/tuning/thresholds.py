@@ -13,7 +13,7 @@ from abawkit.tuning.support import average_neighbours, is_supported, prefer_simp
 GRID: Final = np.round(np.arange(LOWEST, 1 - LOWEST / 2, 0.01), 2)
 """The thresholds that are tried: 0.02, 0.03 ... 0.98, float64, shape (97,)."""
 
-NEIGHBOURS: Final = 8
+NEIGHBOUR_THRESHOLDS: Final = 8
 """Thresholds on either side whose F1 is averaged with a threshold's own, fewer at the ends: a lone peak of the curve
 is noise, and will not stand where it stood in another draw of videos.
 
@@ -53,7 +53,7 @@ def count_by_threshold(truth: Array, probabilities: Array, groups: Array, group_
     return np.stack([active[..., 1], active[..., 0], reached[:, :, :1, 1] - active[..., 1]], axis=-1)
 
 
-def find_best_thresholds(counts: Array, shrink: float = SHRINK, neighbours: int = NEIGHBOURS) -> Array:
+def find_best_thresholds(counts: Array, shrink: float = SHRINK, neighbours: int = NEIGHBOUR_THRESHOLDS) -> Array:
     """The thresholds of greatest F1, averaged over neighbouring thresholds, less `shrink` times their squared logits.
 
     Of equal ones the nearest to 0.5 is taken.
@@ -61,7 +61,7 @@ def find_best_thresholds(counts: Array, shrink: float = SHRINK, neighbours: int 
     Args:
         counts: Of videos, as `count_by_threshold` gives them, shape (videos, 12, 97, 3).
         shrink: See `SHRINK`; at least 0.
-        neighbours: See `NEIGHBOURS`; at least 0.
+        neighbours: See `NEIGHBOUR_THRESHOLDS`; at least 0.
 
     Returns:
         float64, shape (12,); 0.5 for a unit that is active in fewer rows or videos than `MIN_POSITIVES` and

@@ -55,7 +55,7 @@ def penalised(truth: Array, p: Array, bias: Array) -> float:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("neighbours", [0, 3, biases.NEIGHBOURS])
+@pytest.mark.parametrize("neighbours", [0, 3, biases.NEIGHBOUR_BIASES])
 def test_fitted_biases_are_those_of_coordinate_ascent_by_trying_each_value(neighbours: int, seed: int) -> None:
     truth, p = expressions(np.random.default_rng(seed))
     logs, bias, grid = np.log(p.astype(np.float64)), np.zeros(8), biases.GRID
