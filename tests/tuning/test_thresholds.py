@@ -30,7 +30,7 @@ def test_counts_of_thresholds_are_those_of_deciding_anew_at_each(seed: int) -> N
 
 def best_by_trying(truth: Array, probabilities: Array) -> list[float]:
     curve = np.array([f1_per_unit(truth, probabilities >= t) for t in thresholds.GRID])
-    reach = thresholds.NEIGHBOURS
+    reach = thresholds.NEIGHBOUR_THRESHOLDS
     means = np.array([curve[max(0, t - reach) : t + reach + 1].mean(axis=0) for t in range(len(curve))])
     found = []
     nats = np.log(thresholds.GRID / (1 - thresholds.GRID))
