@@ -111,7 +111,7 @@ def test_a_run_ends_at_its_last_bad_step_and_one_more_that_was_begun(
     late: list[int], recipe: Make, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = StepLosses(("total",), Download(torch.tensor([torch.nan])))
-    monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", lambda *_: bad)
+    monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", lambda *_, **__: bad)
     endless = recipe(batch_size=16, heads=Stage(epochs=0), all=Stage(epochs=3))
     with pytest.raises(DataError, match=r"not finite in 5 steps in a row, the last with \S+/\d+\.jpg"):
         train(endless, Inputs(curated), tmp_path)

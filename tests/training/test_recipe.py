@@ -168,7 +168,7 @@ def test_a_warm_up_as_long_as_a_stage_is_refused(name: str, stages: list[str], w
 
 
 def test_a_stage_that_is_left_out_does_not_bound_the_warm_up() -> None:
-    assert read_recipe("demo", ["heads.epochs=0", "schedule.warmup_epochs=5.5"]).schedule.warmup_epochs == 5.5
+    assert read_recipe("demo", ["heads.epochs=0", "schedule.warmup_epochs=3.5"]).schedule.warmup_epochs == 3.5
 
 
 def test_the_last_change_of_a_key_counts() -> None:

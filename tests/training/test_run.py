@@ -131,7 +131,7 @@ def test_the_best_epoch_is_that_of_the_recipes_protocol_and_of_the_sum_of_its_ta
 
     monkeypatch.setattr("abawkit.training.loop.evaluate", scripted)
     losses = StepLosses(("total",), Download(torch.ones(1)))
-    monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", lambda *_: losses)
+    monkeypatch.setattr("abawkit.training.step.TrainingStep.__call__", lambda *_, **__: losses)
     trained = train(recipe(heads=NOTHING, all=Stage(epochs=4), **changes), Inputs(curated), tmp_path)
     assert trained.best_epoch == epoch
     assert trained.best_score == pytest.approx(total)
@@ -201,7 +201,7 @@ def test_losses_that_stay_bad_end_a_run_naming_frames_however_short_its_epochs(
 ) -> None:
     seen: list[int] = []
 
-    def bad(*_: object) -> StepLosses:
+    def bad(*_: object, **__: object) -> StepLosses:
         seen.append(1)
         return StepLosses(("total",), Download(torch.tensor([torch.nan])))
 
