@@ -53,6 +53,7 @@ def train_by_folds(
         is_fold_folder,
         read_folds,
         refuse_fold_folder,
+        warn_of_seen_rows,
     )
     from abawkit.training.start import prepare_start
 
@@ -64,6 +65,9 @@ def train_by_folds(
     if launch.is_main and not launch.restarts:
         refuse_fold_folder(out, resume=resume, force=force)
     divided = None if begun or folds is None else divide_rows(start, folds, over or "train", refit=refit)
+
+    if divided and launch.is_main:
+        warn_of_seen_rows(divided)
 
     from abawkit.execution import cpu_threads
     from abawkit.models.devices import use_deterministic_algorithms

@@ -16,6 +16,8 @@ from abawkit.models.inference import make_model_input, place_network
 from abawkit.models.network import ATTENTION, DDAMFN, HEADS
 from abawkit.models.weight_files import find_weights
 from abawkit.models.weights import digest_state, load_weights
+from abawkit.run_names import MANIFEST
+from abawkit.system.json_records import read_object
 
 
 class FeatureExtractor(Protocol):
@@ -106,7 +108,19 @@ def load_network_source(path: Path, device: torch.device) -> FeatureSource:
     place_network(network, device)
     extractor = NetworkExtractor(network.eval())
     description = {"kind": "network", "path": str(file), "name": extractor.name, "digest": digest_state(weights.state)}
+    if table := _find_training_table(file):
+        description["trained_on"] = table
     return FeatureSource(extractor, description, operators)
+
+
+def _find_training_table(weights: Path) -> str:
+    """The digest of the curated table that a run's weights were trained on; empty for weights of no run."""
+    try:
+        manifest = read_object(weights.parent / MANIFEST, "the manifest of a run")
+    except DataError:
+        return ""
+    data = manifest.get("data")
+    return str(data.get("table_digest", "")) if isinstance(data, dict) else ""
 
 
 def prepare_frames(pixels: Tensor, extractor: FeatureExtractor) -> Tensor:

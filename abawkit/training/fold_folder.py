@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from abawkit.choices import FoldsOver
 from abawkit.curation.curated_set import open_curated
-from abawkit.errors import ConfigError, DataError, printable
+from abawkit.errors import ConfigError, DataError, DataWarning, printable
+from abawkit.features.store import FeatureStore
 from abawkit.frames.paths import make_frame_folders
 from abawkit.run_names import FOLD_PREFIX, FOLDS_RECORD, OUT_OF_FOLD_NAME, RECIPE, REFIT_FOLDER
 from abawkit.system.files import Kind, list_entries, refuse_folder, write_bytes, write_json
@@ -160,6 +162,23 @@ def divide_rows(start: Start, folds: int, over: FoldsOver, *, refit: bool) -> Fo
         threads=start.threads,
         ops=start.ops,
     )
+
+
+def warn_of_seen_rows(content: FoldsContent) -> None:
+    """Warns of features whose network was trained on the curated set: it has seen the rows of every fold.
+
+    Warns:
+        DataWarning: With the store of features.
+    """
+    for folder in content.features:
+        if FeatureStore.open(Path(folder)).manifest.source.get("trained_on") == content.data.table_digest:
+            warnings.warn(
+                f"{printable(folder)}: features of a network that was trained on this curated set: it has seen the "
+                "rows of each fold, and scores out of fold are too high. Judge on the validation split, or take features "
+                "of a network that was trained on other data",
+                DataWarning,
+                stacklevel=3,
+            )
 
 
 def begin_folds(out: Path, start: Start, content: FoldsContent) -> None:

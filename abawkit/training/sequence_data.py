@@ -25,7 +25,7 @@ from abawkit.training.data import select_training_rows
 
 _STATISTICS_ROWS: Final = 4096
 
-_NO_PART_OF_SOURCE: Final = ("path", "onnxruntime")
+_NO_PART_OF_SOURCE: Final = ("path", "onnxruntime", "trained_on")
 """What a store's manifest says of its source without changing its features."""
 
 

@@ -274,6 +274,16 @@ def test_weights_without_heads_serve_and_a_backbone_alone_is_refused(save: Save,
         load_network_source(save("heads.", "attention."), CPU)
 
 
+def test_weights_of_a_run_say_which_curated_set_they_were_trained_on(save: Save) -> None:
+    weights = save()
+    assert "trained_on" not in load_network_source(weights, CPU).description
+    manifest = weights.parent / "manifest.json"
+    manifest.write_text('{"data": {"table_digest": "ab12"}}')
+    assert load_network_source(weights, CPU).description["trained_on"] == "ab12"
+    manifest.write_text('{"data": []}')  # of another program
+    assert "trained_on" not in load_network_source(weights, CPU).description
+
+
 class Brightness:
     """Mean and largest value of a frame; or what a broken extractor returns."""
 

@@ -21,6 +21,7 @@ from abawkit.system.files import sha256_of
 from abawkit.training.folds import assign_folds
 from abawkit.training.loop import StepInfo
 from abawkit.training.run import Trained
+from tests.sequence_features import list_rows, write_random_store
 
 QUICK: dict[str, Any] = {"batch_size": 64, "sequence.width": 8, "all.epochs": 2, "all.learning_rate": 1e-2}
 
@@ -194,6 +195,19 @@ def test_folds_over_both_splits_and_a_network_on_all_rows(curated: Path, feature
         "best_epochs": tuple(best),
         "validated_on": "its own training rows (in-sample)",
     }
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_features_of_a_network_that_has_seen_the_rows_are_named(seen: bool, curated: Path, tmp_path: Path) -> None:
+    store, digest = tmp_path / "store", open_curated(curated).digest
+    source = {"kind": "network", "digest": "a" * 64, "trained_on": digest if seen else "b" * 64}
+    write_random_store(store, list_rows(curated), source=source)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        abawkit.train("sequence-frame", curated, tmp_path / "runs", features=store, changes=QUICK, folds=2)
+    named = [one for one in caught if "store: features of a network that was trained on this" in str(one.message)]
+    assert len(named) == seen
+    assert all(one.category is DataWarning for one in named)
 
 
 def test_folds_are_inspected(folds: Trained, tmp_path: Path) -> None:
