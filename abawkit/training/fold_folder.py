@@ -174,8 +174,8 @@ def warn_of_seen_rows(content: FoldsContent) -> None:
         if FeatureStore.open(Path(folder)).manifest.source.get("trained_on") == content.data.table_digest:
             warnings.warn(
                 f"{printable(folder)}: features of a network that was trained on this curated set: it has seen the "
-                "rows of each fold, and scores out of fold are too high. Judge on the validation split, or take features "
-                "of a network that was trained on other data",
+                "rows of each fold, and scores out of fold are too high. Judge on the validation split, or take "
+                "features of a network that was trained on other data",
                 DataWarning,
                 stacklevel=3,
             )
