@@ -103,7 +103,7 @@ def test_a_process_that_waits_for_a_stopped_one_says_so_and_the_run_continues(
     assert "MainThread" in errors
     stacks = errors.partition("the innermost call first:")[2]
     assert "in train_epoch" in stacks or "in validate" in stacks
-    assert "distributed" in stacks  # it waits in a collective
+    assert "distributed" in stacks or "in backward" in stacks  # it waits in a collective, which a backward pass hides
     results = end(start_tasks([command] * 2, job=job, restarts=1))
     assert [code for code, _, _ in results] == [0, 0], results
     assert digests(out) == digests(two)
