@@ -40,7 +40,7 @@ def networks(truth: Annotations, shown: Array, tmp_path: Path) -> list[Path]:
     paths = []
     for seed in (1, 2):
         rng = np.random.default_rng(seed)
-        scores = 4 * np.eye(8)[shown] + rng.normal(size=(len(truth), 8))
+        scores = 5 * np.eye(8)[shown] + rng.normal(size=(len(truth), 8))
         odds = np.exp(scores)
         columns = {
             "va": np.clip(truth.va + 0.1 * rng.normal(size=truth.va.shape), -1, 1),
@@ -67,7 +67,7 @@ def test_planted_flips_are_listed_with_their_lines_and_dropped(
     found = {int(line["line"]) for line in lines if (line["task"], line["reason"]) == ("expression", "contradicted")}
     flipped = {int(line) for line in truth.lines[truth.expression_valid & (truth.expression != shown)]}
     assert len(flipped) > 10
-    assert len(found & flipped) >= 0.7 * len(flipped)
+    assert len(found & flipped) >= 0.8 * len(flipped)
     assert len(found & flipped) >= 0.8 * len(found)
     source = (release / "training_set_annotations.txt").read_text().splitlines()
     assert all(source[int(line["line"]) - 1].startswith(line["image"]) for line in lines)
