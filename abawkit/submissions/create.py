@@ -1,5 +1,6 @@
 """Creates the folder of a submission from one that comes with abawkit, or from another one of the user."""
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from abawkit.system.shipped import SUBMISSIONS, find_shipped
 IGNORED: Final = "# what `abawkit submit` writes\n/outputs/\n/manifest.json\n"
 
 _NOTES: Final = "README.md"
+_RELATIVE_LINK: Final = re.compile(r"\[([^\]]*)\]\((?!https?://|#)[^)]*\)")
 
 
 def list_shipped() -> dict[str, Path]:
@@ -73,13 +75,11 @@ def _find_source(source: str) -> Path:
 
 
 def _adapt_notes(folder: Path, target: Path) -> str:
-    """The notes of a submission under another name, also in their commands; links to other folders become text."""
+    """The notes of a submission under another name, also in their commands; relative links, which would lead nowhere, become text."""
     try:
         text = (folder / _NOTES).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return f"# {target.name}\n"
     title = f"# {target.name}\n\nCreated from `{folder.name}`, whose notes follow.\n"
     lines = text.removeprefix(f"# {folder.name}\n").replace(f"submissions/{folder.name}", str(target))
-    for other in list_shipped():
-        lines = lines.replace(f"(../{other}/README.md)", "").replace(f"[`{other}`]", f"`{other}`")
-    return title + lines
+    return title + _RELATIVE_LINK.sub(r"\1", lines)
