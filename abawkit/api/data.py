@@ -37,7 +37,7 @@ def write_release(
 
     Args:
         out: The folder to write.
-        size: ``"tiny"`` (300 frames), ``"demo"`` (8,000) or ``"large"`` (50,000).
+        size: ``"tiny"`` (300 frames), ``"demo"`` (13,000) or ``"large"`` (50,000).
         seed: Random seed, 0 or more; the same seed gives the same labels on every machine.
         labels_only: Whether frames are left out.
         difficulty: Strength of pose, light and noise, 0..1.

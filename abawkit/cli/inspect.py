@@ -22,7 +22,8 @@ def inspect(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH", help="Runs, checkpoints, weights, exports, submissions, curated sets, features."
+            metavar="PATH",
+            help="Runs, checkpoints, weights, exports, submissions, curated sets, features, rules, label lists.",
         ),
     ],
     verify: Annotated[

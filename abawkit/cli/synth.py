@@ -23,7 +23,7 @@ class _ReleaseSize(StrEnum):
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder for the release.")],
     size: Annotated[
-        _ReleaseSize, typer.Option(help="tiny: 300 frames, demo: 8,000, large: 50,000.")
+        _ReleaseSize, typer.Option(help="tiny: 300 frames, demo: 13,000, large: 50,000.")
     ] = _ReleaseSize.DEMO,
     seed: Seed = 0,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Write annotations only, no frames.")] = False,

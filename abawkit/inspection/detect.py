@@ -13,8 +13,10 @@ from abawkit.frames.headers import describe_content
 from abawkit.inspection.curated import inspect_curated
 from abawkit.inspection.exported import inspect_onnx, inspect_program, is_program
 from abawkit.inspection.features import inspect_features
+from abawkit.inspection.label_lists import inspect_label_list, is_label_list
 from abawkit.inspection.probabilities import inspect_probabilities
 from abawkit.inspection.report import Inspection, explain_missing_torch, is_present
+from abawkit.inspection.rules import inspect_rule, is_rule
 from abawkit.inspection.submissions import inspect_manifest, inspect_submission
 from abawkit.models.weight_files import LEGACY
 from abawkit.run_names import (
@@ -33,7 +35,8 @@ from abawkit.run_names import (
 from abawkit.system.json_records import read_object
 
 KNOWN: Final = (
-    "a file of weights, an exported network, a run, a checkpoint of one, a submission, a curated set or stored features"
+    "a file of weights, an exported network, a run, a checkpoint of one, a submission, a curated set, stored features, "
+    "a rule or a list of doubtful labels"
 )
 
 _OF_RUN: Final = {RECIPE, METRICS, CHECKPOINTS, BEST, LAST}
@@ -58,7 +61,7 @@ def inspect(path: Path, *, verify: bool = True) -> Inspection:
 
     Args:
         path: Weights, an exported network, a run, a folder of folds, a checkpoint, a curated set, stored features, a
-            submission, or a file beside one.
+            rule, a list of doubtful labels, a submission, or a file beside one.
         verify: Whether all packed frames of a curated set, or all stored features, are read.
 
     Raises:
@@ -193,8 +196,12 @@ def _inspect_file(path: Path, verify: bool) -> Inspection:
         return inspect_published(path)
     if b"\0" in head and path.suffix != ".gz" and not path.with_suffix(".json").exists():
         raise DataError(f"{path}: looks like {describe_content(head)}; expected {KNOWN}")
+    if is_label_list(head):
+        return inspect_label_list(path)
     try:
-        return inspect_manifest(path) if path.suffix == ".json" else inspect_submission(path)
+        if path.suffix != ".json":
+            return inspect_submission(path)
+        return inspect_rule(path) if is_rule(path) else inspect_manifest(path)
     except DataError as error:
         raise DataError(f"{error}\nexpected {KNOWN}") from error
 

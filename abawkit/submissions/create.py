@@ -75,7 +75,7 @@ def _find_source(source: str) -> Path:
 
 
 def _adapt_notes(folder: Path, target: Path) -> str:
-    """The notes of a submission under another name, also in their commands; relative links, which would lead nowhere, become text."""
+    """The notes of a submission under another name, also in their commands; relative links become text."""
     try:
         text = (folder / _NOTES).read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -21,7 +21,9 @@ def refusal(path: Path) -> str:
         inspect(path)
     text = str(caught.value)
     assert str(path) in text
-    assert "an exported network, a run, a checkpoint of one, a submission, a curated set or stored features" in text
+    assert (
+        "a checkpoint of one, a submission, a curated set, stored features, a rule or a list of doubtful labels" in text
+    )
     return text
 
 
