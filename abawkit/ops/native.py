@@ -115,7 +115,7 @@ class Native(Implementation):
     def _explain_gpu_refusal(device: torch.device) -> str:
         if reason := binary.explain_gpu_refusal(read_build_facts(), torch.cuda.get_device_capability(device)):
             return reason
-        return binary.probe_gpu(device.index)
+        return binary.probe_gpu(torch.cuda.current_device() if device.index is None else device.index)
 
     def fingerprint(self, device: torch.device) -> str:
         """See `Implementation.fingerprint`."""

@@ -338,3 +338,10 @@ def test_a_gpu_whose_code_cannot_be_started_is_refused(
     monkeypatch.setattr(binary, "probe_gpu", lambda index: "no driver" if index == 1 else "")
     assert Native().reasons(call(sizes, "cuda:0")) == []
     assert Native().reasons(call(sizes, "cuda:1")) == ["no driver"]
+
+
+def test_a_gpu_without_a_number_is_the_current_one(fits: None, sizes: Sizes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda _: (9, 0))
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 1)
+    monkeypatch.setattr(binary, "probe_gpu", lambda index: f"asked about {index}")
+    assert Native().reasons(call(sizes, "cuda")) == ["asked about 1"]
