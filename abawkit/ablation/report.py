@@ -104,8 +104,7 @@ JSON_NAME: Final = "ablation.json"
 MARKDOWN_NAME: Final = "ablation.md"
 
 _STAND_IN: Final = (
-    "a stand-in for AffectNet weights (the same network, trained for expressions alone on other synthetic persons, "
-    "without its heads)"
+    "a stand-in for AffectNet weights (the same network, trained on other synthetic persons, without its heads)"
 )
 
 

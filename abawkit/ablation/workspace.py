@@ -97,7 +97,7 @@ def describe_origin(release: Path | None, size: str, weights: Path | None) -> di
     Raises:
         DataError: If the release's files are absent.
     """
-    start = sha256_of(weights) if weights else "a stand-in"
+    start = sha256_of(weights) if weights else "a stand-in for all tasks"
     synthetic = {} if release and weights else {"synthetic release": f"version {RELEASE_VERSION}"}
     if release is None:
         return {"release": f"drawn, {size}", "weights": start, **synthetic}
