@@ -1,6 +1,6 @@
 """The native implementation, compiled from ``csrc/`` (C++, CUDA), and weights with batch norms folded into them."""
 
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -115,7 +115,8 @@ class Native(Implementation):
     def _explain_gpu_refusal(device: torch.device) -> str:
         if reason := binary.explain_gpu_refusal(read_build_facts(), torch.cuda.get_device_capability(device)):
             return reason
-        return binary.probe_gpu(torch.cuda.current_device() if device.index is None else device.index)
+        index = cast("int | None", device.index)  # None for torch.device("cuda"), whatever its type says
+        return binary.probe_gpu(torch.cuda.current_device() if index is None else index)
 
     def fingerprint(self, device: torch.device) -> str:
         """See `Implementation.fingerprint`."""
