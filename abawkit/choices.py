@@ -26,6 +26,10 @@ FoldsOver = Literal["train", "train+validation"]
 TruthSplit = Literal["validation", "train", "train+validation"]
 """The rows of a curated set that are the truth: of ``train``, those that its policy keeps."""
 
+PackedForm = Literal["raw", "encoded"]
+"""How frames are packed. ``raw``: their pixels, 37,632 bytes a frame, read without decoding. ``encoded``: the bytes of
+their image files, a tenth of that for JPEG, decoded when they are read. The pixels are the same, bit for bit."""
+
 Missing = Literal["refuse", "neighbour"]
 """``refuse``: a frame that can't be read is an error. ``neighbour``: its row is answered as the nearest frame of its
 video is. Of imported features: a row without them, and those of the nearest frame."""

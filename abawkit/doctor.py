@@ -221,7 +221,7 @@ def read_cpu_quota(cgroup: Path) -> float | None:
 
 def _check_disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
-    fix = "" if free >= MIN_DISK_BYTES else "free some, or use another disk: the official frames take 6.4 GB packed"
+    fix = "" if free >= MIN_DISK_BYTES else "free some, or use another disk: the official frames take 6.4 GB packed raw"
     return Finding("disk", f"{free / 1e9:.1f} GB free in {folder.resolve()}", free >= MIN_DISK_BYTES, fix)
 
 

@@ -98,6 +98,16 @@ def curated(release: Path, once: Callable[..., Path]) -> Path:
     return once("curated", lambda folder: curate(find_sources(release), folder, policy="per-task", workers=1))
 
 
+@pytest.fixture(scope="session")
+def encoded(release: Path, once: Callable[..., Path]) -> Path:
+    """The same curated set with frames of the encoded form."""
+
+    def fill(folder: Path) -> None:
+        curate(find_sources(release), folder, policy="per-task", pack="encoded", workers=1)
+
+    return once("encoded", fill)
+
+
 def install_plugin(folder: Path) -> None:
     target, copy = folder / "installed", folder / "source"
     (copy / "src/abawkit_example").mkdir(parents=True)

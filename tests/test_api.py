@@ -126,6 +126,8 @@ def test_a_file_scored_against_itself_is_a_warning(release: Path) -> None:
 def test_arguments_out_of_range_are_refused(curated: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--test-videos: got 0"):
         abawkit.score("a.txt", "b.txt", test_videos=0)
+    with pytest.raises(ConfigError, match="--pack zip: expected one of raw, encoded"):
+        abawkit.curate("release", tmp_path / "curated", pack="zip")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--log paper: expected one of tensorboard"):
         abawkit.train("demo", curated, tmp_path / "run", log=["paper"])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="losses\\.va"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from abawkit.api._arguments import Progress, StrPath, as_columns, as_paths, warn
-from abawkit.choices import MAX_MISSING, MIN_STRENGTH, Policy, Repeats, Split, TruthSplit
+from abawkit.choices import MAX_MISSING, MIN_STRENGTH, PackedForm, Policy, Repeats, Split, TruthSplit
 from abawkit.claims import claim_file, claim_folder, hold_claims
 from abawkit.errors import ConfigError
 
@@ -87,6 +87,7 @@ def curate(
     labels_only: bool = False,
     allow_shared_videos: bool = False,
     max_missing: float = MAX_MISSING,
+    pack: PackedForm = "raw",
     workers: int | None = None,
     report: StrPath | None = None,
     force: bool = False,
@@ -110,6 +111,8 @@ def curate(
         labels_only: Whether frames are left out.
         allow_shared_videos: Whether a video may be in both splits.
         max_missing: Share of the frames that may be missing or unreadable, 0..1.
+        pack: ``"raw"``: the frames' pixels, 37,632 bytes each; ``"encoded"``: the bytes of their image files, which are
+            decoded when they are read.
         workers: Threads that decode; by default one for each processor.
         report: Write tables and charts of what was kept and dropped to this file, one HTML page.
         force: Whether a curated set at `out`, and a report at `report`, is replaced.
@@ -134,6 +137,8 @@ def curate(
     from abawkit.frames.paths import make_frame_folders, make_given_folders
     from abawkit.inspection.output_kinds import CURATED_SET
 
+    if pack not in get_args(PackedForm):
+        raise ConfigError(f"--pack {pack}: expected one of {', '.join(get_args(PackedForm))}")
     if missing_value and not columns:
         raise ConfigError("--missing-value is for the tables of --columns; official files mark with -5 and -1")
     if follow_links and labels_only:
@@ -168,6 +173,7 @@ def curate(
             drop=dropped,
             allow_shared_videos=allow_shared_videos,
             max_missing=max_missing,
+            pack=pack,
             workers=workers,
             progress=progress,
             on_rows=rows.update if report is not None else None,

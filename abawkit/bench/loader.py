@@ -13,7 +13,8 @@ from PIL import Image
 from abawkit.bench.networks import Run
 from abawkit.frames.augmentation import augment
 from abawkit.frames.decode import FRAME_SIZE
-from abawkit.frames.packed import PackedFrames, pack_frames
+from abawkit.frames.packed import PackedFrames
+from abawkit.frames.packing import pack_frames
 from abawkit.models.inference import make_model_input
 from abawkit.training.recipe import read_recipe
 

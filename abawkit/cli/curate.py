@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, get_args
 
 import typer
 
-from abawkit.choices import MAX_MISSING, Policy, Repeats
+from abawkit.choices import MAX_MISSING, PackedForm, Policy, Repeats
 from abawkit.cli._command import command, needs, print_json, print_next_step
 from abawkit.cli._options import FollowLinks, Force, Frames, Json, Report, Workers
 from abawkit.errors import printable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 @command
 @needs("max_missing", "!labels_only")
+@needs("pack", "!labels_only")
 @needs("workers", "!labels_only")
 def curate(
     out: Annotated[Path, typer.Option("--out", help="Folder for the curated set.")],
@@ -81,6 +82,13 @@ def curate(
     max_missing: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of frames that may be missing or unreadable.")
     ] = MAX_MISSING,
+    pack: Annotated[
+        PackedForm,
+        typer.Option(
+            help="raw: the frames' pixels, 37,632 bytes each; encoded: the bytes of their image files, which are "
+            "decoded whenever they are read."
+        ),
+    ] = "raw",
     workers: Workers = None,
     report: Report = None,
     force: Force = False,
@@ -122,6 +130,7 @@ def curate(
             labels_only=labels_only,
             allow_shared_videos=allow_shared_videos,
             max_missing=max_missing,
+            pack=pack,
             workers=workers,
             report=report,
             force=force,
@@ -193,7 +202,8 @@ def _show_curation(result: "Curation", out: Path) -> None:
         show_table("Labels dropped on request, in rows", ["", "train", "validation"], entries)
     if result.frames:
         converted = "".join(f"; {kind} {count:,}" for kind, count in result.conversions.items())
-        console.print(f"frames: {result.frames:,} packed, {len(result.failures):,} missing or unreadable{converted}")
+        packed = f"{result.frames:,} packed ({result.form}, {result.bytes / 1e6:,.1f} MB)"
+        console.print(f"frames: {packed}, {len(result.failures):,} missing or unreadable{converted}")
         for folder, count in result.folders.items() if len(result.folders) > 1 else ():
             print(printable(f"  {count:,} from {folder}"))  # not by the console, which breaks paths
         for failure in result.failures[:10]:

@@ -28,7 +28,9 @@ def inspect(
     ],
     verify: Annotated[
         bool,
-        typer.Option(help="Also read all frames of a curated set (6.4 GB for the official release), or all features."),
+        typer.Option(
+            help="Also read all frames of a curated set (raw: 6.4 GB for the official release), or all features."
+        ),
     ] = True,
     as_json: Json = False,
 ) -> None:

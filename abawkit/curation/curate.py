@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 import abawkit
-from abawkit.choices import MAX_MISSING, Policy, Repeats, Split
+from abawkit.choices import MAX_MISSING, PackedForm, Policy, Repeats, Split
 from abawkit.curation.cells import escape_cell
 from abawkit.curation.counts import SPLIT_WORDS, SplitCounts, check_kept, count_split, warn_of_counts
 from abawkit.curation.curated_set import (
@@ -31,7 +31,7 @@ from abawkit.curation.release import Sources, find_shared_names, refuse_shared, 
 from abawkit.curation.rules import REASONS, RepeatedRows, find_reasons, find_repeats, get_reason_bit
 from abawkit.errors import DataError, format_count, list_first
 from abawkit.frames.hints import describe_failures
-from abawkit.frames.packed import PackReport, pack_frames
+from abawkit.frames.packing import PackReport, pack_frames
 from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import FrameFailure
 from abawkit.labels import TASKS, Task
@@ -91,6 +91,8 @@ class Curation:
         shared_images: Images that are in both splits.
         shared_clips: Clips of which different videos (``_left``, ``_right``) are in the two splits.
         frames: Frames packed; 0 where only labels were curated.
+        form: How they are packed; None where only labels were curated.
+        bytes: What they take on the disk.
         failures: Frames that are missing or unreadable.
         conversions: How many frames were not 112 x 112 RGB JPEGs, by the conversion.
         missing: For each column of a custom table with missing values, how often each mark occurs.
@@ -109,6 +111,8 @@ class Curation:
     frames: int
     failures: list[FrameFailure]
     conversions: dict[str, int]
+    form: PackedForm | None = None
+    bytes: int = 0
     missing: dict[Split, dict[str, dict[str, int]]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     folders: dict[str, int] = field(default_factory=dict)
@@ -128,6 +132,8 @@ class Curation:
             "shared_clips": self.shared_clips,
             "frames": {
                 "packed": self.frames,
+                "form": self.form,
+                "bytes": self.bytes,
                 "failed": len(self.failures),
                 "first_failed": [
                     {"image": f.image, "reason": f.reason, "message": f.message} for f in self.failures[:10]
@@ -149,6 +155,7 @@ def curate(
     drop: Sequence[Path] = (),
     allow_shared_videos: bool = False,
     max_missing: float = MAX_MISSING,
+    pack: PackedForm = "raw",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_rows: Callable[[dict[Split, ExaminedRows]], None] | None = None,
@@ -167,6 +174,7 @@ def curate(
         drop: Lists of labels that count as not annotated: see `abawkit.curation.label_drops`.
         allow_shared_videos: Whether a video may be in both splits.
         max_missing: Share of the frames, 0 to 1, that may be missing or unreadable; their rows are dropped.
+        pack: How the frames are packed: see `abawkit.choices.PackedForm`.
         workers: Decoding threads; the number of processors by default.
         progress: Called with the frames read and the frames in all.
         on_rows: Called at the end with the rows of both splits, for a report.
@@ -202,7 +210,7 @@ def curate(
     report = None
     if sources.frames:
         report = _pack_frames_of_splits(
-            sources.frames, out, annotations, reasons, frames, max_missing, workers, progress
+            sources.frames, out, annotations, reasons, frames, max_missing, pack, workers, progress
         )
         counts = {split: count_split(annotations[split], repeated[split], reasons[split], repeats) for split in SPLITS}
     else:
@@ -216,6 +224,8 @@ def curate(
         shared_clips=clips,
         frames=report.frames if report else 0,
         failures=list(report.failures) if report else [],
+        form=report.form if report else None,
+        bytes=report.bytes if report else 0,
         **(_select_frame_counts(report) if report else {"conversions": {}}),
         missing={split: source.missing for split, source in read.items()},
         dropped_labels={split: found.counts for split, found in reduced.items() if found.counts},
@@ -270,6 +280,7 @@ def _pack_frames_of_splits(
     reasons: dict[Split, Array],
     frames: dict[Split, Array],
     max_missing: float,
+    pack: PackedForm,
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> PackReport:
@@ -283,6 +294,7 @@ def _pack_frames_of_splits(
         images,
         root,
         out / FRAMES_FOLDER,
+        form=pack,
         workers=workers or count_processors(),
         progress=progress,
         accept=lambda packed: _refuse_unreadable_frames(root, packed, max_missing, images, len(wanted["train"])),

@@ -162,6 +162,8 @@ def _list_recorded_options(ledger: Mapping[str, Any]) -> list[str]:
         options += [text for folder in folders for text in ("--frames", str(folder))]
     if ledger["frames_digest"] is None:
         options.append("--labels-only")
+    if ledger["frames"].get("form") == "encoded":
+        options += ["--pack", "encoded"]
     options += [text for entry in ledger.get("drop", ()) for text in ("--drop", str(Path(entry["path"])))]
     return options + (["--repeats", "unique"] if ledger["repeats"] == "unique" else [])
 

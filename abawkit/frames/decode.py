@@ -17,6 +17,9 @@ from abawkit.frames.headers import Header, read_header, strip_exif
 FRAME_SIZE: Final = 112
 """Width and height of a frame, in pixels. Source: s-Aff-Wild2, https://arxiv.org/abs/2407.03835."""
 
+FRAME_BYTES: Final = FRAME_SIZE * FRAME_SIZE * 3
+"""Bytes of a frame's pixels."""
+
 Conversion = Literal["resized", "grayscale", "cmyk", "alpha", "16-bit", "rotated"]
 """How an image was converted to a frame. Looking up the colours of a palette is not a conversion."""
 
@@ -58,11 +61,13 @@ class Decoded:
         pixels: RGB, (112, 112, 3), uint8.
         conversions: What was converted, in the order in which it was done; empty for a plain RGB frame.
         size: Width and height of the stored picture, in pixels.
+        content: The file that was decoded.
     """
 
     pixels: NDArray[np.uint8]
     conversions: tuple[Conversion, ...]
     size: tuple[int, int]
+    content: bytes
 
 
 def decode(content: bytes, name: str) -> Decoded:
@@ -98,7 +103,7 @@ def decode(content: bytes, name: str) -> Decoded:
         conversions.append("resized")
         resized = Image.fromarray(pixels).resize((FRAME_SIZE, FRAME_SIZE), Image.Resampling.BILINEAR)
         pixels = np.asarray(resized)
-    return Decoded(pixels, tuple(conversions), (header.width, header.height))
+    return Decoded(pixels, tuple(conversions), (header.width, header.height), content)
 
 
 def _decode_jpeg(content: bytes, header: Header, conversions: list[Conversion]) -> NDArray[np.uint8]:

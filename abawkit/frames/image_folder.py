@@ -1,20 +1,14 @@
 """Frames from a folder of image files, decoded whenever a batch needs them, without a packed store."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abawkit.errors import DataError, list_first, printable
-from abawkit.frames.decode import FRAME_SIZE
 from abawkit.frames.paths import FramesRoot, find_frame_paths
-from abawkit.frames.reader import FrameFailure, read_frame
+from abawkit.frames.reader import FrameFailure, read_batch, read_frame
 from abawkit.system.files import count_processors
-
-_FRAMES_PER_TASK: Final = 16
-"""Frames that a thread decodes at a time: enough to outweigh the overhead, few enough to share a small batch."""
 
 
 class FolderFrames:
@@ -63,27 +57,14 @@ class FolderFrames:
         """
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(f"frame indices {indices.min()}..{indices.max()}, expected 0..{len(self) - 1}")
-        rows: list[int] = indices.tolist()
-        pixels = np.empty((len(rows), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-
-        def fill(start: int) -> list[FrameFailure]:
-            failures = []
-            for k in range(start, min(start + _FRAMES_PER_TASK, len(rows))):
-                frame = read_frame(rows[k], self.images[rows[k]], self._paths[rows[k]])
-                if isinstance(frame, FrameFailure):
-                    failures.append(frame)
-                else:
-                    pixels[k] = frame.pixels
-            return failures
-
-        # Threads of this call alone: to start them takes as long as a few frames, and nobody has to end them later.
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="frames") as pool:
-            failed = [
-                failure for failures in pool.map(fill, range(0, len(rows), _FRAMES_PER_TASK)) for failure in failures
-            ]
+        pixels, failed = read_batch(self._read, indices, self.workers)
         if failed:
-            raise _make_unreadable_error(self.root, list(dict.fromkeys(failed)))
+            raise _make_unreadable_error(self.root, failed)
         return pixels
+
+    def _read(self, index: int) -> NDArray[np.uint8] | FrameFailure:
+        frame = read_frame(index, self.images[index], self._paths[index])
+        return frame if isinstance(frame, FrameFailure) else frame.pixels
 
     def __len__(self) -> int:
         return len(self._paths)

@@ -1,188 +1,176 @@
-"""The packed store: the pixels of every readable frame in one memory-mapped file, decoded once for all epochs."""
+"""Packed frames, open for reading: their pixels in one mapped file, or the bytes of their image files in shards."""
 
-import hashlib
-import json
 import mmap
 import os
-import shutil
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+import zlib
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from abawkit.errors import DataError, format_count, printable
-from abawkit.frames.crops import FrameSummary
-from abawkit.frames.decode import FRAME_SIZE, Conversion
-from abawkit.frames.hints import describe_failures
-from abawkit.frames.paths import FramesRoot
-from abawkit.frames.reader import Chunk, FrameFailure, read_frames
-from abawkit.system.files import replacing, sha256_of, write_json
+from abawkit.choices import PackedForm
+from abawkit.errors import DataError, format_count, list_first
+from abawkit.frames.decode import FRAME_BYTES, FRAME_SIZE, FrameError, decode
+from abawkit.frames.reader import FrameFailure, read_batch
+from abawkit.system.files import count_processors, sha256_of
+from abawkit.system.json_records import read_object
 from abawkit.system.staging import StageFile, find_copy
 
-FRAME_BYTES: Final = FRAME_SIZE * FRAME_SIZE * 3
-_STORE_FORMAT: Final = "abawkit packed frames 1"
+HEADER_FILE: Final = "frames.json"
+PIXELS_FILE: Final = "frames.u8"
+INDEX_FILE: Final = "frames.index"
+
+PACKED_FORMATS: Final[dict[PackedForm, str]] = {"raw": "abawkit packed frames 1", "encoded": "abawkit encoded frames 1"}
+"""What a header says it describes."""
+
+INDEX_ROW: Final = np.dtype([("end", "<u8"), ("crc32", "<u4")])
+"""A frame in the index: where its bytes end in all shards one after another, and the CRC-32 of its pixels."""
+
 _PACK_AGAIN: Final = "pack the frames again with `abawkit curate`"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PackReport:
-    """The result of packing a list.
+def name_shard(number: int) -> str:
+    """The name of a shard, counted from 0."""
+    return f"frames-{number:05}.shard"
+
+
+def is_packed_file(name: str) -> bool:
+    """Whether a file of this name can belong to packed frames."""
+    return name in (HEADER_FILE, PIXELS_FILE, INDEX_FILE) or (name.startswith("frames-") and name.endswith(".shard"))
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFile:
+    """A file of packed frames, as the header describes it.
 
     Attributes:
-        frame_of_row: For each row of the list the index of its frame in the store, or -1 where the image is missing
-            or unreadable; (rows,) int64. Rows that repeat an image share its frame.
-        frames: Frames in the store.
-        failures: The images that are missing or unreadable, each once, at the first row that lists it.
-        conversions: How many frames were converted in which way.
-        digest: SHA-256 of the pixels.
-        counts: Sizes and conversions, for manifests.
+        name: Its name.
+        bytes: Its size.
+        sha256: Digest of its content.
     """
 
-    frame_of_row: NDArray[np.int64]
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackedHeader:
+    """What the header says.
+
+    Attributes:
+        form: Which of the two.
+        frames: Number of frames, at least 1.
+        sha256: Digest of the pixels of all frames, one after another: the same in both forms.
+        files: ``frames.u8``; or ``frames.index`` and then the shards.
+    """
+
+    form: PackedForm
     frames: int
-    failures: tuple[FrameFailure, ...]
-    conversions: Mapping[Conversion, int]
-    digest: str
-    counts: FrameSummary
+    sha256: str
+    files: tuple[PackedFile, ...]
 
 
-def pack_frames(
-    images: Sequence[str],
-    root: FramesRoot,
-    folder: Path,
-    *,
-    workers: int,
-    progress: Callable[[int, int], None] | None = None,
-    accept: Callable[[PackReport], None] | None = None,
-) -> PackReport:
-    """Decodes every image of a list once and writes the pixels to ``frames.u8``, described by ``frames.json``.
+class PackedFrames(ABC):
+    """Packed frames of either form.
 
-    Frames lie in the order in which the list first names them. The content does not depend on `workers`. A store that
-    was in the folder stays whole until the new one is complete.
-
-    Args:
-        images: Image names; repeated names are stored once.
-        root: The folder that the names start from, or several.
-        folder: Where the two files are written; made if it does not exist.
-        workers: Decoding threads.
-        progress: Called with the images done and the images in all.
-        accept: Called with the report before an existing store is replaced; raises to keep that one.
-
-    Raises:
-        DataError: If a name leads out of `root`, if no image can be read, if more than a small share of them are no
-            aligned crops, if the disk is too small, or if writing fails.
-
-    Warns:
-        DataWarning: If an image is in two folders with different bytes.
-    """
-    unique = list(dict.fromkeys(images))
-    data, header = _locate_pixels(folder), _locate_header(folder)
-    with closing(read_frames(unique, root, workers=workers)) as chunks:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _check_space(folder, len(unique))
-            with replacing(data) as file:
-                packed = _write_chunks(chunks, FrameSummary.begin(root, unique), file, progress)
-                if not packed.frames:
-                    raise _make_unread_error(root, packed.failures)
-                if accept:
-                    accept(packed)
-                packed.counts.finish()
-                file.flush()
-                os.fsync(file.fileno())
-                header.unlink(missing_ok=True)  # until the next statement there is no store, rather than a mixed one
-            write_json(header, _make_header(packed.frames, packed.digest))
-        except DataError:
-            with suppress(OSError):  # goes only if it is empty
-                folder.rmdir()
-            raise
-        except OSError as error:
-            reason = error.strerror or error
-            raise DataError(f"{data}: can't write the packed frames ({reason}); free or check the disk") from error
-    position = {image: k for k, image in enumerate(unique)}
-    positions = np.fromiter((position[image] for image in images), np.int64, len(images))
-    first_row = np.unique(positions, return_index=True)[1]
-    failures = tuple(replace(failure, row=int(first_row[failure.row])) for failure in packed.failures)
-    return replace(packed, frame_of_row=packed.frame_of_row[positions], failures=failures)
-
-
-def _write_chunks(
-    chunks: Iterable[Chunk], counts: FrameSummary, file: IO[bytes], progress: Callable[[int, int], None] | None
-) -> PackReport:
-    frame_of_row = np.full(counts.total, -1, np.int64)
-    failures: list[FrameFailure] = []
-    digest = hashlib.sha256()
-    frames = 0
-    for chunk in chunks:
-        frame_of_row[chunk.rows] = np.arange(frames, frames + len(chunk.rows))
-        frames += len(chunk.rows)
-        failures.extend(chunk.failures)
-        counts.add(chunk)
-        digest.update(chunk.pixels.data)
-        file.write(chunk.pixels.data)
-        if progress:
-            progress(chunk.stop, counts.total)
-    return PackReport(frame_of_row, frames, tuple(failures), counts.conversions, digest.hexdigest(), counts)
-
-
-class PackedFrames:
-    """A packed store, open for reading.
-
-    Pickled, as to a worker process, it is its folder's name, and is opened again there.
+    Pickled, as to a worker process, they are their folder's name, and are opened again there.
 
     Attributes:
-        folder: Where it lies.
-        digest: SHA-256 of the pixels, as `pack_frames` wrote it; see `verify`.
+        folder: Where they lie.
+        header: What the header says.
+    """
+
+    def __init__(self, folder: Path, header: PackedHeader, files: Sequence[BinaryIO]) -> None:
+        """Takes the files that the header describes, open."""
+        self.folder, self.header, self._files = folder, header, files
+
+    @classmethod
+    def open(cls, folder: Path) -> "PackedFrames":
+        """Opens packed frames, checking header, sizes and index, not the content.
+
+        Raises:
+            DataError: If a file is absent, is not what `abawkit.frames.packing` writes, or has another size.
+        """
+        header = _read_header(folder / HEADER_FILE)
+        kind: type[PackedFrames] = RawFrames if header.form == "raw" else EncodedFrames
+        with ExitStack() as opened:
+            store = kind(folder, header, [opened.enter_context(_open_file(folder, file)) for file in header.files])
+            # Held open while the store is: by their names other frames may be found later.
+            weakref.finalize(store, opened.pop_all().close)
+        return store
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the pixels, the same in both forms; see `verify`."""
+        return self.header.sha256
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on the disk, without the header."""
+        return sum(file.bytes for file in self.header.files)
+
+    def list_files(self) -> list[StageFile]:
+        """The files beside the header, with their digests."""
+        return [StageFile(self.folder / file.name, file.sha256) for file in self.header.files]
+
+    def verify(self) -> None:
+        """Reads all files and compares their digests.
+
+        Raises:
+            DataError: If one is not as it was packed.
+        """
+        for file in self.list_files():
+            path = find_copy(file.path)
+            if (found := sha256_of(path)) != file.sha256:
+                raise DataError(f"{path}: is damaged, its SHA-256 is {found}, expected {file.sha256}; {_PACK_AGAIN}")
+
+    def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames in any order; ascending ones read a cold disk fastest.
+
+        Args:
+            indices: Frame indices, (n,) int64, in any order, repeats allowed.
+
+        Returns:
+            Their pixels in the same order, (n, 112, 112, 3) uint8, contiguous. They are the caller's own: writing to
+            them changes neither the file nor what another call returns.
+
+        Raises:
+            DataError: If a file has been damaged since it was packed; only encoded frames can tell.
+            IndexError: If an index is negative (-1 marks a row without a frame) or past the end.
+        """
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"frame indices {indices.min()}..{indices.max()}, expected 0..{len(self) - 1}")
+        return self._take(indices)
+
+    @abstractmethod
+    def _take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames that are there; see `take`."""
+
+    def __len__(self) -> int:
+        return self.header.frames
+
+    def __reduce__(self) -> tuple[Callable[[Path, str], "PackedFrames"], tuple[Path, str]]:
+        return _reopen_store, (self.folder, self.digest)
+
+
+class RawFrames(PackedFrames):
+    """Frames of which the pixels are stored, 37,632 bytes each, decoded once for all epochs.
+
+    Attributes:
         pixels: RGB, (frames, 112, 112, 3) uint8, mapped read-only.
     """
 
-    def __init__(self, folder: Path, digest: str, file: BinaryIO, shape: tuple[int, int, int, int]) -> None:
-        self.folder = folder
-        self.digest = digest
-        self.pixels = np.memmap(file, np.uint8, mode="r", shape=shape)
-        self._file = file  # held open: by its name another store may be found later
-        weakref.finalize(self, file.close)
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Opens a store, checking its header and its size, not its content.
-
-        Raises:
-            DataError: If a file is absent, is not what `pack_frames` writes, or has another size than it should.
-        """
-        header = _read_header(_locate_header(folder))
-        data = find_copy(_locate_pixels(folder))
-        try:
-            with ExitStack() as opened:
-                file = opened.enter_context(data.open("rb"))
-                size = os.fstat(file.fileno()).st_size
-                if size != header["bytes"]:
-                    raise DataError(f"{data}: has {size:,} bytes, expected {header['bytes']:,}; {_PACK_AGAIN}")
-                store = cls(folder, header["sha256"], file, (header["frames"], FRAME_SIZE, FRAME_SIZE, 3))
-                opened.pop_all()
-        except OSError as error:
-            raise DataError(f"{data}: can't be opened ({error.strerror}); {_PACK_AGAIN}") from error
-        return store
-
-    def verify(self) -> None:
-        """Reads the whole store and compares its digest.
-
-        Raises:
-            DataError: If the pixels are not those that were packed.
-        """
-        path = find_copy(_locate_pixels(self.folder))
-        found = sha256_of(path)
-        if found != self.digest:
-            raise DataError(f"{path}: is damaged, its SHA-256 is {found}, expected {self.digest}; {_PACK_AGAIN}")
-
-    def describe_pixels(self) -> StageFile:
-        """The file of the pixels, with its digest."""
-        return StageFile(_locate_pixels(self.folder), self.digest)
+    def __init__(self, folder: Path, header: PackedHeader, files: Sequence[BinaryIO]) -> None:
+        super().__init__(folder, header, files)
+        self.pixels = np.memmap(files[0], np.uint8, mode="r", shape=(header.frames, FRAME_SIZE, FRAME_SIZE, 3))
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Frames that lie side by side, without a copy: the system reads their part of the file when it is touched.
@@ -192,8 +180,7 @@ class PackedFrames:
             stop: One past the index of the last.
 
         Returns:
-            Their pixels, (stop - start, 112, 112, 3) uint8, contiguous. They are the caller's own: writing to them
-            changes neither the file nor what another call returns.
+            Their pixels, (stop - start, 112, 112, 3) uint8, contiguous, the caller's own as those of `take`.
 
         Raises:
             IndexError: If a frame of the range is not in the store, or `stop` is below `start`.
@@ -205,32 +192,65 @@ class PackedFrames:
         # A mapping of its own for each call, as one of the whole store that can be written to needs as much memory.
         before = start * FRAME_BYTES % mmap.ALLOCATIONGRANULARITY
         offset, size = start * FRAME_BYTES - before, before + (stop - start) * FRAME_BYTES
-        mapped = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_COPY, offset=offset)
+        mapped = mmap.mmap(self._files[0].fileno(), size, access=mmap.ACCESS_COPY, offset=offset)
         return np.frombuffer(mapped, np.uint8, offset=before).reshape(-1, FRAME_SIZE, FRAME_SIZE, 3)
 
-    def take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Frames in any order; consecutive ones are not copied, and ascending ones read a cold disk fastest.
-
-        Args:
-            indices: Frame indices, (n,) int64, in any order, repeats allowed.
-
-        Returns:
-            Their pixels in the same order, (n, 112, 112, 3) uint8, contiguous, the caller's own as those of `rows`.
-
-        Raises:
-            IndexError: If an index is negative (-1 marks a row without a frame) or past the end.
-        """
-        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
-            raise IndexError(f"frame indices {indices.min()}..{indices.max()}, expected 0..{len(self) - 1}")
+    def _take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         if len(indices) > 1 and (np.diff(indices) == 1).all():
             return self.rows(int(indices[0]), int(indices[-1]) + 1)
         return np.take(self.pixels.view(np.ndarray), indices, axis=0)
 
-    def __len__(self) -> int:
-        return len(self.pixels)
 
-    def __reduce__(self) -> tuple[Callable[[Path, str], "PackedFrames"], tuple[Path, str]]:
-        return _reopen_store, (self.folder, self.digest)
+class EncodedFrames(PackedFrames):
+    """Frames of which the image files' own bytes are stored, decoded by threads whenever they are requested.
+
+    Of a file that takes as many bytes as its pixels or more, the pixels are stored. Each frame's pixels are compared
+    with the checksum of those that it had when it was packed, so another decoder can't change them unnoticed.
+    """
+
+    def __init__(self, folder: Path, header: PackedHeader, files: Sequence[BinaryIO]) -> None:
+        super().__init__(folder, header, files)
+        rows = np.memmap(files[0], INDEX_ROW, mode="r", shape=(header.frames,)).view(np.ndarray)
+        self._ends, self._checksums = rows["end"], rows["crc32"]
+        self._bounds: list[int] = np.cumsum([0, *(file.bytes for file in header.files[1:])]).tolist()
+        self._check_index()
+
+    def _check_index(self) -> None:
+        """Refuses an index by which a frame has no bytes, too many, or some in two shards."""
+        ends, bounds = self._ends.astype(np.int64), np.array(self._bounds[1:])
+        sizes = np.diff(ends, prepend=0)
+        whole = sizes.min() > 0 and sizes.max() <= FRAME_BYTES and ends[-1] == bounds[-1]
+        if not (whole and (ends[np.searchsorted(ends, bounds)] == bounds).all()):
+            path = self.folder / INDEX_FILE
+            raise DataError(f"{path}: is damaged, or of other shards than those beside it; {_PACK_AGAIN}")
+
+    def _take(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        pixels, failures = read_batch(self._read, indices, count_processors())
+        if failures:
+            shown = list_first([f"frame {failure.row:,} in {failure.image}: {failure.message}" for failure in failures])
+            raise DataError("\n".join([f"{self.folder}: packed frames are damaged:", *shown, _PACK_AGAIN]))
+        return pixels
+
+    def _read(self, number: int) -> NDArray[np.uint8] | FrameFailure:
+        start = int(self._ends[number - 1]) if number else 0
+        size = int(self._ends[number]) - start
+        shard = bisect_right(self._bounds, start) - 1
+        try:
+            content = os.pread(self._files[shard + 1].fileno(), size, start - self._bounds[shard])
+            if len(content) < size:
+                raise FrameError("", "the shard ends before it")
+            if size == FRAME_BYTES:
+                pixels = np.frombuffer(content, np.uint8).reshape(FRAME_SIZE, FRAME_SIZE, 3)
+            else:
+                pixels = decode(content, "").pixels
+        except FrameError as error:
+            return FrameFailure(number, name_shard(shard), "unreadable", error.reason)
+        except OSError as error:
+            return FrameFailure(number, name_shard(shard), "unreadable", error.strerror or str(error))
+        if zlib.crc32(pixels.data) != self._checksums[number]:
+            found = "its pixels are not those that were packed: its bytes or the image decoder have changed since"
+            return FrameFailure(number, name_shard(shard), "unreadable", found)
+        return pixels
 
 
 def _reopen_store(folder: Path, digest: str) -> PackedFrames:
@@ -245,46 +265,50 @@ def _reopen_store(folder: Path, digest: str) -> PackedFrames:
     return store
 
 
-def _locate_pixels(folder: Path) -> Path:
-    return folder / "frames.u8"
-
-
-def _locate_header(folder: Path) -> Path:
-    return folder / "frames.json"
-
-
-def _make_header(frames: int, digest: str) -> dict[str, Any]:
-    return {"format": _STORE_FORMAT, "frames": frames, "bytes": frames * FRAME_BYTES, "sha256": digest}
-
-
-def _check_space(folder: Path, frames: int) -> None:
-    free, needed = shutil.disk_usage(folder).free, frames * FRAME_BYTES
-    if free < needed:
-        raise DataError(
-            f"{printable(str(folder))}: {free / 1e9:.1f} GB free, and {frames:,} packed frames take "
-            f"{needed / 1e9:.1f} GB; free the disk or give a folder on another"
-        )
-
-
-def _make_unread_error(root: FramesRoot, failed: Sequence[FrameFailure]) -> DataError:
-    first = f"; the first, {failed[0].image!r}: {failed[0].message}" if failed else ""
-    text = f"{root}: none of the {len(failed):,} listed images could be read{first}; check the images' folder"
-    return DataError("\n".join([printable(text), *describe_failures(root, failed, len(failed))]))
-
-
-def _read_header(path: Path) -> dict[str, Any]:
+def _open_file(folder: Path, file: PackedFile) -> BinaryIO:
+    path = find_copy(folder / file.name)
     try:
-        content = json.loads(path.read_bytes())
+        opened = path.open("rb")
     except OSError as error:
-        raise DataError(f"{path}: no packed frames here ({error.strerror}); {_PACK_AGAIN}") from error
-    except ValueError as error:
-        raise DataError(f"{path}: is not JSON ({error}); {_PACK_AGAIN}") from error
-    header: dict[str, Any] = content if isinstance(content, dict) else {}
-    fields = {"format": str, "frames": int, "bytes": int, "sha256": str}
-    if any(type(header.get(key)) is not kind for key, kind in fields.items()) or header["format"] != _STORE_FORMAT:
+        raise DataError(f"{path}: can't be opened ({error.strerror}); {_PACK_AGAIN}") from error
+    size = os.fstat(opened.fileno()).st_size
+    if size != file.bytes:
+        opened.close()
+        raise DataError(f"{path}: has {size:,} bytes, expected {file.bytes:,}; {_PACK_AGAIN}")
+    return opened
+
+
+def _read_header(path: Path) -> PackedHeader:
+    content = read_object(path, "the header of packed frames", _PACK_AGAIN)
+    frames, digest = content.get("frames"), content.get("sha256")
+    form = next((form for form, name in PACKED_FORMATS.items() if content.get("format") == name), None)
+    files = [_read_entry(entry) for entry in _list_entries(content, form)]
+    if form is None or type(frames) is not int or not isinstance(digest, str) or None in files:
         raise DataError(f"{path}: does not describe packed frames of this version; {_PACK_AGAIN}")
-    if header["frames"] < 1 or header["bytes"] != header["frames"] * FRAME_BYTES:
-        raise DataError(
-            f"{path}: {format_count(header['frames'], 'frame')} can't take {header['bytes']:,} bytes; {_PACK_AGAIN}"
-        )
+    header = PackedHeader(form, frames, digest, tuple(file for file in files if file))
+    first = FRAME_BYTES if form == "raw" else INDEX_ROW.itemsize
+    expected = [PIXELS_FILE] if form == "raw" else [INDEX_FILE, *(name_shard(k) for k in range(len(files) - 1))]
+    if [file.name for file in header.files] != expected:
+        raise DataError(f"{path}: does not describe packed frames of this version; {_PACK_AGAIN}")
+    if frames < 1 or header.files[0].bytes != frames * first:
+        size, name = header.files[0].bytes, header.files[0].name
+        raise DataError(f"{path}: {name} of {format_count(frames, 'frame')} can't have {size:,} bytes; {_PACK_AGAIN}")
     return header
+
+
+def _list_entries(content: Mapping[str, Any], form: PackedForm | None) -> Sequence[Any]:
+    """The files that a header describes; the one of raw frames, whose header is older, has no list."""
+    if form == "raw":
+        return [{"name": PIXELS_FILE, "bytes": content.get("bytes"), "sha256": content.get("sha256")}]
+    files = content.get("files")
+    return files if isinstance(files, list) else []
+
+
+def _read_entry(entry: Any) -> PackedFile | None:
+    """A file that a header describes; None where the entry is not what it must be."""
+    if not isinstance(entry, dict):
+        return None
+    name, size, digest = (entry.get(key) for key in ("name", "bytes", "sha256"))
+    if not (isinstance(name, str) and type(size) is int and size > 0 and isinstance(digest, str)):
+        return None
+    return PackedFile(name, size, digest)

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections import Counter, deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abawkit.errors import printable
-from abawkit.frames.decode import FRAME_SIZE, Conversion, Decoded, FrameError, decode
+from abawkit.frames.decode import FRAME_BYTES, FRAME_SIZE, Conversion, Decoded, FrameError, decode
 from abawkit.frames.paths import FramesRoot, find_frame_paths
 
 MAX_FRAME_BYTES: Final = 64 * 2**20
 """Largest file that is read as a frame; an image of `headers.MAX_SIDE` squared in RGB is smaller."""
+
+_FRAMES_PER_TASK: Final = 16
+"""Frames of a batch that a thread reads at a time: enough to outweigh the overhead, few enough to share it."""
 
 BLACK: Final = 7
 """Largest value of a pixel of a frame that is called black: JPEG leaves a few levels of noise in black."""
@@ -59,6 +62,8 @@ class Chunk:
         sizes: How many frames had which width and height, in pixels.
         examples: For each size but 112 x 112 the first image that had it.
         black: Images that are black all over.
+        contents: What to store in place of the pixels, where that was asked for: the bytes of each frame's file, or
+            those of its pixels where the file has as many or more.
     """
 
     start: int
@@ -70,10 +75,11 @@ class Chunk:
     sizes: Mapping[tuple[int, int], int]
     examples: Mapping[tuple[int, int], str]
     black: tuple[str, ...]
+    contents: tuple[bytes, ...] = ()
 
 
 def read_frames(
-    images: Sequence[str], root: FramesRoot, *, workers: int, size: int = 256
+    images: Sequence[str], root: FramesRoot, *, workers: int, size: int = 256, keep_contents: bool = False
 ) -> Generator[Chunk, None, None]:
     """Reads frames in the order of their list.
 
@@ -86,6 +92,7 @@ def read_frames(
         root: The folder that the names start from, or several.
         workers: Decoding threads, at least 1.
         size: Rows of a chunk, at least 1.
+        keep_contents: Whether chunks have `Chunk.contents`.
 
     Returns:
         A generator of the chunks; closing it early ends its threads. All names have been checked when this function
@@ -97,7 +104,41 @@ def read_frames(
     """
     if workers < 1 or size < 1:
         raise ValueError(f"workers and size must be at least 1, got {workers} and {size}")
-    return _read_chunks(images, find_frame_paths(root, images), workers, size)
+    return _read_chunks(images, find_frame_paths(root, images), workers, size, keep_contents)
+
+
+def read_batch(
+    read: Callable[[int], NDArray[np.uint8] | FrameFailure], indices: NDArray[np.int64], workers: int
+) -> tuple[NDArray[np.uint8], list[FrameFailure]]:
+    """Reads frames in any order by several threads.
+
+    Args:
+        read: Reads the frame of an index, (112, 112, 3) uint8; called by several threads at once.
+        indices: Frame indices, (n,) int64, in any order, repeats allowed.
+        workers: Threads, at least 1; the result does not depend on them.
+
+    Returns:
+        Their pixels in the same order, (n, 112, 112, 3) uint8, contiguous; and the failures, each once, whose pixels
+        are undefined.
+    """
+    numbers: list[int] = indices.tolist()
+    pixels = np.empty((len(numbers), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+
+    def fill(start: int) -> list[FrameFailure]:
+        failures = []
+        for k in range(start, min(start + _FRAMES_PER_TASK, len(numbers))):
+            frame = read(numbers[k])
+            if isinstance(frame, FrameFailure):
+                failures.append(frame)
+            else:
+                pixels[k] = frame
+        return failures
+
+    # Threads of this call alone: to start them takes as long as a few frames, and nobody has to end them later.
+    with ThreadPoolExecutor(workers, thread_name_prefix="frames") as pool:
+        parts = pool.map(fill, range(0, len(numbers), _FRAMES_PER_TASK))
+        failures = [failure for part in parts for failure in part]
+    return pixels, list(dict.fromkeys(failures))
 
 
 def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
@@ -117,13 +158,15 @@ def read_frame(row: int, image: str, path: str) -> Decoded | FrameFailure:
         return FrameFailure(row, image, "missing" if missing else "unreadable", error.strerror or str(error))
 
 
-def _read_chunks(images: Sequence[str], paths: list[str], workers: int, size: int) -> Generator[Chunk, None, None]:
+def _read_chunks(
+    images: Sequence[str], paths: list[str], workers: int, size: int, keep_contents: bool
+) -> Generator[Chunk, None, None]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")
     pending: deque[Future[Chunk]] = deque()
     try:
         for start in range(0, len(paths), size):
             stop = min(start + size, len(paths))
-            pending.append(pool.submit(_read_chunk, images[start:stop], paths[start:stop], start))
+            pending.append(pool.submit(_read_chunk, images[start:stop], paths[start:stop], start, keep_contents))
             if len(pending) > workers:
                 yield pending.popleft().result()
         while pending:
@@ -132,7 +175,7 @@ def _read_chunks(images: Sequence[str], paths: list[str], workers: int, size: in
         pool.shutdown(cancel_futures=True)
 
 
-def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chunk:
+def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int, keep_contents: bool) -> Chunk:
     pixels = np.empty((len(paths), FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
     rows: list[int] = []
     failures: list[FrameFailure] = []
@@ -140,6 +183,7 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
     sizes: Counter[tuple[int, int]] = Counter()
     examples: dict[tuple[int, int], str] = {}
     black: list[str] = []
+    contents: list[bytes] = []
     for row, (image, path) in enumerate(zip(images, paths, strict=True), start):
         frame = read_frame(row, image, path)
         if isinstance(frame, FrameFailure):
@@ -153,9 +197,12 @@ def _read_chunk(images: Sequence[str], paths: Sequence[str], start: int) -> Chun
                 examples.setdefault(frame.size, image)
             if frame.pixels.max() <= BLACK:
                 black.append(image)
+            if keep_contents:
+                contents.append(frame.content if len(frame.content) < FRAME_BYTES else frame.pixels.tobytes())
     stop, order = start + len(paths), np.array(rows, np.int64)
     read = pixels[: len(rows)]
-    return Chunk(start, stop, order, read, tuple(failures), conversions, sizes, examples, tuple(black))
+    counts = (conversions, sizes, examples, tuple(black))
+    return Chunk(start, stop, order, read, tuple(failures), *counts, tuple(contents))
 
 
 def _read_file(path: str) -> bytes:

@@ -117,7 +117,8 @@ def _check_frames(found: Inspection, curated: CuratedSet, record: Record | None,
     found.digests["frames"] = curated.frames_digest
     try:
         store = PackedFrames.open(curated.folder / FRAMES_FOLDER)
-        found.note("frames", {"packed": len(store), "bytes": store.pixels.nbytes, "read_through": verify})
+        stored = {"packed": len(store), "form": store.header.form, "bytes": store.bytes}
+        found.note("frames", {**stored, "read_through": verify})
         found.problems += curated.compare_frames(store)
         if verify:
             store.verify()

@@ -10,6 +10,7 @@ from abawkit.curation.release import CROPS_FOLDER, TRAIN_ANNOTATIONS, VALIDATION
 from abawkit.errors import ConfigError, DataError, printable
 from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE
 from abawkit.frames.headers import describe_content
+from abawkit.frames.packed import INDEX_FILE, PIXELS_FILE
 from abawkit.inspection.curated import inspect_curated
 from abawkit.inspection.exported import inspect_onnx, inspect_program, is_program
 from abawkit.inspection.features import inspect_features
@@ -155,7 +156,7 @@ def _describe_folder(path: Path, names: set[str]) -> str:
     }:
         made = _describe_synthetic(path / SYNTHETIC_MANIFEST) if SYNTHETIC_MANIFEST in names else ""
         return f"looks like a release{made}; `abawkit curate` makes a curated set of it"
-    if "frames.u8" in names:
+    if names & {PIXELS_FILE, INDEX_FILE}:
         return "looks like the packed frames of a curated set; give the folder that it lies in"
     if all(_CHECKPOINT.fullmatch(name) for name in names):
         return "looks like the checkpoints of a run; give the run's folder, or one of them"

@@ -24,6 +24,7 @@ from abawkit.curation.label_drops import REVIEW_COLUMNS
 from abawkit.errors import ConfigError, printable
 from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE, NAMES_FILE, STORE_FORMAT, STORE_MANIFEST
 from abawkit.formats.base import get_format, list_format_names
+from abawkit.frames.packed import is_packed_file
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS
 from abawkit.run_names import SYNTHETIC_MANIFEST
 from abawkit.system.files import Kind, list_entries
@@ -129,7 +130,8 @@ def _difference_from_curated_set(folder: Path) -> str:
     own = {CURATED_TABLE, CURATION_LEDGER, DROPPED_ROWS, DROPPED_LABELS, FRAMES_FOLDER}
     if odd := _find_unknown_entry(folder, own):
         return odd
-    if odd := _find_unknown_entry(folder / FRAMES_FOLDER, {"frames.u8", "frames.json"}):
+    packed = {entry.name for entry in list_entries(folder / FRAMES_FOLDER) if is_packed_file(entry.name)}
+    if odd := _find_unknown_entry(folder / FRAMES_FOLDER, packed):
         return odd
     return (
         ""

@@ -84,6 +84,7 @@ def stage_files(
     Raises:
         DataError: If there is not enough space, a file can't be read or has another digest, or the disk fails.
     """
+    _refuse_small_disk(files, folder)
     with ExitStack() as stack:
         found = {file.path.resolve(): stack.enter_context(_hold_copy(file, folder, on_copy)) for file in files}
         token = _copies.set({**_copies.get({}), **found})
@@ -91,6 +92,26 @@ def stage_files(
             yield
         finally:
             _copies.reset(token)
+
+
+def _refuse_small_disk(files: Sequence[StageFile], folder: Path) -> None:
+    """Refuses a disk without room for all that is not there yet; other processes may be copying it."""
+    needed = 0
+    for file in files:
+        with suppress(OSError):  # a file that is gone is named when its turn comes
+            copies = (folder / file.sha256, folder / f"{file.sha256}.part")
+            there = max((copy.stat().st_size for copy in copies if copy.is_file()), default=0)
+            needed += max(0, file.path.stat().st_size - there)
+    _refuse_full_disk(folder, needed, "what is to be copied")
+
+
+def _refuse_full_disk(folder: Path, needed: int, what: str) -> None:
+    free = shutil.disk_usage(folder if folder.is_dir() else folder.parent).free
+    if free < needed:
+        raise DataError(
+            f"--stage: {folder} has {free / 1e9:.1f} GB free, and {what} takes {needed / 1e9:.1f} GB; set TMPDIR to a "
+            "folder on a larger disk, or leave --stage out"
+        )
 
 
 @contextmanager
@@ -143,12 +164,7 @@ def _make_copy(file: StageFile, copy: Path, on_copy: Callable[[str], None] | Non
         if copy.is_file() and copy.stat().st_size == size and sha256_of(copy) == file.sha256:
             return
         copy.unlink(missing_ok=True)
-        free = shutil.disk_usage(copy.parent).free
-        if free < size:
-            raise DataError(
-                f"--stage: {copy.parent} has {free / 1e9:.1f} GB free, and {file.path} takes {size / 1e9:.1f} GB; set "
-                "TMPDIR to a folder on a larger disk, or leave --stage out"
-            )
+        _refuse_full_disk(copy.parent, size, str(file.path))
         if on_copy:
             on_copy(f"copying {file.path} ({size / 1e9:.1f} GB) to {copy.parent}")
         digest = _copy_content(file.path, part)

@@ -17,10 +17,10 @@ from abawkit.choices import MAX_MISSING, Split
 from abawkit.curation.curated_set import CuratedSet, CuratedSplit
 from abawkit.errors import DataError, DataWarning, printable
 from abawkit.frames.crops import FrameSummary
-from abawkit.frames.decode import FRAME_SIZE
+from abawkit.frames.decode import FRAME_BYTES, FRAME_SIZE
 from abawkit.frames.hints import describe_failures
 from abawkit.frames.image_folder import FolderFrames
-from abawkit.frames.packed import FRAME_BYTES, PackedFrames
+from abawkit.frames.packed import PackedFrames
 from abawkit.frames.paths import FramesRoot
 from abawkit.frames.reader import FrameFailure, read_frames
 from abawkit.labels import Task

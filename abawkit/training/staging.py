@@ -30,6 +30,6 @@ def stage_inputs(start: Start, *, on_copy: Callable[[str], None] | None = None) 
     for folder in inputs.features:
         files += FeatureStore.open(folder).list_arrays()
     if not start.recipe.is_sequence:
-        files.append(PackedFrames.open(inputs.data / FRAMES_FOLDER).describe_pixels())
+        files += PackedFrames.open(inputs.data / FRAMES_FOLDER).list_files()
     with stage_files(files, find_stage_folder(), on_copy=on_copy):
         yield

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from abawkit.choices import Split
 from abawkit.curation.curated_set import FRAMES_FOLDER, CuratedSet, CuratedSplit, open_curated, write_table
-from abawkit.frames.packed import FRAME_BYTES
+from abawkit.frames.decode import FRAME_BYTES
+from abawkit.frames.packed import HEADER_FILE, PACKED_FORMATS, PIXELS_FILE
 from benchmarks.gpu.steps import TRAIN, VALIDATION
 
 PART: Final = 1_000
@@ -26,18 +27,22 @@ PART: Final = 1_000
 
 def repeat_frames(source: CuratedSet, out: Path, count: int) -> str:
     """Writes a packed store of `count` frames: those of `source` again and again. Returns its digest."""
-    pixels = source.open_frames().pixels
+    store = source.open_frames()
     folder = out / FRAMES_FOLDER
     folder.mkdir(parents=True)
     digest = hashlib.sha256()
-    with (folder / "frames.u8").open("wb") as file:
+    with (folder / PIXELS_FILE).open("wb") as file:
         for start in range(0, count, PART):
-            part = pixels[np.arange(start, min(start + PART, count)) % len(pixels)].tobytes()
+            part = store.take(np.arange(start, min(start + PART, count)) % len(store)).tobytes()
             digest.update(part)
             file.write(part)
-    header = json.loads((source.folder / FRAMES_FOLDER / "frames.json").read_text())
-    header |= {"frames": count, "bytes": count * FRAME_BYTES, "sha256": digest.hexdigest()}
-    (folder / "frames.json").write_text(json.dumps(header))
+    header = {
+        "format": PACKED_FORMATS["raw"],
+        "frames": count,
+        "bytes": count * FRAME_BYTES,
+        "sha256": digest.hexdigest(),
+    }
+    (folder / HEADER_FILE).write_text(json.dumps(header))
     return digest.hexdigest()
 
 

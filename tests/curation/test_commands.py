@@ -40,9 +40,9 @@ def test_files_elsewhere_and_frames_are_named_one_by_one(
 ) -> None:
     root = pictures("v/1.jpg", "clip/1.jpg")
     sources = release([row("v/1.jpg")], frames=root)
-    curate(sources, out, repeats="unique", workers=1)
+    curate(sources, out, repeats="unique", pack="encoded", workers=1)
     named = ["--train", str(sources.train), "--validation", str(sources.validation)]
-    assert options(out) == [*named, "--frames", str(root), "--repeats", "unique"]
+    assert options(out) == [*named, "--frames", str(root), "--pack", "encoded", "--repeats", "unique"]
 
 
 def test_custom_tables_are_named_with_their_columns(tmp_path: Path, out: Path) -> None:

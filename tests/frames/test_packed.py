@@ -14,9 +14,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from abawkit.choices import PackedForm
 from abawkit.errors import DataError
-from abawkit.frames.decode import decode
-from abawkit.frames.packed import FRAME_BYTES, PackedFrames, pack_frames
+from abawkit.frames.decode import FRAME_BYTES, decode
+from abawkit.frames.packed import PackedFrames, RawFrames
+from abawkit.frames.packing import pack_frames
 from abawkit.system.files import sha256_of
 
 NAMES = [f"video{video}/{number:05}.jpg" for video in (1, 0) for number in (17, 1, 8)]
@@ -29,8 +31,14 @@ def packed(root: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def open_raw(folder: Path) -> RawFrames:
+    store = PackedFrames.open(folder)
+    assert isinstance(store, RawFrames)
+    return store
+
+
 def test_frames_lie_in_the_order_of_the_list(root: Path, packed: Path) -> None:
-    store = PackedFrames.open(packed)
+    store = open_raw(packed)
     assert len(store) == 6
     for name, pixels in zip(NAMES, store.pixels, strict=True):
         assert np.array_equal(pixels, decode((root / name).read_bytes(), name).pixels)
@@ -54,7 +62,7 @@ def test_missing_and_unreadable_frames_leave_no_hole_and_shift_no_row(root: Path
         (2, NAMES[1], "missing"),
         (4, NAMES[3], "unreadable"),
     ]
-    store = PackedFrames.open(tmp_path / "packed")
+    store = open_raw(tmp_path / "packed")
     assert np.array_equal(store.pixels[1], decode((root / NAMES[2]).read_bytes(), "").pixels)
 
 
@@ -82,7 +90,7 @@ def test_the_content_does_not_depend_on_workers(root: Path, packed: Path, tmp_pa
 
 
 def test_take_gives_frames_in_the_order_asked_for(packed: Path) -> None:
-    store = PackedFrames.open(packed)
+    store = open_raw(packed)
     indices = np.array([5, 0, 3, 3])
     taken = store.take(indices)
     assert type(taken) is np.ndarray
@@ -109,7 +117,7 @@ def mapping_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 6), (0, 1), (3, 5), (5, 6)])
 def test_rows_are_a_view_of_the_mapped_file(packed: Path, start: int, stop: int) -> None:
-    store = PackedFrames.open(packed)
+    store = open_raw(packed)
     pixels = store.rows(start, stop)
     assert np.array_equal(pixels, store.pixels[start:stop])
     assert np.shares_memory(pixels, mapping_of(pixels))
@@ -119,17 +127,17 @@ def test_rows_are_a_view_of_the_mapped_file(packed: Path, start: int, stop: int)
 
 
 def test_no_rows_are_rows(packed: Path) -> None:
-    assert PackedFrames.open(packed).rows(6, 6).shape == (0, 112, 112, 3)
+    assert open_raw(packed).rows(6, 6).shape == (0, 112, 112, 3)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (4, 7), (3, 2), (7, 7)])
 def test_rows_that_are_not_in_the_store_are_refused(packed: Path, start: int, stop: int) -> None:
     with pytest.raises(IndexError, match=r"expected a range within 0\.\.6"):
-        PackedFrames.open(packed).rows(start, stop)
+        open_raw(packed).rows(start, stop)
 
 
 def test_taking_consecutive_frames_makes_no_copy(packed: Path) -> None:
-    store = PackedFrames.open(packed)
+    store = open_raw(packed)
     taken = store.take(np.arange(2, 5))
     assert np.array_equal(taken, store.pixels[2:5])
     assert np.shares_memory(taken, mapping_of(taken))
@@ -138,7 +146,7 @@ def test_taking_consecutive_frames_makes_no_copy(packed: Path) -> None:
 
 
 def test_writing_to_rows_changes_neither_the_file_nor_other_rows(packed: Path) -> None:
-    store = PackedFrames.open(packed)
+    store = open_raw(packed)
     before = store.rows(0, 6).copy()
     first, second = store.rows(1, 4), store.take(np.arange(1, 4))
     first[:] = 255 - first
@@ -151,8 +159,8 @@ def test_writing_to_rows_changes_neither_the_file_nor_other_rows(packed: Path) -
 
 
 def test_a_dropped_store_closes_its_file_and_its_rows_stay(packed: Path) -> None:
-    store = PackedFrames.open(packed)
-    file, pixels, expected = store._file, store.rows(0, 2), store.pixels[:2].copy()
+    store = open_raw(packed)
+    file, pixels, expected = store._files[0], store.rows(0, 2), store.pixels[:2].copy()
     del store
     gc.collect()
     assert file.closed
@@ -161,11 +169,11 @@ def test_a_dropped_store_closes_its_file_and_its_rows_stay(packed: Path) -> None
 
 def test_pixels_are_read_only(packed: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
-        PackedFrames.open(packed).pixels[0] = 0
+        open_raw(packed).pixels[0] = 0
 
 
 def test_a_pickled_store_is_its_path(packed: Path) -> None:
-    store = PackedFrames.open(packed)
+    store = open_raw(packed)
     content = pickle.dumps(store)
     assert len(content) < 1000
     assert np.array_equal(pickle.loads(content).pixels, store.pixels)  # noqa: S301 - made in this test
@@ -232,9 +240,10 @@ def test_a_full_disk_is_refused_at_the_start(root: Path, tmp_path: Path, monkeyp
         pack_frames(NAMES, root, tmp_path / "packed", workers=1)
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
+@pytest.mark.parametrize("form", ["raw", "encoded"])
+@pytest.mark.parametrize("failing", ["fsync", "rename"])
 def test_when_writing_fails_the_old_store_stays_whole(
-    root: Path, packed: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+    root: Path, packed: Path, failing: str, form: PackedForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = PackedFrames.open(packed).digest
 
@@ -242,22 +251,18 @@ def test_when_writing_fails_the_old_store_stays_whole(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((os, "fsync", fail) if failing == "fsync" else (Path, "replace", fail)))
+        patch.setattr(*((os, "fsync", fail) if failing == "fsync" else (Path, "rename", fail)))
         with pytest.raises(DataError, match="No space left on device"):
-            pack_frames(NAMES[:2], root, packed, workers=1)
-    if failing == "fsync":
-        assert PackedFrames.open(packed).digest == before
-        PackedFrames.open(packed).verify()
-    else:  # between the two files there is no store, rather than the pixels of one and the header of another
-        with pytest.raises(DataError, match="no packed frames here"):
-            PackedFrames.open(packed)
-    assert not [path for path in packed.iterdir() if path.name.startswith(".")]
+            pack_frames(NAMES[:2], root, packed, form=form, workers=1)
+    assert PackedFrames.open(packed).digest == before
+    PackedFrames.open(packed).verify()
+    assert sorted(path.name for path in packed.parent.iterdir()) == ["cropped_aligned", "packed"]
 
 
 def test_a_store_is_replaced_by_a_new_one(root: Path, packed: Path) -> None:
-    old = PackedFrames.open(packed)
+    old = open_raw(packed)
     report = pack_frames(NAMES[:2], root, packed, workers=1)
-    new = PackedFrames.open(packed)
+    new = open_raw(packed)
     assert len(new) == report.frames == 2
     assert len(old.pixels) == 6
     assert np.array_equal(old.rows(3, 6), old.pixels[3:])  # of the file that was opened, not of the new one

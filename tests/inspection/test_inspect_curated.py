@@ -71,6 +71,19 @@ def test_damaged_frames_are_found_by_reading_them_through(dataset: Path, flip: F
     assert (found.problems, found.facts["frames"]["read_through"]) == ([], False)
 
 
+def test_encoded_frames_are_described_and_read_through(encoded: Path, tmp_path: Path, flip: Flip) -> None:
+    found = inspect(encoded)
+    assert found.problems == []
+    size = sum(path.stat().st_size for path in (encoded / "frames").iterdir() if path.name != "frames.json")
+    assert found.facts["frames"] == {"packed": 227, "form": "encoded", "bytes": size, "read_through": True}
+    copy = Path(shutil.copytree(encoded, tmp_path / "copy"))
+    flip(copy / "frames/frames-00000.shard")
+    assert "frames-00000.shard: is damaged" in only_problem(inspect(copy))
+    assert inspect(copy, verify=False).problems == []
+    (copy / "frames/frames.index").unlink()
+    assert f"{copy}/frames/frames.index: can't be opened" in only_problem(inspect(copy, verify=False))
+
+
 def test_frames_that_are_cut_off_are_found_by_their_size(dataset: Path) -> None:
     path = dataset / "frames/frames.u8"
     path.write_bytes(path.read_bytes()[:-1])

@@ -33,8 +33,9 @@ def test_a_release_is_to_be_curated(release: Path) -> None:
     assert "; `abawkit curate` makes a curated set of it" in text
 
 
-def test_packed_frames_belong_to_a_curated_set(curated: Path) -> None:
-    assert "the packed frames of a curated set" in refusal(curated / "frames")
+def test_packed_frames_belong_to_a_curated_set(curated: Path, encoded: Path) -> None:
+    for folder in (curated, encoded):
+        assert "the packed frames of a curated set" in refusal(folder / "frames")
 
 
 def test_a_folder_of_checkpoints_belongs_to_a_run(trained: Trained) -> None:

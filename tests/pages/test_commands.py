@@ -76,7 +76,7 @@ def test_every_command_and_python_block_runs_and_files_have_the_fields_of_their_
     failed = [text for page in ORDER for text in [*run_commands(page, shell), *run_python(page, shell)]]
     assert not failed, "\n\n".join(failed)
     sections = find_sections()
-    assert len(sections) == 14
+    assert len(sections) == 15
     for pattern, documented in sections.items():
         paths = list(shell.folder.glob(pattern))
         assert paths, pattern

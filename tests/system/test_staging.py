@@ -142,13 +142,31 @@ def refused(file: StageFile, folder: Path) -> str:
     return str(caught.value)
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_copied(
+def test_a_disk_without_room_for_all_files_is_refused_before_anything_is_copied(
     file: StageFile, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    other = StageFile(file.path.with_name("other"), hashlib.sha256(CONTENT[1:]).hexdigest())
+    other.path.write_bytes(CONTENT[1:])
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, len(CONTENT) - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 2 * len(CONTENT) - 2))
     monkeypatch.setattr(staging, "_copy_content", lambda *_: pytest.fail("it was copied"))
-    assert "GB free, and " in refused(file, folder)
+    with (
+        pytest.raises(DataError, match=r"GB free, and what is to be copied takes 0\.0 GB; set TMPDIR"),
+        stage_files([file, other], folder),
+    ):
+        raise AssertionError("it was copied")
+    assert not folder.exists()
+
+
+def test_what_is_copied_already_needs_no_room(
+    file: StageFile, folder: Path, copied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    with stage_files([file], folder):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 0))
+        with stage_files([file], folder, on_copy=copied.append):
+            assert find_copy(file.path).parent == folder
+    assert copied == []
 
 
 def test_a_damaged_file_is_refused(file: StageFile, folder: Path) -> None:

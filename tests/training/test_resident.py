@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from abawkit.curation.curated_set import open_curated
-from abawkit.frames.packed import FRAME_BYTES, PackedFrames
+from abawkit.frames.decode import FRAME_BYTES
+from abawkit.frames.packed import RawFrames
 from abawkit.labels import TASKS
 from abawkit.system.files import sha256_of
 from abawkit.training import data as resident
@@ -51,6 +52,16 @@ def test_frames_go_to_a_gpu_with_room_for_as_much_again(
     assert made == ([GPU] if fits else [])
 
 
+def test_encoded_frames_go_to_a_gpu_too(encoded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = read_training_rows(open_curated(encoded), TASKS)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**10, 10**10))
+    monkeypatch.setattr(resident, "ResidentFrames", lambda given, _: ResidentFrames(given, CPU))
+    found = make_resident(rows, GPU)
+    assert found
+    which = np.array([3, 0, len(rows) - 1])
+    assert np.array_equal(found.take(found.numbers(which)).numpy(), rows.pixels(which))
+
+
 def test_frames_of_image_files_and_those_of_a_cpu_stay_where_they_are(rows: FramedRows) -> None:
     class Files:
         def take(self, indices: np.ndarray) -> np.ndarray:
@@ -59,7 +70,7 @@ def test_frames_of_image_files_and_those_of_a_cpu_stay_where_they_are(rows: Fram
         def __len__(self) -> int:
             return 10**6
 
-    assert isinstance(rows.store, PackedFrames)
+    assert isinstance(rows.store, RawFrames)
     assert make_resident(rows, CPU) is None
     assert make_resident(replace(rows, store=Files()), GPU) is None
 

@@ -16,7 +16,10 @@ from abawkit.frames.packed import PackedFrames
 from abawkit.system.files import sha256_of
 from abawkit.system.filesystems import FileSystem
 from abawkit.training.recipe import Recipe
+from abawkit.training.run import Trained, train
 from abawkit.training.run_folder import run_folder
+from abawkit.training.staging import stage_inputs
+from abawkit.training.start import Inputs, Start
 from tests.commands import Started
 
 BEST = "best.safetensors"
@@ -40,7 +43,7 @@ def test_packed_frames_are_read_from_a_copy_and_the_weights_are_the_same(
 
     def note(cls: type[PackedFrames], folder: Path) -> PackedFrames:
         store: PackedFrames = open_store(cls, folder)
-        opened.append(Path(f"/proc/self/fd/{store._file.fileno()}").readlink())
+        opened.append(Path(f"/proc/self/fd/{store._files[0].fileno()}").readlink())
         return store
 
     monkeypatch.setattr(PackedFrames, "open", classmethod(note))
@@ -51,6 +54,23 @@ def test_packed_frames_are_read_from_a_copy_and_the_weights_are_the_same(
     assert any(path.is_relative_to(temporary) for path in opened)
     assert [line.partition(" (")[0] for line in said] == [f"copying {curated / 'frames' / 'frames.u8'}"]
     assert sha256_of(tmp_path / "staged" / BEST) == sha256_of(tmp_path / "plain" / BEST)
+    assert list(temporary.iterdir()) == []
+
+
+def test_encoded_frames_are_copied_file_by_file_and_train_the_network_of_raw_ones(
+    recipe: Callable[..., Recipe], encoded: Path, full_run: Trained, tmp_path: Path, temporary: Path
+) -> None:
+    said: list[str] = []
+    start = Start(recipe(ema=0.9), Inputs(encoded), threads=None, ops=None)
+    (tmp_path / "run").mkdir()
+    with stage_inputs(start, on_copy=said.append):
+        train(start.recipe, start.inputs, tmp_path / "run")
+    names = ["frames.index", "frames-00000.shard"]
+    assert [line.partition(" (")[0] for line in said] == [f"copying {encoded / 'frames' / name}" for name in names]
+    for name in (BEST, "last.safetensors"):
+        assert sha256_of(tmp_path / "run" / name) == sha256_of(full_run.out / name)
+    raw, found = (json.loads((run / "manifest.json").read_text())["data"] for run in (full_run.out, tmp_path / "run"))
+    assert raw["table_digest"] == found["table_digest"]
     assert list(temporary.iterdir()) == []
 
 

@@ -133,6 +133,17 @@ def images(release: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(release / CROPS_FOLDER, tmp_path / "images"))
 
 
+def test_encoded_frames_are_those_of_the_raw_form(curated: Path, encoded: Path) -> None:
+    opened = [open_curated(folder) for folder in (curated, encoded)]
+    for raw, found in (
+        [read_training_rows(each, TASKS) for each in opened],
+        [read_evaluation_rows(each, "validation") for each in opened],
+    ):
+        assert found.annotations.digest == raw.annotations.digest
+        which = np.random.default_rng(0).permutation(len(found))
+        assert np.array_equal(found.pixels(which), raw.pixels(which))
+
+
 @pytest.mark.parametrize("source", ["curated", "labels_only"])
 def test_rows_from_a_folder_are_those_of_the_packed_store(
     source: str, curated: Path, release: Path, request: pytest.FixtureRequest
