@@ -7,8 +7,6 @@ prints the peak resident memory of each, the difference, and the size of the out
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from itertools import cycle, islice
@@ -22,19 +20,12 @@ from abawkit.models.network import DDAMFN
 from abawkit.models.weights import save_weights
 from abawkit.synth.release import write_release
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.scale import measure
+
 FRAME = 112 * 112 * 3
 OUTPUTS = 4 * (2 + 8 + 12)
 """Bytes of a row's probabilities, in float32."""
-
-
-def peak(command: list[str]) -> int:
-    """Bytes of memory that a process held at most."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_maxrss * 1024
 
 
 def main() -> None:
@@ -56,7 +47,8 @@ def main() -> None:
             root = folder / "release" / "test_data" / "cropped_aligned"
             options = ["--list", str(listed), "--frames", str(root), "--out", str(out), "--device", "cpu"]
             command = [sys.executable, "-m", "abawkit", "predict", str(folder / "nano.safetensors"), *options]
-            peaks.append(peak([*command, "--threads", str(torch.get_num_threads())]))
+            threads = ["--threads", str(torch.get_num_threads())]
+            peaks.append(measure([*command, *threads], folder / "log").peak)
             written = sum(file.stat().st_size for file in folder.glob(f"predictions{count}.*"))
             print(f"{count:>7,} rows: peak {peaks[-1] / 2**20:7.1f} MiB, files written {written / 2**20:6.2f} MiB")
     more = rows[1] - rows[0]

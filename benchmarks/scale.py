@@ -9,14 +9,13 @@ time is proportional), and the memory of a row more.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -69,17 +68,24 @@ def write_features(folder: Path, dimension: int) -> None:
     np.save(folder / "features.npy", random.standard_normal((len(names), dimension), dtype=np.float32))
 
 
-def measure(arguments: Sequence[object], log: Path) -> Measured:
-    """Runs a command of abawkit in a process of its own."""
-    command = [sys.executable, "-m", "abawkit", *map(str, arguments)]
+_LAUNCHER: Final = (
+    "import os, subprocess, sys; process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr); "
+    "_, status, usage = os.wait4(process.pid, 0); print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)"
+)
+"""Starts a command and prints its exit code and peak memory. Linux counts as a process's own what the process that
+started it held, so that must be small: here are torch and the features."""
+
+
+def measure(command: Sequence[object], log: Path) -> Measured:
+    """Runs a command in a process of its own."""
     began = time.perf_counter()
+    launched = [sys.executable, "-c", _LAUNCHER, *map(str, command)]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text()}")
-    return Measured(time.perf_counter() - began, usage.ru_maxrss * 1024)
+        found = subprocess.run(launched, stdout=subprocess.PIPE, stderr=file, text=True, check=True).stdout
+    code, kilobytes = map(int, found.split())
+    if code:
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {code}:\n{log.read_text()}")
+    return Measured(time.perf_counter() - began, kilobytes * 1024)
 
 
 def list_steps(folder: Path) -> dict[str, tuple[list[object], float]]:
@@ -114,7 +120,7 @@ def main() -> None:
             write_annotations(folder / "release", rows)
             write_features(folder, options.dimension)
             for step, (arguments, share) in list_steps(folder).items():
-                taken = measure(arguments, folder / "log")
+                taken = measure([sys.executable, "-m", "abawkit", *arguments], folder / "log")
                 found.setdefault(step, []).append(taken)
                 speed = f"{rows * share / taken.seconds:,.0f} rows/s"
                 print(

@@ -79,9 +79,9 @@ def _format_answer(submission: Submission, answer: Answer) -> list[str]:
 
 def make_submission(images: pa.StringArray, rows: Rows, tasks: Sequence[Answer]) -> Submission:
     """A submission from the rows of a file, whose columns are those of `tasks` in this order."""
-    values = _split_by_answer(rows.values, tasks)
+    values = _split_by_answer(rows.values, tasks)  # copied: a view would keep all of them, 8 bytes a cell
     columns = {
-        answer: cells if answer == "va" else (cells if answer == "au" else cells[:, 0]).astype(np.int8)
+        answer: cells.copy() if answer == "va" else (cells if answer == "au" else cells[:, 0]).astype(np.int8)
         for answer, cells in values.items()
     }
     return Submission.of(images, **columns)

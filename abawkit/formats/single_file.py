@@ -6,7 +6,7 @@ An edition's format is a subclass that has its name, its header and the answers 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from abawkit.formats.rows import Rows, make_no_rows, read_rows, shorten
 from abawkit.formats.text import count_header_lines, read_text
 from abawkit.labels import FIELDS, Answer
 from abawkit.tables import Annotations, FrameList, Submission
+
+_ROWS_AT_ONCE: Final = 1 << 16
+"""Rows that are encoded at a time."""
 
 
 class FlatFile:
@@ -78,9 +81,15 @@ class FlatFile:
             >>> ABAW5VA().encode(submission)
             b'image_location,valence,arousal\nv/00001.jpg,0.250000,-1.000000\n'
         """
-        cells = format_label_cells(submission, self.tasks, self.name)
-        body = [f"{image},{text}\n" for image, text in zip(submission.images.to_pylist(), cells, strict=True)]
-        return f"{self.header}\n{''.join(body)}".encode()
+        parts = [f"{self.header}\n".encode()]
+        for start in range(
+            0, max(1, len(submission)), _ROWS_AT_ONCE
+        ):  # text as Python's strings takes five times its bytes
+            block = submission.select(np.arange(start, min(start + _ROWS_AT_ONCE, len(submission))))
+            cells = format_label_cells(block, self.tasks, self.name)
+            rows = [f"{image},{text}\n" for image, text in zip(block.images.to_pylist(), cells, strict=True)]
+            parts.append("".join(rows).encode())
+        return b"".join(parts)
 
     def check(self, path: Path, frames: FrameList) -> list[Problem]:
         """Every way in which the file differs from what the organisers' script reads."""

@@ -1,5 +1,6 @@
 """What `benchmarks/scale.py` measures on: a release that curates as it is, with features of all its rows."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from abawkit.curation.curate import curate
 from abawkit.curation.curated_set import open_curated
 from abawkit.curation.release import find_sources
-from benchmarks.scale import Measured, list_steps, print_table, write_annotations, write_features
+from benchmarks.scale import Measured, list_steps, measure, print_table, write_annotations, write_features
 
 ROWS = 5_000
 
@@ -36,6 +37,18 @@ def test_a_row_of_the_table_has_the_growth_per_row_of_the_command(capsys: pytest
     print_table(found, [100_000, 400_000], {"score": 0.5})
     expected = "| `score` | 200,000 | 8.0 s | 25,000 | 4.0 | 114 MiB | 100 |"
     assert capsys.readouterr().out.splitlines()[-1] == expected
+
+
+def test_the_memory_of_a_command_is_its_own_and_not_that_of_who_starts_it(tmp_path: Path) -> None:
+    held = np.ones(2**27, np.uint8)  # 128 MiB
+    idle, busy = (
+        measure([sys.executable, "-c", f"import time; held = b'x' * {size}"], tmp_path / "log").peak
+        for size in (1, 2**26)
+    )
+    assert idle < held.nbytes / 2
+    assert busy - idle == pytest.approx(2**26, rel=0.1)
+    with pytest.raises(SystemExit, match="ended with 3:\nwhat it said"):
+        measure([sys.executable, "-c", "print('what it said'); raise SystemExit(3)"], tmp_path / "log")
 
 
 def test_each_command_is_measured_once(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.errors import DataError, DataWarning, ProblemsError
+from abawkit.formats import single_file
 from abawkit.formats.editions import ABAW7
 from abawkit.labels import ACTION_UNITS
 from abawkit.tables import Submission
@@ -46,6 +47,29 @@ def test_write_then_read_is_the_identity(
     assert again.expression.tolist() == submission.expression.tolist()
     assert again.au.tolist() == submission.au.tolist()
     assert ABAW7().check(path, ABAW7().read_list(path)) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5])
+def test_a_file_is_the_same_however_many_rows_are_encoded_at_a_time(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(count)
+    submission = Submission(
+        images=pa.array([f"v/{k}.jpg" for k in range(count)], pa.string()),
+        va=random.uniform(-1, 1, (count, 2)),
+        expression=random.integers(0, 8, count).astype(np.int8),
+        au=random.integers(0, 2, (count, 12)).astype(np.int8),
+    )
+    whole = ABAW7().encode(submission)
+    assert whole.count(b"\n") == count + 1
+    monkeypatch.setattr(single_file, "_ROWS_AT_ONCE", 2)
+    assert ABAW7().encode(submission) == whole
+
+
+def test_a_submission_that_was_read_holds_its_own_values_alone(write: Write, rows: Rows) -> None:
+    submission = ABAW7().read(write("\n".join([ABAW7.header, *rows(1, 2), ""])))
+    for column in (submission.va, submission.expression, submission.au):
+        assert column.base is None or column.base.nbytes == column.nbytes
 
 
 def test_the_official_file_byte_for_byte() -> None:
