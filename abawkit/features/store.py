@@ -115,18 +115,19 @@ class FeatureStore:
         manifest = read_json(folder / STORE_MANIFEST, StoreManifest, "the manifest of a store of features", _AGAIN)
         if not manifest.complete:
             raise DataError(f"{folder}: these features are not complete; {_AGAIN}")
-        names = read_names(folder / NAMES_FILE)
-        if (found := digest_names(names)) != manifest.names_sha256:
+        content = _read_name_bytes(folder / NAMES_FILE)
+        if (found := sha256(content)) != manifest.names_sha256:
             raise DataError(
                 f"{folder / NAMES_FILE}: is damaged, or of another store: the names' SHA-256 is {found}, "
                 f"{STORE_MANIFEST} says {manifest.names_sha256}; {_AGAIN}"
             )
-        if len(names) != manifest.rows:
-            count = format_count(len(names), "name")
+        images: pa.StringArray = pc.list_flatten(pc.split_pattern(pa.array([content], pa.string()), "\n"))
+        if len(images) != manifest.rows:
+            count = format_count(len(images), "name")
             raise DataError(f"{folder / NAMES_FILE}: has {count}, {STORE_MANIFEST} says {manifest.rows:,}; {_AGAIN}")
         values = _map_array(find_copy(folder / FEATURES_FILE), manifest)
         mirrored = _map_array(find_copy(folder / MIRRORED_FILE), manifest) if manifest.mirrored else None
-        return cls(folder, manifest, pa.array(names, pa.string()), values, mirrored)
+        return cls(folder, manifest, images, values, mirrored)
 
     @cached_property
     def names(self) -> Sequence[str]:
@@ -218,15 +219,21 @@ def read_names(path: Path) -> list[str]:
     Raises:
         DataError: If the file can't be read, is not UTF-8 or holds no name.
     """
+    return _read_name_bytes(path).decode().split("\n")
+
+
+def _read_name_bytes(path: Path) -> bytes:
+    """Image names as UTF-8 text, without the line end behind the last one; see `read_names`."""
     try:
-        text = path.read_bytes().decode().removesuffix("\n")
+        content = path.read_bytes().removesuffix(b"\n")
+        content.decode()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); expected image names, one a line") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason}); expected image names, one a line") from error
-    if not text:
+    if not content:
         raise DataError(f"{path}: is empty; expected image names, one a line")
-    return text.split("\n")
+    return content
 
 
 def _map_array(path: Path, manifest: StoreManifest) -> Array:
