@@ -1,6 +1,6 @@
 """Do two processes train as fast as one with as many threads in all?
 
-Trains an epoch of a drawn release with one process of two threads and with two processes of one thread, in turn, and
+Trains on a synthetic release with one process of two threads and with two processes of one thread, in turn, and
 prints the medians of the images a second that ``metrics.jsonl`` has, and their ratio.
 
     python benchmarks/processes.py [--rounds 5]
@@ -38,8 +38,9 @@ def main() -> None:
     options = parser.parse_args()
     cases = {
         "ddamfn-nano, batch 64": ["all.epochs=3", "batch_size=64"],
-        "ddamfn-nano, batch 64, synchronised": ["all.epochs=3", "batch_size=64", "synchronise=true"],
+        "ddamfn-nano, batch 64, synchronised": ["all.epochs=3", "batch_size=64", "sync_batchnorm=true"],
         "ddamfn, batch 64": ["all.epochs=2", "batch_size=64", "network=ddamfn"],
+        "ddamfn, batch 64, synchronised": ["all.epochs=2", "batch_size=64", "network=ddamfn", "sync_batchnorm=true"],
     }
     with tempfile.TemporaryDirectory(prefix="abawkit-") as name:
         folder = Path(name)

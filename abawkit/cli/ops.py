@@ -202,6 +202,9 @@ def _show_survey(found: "Survey") -> None:
         console.print(printable(f"{offer.name}: {offer.summary or 'not usable'} ({offer.package})"))
         for reason, where in _reasons(found.servings[offer.name]).items():
             console.print(printable(f"  does not serve {where}: {reason}"))
+        for device, reasons in found.alone[offer.name].items():
+            where = f"training with synchronised batch norms on {device}"
+            console.print(printable(f"  does not serve {where}: {'; '.join(reasons)}"))
     for name, value in found.facts.items():
         if value:
             console.print(printable(f"native build, {name.replace('_', ' ')}: {value}"))

@@ -6,6 +6,7 @@ from torch import Tensor
 from abawkit.ops.base import EPS, MOMENTUM, Arguments, Call
 from abawkit.ops.folding import FoldCache
 from abawkit.ops.precision import choose_call_dtype
+from abawkit.ops.processes import find_shared_batch
 from abawkit.ops.registry import select
 from abawkit.ops.tensors import Gates, Parameters, Statistics
 
@@ -59,7 +60,10 @@ def dual_direction_attention(
     if not training and statistics is None:
         raise ValueError("evaluation needs running statistics")
     gradients = torch.is_grad_enabled() and (features.requires_grad or any(p.requires_grad for p in parameters))
-    chosen = select(Call(features.device, choose_call_dtype(features), sizes, training, gradients), implementation)
+    synchronised = training and find_shared_batch() is not None
+    dtype = choose_call_dtype(features)
+    call = Call(features.device, dtype, sizes, training, gradients, synchronised=synchronised)
+    chosen = select(call, implementation)
     if training or gradients or statistics is None:
         return chosen.forward(Arguments(features, parameters, statistics, training, momentum, eps, gates))
     if cache is None or torch.compiler.is_compiling():

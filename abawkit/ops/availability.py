@@ -49,6 +49,8 @@ class Survey:
         servings: The calls of each of them, by name.
         automatic: The automatic choice by device, type and training.
         facts: Build options of all native operators, beside the attention; empty where there are none.
+        alone: Why implementations that train in float32 can't synchronise batch norms over processes, by name and
+            device; empty where they can.
     """
 
     operator: Operator
@@ -58,6 +60,7 @@ class Survey:
     servings: dict[str, list[Serving]]
     automatic: dict[tuple[str, str, bool], str | None]
     facts: dict[str, str]
+    alone: dict[str, dict[str, list[str]]]
 
     @property
     def devices(self) -> list[str]:
@@ -87,6 +90,7 @@ class Survey:
                         }
                         for serving in self.servings[offer.name]
                     ],
+                    "not_synchronised": self.alone[offer.name],
                 }
                 for offer in self.offers
             ],
@@ -115,7 +119,15 @@ def survey_operator(operator: Operator = ATTENTION) -> Survey:
         servings,
         automatic,
         read_native_facts() if operator is ATTENTION else {},
+        {offer.name: _find_unsynchronised(offer, sizes) if operator.trains else {} for offer in offers},
     )
+
+
+def _find_unsynchronised(offer: Offer, sizes: Sizes | BlockSizes | NormSizes | StemSizes) -> dict[str, list[str]]:
+    calls = (Call(device, torch.float32, sizes, training=True, gradients=True) for device in list_devices())
+    trains = [call for call in calls if not offer.reasons_for(call)]
+    reasons = {str(call.device): offer.reasons_for(call._replace(synchronised=True)) for call in trains}
+    return {device: found for device, found in reasons.items() if found}
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ class Call(NamedTuple):
         training: Whether statistics of the batch are used.
         gradients: Whether any gradient is needed.
         bfloat16_products: As in `BlockArguments`.
+        synchronised: Whether batch norms take the statistics of all processes; see `abawkit.ops.processes`.
     """
 
     device: torch.device
@@ -114,12 +115,14 @@ class Call(NamedTuple):
     training: bool
     gradients: bool
     bfloat16_products: bool = False
+    synchronised: bool = False
 
     def describe(self) -> str:
         """The call in words: ``training of float32 on cpu, with gradients, 512 x 7 x 7, 2 heads``."""
         mode, dtype = "training" if self.training else "evaluation", str(self.dtype).removeprefix("torch.")
         gradients = "with" if self.gradients else "without"
         dtype += " with bfloat16 products" if self.bfloat16_products else ""
+        gradients += " synchronised batch norms and" if self.synchronised else ""
         return f"{mode} of {dtype} on {self.device}, {gradients} gradients, {self.sizes.describe()}"
 
 
@@ -130,11 +133,15 @@ class OperatorImplementation(ABC):
         name: Its name for ``--ops`` and ``ABAWKIT_OPS``: ``reference``, ``native``, or ``vendor/name``.
         summary: One line for listings.
         priority: The automatic choice takes the highest that can serve a call; the reference has 0, native 100.
+        synchronises: Whether its batch norms in training take the statistics of all processes of
+            `abawkit.ops.processes.share_batch`, and their gradients too. Where they don't, it is not asked for such
+            calls. Those of `torch.nn.functional.batch_norm` do.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     priority: ClassVar[int] = 50
+    synchronises: ClassVar[bool] = False
 
     def reasons(self, call: Call) -> list[str]:
         """Why it can't serve a call, a phrase each; empty where it can."""

@@ -10,6 +10,7 @@ from abawkit.ops.base import EPS, MOMENTUM, BlockArguments, BlockImplementation,
 from abawkit.ops.folding import FoldCache
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockStatistics
 from abawkit.ops.precision import are_products_rounded, choose_call_dtype
+from abawkit.ops.processes import find_shared_batch
 from abawkit.ops.registry import select_block
 
 
@@ -69,7 +70,8 @@ def mixed_block(
         raise ValueError("evaluation needs running statistics")
     gradients = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in parameters.flat))
     rounded = are_products_rounded(x)
-    call = Call(x.device, choose_call_dtype(x), sizes, training, gradients, rounded)
+    synchronised = training and find_shared_batch() is not None
+    call = Call(x.device, choose_call_dtype(x), sizes, training, gradients, rounded, synchronised)
     chosen: BlockImplementation = select_block(call, implementation)
     if training or gradients or statistics is None:
         return chosen.forward(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from abawkit.ops.processes import call_shared
 from abawkit.ops.torch_library import LIBRARY
 
 BLOCK: Final = 16
@@ -17,10 +18,11 @@ BLOCK: Final = 16
 for _schema in (
     "mixed_block_infer(Tensor x, Tensor weights, int[] kernels, int[] channels, int outputs, int squeezed, int stride,"
     " bool residual, bool bfloat16) -> Tensor",
-    "mixed_block_forward(Tensor x, Tensor[] parameters, int stride, bool residual, float eps, bool bfloat16) ->"
-    " (Tensor out, Tensor expanded, Tensor values, Tensor means, Tensor squeezed, Tensor projected, Tensor statistics)",
+    "mixed_block_forward(Tensor x, Tensor[] parameters, int stride, bool residual, float eps, bool bfloat16,"
+    " bool synchronised=False) -> (Tensor out,"
+    " Tensor expanded, Tensor values, Tensor means, Tensor squeezed, Tensor projected, Tensor statistics)",
     "mixed_block_backward(Tensor gradient, Tensor x, Tensor[] parameters, Tensor[] saved, int stride, bool residual,"
-    " float eps, bool input_gradient, bool bfloat16) -> Tensor[]",
+    " float eps, bool input_gradient, bool bfloat16, bool synchronised=False) -> Tensor[]",
     "mixed_block_update(Tensor(a!)[] running, Tensor statistics, int[] counts, float momentum) -> ()",
 ):
     LIBRARY.define(_schema)  # type: ignore[no-untyped-call]
@@ -63,9 +65,15 @@ def _fake_infer(
 
 
 def _fake_train(
-    x: Tensor, parameters: list[Tensor], stride: int, residual: bool, eps: float, bfloat16: bool
+    x: Tensor,
+    parameters: list[Tensor],
+    stride: int,
+    residual: bool,
+    eps: float,
+    bfloat16: bool,
+    synchronised: bool = False,
 ) -> tuple[Tensor, ...]:
-    del residual, eps, bfloat16
+    del residual, eps, bfloat16, synchronised
     n, _, h, w = x.shape
     rows, columns = find_output_side(h, stride), find_output_side(w, stride)
     outputs = parameters[13].shape[0]
@@ -91,8 +99,9 @@ def _fake_differentiate(
     eps: float,
     input_gradient: bool,
     bfloat16: bool,
+    synchronised: bool = False,
 ) -> list[Tensor]:
-    del gradient, saved, stride, residual, eps, bfloat16
+    del gradient, saved, stride, residual, eps, bfloat16, synchronised
     own = make_channels_last(x, *x.shape[1:]) if input_gradient else x.new_empty((0,))
     return [own, *(p.new_empty(p.shape) for p in parameters)]
 
@@ -111,12 +120,20 @@ class _BlockFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, stride: int, residual: bool, eps: float, bfloat16: bool, *parameters: Tensor
+        ctx: Any,
+        x: Tensor,
+        stride: int,
+        residual: bool,
+        eps: float,
+        bfloat16: bool,
+        synchronised: bool,
+        *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
-            outputs: tuple[Tensor, ...] = _TRAIN_BLOCK(x, list(parameters), stride, residual, eps, bfloat16)
+            given = x, list(parameters), stride, residual, eps, bfloat16, synchronised
+            outputs: tuple[Tensor, ...] = call_shared(_TRAIN_BLOCK, *given)
         ctx.save_for_backward(x, *parameters, *outputs[1:])
-        ctx.options, ctx.bfloat16 = (stride, residual, eps), bfloat16
+        ctx.options, ctx.kind = (stride, residual, eps), (bfloat16, synchronised)
         ctx.mark_non_differentiable(*outputs[1:])
         ctx.set_materialize_grads(False)
         return outputs
@@ -126,19 +143,25 @@ class _BlockFunction(torch.autograd.Function):
         x, *others = ctx.saved_tensors
         parameters, saved = others[:-6], others[-6:]
         if gradient is None:
-            return (None,) * (5 + len(parameters))
+            return (None,) * (6 + len(parameters))
         # As in `train_block` below: compiled autograd traces operators, not what is in them.
         compute = _DIFFERENTIATE if torch.compiler.is_compiling() else _differentiate_block
         needed = ctx.needs_input_grad[0]
-        own, *found = compute(gradient, x, parameters, saved, *ctx.options, needed, ctx.bfloat16)
-        return own if needed else None, None, None, None, None, *found
+        own, *found = compute(gradient, x, parameters, saved, *ctx.options, needed, *ctx.kind)
+        return own if needed else None, None, None, None, None, None, *found
 
 
 def _apply_block(
-    x: Tensor, parameters: Sequence[Tensor], stride: int, residual: bool, eps: float, bfloat16: bool
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    stride: int,
+    residual: bool,
+    eps: float,
+    bfloat16: bool,
+    synchronised: bool = False,
 ) -> tuple[Tensor, ...]:
     apply: Callable[..., tuple[Tensor, ...]] = _BlockFunction.apply
-    return apply(x, stride, residual, eps, bfloat16, *parameters)
+    return apply(x, stride, residual, eps, bfloat16, synchronised, *parameters)
 
 
 class _BlockGradient(torch.autograd.Function):
@@ -148,7 +171,7 @@ class _BlockGradient(torch.autograd.Function):
     def forward(ctx: Any, arguments: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
         del ctx, tensors
         with torch._C._AutoDispatchBelowAutograd():
-            return tuple(_DIFFERENTIATE(*arguments))
+            return tuple(call_shared(_DIFFERENTIATE, *arguments))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
@@ -162,7 +185,7 @@ class _BlockGradient(torch.autograd.Function):
 def _differentiate_block(*arguments: Any) -> list[Tensor]:
     if not torch.is_grad_enabled():
         with torch._C._AutoDispatchBelowAutograd():
-            found: list[Tensor] = _DIFFERENTIATE(*arguments)
+            found: list[Tensor] = call_shared(_DIFFERENTIATE, *arguments)
             return found
     flat = [t for a in arguments for t in (a if isinstance(a, list) else [a]) if isinstance(t, Tensor)]
     return list(_BlockGradient.apply(arguments, *flat))  # type: ignore[no-untyped-call]
@@ -177,7 +200,14 @@ for _operator, _kernel in {
 
 
 def train_block(
-    x: Tensor, parameters: Sequence[Tensor], stride: int, residual: bool, eps: float, *, bfloat16: bool = False
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    stride: int,
+    residual: bool,
+    eps: float,
+    *,
+    bfloat16: bool = False,
+    synchronised: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """`mixed_block_forward`; skips torch's dispatcher where it would only call `_apply_block`.
 
@@ -188,12 +218,13 @@ def train_block(
         residual: Whether to add `x`.
         eps: Added to variances.
         bfloat16: Whether products of expansion and projection are in bfloat16, in the backward pass too.
+        synchronised: Whether the norms take the statistics of all processes of `abawkit.ops.processes.share_batch`.
 
     Returns:
         The result, and the statistics of the batch for `move_statistics`.
     """
     compute = _TRAIN_BLOCK if torch.compiler.is_compiling() else _apply_block
-    found = compute(x, list(parameters), stride, residual, eps, bfloat16)
+    found = compute(x, list(parameters), stride, residual, eps, bfloat16, synchronised)
     return found[0], found[-1]
 
 

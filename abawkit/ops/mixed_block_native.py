@@ -17,6 +17,7 @@ from abawkit.ops.base import BlockArguments, BlockImplementation, Call
 from abawkit.ops.mixed_block_library import BLOCK, find_output_side
 from abawkit.ops.mixed_block_reference import BlockReference
 from abawkit.ops.mixed_block_tensors import BlockParameters, BlockSizes, BlockStatistics, FoldedBlock, fold_block
+from abawkit.ops.processes import find_shared_batch
 
 
 def pack(block: FoldedBlock, *, bfloat16: bool = False) -> Tensor:
@@ -103,6 +104,7 @@ class NativeBlock(BlockImplementation):
     name: ClassVar[str] = "native"
     summary: ClassVar[str] = "compiled C++, for evaluation and training on CPUs"
     priority: ClassVar[int] = 100
+    synchronises: ClassVar[bool] = True
 
     def is_meant_for(self, call: Call) -> bool:
         """See `OperatorImplementation.is_meant_for`."""
@@ -129,8 +131,11 @@ class NativeBlock(BlockImplementation):
         if images * rows * columns < 2:  # no statistics: an empty result, or torch's own error
             return BlockReference().forward(arguments)
         x = x.contiguous(memory_format=torch.channels_last)
-        result, batch = library.train_block(x, parameters.flat, stride, residual, eps, bfloat16=bfloat16)
+        shared = find_shared_batch()
+        options = {"bfloat16": bfloat16, "synchronised": shared is not None}
+        result, batch = library.train_block(x, parameters.flat, stride, residual, eps, **options)
         if statistics is not None:
+            images = shared.rows if shared else images
             counts = [images * height * width, images * (rows + columns), images * rows * columns]
             library.move_statistics(statistics, batch, counts, momentum)
         return result

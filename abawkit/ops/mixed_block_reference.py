@@ -38,6 +38,7 @@ class BlockReference(BlockImplementation):
     name: ClassVar[str] = "reference"
     summary: ClassVar[str] = "plain PyTorch, the definition"
     priority: ClassVar[int] = 0
+    synchronises: ClassVar[bool] = True
 
     def forward(self, arguments: BlockArguments) -> Tensor:
         """See `BlockImplementation.forward`."""

@@ -10,6 +10,7 @@ from abawkit.ops import native_library as binary
 from abawkit.ops import torch_library as library
 from abawkit.ops.base import Arguments, Call, Implementation
 from abawkit.ops.native_library import read_build_facts
+from abawkit.ops.processes import find_shared_batch
 from abawkit.ops.tensors import Gates, Parameters, Statistics, fold_batch_norms, update_statistics
 
 TILE: Final = 16
@@ -96,6 +97,11 @@ class Native(Implementation):
     name: ClassVar[str] = "native"
     summary: ClassVar[str] = "compiled C++ and CUDA"
     priority: ClassVar[int] = 100
+    synchronises: ClassVar[bool] = True
+
+    def is_meant_for(self, call: Call) -> bool:
+        """See `Implementation.is_meant_for`."""
+        return not (call.synchronised and call.device.type == "cuda")
 
     def reasons(self, call: Call) -> list[str]:
         """See `Implementation.reasons`."""
@@ -105,6 +111,8 @@ class Native(Implementation):
         if kind not in _TYPES:
             return [f"there are kernels for CPUs and NVIDIA GPUs, not for {kind}"]
         found = []
+        if not self.is_meant_for(call):
+            found.append("on GPUs its batch norms take the statistics of one process alone")
         if call.dtype not in _TYPES[kind]:
             found.append(f"there is no kernel for {str(call.dtype).removeprefix('torch.')} on {kind}")
         if kind == "cuda" and (reason := self._explain_gpu_refusal(call.device)):
@@ -130,10 +138,15 @@ class Native(Implementation):
         given = None if training or statistics is None else statistics.flat().to(wide)
         # mostly there is nothing to convert, and a new list would take twice the time
         weights = parameters if {p.dtype for p in parameters} == {wide} else [p.to(wide) for p in parameters]
-        embedding, rows, columns, _, _, batch = library.forward(features, weights, given, eps, gates)
+        shared = find_shared_batch() if training else None
+        synchronised = shared is not None
+        embedding, rows, columns, _, _, batch = library.forward(
+            features, weights, given, eps, gates, synchronised=synchronised
+        )
         if training and statistics is not None:
             if features.is_cpu:
-                library.update(statistics, batch, features.shape[0], parameters.sizes, momentum)
+                images = shared.rows if shared else features.shape[0]
+                library.update(statistics, batch, images, parameters.sizes, momentum)
             else:
                 update_statistics(statistics, batch, momentum, parameters.sizes, features.shape[0])
         return embedding, Gates(rows, columns) if gates else None

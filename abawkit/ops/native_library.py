@@ -10,6 +10,7 @@ from typing import Final
 import torch
 
 import abawkit
+from abawkit.ops.processes import ADD
 from abawkit.system.files import sha256_of
 from abawkit.system.native_build import COMMAND, LEAST_CAPABILITY, LEAST_TORCH, LIBRARY
 from abawkit.system.native_cache import Build, find_build, find_usable_build, list_built_versions
@@ -144,6 +145,15 @@ def load() -> str:
         load_library(_find_library())
     except OSError as error:
         return f"can't be loaded ({error.__cause__ or error}); rebuild: {REBUILD}"
+    return _set_sum()
+
+
+def _set_sum() -> str:
+    """Hands the sum over processes to the loaded operators. Returns why they don't take it, or an empty text."""
+    try:
+        ctypes.CDLL(str(_find_library())).abawkit_set_sum(ADD)
+    except AttributeError:
+        return f"the binary is older than synchronised batch norms; rebuild: {REBUILD}"
     return ""
 
 

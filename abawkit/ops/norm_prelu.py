@@ -6,6 +6,7 @@ from torch import Tensor
 from abawkit.ops.base import EPS, MOMENTUM, Call, NormArguments
 from abawkit.ops.norm_prelu_tensors import NormParameters, NormSizes, NormStatistics
 from abawkit.ops.precision import choose_call_dtype
+from abawkit.ops.processes import find_shared_batch
 from abawkit.ops.registry import select_norm
 
 
@@ -50,6 +51,7 @@ def norm_prelu(
     if not training and statistics is None:
         raise ValueError("evaluation needs running statistics")
     gradients = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in parameters))
-    call = Call(x.device, choose_call_dtype(x), NormSizes(channels), training, gradients)
+    synchronised = training and find_shared_batch() is not None
+    call = Call(x.device, choose_call_dtype(x), NormSizes(channels), training, gradients, synchronised=synchronised)
     arguments = NormArguments(x, parameters, statistics, training, momentum, eps)
     return select_norm(call, implementation).forward(arguments)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from abawkit.ops.mixed_block_library import fill_blocks, make_channels_last
+from abawkit.ops.processes import call_shared
 from abawkit.ops.torch_library import LIBRARY
 
 for _schema in (
-    "norm_prelu_forward(Tensor x, Tensor scale, Tensor shift, Tensor slope, float eps)"
+    "norm_prelu_forward(Tensor x, Tensor scale, Tensor shift, Tensor slope, float eps, bool synchronised=False)"
     " -> (Tensor out, Tensor statistics)",
     "norm_prelu_backward(Tensor gradient, Tensor x, Tensor scale, Tensor shift, Tensor slope, Tensor statistics,"
-    " float eps) -> (Tensor, Tensor, Tensor, Tensor)",
+    " float eps, bool synchronised=False) -> (Tensor, Tensor, Tensor, Tensor)",
 ):
     LIBRARY.define(_schema)  # type: ignore[no-untyped-call]
 
@@ -35,7 +36,7 @@ def _fake_backward_pass(gradient: Tensor, x: Tensor, *parameters: Any) -> tuple[
 
 
 def _save_operands(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.eps = inputs
+    *tensors, ctx.eps, ctx.synchronised = inputs
     ctx.save_for_backward(*tensors, output[1])
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
@@ -43,8 +44,9 @@ def _save_operands(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _differentiate_norm(ctx: Any, gradient: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if gradient is None:
-        return (None,) * 5
-    return *_DIFFERENTIATE_NORM(gradient, *ctx.saved_tensors, ctx.eps), None
+        return (None,) * 6
+    found = call_shared(_DIFFERENTIATE_NORM, gradient, *ctx.saved_tensors, ctx.eps, ctx.synchronised)
+    return *found, None, None
 
 
 def _refuse_second_derivative(*_: Any) -> Any:

@@ -10,6 +10,7 @@ from abawkit.ops.base import Call, NormArguments, NormImplementation
 from abawkit.ops.mixed_block_library import move_statistics
 from abawkit.ops.norm_prelu_library import TRAIN_NORM
 from abawkit.ops.norm_prelu_reference import NormReference
+from abawkit.ops.processes import call_shared, find_shared_batch
 
 
 class NativeNorm(NormImplementation):
@@ -21,6 +22,7 @@ class NativeNorm(NormImplementation):
     name: ClassVar[str] = "native"
     summary: ClassVar[str] = "compiled C++, for training on CPUs"
     priority: ClassVar[int] = 100
+    synchronises: ClassVar[bool] = True
 
     def is_meant_for(self, call: Call) -> bool:
         """See `OperatorImplementation.is_meant_for`."""
@@ -45,7 +47,8 @@ class NativeNorm(NormImplementation):
         if count < 2:  # no statistics: an empty result, or torch's own error
             return NormReference().forward(arguments)
         result: Tensor
-        result, batch = TRAIN_NORM(x, *parameters, eps)
+        shared = find_shared_batch()
+        result, batch = call_shared(TRAIN_NORM, x, *parameters, eps, shared is not None)
         if statistics is not None:
-            move_statistics(statistics, batch, [count], momentum)
+            move_statistics(statistics, batch, [shared.rows if shared else count], momentum)
         return result

@@ -18,6 +18,7 @@ class NormReference(NormImplementation):
     name: ClassVar[str] = "reference"
     summary: ClassVar[str] = "plain PyTorch, the definition"
     priority: ClassVar[int] = 0
+    synchronises: ClassVar[bool] = True
 
     def forward(self, arguments: NormArguments) -> Tensor:
         """See `NormImplementation.forward`."""

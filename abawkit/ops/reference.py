@@ -25,6 +25,7 @@ class Reference(Implementation):
     name: ClassVar[str] = "reference"
     summary: ClassVar[str] = "plain PyTorch, the definition"
     priority: ClassVar[int] = 0
+    synchronises: ClassVar[bool] = True
 
     @staticmethod
     def depthwise(x: Tensor, weight: Tensor) -> Tensor:

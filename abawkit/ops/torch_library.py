@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from abawkit.ops.processes import call_shared
 from abawkit.ops.tensors import Sizes
 
 LIBRARY: Final = torch.library.Library("abawkit", "DEF")  # type: ignore[no-untyped-call]
@@ -19,13 +20,14 @@ _define(
     "dda_inference(Tensor features, Tensor folded, int heads, int squeezed, bool gates) -> (Tensor, Tensor, Tensor)"
 )
 _define(
-    "dda_forward(Tensor features, Tensor[] parameters, Tensor? given, float eps, bool gates)"
+    "dda_forward(Tensor features, Tensor[] parameters, Tensor? given, float eps, bool gates,"
+    " bool synchronised=False)"
     " -> (Tensor embedding, Tensor rows, Tensor columns, Tensor squeezed, Tensor pooled, Tensor statistics)"
 )
 _define(
     "dda_backward(Tensor grad_embedding, Tensor? grad_rows, Tensor? grad_columns, Tensor features,"
-    " Tensor[] parameters, Tensor squeezed, Tensor pooled, Tensor statistics, bool batch_statistics, float eps)"
-    " -> Tensor[]"
+    " Tensor[] parameters, Tensor squeezed, Tensor pooled, Tensor statistics, bool batch_statistics, float eps,"
+    " bool synchronised=False) -> Tensor[]"
 )
 _define("dda_update(Tensor(a!)[] running, Tensor statistics, int images, int height, int width, float momentum) -> ()")
 
@@ -56,9 +58,14 @@ def _fake_inference(
 
 
 def _fake_forward(
-    features: Tensor, parameters: list[Tensor], given: Tensor | None, eps: float, gates: bool
+    features: Tensor,
+    parameters: list[Tensor],
+    given: Tensor | None,
+    eps: float,
+    gates: bool,
+    synchronised: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    del given, eps
+    del given, eps, synchronised
     n, c, h, w = features.shape
     heads = parameters[0].shape[0]
     squeezed = parameters[7].shape[0] // heads
@@ -99,12 +106,19 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, given: Tensor | None, eps: float, gates: bool, *parameters: Tensor
+        ctx: Any,
+        features: Tensor,
+        given: Tensor | None,
+        eps: float,
+        gates: bool,
+        synchronised: bool,
+        *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
-            outputs: tuple[Tensor, ...] = _FORWARD(features, list(parameters), given, eps, gates)
+            arguments = features, list(parameters), given, eps, gates, synchronised
+            outputs: tuple[Tensor, ...] = call_shared(_FORWARD, *arguments)
         ctx.save_for_backward(features, *parameters, *outputs[3:])
-        ctx.eps, ctx.batch_statistics, ctx.gates = eps, given is None, gates
+        ctx.options, ctx.gates = (given is None, eps, synchronised), gates
         ctx.mark_non_differentiable(*outputs[3:])
         ctx.set_materialize_grads(False)
         return outputs
@@ -120,15 +134,20 @@ class _Forward(torch.autograd.Function):
         saved = (squeezed, pooled, statistics)
         # As in `forward` below: compiled autograd traces operators, not what is in them.
         compute = _BACKWARD if torch.compiler.is_compiling() else _backward
-        own, *others = compute(embedding, rows, columns, features, parameters, *saved, ctx.batch_statistics, ctx.eps)
-        return own, None, None, None, *others
+        own, *others = compute(embedding, rows, columns, features, parameters, *saved, *ctx.options)
+        return own, None, None, None, None, *others
 
 
 def _forward(
-    features: Tensor, parameters: Sequence[Tensor], given: Tensor | None, eps: float, gates: bool
+    features: Tensor,
+    parameters: Sequence[Tensor],
+    given: Tensor | None,
+    eps: float,
+    gates: bool,
+    synchronised: bool = False,
 ) -> tuple[Tensor, ...]:
     apply: Callable[..., tuple[Tensor, ...]] = _Forward.apply
-    return apply(features, given, eps, gates, *parameters)
+    return apply(features, given, eps, gates, synchronised, *parameters)
 
 
 class _Backward(torch.autograd.Function):
@@ -138,7 +157,7 @@ class _Backward(torch.autograd.Function):
     def forward(ctx: Any, arguments: tuple[Any, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
         del ctx, tensors
         with torch._C._AutoDispatchBelowAutograd():
-            return tuple(_BACKWARD(*arguments))
+            return tuple(call_shared(_BACKWARD, *arguments))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
@@ -152,7 +171,7 @@ class _Backward(torch.autograd.Function):
 def _backward(*arguments: Any) -> list[Tensor]:
     if not torch.is_grad_enabled():
         with torch._C._AutoDispatchBelowAutograd():
-            found: list[Tensor] = _BACKWARD(*arguments)
+            found: list[Tensor] = call_shared(_BACKWARD, *arguments)
             return found
     flat = [t for a in arguments for t in (a if isinstance(a, list) else [a]) if isinstance(t, Tensor)]
     return list(_Backward.apply(arguments, *flat))  # type: ignore[no-untyped-call]
@@ -187,7 +206,13 @@ for _name in ("dda_inference", "dda_forward"):
 
 
 def forward(
-    features: Tensor, parameters: Sequence[Tensor], given: Tensor | None, eps: float, gates: bool
+    features: Tensor,
+    parameters: Sequence[Tensor],
+    given: Tensor | None,
+    eps: float,
+    gates: bool,
+    *,
+    synchronised: bool = False,
 ) -> tuple[Tensor, ...]:
     """`dda_forward`; skips torch's dispatcher where it would only call `_forward`.
 
@@ -197,14 +222,17 @@ def forward(
         given: From `abawkit.ops.tensors.Statistics.flat`, or None for those of the batch.
         eps: Added to variances.
         gates: Whether to compute the gates.
+        synchronised: Whether the norms take the statistics of all processes of `abawkit.ops.processes.share_batch`; on
+            CPUs only.
 
     Returns:
         Embedding, gates of rows, gates of columns, two tensors for the backward pass, and the statistics.
     """
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(features.device.type):
-        found: tuple[Tensor, ...] = _FORWARD(features, list(parameters), given, eps, gates)
+        given_all = features, list(parameters), given, eps, gates, synchronised
+        found: tuple[Tensor, ...] = call_shared(_FORWARD, *given_all)
         return found
-    return _forward(features, parameters, given, eps, gates)
+    return _forward(features, parameters, given, eps, gates, synchronised)
 
 
 def update(running: Sequence[Tensor], statistics: Tensor, images: int, sizes: Sizes, momentum: float) -> None:

@@ -45,7 +45,7 @@ from abawkit.training.supervision import find_weighted_tasks, select_scored_task
 from abawkit.training.validation import check_protocol
 
 
-def find_operators(recipe: Recipe) -> dict[str, str]:
+def find_operators(recipe: Recipe, processes: Distributed) -> dict[str, str]:
     """The implementations that a run will use, by operator; quick, so that a run checks them first.
 
     Raises:
@@ -61,9 +61,11 @@ def find_operators(recipe: Recipe) -> dict[str, str]:
     if recipe.heads.epochs:
         calls.append(make_attention_call(config, device, precision, training=False))  # its backbone is frozen
     if recipe.all.epochs:
-        calls.append(make_attention_call(config, device, precision, training=True))
+        trained = [make_attention_call(config, device, precision, training=True)]
         if device.type == "cpu":
-            calls += list_convolution_calls(config, device, precision, training=True)
+            trained += list_convolution_calls(config, device, precision, training=True)
+        synchronised = recipe.sync_batchnorm and processes.world_size > 1
+        calls += [call._replace(synchronised=synchronised) for call in trained]
     return describe_operators(calls)
 
 
@@ -77,7 +79,9 @@ def build_loop(
     callbacks: Callbacks,
 ) -> Loop:
     """Builds everything that a run needs before its first step; nothing is written."""
-    request, used = find_request(), find_operators(recipe)
+    request, used = find_request(), find_operators(recipe, processes)
+    if recipe.sync_batchnorm:  # implementations add up other sums, and would wait for each other
+        processes.refuse_differences(used, "implementations of operators (`abawkit ops`)")
     rows, validation, content = _read_rows(recipe, inputs, curated)
     seen = sha256(rows.rows.tobytes() + validation.rows.tobytes() + content.encode())
     mine = [int(seen[:15], 16)]
@@ -95,7 +99,7 @@ def build_loop(
     _refuse_small_batches(recipe, rows, processes)
     device = pick_device(recipe.device)
     precision = choose_training_precision(recipe.precision, device)
-    if precision == "bfloat16" and (reason := _explain_precision(recipe, device, processes)):
+    if precision == "bfloat16" and (reason := _explain_precision(recipe, device)):
         warnings.warn(f'precision = "bfloat16": {reason}', OpWarning, stacklevel=2)
     weights = find_weights(inputs.weights) if inputs.weights else None
     network = _make_network(recipe, rows, weights, device)
@@ -144,12 +148,10 @@ def _refuse_small_batches(recipe: Recipe, rows: TrainingRows, processes: Distrib
         )
 
 
-def _explain_precision(recipe: Recipe, device: torch.device, processes: Distributed) -> str:
+def _explain_precision(recipe: Recipe, device: torch.device) -> str:
     """Why bfloat16 gains nothing in this run; empty where it does."""
     if device.type == "cpu" and recipe.is_sequence:
         return "has no effect on a CPU, where sequence networks compute in float32"
-    if device.type == "cpu" and recipe.sync_batchnorm and processes.world_size > 1:
-        return "has no effect on a CPU where batch norms are synchronised: mixed blocks are PyTorch's modules then"
     return explain_slow_bfloat16(device)
 
 

@@ -1,4 +1,4 @@
-"""Training of one network by several processes: collectives, losses of the whole batch, synchronised batch norms.
+"""Training of one network by several processes: collectives, and losses of the whole batch.
 
 ``torchrun`` or ``srun`` starts the processes; torch's DistributedDataParallel averages gradients. Losses are those of
 the whole batch, so that the number of processes changes only the speed.
@@ -8,21 +8,19 @@ import hashlib
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
-from torch.overrides import TorchFunctionMode
 
 from abawkit.errors import AbawkitError, ConfigError, DataWarning
 from abawkit.system.launcher import read_launch
@@ -85,6 +83,11 @@ class Distributed:
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
         return torch.cat([own if r == self.rank else parts[r][:n] for r, n in enumerate(sizes)])
+
+    def add(self, tensor: Tensor) -> None:
+        """Adds a tensor up over all processes, in place; all of them must call, in the same order."""
+        with self.own_time.wait():
+            dist.all_reduce(tensor)
 
     def any_rank(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all of them must call."""
@@ -232,91 +235,3 @@ def _is_about_processes(error: Exception) -> bool:
 
 def _choose_device() -> torch.device:
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
-
-
-class SynchronisedBatchNorm(TorchFunctionMode):
-    """Within the block every batch norm in training mode takes mean and variance over the rows of all processes.
-
-    It replaces ``torch.nn.functional.batch_norm``, in modules and in the reference of dual-direction attention, on CPUs
-    too, where torch's own synchronised module does not run. All processes must run the same layers.
-
-    Args:
-        own_time: Of this process, which waiting for the others is no part of.
-
-    Source: Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, algorithm 1; running variances are unbiased, as in
-    torch.
-    """
-
-    def __init__(self, own_time: OwnTime) -> None:
-        super().__init__()
-        self._own_time = own_time
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        del types
-        if func is not F.batch_norm:
-            return func(*args, **(kwargs or {}))
-        return _batch_norm(*args, **(kwargs or {}), own_time=self._own_time)
-
-
-def _batch_norm(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *,
-    own_time: OwnTime,
-) -> Tensor:
-    if not training:
-        return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    dtype = x.dtype
-    wide = x if dtype == torch.float64 else x.float()
-    over = [d for d in range(x.ndim) if d != 1]
-    shape = [1, -1, *[1] * (x.ndim - 2)]
-    count = _sum_processes(wide.new_tensor([x.numel() / x.shape[1]]), own_time)
-    mean = _sum_processes(wide.sum(over), own_time) / count
-    centred = wide - mean.view(shape)
-    variance = _sum_processes((centred * centred).sum(over), own_time) / count
-    with torch.no_grad():
-        if running_mean is not None and running_var is not None:
-            running_mean.lerp_(mean.to(running_mean), momentum)
-            running_var.lerp_((variance * count / (count - 1)).to(running_var), momentum)
-    y = centred * (variance + eps).rsqrt().view(shape)
-    if weight is not None:
-        y = y * weight.view(shape)
-    if bias is not None:
-        y = y + bias.view(shape)
-    return y.to(dtype)
-
-
-def _sum_processes(own: Tensor, own_time: OwnTime) -> Tensor:
-    with own_time.wait():
-        total: Tensor = _Sum.apply(own)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over processes, and the sum of the gradients that it has in each of them."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        del ctx
-        total = own.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        del ctx
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total

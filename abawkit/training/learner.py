@@ -32,13 +32,14 @@ from abawkit.training.batches import (
 from abawkit.training.checkpoint import Checkpoint
 from abawkit.training.checkpoint_state import load_optimizer, read_optimizer_state
 from abawkit.training.data import FramedRows, ResidentFrames, TrainingRows, make_resident, order_epoch
-from abawkit.training.distributed import Distributed, SynchronisedBatchNorm
+from abawkit.training.distributed import Distributed
 from abawkit.training.embeddings import EmbeddedRows, HeadsAlone, embed_rows, stores_embeddings
 from abawkit.training.graphs import GraphedStep
 from abawkit.training.losses import Targets, weigh_action_units, weigh_expressions
 from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.recipe import Recipe, Schedule, Stage
 from abawkit.training.step import Objective, StepLosses, TrainingStep
+from abawkit.training.synchronised_norms import SynchronisedBatchNorm
 
 R = TypeVar("R", bound=TrainingRows)
 
@@ -226,7 +227,7 @@ class BaseLearner(ABC, Generic[R]):
 
     def _synchronise_statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.sync_batchnorm and self.processes.world_size > 1
-        return SynchronisedBatchNorm(self.processes.own_time) if wanted else nullcontext()
+        return SynchronisedBatchNorm(self.processes.add) if wanted else nullcontext()
 
     def trained_tasks(self) -> list[Task]:
         """The tasks whose heads had a gradient in a finite step of this stage; waits for the device.

@@ -143,8 +143,8 @@ class Recipe(_Section):
             GPUs that compute in it, else float32; ``bfloat16`` on a CPU rounds the factors of the mixed blocks' large
             products, and gains where there are instructions for it; ``float64`` is for comparisons. Validation and
             predictions are in float32. Manifests record it.
-        sync_batchnorm: Whether batch norms take the statistics of all processes' rows. The operator is then
-            the reference.
+        sync_batchnorm: Whether batch norms take the statistics of all processes' rows. On CPUs native operators
+            exchange them between their passes; on GPUs the attention is the reference then.
         device: ``auto`` takes a GPU where there is one.
         capture: ``auto`` records steps of the second stage as CUDA graphs, where one process trains on a GPU; ``off``
             does not. The result is the same.

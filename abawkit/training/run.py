@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from abawkit.choices import TRACKERS, FoldsOver, Protocol, TrackerName
 from abawkit.curation.curated_set import CuratedSet
-from abawkit.errors import DataError, OpUnavailableError
+from abawkit.errors import DataError
 from abawkit.labels import Task
 from abawkit.models.devices import use_deterministic_algorithms, use_exact_float32
-from abawkit.ops import use
-from abawkit.ops.registry import find_request
 from abawkit.run_names import MANIFEST, RECIPE, TIMING
 from abawkit.scoring.score import Score
 from abawkit.system.files import write_bytes
@@ -36,8 +34,6 @@ from abawkit.training.sequence_data import SequenceRows, describe_stores
 from abawkit.training.start import Inputs, Resume, Start
 from abawkit.training.trackers import Trackers
 from abawkit.training.watchdog import end_if_hung
-
-_SYNCHRONISED: Final = "sync_batchnorm = true of the recipe"
 
 
 @dataclass
@@ -115,7 +111,7 @@ def train(
         StoppedError: If the flag was set, the time is up, or there is a file ``STOP`` in the folder.
     """
     began = time.monotonic()
-    with use_deterministic_algorithms(recipe.device), use_exact_float32(), use_required_operator(recipe, processes):
+    with use_deterministic_algorithms(recipe.device), use_exact_float32():
         curated = open_training_set(inputs.data, inputs.fold)
         loop = build_loop(recipe, inputs, curated, out, processes=processes, callbacks=callbacks)
         loop.clock = WallClock(began)
@@ -191,8 +187,7 @@ def run_training(
         described = (start.recipe.to_toml(), start.inputs, out.absolute())
         processes.refuse_differences(described, "recipes, inputs or --out")
         again = resume or find_begun_run(out, processes)
-        with use_required_operator(recipe, processes):
-            find_operators(recipe)  # ends here if it can't run, before there is a folder
+        find_operators(recipe, processes)  # ends here if it can't run, before there is a folder
         if processes.is_main:
             stack.enter_context(run_folder(out, resume=again, force=force))
             names = [name for name in TRACKERS if name in log]
@@ -244,22 +239,6 @@ def _make_callbacks(
     if drawer is None:
         return Callbacks(log_step, log_epoch)
     return Callbacks(log_step, log_epoch, drawer.show_batch, drawer.write_report)
-
-
-def use_required_operator(recipe: Recipe, processes: Distributed) -> Any:
-    """A context with the implementation of the operator that the recipe needs.
-
-    Raises:
-        OpUnavailableError: If another one was requested by name.
-    """
-    if not recipe.sync_batchnorm or processes.world_size == 1:
-        return nullcontext()
-    request = find_request()
-    if request and request.name != "reference":
-        raise OpUnavailableError(
-            f"{request.source}: can't synchronise statistics over processes; leave sync_batchnorm out, or use reference"
-        )
-    return use("reference", source=_SYNCHRONISED)
 
 
 def check_room(out: Path, learner: BaseLearner[Any]) -> None:

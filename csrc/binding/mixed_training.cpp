@@ -91,7 +91,7 @@ struct BlockOperands {
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& x,
                                                                            const std::vector<Tensor>& parameters,
                                                                            int64_t stride, bool residual, double eps,
-                                                                           bool bfloat16) {
+                                                                           bool bfloat16, bool synchronised) {
   const BlockOperands operands(x, parameters, stride, residual);
   const MixedShape& s = operands.shape;
   const int64_t blocks = operands.expanded_blocks(), height = s.out_height(), width = s.out_width();
@@ -108,6 +108,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const
   call.parameters = operands.parameters();
   call.eps = eps;
   call.bfloat16 = bfloat16;
+  call.processes = find_processes(synchronised);
   call.x = data(in);
   call.out = data(out);
   call.saved = {data(expanded), data(values), data(means), data(squeezed), data(projected), data(statistics)};
@@ -121,7 +122,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const
 // The gradient of the input, which is empty where it is not needed, then those of the parameters.
 std::vector<Tensor> backward(const Tensor& gradient, const Tensor& x, const std::vector<Tensor>& parameters,
                              const std::vector<Tensor>& saved, int64_t stride, bool residual, double eps,
-                             bool input_gradient, bool bfloat16) {
+                             bool input_gradient, bool bfloat16, bool synchronised) {
   const BlockOperands operands(x, parameters, stride, residual);
   const MixedShape& s = operands.shape;
   const int64_t blocks = operands.expanded_blocks(), area = s.out_height() * s.out_width();
@@ -157,6 +158,7 @@ std::vector<Tensor> backward(const Tensor& gradient, const Tensor& x, const std:
   call.parameters = operands.parameters();
   call.eps = eps;
   call.bfloat16 = bfloat16;
+  call.processes = find_processes(synchronised);
   call.x = data(in);
   call.grad_out = data(given);
   call.saved = {data(held[0]), data(held[1]), data(held[2]), data(held[3]), data(held[4]), data(held[5])};

@@ -19,14 +19,16 @@ using namespace abawkit;
 struct NormOperands {
   Tensor x, scale, shift, slope;
   NormPrelu call{};
-  NormOperands(const Tensor& given, const Tensor& scales, const Tensor& shifts, const Tensor& slopes, double eps)
+  NormOperands(const Tensor& given, const Tensor& scales, const Tensor& shifts, const Tensor& slopes, double eps,
+               bool synchronised)
       : x(check(given)),
         scale(operand(scales, ScalarType::Float, x.size(1), x, "the scale")),
         shift(operand(shifts, ScalarType::Float, x.size(1), x, "the shift")),
         slope(operand(slopes, ScalarType::Float, x.size(1), x, "the slope")) {
     const int64_t pixels = x.size(0) * x.size(2) * x.size(3);
     STD_TORCH_CHECK(pixels > 1, "abawkit: statistics of a batch need at least 2 values of each channel");
-    call = {pixels, x.size(1), eps, data(scale), data(shift), data(slope), data(x), nullptr};
+    call = {
+        pixels, x.size(1), eps, data(scale), data(shift), data(slope), data(x), nullptr, find_processes(synchronised)};
   }
   static Tensor check(const Tensor& x) {
     STD_TORCH_CHECK(x.is_cpu() && x.dim() == 4 && x.scalar_type() == ScalarType::Float,
@@ -40,8 +42,8 @@ struct NormOperands {
 
 // The result, and the batch's mean and biased variance as norm_prelu.h has them.
 std::tuple<Tensor, Tensor> forward(const Tensor& x, const Tensor& scale, const Tensor& shift, const Tensor& slope,
-                                   double eps) {
-  const NormOperands operands(x, scale, shift, slope, eps);
+                                   double eps, bool synchronised) {
+  const NormOperands operands(x, scale, shift, slope, eps, synchronised);
   const Tensor out = operands.make_result();
   const Tensor statistics = empty(x, ScalarType::Float, {operands.statistics()});
   NormPreluForward call{operands.call, data(out), data(statistics)};
@@ -55,8 +57,8 @@ std::tuple<Tensor, Tensor> forward(const Tensor& x, const Tensor& scale, const T
 // The gradients of x, scale, shift and slope.
 std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const Tensor& gradient, const Tensor& x, const Tensor& scale,
                                                     const Tensor& shift, const Tensor& slope, const Tensor& statistics,
-                                                    double eps) {
-  const NormOperands operands(x, scale, shift, slope, eps);
+                                                    double eps, bool synchronised) {
+  const NormOperands operands(x, scale, shift, slope, eps, synchronised);
   STD_TORCH_CHECK(gradient.is_cpu() && gradient.dim() == 4 && gradient.scalar_type() == ScalarType::Float,
                   "abawkit: the gradient of a norm must be (N, C, H, W), float32, on a CPU");
   for (int i = 0; i < 4; ++i)

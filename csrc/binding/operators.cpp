@@ -57,6 +57,10 @@ struct OnCuda {
   std::size_t bytes(const abawkit::Backward& c) const {
     return abawkit::cuda::backward_workspace(c.sizes, c.features.type);
   }
+  static Processes processes(bool synchronised) {
+    STD_TORCH_CHECK(!synchronised, "abawkit: on GPUs, statistics are those of one process");
+    return {};
+  }
   // Torch's allocator keeps it until the stream is done with it.
   struct Memory {
     Tensor tensor;
@@ -110,7 +114,7 @@ template <class Where>
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor& features,
                                                                    const std::vector<Tensor>& parameters,
                                                                    const std::optional<Tensor>& given, double eps,
-                                                                   bool gates) {
+                                                                   bool gates, bool synchronised) {
   const Where where(features);
   const Input x(features);
   const Operands operands(parameters, x);
@@ -121,6 +125,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> forward(const Tensor&
   const ScalarType type = x.tensor.scalar_type(), compute = compute_of(call.features.type);
   STD_TORCH_CHECK(given.has_value() || s.images > 1, "abawkit: statistics of a batch need at least 2 images");
   operands.point(call.parameters);
+  call.processes = where.processes(synchronised && !given.has_value());
   std::optional<Tensor> statistics_given;
   if (given.has_value()) {
     statistics_given = operand(*given, compute, 2 * s.norms(), x.tensor, "the statistics");
@@ -151,7 +156,7 @@ template <class Where>
 std::vector<Tensor> backward(const Tensor& grad_embedding, const std::optional<Tensor>& grad_rows,
                              const std::optional<Tensor>& grad_columns, const Tensor& features,
                              const std::vector<Tensor>& parameters, const Tensor& squeezed, const Tensor& pooled,
-                             const Tensor& statistics, bool batch_statistics, double eps) {
+                             const Tensor& statistics, bool batch_statistics, double eps, bool synchronised) {
   const Where where(features);
   const Input x(features);
   const Operands operands(parameters, x);
@@ -171,6 +176,7 @@ std::vector<Tensor> backward(const Tensor& grad_embedding, const std::optional<T
   call.pooled = hold(pooled, compute, s.images * s.channels, "pooled");
   call.statistics = hold(statistics, compute, 2 * s.norms(), "statistics");
   call.batch_statistics = batch_statistics;
+  call.processes = where.processes(synchronised && batch_statistics);
   call.eps = eps;
   call.grad_embedding = hold(grad_embedding, type, s.images * s.channels, "grad_embedding");
   if (grad_rows.has_value()) call.grad_rows = hold(*grad_rows, type, s.images * kc * s.height, "grad_rows");
@@ -249,6 +255,10 @@ extern "C" __attribute__((visibility("default"))) const char* abawkit_instructio
 }
 extern "C" __attribute__((visibility("default"))) bool abawkit_has_bfloat16_products() {
   return abawkit::cpu::has_bfloat16_products();
+}
+// Set by Python through ctypes: adds up the sums of all processes; see `abawkit::Processes`.
+extern "C" __attribute__((visibility("default"))) void abawkit_set_sum(int (*sum)(double*, std::int64_t)) {
+  abawkit::known_processes = {sum};
 }
 
 #ifdef ABAWKIT_WITH_CUDA

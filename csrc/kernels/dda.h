@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "processes.h"
+
 namespace abawkit {
 
 enum class Type : int { float32, float64, bfloat16, float16 };
@@ -93,7 +95,8 @@ struct Inference {
 
 // Training, or evaluation that gradients are wanted of. `given` holds means and variances (2, norms) to normalise with;
 // null takes those of the batch. What the backward pass needs: `squeezed` (N, K, H + W, M), before its norm, `pooled`
-// (N, C), before its norm, and `statistics` (2, norms), the means and (biased) variances used; all of compute type.
+// (N, C), before its norm, and `statistics` (2, norms), the means and (biased) variances used; all of compute type. On
+// CPUs processes may share a batch: its statistics are those of all their images.
 struct Forward {
   Sizes sizes;
   Features features;
@@ -107,9 +110,11 @@ struct Forward {
   void* pooled;
   void* statistics;
   void* workspace;
+  Processes processes;
 };
 
-// `grad_rows` and `grad_columns` may be null, each. Gradients of parameters are of compute type, and all are written.
+// `grad_rows` and `grad_columns` may be null, each. Gradients of parameters are of compute type, and all are written;
+// where processes share a batch, they are of the own images, to be added up.
 struct Backward {
   Sizes sizes;
   Features features;
@@ -125,6 +130,7 @@ struct Backward {
   void* grad_features;  // type and layout of the features
   void* gradients[parameter_count];
   void* workspace;
+  Processes processes;
 };
 
 // Results depend neither on the number of threads nor on which of them does what: no sum is cut by it.
@@ -137,8 +143,8 @@ struct Pool {
 // Bytes of workspace that a call needs, with 64 bytes to align it.
 namespace cpu {
 std::size_t inference_workspace(const Sizes&, Type, int threads);
-std::size_t forward_workspace(const Sizes&, Type, int threads);
-std::size_t backward_workspace(const Sizes&, Type, int threads);
+std::size_t forward_workspace(const Forward&, int threads);
+std::size_t backward_workspace(const Backward&, int threads);
 void inference(const Inference&, const Pool&);
 void forward(const Forward&, const Pool&);
 void backward(const Backward&, const Pool&);

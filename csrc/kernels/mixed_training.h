@@ -6,10 +6,13 @@
 //   r, c = sigmoid(gate_weight h + gate_bias);  q = project_weight (t r c);  out = BN(q), and + x where it is residual
 // What the forward pass keeps for the backward pass lies in blocks of 16 channels, as the weights do in evaluation; the
 // last block is filled up with channels of zeros: Eb, Mb and Ob blocks. Everything else is computed anew. With products
-// in bfloat16, factors are rounded where a product reads them; all that is kept, and all sums, are float32.
+// in bfloat16, factors are rounded where a product reads them; all that is kept, and all sums, are float32. Where
+// several processes share a batch, BN takes the statistics of all their images, and gradients of parameters are those
+// of the own images, to be added up.
 #pragma once
 
 #include "mixed_block.h"
+#include "processes.h"
 
 namespace abawkit {
 
@@ -53,6 +56,7 @@ struct MixedForward : MixedShape {
   MixedSaved<float> saved;
   void* workspace;
   bool bfloat16;  // products of expansion and projection
+  Processes processes;
 };
 
 struct MixedBackward : MixedShape {
@@ -65,6 +69,7 @@ struct MixedBackward : MixedShape {
   MixedParameters<float> gradients;
   void* workspace;
   bool bfloat16;  // products with the weights of expansion and projection, and their gradients
+  Processes processes;
 };
 
 namespace cpu {

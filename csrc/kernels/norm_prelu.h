@@ -9,6 +9,7 @@
 #pragma once
 
 #include "mixed_block.h"
+#include "processes.h"
 
 namespace abawkit {
 
@@ -21,6 +22,7 @@ struct NormPrelu {
   const float* slope;  // (C)
   const float* x;      // (P, C)
   void* workspace;
+  Processes processes;  // that share the pixels of a batch; gradients of parameters are of the own ones
 };
 
 struct NormPreluForward : NormPrelu {

@@ -39,6 +39,23 @@ Learner.step = step_slowly
 app()
 """
 
+DIES_IN_A_SUM = """
+import os, signal
+from abawkit.cli.app import app
+from abawkit.training.distributed import Distributed
+
+add, sums = Distributed.add, []
+
+def add_or_die(*arguments):
+    sums.append(1)
+    if len(sums) == 10 and os.environ["SLURM_PROCID"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(*arguments)
+
+Distributed.add = add_or_die
+app()
+"""
+
 STANDS_STILL = """
 import sys, threading
 from pathlib import Path
@@ -172,6 +189,28 @@ def test_a_process_that_is_slower_than_the_other_is_named_once_an_epoch(
     named = [line for line in results[1][2].splitlines() if "is slow" in line]
     assert [line.partition("its own part of ")[2].partition(" took")[0] for line in named] == ["epoch 1", "epoch 2"]
     assert all(line.startswith(f"warning: process 1 of 2 on {socket.gethostname()} is slow") for line in named)
+
+
+def test_a_process_that_dies_between_the_passes_of_an_operator_is_noticed(curated: Path, tmp_path: Path) -> None:
+    """The other one waits in a native mixed block for the sums of both."""
+    changes = {**CHANGES, "sync_batchnorm": "true"}
+    command = ["-c", DIES_IN_A_SUM, *arguments(curated, tmp_path / "run", **changes)[2:]]
+    (code, _, errors), (killed, _, _) = end(start_tasks([command] * 2, job=os.getpid() + 13))
+    assert killed == -signal.SIGKILL
+    assert code not in (0, 76), errors
+    assert "process 0 of 2: another process is gone or does not answer" in errors
+    assert "Traceback" not in errors
+
+
+def test_synchronised_processes_with_different_operators_are_refused(curated: Path, tmp_path: Path) -> None:
+    """They would add up other sums, and wait for each other."""
+    command = arguments(curated, tmp_path / "run", **{**CHANGES, "sync_batchnorm": "true"})
+    results = end(start_tasks([command, [*command, "--ops", "reference"]], job=os.getpid() + 14))
+    for code, _, errors in results:
+        assert code == 2, errors
+        assert (
+            "2 processes were started together, and their implementations of operators (`abawkit ops`) differ" in errors
+        )
 
 
 def wait_for(path: Path, tasks: list[subprocess.Popen[str]]) -> None:

@@ -133,10 +133,22 @@ def test_two_processes_have_the_losses_and_the_scores_of_one(one: Path, two: Pat
         assert together["strict"] == pytest.approx(alone["strict"], rel=1e-5)
 
 
+def test_native_operators_in_float32_have_the_losses_of_one_process_too(curated: Path, tmp_path: Path) -> None:
+    changes = {"precision": "float32", "heads.epochs": "0"}
+    command = [sys.executable, *arguments(curated, tmp_path / "one", "--threads", "1", **changes)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    code, _, errors = Torchrun(arguments(curated, tmp_path / "two", **changes)).end()
+    assert code == 0, errors
+    assert set(json.loads((tmp_path / "two/manifest.json").read_text())["environment"]["ops"].values()) == {"native"}
+    (alone,), (together,) = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert together["losses"] == pytest.approx(alone["losses"], rel=1e-3)
+
+
 def test_the_first_process_alone_writes_and_the_manifest_says_how_many_there_were(two: Path) -> None:
     manifest = json.loads((two / "manifest.json").read_text())
     assert manifest["environment"]["processes"] == 2
-    assert set(manifest["environment"]["ops"].values()) == {"reference"}
+    assert manifest["environment"]["ops"]["dual_direction_attention"] == "native"
+    assert manifest["environment"]["ops"]["mixed_block"] == "reference"  # in float64
     assert sorted(path.name for path in two.iterdir()) == [
         "batches.png", "best.safetensors", "checkpoints", "last.safetensors", "manifest.json", "metrics.jsonl",
         "recipe.toml", "report.html", "results.png",

@@ -250,8 +250,16 @@ def test_it_is_loaded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     loads: list[Path] = []
     built(monkeypatch, torch=torch.__version__)
     monkeypatch.setattr(torch.ops, "load_library", loads.append)
+    monkeypatch.setattr(binary, "_set_sum", lambda: "")
     assert [binary.load() for _ in range(3)] == [""] * 3
     assert loads == [folder / "libabawkit_operators.so"]
+
+
+def test_a_binary_that_can_not_synchronise_batch_norms_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take the statistics of one process, and say nothing."""
+    another = Path(torch.__file__).parent / "lib/libc10.so"
+    monkeypatch.setattr(binary, "_find_library", lambda: another)
+    assert binary._set_sum() == f"the binary is older than synchronised batch norms; rebuild: {binary.REBUILD}"
 
 
 # --- what the implementation and the registry make of it

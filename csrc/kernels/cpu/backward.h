@@ -4,7 +4,7 @@
 #pragma once
 
 #include "attend_backward.h"
-#include "backward_workspace.h"
+#include "backward_norms.h"
 
 namespace abawkit::ABAWKIT_ISA {
 
@@ -16,7 +16,7 @@ class BackwardPass {
         z_(call.sizes),
         s_(z_),
         pool_(pool),
-        w_(z_, s_, pool.threads, arena),
+        w_(call, s_, pool.threads, arena),
         x_(call.features.data, z_, s_, call.features.channels_last),
         dx_(call.grad_features, z_, s_, call.features.channels_last),
         statistics_(static_cast<const A*>(call.statistics)) {}
@@ -29,10 +29,27 @@ class BackwardPass {
       std::memcpy(w_.hidden + n * per_image(), w_.squeezed + n * per_image(), per_image() * sizeof(A));
       w_.norm.hidden(s_, w_.hidden + n * per_image());
     });
-    parallel_groups(pool_, z_, w_.scratch, [this](std::int64_t g, BackwardScratch<A>& t) { to_hidden(g, t); });
+    each_tile([this](std::int64_t g, std::int64_t tile, std::int64_t i, BackwardScratch<A>&) {
+      sum_pooled<A, X>(call_, tile, w_.numbers, dz(g, 0, i));
+    });
+    images_ = call_.processes.add(w_.numbers, 2 * z_.channels, z_.images);
+    parallel_groups(pool_, call_, w_.scratch, [this](std::int64_t g, BackwardScratch<A>& t) { to_hidden(g, t); });
     parallel_images(pool_, z_.images, [this](std::int64_t n) { join(n); });
-    squeeze_norm();
-    parallel_groups(pool_, z_, w_.scratch, [this](std::int64_t g, BackwardScratch<A>& t) { to_features(g, t); });
+    differentiate_squeeze(call_, s_, w_);
+    if (call_.processes.several()) {
+      each_tile(
+          [this](std::int64_t, std::int64_t tile, std::int64_t i, BackwardScratch<A>& t) { sum_features(tile, i, t); });
+      synchronise_norms();
+      each_tile([this](std::int64_t g, std::int64_t tile, std::int64_t i, BackwardScratch<A>& t) {
+        t.norms.read(z_, call_.parameters, statistics_, call_.eps, tile);
+        to_features(g, tile, i, t);
+      });
+    } else {
+      each_tile([this](std::int64_t g, std::int64_t tile, std::int64_t i, BackwardScratch<A>& t) {
+        sum_features(tile, i, t);
+        to_features(g, tile, i, t);
+      });
+    }
   }
 
  private:
@@ -49,6 +66,19 @@ class BackwardPass {
   }
   const void* parameter(Parameter p) const { return call_.parameters[p]; }
   void* gradient(Parameter p) const { return call_.gradients[p]; }
+  // Of one image and one tile of a group: directional sums, which stay for all tiles where other processes are waited
+  // for.
+  A* sums(std::int64_t n, std::int64_t i, BackwardScratch<A>& t) const {
+    return t.sums + ((call_.processes.several() ? i * z_.images : 0) + n) * gates_size();
+  }
+  // Calls f(group, tile, place in the group, scratch) for all tiles.
+  template <class F>
+  void each_tile(const F& f) {
+    parallel_groups(pool_, call_, w_.scratch, [&](std::int64_t g, BackwardScratch<A>& t) {
+      const TileRange range(z_, g);
+      for (std::int64_t tile = range.from; tile < range.to; ++tile) f(g, tile, tile - range.from, t);
+    });
+  }
 
   void to_hidden(std::int64_t group, BackwardScratch<A>& t) {
     const TileRange range(z_, group);
@@ -61,7 +91,7 @@ class BackwardPass {
       pack_rows(z_, parameter(row_gate_weight), tile, t.row_gate_turned + at);
       pack_rows(z_, parameter(column_gate_weight), tile, t.column_gate_turned + at);
       pack(z_, 1, s_.area, parameter(pool_weight), tile, t.pool + i * s_.area * tile_width, s_.area);
-      pool_norm(tile, dz(group, 0, i));
+      differentiate_pooled<A, X>(call_, tile, w_.numbers, images_, dz(group, 0, i));
     }
     std::memset(t.row_gate_gradient, 0, group_tiles * gate_size() * sizeof(A));
     std::memset(t.column_gate_gradient, 0, group_tiles * gate_size() * sizeof(A));
@@ -79,45 +109,6 @@ class BackwardPass {
       unpack(z_, s_.heads, 1, t.bias_gradient + i * side_size(), 2, tile, gradient(row_gate_bias));
       unpack(z_, s_.heads, 1, t.bias_gradient + i * side_size() + tile_width, 2, tile, gradient(column_gate_bias));
       unpack(z_, 1, s_.area, t.pool_gradient + i * s_.area * tile_width, s_.area, tile, gradient(pool_weight));
-    }
-  }
-
-  // The gradient of the pooled values of one tile, from that of the embedding: `to` (N, 16) at a distance of a group's
-  // width, where the normalised pooled values stand in between.
-  void pool_norm(std::int64_t tile, A* to) {
-    constexpr std::int64_t distance = group_tiles * tile_width;
-    const int count = channels_in_tile(z_.channels, tile);
-    const std::int64_t first = tile * tile_width;
-    const A* at = statistics_ + NormOffsets(z_).pool + first;
-    A reciprocal[tile_width] = {};
-    for (int c = 0; c < count; ++c) reciprocal[c] = reciprocal_deviation(at[z_.norms() + c], call_.eps);
-    double totals[tile_width] = {}, products[tile_width] = {};
-    const X* gradients = static_cast<const X*>(call_.grad_embedding) + first;
-    for (std::int64_t n = 0; n < z_.images; ++n) {
-      A* normal = to + n * distance;
-      const A* pooled = static_cast<const A*>(call_.pooled) + n * z_.channels + first;
-      for (int c = 0; c < count; ++c) {
-        normal[c] = (pooled[c] - at[c]) * reciprocal[c];
-        const A value = widen(gradients[n * z_.channels + c]);
-        totals[c] += value;
-        products[c] += double(value) * double(normal[c]);
-      }
-    }
-    const A* scale = static_cast<const A*>(parameter(pool_scale)) + first;
-    A a[tile_width] = {}, b[tile_width] = {}, factor[tile_width] = {};
-    for (int c = 0; c < count; ++c) {
-      static_cast<A*>(gradient(pool_scale))[first + c] = static_cast<A>(products[c]);
-      static_cast<A*>(gradient(pool_shift))[first + c] = static_cast<A>(totals[c]);
-      factor[c] = scale[c] * reciprocal[c];
-      if (!call_.batch_statistics) continue;
-      a[c] = static_cast<A>(totals[c] / double(z_.images));
-      b[c] = static_cast<A>(products[c] / double(z_.images));
-    }
-    for (std::int64_t n = 0; n < z_.images; ++n) {
-      A* normal = to + n * distance;
-      for (int c = 0; c < count; ++c)
-        normal[c] = factor[c] * (widen(gradients[n * z_.channels + c]) - a[c] - normal[c] * b[c]);
-      for (int c = count; c < tile_width; ++c) normal[c] = 0;
     }
   }
 
@@ -174,102 +165,56 @@ class BackwardPass {
       }
   }
 
-  // Through the squeeze's norm; leaves the gradient of its input in `hidden`, whose values are no longer needed.
-  void squeeze_norm() {
-    const std::int64_t size = s_.heads * s_.padded;
-    std::memset(w_.totals, 0, size * sizeof(double));
-    std::memset(w_.products, 0, size * sizeof(double));
-    std::memset(w_.sums, 0, 2 * size * sizeof(double));
-    for_each_hidden([&](std::int64_t from, std::int64_t at, std::int64_t, std::int64_t count) {
-      Vector<A> total = {}, product = {};
-      for (std::int64_t i = from; i < from + count * s_.padded; i += s_.padded) {
-        total += load(w_.partial + i);
-        product += load(w_.partial + i) * load(w_.squeezed + i);
-      }
-      add_to(w_.totals + at, total);
-      add_to(w_.products + at, product);
-    });
-    const double images = call_.batch_statistics ? double(z_.images) * double(s_.positions) : 0;
-    for_each_hidden([&](std::int64_t from, std::int64_t at, std::int64_t side, std::int64_t count) {
-      Vector<A> a = {}, b = {}, sum = {};
-      for (int j = 0; images > 0 && j < lanes<A>; ++j) {
-        a[j] = static_cast<A>(w_.totals[at + j] / images);
-        b[j] = static_cast<A>(w_.products[at + j] / images);
-      }
-      const Vector<A> factor = load(w_.norm.reciprocal + at) * load(w_.norm.scale + at);
-      for (std::int64_t i = from; i < from + count * s_.padded; i += s_.padded) {
-        const Vector<A> value = factor * (load(w_.partial + i) - a - load(w_.squeezed + i) * b);
-        store(w_.hidden + i, value);
-        sum += value;
-      }
-      add_to(w_.sums + at + (at / s_.padded + side) * s_.padded, sum);
-    });
-    for (std::int64_t k = 0; k < s_.heads; ++k)
-      for (std::int64_t m = 0; m < s_.squeezed; ++m) {
-        const std::int64_t km = k * s_.squeezed + m, at = k * s_.padded + m;
-        const double* sums = w_.sums + k * 2 * s_.padded + m;
-        static_cast<A*>(gradient(squeeze_scale))[km] = static_cast<A>(w_.products[at]);
-        static_cast<A*>(gradient(squeeze_shift))[km] = static_cast<A>(w_.totals[at]);
-        static_cast<A*>(gradient(squeeze_bias))[km] = static_cast<A>(sums[0] + sums[s_.padded]);
-      }
-  }
-
-  // Calls f(from, at, side, count) for the rows (side 0) and columns of every image and head, vector by vector: `count`
-  // of them, Mp apart, the first one at `from`; `at` is its place in (K, Mp).
-  template <class F>
-  void for_each_hidden(F f) {
-    for (std::int64_t n = 0; n < z_.images; ++n)
-      for (std::int64_t k = 0; k < s_.heads; ++k)
-        for (int side = 0; side < 2; ++side)
-          for (std::int64_t m = 0; m < s_.padded; m += lanes<A>) {
-            const std::int64_t first = (n * s_.heads + k) * s_.positions + (side == 0 ? 0 : s_.height);
-            f(first * s_.padded + m, k * s_.padded + m, side, side == 0 ? s_.height : s_.width);
-          }
-  }
-
-  void to_features(std::int64_t group, BackwardScratch<A>& t) {
-    const TileRange range(z_, group);
+  // Of one tile: the directional sums of all images, and the sums that their norms' gradients need.
+  void sum_features(std::int64_t tile, std::int64_t i, BackwardScratch<A>& t) {
     const std::int64_t row_size = s_.heads * s_.width * tile_width, column_size = s_.heads * s_.height * tile_width;
-    std::memset(t.row_moment, 0, group_tiles * gate_size() * sizeof(A));
-    std::memset(t.column_moment, 0, group_tiles * gate_size() * sizeof(A));
-    std::memset(t.row_weight_gradient, 0, group_tiles * row_size * sizeof(A));
-    std::memset(t.column_weight_gradient, 0, group_tiles * column_size * sizeof(A));
-    for (std::int64_t tile = range.from; tile < range.to; ++tile) {
-      const std::int64_t i = tile - range.from;
-      A *rows = t.row_weight + i * row_size, *columns = t.column_weight + i * column_size;
-      pack(z_, s_.heads, s_.width, parameter(row_weight), tile, rows, s_.width);
-      pack(z_, s_.heads, s_.height, parameter(column_weight), tile, columns, s_.height);
-      pack_squeeze(z_, parameter(squeeze_weight), tile, t.squeeze + i * gate_size());
-      pack(z_, 1, s_.area, parameter(pool_weight), tile, t.pool + i * s_.area * tile_width, s_.area);
-      t.norms.read(z_, call_.parameters, statistics_, call_.eps, tile);
-      const auto each_image = [&](auto f) { for_each_tile(s_, x_, tile, tile + 1, z_.images, f); };
-      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) { moments(n, tile, ahead, i, t, rows, columns); });
-      sum_norms(tile, i, t);
-      each_image([&](std::int64_t n, std::int64_t, Ahead& ahead) {
-        auto written = ahead_of<true>(s_, dx_, n, tile, tile + 1, 2);
-        written();
-        ahead();
-        sums_gradient(n, i, t, t.sums + n * gates_size());
-        ahead();
-        load_tile(s_, x_, n, tile, t.tile, t.rows);
-        ahead();
-        written();
-        sums_backward(s_, t.tile, t.gradients, rows, columns, gates(group, n, i), t.pool + i * s_.area * tile_width,
-                      dz(group, n, i), t.row_weight_gradient + i * row_size, t.column_weight_gradient + i * column_size,
-                      t.out);
-        ahead();
-        store_tile(s_, dx_, n, tile, t.out, t.rows);
-      });
-      unpack(z_, s_.heads, s_.width, t.row_weight_gradient + i * row_size, s_.width, tile, gradient(row_weight));
-      unpack(z_, s_.heads, s_.height, t.column_weight_gradient + i * column_size, s_.height, tile,
-             gradient(column_weight));
-    }
+    std::memset(t.row_moment + i * gate_size(), 0, gate_size() * sizeof(A));
+    std::memset(t.column_moment + i * gate_size(), 0, gate_size() * sizeof(A));
+    std::memset(t.row_weight_gradient + i * row_size, 0, row_size * sizeof(A));
+    std::memset(t.column_weight_gradient + i * column_size, 0, column_size * sizeof(A));
+    A *rows = t.row_weight + i * row_size, *columns = t.column_weight + i * column_size;
+    pack(z_, s_.heads, s_.width, parameter(row_weight), tile, rows, s_.width);
+    pack(z_, s_.heads, s_.height, parameter(column_weight), tile, columns, s_.height);
+    pack_squeeze(z_, parameter(squeeze_weight), tile, t.squeeze + i * gate_size());
+    pack(z_, 1, s_.area, parameter(pool_weight), tile, t.pool + i * s_.area * tile_width, s_.area);
+    t.norms.read(z_, call_.parameters, statistics_, call_.eps, tile);
+    each_image(tile, [&](std::int64_t n, Ahead& ahead) { moments(n, tile, ahead, i, t, rows, columns); });
+    sum_norms(tile, i, t);
+  }
+
+  // The gradient of the features of one tile, and of the weights of its directional sums.
+  void to_features(std::int64_t group, std::int64_t tile, std::int64_t i, BackwardScratch<A>& t) {
+    const std::int64_t row_size = s_.heads * s_.width * tile_width, column_size = s_.heads * s_.height * tile_width;
+    const A *rows = t.row_weight + i * row_size, *columns = t.column_weight + i * column_size;
+    finish_norms(i, t);
+    each_image(tile, [&](std::int64_t n, Ahead& ahead) {
+      auto written = ahead_of<true>(s_, dx_, n, tile, tile + 1, 2);
+      written();
+      ahead();
+      sums_gradient(n, i, t, sums(n, i, t));
+      ahead();
+      load_tile(s_, x_, n, tile, t.tile, t.rows);
+      ahead();
+      written();
+      sums_backward(s_, t.tile, t.gradients, rows, columns, gates(group, n, i), t.pool + i * s_.area * tile_width,
+                    dz(group, n, i), t.row_weight_gradient + i * row_size, t.column_weight_gradient + i * column_size,
+                    t.out);
+      ahead();
+      store_tile(s_, dx_, n, tile, t.out, t.rows);
+    });
+    unpack(z_, s_.heads, s_.width, t.row_weight_gradient + i * row_size, s_.width, tile, gradient(row_weight));
+    unpack(z_, s_.heads, s_.height, t.column_weight_gradient + i * column_size, s_.height, tile,
+           gradient(column_weight));
+  }
+  template <class F>
+  void each_image(std::int64_t tile, const F& f) {
+    for_each_tile(s_, x_, tile, tile + 1, z_.images, [&](std::int64_t n, std::int64_t, Ahead& ahead) { f(n, ahead); });
   }
 
   // Normalised sums of one image and tile, and their moments with the squeeze's gradient: sum over positions of ds x^.
   void moments(std::int64_t n, std::int64_t tile, Ahead& ahead, std::int64_t i, BackwardScratch<A>& t, const A* rows,
                const A* columns) {
-    A* sums = t.sums + n * gates_size();
+    A* sums = this->sums(n, i, t);
     load_tile(s_, x_, n, tile, t.tile, t.rows);
     ahead();
     directional_sums(s_, t.tile, rows, columns, sums);
@@ -300,8 +245,6 @@ class BackwardPass {
       for (int side = 0; side < 2; ++side) {
         const A* moment = (side == 0 ? t.row_moment : t.column_moment) + first;
         const double* sums = w_.sums + (k * 2 + side) * s_.padded;
-        const double count = double(z_.images) * double(side == 0 ? s_.height : s_.width);
-        const A share = call_.batch_statistics ? static_cast<A>(1 / count) : 0;
         A totals[tile_width], products[tile_width];
         for (int j = 0; j < tile_width; j += lanes<A>) {
           Vector<A> total = {}, product = {};
@@ -311,9 +254,8 @@ class BackwardPass {
             product += weight * load(moment + m * tile_width + j);
           }
           const std::int64_t norm = (k * 2 + side) * tile_width + j, to = i * side_size() + norm;
-          const Vector<A> factor = load(t.norms.scale + norm) * share;
-          store(t.mean + to, factor * total);
-          store(t.product + to, factor * product);
+          store(t.mean + to, total);
+          store(t.product + to, product);
           store(totals + j, total);
           store(products + j, product);
         }
@@ -332,6 +274,41 @@ class BackwardPass {
         }
         std::memcpy(static_cast<A*>(gradient(squeeze_weight)) + (k * s_.squeezed + m) * z_.channels + tile * tile_width,
                     values, bytes);
+      }
+    }
+  }
+
+  // The same sums over all processes.
+  void synchronise_norms() {
+    double *totals = w_.numbers, *products = w_.numbers + 2 * s_.heads * z_.channels;
+    const auto each_number = [&](const auto& f) {
+      each_tile([&](std::int64_t, std::int64_t tile, std::int64_t i, BackwardScratch<A>& t) {
+        for (std::int64_t norm = 0; norm < 2 * s_.heads; ++norm)
+          for (int c = 0; c < channels_in_tile(z_.channels, tile); ++c)
+            f(norm * z_.channels + tile * tile_width + c, i * side_size() + norm * tile_width + c, t);
+      });
+    };
+    each_number([&](std::int64_t at, std::int64_t from, const BackwardScratch<A>& t) {
+      totals[at] = t.mean[from];
+      products[at] = t.product[from];
+    });
+    call_.processes.add(w_.numbers, 4 * s_.heads * z_.channels, z_.images);
+    each_number([&](std::int64_t at, std::int64_t to, BackwardScratch<A>& t) {
+      t.mean[to] = static_cast<A>(totals[at]);
+      t.product[to] = static_cast<A>(products[at]);
+    });
+  }
+
+  // What the sums over a batch add to the gradient of each directional sum of one tile.
+  void finish_norms(std::int64_t i, BackwardScratch<A>& t) {
+    for (std::int64_t norm = 0; norm < 2 * s_.heads; ++norm) {
+      const double count = images_ * double(norm % 2 == 0 ? s_.height : s_.width);
+      const A share = call_.batch_statistics ? static_cast<A>(1 / count) : 0;
+      for (int j = 0; j < tile_width; j += lanes<A>) {
+        const std::int64_t from = norm * tile_width + j, at = i * side_size() + from;
+        const Vector<A> factor = load(t.norms.scale + from) * share;
+        store(t.mean + at, factor * load(t.mean + at));
+        store(t.product + at, factor * load(t.product + at));
       }
     }
   }
@@ -362,6 +339,7 @@ class BackwardPass {
   const Images<const X> x_;
   const Images<X> dx_;
   const A* statistics_;
+  double images_ = 0;  // of all processes
 };
 
 template <class A, class X, class S>
@@ -371,9 +349,9 @@ void run_backward(const Backward& call, const Pool& pool) {
 }
 
 template <class A>
-std::size_t count_backward(const Sizes& sizes, int threads) {
+std::size_t count_backward(const Backward& call, int threads) {
   Arena arena(nullptr);
-  BackwardWorkspace<A>(sizes, Any(sizes), threads, arena);
+  BackwardWorkspace<A>(call, Any(call.sizes), threads, arena);
   return arena.bytes();
 }
 

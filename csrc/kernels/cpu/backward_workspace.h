@@ -18,11 +18,11 @@ struct BackwardScratch {
   A *row_gate_gradient, *column_gate_gradient, *bias_gradient;      // (tiles, K, Mp, 16), and (tiles, K, 2, 16)
   A *row_moment, *column_moment;                                    // (tiles, K, Mp, 16)
   A *mean, *product;                                                // (tiles, K, 2, 16)
-  A* sums;                                                          // (N, K, H + W, 16) of one tile
+  A* sums;                                                          // (N, K, H + W, 16) of one tile, or (tiles, ...)
   TileNorms<A> norms;                                               // of one tile
 
   template <class S>
-  BackwardScratch(const Sizes& z, const S& s, Arena& a) : norms(TileNorms<A>::take(s, 1, a)) {
+  BackwardScratch(const Backward& call, const S& s, Arena& a) : norms(TileNorms<A>::take(s, 1, a)) {
     const std::int64_t t = group_tiles * tile_width, gate = t * s.heads * s.padded, side = t * s.heads * 2;
     for (A** p : {&tile, &rows, &out}) *p = a.take<A>(s.area * tile_width);
     for (A** p : {&gradients, &spare}) *p = a.take<A>(s.gates * tile_width);
@@ -33,7 +33,8 @@ struct BackwardScratch {
       *p = a.take<A>(gate);
     for (A** p : {&row_gate_bias, &column_gate_bias, &bias_gradient, &mean, &product}) *p = a.take<A>(side);
     for (A** p : {&pool, &pool_gradient}) *p = a.take<A>(t * s.area);
-    sums = a.take<A>(z.images * s.gates * tile_width);
+    const std::int64_t kept = call.processes.several() ? group_tiles : 1;
+    sums = a.take<A>(kept * call.sizes.images * s.gates * tile_width);
   }
 };
 
@@ -45,10 +46,14 @@ struct BackwardWorkspace {
   A* gates;     // (groups, N, tiles, K, H + W, 16)
   A* dz;        // (groups, N, tiles, 16): the gradient of the pooled values
   double *totals, *products, *sums;  // (K, Mp) twice, and (K, 2, Mp), over rows and over columns
+  double* numbers;                   // that processes add up: two of each channel of some norms, and one more
   SqueezeNorm<A> norm;
   BackwardScratch<A>* scratch;
   template <class S>
-  BackwardWorkspace(const Sizes& z, const S& s, int threads, Arena& a)
+  BackwardWorkspace(const Backward& call, const S& s, int threads, Arena& a)
+      : BackwardWorkspace(call, call.sizes, s, group_pieces(call.sizes, call.processes, threads), a) {}
+  template <class S>
+  BackwardWorkspace(const Backward& call, const Sizes& z, const S& s, std::int64_t pieces, Arena& a)
       : partial(a.take<A>(groups(z) * z.images * s.gates * s.padded)),
         hidden(a.take<A>(z.images * s.gates * s.padded)),
         squeezed(a.take<A>(z.images * s.gates * s.padded)),
@@ -57,8 +62,9 @@ struct BackwardWorkspace {
         totals(a.take<double>(s.heads * s.padded)),
         products(a.take<double>(s.heads * s.padded)),
         sums(a.take<double>(s.heads * 2 * s.padded)),
+        numbers(a.take<double>(2 * z.norms() + 2 * s.heads * s.padded + 1)),
         norm(s, a),
-        scratch(a.make<BackwardScratch<A>>(group_pieces(z, threads), z, s)) {}
+        scratch(a.make<BackwardScratch<A>>(pieces, call, s)) {}
 };
 
 }  // namespace abawkit::ABAWKIT_ISA

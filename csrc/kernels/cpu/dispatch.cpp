@@ -49,12 +49,8 @@ void backward(const Backward& call, const Pool& pool) { table().backward(call, p
 std::size_t inference_workspace(const Sizes& sizes, Type type, int threads) {
   return table().inference_workspace(sizes, type, threads);
 }
-std::size_t forward_workspace(const Sizes& sizes, Type type, int threads) {
-  return table().forward_workspace(sizes, type, threads);
-}
-std::size_t backward_workspace(const Sizes& sizes, Type type, int threads) {
-  return table().backward_workspace(sizes, type, threads);
-}
+std::size_t forward_workspace(const Forward& call, int threads) { return table().forward_workspace(call, threads); }
+std::size_t backward_workspace(const Backward& call, int threads) { return table().backward_workspace(call, threads); }
 void mixed_block(const MixedBlock& call, const Pool& pool) {
   if (!call.bfloat16) return table().mixed_block(call, pool);
 #ifdef ABAWKIT_AVX512

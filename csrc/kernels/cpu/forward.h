@@ -13,7 +13,6 @@ struct ForwardScratch {
   A *row_weight, *column_weight, *squeeze;                              // (tiles, K, W | H | 16, 16 | Mp)
   A *row_gate, *row_gate_bias, *column_gate, *column_gate_bias, *pool;  // (tiles, ...), as `GateWeights` says
   A* sums;                                                              // (N, tiles, K, H + W, 16)
-  A* pooled;                                                            // (N, tiles, 16)
   Moments<A> moments;                                                   // (tiles, K, 2, 16)
   TileNorms<A> norms;
   template <class S>
@@ -30,27 +29,33 @@ struct ForwardScratch {
         column_gate_bias(a.take<A>(group_tiles * s.heads * tile_width)),
         pool(a.take<A>(group_tiles * s.area * tile_width)),
         sums(a.take<A>(z.images * group_tiles * s.gates * tile_width)),
-        pooled(a.take<A>(z.images * group_tiles * tile_width)),
         moments(group_tiles * s.heads * 2 * tile_width, a),
         norms(TileNorms<A>::take(s, group_tiles, a)) {}
 };
 
 template <class A>
 struct ForwardWorkspace {
-  A* partial;  // (groups, N, K, H + W, Mp)
-  A* hidden;   // (N, K, H + W, Mp): what comes before the squeeze's norm, then the hidden values
-  A* bias;     // (K, Mp)
+  A* partial;       // (groups, N, K, H + W, Mp)
+  A* hidden;        // (N, K, H + W, Mp): what comes before the squeeze's norm, then the hidden values
+  A* bias;          // (K, Mp)
+  A* pooled;        // (N, all tiles, 16)
+  double* numbers;  // that processes add up: three of each channel of some norms, and one more
   Moments<A> moments;
   SqueezeNorm<A> norm;
   ForwardScratch<A>* scratch;
   template <class S>
-  ForwardWorkspace(const Sizes& z, const S& s, int threads, Arena& a)
+  ForwardWorkspace(const Forward& call, const S& s, int threads, Arena& a)
+      : ForwardWorkspace(call.sizes, s, group_pieces(call.sizes, call.processes, threads), a) {}
+  template <class S>
+  ForwardWorkspace(const Sizes& z, const S& s, std::int64_t pieces, Arena& a)
       : partial(a.take<A>(groups(z) * z.images * s.gates * s.padded)),
         hidden(a.take<A>(z.images * s.gates * s.padded)),
         bias(a.take<A>(s.heads * s.padded)),
+        pooled(a.take<A>(z.images * tiles(z) * tile_width)),
+        numbers(a.take<double>(3 * z.norms() + 1)),
         moments(s.heads * s.padded, a),
         norm(s, a),
-        scratch(a.make<ForwardScratch<A>>(group_pieces(z, threads), z, s)) {}
+        scratch(a.make<ForwardScratch<A>>(pieces, z, s)) {}
 };
 
 template <class A, class X, class S>
@@ -61,28 +66,53 @@ class ForwardPass {
         z_(call.sizes),
         s_(z_),
         pool_(pool),
-        w_(z_, s_, pool.threads, arena),
+        w_(call, s_, pool.threads, arena),
         x_(call.features.data, z_, s_, call.features.channels_last),
         statistics_(static_cast<A*>(call.statistics)) {}
 
   void run() {
     if (!batch()) std::memcpy(statistics_, call_.given, 2 * z_.norms() * sizeof(A));
     fill_up(s_, s_.heads, static_cast<const A*>(call_.parameters[squeeze_bias]), w_.bias);
-    parallel_groups(pool_, z_, w_.scratch, [this](std::int64_t g, ForwardScratch<A>& t) { squeeze(g, t); });
+    const NormOffsets offsets(z_);
+    if (call_.processes.several()) {
+      each_group([this](std::int64_t g, ForwardScratch<A>& t) { sum(g, t); });
+      synchronise(offsets.row, offsets.squeeze);
+      each_group([this](std::int64_t g, ForwardScratch<A>& t) { squeeze(g, t); });
+    } else {
+      each_group([this](std::int64_t g, ForwardScratch<A>& t) {
+        sum(g, t);
+        squeeze(g, t);
+      });
+    }
     parallel_images(pool_, z_.images, [this](std::int64_t n) { join(n); });
     if (batch()) squeeze_statistics();
+    synchronise(offsets.squeeze, offsets.pool);
     w_.norm.read(z_, call_.parameters, statistics_, call_.eps);
     parallel_images(pool_, z_.images, [this](std::int64_t n) { w_.norm.hidden(s_, w_.hidden + n * per_image()); });
-    parallel_groups(pool_, z_, w_.scratch, [this](std::int64_t g, ForwardScratch<A>& t) { finish(g, t); });
+    each_group([this](std::int64_t g, ForwardScratch<A>& t) { finish(g, t); });
+    synchronise(offsets.pool, z_.norms());
+    each_group([this](std::int64_t g, ForwardScratch<A>&) {
+      const TileRange range(z_, g);
+      for (std::int64_t tile = range.from; tile < range.to; ++tile) embed(tile);
+    });
   }
 
  private:
   bool batch() const { return call_.given == nullptr; }
   std::int64_t per_image() const { return s_.gates * s_.padded; }
   const void* parameter(Parameter p) const { return call_.parameters[p]; }
+  template <class F>
+  void each_group(const F& f) {
+    parallel_groups(pool_, call_, w_.scratch, f);
+  }
+  // The means and variances from..to become those of all processes.
+  void synchronise(std::int64_t from, std::int64_t to) {
+    A* means = statistics_ + from;
+    call_.processes.join(means, means + z_.norms(), to - from, z_.images, w_.numbers);
+  }
 
-  // Directional sums of a group's channels, their statistics, and the group's share of the squeeze.
-  void squeeze(std::int64_t group, ForwardScratch<A>& t) {
+  // Directional sums of a group's channels, and their statistics.
+  void sum(std::int64_t group, ForwardScratch<A>& t) {
     const TileRange range(z_, group);
     const std::int64_t per_tile = s_.gates * tile_width, sides = s_.heads * 2 * tile_width;
     const std::int64_t row_size = s_.heads * s_.width * tile_width, column_size = s_.heads * s_.height * tile_width;
@@ -111,6 +141,12 @@ class ForwardPass {
     if (batch())
       for (std::int64_t tile = range.from; tile < range.to; ++tile)
         write_statistics(tile, t.moments, (tile - range.from) * sides);
+  }
+
+  // The group's share of the squeeze, from its directional sums.
+  void squeeze(std::int64_t group, ForwardScratch<A>& t) {
+    const TileRange range(z_, group);
+    const std::int64_t per_tile = s_.gates * tile_width, squeeze_size = s_.heads * s_.padded * tile_width;
     for (std::int64_t tile = range.from; tile < range.to; ++tile)
       t.norms[tile - range.from].read(z_, call_.parameters, statistics_, call_.eps, tile);
     // From the last image on, whose sums are still in the cache.
@@ -177,7 +213,7 @@ class ForwardPass {
       w_.moments.write(k * s_.padded, s_.squeezed, double(z_.images) * double(s_.positions), to, to + z_.norms());
   }
 
-  // Gates, their strongest map, pooling, and the norm after it, of a group's channels.
+  // Gates, their strongest map, and pooling with its statistics, of a group's channels.
   void finish(std::int64_t group, ForwardScratch<A>& t) {
     const TileRange range(z_, group);
     const std::int64_t gate_size = s_.heads * s_.padded * tile_width, bias_size = s_.heads * tile_width;
@@ -189,7 +225,6 @@ class ForwardPass {
       pack(z_, s_.heads, 1, parameter(column_gate_bias), tile, t.column_gate_bias + i * bias_size, 1);
       pack(z_, 1, s_.area, parameter(pool_weight), tile, t.pool + i * s_.area * tile_width, s_.area);
     }
-    std::memset(t.pooled, 0, z_.images * group_tiles * tile_width * sizeof(A));
     for_each_tile(s_, x_, range.from, range.to, z_.images, [&](std::int64_t n, std::int64_t tile, Ahead& ahead) {
       const std::int64_t i = tile - range.from;
       const GateWeights<A> weights{t.row_gate + i * gate_size, t.row_gate_bias + i * bias_size,
@@ -200,7 +235,8 @@ class ForwardPass {
       ahead();
       make_gates(s_, w_.hidden + n * per_image(), weights, t.gates);
       ahead();
-      A* pooled = t.pooled + (n * group_tiles + i) * tile_width;
+      A* pooled = w_.pooled + (n * tiles(z_) + tile) * tile_width;
+      std::memset(pooled, 0, tile_width * sizeof(A));
       pool(s_, t.tile, t.gates, t.pool + i * s_.area * tile_width, pooled);
       ahead();
       std::memcpy(static_cast<A*>(call_.pooled) + n * z_.channels + tile * tile_width, pooled,
@@ -208,26 +244,30 @@ class ForwardPass {
       if (rows != nullptr) store_gates(s_, z_.channels, n, tile, t.gates, rows, columns);
       ahead();
     });
-    for (std::int64_t tile = range.from; tile < range.to; ++tile) embed(tile, (tile - range.from) * tile_width, t);
+    if (batch())
+      for (std::int64_t tile = range.from; tile < range.to; ++tile) pool_statistics(tile, t.moments);
   }
 
-  // The pooled values of one tile, normalised; they are at `i` in the group's.
-  void embed(std::int64_t tile, std::int64_t i, ForwardScratch<A>& t) {
-    constexpr std::int64_t distance = group_tiles * tile_width;
+  void pool_statistics(std::int64_t tile, Moments<A>& moments) {
+    const std::int64_t first = tile * tile_width;
+    A* to = statistics_ + NormOffsets(z_).pool + first;
+    moments.clear(tile_width);
+    for (int j = 0; j < tile_width; j += lanes<A>)
+      moments.add(j, w_.pooled + first + j, z_.images, tiles(z_) * tile_width, true);
+    moments.write(0, channels_in_tile(z_.channels, tile), double(z_.images), to, to + z_.norms());
+  }
+
+  // The pooled values of one tile, normalised.
+  void embed(std::int64_t tile) {
     const int count = channels_in_tile(z_.channels, tile);
     const std::int64_t first = tile * tile_width;
-    A* statistics = statistics_ + NormOffsets(z_).pool + first;
-    if (batch()) {
-      t.moments.clear(tile_width);
-      for (int j = 0; j < tile_width; j += lanes<A>) t.moments.add(j, t.pooled + i + j, z_.images, distance, true);
-      t.moments.write(0, count, double(z_.images), statistics, statistics + z_.norms());
-    }
+    const A* statistics = statistics_ + NormOffsets(z_).pool + first;
     const A *scale = static_cast<const A*>(parameter(pool_scale)) + first,
             *shift = static_cast<const A*>(parameter(pool_shift)) + first;
     A factor[tile_width];
     for (int c = 0; c < count; ++c) factor[c] = scale[c] * reciprocal_deviation(statistics[z_.norms() + c], call_.eps);
     for (std::int64_t n = 0; n < z_.images; ++n) {
-      const A* pooled = t.pooled + n * distance + i;
+      const A* pooled = w_.pooled + n * tiles(z_) * tile_width + first;
       X* embedding = static_cast<X*>(call_.embedding) + n * z_.channels + first;
       for (int c = 0; c < count; ++c) embedding[c] = narrow<X>((pooled[c] - statistics[c]) * factor[c] + shift[c]);
     }
@@ -249,9 +289,9 @@ void run_forward(const Forward& call, const Pool& pool) {
 }
 
 template <class A>
-std::size_t count_forward(const Sizes& sizes, int threads) {
+std::size_t count_forward(const Forward& call, int threads) {
   Arena arena(nullptr);
-  ForwardWorkspace<A>(sizes, Any(sizes), threads, arena);
+  ForwardWorkspace<A>(call, Any(call.sizes), threads, arena);
   return arena.bytes();
 }
 

@@ -42,11 +42,15 @@ inline void parallel_images(const Pool& pool, std::int64_t images, const F& f) {
   });
 }
 
-// Groups are handed out in as many pieces as there are threads, each with scratch memory of its own.
-inline std::int64_t group_pieces(const Sizes& s, int threads) { return groups(s) < threads ? groups(s) : threads; }
-template <class Scratch, class F>
-inline void parallel_groups(const Pool& pool, const Sizes& s, Scratch* scratch, const F& f) {
-  const std::int64_t pieces = group_pieces(s, pool.threads), count = groups(s);
+// Groups are handed out in as many pieces as there are threads, each with scratch memory of its own. Where processes
+// share a batch, a group waits for the sums of all of them, and its memory is its own.
+inline std::int64_t group_pieces(const Sizes& s, const Processes& processes, int threads) {
+  return processes.several() || groups(s) < threads ? groups(s) : threads;
+}
+template <class Call, class Scratch, class F>
+inline void parallel_groups(const Pool& pool, const Call& call, Scratch* scratch, const F& f) {
+  const Sizes& s = call.sizes;
+  const std::int64_t pieces = group_pieces(s, call.processes, pool.threads), count = groups(s);
   parallel(pool, pieces, [&](std::int64_t i) {
     for (std::int64_t g = count * i / pieces; g < count * (i + 1) / pieces; ++g) f(g, scratch[i]);
   });

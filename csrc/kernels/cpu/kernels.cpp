@@ -43,11 +43,13 @@ void backward(const Backward& call, const Pool& pool) {
 std::size_t inference_workspace(const Sizes& sizes, Type type, int threads) {
   return type == Type::float64 ? count_inference<double>(sizes, threads) : count_inference<float>(sizes, threads);
 }
-std::size_t forward_workspace(const Sizes& sizes, Type type, int threads) {
-  return type == Type::float64 ? count_forward<double>(sizes, threads) : count_forward<float>(sizes, threads);
+std::size_t forward_workspace(const Forward& call, int threads) {
+  return call.features.type == Type::float64 ? count_forward<double>(call, threads)
+                                             : count_forward<float>(call, threads);
 }
-std::size_t backward_workspace(const Sizes& sizes, Type type, int threads) {
-  return type == Type::float64 ? count_backward<double>(sizes, threads) : count_backward<float>(sizes, threads);
+std::size_t backward_workspace(const Backward& call, int threads) {
+  return call.features.type == Type::float64 ? count_backward<double>(call, threads)
+                                             : count_backward<float>(call, threads);
 }
 
 }  // namespace

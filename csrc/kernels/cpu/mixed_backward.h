@@ -24,13 +24,13 @@ class MixedBackwardPass {
     const MixedParameters<float>& g = c_.gradients;
     prepare();
     each(c_.images, [&](std::int64_t n, std::int64_t) { sum_outputs(n); });
-    m_.project_norm.finish_gradients(c_.images, s_.area, g.project_scale, g.project_shift);
+    m_.project_norm.finish_gradients(c_.images, s_.area, c_.processes, g.project_scale, g.project_shift);
     each(m_.sums.shares, [&](std::int64_t i, std::int64_t thread) { project(i, m_.scratch[thread]); });
-    m_.squeeze_norm.finish_gradients(c_.images, s_.positions, g.squeeze_scale, g.squeeze_shift);
+    m_.squeeze_norm.finish_gradients(c_.images, s_.positions, c_.processes, g.squeeze_scale, g.squeeze_shift);
     each(m_.sums.shares, [&](std::int64_t i, std::int64_t thread) { squeeze(i, m_.scratch[thread]); });
     each(m_.sums.shares * s_.blocks,
          [&](std::int64_t i, std::int64_t thread) { convolve(i / s_.blocks, i % s_.blocks, m_.scratch[thread]); });
-    m_.expand_norm.finish_gradients(c_.images, s_.in_area, g.expand_scale, g.expand_shift);
+    m_.expand_norm.finish_gradients(c_.images, s_.in_area, c_.processes, g.expand_scale, g.expand_shift);
     each(m_.sums.shares, [&](std::int64_t i, std::int64_t thread) { expand(i, m_.scratch[thread]); });
     each(s_.blocks, [&](std::int64_t b, std::int64_t) { write_gradients(b); });
   }

@@ -5,7 +5,7 @@
 //   squeeze    for each image: the squeeze, and its moments
 //   project    for each image: gates; values times gates into a buffer, which the projection reads; its moments
 //   normalise  for each image: the last norm, and the residual
-// Between them the moments of all images are combined, in the order of the images.
+// Between them the moments of all images are combined, in the order of the images, and then those of all processes.
 #pragma once
 
 #include "mixed_images.h"
@@ -84,7 +84,7 @@ class MixedForwardPass {
 
   void combine(const BatchNorm& norm, std::int64_t pixels, float* statistics, const float* scale,
                const float* shift) const {
-    norm.combine(c_.images, pixels, statistics);
+    norm.combine(c_.images, pixels, c_.processes, statistics);
     norm.read(statistics, scale, shift, c_.eps);
   }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "norms.h"
+#include "processes.h"
 #include "product_tile.h"
 #include "sizes.h"
 
@@ -31,6 +32,7 @@ struct BatchNorm {
   float *mean, *reciprocal, *scale, *shift;  // reciprocal of the deviation; scale is multiplied by it
   float *slope, *offset;                     // of the gradient: scale g + slope (value - mean) + offset
   double *means, *squares;                   // of each image: its mean and the squared differences from it, (N, padded)
+  double* numbers;                           // that processes add up: (3, padded), and one more
   BatchNorm(std::int64_t count, std::int64_t images, Arena& arena)
       : channels(count),
         padded(count_blocks(count) * block_channels),
@@ -41,7 +43,8 @@ struct BatchNorm {
         slope(arena.take<float>(padded)),
         offset(arena.take<float>(padded)),
         means(arena.take<double>(images * padded)),
-        squares(arena.take<double>(images * padded)) {}
+        squares(arena.take<double>(images * padded)),
+        numbers(arena.take<double>(3 * padded + 1)) {}
 
   // The moments of one image, from its pixels (pixels, 16) of a block, at a stride.
   void measure(std::int64_t image, std::int64_t block, const float* values, std::int64_t pixels,
@@ -82,8 +85,8 @@ struct BatchNorm {
     }
   }
 
-  // Mean and biased variance (2, padded) of all images, of so many pixels each.
-  void combine(std::int64_t images, std::int64_t pixels, float* statistics) const {
+  // Mean and biased variance (2, padded) of all images, of so many pixels each, and of those of other processes.
+  void combine(std::int64_t images, std::int64_t pixels, const Processes& processes, float* statistics) const {
     const double count = static_cast<double>(images) * static_cast<double>(pixels);
     for (std::int64_t c = 0; c < padded; ++c) {
       double total = 0, square = 0;
@@ -97,6 +100,7 @@ struct BatchNorm {
       statistics[c] = static_cast<float>(total);
       statistics[padded + c] = static_cast<float>(square > 0 ? square : square == square ? 0 : square);
     }
+    processes.join(statistics, statistics + padded, padded, images, numbers);
   }
 
   void read(const float* statistics, const float* scales, const float* shifts, double eps) const {
@@ -111,17 +115,23 @@ struct BatchNorm {
 
   // Of the sums of the gradient and of its products with (value - mean), image by image (N, padded), in `means` and
   // `squares`: the gradients of scale and shift, and the terms of the gradient of the values.
-  void finish_gradients(std::int64_t images, std::int64_t pixels, float* scales, float* shifts) const {
-    const double count = static_cast<double>(images) * static_cast<double>(pixels);
+  void finish_gradients(std::int64_t images, std::int64_t pixels, const Processes& processes, float* scales,
+                        float* shifts) const {
+    double *totals = numbers, *products = numbers + padded;
     for (std::int64_t c = 0; c < padded; ++c) {
       double total = 0, product = 0;
       for (std::int64_t n = 0; n < images; ++n) total += means[n * padded + c], product += squares[n * padded + c];
-      const double by = reciprocal[c];
-      slope[c] = static_cast<float>(-double(scale[c]) * by * by * product / count);
-      offset[c] = static_cast<float>(-double(scale[c]) * total / count);
+      totals[c] = total;
+      products[c] = product;
       if (c >= channels) continue;
-      scales[c] = static_cast<float>(product * by);
+      scales[c] = static_cast<float>(product * reciprocal[c]);
       shifts[c] = static_cast<float>(total);
+    }
+    const double count = processes.add(numbers, 2 * padded, images) * static_cast<double>(pixels);
+    for (std::int64_t c = 0; c < padded; ++c) {
+      const double by = reciprocal[c];
+      slope[c] = static_cast<float>(-double(scale[c]) * by * by * products[c] / count);
+      offset[c] = static_cast<float>(-double(scale[c]) * totals[c] / count);
     }
   }
 

@@ -21,6 +21,7 @@ struct NormPreluMemory {
   float *factor, *offset;               // of the gradient: scale g + factor (x - mean) + offset
   float* origins;                       // of the sums of each slice: (slices, padded)
   double *totals, *products, *slopes;   // likewise
+  double* numbers;                      // that processes add up: (3, channels in blocks), and one more
   NormPreluMemory(const NormPrelu& call, Arena& arena)
       : channels(call.channels),
         copies(count_copies(call)),
@@ -38,11 +39,13 @@ struct NormPreluMemory {
         origins(arena.take<float>(slices * padded)),
         totals(arena.take<double>(slices * padded)),
         products(arena.take<double>(slices * padded)),
-        slopes(arena.take<double>(slices * padded)) {}
+        slopes(arena.take<double>(slices * padded)),
+        numbers(arena.take<double>(3 * blocks() + 1)) {}
   static std::int64_t count_copies(const NormPrelu& call) {
     const std::int64_t copies = block_channels / call.channels;
     return copies * call.channels == block_channels && call.pixels % copies == 0 ? copies : 1;
   }
+  std::int64_t blocks() const { return count_blocks(channels) * block_channels; }
   std::int64_t end(std::int64_t i) const { return std::min((i + 1) * slice, rows); }
 };
 
@@ -159,7 +162,7 @@ class NormPreluPass {
   }
 
   void combine(float* statistics) const {
-    const std::int64_t padded = count_blocks(m_.channels) * block_channels;
+    const std::int64_t padded = m_.blocks();
     std::memset(statistics, 0, 2 * padded * sizeof(float));
     const double pixels = static_cast<double>(c_.pixels);
     for (std::int64_t c = 0; c < m_.channels; ++c) {
@@ -174,10 +177,11 @@ class NormPreluPass {
       statistics[c] = static_cast<float>(mean);
       statistics[padded + c] = static_cast<float>(square > 0 ? square : square == square ? 0 : square);
     }
+    c_.processes.join(statistics, statistics + padded, padded, c_.pixels, m_.numbers);
   }
 
   void prepare(const float* statistics) const {
-    const float* variance = statistics + count_blocks(m_.channels) * block_channels;
+    const float* variance = statistics + m_.blocks();
     for (std::int64_t at = 0; at < m_.padded; ++at) {
       const std::int64_t c = at % m_.channels;
       const bool real = at < m_.width;
@@ -211,8 +215,8 @@ class NormPreluPass {
   }
 
   void finish_gradients(const NormPreluBackward& call) const {
-    const float* variance = call.statistics + count_blocks(m_.channels) * block_channels;
-    const double pixels = static_cast<double>(c_.pixels);
+    const float* variance = call.statistics + m_.blocks();
+    double *totals = m_.numbers, *products = m_.numbers + m_.channels;
     std::memset(m_.factor, 0, m_.padded * sizeof(float));
     std::memset(m_.offset, 0, m_.padded * sizeof(float));
     for (std::int64_t c = 0; c < m_.channels; ++c) {
@@ -222,13 +226,19 @@ class NormPreluPass {
         product += m_.products[at];
         slope += m_.slopes[at];
       });
+      totals[c] = total;
+      products[c] = product;
       const double by = reciprocal_deviation(variance[c], c_.eps);
       call.grad_scale[c] = static_cast<float>(product * by);
       call.grad_shift[c] = static_cast<float>(total);
       call.grad_slope[c] = static_cast<float>(slope);
+    }
+    const double pixels = c_.processes.add(m_.numbers, 2 * m_.channels, c_.pixels);
+    for (std::int64_t c = 0; c < m_.channels; ++c) {
+      const double by = reciprocal_deviation(variance[c], c_.eps);
       for (std::int64_t at = c; at < m_.width; at += m_.channels) {
-        m_.factor[at] = static_cast<float>(-double(m_.scale[at]) * by * by * product / pixels);
-        m_.offset[at] = static_cast<float>(-double(m_.scale[at]) * total / pixels);
+        m_.factor[at] = static_cast<float>(-double(m_.scale[at]) * by * by * products[c] / pixels);
+        m_.offset[at] = static_cast<float>(-double(m_.scale[at]) * totals[c] / pixels);
       }
     }
   }

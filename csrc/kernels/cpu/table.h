@@ -14,8 +14,8 @@ struct Table {
   void (*forward)(const Forward&, const Pool&);
   void (*backward)(const Backward&, const Pool&);
   std::size_t (*inference_workspace)(const Sizes&, Type, int threads);
-  std::size_t (*forward_workspace)(const Sizes&, Type, int threads);
-  std::size_t (*backward_workspace)(const Sizes&, Type, int threads);
+  std::size_t (*forward_workspace)(const Forward&, int threads);
+  std::size_t (*backward_workspace)(const Backward&, int threads);
   void (*mixed_block)(const MixedBlock&, const Pool&);
   void (*mixed_block_bfloat16)(const MixedBlock&, const Pool&);
   std::size_t (*mixed_block_workspace)(const MixedBlock&, int threads);

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "../oracle.h"
+#include "twins.h"
 
 using namespace abawkit;
 using namespace abawkit::oracle;
@@ -23,15 +24,29 @@ void two_threads(std::int64_t pieces, void (*body)(std::int64_t, std::int64_t, v
   other.join();
 }
 
-Implementation cpu_kernels(Run run, int threads) {
+Implementation cpu_kernels(Run run, int threads, const Processes& processes = {}) {
   const Pool pool{run, threads};
   Implementation it;
   it.inference_workspace = [=](const Sizes& s, Type type) { return cpu::inference_workspace(s, type, threads); };
-  it.forward_workspace = [=](const Sizes& s, Type type) { return cpu::forward_workspace(s, type, threads); };
-  it.backward_workspace = [=](const Sizes& s, Type type) { return cpu::backward_workspace(s, type, threads); };
+  const auto count = [=](auto call, const auto& bytes, const Sizes& s, Type type) {
+    call.sizes = s;
+    call.features.type = type;
+    call.processes = processes;
+    return bytes(call, threads);
+  };
+  it.forward_workspace = [=](const Sizes& s, Type type) { return count(Forward{}, cpu::forward_workspace, s, type); };
+  it.backward_workspace = [=](const Sizes& s, Type type) {
+    return count(Backward{}, cpu::backward_workspace, s, type);
+  };
   it.inference = [=](const Inference& call) { cpu::inference(call, pool); };
-  it.forward = [=](const Forward& call) { cpu::forward(call, pool); };
-  it.backward = [=](const Backward& call) { cpu::backward(call, pool); };
+  it.forward = [=](Forward call) {
+    call.processes = processes;
+    cpu::forward(call, pool);
+  };
+  it.backward = [=](Backward call) {
+    call.processes = processes;
+    cpu::backward(call, pool);
+  };
   return it;
 }
 
@@ -49,6 +64,14 @@ void test(const std::string& name, const Case& config) {
         ++failures;
         std::printf("%s: %s: differs with the threads\n", name.c_str(), what.c_str());
       }
+  if (config.given) return;  // no statistics of a batch
+  for (const auto& [pool, threads] : {std::pair<Run, int>{all_at_once, 1}, {two_threads, 2}})
+    failures += compare(name + ", two processes", config, in, run(config, in, cpu_kernels(pool, threads, twins)),
+                        tolerance_of(config));
+  if (!throws([&] { run(config, in, cpu_kernels(all_at_once, 1, lost)); })) {
+    ++failures;
+    std::printf("%s: goes on without the other process\n", name.c_str());
+  }
 }
 
 void test_sizes(const std::string& name, const Sizes& sizes) {

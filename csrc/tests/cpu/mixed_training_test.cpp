@@ -15,6 +15,7 @@
 
 #include "mixed_training_oracle.h"
 #include "pools.h"
+#include "twins.h"
 
 using namespace abawkit;
 
@@ -55,7 +56,7 @@ const char* const names[] = {"out",
 
 // Both passes of the kernels: each tensor exactly as large as it has to be, so that a sanitizer sees what goes beyond.
 std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out, const Pool& pool, bool grad_x,
-                        bool bfloat16) {
+                        bool bfloat16, const Processes& processes = {}) {
   const Splits splits{s.kernels.data(), s.channels.data(), static_cast<Int>(s.kernels.size())};
   MixedForward call{};
   static_cast<MixedShape&>(call) = {s.images,   s.inputs, s.height,   s.width, s.outputs,
@@ -78,6 +79,7 @@ std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out
   call.parameters = point(t, kernels.data());
   call.eps = 1e-5;
   call.bfloat16 = bfloat16;
+  call.processes = processes;
   const Floats x = t[0];
   std::vector<Floats> found(1, Floats(s.images * area * s.outputs, NAN));
   Floats expanded(s.images * e * s.height * s.width, NAN), values(s.images * e * area, NAN);
@@ -110,6 +112,7 @@ std::vector<Floats> run(const Shape& s, const Tensors& t, const Floats& grad_out
   back.parameters = call.parameters;
   back.eps = call.eps;
   back.bfloat16 = bfloat16;
+  back.processes = processes;
   back.x = call.x;
   back.grad_out = grad_out.data();
   back.saved = {expanded.data(), values.data(), means.data(), squeezed.data(), projected.data(), statistics.data()};
@@ -141,12 +144,15 @@ void test(const Shape& s, bool bfloat16) {
         fail(name, std::string(names[i]) + " differs with the threads", threads);
   }
   const auto without = run(s, tensors, gradient, {all_at_once, 1}, false, bfloat16);
+  const auto twin = run(s, tensors, gradient, {all_at_once, 1}, true, bfloat16, twins);
+  if (!throws([&] { run(s, tensors, gradient, {all_at_once, 1}, true, bfloat16, lost); }))
+    fail(name, "goes on without the other process");
   for (std::size_t i = 0; i < right.size(); ++i) {
     double largest = 0, error = 0, usual = 0;
     for (std::size_t k = 0; k < right[i].size(); ++k) {
       if (!std::isfinite(first[i][k])) return fail(name, std::string(names[i]) + " is not written");
       largest = std::max(largest, std::fabs(right[i][k]));
-      error = std::max(error, std::fabs(first[i][k] - right[i][k]));
+      error = std::max({error, std::fabs(first[i][k] - right[i][k]), std::fabs(twin[i][k] - right[i][k])});
       usual = std::max(usual, std::fabs(naive[i][k] - right[i][k]));
     }
     if (i != 7 && without[i] != first[i]) fail(name, std::string(names[i]) + " differs without the input's gradient");

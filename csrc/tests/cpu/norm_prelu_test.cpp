@@ -13,6 +13,7 @@
 
 #include "mixed_training_oracle.h"
 #include "pools.h"
+#include "twins.h"
 
 using namespace abawkit;
 
@@ -41,13 +42,14 @@ struct Given {
 const char* const names[] = {"out", "mean", "variance", "x", "scale", "shift", "slope"};
 
 // Result, statistics and gradients; the memory of each exactly as large as it has to be, and not aligned.
-std::vector<Floats> run(const Given& g, const Pool& pool) {
+std::vector<Floats> run(const Given& g, const Pool& pool, const Processes& processes = {}) {
   const Int size = g.pixels * g.channels, padded = 16 * count_blocks(g.channels);
   Floats x(size + 1), gradient(size + 1), out(size + 1, NAN), statistics(2 * padded, NAN), own(size + 1, NAN);
   std::copy(g.x.begin(), g.x.end(), x.begin() + 1);
   std::copy(g.gradient.begin(), g.gradient.end(), gradient.begin() + 1);
   std::vector<Floats> weights(3, Floats(g.channels, NAN));
-  const NormPrelu both{g.pixels, g.channels, 1e-5, g.scale.data(), g.shift.data(), g.slope.data(), x.data() + 1, {}};
+  const NormPrelu both{g.pixels,       g.channels,   1e-5, g.scale.data(), g.shift.data(),
+                       g.slope.data(), x.data() + 1, {},   processes};
   NormPreluForward forward{both, out.data() + 1, statistics.data()};
   NormPreluBackward backward{both,
                              statistics.data(),
@@ -111,12 +113,14 @@ void test(Int pixels, Int channels, double mean = 0.5) {
       if (std::memcmp(found[i].data(), first[i].data(), found[i].size() * sizeof(float)) != 0)
         fail(name, std::string(names[i]) + " differs with the threads", threads);
   }
+  const auto twin = run(given, {all_at_once, 1}, twins);
+  if (!throws([&] { run(given, {all_at_once, 1}, lost); })) fail(name, "goes on without the other process");
   for (std::size_t i = 0; i < right.size(); ++i) {
     double largest = 0, error = 0, usual = 0;
     for (std::size_t k = 0; k < right[i].size(); ++k) {
       if (!std::isfinite(first[i][k])) return fail(name, std::string(names[i]) + " is not written");
       largest = std::max(largest, std::fabs(right[i][k]));
-      error = std::max(error, std::fabs(first[i][k] - right[i][k]));
+      error = std::max({error, std::fabs(first[i][k] - right[i][k]), std::fabs(twin[i][k] - right[i][k])});
       usual = std::max(usual, std::fabs(naive[i][k] - right[i][k]));
     }
     // Of two pixels, a norm makes -1 and 1: their gradient is what eps and rounding leave.
