@@ -267,6 +267,8 @@ def _reopen_store(folder: Path, digest: str) -> PackedFrames:
 
 def _open_file(folder: Path, file: PackedFile) -> BinaryIO:
     path = find_copy(folder / file.name)
+    if path.exists() and not path.is_file():  # to open a pipe may never end
+        raise DataError(f"{path}: is not a regular file; {_PACK_AGAIN}")
     try:
         opened = path.open("rb")
     except OSError as error:

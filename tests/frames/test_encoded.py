@@ -244,6 +244,14 @@ def test_an_absent_file_is_named(folder: Path, name: str) -> None:
         PackedFrames.open(folder)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_in_the_place_of_a_shard_is_refused(folder: Path, make: Callable[[Path], None]) -> None:
+    (folder / SHARDS[1]).unlink()
+    make(folder / SHARDS[1])
+    with pytest.raises(DataError, match=r"frames-00001\.shard: is not a regular file; .*abawkit curate"):
+        PackedFrames.open(folder)
+
+
 @pytest.mark.parametrize(
     ("row", "end"),
     [
