@@ -61,8 +61,8 @@ def damage(folder: Path, how: tuple[Any, ...]) -> None:
         case ("swap", _, other) if path.is_file() and (folder / other).is_file():
             path.write_bytes((folder / other).read_bytes())
         case ("end", row, change) if (index := folder / INDEX_FILE).is_file():
-            rows = np.frombuffer(index.read_bytes()[: FRAMES * INDEX_ROW.itemsize], INDEX_ROW).copy()
-            if row < len(rows):
+            if index.stat().st_size == FRAMES * INDEX_ROW.itemsize:
+                rows = np.fromfile(index, INDEX_ROW)
                 end = int(rows["end"][row]) + change if abs(change) <= 50 else change
                 rows["end"][row] = end % 2**64
                 index.write_bytes(rows.tobytes())
@@ -73,8 +73,10 @@ def damage(folder: Path, how: tuple[Any, ...]) -> None:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    if not path.is_file():
+        return
     try:
-        header = json.loads(path.read_bytes()) if path.is_file() else {}
+        header = json.loads(path.read_bytes())
         change(header)
     except (ValueError, TypeError, LookupError, AttributeError):
         return
