@@ -99,9 +99,25 @@ def stop_on_signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
+class _Signalled(BaseException):
+    """A signal on its way out of a block of `raise_on_signals`.
+
+    It comes wherever Python happens to be: as an `Exception` it would pass for a damaged file where one is being read.
+
+    Attributes:
+        error: What the block ends with.
+    """
+
+    def __init__(self, error: StoppedError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @contextmanager
 def raise_on_signals(advice: str = "") -> Iterator[None]:
-    """Turns `SIGNALS` but SIGINT into a `StoppedError` for the length of the block, so that blocks are left in order.
+    """Ends the block with a `StoppedError` at one of `SIGNALS` but SIGINT, so that inner blocks are left in order.
+
+    Within the block it is no `Exception`, so that nothing takes it for another error.
 
     Signals that are ignored stay ignored: ``nohup`` ignores SIGHUP. Ctrl-C is an exception already. Does nothing
     outside of the main thread, which alone receives signals.
@@ -115,17 +131,21 @@ def raise_on_signals(advice: str = "") -> Iterator[None]:
         del frame
         if os.getpid() != owner:  # a forked process, which has nothing to clean up
             os._exit(128 + number)
-        raise StoppedError(f"stopped by {signal.Signals(number).name}{advice}", find_exit_code(number))
+        text = f"stopped by {signal.Signals(number).name}{advice}"
+        raise _Signalled(StoppedError(text, find_exit_code(number)))
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in SIGNALS if number != signal.SIGINT}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    for number in before:
-        signal.signal(number, stop)
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    except _Signalled as signalled:
+        raise signalled.error from None

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from abawkit.errors import DataError
+from abawkit.errors import DataError, StoppedError
 from abawkit.run_names import CHECKPOINTS, MANIFEST, STATE
 from abawkit.system.files import sha256, sha256_of, write_bytes
+from abawkit.system.signals import raise_on_signals
 from abawkit.training.checkpoint import (
     Checkpoint,
     Position,
@@ -292,6 +294,12 @@ def test_a_state_that_is_no_dict_is_refused(run: Path) -> None:
     torch.save([1, 2], folder / STATE)
     forge(folder)
     with pytest.raises(DataError, match="holds a list, expected a dict"):
+        newest(run).state()
+
+
+def test_a_signal_while_a_state_is_loaded_is_no_damage(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "load", lambda *_, **__: signal.raise_signal(signal.SIGUSR1))
+    with pytest.raises(StoppedError, match=r"^stopped by SIGUSR1$"), raise_on_signals():
         newest(run).state()
 
 

@@ -39,12 +39,31 @@ def test_a_signal_ends_the_block_and_the_callers_handler_comes_back(
     assert handler == [number]
 
 
-def test_blocks_within_each_other_raise_with_the_message_of_the_inner_one(handler: list[int]) -> None:
+def stop_in_two_blocks() -> None:
     with raise_on_signals():
         with pytest.raises(StoppedError, match=r"; again$"), raise_on_signals("; again"):
             signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(StoppedError, match=r"SIGTERM$"):
-            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_blocks_within_each_other_raise_with_the_message_of_the_inner_one(handler: list[int]) -> None:
+    with pytest.raises(StoppedError, match=r"SIGTERM$"):
+        stop_in_two_blocks()
+    assert handler == []
+
+
+def stop_where_any_exception_is_taken() -> None:
+    with raise_on_signals():
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        except Exception as error:
+            raise RuntimeError("a damaged file") from error
+
+
+def test_code_that_takes_any_exception_for_one_of_its_own_does_not_take_a_signal(handler: list[int]) -> None:
+    with pytest.raises(StoppedError, match=r"^stopped by SIGUSR1$") as caught:
+        stop_where_any_exception_is_taken()
+    assert caught.value.exit_code == 75
     assert handler == []
 
 
