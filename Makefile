@@ -83,10 +83,10 @@ gpu-standin:  ## The GPU path on CUDA builds of torch with a stand-in for the CU
 	  $(STANDIN_PYTEST) -p tests.gpu_standin.plugin -m gpu $(STANDIN_TESTS) || exit 1; \
 	done
 
-soak: $(VENV)/installed-dev  ## Kills runs at 100 random moments and at every call that changes a file, and resumes them.
-	$(BIN)/python tests/faults/soak.py --kills 100
+soak: $(VENV)/installed-dev  ## An hour of kills, requeues and hangs; all runs must end with the same weights.
 	ABAWKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_resume.py tests/faults/test_processes.py \
-	  tests/faults/test_slurm.py
+	  tests/faults/test_hangs.py tests/faults/test_slurm.py
+	$(BIN)/python -m tests.faults.soak --kills 200 --requeues 20 --hangs 20
 
 fuzz: $(VENV)/installed-dev  ## Broken input, more of it than in the tests.
 	ABAWKIT_FUZZ_EXAMPLES=20000 OMP_NUM_THREADS=1 $(BIN)/pytest -n auto tests/fuzz

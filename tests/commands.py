@@ -73,6 +73,12 @@ class Started:
             time.sleep(0.01)
         return read(self._errors).partition("\n")[0]
 
+    def wait_for_error(self, text: str) -> float:
+        """Waits until stderr holds a text; when it did, in seconds of `time.monotonic`."""
+        while text not in read(self._errors) and self.poll() is None:
+            time.sleep(0.01)
+        return time.monotonic()
+
     def send_signal(self, number: int) -> None:
         os.kill(self.pid, number)
 

@@ -1,4 +1,4 @@
-"""A Slurm of one node in a folder: controller, node and authentication, which end with the block."""
+"""A Slurm in a folder: controller, nodes and authentication, which end with the block."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -28,13 +28,12 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -46,7 +45,8 @@ AccountingStorageType=accounting_storage/none
 ReturnToService=2
 MinJobAge=3600
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 State=UNKNOWN
+NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -55,11 +55,13 @@ def find_missing() -> str:
     """What a Slurm of its own would need and is not here; empty if it can run."""
     if os.geteuid() != 0:
         return "root"
+    if socket.gethostname() == "localhost":
+        return "a name of this machine other than localhost"
     return ", ".join(name for name in PROGRAMS if not shutil.which(name))
 
 
 class SlurmNode:
-    """A running Slurm.
+    """A running Slurm of two nodes.
 
     Args:
         folder: With its configuration.
@@ -116,35 +118,37 @@ class SlurmNode:
 
     def read_logs(self) -> str:
         """The ends of the daemons' logs."""
-        logs = [self.folder / f"{name}.log" for name in ("slurmctld", "slurmd", "munged")]
-        return "\n".join(log.read_text()[-2000:] for log in logs if log.exists())
+        return "\n".join(log.read_text()[-2000:] for log in sorted(self.folder.glob("*d.*log")))
 
 
 @contextmanager
 def run_slurm() -> Iterator[SlurmNode]:
-    """Starts a Slurm, and ends it and its jobs with the block."""
+    """Starts a Slurm of two nodes, which are both this machine, and ends it and its jobs with the block.
+
+    The processes of a run meet at the name of its first node, so that both names must lead here: the nodes are called
+    as this machine is, and localhost.
+    """
     folder = Path(mkdtemp(prefix="slurm-"))  # sockets have short paths
+    host = socket.gethostname().split(".")[0]
+    names = (host, "localhost")
     try:
-        for name in ("state", "spool"):
-            (folder / name).mkdir()
+        (folder / "state").mkdir()
+        for name in names:
+            (folder / f"spool.{name}").mkdir()
         key = folder / "munge.key"
         key.touch(0o600)
         key.write_bytes(os.urandom(1024))
-        host = socket.gethostname().split(".")[0]
-        (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, host=host, ports=find_free_ports()))
+        values = {"folder": folder, "host": host, "ports": find_free_ports(3)}
+        (folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
         node = SlurmNode(folder)
         munge = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid", "seed-file": "munge.seed"}
         paths = [f"--{option}={folder / name}" for option, name in {**munge, "log-file": "munged.log"}.items()]
         node.call("munged", "--force", *paths)
         node.call("slurmctld", "-c")
-        node.call("slurmd", "-c")
+        for name in names:
+            node.call("slurmd", "-c", "-N", name)
         until = time.monotonic() + 60
-        while (
-            "idle"
-            not in subprocess.run(
-                ["sinfo", "--noheader"], capture_output=True, text=True, env=node.environment, check=False
-            ).stdout
-        ):
+        while _count_idle(node) < len(names):
             assert time.monotonic() < until, node.read_logs()
             time.sleep(0.2)
         yield node
@@ -153,21 +157,30 @@ def run_slurm() -> Iterator[SlurmNode]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def find_free_ports() -> list[int]:
-    """Two ports that nobody listens on."""
-    with socket.socket() as one, socket.socket() as two:
-        for each in (one, two):
+def _count_idle(node: SlurmNode) -> int:
+    command = ["sinfo", "--noheader", "--Node", "--states=idle"]
+    result = subprocess.run(command, capture_output=True, text=True, env=node.environment, check=False)
+    return len(result.stdout.splitlines())
+
+
+def find_free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
             each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in (one, two)]
+        return [each.getsockname()[1] for each in sockets]
 
 
 def _end(folder: Path) -> None:
     environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     with suppress(OSError):
-        subprocess.run(["scancel", "--user=root"], capture_output=True, env=environment, check=False, timeout=30)
-    for name in ("slurmd", "slurmctld", "munged"):
+        for options in (["--signal=KILL"], []):  # the first ends steps, the second what waits
+            command = ["scancel", "--user=root", *options]
+            subprocess.run(command, capture_output=True, env=environment, check=False, timeout=30)
+    for path in (*folder.glob("slurmd.*.pid"), folder / "slurmctld.pid", folder / "munged.pid"):
         with suppress(OSError, ValueError):
-            number = int((folder / f"{name}.pid").read_text())
+            number = int(path.read_text())
             os.kill(number, signal.SIGTERM)
             until = time.monotonic() + 10
             while Path(f"/proc/{number}").exists() and time.monotonic() < until:
