@@ -1,4 +1,4 @@
-"""Training as tasks of Slurm's srun: the variables alone, and a real Slurm on one node where it is installed."""
+"""Training as tasks of Slurm's srun: the variables alone, and a real Slurm of two nodes where it is installed."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.slurm_node import BOUND, SlurmNode, find_missing, run_slurm
-from tests.faults.test_processes import arguments, digests, lines
+from tests.faults.slurm_node import BOUND, SlurmNode, find_free_ports, find_missing, run_slurm
+from tests.faults.test_processes import Torchrun, arguments, digests, lines
 
 pytestmark = pytest.mark.faults
 
@@ -174,14 +174,47 @@ def test_a_job_that_hangs_shows_where_and_is_put_back_into_the_queue(
     assert digests(out) == digests(whole)
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
 def test_the_tasks_of_srun_are_the_processes_of_one_run(
-    node: SlurmNode, two: Path, curated: Path, tmp_path: Path
+    node: SlurmNode, two: Path, curated: Path, tmp_path: Path, nodes: int
 ) -> None:
     script = write_script([sys.executable, *arguments(curated, tmp_path / "run", **SHORT)])
-    state = node.wait_until_done(node.submit(script, "--ntasks=2"))
-    assert state["JobState"] == "COMPLETED", node.read_output()
+    state = node.wait_until_done(node.submit(script, f"--nodes={nodes}", "--ntasks=2"))
+    assert (state["JobState"], state["NumNodes"]) == ("COMPLETED", str(nodes)), node.read_output()
     assert digests(tmp_path / "run") == digests(two)
     assert json.loads((tmp_path / "run/manifest.json").read_text())["environment"]["processes"] == 2
+
+
+def write_torchrun_script(command: list[str], out: Path) -> str:
+    """The batch script of the page for torchrun on two nodes, for nodes without GPUs and another command."""
+    page = (ROOT / "docs/how-to/clusters.md").read_text()
+    script = re.search(r"```bash\n(#!/bin/bash\n.*?)```", page, re.DOTALL)
+    assert script
+    text = (
+        script[1]
+        .replace(" --gpus-per-node=4 --cpus-per-task=32", "")
+        .replace("--nproc-per-node=4", "--nproc-per-node=1")
+    )
+    text = text.replace(" torchrun ", f" {sys.executable} -m torch.distributed.run ")
+    text = text.replace(":29500", f":{find_free_ports(1)[0]}")
+    wanted = "-m abawkit train baseline --data curated --out runs/a"
+    assert wanted in text
+    return text.replace(wanted, shlex.join(command)).replace("runs/a/", f"{out}/")
+
+
+def test_torchrun_on_two_nodes_continues_until_the_run_is_done(node: SlurmNode, curated: Path, tmp_path: Path) -> None:
+    changes = {**SHORT, "all.epochs": "3"}
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    code, _, errors = Torchrun(arguments(curated, whole, **changes)).end()
+    assert code == 0, errors
+    job = node.submit(write_torchrun_script(arguments(curated, out, **changes), out))
+    wait_for(out / "checkpoints/0001-000000", node, job)
+    node.call("scancel", "--signal=TERM", job)
+    state = node.wait_until_done(job)
+    ended = tuple(state[key] for key in ("JobState", "ExitCode", "Restarts", "NumNodes"))
+    assert ended == ("COMPLETED", "0:0", "1", "2"), node.read_output()
+    assert "stopped by SIGTERM" in node.read_output()
+    assert digests(out) == digests(whole)
 
 
 def wait_for(path: Path, node: SlurmNode, job: str) -> None:
@@ -193,15 +226,30 @@ def wait_for(path: Path, node: SlurmNode, job: str) -> None:
         time.sleep(0.1)
 
 
+TAKES_ITS_TIME = """
+import time
+from abawkit.cli.app import app
+from abawkit.training.learner import Learner
+
+step = Learner.step
+
+def step_slowly(*arguments):
+    time.sleep(0.4)
+    return step(*arguments)
+
+Learner.step = step_slowly
+app()
+"""
+
+
 @pytest.mark.skipif(not os.environ.get("ABAWKIT_SOAK"), reason="takes minutes: a part of `make soak`")
-def test_a_time_limit_of_a_minute_is_enough_for_a_run_of_minutes(
-    node: SlurmNode, curated: Path, tmp_path: Path
-) -> None:
-    changes = {**SHORT, "all.epochs": "120", "sync_batchnorm": "false", "precision": "float32"}
+def test_a_time_limit_of_a_minute_is_enough_for_a_longer_run(node: SlurmNode, curated: Path, tmp_path: Path) -> None:
+    """The warning comes when five seconds are left, or up to half a minute earlier, when Slurm looks at the time."""
+    changes = {**SHORT, "all.epochs": "30", "sync_batchnorm": "false", "precision": "float32"}
     whole, out = tmp_path / "whole", tmp_path / "run"
     subprocess.run([sys.executable, *arguments(curated, whole, "--threads", "1", **changes)], check=True)
-    script = write_script([sys.executable, *arguments(curated, out, "--threads", "1", **changes)])
-    job = node.submit(script, "--time=1", "--signal=USR1@20")
+    command = [sys.executable, "-c", TAKES_ITS_TIME, *arguments(curated, out, "--threads", "1", **changes)[2:]]
+    job = node.submit(write_script(command), "--time=1", "--signal=USR1@5")
     state = node.wait_until_done(job)
     assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), node.read_output()
     assert int(state["Restarts"]) >= 1
