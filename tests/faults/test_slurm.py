@@ -19,6 +19,8 @@ pytestmark = pytest.mark.faults
 
 ROOT = Path(__file__).parents[2]
 
+soak = pytest.mark.skipif(not os.environ.get("ABAWKIT_SOAK"), reason="takes minutes: a part of `make soak`")
+
 SHORT = {"heads.epochs": "0"}
 """Four batches, and a validation."""
 
@@ -202,6 +204,7 @@ def write_torchrun_script(command: list[str], out: Path) -> str:
     return text.replace(wanted, shlex.join(command)).replace("runs/a/", f"{out}/")
 
 
+@soak
 def test_torchrun_on_two_nodes_continues_until_the_run_is_done(node: SlurmNode, curated: Path, tmp_path: Path) -> None:
     changes = {**SHORT, "all.epochs": "3"}
     whole, out = tmp_path / "whole", tmp_path / "run"
@@ -242,7 +245,7 @@ app()
 """
 
 
-@pytest.mark.skipif(not os.environ.get("ABAWKIT_SOAK"), reason="takes minutes: a part of `make soak`")
+@soak
 def test_a_time_limit_of_a_minute_is_enough_for_a_longer_run(node: SlurmNode, curated: Path, tmp_path: Path) -> None:
     """The warning comes when five seconds are left, or up to half a minute earlier, when Slurm looks at the time."""
     changes = {**SHORT, "all.epochs": "30", "sync_batchnorm": "false", "precision": "float32"}
