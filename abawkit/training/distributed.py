@@ -85,9 +85,14 @@ class Distributed:
         return torch.cat([own if r == self.rank else parts[r][:n] for r, n in enumerate(sizes)])
 
     def add(self, tensor: Tensor) -> None:
-        """Adds a tensor up over all processes, in place; all of them must call, in the same order."""
+        """Adds a small tensor up over all processes, in place; all of them must call, in the same order.
+
+        Each adds all parts in the order of ranks: one exchange, where a reduction of gloo takes two in turn.
+        """
+        parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
         with self.own_time.wait():
-            dist.all_reduce(tensor)
+            dist.all_gather(parts, tensor)
+        torch.sum(torch.stack(parts), dim=0, out=tensor)
 
     def any_rank(self, flag: bool) -> bool:
         """Whether the flag is set in any process; all of them must call."""
