@@ -1,8 +1,9 @@
 """Use of a device: numeric precision; on GPUs, deterministic algorithms and copies that the host does not wait for."""
 
 import os
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+import threading
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Final, Literal, TypeVar
 
 import torch
@@ -81,12 +82,47 @@ Source: https://docs.nvidia.com/cuda/cublas/#results-reproducibility.
 """
 
 
-@contextmanager
-def use_exact_float32() -> Iterator[None]:
+class _ProcessSettings:
+    """Settings of the whole process, set while any thread is in a block.
+
+    The first block that is entered sets them and the last one that is left puts them back: of two blocks that overlap
+    in two threads, each by itself would put back what the other had set.
+    """
+
+    def __init__(self, change: Callable[[], AbstractContextManager[None]]) -> None:
+        """Sets nothing yet; `change` makes a context manager that sets them on entry and puts them back on exit."""
+        self._change = change
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._changed: AbstractContextManager[None] = nullcontext()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        with self._lock:
+            if not self._blocks:
+                self._changed = self._change()
+                self._changed.__enter__()
+            self._blocks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if not self._blocks:
+                    self._changed.__exit__(None, None, None)
+
+
+def use_exact_float32() -> AbstractContextManager[None]:
     """Within the block, float32 convolutions and matrix products on a GPU are computed in float32.
 
-    By default cuDNN takes TF32, with 10 bits of a number's 23, and no result would agree with a CPU's.
+    By default cuDNN takes TF32, with 10 bits of a number's 23, and no result would agree with a CPU's. It holds for all
+    threads, until the last one has left its block.
     """
+    return _EXACT_FLOAT32.hold()
+
+
+@contextmanager
+def _set_exact_float32() -> Iterator[None]:
     cudnn: Any = torch.backends.cudnn
     settings: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
     before = [setting.fp32_precision for setting in settings]
@@ -106,13 +142,16 @@ def use_exact_float32() -> Iterator[None]:
             setting.fp32_precision = value
 
 
-@contextmanager
-def use_deterministic_algorithms(device: str) -> Iterator[None]:
+_EXACT_FLOAT32: Final = _ProcessSettings(_set_exact_float32)
+
+
+def use_deterministic_algorithms(device: str) -> AbstractContextManager[None]:
     """Within the block, a GPU computes the same bits from the same input, or torch raises an error; CPUs do anyway.
 
     All operators of abawkit's training steps have a deterministic form in torch; one of a plug-in may have none, and
     torch names it. Enter the block before cuBLAS is first called: where it may have been, and the environment does not
-    hold `WORKSPACE`, torch warns instead of raising an error.
+    hold `WORKSPACE`, torch warns instead of raising an error. It holds for all threads, until the last one has left its
+    block.
 
     Args:
         device: The name of one; ``auto`` is a GPU where there is one.
@@ -121,8 +160,12 @@ def use_deterministic_algorithms(device: str) -> Iterator[None]:
         RuntimeError: Within the block, from an operator that has no deterministic form.
     """
     if not (device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())):
-        yield
-        return
+        return nullcontext()
+    return _DETERMINISTIC_ALGORITHMS.hold()
+
+
+@contextmanager
+def _set_deterministic_algorithms() -> Iterator[None]:
     cudnn: Any = torch.backends.cudnn
     memory: Any = torch.utils.deterministic
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -141,6 +184,9 @@ def use_deterministic_algorithms(device: str) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark, memory.fill_uninitialized_memory = before
         if workspace is None:
             os.environ.pop(WORKSPACE, None)
+
+
+_DETERMINISTIC_ALGORITHMS: Final = _ProcessSettings(_set_deterministic_algorithms)
 
 
 def choose_training_precision(requested: RequestedPrecision, device: torch.device) -> Precision:

@@ -1,7 +1,10 @@
 """Torch's settings for GPUs: what they are within a block, and that they are put back, whatever ends it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -132,6 +135,26 @@ def test_settings_come_back_after_an_error_too() -> None:
     before = settings()
     with pytest.raises(KeyError), use_deterministic_algorithms("cuda"), use_exact_float32():
         raise KeyError
+    assert settings() == before
+
+
+@pytest.mark.parametrize(
+    "use_settings", [use_exact_float32, partial(use_deterministic_algorithms, "cuda")], ids=["float32", "algorithms"]
+)
+def test_settings_of_threads_whose_blocks_overlap_hold_until_the_last_is_left(
+    use_settings: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block that was entered first is left first, as two requests to a server may be."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    before = settings()
+    first, second = use_settings(), use_settings()
+    first.__enter__()
+    within = settings()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(second.__enter__).result()
+        first.__exit__(None, None, None)
+        assert settings() == within != before
+        thread.submit(second.__exit__, None, None, None).result()
     assert settings() == before
 
 
