@@ -22,19 +22,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy import stats
 
 import abawkit
-from abawkit.models.network import HEADS
-from abawkit.models.weights import load_weights, save_weights
+from abawkit.ablation.steps import drop_heads
 from abawkit.pipeline.commands import ExecutionOptions
+from abawkit.run_names import LAST
 from abawkit.submissions.create import create_submission
 from abawkit.submissions.recipe import RECIPE
 from abawkit.submissions.submit import submit
 from abawkit.submissions.workspace import SubmissionInputs
 from abawkit.training.run_folder import read_processor_name
-from benchmarks.temporal import PARTS, Place, make_once
+from benchmarks.temporal import PARTS, Place, format_mean, make_once, make_release, train_frames
 
+SIZE: Final = "demo"
 BEST: Final = "strong"
 NAMES: Final = ("paper-classifier", "paper-finetuned", "paper-single-tasks", BEST)
 FRAMES: Final = (
@@ -54,35 +54,20 @@ STAND_IN_SEED: Final = 100
 """Seed of the release that the stand-in is trained on; no person of it is in another one."""
 
 
-def make_release(place: Place) -> None:
-    """Renders a release and curates it, once by each policy."""
-    place.folder.mkdir(parents=True, exist_ok=True)
-    release = make_once(
-        place.folder / "release",
-        lambda out: abawkit.write_release(out, size="demo", seed=place.seed, force=out.exists()),
-    )
-    make_once(place.curated, lambda out: abawkit.curate(release, out, policy="per-task", force=out.exists()))
-    make_once(strict(place), lambda out: abawkit.curate(release, out, policy="strict", force=out.exists()))
-
-
-def strict(place: Place) -> Path:
+def make_strict(place: Place) -> Path:
     """The curated set of the rows that are annotated for all tasks."""
-    return place.folder / "curated-strict"
+    release = place.folder / "release"
+    return make_once(
+        place.folder / "curated-strict",
+        lambda out: abawkit.curate(release, out, policy="strict", force=out.exists()),
+    )
 
 
 def make_stand_in(place: Place) -> Path:
     """The stand-in for published weights."""
-    make_release(place)
-    run = make_once(
-        place.folder / "frames",
-        lambda out: abawkit.train("demo", place.curated, out, seed=place.seed, force=out.exists()),
-    )
-
-    def drop_heads(out: Path) -> None:
-        weights = load_weights(run / "last.safetensors")
-        save_weights(out, weights.config, {k: v for k, v in weights.state.items() if not k.startswith(HEADS)})
-
-    return make_once(place.folder / "stand-in.safetensors", drop_heads)
+    make_release(place, SIZE)
+    run = train_frames(place)
+    return make_once(place.folder / "stand-in.safetensors", partial(drop_heads, run / LAST))
 
 
 def adapt_submission(name: str, out: Path) -> Path:
@@ -113,7 +98,7 @@ def score_submission(place: Place, name: str, weights: Path, out: Path) -> None:
     release = place.folder / "release"
     folder = adapt_submission(name, place.folder / "submissions" / name)
     inputs = SubmissionInputs(
-        data=strict(place) if name.startswith("paper") else place.curated,
+        data=make_strict(place) if name.startswith("paper") else place.curated,
         listed=release / "test_set_examples" / "MTL.txt",
         frames=release / "test_data" / "cropped_aligned",
         weights=weights,
@@ -132,12 +117,8 @@ def show(results: Mapping[str, np.ndarray]) -> None:
     print("| | CCC | EXPR | AU | P | deviation | `strong` is above by |\n| --- |" + " --- |" * 6)
     for name, values in results.items():
         parts = " | ".join(f"{value:.3f}" for value in values.mean(axis=0))
-        above, spread = "", values[:, 3].std(ddof=1) if len(values) > 1 else float("nan")
-        if name != BEST and BEST in results:
-            differences = results[BEST][:, 3] - values[:, 3]
-            count = len(differences)
-            error = differences.std(ddof=1) / np.sqrt(count) if count > 1 else float("nan")
-            above = f"{differences.mean():+.3f} ± {stats.t.ppf(0.975, max(count - 1, 1)) * error:.3f}"
+        spread = values[:, 3].std(ddof=1) if len(values) > 1 else float("nan")
+        above = format_mean(results[BEST][:, 3] - values[:, 3]) if name != BEST and BEST in results else ""
         print(f"| {name} | {parts} | {spread:.3f} | {above} |")
 
 
@@ -152,7 +133,7 @@ def main() -> None:
     results: dict[str, list[list[float]]] = {name: [] for name in given.names}
     for seed in given.seeds:
         place = Place(seed, given.out / f"seed{seed}")
-        make_release(place)
+        make_release(place, SIZE)
         for name in given.names:
             found = make_once(place.folder / f"{name}.json", partial(score_submission, place, name, weights))
             scores = json.loads(found.read_text(encoding="utf-8"))

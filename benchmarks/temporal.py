@@ -30,7 +30,7 @@ from abawkit.postprocessing.smoothing import PUBLISHED_SMOOTHING, smooth_predict
 from abawkit.probabilities.members import StoredMember, read_member
 from abawkit.scoring.matching import read_truth
 from abawkit.scoring.score import score
-from abawkit.tables import Annotations, Predictions
+from abawkit.tables import Annotations, Array, Predictions
 from abawkit.training.run_folder import read_processor_name
 
 PARTS: Final = ("ccc_va", "expression_f1", "au_f1", "score")
@@ -77,18 +77,28 @@ def make_once(path: Path, make: Callable[[Path], object]) -> Path:
     return path
 
 
-def prepare(place: Place, size: str) -> None:
-    """Renders and curates the release, trains on its frames, and stores their features."""
+def make_release(place: Place, size: str) -> None:
+    """Renders and curates the release."""
     place.folder.mkdir(parents=True, exist_ok=True)
     release = make_once(
         place.folder / "release",
         lambda out: abawkit.write_release(out, size=size, seed=place.seed, force=out.exists()),
     )
     make_once(place.curated, lambda out: abawkit.curate(release, out, policy="per-task", force=out.exists()))
-    run = make_once(
+
+
+def train_frames(place: Place) -> Path:
+    """Trains on the frames of the release; returns the run."""
+    return make_once(
         place.folder / "frames",
         lambda out: abawkit.train("demo", place.curated, out, seed=place.seed, force=out.exists()),
     )
+
+
+def prepare(place: Place, size: str) -> None:
+    """Renders and curates the release, trains on its frames, and stores their features."""
+    make_release(place, size)
+    run = train_frames(place)
     sources: dict[str, dict[str, Any]] = {
         "features": {"data": place.curated, "flip": True},
         "features-test": {**place.test, "frames": place.frames},
@@ -209,17 +219,19 @@ def show(results: list[dict[str, dict[str, Any]]]) -> None:
     for name in results[0]:
         values = np.array([[result[name][part] for part in PARTS] for result in results])
         differences = values[:, 3] - np.array([result[SMOOTHED]["score"] for result in results])
-        middle = float(differences.mean())
         spread = values[:, 3].std(ddof=1) if len(results) > 1 else float("nan")
-        reach = float("nan")
-        if len(results) > 1:
-            error = differences.std(ddof=1) / np.sqrt(len(results))
-            reach = float(stats.t.ppf(0.975, len(results) - 1) * error)
         held = [result[name]["held"] for result in results]
         holds = "" if held[0] is None else f"{sum(held)} of {len(held)}"
         parts = " | ".join(f"{value:.3f}" for value in values.mean(axis=0))
-        gain = "" if name == SMOOTHED else f"{middle:+.3f} ± {reach:.3f}"
+        gain = "" if name == SMOOTHED else format_mean(differences)
         print(f"| {name} | {parts} | {spread:.3f} | {gain} | {holds} |")
+
+
+def format_mean(differences: Array) -> str:
+    """The mean of differences with half of its 95 % interval, from Student's t; (n,)."""
+    count = len(differences)
+    reach = stats.t.ppf(0.975, count - 1) * differences.std(ddof=1) / np.sqrt(count) if count > 1 else float("nan")
+    return f"{differences.mean():+.3f} ± {reach:.3f}"
 
 
 def main() -> None:

@@ -166,11 +166,12 @@ def train_stand_in(folder: AblationFolder, choices: Choices, options: ExecutionO
     step = Step("drop heads", {"weights": cache.digest(run.step, run.out / LAST)}, [folder.start])
     if not cache.is_done(step):
         with cache.run(step):
-            _drop_heads(run.out / LAST, folder.start)
+            drop_heads(run.out / LAST, folder.start)
     return folder.start
 
 
-def _drop_heads(path: Path, out: Path) -> None:
+def drop_heads(path: Path, out: Path) -> None:
+    """Copies a file of weights without its heads, as published weights have none of these tasks."""
     from abawkit.models.network import HEADS
     from abawkit.models.weights import load_weights, save_weights
 

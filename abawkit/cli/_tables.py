@@ -302,20 +302,15 @@ def _show_choice(tuning: "Tuning") -> None:
 
 def _show_calibration(tuning: "Tuning") -> None:
     """The parameters of the calibration that differ from none."""
-    from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
+    from abawkit.postprocessing.calibration import list_calibrated
 
-    c = tuning.rule.calibration
+    found = list_calibrated(tuning.rule.calibration)
     rows = [
         (f"{name}: {what}", f"{value:.4f}")
-        for i, name in enumerate(DIMENSIONS)
-        for what, value, plain in (("scale", c.scale[i], 1.0), ("shift", c.shift[i], 0.0))
-        if value != plain
+        for name, values in found.get("va", {}).items()
+        for what, value in values.items()
     ]
-    rows += [(f"{name}: bias", f"{value:+.2f}") for name, value in zip(EXPRESSIONS, c.bias, strict=True) if value]
-    rows += [
-        (f"{name}: threshold", f"{value:.2f}")
-        for name, value in zip(ACTION_UNITS, c.threshold, strict=True)
-        if value != 0.5
-    ]
+    rows += [(f"{name}: bias", f"{value:+.2f}") for name, value in found.get("expression", {}).items()]
+    rows += [(f"{name}: threshold", f"{value:.2f}") for name, value in found.get("au", {}).items()]
     if rows:
         show_table("Calibration, where it differs from none", ["", "value"], rows)

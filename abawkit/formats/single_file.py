@@ -82,9 +82,8 @@ class FlatFile:
             b'image_location,valence,arousal\nv/00001.jpg,0.250000,-1.000000\n'
         """
         parts = [f"{self.header}\n".encode()]
-        for start in range(
-            0, max(1, len(submission)), _ROWS_AT_ONCE
-        ):  # text as Python's strings takes five times its bytes
+        # Block by block, as text in strings of Python takes five times its bytes.
+        for start in range(0, max(1, len(submission)), _ROWS_AT_ONCE):
             block = submission.select(np.arange(start, min(start + _ROWS_AT_ONCE, len(submission))))
             cells = format_label_cells(block, self.tasks, self.name)
             rows = [f"{image},{text}\n" for image, text in zip(block.images.to_pylist(), cells, strict=True)]

@@ -26,8 +26,7 @@ class Inspection:
     Attributes:
         path: The path.
         kind: ``weights``, ``published weights``, ``exported network``, ``checkpoint``, ``run``, ``submission``,
-            ``probabilities``, ``curated set``, ``features``, ``folds``, ``rule`` or
-            ``label list``.
+            ``probabilities``, ``curated set``, ``features``, ``folds``, ``rule`` or ``label list``.
         summary: One line.
         facts: JSON values by name, in the order in which to show them. Epochs count from 1.
         digests: SHA-256 by name, of a file's bytes or of its content as records define it.

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from abawkit.errors import DataError, format_count
 from abawkit.inspection.report import Inspection
-from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.postprocessing.calibration import HALF, Calibration
+from abawkit.labels import TASKS
+from abawkit.postprocessing.calibration import list_calibrated
 from abawkit.postprocessing.rule import Rule
 from abawkit.postprocessing.rule_file import MAX_RULE_BYTES, read_evidence, read_rule
 from abawkit.system.files import sha256_of
@@ -45,7 +45,7 @@ def inspect_rule(path: Path) -> Inspection:
     found.note("weights", rule.weights or None)
     found.note("pool", rule.pool or None)
     found.note("smoothing", {task: asdict(smoothing) for task, smoothing in rule.smoothing.items()} or None)
-    found.note("calibration", _list_calibrated(rule.calibration) or None)
+    found.note("calibration", list_calibrated(rule.calibration) or None)
     found.note("fitted_on", {name: evidence[name] for name in _FITTED_ON if name in evidence} or None)
     found.note("members", _list_members(evidence) or None)
     found.note("scores", {name: evidence[name] for name in _SCORES if name in evidence} or None)
@@ -66,22 +66,9 @@ def _list_effects(rule: Rule) -> list[str]:
     parts = {
         "weighs": [task for task in TASKS if len(set(rule.weights.get(task, {}).values())) > 1],
         "smooths": [task for task in TASKS if task in rule.smoothing and rule.smoothing[task].kind != "none"],
-        "calibrates": list(_list_calibrated(rule.calibration)),
+        "calibrates": list(list_calibrated(rule.calibration)),
     }
     return [f"{verb} {', '.join(tasks)}" for verb, tasks in parts.items() if tasks]
-
-
-def _list_calibrated(calibration: Calibration) -> dict[Task, dict[str, Any]]:
-    """What is changed, by task."""
-    moved = zip(DIMENSIONS, calibration.scale.tolist(), calibration.shift.tolist(), strict=True)
-    biases = zip(EXPRESSIONS, calibration.bias.tolist(), strict=True)
-    thresholds = zip(ACTION_UNITS, calibration.threshold.tolist(), strict=True)
-    changed: dict[Task, dict[str, Any]] = {
-        "va": {name: {"scale": scale, "shift": shift} for name, scale, shift in moved if (scale, shift) != (1, 0)},
-        "expression": {name: bias for name, bias in biases if bias},
-        "au": {name: threshold for name, threshold in thresholds if threshold != HALF},
-    }
-    return {task: values for task, values in changed.items() if values}
 
 
 def _describe_fit(evidence: Mapping[str, Any]) -> str:

@@ -120,10 +120,10 @@ class Call(NamedTuple):
     def describe(self) -> str:
         """The call in words: ``training of float32 on cpu, with gradients, 512 x 7 x 7, 2 heads``."""
         mode, dtype = "training" if self.training else "evaluation", str(self.dtype).removeprefix("torch.")
-        gradients = "with" if self.gradients else "without"
         dtype += " with bfloat16 products" if self.bfloat16_products else ""
-        gradients += " synchronised batch norms and" if self.synchronised else ""
-        return f"{mode} of {dtype} on {self.device}, {gradients} gradients, {self.sizes.describe()}"
+        norms = "with synchronised batch norms, " if self.synchronised else ""
+        gradients = "with" if self.gradients else "without"
+        return f"{mode} of {dtype} on {self.device}, {norms}{gradients} gradients, {self.sizes.describe()}"
 
 
 class OperatorImplementation(ABC):

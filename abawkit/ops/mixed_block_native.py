@@ -132,8 +132,9 @@ class NativeBlock(BlockImplementation):
             return BlockReference().forward(arguments)
         x = x.contiguous(memory_format=torch.channels_last)
         shared = find_shared_batch()
-        options = {"bfloat16": bfloat16, "synchronised": shared is not None}
-        result, batch = library.train_block(x, parameters.flat, stride, residual, eps, **options)
+        result, batch = library.train_block(
+            x, parameters.flat, stride, residual, eps, bfloat16=bfloat16, synchronised=shared is not None
+        )
         if statistics is not None:
             images = shared.rows if shared else images
             counts = [images * height * width, images * (rows + columns), images * rows * columns]

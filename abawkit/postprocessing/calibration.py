@@ -1,10 +1,11 @@
 """Calibration of the probabilities of a network, or of several, before decisions are made."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, VA_MAX, VA_MIN
+from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, VA_MAX, VA_MIN, Task
 from abawkit.tables import Array, Predictions
 
 LOWEST = 0.02
@@ -31,6 +32,30 @@ class Calibration:
     shift: Array = field(default_factory=lambda: np.zeros(len(DIMENSIONS)))
     bias: Array = field(default_factory=lambda: np.zeros(len(EXPRESSIONS)))
     threshold: Array = field(default_factory=lambda: np.full(len(ACTION_UNITS), 0.5))
+
+
+def list_calibrated(calibration: Calibration) -> dict[Task, dict[str, Any]]:
+    """What a calibration changes, by task.
+
+    Returns:
+        ``scale`` and ``shift`` of a dimension, the bias of an expression, the threshold of an action unit, by its name;
+        only those that differ from doing nothing, as biases do that are not all the same.
+    """
+    va: dict[str, dict[str, float]] = {}
+    for key, values, plain in (("scale", calibration.scale, 1.0), ("shift", calibration.shift, 0.0)):
+        for name, value in zip(DIMENSIONS, values.tolist(), strict=True):
+            if value != plain:
+                va.setdefault(name, {})[key] = value
+    biases = zip(EXPRESSIONS, calibration.bias.tolist(), strict=True)
+    thresholds = zip(ACTION_UNITS, calibration.threshold.tolist(), strict=True)
+    changed: dict[Task, dict[str, Any]] = {
+        "va": va,
+        "expression": {
+            name: bias for name, bias in biases if bias and np.ptp(calibration.bias)
+        },  # as differences count
+        "au": {name: threshold for name, threshold in thresholds if threshold != HALF},
+    }
+    return {task: values for task, values in changed.items() if values}
 
 
 def apply_calibration(predictions: Predictions, calibration: Calibration) -> Predictions:

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 import abawkit
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.postprocessing.averaging import Pools, average_members, find_knowing_members, find_known_tasks
-from abawkit.postprocessing.calibration import Calibration, apply_calibration
+from abawkit.postprocessing.calibration import Calibration, apply_calibration, list_calibrated
 from abawkit.postprocessing.smoothing import Smoothing, smooth_predictions
 from abawkit.probabilities.members import StoredMember, digest_columns
 from abawkit.system.files import sha256, write_json
@@ -99,8 +97,7 @@ def group_members(rule: Rule, members: Sequence[StoredMember]) -> list[StoredMem
 
 def is_neutral(calibration: Calibration) -> bool:
     """Whether a calibration changes nothing."""
-    neutral = Calibration()
-    return all(np.array_equal(value, getattr(neutral, name)) for name, value in vars(calibration).items())
+    return not list_calibrated(calibration)
 
 
 def make_rule_content(rule: Rule) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from abawkit.system.shipped import SUBMISSIONS, find_shipped
 IGNORED: Final = "# what `abawkit submit` writes\n/outputs/\n/manifest.json\n"
 
 _NOTES: Final = "README.md"
-_RELATIVE_LINK: Final = re.compile(r"\[([^\]]*)\]\((?!https?://|#)[^)]*\)")
+_RELATIVE_LINK: Final = re.compile(r"!?\[([^\]]*)\]\((?![a-z][a-z0-9+.-]*:|#)[^)]*\)")
 
 
 def list_shipped() -> dict[str, Path]:

@@ -39,7 +39,7 @@ from abawkit.training.losses import Targets, weigh_action_units, weigh_expressio
 from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, set_learning_rate
 from abawkit.training.recipe import Recipe, Schedule, Stage
 from abawkit.training.step import Objective, StepLosses, TrainingStep
-from abawkit.training.synchronised_norms import SynchronisedBatchNorm
+from abawkit.training.synchronised_norms import synchronise_batch_norms
 
 R = TypeVar("R", bound=TrainingRows)
 
@@ -227,7 +227,7 @@ class BaseLearner(ABC, Generic[R]):
 
     def _synchronise_statistics(self) -> AbstractContextManager[Any]:
         wanted = self.recipe.sync_batchnorm and self.processes.world_size > 1
-        return SynchronisedBatchNorm(self.processes.add) if wanted else nullcontext()
+        return synchronise_batch_norms(self.processes.add) if wanted else nullcontext()
 
     def trained_tasks(self) -> list[Task]:
         """The tasks whose heads had a gradient in a finite step of this stage; waits for the device.

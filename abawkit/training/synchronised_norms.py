@@ -1,8 +1,8 @@
 """Batch norms of a training step over the rows of all processes: torch's, and those within native operators."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,11 @@ from torch.overrides import TorchFunctionMode
 from abawkit.ops.processes import SharedBatch, find_shared_batch, share_batch
 
 
-class SynchronisedBatchNorm(TorchFunctionMode):
+@contextmanager
+def synchronise_batch_norms(add: Callable[[Tensor], object]) -> Iterator[None]:
     """Within the block every batch norm in training mode takes mean and variance over the rows of all processes.
 
-    It replaces ``torch.nn.functional.batch_norm``, in modules and in the references of operators, on CPUs too, where
+    ``torch.nn.functional.batch_norm`` is replaced, in modules and in the references of operators, on CPUs too, where
     torch's own synchronised module does not run. Native operators on CPUs do it between their passes. All processes
     must run the same layers, and both passes belong in the block.
 
@@ -25,23 +26,12 @@ class SynchronisedBatchNorm(TorchFunctionMode):
     Source: Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, algorithm 1; running variances are unbiased, as in
     torch.
     """
+    with share_batch(SharedBatch(add)), _SharedBatchNorms():
+        yield
 
-    def __init__(self, add: Callable[[Tensor], object]) -> None:
-        super().__init__()
-        self._shared = SharedBatch(add)
-        self._block: AbstractContextManager[None] = share_batch(self._shared)
 
-    def __enter__(self) -> Self:
-        """Begins the block."""
-        self._block = share_batch(self._shared)
-        self._block.__enter__()
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        """Ends the block."""
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self._block.__exit__(*error)
+class _SharedBatchNorms(TorchFunctionMode):
+    """Replaces ``torch.nn.functional.batch_norm`` in the block of `share_batch`."""
 
     def __torch_function__(
         self,

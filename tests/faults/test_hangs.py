@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.test_processes import arguments, digests, soak, torchrun
+from tests.faults.test_processes import arguments, digests, native, soak, torchrun
 from tests.faults.test_slurm import end, start_tasks
 
 pytestmark = pytest.mark.faults
@@ -203,6 +203,7 @@ def test_a_process_that_dies_between_the_passes_of_an_operator_is_noticed(curate
     assert "Traceback" not in errors
 
 
+@native
 def test_synchronised_processes_with_different_operators_are_refused(curated: Path, tmp_path: Path) -> None:
     """They would add up other sums, and wait for each other."""
     command = arguments(curated, tmp_path / "run", **{**CHANGES, "sync_batchnorm": "true"})

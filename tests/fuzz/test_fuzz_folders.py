@@ -18,6 +18,7 @@ from abawkit.system.files import sha256, sha256_of
 from abawkit.training.checkpoint import Checkpoint, find_newest_checkpoint
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.resume import read_recorded
+from tests.fuzz.damage import damage_file, remove
 
 pytestmark = pytest.mark.faults
 
@@ -50,30 +51,17 @@ def damage(folder: Path, how: Damage) -> None:
     """Does one thing to a checkpoint; nothing where what came before has left nothing to do it to."""
     path = folder / how[1] if len(how) > 1 else folder
     match how:
-        case ("flip", _, where, mask) if path.is_file():
-            content = bytearray(path.read_bytes() or b"\0")
-            content[int(where * len(content))] ^= mask
-            path.write_bytes(content)
-        case ("cut", _, where) if path.is_file():
-            os.truncate(path, int(where * path.stat().st_size))
-        case ("extend", _, more) if path.is_file():
-            path.write_bytes(path.read_bytes() + more)
         case ("swap", _, other) if path.is_file() and (folder / other).is_file():
             first, second = path.read_bytes(), (folder / other).read_bytes()
             path.write_bytes(second)
             (folder / other).write_bytes(first)
         case ("older", name) if (folder.parent / OLDER / name).is_file() and path.is_file():
             path.write_bytes((folder.parent / OLDER / name).read_bytes())
-        case ("delete", _):
-            remove(path)
         case ("add", _):
             path.write_bytes(b"more")
         case ("folder", _):
             remove(path)
             path.mkdir()
-        case ("pipe", _):
-            remove(path)
-            os.mkfifo(path)
         case ("link", _, target):
             remove(path)
             path.symlink_to(target)
@@ -85,13 +73,8 @@ def damage(folder: Path, how: Damage) -> None:
             folder.rename(folder.with_name("x"))
             (folder.parent / OLDER).rename(folder)
             folder.with_name("x").rename(folder.parent / OLDER)
-
-
-def remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        case _:
+            damage_file(path, how)
 
 
 def copy_file(source: str, target: str) -> None:

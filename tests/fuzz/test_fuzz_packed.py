@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from abawkit.frames import packing
 from abawkit.frames.packed import HEADER_FILE, INDEX_FILE, INDEX_ROW, PackedFrames, name_shard
 from abawkit.frames.packing import pack_frames
 from abawkit.tables import Array
+from tests.fuzz.damage import damage_file
 
 Fuzz = Callable[..., None]
 
@@ -45,19 +45,6 @@ def damage(folder: Path, how: tuple[Any, ...]) -> None:
     """Does one thing to packed frames; nothing where what came before has left nothing to do it to."""
     path = folder / how[1] if how[1] in FILES else folder
     match how:
-        case ("flip", _, where, mask) if path.is_file():
-            content = bytearray(path.read_bytes() or b"\0")
-            content[int(where * len(content))] ^= mask
-            path.write_bytes(content)
-        case ("cut", _, where) if path.is_file():
-            os.truncate(path, int(where * path.stat().st_size))
-        case ("extend", _, more) if path.is_file():
-            path.write_bytes(path.read_bytes() + more)
-        case ("delete", _):
-            path.unlink(missing_ok=True)
-        case ("pipe", _):
-            path.unlink(missing_ok=True)
-            os.mkfifo(path)
         case ("swap", _, other) if path.is_file() and (folder / other).is_file():
             path.write_bytes((folder / other).read_bytes())
         case ("end", row, change) if (index := folder / INDEX_FILE).is_file():
@@ -70,6 +57,8 @@ def damage(folder: Path, how: tuple[Any, ...]) -> None:
             edit(folder / HEADER_FILE, lambda header: header.update({key: value}))
         case ("file", entry, key, value):
             edit(folder / HEADER_FILE, lambda header: header["files"][entry].update({key: value}))
+        case _:
+            damage_file(path, how)
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

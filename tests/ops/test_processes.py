@@ -31,7 +31,7 @@ from abawkit.ops.registry import find_implementation, refresh
 from abawkit.ops.self_check import TOLERANCES
 from abawkit.ops.tensors import Parameters, Sizes
 from abawkit.ops.testing import CHECKED_BLOCKS, make_random_block, make_random_inputs, make_random_norm
-from abawkit.training.synchronised_norms import SynchronisedBatchNorm
+from abawkit.training.synchronised_norms import synchronise_batch_norms
 
 CPU = torch.device("cpu")
 ROWS = (3, 2)
@@ -67,7 +67,7 @@ def run_processes(run: Run) -> tuple[dict[str, Tensor], int]:
 
     def run_one(rank: int) -> dict[str, Tensor]:
         first = sum(ROWS[:rank])
-        with SynchronisedBatchNorm(lambda tensor: meeting.add(rank, tensor)):
+        with synchronise_batch_norms(lambda tensor: meeting.add(rank, tensor)):
             return run(slice(first, first + ROWS[rank]))
 
     with ThreadPoolExecutor(len(ROWS)) as executor:
@@ -232,14 +232,14 @@ def test_evaluation_is_of_one_process_wherever_it_runs() -> None:
 
     network = DDAMFN(NETWORKS["ddamfn-nano"]).eval()
     images = torch.randn(2, 3, 112, 112)
-    with SynchronisedBatchNorm(refuse):
+    with synchronise_batch_norms(refuse):
         network(images).va.sum().backward()
         with torch.no_grad():
             network(images)
 
 
 def test_nothing_is_shared_after_the_block_or_in_other_threads() -> None:
-    with SynchronisedBatchNorm(lambda _: None):
+    with synchronise_batch_norms(lambda _: None):
         assert find_shared_batch() is not None
         with ThreadPoolExecutor(1) as executor:
             assert executor.submit(find_shared_batch).result() is None
@@ -265,7 +265,7 @@ def test_what_a_sum_raises_ends_the_pass(make: Callable[[], Run], failing: int) 
             raise LostError
 
     run = make()
-    with SynchronisedBatchNorm(add):
+    with synchronise_batch_norms(add):
         if failing < 0:
             run(slice(0, 3))
             failing = len(sums)

@@ -107,3 +107,5 @@ def test_an_implementation_that_can_not_run_is_named_while_tracing(sizes: Sizes)
 def test_a_call_is_told_in_words(sizes: Sizes) -> None:
     call = Call(torch.device("cuda", 1), torch.bfloat16, sizes._replace(heads=1), training=True, gradients=False)
     assert call.describe() == "training of bfloat16 on cuda:1, without gradients, 24 x 3 x 5, 1 head"
+    synchronised = call._replace(synchronised=True)
+    assert "on cuda:1, with synchronised batch norms, without gradients, 24" in synchronised.describe()

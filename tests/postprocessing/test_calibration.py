@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS
-from abawkit.postprocessing.calibration import LOWEST, Calibration, apply_calibration
+from abawkit.postprocessing.calibration import LOWEST, Calibration, apply_calibration, list_calibrated
 from abawkit.tables import Predictions
 
 
@@ -23,10 +23,21 @@ def drawn(rows: int, seed: int = 0) -> Predictions:
     return predictions(rng.uniform(-1, 1, (rows, 2)), expression, rng.random((rows, len(ACTION_UNITS))))
 
 
+def test_what_is_calibrated_is_listed_by_task_and_name() -> None:
+    calibration = Calibration(scale=np.array([1.0, 0.9]), shift=np.array([0.1, 0.0]))
+    calibration.bias[3], calibration.threshold[0] = 0.5, 0.4
+    assert list_calibrated(calibration) == {
+        "va": {"arousal": {"scale": 0.9}, "valence": {"shift": 0.1}},
+        "expression": {"Fear": 0.5},
+        "au": {"AU1": 0.4},
+    }
+
+
 @pytest.mark.parametrize(
     "neutral", [Calibration(), Calibration(bias=np.full(8, -3.5))], ids=["no knob turned", "one bias for all classes"]
 )
 def test_a_calibration_that_turns_no_knob_keeps_every_bit(neutral: Calibration) -> None:
+    assert list_calibrated(neutral) == {}
     before = drawn(500)
     before = predictions(np.vstack([before.va[1:], [[-0.0, 1.0]]]), before.expression, before.au)
     after = apply_calibration(before, neutral)

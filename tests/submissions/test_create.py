@@ -51,10 +51,11 @@ def test_each_can_be_created_and_planned_anywhere(tmp_path: Path, name: str) -> 
 
 def test_of_links_in_the_notes_those_to_the_web_and_within_the_page_are_kept(tmp_path: Path) -> None:
     mine = create_submission(tmp_path / "first", "baseline")
-    kept = "[a paper](https://arxiv.org/abs/2407.12390), [below](#below)"
-    (mine / "README.md").write_text(f"# first\n\n{kept}, [a\npage](../../docs/page.md#part), [`b`](notes.md).\n")
+    kept = "[a paper](https://arxiv.org/abs/2407.12390), [us](mailto:a@example.org), [below](#below)"
+    others = "[a\npage](../../docs/page.md#part), [`b`](notes.md), ![c](c.png)"
+    (mine / "README.md").write_text(f"# first\n\n{kept}, {others}.\n")
     copy = create_submission(tmp_path / "second", str(mine))
-    assert (copy / "README.md").read_text().endswith(f"\n\n{kept}, a\npage, `b`.\n")
+    assert (copy / "README.md").read_text().endswith(f"\n\n{kept}, a\npage, `b`, c.\n")
 
 
 def test_what_a_run_left_is_not_copied_and_git_ignores_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -83,7 +84,4 @@ def find_difference(out: Path, expected: list[str]) -> str:
 
 def count(values: Iterable[str]) -> str:
     """How often there is each value: "5 warned, 5 preempted"."""
-    found: dict[str, int] = {}
-    for value in values:
-        found[value] = found.get(value, 0) + 1
-    return ", ".join(f"{number} {value}" for value, number in sorted(found.items(), key=lambda item: -item[1]))
+    return ", ".join(f"{number} {value}" for value, number in Counter(values).most_common())
