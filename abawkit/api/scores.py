@@ -184,7 +184,7 @@ def compare(
     from abawkit.scoring.changes import compare_submissions
     from abawkit.scoring.comparison import MOST_SUBMISSIONS, Comparison, compare_under_both, name_submissions
     from abawkit.scoring.matching import match_rows
-    from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.scoring.scored_rows import warn_of_unannotated
     from abawkit.tables import Annotations
 
     given = as_paths(submissions) or []
@@ -283,7 +283,7 @@ def tune(
     from abawkit.postprocessing.rule import write_rule
     from abawkit.probabilities.members import read_members
     from abawkit.scoring.matching import read_truth
-    from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.scoring.scored_rows import warn_of_unannotated
     from abawkit.tuning import tune as tuning
     from abawkit.tuning.cross_validation import parse_tasks
 

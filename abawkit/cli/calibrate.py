@@ -61,7 +61,7 @@ def calibrate(
     from abawkit.postprocessing.rule_file import read_evidence
     from abawkit.probabilities.members import read_members
     from abawkit.scoring.matching import read_truth
-    from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.scoring.scored_rows import warn_of_unannotated
     from abawkit.tuning.cross_validation import parse_tasks
     from abawkit.tuning.tune import calibrate as fit
 

@@ -84,7 +84,7 @@ def ensemble(
     from abawkit.formats.base import get_format
     from abawkit.probabilities.members import read_members
     from abawkit.scoring.matching import read_truth
-    from abawkit.scoring.score import warn_of_unannotated
+    from abawkit.scoring.scored_rows import warn_of_unannotated
     from abawkit.tuning.ensemble import write_combined
 
     plugin = get_format(format_name)

@@ -8,7 +8,7 @@ from abawkit.labels import Task
 from abawkit.reports.charts import draw_reliability
 from abawkit.reports.page import Chart, ReportTable, Section
 from abawkit.scoring.reliability import Reliability, measure_expressions, measure_units
-from abawkit.scoring.score import select_scored_rows
+from abawkit.scoring.scored_rows import select_scored_rows
 from abawkit.tables import Annotations, Predictions
 
 _TEXT: Final = (

@@ -19,7 +19,8 @@ from abawkit.reports.reliability import make_reliability_sections
 from abawkit.scoring.bootstrap import DRAWS, LEVEL, VideoStatistics, score_draws, sum_by_video
 from abawkit.scoring.details import ClassDetails, Details, VideoDetails, select_long_videos
 from abawkit.scoring.forecast import find_forecast_range
-from abawkit.scoring.score import Score, select_answered_rows
+from abawkit.scoring.score import Score
+from abawkit.scoring.scored_rows import select_answered_rows
 from abawkit.tables import Annotations, Array, Submission
 
 _SHOWN_FRAMES: Final = 10

@@ -19,7 +19,7 @@ from abawkit.choices import Protocol
 from abawkit.errors import DataError
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
 from abawkit.scoring.metrics import f1_from_counts
-from abawkit.scoring.score import select_answered_rows
+from abawkit.scoring.scored_rows import select_answered_rows
 from abawkit.tables import Annotations, Array, Submission
 
 _EXPRESSION_COUNT = len(EXPRESSIONS)

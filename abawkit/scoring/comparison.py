@@ -177,10 +177,16 @@ class Comparison:
         return pd.DataFrame(rows, index=[self.names[i] for i in scores.ranking])
 
     def to_figure(self) -> "Figure":
-        """A figure of matplotlib: how far each submission lies from the best; see `abawkit.scoring.figures`."""
-        from abawkit.scoring.figures import draw_comparison
+        """A figure of matplotlib, without pyplot: how far each submission lies from the best, with intervals.
 
-        return draw_comparison(self)
+        Raises:
+            ValueError: If the submissions were compared without a truth, and have no score.
+        """
+        from abawkit.scoring.figures import draw_score_differences
+
+        if not self.scores:
+            raise ValueError("the submissions were compared without a truth: there is no score to draw")
+        return draw_score_differences(self.to_frame(), f"score less the best's, {next(iter(self.scores))} protocol")
 
     def _repr_html_(self) -> str:
         """The table in a notebook; names are escaped."""

@@ -16,7 +16,7 @@ from abawkit.choices import Protocol
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS
 from abawkit.scoring.bootstrap import VideoStatistics, sum_by_video
 from abawkit.scoring.metrics import ccc, f1_from_counts, f1_per_class, f1_per_unit
-from abawkit.scoring.score import select_answered_rows
+from abawkit.scoring.scored_rows import select_answered_rows
 from abawkit.tables import Annotations, Array, Submission
 
 LONG: Final = 20

@@ -8,7 +8,6 @@ official scorer is public.
 """
 
 import warnings
-from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -18,6 +17,7 @@ from abawkit.choices import Protocol
 from abawkit.errors import DataError, DataWarning
 from abawkit.labels import ACTION_UNITS, COMPOUND_EXPRESSIONS, EXPRESSIONS, TASKS, Answer, Task
 from abawkit.scoring.metrics import ccc, f1_per_class, f1_per_unit
+from abawkit.scoring.scored_rows import select_answered_rows
 from abawkit.tables import Annotations, Array, Submission
 
 if TYPE_CHECKING:
@@ -117,10 +117,21 @@ class Score:
         return pd.DataFrame(columns, index=rows)
 
     def to_figure(self) -> "Figure":
-        """A figure of matplotlib: the parts, and F1 of each class and unit; see `abawkit.scoring.figures`."""
-        from abawkit.scoring.figures import draw_score
+        """A figure of matplotlib, without pyplot: the parts, with ranges of a forecast, and F1 of classes and units."""
+        from abawkit.scoring.figures import draw_panels
 
-        return draw_score(self)
+        parts = self.to_frame()[self.protocol].drop("score")
+        expected = self.forecast.parts.items() if self.forecast else ()
+        ranges = {name: (each.low, each.high) for name, each in expected}
+        panels = {"Parts of the score": {str(name): float(value) for name, value in parts.items()}}
+        for task, title, names, values in (
+            ("expression", "F1 of expressions", EXPRESSIONS, self.expression_f1_per_class),
+            ("au", "F1 of action units", ACTION_UNITS, self.au_f1_per_unit),
+            ("compound", "F1 of compound expressions", COMPOUND_EXPRESSIONS, self.compound_f1_per_class),
+        ):
+            if task in self.tasks:
+                panels[title] = dict(zip(names, values, strict=True))
+        return draw_panels(f"Score {self.score:.4f}, {self.protocol} protocol, {self.rows:,} rows", panels, ranges)
 
     def _repr_html_(self) -> str:
         """The table in a notebook."""
@@ -132,46 +143,6 @@ _TASK_FIELDS: Final[dict[Task, tuple[str, ...]]] = {
     "expression": ("expression_f1", "expression_f1_per_class"),
     "au": ("au_f1", "au_f1_per_unit"),
 }
-
-
-def select_scored_rows(truth: Annotations, protocol: Protocol = "official") -> dict[Task, Array]:
-    """The rows on which each task is scored.
-
-    Args:
-        truth: The annotations.
-        protocol: Which rows count.
-
-    Returns:
-        For each task a mask of rows, bool, shape (n,).
-    """
-    everywhere = truth.all_valid if protocol == "strict" else np.ones(len(truth), dtype=bool)
-    return {task: mask & everywhere for task, mask in truth.valid.items()}
-
-
-def select_answered_rows(truth: Annotations, submission: Submission, protocol: Protocol) -> dict[Task, Array]:
-    """The rows on which each task of a submission is scored, bool, shape (n,) each.
-
-    Raises:
-        DataError: If the rows of the two are not the same, if no row counts, or if the submission holds no task.
-    """
-    if not truth.images.equals(submission.images):
-        raise DataError("the submission's rows are not those of the annotations; abawkit check names each difference")
-    masks = {task: mask for task, mask in select_scored_rows(truth, protocol).items() if task in submission.tasks}
-    if not masks:
-        raise DataError(
-            "the submission holds no task of the annotations; compound expressions have a truth of their own"
-        )
-    if not any(mask.any() for mask in masks.values()):
-        raise DataError(f"no row counts under the {protocol} protocol: no annotation is valid; nothing to score")
-    return masks
-
-
-def warn_of_unannotated(truth: Annotations, tasks: Collection[Task], protocol: Protocol = "official") -> None:
-    """Warns of scored tasks without an annotated row: their part of every score is 0, whatever was predicted."""
-    rows = select_scored_rows(truth, protocol)
-    if any(mask.any() for mask in rows.values()):  # else nothing can be scored, which is an error of its own
-        for task in (task for task in TASKS if task in tasks and not rows[task].any()):
-            warnings.warn(f"no annotated row for {task}; it scores 0", DataWarning, stacklevel=3)
 
 
 def score(truth: Annotations, submission: Submission, protocol: Protocol = "official") -> Score:

@@ -9,7 +9,7 @@ import numpy as np
 from abawkit.choices import Protocol
 from abawkit.errors import ConfigError, DataError, DataWarning
 from abawkit.labels import ACTION_UNITS, DIMENSIONS, EXPRESSIONS, TASKS, Task
-from abawkit.scoring.score import select_scored_rows
+from abawkit.scoring.scored_rows import select_scored_rows
 from abawkit.tables import Annotations
 from abawkit.training.recipe import Recipe
 

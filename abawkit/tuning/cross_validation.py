@@ -24,7 +24,7 @@ from abawkit.scoring.bootstrap import (
     sum_by_video,
 )
 from abawkit.scoring.forecast import list_forecasts
-from abawkit.scoring.score import select_scored_rows
+from abawkit.scoring.scored_rows import select_scored_rows
 from abawkit.tables import Annotations, Array, Predictions
 from abawkit.tuning.folds import cross_fit, make_video_folds
 from abawkit.tuning.support import MIN_POSITIVES, MIN_VIDEOS, NotFitted

@@ -23,7 +23,7 @@ from abawkit.postprocessing.outputs import decide
 from abawkit.postprocessing.rule import Rule, apply_rule, group_members
 from abawkit.probabilities.members import StoredMember, refuse_other_rows
 from abawkit.scoring.bootstrap import PART_OF, PARTS, sum_by_video
-from abawkit.scoring.score import select_scored_rows
+from abawkit.scoring.scored_rows import select_scored_rows
 from abawkit.tables import Annotations, Array, Predictions
 
 ScoreParts = Mapping[str, float]

@@ -14,7 +14,8 @@ from abawkit.formats.base import get_format
 from abawkit.formats.writing import write_submission
 from abawkit.labels import ACTION_UNITS, EXPRESSIONS, TASKS, Task
 from abawkit.scoring.matching import score_file
-from abawkit.scoring.score import Score, score, score_compound, select_scored_rows
+from abawkit.scoring.score import Score, score, score_compound
+from abawkit.scoring.scored_rows import select_scored_rows
 from abawkit.tables import Annotations, Submission
 
 Truth = Callable[..., Annotations]

@@ -14,7 +14,7 @@ from abawkit.formats.base import get_format
 from abawkit.labels import TASKS, Task
 from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import StoredMember, digest_columns
-from abawkit.scoring.score import select_scored_rows
+from abawkit.scoring.scored_rows import select_scored_rows
 from abawkit.tables import Annotations
 from abawkit.tuning.ensemble import fit_ensemble, parse_weights, write_ensemble
 from abawkit.tuning.ensemble_weights import WeightFit

@@ -15,7 +15,7 @@ from abawkit.errors import DataError
 from abawkit.labels import TASKS, Task
 from abawkit.probabilities.files import assemble
 from abawkit.probabilities.members import StoredMember, digest_columns
-from abawkit.scoring.score import select_scored_rows
+from abawkit.scoring.scored_rows import select_scored_rows
 from abawkit.tables import Annotations, Array
 from abawkit.tuning.ensemble_weights import (
     MIN_PROBABILITY,
