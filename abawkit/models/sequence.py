@@ -91,6 +91,8 @@ class SequenceNetwork(nn.Module):
         deviation 0.01, so that expressions and action units start at equal odds, and VA at 0. Attention starts without
         regard to distance.
         """
+        if next(self.parameters()).is_meta:  # shapes alone, for which torch would import all that compiles
+            return
         for name, module in self.named_modules():
             match module:
                 case nn.Linear():

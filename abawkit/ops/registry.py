@@ -210,7 +210,6 @@ def _select(call: Call, name: str | None) -> Any:
     return chosen
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _select_while_tracing(
     name: str | None,
     operator: str,
@@ -223,6 +222,10 @@ def _select_while_tracing(
     """Runs in Python while dynamo traces, which passes and keeps plain constants only."""
     found: str = _select(Call(device, dtype, OPERATORS[operator].sizes(*sizes), training, gradients), name).name
     return found
+
+
+# What `torch.compiler.assume_constant_result` does, which imports all of dynamo for it, into every process.
+_select_while_tracing._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _concerns(request: Request, call: Call) -> bool:

@@ -116,3 +116,11 @@ def test_wrong_input_is_named_without_torch(said: dict[str, tuple[int, str]], ca
     code, text = said[case]
     assert CASES[case][1] in " ".join(text.split())
     assert code == CASES[case][0]
+
+
+def test_prediction_does_without_what_compiles_networks(runs: list[Path], curated: Path, tmp_path: Path) -> None:
+    """To import dynamo takes as long as to import the rest of torch."""
+    code = 'import sys; sys.modules["torch._dynamo"] = None; from abawkit.cli import main; main()'
+    command = [sys.executable, "-c", code, "predict", str(runs[0]), "--split", "validation", "--data", str(curated)]
+    result = subprocess.run([*command, "--out", "out.txt"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stderr

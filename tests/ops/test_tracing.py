@@ -97,6 +97,11 @@ def test_a_compiled_function_keeps_the_choice_that_it_was_traced_with(
         assert not (attend(x) == 7).any()
 
 
+def test_the_choice_is_marked_as_torch_marks_constant_results() -> None:
+    marked = torch.compiler.assume_constant_result(lambda: None)  # type: ignore[no-untyped-call]
+    assert vars(marked).items() <= vars(registry._select_while_tracing).items()
+
+
 def test_an_implementation_that_can_not_run_is_named_while_tracing(sizes: Sizes) -> None:
     torch.compiler.reset()
     compiled = torch.compile(Attention(sizes, "nope"), fullgraph=True, backend="eager")
