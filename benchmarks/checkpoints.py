@@ -20,8 +20,8 @@ from abawkit.curation import curate, find_sources, open_curated
 from abawkit.run_names import BEST, CHECKPOINTS
 from abawkit.synth.release import write_release
 from abawkit.training.build import build_loop
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.distributed import ALONE
-from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
 from abawkit.training.start import Inputs
 

@@ -17,7 +17,7 @@ from abawkit.errors import ConfigError, format_count, printable
 if TYPE_CHECKING:  # they take longer to import than all that is refused before they are needed
     from abawkit.prediction.predict import Predicted
     from abawkit.reports.leaderboard import Leaderboard
-    from abawkit.training.loop import StepInfo
+    from abawkit.training.callbacks import StepInfo
     from abawkit.training.run import Trained
 
 

@@ -27,7 +27,7 @@ from abawkit.labels import TASKS, Task
 from abawkit.pipeline.commands import Event, report_progress
 
 if TYPE_CHECKING:
-    from abawkit.training.loop import StepInfo
+    from abawkit.training.callbacks import StepInfo
 
 
 def stdout() -> Console:

@@ -25,11 +25,12 @@ from abawkit.models.starting_weights import start_from, start_sequence_from
 from abawkit.models.weight_files import find_weights
 from abawkit.ops.registry import find_request
 from abawkit.system.files import sha256, sha256_of
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.data import TrainingRows, read_evaluation_rows, read_training_rows
 from abawkit.training.distributed import Distributed
 from abawkit.training.folds import ALL_ROWS
 from abawkit.training.learner import BaseLearner, Learner, explain_out_of_memory
-from abawkit.training.loop import Callbacks, Loop
+from abawkit.training.loop import Loop
 from abawkit.training.recipe import Recipe
 from abawkit.training.run_folder import describe_environment
 from abawkit.training.sequence_data import (

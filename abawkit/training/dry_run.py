@@ -18,11 +18,12 @@ from abawkit.models.inference import BATCH, infer
 from abawkit.models.network import DDAMFN
 from abawkit.run_names import NETWORK
 from abawkit.training.build import build_loop
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE
 from abawkit.training.embeddings import describe_first_stage, stores_embeddings
 from abawkit.training.folds import open_training_set
-from abawkit.training.loop import Callbacks, Loop
+from abawkit.training.loop import Loop
 from abawkit.training.recipe import Recipe
 from abawkit.training.start import Inputs
 from abawkit.training.validation import predict_rows

@@ -11,10 +11,10 @@ from abawkit.choices import TrackerName
 from abawkit.errors import StoppedError
 from abawkit.run_names import REFIT_FOLDER
 from abawkit.system.launcher import read_launch
+from abawkit.training.callbacks import StepInfo
 from abawkit.training.distributed import ALONE, Distributed
 from abawkit.training.fold_folder import FoldsContent, list_fold_runs, select_rows_of
 from abawkit.training.folds import VideoFold
-from abawkit.training.loop import StepInfo
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import run_training
 from abawkit.training.run_folder import RunDrawer

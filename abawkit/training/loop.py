@@ -6,7 +6,7 @@ import shlex
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,8 @@ from abawkit.run_names import BEST, LAST, METRICS, TIMING
 from abawkit.system.files import write_bytes
 from abawkit.system.launcher import read_launch
 from abawkit.tables import Array
-from abawkit.training.batches import AugmentedFrames, HostBatch
+from abawkit.training.batches import HostBatch
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.checkpoint import Checkpoint, Position
 from abawkit.training.checkpoint_writer import CheckpointWriter, Snapshot, restore_best
 from abawkit.training.data import TrainingRows, prefetch
@@ -35,51 +36,6 @@ from abawkit.training.validation import compute_selection_score, evaluate, list_
 
 BAD_STEPS: Final = 5
 """Consecutive steps without a finite loss after which a run ends: one can be a bad batch, five are a bad run."""
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """The progress of a run after a step.
-
-    Attributes:
-        stage: ``heads`` or ``all``.
-        epoch: Epoch of the run, from 1.
-        epochs: Epochs of the run.
-        steps: Steps so far.
-        total_steps: Steps of the whole run.
-        done: Images so far.
-        total: Images of the whole run.
-        images_per_second: Over this epoch.
-        learning_rate: Of the last step.
-        losses: Of the last step.
-    """
-
-    stage: str
-    epoch: int
-    epochs: int
-    steps: int
-    total_steps: int
-    done: int
-    total: int
-    images_per_second: float
-    learning_rate: float
-    losses: Mapping[str, float]
-
-
-class Callbacks(NamedTuple):
-    """Functions that a run calls in its first process.
-
-    Attributes:
-        on_step: Called after each step.
-        on_epoch: Called with each line of ``metrics.jsonl``, which is written.
-        on_batch: Called before the first step with some frames as the network sees them, if it sees frames.
-        on_end: Called when the run has ended and its manifest was written.
-    """
-
-    on_step: Callable[[StepInfo], None] | None = None
-    on_epoch: Callable[[dict[str, Any]], None] | None = None
-    on_batch: Callable[[AugmentedFrames], None] | None = None
-    on_end: Callable[[], None] | None = None
 
 
 class _PendingStep(NamedTuple):

@@ -18,6 +18,7 @@ from abawkit.scoring.score import Score
 from abawkit.system.files import write_bytes
 from abawkit.system.signals import Stop, stop_on_signals
 from abawkit.training.build import build_loop, find_operators
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE, Distributed, join_processes
@@ -25,7 +26,7 @@ from abawkit.training.embeddings import stores_embeddings
 from abawkit.training.folds import VideoFold, open_training_set
 from abawkit.training.goodput import Goodput, WallClock
 from abawkit.training.learner import BaseLearner
-from abawkit.training.loop import Callbacks, Loop, StepInfo
+from abawkit.training.loop import Loop
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import check_same_run, find_begun_run, find_checkpoint
 from abawkit.training.run_folder import RunDrawer, clear_run, run_folder, write_manifest

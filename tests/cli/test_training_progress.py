@@ -20,7 +20,7 @@ from abawkit.cli import _output as training_bar
 from abawkit.cli._output import describe_epoch, report_epoch, watch_training
 from abawkit.cli._output import show_training as bar_of_training
 from abawkit.pipeline.commands import PROGRESS, report_progress, run_together, watch_steps
-from abawkit.training.loop import StepInfo
+from abawkit.training.callbacks import StepInfo
 
 NETWORKS = [["train", "demo", "--out", f"runs/{name}"] for name in ("seed1", "seed2")]
 LINE: dict[str, Any] = {

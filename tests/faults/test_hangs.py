@@ -59,7 +59,7 @@ app()
 STANDS_STILL = """
 import sys, threading
 from pathlib import Path
-from abawkit.training.loop import Callbacks
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.recipe import parse_recipe
 from abawkit.training.run import train
 from abawkit.training.start import Inputs

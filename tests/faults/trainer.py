@@ -24,10 +24,11 @@ from abawkit.curation.curated_set import open_curated
 from abawkit.system.files import sha256_of
 from abawkit.training import loop
 from abawkit.training.build import build_loop
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.checkpoint import Position
 from abawkit.training.data import FramedRows, read_evaluation_rows, read_training_rows
 from abawkit.training.distributed import ALONE
-from abawkit.training.loop import Callbacks, Loop, StepInfo
+from abawkit.training.loop import Loop
 from abawkit.training.recipe import Recipe
 from abawkit.training.run import train
 from abawkit.training.run_folder import run_folder

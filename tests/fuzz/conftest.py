@@ -28,10 +28,11 @@ from abawkit.models.config import NetworkConfig, Split, StageConfig
 from abawkit.models.network import DDAMFN
 from abawkit.run_names import BEST
 from abawkit.scoring.score import Score
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.checkpoint import Position
 from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner
-from abawkit.training.loop import Callbacks, Loop
+from abawkit.training.loop import Loop
 from abawkit.training.progress import capture_generators, restore_generators
 from abawkit.training.recipe import Recipe, Stage
 

@@ -14,7 +14,7 @@ from abawkit.formats.editions import ABAW7
 from abawkit.prediction.predict import predict
 from abawkit.prediction.sources import ListedFrames
 from abawkit.system.signals import Stop
-from abawkit.training.loop import Callbacks
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.recipe import read_recipe
 from abawkit.training.run import Trained, train
 from abawkit.training.start import Inputs

@@ -16,10 +16,11 @@ from abawkit.models.weights import save_weights
 from abawkit.run_names import AVERAGE, STATE
 from abawkit.scoring.score import Score
 from abawkit.training.build import build_loop
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.checkpoint import Checkpoint, find_newest_checkpoint
 from abawkit.training.checkpoint_state import _Progress, _Score, load_optimizer, read_run_state
 from abawkit.training.distributed import ALONE
-from abawkit.training.loop import Callbacks, Loop
+from abawkit.training.loop import Loop
 from abawkit.training.progress import Progress
 from abawkit.training.recipe import Recipe
 from abawkit.training.resume import read_recorded

@@ -17,10 +17,11 @@ from abawkit.run_names import AVERAGE, BEST, NETWORK
 from abawkit.system.files import sha256_of, write_bytes
 from abawkit.system.signals import Stop
 from abawkit.training import checkpoint_writer
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.checkpoint import Position, find_newest_checkpoint, write_checkpoint
 from abawkit.training.checkpoint_writer import CheckpointWriter
 from abawkit.training.learner import BaseLearner
-from abawkit.training.loop import Callbacks, Loop, StepInfo
+from abawkit.training.loop import Loop
 from abawkit.training.progress import capture_generators
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Trained, train

@@ -20,11 +20,11 @@ from abawkit.models.network import DDAMFN
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
 from abawkit.training import embeddings, learner
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.data import read_evaluation_rows
 from abawkit.training.distributed import ALONE
 from abawkit.training.dry_run import dry_run
 from abawkit.training.embeddings import describe_first_stage, embed_rows, stores_embeddings
-from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Trained, train
 from abawkit.training.start import Inputs, Resume

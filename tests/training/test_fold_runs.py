@@ -18,8 +18,8 @@ from abawkit.labels import TASKS
 from abawkit.probabilities.members import read_member
 from abawkit.run_names import BEST
 from abawkit.system.files import sha256_of
+from abawkit.training.callbacks import StepInfo
 from abawkit.training.folds import assign_folds
-from abawkit.training.loop import StepInfo
 from abawkit.training.run import Trained
 from tests.sequence_features import list_rows, write_random_store
 

@@ -12,8 +12,8 @@ from abawkit.run_names import TIMING
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
 from abawkit.training import goodput
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.goodput import ACTIVITIES, Activity, Goodput, WallClock, read_timing
-from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.progress import Progress
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import train

@@ -12,8 +12,8 @@ from abawkit.errors import DataError, StoppedError
 from abawkit.models.devices import Download
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.learner import Learner
-from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.recipe import Checkpoints, Recipe, Stage
 from abawkit.training.run import Trained, train
 from abawkit.training.start import Inputs, Resume

@@ -17,9 +17,9 @@ from abawkit.errors import ConfigError, DataError, DataWarning, StoppedError
 from abawkit.models.weights import load_weights
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.checkpoint import find_newest_checkpoint
 from abawkit.training.data import FramedRows, read_training_rows
-from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.progress import capture_generators, restore_generators
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Trained, train

@@ -25,9 +25,9 @@ from abawkit.models.weights import load_any_weights
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
 from abawkit.training.build import _refuse_small_batches
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.distributed import Distributed
 from abawkit.training.dry_run import dry_run
-from abawkit.training.loop import Callbacks, StepInfo
 from abawkit.training.recipe import Optimizer, Recipe, Stage, parse_recipe
 from abawkit.training.recipe_warnings import find_recipe_warnings
 from abawkit.training.run import Trained, train

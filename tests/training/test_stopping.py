@@ -11,7 +11,7 @@ import pytest
 from abawkit.errors import StoppedError
 from abawkit.system.files import sha256_of
 from abawkit.system.signals import Stop
-from abawkit.training.loop import Callbacks, StepInfo
+from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.recipe import Recipe, Stage
 from abawkit.training.run import Trained, train
 from abawkit.training.start import Inputs, Resume

@@ -23,10 +23,11 @@ from abawkit.models.network import DDAMFN
 from abawkit.models.weights import load_weights
 from abawkit.prediction.networks import load_members
 from abawkit.tables import Annotations
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.data import FramedRows, read_training_rows
 from abawkit.training.distributed import ALONE
 from abawkit.training.learner import Learner
-from abawkit.training.loop import Callbacks, Loop
+from abawkit.training.loop import Loop
 from abawkit.training.recipe import Losses, Recipe, Stage
 from abawkit.training.run import Trained, train
 from abawkit.training.start import Inputs, Resume

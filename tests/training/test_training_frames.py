@@ -16,8 +16,8 @@ from abawkit.frames.paths import FrameFolders
 from abawkit.inspection.runs import inspect_run
 from abawkit.labels import TASKS
 from abawkit.system.signals import Stop
+from abawkit.training.callbacks import Callbacks
 from abawkit.training.data import read_evaluation_rows, read_training_rows
-from abawkit.training.loop import Callbacks
 from abawkit.training.recipe import read_recipe
 from abawkit.training.resume import read_recorded
 from abawkit.training.run import train
