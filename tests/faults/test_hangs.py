@@ -163,6 +163,7 @@ def test_a_process_whose_checkpoint_is_never_written_goes_on_until_it_has_to_wai
     assert "in finish_save" in stacks
 
 
+@native  # else the warning that there are none waits for the reader, before the run begins
 def test_a_process_ends_too_when_nobody_reads_what_it_shows(
     beside: Callable[..., Any], curated: Path, tmp_path: Path
 ) -> None:
