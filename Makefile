@@ -48,7 +48,7 @@ cuda: $(VENV)/build-tools  ## Compiles the CUDA kernels for every architecture t
 	$(BIN)/cmake --build build/cuda --target cuda_kernels
 
 pytest: $(VENV)/installed-dev floor-headers
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder --durations=10
 
 # The binding is compiled against the headers of the oldest torch that is promised. Every wheel of it has the same ones;
 # that for Linux on ARM is a small one.
