@@ -83,7 +83,7 @@ gpu-standin:  ## The GPU path on CUDA builds of torch with a stand-in for the CU
 	  $(STANDIN_PYTEST) -p tests.gpu_standin.plugin -m gpu $(STANDIN_TESTS) || exit 1; \
 	done
 
-soak: $(VENV)/installed-dev  ## An hour or two of kills, requeues and hangs; all runs must end with the same weights.
+soak: $(VENV)/installed-dev  ## An hour of kills, requeues and hangs; all runs must end with the same weights.
 	ABAWKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_resume.py tests/faults/test_processes.py \
 	  tests/faults/test_hangs.py tests/faults/test_slurm.py
 	$(BIN)/python -m tests.faults.soak --kills 200 --requeues 20 --hangs 20
