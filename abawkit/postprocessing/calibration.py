@@ -47,12 +47,11 @@ def list_calibrated(calibration: Calibration) -> dict[Task, dict[str, Any]]:
             if value != plain:
                 va.setdefault(name, {})[key] = value
     biases = zip(EXPRESSIONS, calibration.bias.tolist(), strict=True)
+    differ = np.ptp(calibration.bias) > 0  # one bias for all classes changes no decision
     thresholds = zip(ACTION_UNITS, calibration.threshold.tolist(), strict=True)
     changed: dict[Task, dict[str, Any]] = {
         "va": va,
-        "expression": {
-            name: bias for name, bias in biases if bias and np.ptp(calibration.bias)
-        },  # as differences count
+        "expression": {name: bias for name, bias in biases if bias and differ},
         "au": {name: threshold for name, threshold in thresholds if threshold != HALF},
     }
     return {task: values for task, values in changed.items() if values}
