@@ -1,6 +1,6 @@
 """What does a checkpoint cost, as a share of the steps between two of them?
 
-Takes steps of a recipe on a drawn release and saves a checkpoint after each, in turn, and prints the medians, the
+Takes steps of a recipe on a synthetic release and saves a checkpoint after each, in turn, and prints the medians, the
 size, and the checkpoint's share of the recipe's interval. A run stands still while its state is copied, and goes on
 while a thread writes the copy: a step beside that is measured too.
 

@@ -5,6 +5,7 @@
 Releases and features are those of `benchmarks.drawn_releases`, whose wrong labels are known: expressions that
 annotators confuse, action units near the annotator's threshold, and, in a second set of the same releases, gross errors
 besides.
+
 Heads on single frames are trained on all labels; without those that a review lists by two cross-validations of such
 heads; without as many of each task that are drawn by chance; and without all that are wrong, which no review can know.
 Each is scored on the test split's truth, and its table row has the mean difference to training on all labels with a
@@ -59,18 +60,17 @@ def add_gross_errors(annotations: Path, seed: int) -> None:
     table.to_csv(annotations, index=False)
 
 
-def find_wrong_labels(truth: Annotations, seed: int, drawn: Array) -> dict[Task, Array]:
-    """The rows whose label is not what the face shows, of each task.
+def find_wrong_labels(truth: Annotations, seed: int) -> dict[Task, Array]:
+    """The rows of each task whose label is not what the face shows; of valence, those whose sign was lost.
 
     Args:
         truth: The training rows, as they are annotated.
         seed: Of the release.
-        drawn: Valence of each row of the release, before signs were lost.
     """
     planned, rows = plan_release(SIZE, seed)["train"][1], truth.lines - 2
     on = planned.intensity[rows][:, :12] > PRESENT_ABOVE
     return {
-        "va": np.flatnonzero(truth.va_valid & (truth.va[:, 0] != drawn[rows].astype(truth.va.dtype))),
+        "va": np.flatnonzero(truth.va_valid & (truth.va[:, 0] != planned.va[rows, 0].astype(truth.va.dtype))),
         "expression": np.flatnonzero(truth.expression_valid & (truth.expression != planned.shown[rows])),
         "au": np.flatnonzero(truth.au_valid & (truth.au != on).any(axis=1)),
     }
@@ -138,13 +138,12 @@ def import_rows(place: Place, own: Place, out: Path) -> None:
 
 def measure(place: Place, *, gross: bool) -> tuple[dict[str, Any], dict[str, int]]:
     """The parts of each training's score, and how many labels were listed, listed and wrong, and wrong."""
-    planned = plan_release(SIZE, place.seed)["train"][1]
     if gross:
         annotations = place.folder / "release" / "training_set_annotations.txt"
         make_once(place.folder / "errors", lambda _: add_gross_errors(annotations, place.seed))
         make_once(place.folder / "curated-with-errors", lambda _: curate(place, place.curated))
     truth = select_truth(open_curated(place.curated), "train")
-    wrong = find_wrong_labels(truth, place.seed, planned.va[:, 0])
+    wrong = find_wrong_labels(truth, place.seed)
     held_out = []
     for number in range(2):
         folds = place.folder / f"folds{number}"
@@ -156,20 +155,19 @@ def measure(place: Place, *, gross: bool) -> tuple[dict[str, Any], dict[str, int
         lambda out: abawkit.review_labels(place.curated, held_out, out, force=out.exists()),
     )
     listed = read_listed_rows(review, truth)
-    valid = {"va": truth.va_valid, "expression": truth.expression_valid, "au": truth.au_valid}
     rng = np.random.default_rng(place.seed)
     chance = {
-        task: np.sort(rng.choice(np.flatnonzero(valid[task]), len(rows), replace=False))
+        task: np.sort(rng.choice(np.flatnonzero(truth.valid[task]), len(rows), replace=False))
         for task, rows in listed.items()
     }
-    lists: dict[str, Path | None] = {ALL: None, LISTED: review}
+    others = {CHANCE: place.folder / "chance.csv", WRONG: place.folder / "wrong.csv"}
     for name, rows in ((CHANCE, chance), (WRONG, wrong)):
-        lists[name] = place.folder / f"{name.rsplit(' ', 1)[1]}.csv"
-        write_list(place.folder / f"{name.rsplit(' ', 1)[1]}.csv", truth, rows)
+        write_list(others[name], truth, rows)
+    lists = {ALL: None, LISTED: review, **others}
     held = read_truth(place.folder / "release" / "held_out" / "test_set_annotations.txt", None)
     scores = {}
     for name, path in lists.items():
-        answers = train_without(place, name.rsplit(" ", 1)[1], path)
+        answers = train_without(place, name.split()[-1], path)
         found = score(held, read_member(answers).predictions.decide())
         scores[name] = {part: getattr(found, part) for part in PARTS}
     counts = {
@@ -179,7 +177,7 @@ def measure(place: Place, *, gross: bool) -> tuple[dict[str, Any], dict[str, int
             ("listed", listed[task]),
             ("listed and wrong", np.intersect1d(listed[task], wrong[task])),
             ("wrong", wrong[task]),
-            ("annotated", np.flatnonzero(valid[task])),
+            ("annotated", np.flatnonzero(truth.valid[task])),
         )
     }
     return scores, counts
