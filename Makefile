@@ -19,13 +19,13 @@ export PYTHONDONTWRITEBYTECODE :=
 GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | tr -d . | sort -u | paste -sd ';')
 export ABAWKIT_CUDA_ARCHITECTURES ?= $(or $(GPUS),90)
 
-.PHONY: demo test distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench docs site picture clean
+.PHONY: demo test slow distribution lint check-types kernels cuda pytest floor-headers gpu gpu-standin soak fuzz bench docs site picture clean
 
 demo: $(VENV)/installed  ## Install, then run every step on synthetic faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
 
 # pip uses one core, so the kernels' tests are compiled beside it; --output-sync keeps the output of each target together.
-test:  ## Everything that a change must pass.
+test:  ## What every change must pass; the slow tests are a target of their own.
 	$(MAKE) --jobs=2 --output-sync=target lint check-types kernels floor-headers
 	$(MAKE) pytest
 
@@ -47,8 +47,12 @@ cuda: $(VENV)/build-tools  ## Compiles the CUDA kernels for every architecture t
 	$(BIN)/cmake -S . -B build/cuda -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DABAWKIT_CUDA=require >/dev/null
 	$(BIN)/cmake --build build/cuda --target cuda_kernels
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder --durations=10
 pytest: $(VENV)/installed-dev floor-headers
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope --no-loadscope-reorder --durations=10
+	$(PYTEST) -m "not slow"
+
+slow: $(VENV)/installed-dev  ## The tests that are too long for `make test`: runs of several processes, all commands of the pages.
+	$(PYTEST) -m slow
 
 # The binding is compiled against the headers of the oldest torch that is promised. Every wheel of it has the same ones;
 # that for Linux on ARM is a small one.

@@ -18,7 +18,7 @@ from abawkit.ops import native_library
 from abawkit.system.files import sha256_of
 from abawkit.training.checkpoint import find_newest_checkpoint
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 native = pytest.mark.skipif(bool(native_library.load()), reason=f"no native operators: {native_library.load()}")
 soak = pytest.mark.skipif(not os.environ.get("ABAWKIT_SOAK"), reason="takes a minute: a part of `make soak`")

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 STRIDE = 1 if os.environ.get("ABAWKIT_SOAK") else 31
 """Every so manyth call that changes a file is tried; ``make soak`` tries all."""
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from abawkit.system.files import find_workspace
 from tests.faults.test_processes import Torchrun, lines, torchrun
 from tests.sequence_features import list_rows, write_random_store
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 __all__ = ["torchrun"]
 

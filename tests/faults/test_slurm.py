@@ -15,7 +15,7 @@ import pytest
 from tests.faults.slurm_node import BOUND, SlurmNode, find_free_ports, find_missing, run_slurm
 from tests.faults.test_processes import Torchrun, arguments, digests, lines
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 

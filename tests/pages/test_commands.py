@@ -71,6 +71,7 @@ def find_elsewhere(line: str) -> str | None:
     return next((pattern for pattern in ELSEWHERE if re.match(pattern, line)), None)
 
 
+@pytest.mark.slow
 def test_every_command_and_python_block_runs_and_files_have_the_fields_of_their_page(shell: Shell) -> None:
     """One test, so that one process runs it: a page takes as given what the pages before it have made."""
     failed = [text for page in ORDER for text in [*run_commands(page, shell), *run_python(page, shell)]]

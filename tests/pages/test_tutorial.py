@@ -18,6 +18,7 @@ def read_cells(kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_its_cells_run_in_order_and_leave_what_they_say(tmp_path: Path) -> None:
     code = "\n".join("".join(cell["source"]) for cell in read_cells("code"))
     (tmp_path / "cells.py").write_text(code)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.outputs import decide
@@ -96,6 +97,7 @@ def worth_of(found: Tuning, rng: np.random.Generator, members: int, tasks: Seque
     return np.asarray(statistics.scores(np.ones((1, VIDEOS)))[0])
 
 
+@pytest.mark.slow
 def test_over_300_draws_of_noise_in_sample_scores_are_too_high_and_cross_fitted_ones_are_not() -> None:
     in_sample, cross_fitted = biases(lambda members, truth: calibrate(members, truth, draws=2), 300, 1, TASKS)
     assert (cross_fitted.mean <= cross_fitted.error).all(), cross_fitted
