@@ -291,6 +291,7 @@ def test_the_summary_can_be_read_and_says_what_was_missed(tmp_path: Path) -> Non
 # --- the dry run
 
 
+@pytest.mark.slow
 def test_a_dry_run_runs_its_steps_and_leaves_a_summary(tmp_path: Path) -> None:
     """Not all of them: `make gpu DRY=1` does, which takes minutes."""
     names = ["release", "curate", "frames", "memcheck", "kernels"]

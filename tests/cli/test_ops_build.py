@@ -78,6 +78,7 @@ def command_line(site: Path, environment: dict[str, str], *arguments: str) -> su
     )
 
 
+@pytest.mark.slow
 def test_one_command_after_the_installation_compiles_for_what_is_there(tmp_path: Path) -> None:
     environment, site = machine(tmp_path), install_pure(tmp_path)
     before = json.loads(command_line(site, environment, "ops", "--json").stdout)

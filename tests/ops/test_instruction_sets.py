@@ -22,6 +22,7 @@ sys.exit(pytest.main([*options, contract]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["baseline", "avx2"])
 def test_contract_holds(name: str) -> None:
     assert not binary.load()

@@ -73,7 +73,9 @@ def test_embeddings_are_stored_where_frames_are_the_same_in_each_of_several_epoc
     assert stores_embeddings(recipe(**changes)) is expected
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [pytest.param("float64", 1e-10, marks=pytest.mark.slow), ("float32", 2e-5)]
+)
 def test_the_losses_and_the_scores_are_those_without_stored_embeddings(
     recipe: Make, curated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, tolerance: float
 ) -> None:
