@@ -24,9 +24,9 @@ export ABAWKIT_CUDA_ARCHITECTURES ?= $(or $(GPUS),90)
 demo: $(VENV)/installed  ## Install, then run every step on synthetic faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
 
-# pip uses one core, so the kernels' tests are compiled beside it; --output-sync keeps the output of each target together.
-test:  ## What every change must pass; the slow tests are a target of their own.
-	$(MAKE) --jobs=2 --output-sync=target lint check-types kernels floor-headers
+# --output-sync keeps the output of each target together.
+test:  ## What every change must pass, and what can be waited for; `make slow` has the rest.
+	$(MAKE) --jobs=2 --output-sync=target lint check-types floor-headers
 	$(MAKE) pytest
 
 lint: $(VENV)/installed-dev
@@ -51,7 +51,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadscope --no-loadscop
 pytest: $(VENV)/installed-dev floor-headers
 	$(PYTEST) -m "not slow"
 
-slow: $(VENV)/installed-dev  ## The tests that are too long for `make test`: runs of several processes, all commands of the pages.
+slow: kernels $(VENV)/installed-dev  ## Tests that are too long for `make test`: kernels, several processes, commands of all pages.
 	$(PYTEST) -m slow
 
 # The binding is compiled against the headers of the oldest torch that is promised. Every wheel of it has the same ones;
