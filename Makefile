@@ -109,6 +109,7 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/checkpoints.py
 	$(BIN)/python benchmarks/frozen_stage.py
 	$(BIN)/python benchmarks/processes.py
+	$(BIN)/python benchmarks/waiting_threads.py
 	$(BIN)/python -m benchmarks.interval_coverage
 	$(BIN)/python -m benchmarks.shrinkage
 

@@ -7,11 +7,13 @@ import sys
 
 from abawkit.cli._streams import NOT_WRITTEN, READER_GONE, exit_code, finish_streams, prepare_streams, report_unwritten
 from abawkit.cli.app import app
+from abawkit.system.waiting_threads import shorten_spinning
 
 
 def main() -> None:
     """Entry point of ``abawkit``."""
     prepare_streams()
+    shorten_spinning()
     code = 0
     try:
         app(prog_name="abawkit")
