@@ -143,8 +143,14 @@ def _fill_in(given: Mapping[str, Any], out: Path, begun: "FoldsContent | None") 
     if begun is None:
         return dict(given)
     from abawkit.run_names import RECIPE
+    from abawkit.training.start import refuse_moved
 
     filled = dict(given)
+    refuse_moved(
+        None if filled["data"] else Path(begun.data.folder),
+        [] if filled["frames"] else [Path(folder) for folder in begun.frames or ()],
+        [] if filled["features"] else [Path(folder) for folder in begun.features],
+    )
     if not filled["frames"] and begun.frames:
         filled |= {"frames": [Path(folder) for folder in begun.frames], "follow_links": begun.follow_links}
     filled["recipe"] = filled["recipe"] or str(out / RECIPE)

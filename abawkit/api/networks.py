@@ -152,7 +152,10 @@ def train(
 
         return train_by_folds(given, folder, folds, folds_over, refit=refit, stage=stage, on_run=on_run, **shared)
     if folds_over or refit:
-        raise ConfigError(f"{'--refit' if refit else '--folds-over'} goes with --folds")
+        option = "--refit" if refit else "--folds-over"
+        raise ConfigError(
+            f"{folder}: holds no folds; {option} goes with --folds" if resume else f"{option} goes with --folds"
+        )
     start = prepare_start(**given, out=folder, resume=resume, force=force, log=log)
     from abawkit.execution import cpu_threads
     from abawkit.ops import use

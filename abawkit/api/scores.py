@@ -281,7 +281,7 @@ def tune(
     """
     from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.rule import write_rule
-    from abawkit.probabilities.members import read_members
+    from abawkit.probabilities.members import read_members, warn_of_training_rows
     from abawkit.scoring.matching import read_truth
     from abawkit.scoring.scored_rows import warn_of_unannotated
     from abawkit.tuning import tune as tuning
@@ -302,6 +302,7 @@ def tune(
 
         claim_file(Path(report), force=force, kind=REPORT, inputs=[*paths, answer, rule])
     found, annotations = read_members(paths), read_truth(answer, split)
+    warn_of_training_rows(found)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     result = tuning.tune(
         found,

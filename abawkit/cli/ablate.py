@@ -116,7 +116,8 @@ def _refuse_inputs(release: Path | None, recipe: str, changes: list[str], weight
     from abawkit.training.recipe import read_recipe, refuse_repeated_keys
 
     refuse_repeated_keys(changes)
-    read_recipe(recipe, changes)
+    if read_recipe(recipe, changes).is_sequence:
+        raise ConfigError(f"--recipe {recipe}: trains on stored features, and an ablation trains on frames")
     if release:
         find_sources(release)
     if weights and not weights.exists():

@@ -59,7 +59,7 @@ def calibrate(
     from abawkit.inspection.output_kinds import RULE
     from abawkit.postprocessing.rule import write_rule
     from abawkit.postprocessing.rule_file import read_evidence
-    from abawkit.probabilities.members import read_members
+    from abawkit.probabilities.members import read_members, warn_of_training_rows
     from abawkit.scoring.matching import read_truth
     from abawkit.scoring.scored_rows import warn_of_unannotated
     from abawkit.tuning.cross_validation import parse_tasks
@@ -69,6 +69,7 @@ def calibrate(
     chosen = parse_tasks(tasks or [])
     base = _base(rule, {"va": smooth_va, "expression": smooth_expression, "au": smooth_au})
     found, annotations = read_members(members), read_truth(truth, split)
+    warn_of_training_rows(found)
     warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     with progress_bar("fits") as progress:
         tuning = fit(

@@ -82,7 +82,7 @@ def ensemble(
     """
     from abawkit.cli._tables import group_notes
     from abawkit.formats.base import get_format
-    from abawkit.probabilities.members import read_members
+    from abawkit.probabilities.members import read_members, warn_of_training_rows
     from abawkit.scoring.matching import read_truth
     from abawkit.scoring.scored_rows import warn_of_unannotated
     from abawkit.tuning.ensemble import write_combined
@@ -94,6 +94,7 @@ def ensemble(
     found = read_members(members)
     annotations = read_truth(truth, split) if truth else None
     if annotations:
+        warn_of_training_rows(found)
         warn_of_unannotated(annotations, {task for member in found for task in member.tasks}, protocol)
     applied, tuning = _rule(hows, pool, rule, found, annotations, protocol, folds, seed)
     judged = _judge(found, annotations, protocol, applied, tuning, seed)

@@ -37,11 +37,11 @@ def leaderboard(
 
     given = folders or [Path("runs")]
     results = list_results(given)
+    if not results:
+        raise DataError(f"{', '.join(map(str, given))}: holds no run; `abawkit train --out runs/NAME` makes one")
     if as_json:
         print_json({"folders": [str(folder) for folder in given], "results": [each.as_dict() for each in results]})
         return
-    if not results:
-        raise DataError(f"{', '.join(map(str, given))}: holds no run; `abawkit train --out runs/NAME` makes one")
     _show_results(results)
 
 

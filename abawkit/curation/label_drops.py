@@ -186,7 +186,8 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     unknown = next((name for i, name in enumerate(header) if name not in REVIEW_COLUMNS or name in header[:i]), None)
     if unknown is not None:
         kind = " twice" if unknown in REVIEW_COLUMNS else ", which is none of its columns"
-        raise DataError(f"{path}:1: got '{shorten(unknown)}'{kind}; expected {','.join(REVIEW_COLUMNS)}")
+        advice = "; separate cells by commas" if len(header) == 1 and re.search("[;\t]", unknown) else ""
+        raise DataError(f"{path}:1: got '{shorten(unknown)}'{kind}; expected {','.join(REVIEW_COLUMNS)}{advice}")
     if absent := [name for name in NEEDED_COLUMNS if name not in header]:
         raise DataError(f"{path}:1: has no column {' and no '.join(absent)}; expected {','.join(REVIEW_COLUMNS)}")
 

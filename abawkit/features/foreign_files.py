@@ -6,7 +6,7 @@ Nothing is guessed: names and numbers are where `FORMS` says, or the file is ref
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -42,12 +42,14 @@ class FeaturePart:
         images: Image names, n.
         values: Their features, (n, dimension), any floating-point type.
         first_line: Line of the first row, counted from 1; 0 in a file without lines.
+        columns: Names of the numbers of a row, in their order; none where a file does not name them.
     """
 
     path: Path
     images: pa.StringArray
     values: Array
     first_line: int = 0
+    columns: tuple[str, ...] = ()
 
     def locate(self, row: int) -> str:
         """Where a row is, for messages."""
@@ -90,11 +92,25 @@ def read_foreign_features(path: Path, names: Path | None = None, first_frame: in
         odd = [entry.name for entry in files if entry not in arrays]
         raise ConfigError(f"--first-frame: is for a folder of VIDEO.npy alone, and {path} holds '{printable(odd[0])}'")
     parts = [_read_video(entry, first_frame) if first_frame is not None else _read_part(entry, None) for entry in files]
-    for part in parts:
-        if part.values.shape[1] != parts[0].values.shape[1]:
-            found, expected = (format_count(each.values.shape[1], "number") for each in (part, parts[0]))
-            raise DataError(f"{part.path}: has {found} a row, and {parts[0].path.name} has {expected}")
-    return parts
+    return [_arrange_columns(part, parts[0]) for part in parts]
+
+
+def _arrange_columns(part: FeaturePart, first: FeaturePart) -> FeaturePart:
+    """The numbers of a file in the order in which the first file names them."""
+    if part.values.shape[1] != first.values.shape[1]:
+        found, expected = (format_count(each.values.shape[1], "number") for each in (part, first))
+        raise DataError(f"{part.path}: has {found} a row, and {first.path.name} has {expected}")
+    if part.columns == first.columns:
+        return part
+    if not part.columns or not first.columns:
+        named, other = (part, first) if part.columns else (first, part)
+        raise DataError(f"{named.path}: names its numbers, and {other.path.name} does not; give files of one form")
+    if odd := [name for name in part.columns if name not in first.columns]:
+        absent = next(name for name in first.columns if name not in part.columns)
+        found, expected = (printable(name[:60]) for name in (odd[0], absent))
+        raise DataError(f"{part.path}: has a column '{found}' and no '{expected}', which {first.path.name} has")
+    order = [part.columns.index(name) for name in first.columns]
+    return replace(part, values=part.values[:, order], columns=first.columns)
 
 
 def digest_foreign_features(path: Path) -> dict[str, str]:
@@ -183,7 +199,8 @@ def _read_csv_part(path: Path) -> FeaturePart:
         raise DataError(f"{path}:{line}: {where}{printable(reason[:200])}") from error
     if not table.num_rows:
         raise DataError(f"{path}: holds a header and no rows; {FORMS}")
-    return FeaturePart(path, _make_names(path, table["image"].to_pylist()), _stack_columns(table), first_line=2)
+    images = _make_names(path, table["image"].to_pylist())
+    return FeaturePart(path, images, _stack_columns(table), first_line=2, columns=_list_columns(table))
 
 
 def _read_parquet_part(path: Path) -> FeaturePart:
@@ -204,11 +221,16 @@ def _read_parquet_part(path: Path) -> FeaturePart:
             raise DataError(f"{path}: column '{printable(field.name)}': holds {kind}, expected {expected}")
     if not table.num_rows:
         raise DataError(f"{path}: has no rows; {FORMS}")
-    return FeaturePart(path, _make_names(path, table["image"].to_pylist()), _stack_columns(table))
+    images = _make_names(path, table["image"].to_pylist())
+    return FeaturePart(path, images, _stack_columns(table), columns=_list_columns(table))
+
+
+def _list_columns(table: pa.Table) -> tuple[str, ...]:
+    return tuple(name for name in table.column_names if name != "image")
 
 
 def _stack_columns(table: pa.Table) -> Array:
-    names = [name for name in table.column_names if name != "image"]
+    names = _list_columns(table)
     values: Array = np.empty((table.num_rows, len(names)), np.float32)
     with np.errstate(over="ignore"):  # what is too large is found when it is not finite
         for i, name in enumerate(names):

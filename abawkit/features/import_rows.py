@@ -92,11 +92,14 @@ def import_rows(
         versions={package: version(package) for package in ("abawkit", "numpy", "pyarrow")},
     )
     starts = np.cumsum([0, *(len(part.values) for part in parts)])
-    while writer.remaining:
-        values = _gather(parts, starts, chosen[writer.written : writer.written + _ROWS_AT_A_TIME])
-        writer.append(values)
-        if progress:
-            progress(writer.written, writer.manifest.rows)
+    try:
+        while writer.remaining:
+            writer.append(_gather(parts, starts, chosen[writer.written : writer.written + _ROWS_AT_A_TIME]))
+            if progress:
+                progress(writer.written, writer.manifest.rows)
+    except DataError:  # the same file will be refused again
+        writer.discard()
+        raise
     return writer.finish(force=force)
 
 

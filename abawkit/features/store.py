@@ -214,12 +214,12 @@ def digest_names(names: Sequence[str]) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """Image names, one a line.
+    """Image names, one a line; a byte-order mark and the line ends of Windows are no part of them.
 
     Raises:
         DataError: If the file can't be read, is not UTF-8 or holds no name.
     """
-    return _read_name_bytes(path).decode().split("\n")
+    return [name.removesuffix("\r") for name in _read_name_bytes(path).decode("utf-8-sig").split("\n")]
 
 
 def _read_name_bytes(path: Path) -> bytes:

@@ -160,6 +160,10 @@ class StoreWriter:
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return FeatureStore.open(self.folder)
 
+    def discard(self) -> None:
+        """Removes what was written of the unfinished store: nobody will continue it."""
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+
     def _find_written(self) -> int:
         """Rows of an unfinished store that this one continues; 0 where there is none."""
         try:

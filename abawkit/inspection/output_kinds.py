@@ -4,8 +4,9 @@ Nothing is checked for damage.
 """
 
 import json
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,11 +26,15 @@ from abawkit.errors import ConfigError, printable
 from abawkit.features.store import FEATURES_FILE, MIRRORED_FILE, NAMES_FILE, STORE_FORMAT, STORE_MANIFEST
 from abawkit.formats.base import get_format, list_format_names
 from abawkit.frames.packed import is_packed_file
-from abawkit.labels import ACTION_UNITS, EXPRESSIONS
+from abawkit.labels import TASKS
+from abawkit.probabilities.files import COLUMNS, NOTE_ARRAYS
 from abawkit.run_names import SYNTHETIC_MANIFEST
-from abawkit.system.files import Kind, list_entries
+from abawkit.system.files import Kind, list_entries, sha256_of
 
 _NO_TABLE: Final = "is no table of probabilities"
+
+_ONNX_HEAD: Final = re.compile(rb"\x08.\x12\x07abawkit\x1a", re.DOTALL)
+"""How an ONNX file begins that abawkit wrote: the version of its form, then the producer. Source: onnx.proto."""
 
 _MOST: Final = 1 << 24
 """Bytes that are read of a file, at most."""
@@ -67,8 +72,8 @@ def _read_json_object(path: Path) -> dict[str, Any]:
 
 
 def _difference_from_submission(path: Path) -> str:
-    if "submission_sha256" in _read_json_object(path.with_suffix(".json")):
-        return ""  # it has a manifest
+    if _is_of_manifest(path):
+        return ""
     if path.is_dir():
         headers = _list_headers()
         odd = [entry for entry in list_entries(path) if not entry.is_file() or _read_header(entry) not in headers]
@@ -79,6 +84,14 @@ def _difference_from_submission(path: Path) -> str:
     return "" if any(row.partition(",")[2].strip(", ") for row in rows) else "is a list of frames"
 
 
+def _is_of_manifest(path: Path) -> bool:
+    """Whether a manifest of a prediction lies beside it that is about no other file beside it."""
+    digest = _read_json_object(path.with_suffix(".json")).get("submission_sha256")
+    others = [entry for entry in list_entries(path.parent) if entry.stem == path.stem and entry.name != path.name]
+    files = [entry for entry in others if entry.is_file() and entry.suffix not in (".json", ".npz")]
+    return digest is not None and digest not in [sha256_of(entry) for entry in files]
+
+
 def _read_header(path: Path) -> str:
     """The first line, without blanks behind its commas, as headers are written too."""
     return next(iter(_first_lines(path)), "").replace(", ", ",")
@@ -86,19 +99,33 @@ def _read_header(path: Path) -> str:
 
 def _difference_from_probabilities(path: Path) -> str:
     if path.suffix == ".csv":
-        columns = _read_header(path).split(",")
-        return "" if columns[0] == "image" and {"valence", EXPRESSIONS[0], ACTION_UNITS[0]} & {*columns} else _NO_TABLE
+        return "" if _are_of_probabilities("image", _read_header(path).split(","), COLUMNS.values()) else _NO_TABLE
     if path.suffix == ".parquet":
         try:
-            return "" if "image" in parquet.read_schema(path).names else _NO_TABLE
+            names = parquet.read_schema(path).names
         except (OSError, pa.ArrowException):
             return _NO_TABLE
+        return "" if _are_of_probabilities("image", names, COLUMNS.values()) else _NO_TABLE
     try:
         with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return "is no .npz"
-    return "" if "images.npy" in names else "holds no probabilities"
+    return (
+        ""
+        if _are_of_probabilities("images", names, [(task,) for task in TASKS], NOTE_ARRAYS)
+        else "holds no probabilities"
+    )
+
+
+def _are_of_probabilities(
+    images: str, names: Sequence[str], tasks: Iterable[Sequence[str]], notes: Sequence[str] = ()
+) -> bool:
+    """Whether a file has these names: that of the images, all of a task or more, and no others but notes."""
+    there = [part for part in tasks if set(part) <= set(names)]
+    return (
+        images in names and bool(there) and set(names) <= {images, *notes, *(name for part in there for name in part)}
+    )
 
 
 def _difference_from_weights(path: Path) -> str:
@@ -122,7 +149,7 @@ def _difference_from_exported_network(path: Path) -> str:
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
             own = False
     else:
-        own = b"abawkit" in head  # the producer of an ONNX graph
+        own = _ONNX_HEAD.match(head) is not None
     return "" if own else "is no network that abawkit exported"
 
 

@@ -62,7 +62,7 @@ def inspect_run(folder: Path) -> Inspection:
     found.problems += damaged
     _note_weights(found, folder, expected, finished=finished)
     found.note("pictures", [name for name in PICTURES if is_file(folder / name)] or None)
-    found.note("next", _suggest_command(folder, state, reports))
+    found.note("next", _suggest_command(folder, state, reports, recipe))
     of = f" of {format_epochs(recipe)}" if recipe else ""
     network = f" of {recipe.network}" if recipe else ""
     epochs = "epoch" if len(lines) == 1 and not of else "epochs"
@@ -203,13 +203,16 @@ def _note_weights(found: Inspection, folder: Path, expected: dict[str, str], *, 
     found.note("weights", weights)
 
 
-def _suggest_command(folder: Path, state: str, reports: dict[Path, CheckpointReport]) -> str | None:
+def _suggest_command(
+    folder: Path, state: str, reports: dict[Path, CheckpointReport], recipe: Recipe | None
+) -> str | None:
     """The command that a user would run next."""
     place = shlex.quote(str(folder))
     if state == "being written":
         return None
     if state == "finished":
-        return f"abawkit predict {place} --list LIST --frames FRAMES --out predictions.txt"
+        given = "--features FEATURES" if recipe and recipe.is_sequence else "--frames FRAMES"
+        return f"abawkit predict {place} --list LIST {given} --out predictions.txt"
     if any(not report.defects for report in reports.values()):
         return f"abawkit train --resume --out {place}"
     return f"abawkit train RECIPE --data CURATED --out {place} --force"

@@ -115,10 +115,10 @@ def choose_stores(inputs: Sequence[FeatureInput], stores: Sequence[FeatureStore]
         found = next((store for store in left if describe_input(store.manifest) == wanted), None)
         if found is None:
             have = "; ".join(f"{store.folder}: {_format_input(describe_input(store.manifest))}" for store in stores)
-            raise DataError(
-                f"{path}: input {number} of this network is {_format_input(wanted)}, and the --features are {have}; "
-                "extract the features with what the network was trained on"
-            )
+            text = f"{path}: input {number} of this network is {_format_input(wanted)}, and the --features are {have}; "
+            if len(stores) < len(inputs):
+                raise DataError(f"{text}it was trained on {len(inputs)} stores: give --features for each of them")
+            raise DataError(f"{text}extract the features with what the network was trained on")
         left.remove(found)
         chosen.append(found)
     return chosen

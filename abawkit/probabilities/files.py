@@ -70,7 +70,10 @@ MAX_ROWS: Final = 1 << 23
 """More rows than all frames of Aff-Wild2."""
 
 _ORDERS: Final[Mapping[str, Task]] = {"dimensions": "va", "expressions": "expression", "action_units": "au"}
-_NAMES: Final = ("images", "list_digest", *TASKS, *_ORDERS)
+NOTE_ARRAYS: Final = ("list_digest", *_ORDERS)
+"""Arrays of an archive beside images and tasks."""
+
+_NAMES: Final = ("images", *TASKS, *NOTE_ARRAYS)
 _FORM: Final = "expected the .npz of `abawkit predict`, or images and any of va (n, 2), expression (n, 8), au (n, 12)"
 
 

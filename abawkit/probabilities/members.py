@@ -104,6 +104,20 @@ def read_members(paths: Sequence[Path]) -> list[StoredMember]:
     return members
 
 
+def warn_of_training_rows(members: Sequence[StoredMember]) -> None:
+    """Warns of predictions of training rows that are not out of fold: a network repeats the labels that it learned."""
+    for member in members:
+        manifest = read_manifest_beside(member.path) or {}
+        source = manifest.get("source")
+        if isinstance(source, dict) and source.get("split") == "train" and "out_of_fold" not in manifest:
+            warnings.warn(
+                f"{member.path}: is not out of fold: a network repeats the labels that it was trained on, and what is "
+                "found on them says nothing of new rows; `abawkit train --folds` writes out-of-fold probabilities",
+                DataWarning,
+                stacklevel=3,
+            )
+
+
 def refuse_other_rows(member: StoredMember, truth: Annotations) -> None:
     """Refuses a member whose rows are not those of the annotations.
 

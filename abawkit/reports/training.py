@@ -213,12 +213,15 @@ def _make_provenance_section(recipe: Mapping[str, Any], manifest: Mapping[str, A
 
 def _make_next_section(run: Path, manifest: Mapping[str, Any]) -> Section:
     place, data = shlex.quote(str(run)), shlex.quote(str(manifest["data"]["folder"]))
+    stores = manifest["data"].get("features", ())
+    features = "".join(f" --features {shlex.quote(str(store['folder']))}" for store in stores)
+    of_list = " --features FEATURES" * len(stores) or " --frames FRAMES"
     commands = [
         [
             "predict the validation rows",
-            f"abawkit predict {place} --data {data} --split validation --out validation.txt",
+            f"abawkit predict {place} --data {data} --split validation{features} --out validation.txt",
         ],
-        ["predict a list of frames", f"abawkit predict {place} --list LIST --frames FRAMES --out predictions.txt"],
+        ["predict a list of frames", f"abawkit predict {place} --list LIST{of_list} --out predictions.txt"],
         ["say what the folder holds", f"abawkit inspect {place}"],
     ]
     return Section("Next", tables=[ReportTable("Commands", ["to", "run"], commands, text_columns=2, wide=True)])

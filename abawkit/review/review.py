@@ -1,6 +1,5 @@
 """A review from end to end: the rows and networks, the rules, and what they find."""
 
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +16,15 @@ from abawkit.curation.curated_set import (
     open_curated,
     select_truth,
 )
-from abawkit.errors import ConfigError, DataWarning
+from abawkit.errors import ConfigError
 from abawkit.labels import TASKS, Task
-from abawkit.probabilities.members import StoredMember, read_manifest_beside, read_members, refuse_other_rows
+from abawkit.probabilities.members import (
+    StoredMember,
+    read_manifest_beside,
+    read_members,
+    refuse_other_rows,
+    warn_of_training_rows,
+)
 from abawkit.review.contradictions import (
     count_agreement,
     find_contradicted_expressions,
@@ -123,7 +128,7 @@ def review_labels(
     truth = select_truth(curated, chosen)
     for member in members:
         refuse_other_rows(member, truth)
-    _warn_of_training_rows(members)
+    warn_of_training_rows(members)
     if "near-duplicate" in rules and not curated.frames_digest and only:
         raise ConfigError(f"{folder}: holds labels only, and near-duplicates are found in frames; curate with frames")
     if "near-duplicate" in rules and not curated.frames_digest:
@@ -184,17 +189,3 @@ def _find_split(members: Sequence[StoredMember]) -> TruthSplit:
     sources = [(read_manifest_beside(member.path) or {}).get("source") for member in members]
     named = {source.get("split") for source in sources if isinstance(source, dict)}
     return next((each for each in get_args(TruthSplit) if named == {each}), "train")
-
-
-def _warn_of_training_rows(members: Sequence[StoredMember]) -> None:
-    """Warns of predictions of training rows that are not out of fold: a network repeats the labels that it learned."""
-    for member in members:
-        manifest = read_manifest_beside(member.path) or {}
-        source = manifest.get("source")
-        if isinstance(source, dict) and source.get("split") == "train" and "out_of_fold" not in manifest:
-            warnings.warn(
-                f"{member.path}: is not out of fold: a network contradicts few of the labels that it was trained on; "
-                "`abawkit train --folds` writes out-of-fold probabilities",
-                DataWarning,
-                stacklevel=3,
-            )

@@ -24,7 +24,7 @@ from abawkit.pipeline.commands import ExecutionOptions
 from abawkit.pipeline.step_cache import Step, StepCache
 from abawkit.postprocessing.outputs import find_needed_tasks
 from abawkit.submissions.plan import CURATED, OUTPUTS, TEST, PlannedFeatures, SubmissionPlan, plan_submission
-from abawkit.submissions.recipe import SubmissionRecipe, read_submission_recipe
+from abawkit.submissions.recipe import RECIPE, SubmissionRecipe, read_submission_recipe
 from abawkit.system.files import sha256, sha256_of
 from abawkit.tables import FrameList, VideoList
 
@@ -85,7 +85,10 @@ def open_inputs(recipe: SubmissionRecipe, inputs: SubmissionInputs) -> OpenedInp
         raise ConfigError('this submission starts from no weights (weights = "none"); leave --weights out')
     if inputs.weights is not None and inputs.weights.is_dir():
         inputs = replace(inputs, weights=find_weights(inputs.weights))
-    plugin = get_format(recipe.format)
+    try:
+        plugin = get_format(recipe.format)
+    except ConfigError as error:
+        raise ConfigError(f"{RECIPE}: format: {str(error).removeprefix('--format ')}") from error
     curated = open_curated(inputs.data)
     if curated.policy != recipe.policy:
         raise DataError(

@@ -144,7 +144,9 @@ def prepare_start(
     if recorded is None:
         _check_recipe(resolved, inputs.weights, settings)
     else:
-        _refuse_moved(inputs, data, recorded)
+        old_frames = recorded.frames.folders if recorded.frames and inputs.frames == recorded.frames else ()
+        old_features = inputs.features if inputs.features == recorded.features else ()
+        refuse_moved(None if data else inputs.data, old_frames, old_features)
     if out:
         refuse_home(out)
         _refuse_overlap(out, inputs)
@@ -203,20 +205,28 @@ def _check_features(recipe: Recipe, inputs: Inputs) -> None:
         raise ConfigError("--features: a store is given twice; give each once")
 
 
-def _refuse_moved(inputs: Inputs, data: Path | None, recorded: "Recorded") -> None:
-    """Asks for the new place of what a run was begun with, where that is no longer where it was."""
-    if data is None and not (inputs.data / CURATED_TABLE).is_file():
+def refuse_moved(data: Path | None, frames: Sequence[Path], features: Sequence[Path]) -> None:
+    """Asks for the new place of what a run was begun with, where that is no longer where it was.
+
+    Args:
+        data: Folder of the curated set that was begun with; None where another one is given, as for the others.
+        frames: Folders of frames.
+        features: Stores of features.
+
+    Raises:
+        DataError: If one of them is not there.
+    """
+    if data and not (data / CURATED_TABLE).is_file():
         raise DataError(
-            f"{inputs.data}: the curated set that this run was begun with is no longer here; give its new place with "
-            "--data"
+            f"{data}: the curated set that this run was begun with is no longer here; give its new place with --data"
         )
-    for folder in recorded.frames.folders if recorded.frames and inputs.frames == recorded.frames else ():
+    for folder in frames:
         if not folder.is_dir():
             raise DataError(
                 f"{folder}: the frames that this run was begun with are no longer here; give their new place with "
                 "--frames and --allow-drift"
             )
-    for folder in inputs.features if inputs.features == recorded.features else ():
+    for folder in features:
         if not folder.is_dir():
             raise DataError(
                 f"{folder}: the features that this run was begun with are no longer here; give their new place with "

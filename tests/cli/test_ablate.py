@@ -14,6 +14,7 @@ from tests.cli.conftest import Run, answer
         (["--set", "losses.attention=0"], "the attention loss is none, expected diversity"),
         (["--set", "all.epochs=0", "--set", "heads.epochs=1"], "nothing to be compared with"),
         (["--recipe", "absent"], "can't read this recipe"),
+        (["--recipe", "sequence-bigru"], "trains on stored features, and an ablation trains on frames"),
     ],
 )
 def test_a_recipe_with_nothing_to_compare_is_refused_before_anything_is_drawn(

@@ -1,6 +1,7 @@
 """Folds by the commands: what they print, the options that they take, and that scores are named for what they are."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -60,3 +61,24 @@ def test_options_that_would_do_nothing_are_refused(run: Run, curated: Path, tmp_
     ):
         failed = run("train", "demo", "--data", curated, "--out", tmp_path / "run", *options, code=2)
         assert message in " ".join(failed.stderr.replace("│", " ").split())
+
+
+def test_a_curated_set_that_was_moved_is_asked_for_by_name(run: Run, curated: Path, tmp_path: Path) -> None:
+    data, out = Path(shutil.copytree(curated, tmp_path / "set")), tmp_path / "runs"
+    store = write_random_store(tmp_path / "features", list_rows(data)).folder
+    given = ["sequence-frame", "--data", data, "--features", store, *SMALL, "--folds", 2]
+    run("train", *given, "--out", out, "--max-minutes", "1e-6", code=75)
+    aside = data.rename(tmp_path / "elsewhere")
+    said = run("train", "--resume", "--out", out, code=3).stderr
+    assert f"{data}: the curated set that this run was begun with is no longer here; give its new place" in said
+    run("train", "--resume", "--out", out, "--data", aside)
+
+
+def test_to_refit_what_is_not_there_names_it(run: Run, curated: Path, tmp_path: Path) -> None:
+    said = run("train", "--resume", "--refit", "--out", tmp_path / "absent", code=2).stderr
+    assert f"{tmp_path}/absent: holds no folds; --refit goes with --folds" in said
+
+
+def test_a_leaderboard_of_nothing_is_an_error_for_scripts_too(run: Run, tmp_path: Path) -> None:
+    for options in ([], ["--json"]):
+        assert "holds no run" in run("leaderboard", tmp_path, *options, code=3).stderr

@@ -151,7 +151,7 @@ def test_predictions_of_rows_that_a_network_was_trained_on_are_a_warning(
     predicted = tmp_path / "train.txt"
     run("predict", runs[0], "--data", curated, "--split", "train", "--out", predicted)
     found = run("review", curated, "--predictions", predicted.with_suffix(".npz"), "--out", tmp_path / "review.csv")
-    assert "is not out of fold: a network contradicts few of the labels that it was trained on" in found.stderr
+    assert "is not out of fold: a network repeats the labels that it was trained on" in found.stderr
 
 
 def test_the_next_step_repeats_the_paths_that_a_shell_reads(curated: Path, release: Path) -> None:

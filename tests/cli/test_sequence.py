@@ -1,6 +1,9 @@
 """Heads over time by the commands: train, resume, predict from features alone, and beside a network of frames."""
 
+import html
 import json
+import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +50,11 @@ def test_a_network_over_time_is_trained_resumed_and_predicted_by_the_usual_comma
     wrong = run("predict", out, *listed, "--out", tmp_path / "c.txt", *frames, code=2)
     assert "is a sequence network: give the features of the frames with --features" in wrong.stderr
     assert "sequence (tcn)" in run("inspect", out / "best.safetensors").stdout
+    assert "--list LIST --features FEATURES --out" in " ".join(run("inspect", out).stdout.split())
+    said = html.unescape((out / "report.html").read_text())
+    (command,) = re.findall(r"abawkit (predict [^<]*--split validation[^<]*)", said)
+    run(*shlex.split(command.replace("validation.txt", str(tmp_path / "validation.txt"))))
+    assert f"predict {out} --list LIST --features FEATURES" in said
 
 
 def test_what_a_recipe_lacks_is_said_before_anything_is_read(run: Run, curated: Path, tmp_path: Path) -> None:

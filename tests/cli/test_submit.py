@@ -129,6 +129,13 @@ def test_a_recipe_that_is_none_is_a_usage_error(run: Run, copy: Path, asked: lis
     assert "seedz: unknown key" in run("submit", copy, *asked, code=2).stderr
     out = answer(run("submit", copy, *asked, "--json", code=2))
     assert out["exit_code"] == 2
+    (copy.parent / "other").mkdir()
+    (copy.parent / "other/recipe.toml").write_text(RECIPE.replace("seeds", "seedz").replace("folds", "foldz"))
+    listed = run("submissions", "--folder", copy.parent).stdout
+    assert "\\n" not in listed
+    assert "foldz: unknown key" in " ".join(listed.split())
+    (copy / "recipe.toml").write_text('format = "abaw77"\n' + RECIPE)
+    assert "recipe.toml: format: abaw77: unknown format" in run("submit", copy, *asked, code=2).stderr
 
 
 def test_the_manifest_says_which_code_trained_each_network(copy: Path) -> None:

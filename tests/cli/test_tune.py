@@ -138,6 +138,16 @@ def test_a_rule_of_these_rows_gives_its_weights_and_a_warning(
     assert (answer(done)["weights"], answer(done)["smoothing"]) == (tuned["weights"], tuned["smoothing"])
 
 
+@pytest.mark.parametrize("command", ["tune", "calibrate", "ensemble"])
+def test_predictions_of_rows_that_a_network_was_trained_on_are_a_warning(
+    run: Run, curated: Path, runs: list[Path], tmp_path: Path, command: str
+) -> None:
+    run("predict", runs[0], "--data", curated, "--split", "train", "--out", tmp_path / "train.txt")
+    options = ["--no-smoothing", "--folds", 2] if command == "tune" else []
+    given = [tmp_path / "train.npz", "--truth", curated, "--split", "train", *options]
+    assert "train.npz: is not out of fold" in run(command, *given, "--out", tmp_path / "made").stderr
+
+
 def test_tune_keeps_to_the_knobs_that_it_may_turn(run: Run, folder: Path, tmp_path: Path) -> None:
     members = folder / "a.npz", folder / "b.npz"
     options = "--no-smoothing", "--no-calibration", "--folds", 2, "--seed", 3, "--json"

@@ -155,6 +155,7 @@ def test_a_list_of_other_annotations_is_refused_with_its_line_and_nothing_is_wri
     ("header", "message"),
     [
         (f"{HEADER},force", "got 'force', which is none of its columns"),
+        (HEADER.replace(",", ";"), "; separate cells by commas"),
         (f"{HEADER},line", "got 'line' twice"),
         (HEADER.replace(",task", "").replace(",label", ""), "has no column task and no label"),
     ],

@@ -98,6 +98,29 @@ def test_folders_are_of_one_form_and_width(tmp_path: Path) -> None:
         read_foreign_features(folder)
 
 
+def test_the_numbers_of_a_folder_are_put_side_by_side_by_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    (folder / "a.csv").write_text("x,image,y\n1,a/1.jpg,2\n")
+    (folder / "b.csv").write_text("image,y,x\nb/1.jpg,4,3\n")
+    pd.DataFrame({"y": [6.0], "x": [5.0], "image": ["c/1.jpg"]}).to_parquet(folder / "c.parquet", index=False)
+    assert [part.values.tolist() for part in read_foreign_features(folder)] == [[[1, 2]], [[3, 4]], [[5, 6]]]
+    (folder / "b.csv").write_text("image,x,z\nb/1.jpg,3,4\n")
+    with pytest.raises(DataError, match=r"b\.csv: has a column 'z' and no 'y', which a\.csv has"):
+        read_foreign_features(folder)
+    (folder / "b.csv").unlink()
+    np.savez(folder / "b.npz", images=np.array(["b/1.jpg"]), features=make_values(1, 2))
+    with pytest.raises(DataError, match=r"a\.csv: names its numbers, and b\.npz does not"):
+        read_foreign_features(folder)
+
+
+def test_names_may_be_written_on_windows(tmp_path: Path) -> None:
+    np.save(tmp_path / "f.npy", make_values(2))
+    (tmp_path / "names").write_bytes("\ufeffa/1.jpg\r\nä/2.jpg\r\n".encode())
+    (part,) = read_foreign_features(tmp_path / "f.npy", tmp_path / "names")
+    assert part.images.to_pylist() == ["a/1.jpg", "ä/2.jpg"]
+
+
 def test_options_that_do_not_fit_the_form_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "f.npy", make_values(2))
     (tmp_path / "f.csv").write_text("image,x\na/1.jpg,1\n")

@@ -160,6 +160,7 @@ def test_numbers_that_are_not_finite_are_located(tmp_path: Path, listed: Path, w
         abawkit.import_features(**arguments, out=tmp_path / "out", frame_list=listed)
     where = str(caught.value).partition(" number")[0].partition(" column")[0]
     assert where.endswith((".csv:5:", ".gz:5:", "row 4:", "b.npz: row 3:"))
+    assert not [entry for entry in tmp_path.iterdir() if entry.name.endswith(".unfinished")]
 
 
 def test_what_float16_can_not_hold_is_named(tmp_path: Path, listed: Path) -> None:

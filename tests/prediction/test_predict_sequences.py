@@ -136,6 +136,8 @@ def test_stores_are_found_by_what_they_are_of(given: Listed, tmp_path: Path) -> 
     assert describe_input(again.manifest) == describe_input(given.store.manifest)
     with pytest.raises(DataError, match=r"input 1 of this network is 5 numbers of the source \w{12}, and"):
         choose_stores(inputs[2:], [other, *unknown], given.network)
+    with pytest.raises(DataError, match="it was trained on 2 stores: give --features for each of them"):
+        choose_stores(inputs[2:] * 2, [given.store], given.network)
 
 
 def test_what_does_not_fit_together_is_refused(
