@@ -7,7 +7,8 @@ import shlex
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Final, ParamSpec, TextIO, TypeVar, cast
 
@@ -32,6 +33,7 @@ from abawkit.system.signals import raise_on_signals
 _Function = TypeVar("_Function", bound=Callable[..., None])
 
 _NEEDS: Final = "option_needs"
+_AS_JSON: Final = "abawkit.as_json"
 
 
 def needs(option: str, other: str) -> Callable[[_Function], _Function]:
@@ -98,11 +100,38 @@ class Command(_PlainHelp, TyperCommand):
 
 
 class Group(_PlainHelp, TyperGroup):
-    """A group of commands, whose own options are read like those of a `Command`."""
+    """A group of commands, whose own options are read like those of a `Command`.
+
+    A wrong use is JSON on stdout too, where it is called with ``--json``.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the group's own arguments."""
+        if ctx.parent is None:
+            ctx.meta[_AS_JSON] = "--json" in (args[: args.index("--")] if "--" in args else args)
+        with _usage_errors_as_json(ctx):
+            rest: list[str] = super().parse_args(ctx, args)
+            return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command of the group."""
+        with _usage_errors_as_json(ctx):
+            return super().invoke(ctx)
 
     def make_parser(self, ctx: Any) -> Any:
         """The parser of the group's own arguments."""
         return _read_strictly(super().make_parser(ctx), self.params, ctx)
+
+
+@contextmanager
+def _usage_errors_as_json(ctx: Any) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        message = getattr(error, "format_message", None)  # typer's usage errors; their class differs by its version
+        if message and ctx.parent is None and ctx.meta[_AS_JSON]:
+            print_json({"error": message(), "exit_code": getattr(error, "exit_code", ConfigError.exit_code)})
+        raise
 
 
 class App(typer.Typer):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import answer
 from tests.commands import Started, command_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -100,6 +101,24 @@ def test_a_recipe_with_an_unknown_key_is_a_usage_error(run: Run, tmp_path: Path)
     shown = run("train", recipe, "--data", tmp_path, "--out", tmp_path / "run", code=2).stderr
     assert "netwrok" in shown
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("nonsense", "No such command"),
+        ("--nonsense", "No such option"),
+        ("score --nonsense", "No such option"),
+        ("score", "Missing argument"),
+        ("features extract runs/a", "Missing option"),
+        ("train demo --data a --out b --folds 1", "Invalid value for '--folds'"),
+        ("train demo --data a --out b --refit", "--refit does nothing without --folds or --resume"),
+    ],
+)
+def test_a_wrong_use_is_an_object_for_scripts_too(run: Run, words: str, error: str) -> None:
+    said = answer(run(*words.split(), "--json", code=2))
+    assert said["exit_code"] == 2
+    assert error in said["error"]
 
 
 def test_bad_annotations_are_named_with_line_and_column(run: Run, release: Path, tmp_path: Path) -> None:
