@@ -109,13 +109,19 @@ def warn_of_training_rows(members: Sequence[StoredMember]) -> None:
     for member in members:
         manifest = read_manifest_beside(member.path) or {}
         source = manifest.get("source")
-        if isinstance(source, dict) and source.get("split") == "train" and "out_of_fold" not in manifest:
+        if isinstance(source, dict) and source.get("split") == "train" and not is_out_of_fold(manifest):
             warnings.warn(
                 f"{member.path}: is not out of fold: a network repeats the labels that it was trained on, and what is "
                 "found on them says nothing of new rows; `abawkit train --folds` writes out-of-fold probabilities",
                 DataWarning,
                 stacklevel=3,
             )
+
+
+def is_out_of_fold(manifest: Mapping[str, Any]) -> bool:
+    """Whether predictions are those of networks that have not seen the rows, or an ensemble of such predictions."""
+    source = manifest.get("source")
+    return "out_of_fold" in manifest or (isinstance(source, dict) and source.get("out_of_fold") is True)
 
 
 def refuse_other_rows(member: StoredMember, truth: Annotations) -> None:

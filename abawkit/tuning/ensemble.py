@@ -14,7 +14,7 @@ from abawkit.labels import TASKS, Task
 from abawkit.postprocessing.averaging import LINEAR, Pools, average_members, find_known_tasks
 from abawkit.postprocessing.outputs import WrittenOutputs, find_needed_tasks, write_outputs
 from abawkit.postprocessing.rule import MAX_WEIGHT, Rule, apply_rule, check_made_for
-from abawkit.probabilities.members import StoredMember, read_manifest_beside, write_probabilities
+from abawkit.probabilities.members import StoredMember, is_out_of_fold, read_manifest_beside, write_probabilities
 from abawkit.scoring.bootstrap import DRAWS
 from abawkit.system.provenance import read_git_commit
 from abawkit.tables import Annotations, Array
@@ -181,10 +181,12 @@ def _explain_equal_weights(weight_fit: WeightFit, task: Task) -> str:
 
 
 def _find_source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
-    """What was predicted, from the first manifest beside a member; empty where there is none."""
-    manifests = [read_manifest_beside(member.path) for member in members]
-    sources = [manifest["source"] for manifest in manifests if manifest and isinstance(manifest.get("source"), dict)]
-    return sources[0] if sources else {}
+    """What was predicted, from the first manifest beside a member, and whether all were out of fold; else empty."""
+    beside = [read_manifest_beside(member.path) for member in members]
+    manifests = [manifest for manifest in beside if manifest and isinstance(manifest.get("source"), dict)]
+    if not manifests:
+        return {}
+    return {**manifests[0]["source"], **({"out_of_fold": True} if all(map(is_out_of_fold, manifests)) else {})}
 
 
 def _collect_filled(members: Sequence[StoredMember]) -> list[dict[str, Any]]:

@@ -74,6 +74,22 @@ def test_a_curated_set_that_was_moved_is_asked_for_by_name(run: Run, curated: Pa
     run("train", "--resume", "--out", out, "--data", aside)
 
 
+def test_an_ensemble_of_predictions_out_of_fold_is_out_of_fold(run: Run, curated: Path, tmp_path: Path) -> None:
+    store = write_random_store(tmp_path / "features", list_rows(curated)).folder
+    truth = ["--truth", curated, "--split", "train"]
+    run(
+        "train", "sequence-frame", "--data", curated, "--features", store, *SMALL, "--folds", 2, "--out", tmp_path / "a"
+    )
+    run("ensemble", tmp_path / "a/out-of-fold.npz", *truth, "--out", tmp_path / "both.txt")
+    fitted = run("calibrate", tmp_path / "both.npz", *truth, "--out", tmp_path / "rule.json", "--tasks", "va")
+    assert "out of fold" not in fitted.stderr
+    manifest = json.loads((tmp_path / "both.json").read_text())
+    manifest["source"].pop("out_of_fold")
+    (tmp_path / "both.json").write_text(json.dumps(manifest))
+    again = run("calibrate", tmp_path / "both.npz", *truth, "--out", tmp_path / "again.json", "--tasks", "va")
+    assert "both.npz: is not out of fold" in again.stderr
+
+
 def test_to_refit_what_is_not_there_names_it(run: Run, curated: Path, tmp_path: Path) -> None:
     said = run("train", "--resume", "--refit", "--out", tmp_path / "absent", code=2).stderr
     assert f"{tmp_path}/absent: holds no folds; --refit goes with --folds" in said
