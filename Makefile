@@ -25,7 +25,7 @@ demo: $(VENV)/installed  ## Install, then run every step on synthetic faces.
 	$(BIN)/abawkit demo --out $(DEMO) $(if $(wildcard $(DEMO)),--force)
 
 # --output-sync keeps the output of each target together.
-test:  ## What every change must pass, and what can be waited for; `make slow` has the rest.
+test:  ## What every change must pass; `make slow` has what takes long.
 	$(MAKE) --jobs=2 --output-sync=target lint check-types floor-headers
 	$(MAKE) pytest
 

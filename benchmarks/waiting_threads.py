@@ -1,6 +1,6 @@
 """What spinning costs while threads wait for each other, on an idle machine and on a busy one.
 
-    python benchmarks/waiting_threads.py [--rounds 5] [--steps 10] [--threads 2] [--busy 0 1] [--works bigru]
+    python benchmarks/waiting_threads.py [--rounds 3] [--steps 8] [--threads 2] [--busy 0 1] [--works ddamfn]
                                          [--spins 5000]
 
 Each round starts a process of each kind for each work, one after the other: with threads as GNU OpenMP has them wait
@@ -23,8 +23,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-WORKS: Final = ("ddamfn-nano", "ddamfn", "one frame", "bigru", "frame")
-"""Training steps of networks, but for ``one frame``: the evaluation of one image by ``ddamfn``."""
+WORKS: Final = ("ddamfn-nano", "one frame", "bigru", "ddamfn", "frame")
+"""Training steps of networks, but for ``one frame``: the evaluation of one image by ``ddamfn``. Three by default."""
 
 KINDS: Final[dict[str, dict[str, str]]] = {"spinning": {}, "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"}}
 VARIABLES: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
@@ -112,11 +112,11 @@ def measure(work: str, variables: dict[str, str], given: argparse.Namespace) -> 
 def main() -> None:
     """Runs all kinds in turn and prints medians and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS)
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS[:3])
     parser.add_argument("--spins", nargs="+", default=["5000"])
     parser.add_argument("--child", choices=WORKS, help=argparse.SUPPRESS)
     given = parser.parse_args()

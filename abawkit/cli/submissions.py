@@ -253,7 +253,7 @@ def _make_row(entry: "Entry") -> tuple[str, ...]:
 
 
 def _list_notes(entry: "Entry", near: "list[Nearness]") -> list[str]:
-    notes = [f"can't be listed: {'; '.join(entry.problem.splitlines())}"] if entry.problem else []
+    notes = [f"can't be listed: {entry.problem}"] if entry.problem else []
     if entry.manifest and entry.state != "as written":
         notes.append(f"its file, {entry.manifest.submission.file}, is {entry.state}; `abawkit submit` makes it again")
     notes += ["its recipe has changed since it was run"] if entry.recipe_changed else []

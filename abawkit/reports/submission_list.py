@@ -100,7 +100,7 @@ def _make_entry_section(entries: Sequence[Entry]) -> Section:
     rows, notes = [], []
     for entry in entries:
         if entry.problem:
-            notes.append(f"{entry.name} can't be listed: {'; '.join(entry.problem.splitlines())}")
+            notes.append(f"{entry.name} can't be listed: {entry.problem}")
         if entry.recipe_changed:
             notes.append(f"The recipe of {entry.name} has changed since it was run.")
         sent = ", ".join(map(str, entry.slots)) or "-"

@@ -39,7 +39,7 @@ class Entry:
         state: Whether the official file is the one in the manifest; None if it was never run.
         slots: Numbers of the slots that this very file was sent in.
         recipe_changed: Whether the recipe is another than the one that was run.
-        problem: Why the folder can't be listed; empty if it can.
+        problem: Why the folder can't be listed, in one line; empty if it can.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _read_entry(path: Path, slots: list[Slot]) -> Entry:
         manifest = read_manifest(path)
         recipe, digest = read_submission_recipe(path)
     except AbawkitError as error:  # one damaged folder does not hide the others
-        return Entry(path.name, "", None, None, [], problem=str(error))
+        return Entry(path.name, "", None, None, [], problem="; ".join(str(error).splitlines()))
     if manifest is None:
         return Entry(path.name, recipe.summary, None, None, [])
     numbers = [slot.sent.slot for slot in slots if slot.sent.sha256 == manifest.submission.sha256]

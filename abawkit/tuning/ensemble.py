@@ -181,7 +181,7 @@ def _explain_equal_weights(weight_fit: WeightFit, task: Task) -> str:
 
 
 def _find_source(members: Sequence[StoredMember]) -> Mapping[str, Any]:
-    """What was predicted, from the first manifest beside a member, and whether all were out of fold; else empty."""
+    """What was predicted, by the first manifest beside a member, and whether all that have one are out of fold."""
     beside = [read_manifest_beside(member.path) for member in members]
     manifests = [manifest for manifest in beside if manifest and isinstance(manifest.get("source"), dict)]
     if not manifests:

@@ -121,6 +121,11 @@ def test_a_wrong_use_is_an_object_for_scripts_too(run: Run, words: str, error: s
     assert error in said["error"]
 
 
+def test_a_leaderboard_of_nothing_is_an_error_for_scripts_too(run: Run, tmp_path: Path) -> None:
+    for options in ([], ["--json"]):
+        assert "holds no run" in run("leaderboard", tmp_path, *options, code=3).stderr
+
+
 def test_bad_annotations_are_named_with_line_and_column(run: Run, release: Path, tmp_path: Path) -> None:
     lines = (release / "training_set_annotations.txt").read_text().splitlines()
     fields = lines[7].split(",")

@@ -93,8 +93,3 @@ def test_an_ensemble_of_predictions_out_of_fold_is_out_of_fold(run: Run, curated
 def test_to_refit_what_is_not_there_names_it(run: Run, curated: Path, tmp_path: Path) -> None:
     said = run("train", "--resume", "--refit", "--out", tmp_path / "absent", code=2).stderr
     assert f"{tmp_path}/absent: holds no folds; --refit goes with --folds" in said
-
-
-def test_a_leaderboard_of_nothing_is_an_error_for_scripts_too(run: Run, tmp_path: Path) -> None:
-    for options in ([], ["--json"]):
-        assert "holds no run" in run("leaderboard", tmp_path, *options, code=3).stderr
