@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import torch
-import torch._dynamo  # which training imports, and which takes seconds
 
 import abawkit.training.run  # noqa: F401 - so that forked processes have it
 from abawkit.cli import main

@@ -1,5 +1,6 @@
 """Optimisers, the learning rate's schedule, and the moving average of weights."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 
@@ -22,13 +23,23 @@ def make_optimizer(
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    kind = _unwrap_methods(torch.optim.Adam if config.name == "adam" else torch.optim.AdamW)
     chosen = [group for group in groups if group["params"]]
     optimizer = kind(chosen, lr=learning_rate, fused=True)
     if not parameters[0].is_cpu:  # not above: to check a tensor there, torch would wait for it
         for group in optimizer.param_groups:
             group["lr"] = torch.full((), learning_rate, device=parameters[0].device)
     return optimizer
+
+
+def _unwrap_methods(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+    """As `kind`, with methods that torch has not wrapped for ``torch.compile``.
+
+    Those wrappers import the compiler when they are called first, into every process that trains: two seconds.
+    """
+    names = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), methods | {"step": torch.no_grad()(methods["step"])})
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -118,9 +118,20 @@ def test_wrong_input_is_named_without_torch(said: dict[str, tuple[int, str]], ca
     assert code == CASES[case][0]
 
 
-def test_prediction_does_without_what_compiles_networks(runs: list[Path], curated: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict {run} --split validation --data {curated} --out out.txt",
+        "train demo --data {curated} --out run --set all.epochs=1 --set batch_size=64",
+    ],
+)
+def test_networks_are_used_and_trained_without_what_compiles_them(
+    runs: list[Path], curated: Path, tmp_path: Path, command: str
+) -> None:
     """To import dynamo takes as long as to import the rest of torch."""
     code = 'import sys; sys.modules["torch._dynamo"] = None; from abawkit.cli import main; main()'
-    command = [sys.executable, "-c", code, "predict", str(runs[0]), "--split", "validation", "--data", str(curated)]
-    result = subprocess.run([*command, "--out", "out.txt"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    words = command.format(run=runs[0], curated=curated).split()
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert result.returncode == 0, result.stderr
