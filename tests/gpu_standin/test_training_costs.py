@@ -8,7 +8,7 @@ from tests.gpu_standin.count_training import Counted, count_training
 
 MOST_SYNCHRONISATIONS = 1
 MOST_COPIES_IN = 2
-STEPS = 4  # of an epoch
+STEPS = 4  # of an epoch, by the size of batches in `count_training`
 
 
 @pytest.fixture(scope="module")
