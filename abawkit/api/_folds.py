@@ -108,7 +108,9 @@ def train_by_folds(
             **others,
         }
         runs = train_fold_runs(start, out, content, **shared)
-        predicted = predict_out_of_fold(start.inputs, out, content, start.recipe.device, processes=processes)
+        predicted = predict_out_of_fold(
+            start.recipe, start.inputs, out, content, start.recipe.device, processes=processes
+        )
         processes.wait_for_all()
 
     from statistics import median_high
@@ -129,6 +131,7 @@ def train_by_folds(
         folds_over=content.over,
         refit=runs[content.folds] if content.refit else None,
         probabilities=predicted.probabilities,
+        sequence=start.recipe.is_sequence,
     )
 
 

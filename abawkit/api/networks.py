@@ -73,7 +73,8 @@ def train(
         weights: Weights to start from: a file, the folder of a run, or published ones (``.pth``).
         frames: Folders of image files to decode, instead of the packed frames.
         follow_links: Whether symbolic links may lead out of the folders of frames.
-        features: Stores of features, as ``abawkit features`` writes them, for a sequence network.
+        features: Stores of features, as ``abawkit features`` writes them, for a sequence network; or one of the weights
+            to start from, for a first stage that is not augmented: no frame passes the frozen network then.
         folds: Train so many networks, 2 to 100, each on the videos of all folds but one, and store the out-of-fold
             probabilities of all rows; `out` gets a run for each.
         folds_over: The rows that the folds divide: ``"train"`` (the default), or ``"train+validation"``.

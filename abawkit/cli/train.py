@@ -9,7 +9,7 @@ import typer
 
 from abawkit.choices import TRACKERS, FoldsOver
 from abawkit.cli._command import command, needs, print_json, print_message, print_next_step
-from abawkit.cli._options import Features, FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
+from abawkit.cli._options import FollowLinks, Force, Json, Ops, Threads, complete_with, list_shipped_recipes
 from abawkit.errors import ConfigError, printable
 from abawkit.labels import TASKS
 from abawkit.run_names import RUN_REPORT
@@ -64,7 +64,15 @@ def train(
         typer.Option("--frames", help="Decode frames from this folder instead of the packed frames; can be repeated."),
     ] = None,
     follow_links: FollowLinks = False,
-    features: Features = None,
+    features: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--features",
+            metavar="STORE",
+            help="Features that a sequence network reads in place of frames; repeatable: side by side. For other "
+            "networks, those of --weights: their first stage reads them.",
+        ),
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(min=2, max=100, help="Train so many networks, each on the videos of all folds but one."),
@@ -192,7 +200,7 @@ def train(
     else:
         _show(result, as_json)
     if data and not as_json:
-        _name_next_step(result, data, features or [])
+        _name_next_step(result, data, (features or []) if result.sequence else [])
 
 
 def _show(result: "Trained", as_json: bool) -> None:

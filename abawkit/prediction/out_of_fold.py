@@ -28,12 +28,13 @@ from abawkit.scoring.score import PROTOCOLS, Score, score
 from abawkit.system.files import write_json
 from abawkit.system.json_records import read_object
 from abawkit.tables import Annotations, Predictions
-from abawkit.training.data import TrainingRows, read_evaluation_rows
+from abawkit.training.build import read_validation_rows
 from abawkit.training.distributed import ALONE, Distributed
 from abawkit.training.fold_folder import FoldsContent, list_fold_runs
 from abawkit.training.folds import find_divided_rows, select_fold
+from abawkit.training.recipe import Recipe
 from abawkit.training.run_folder import describe_environment
-from abawkit.training.sequence_data import describe_stores, open_stores, read_evaluation_sequences
+from abawkit.training.sequence_data import describe_stores, open_stores
 from abawkit.training.start import Inputs
 from abawkit.training.validation import predict_rows
 
@@ -56,6 +57,7 @@ class OutOfFold:
 
 
 def predict_out_of_fold(
+    recipe: Recipe,
     inputs: Inputs,
     out: Path,
     content: FoldsContent,
@@ -70,7 +72,8 @@ def predict_out_of_fold(
     there already of the same networks is kept.
 
     Args:
-        inputs: Data, frames and features, as the networks were trained on.
+        recipe: Of the networks.
+        inputs: Data, frames and features, as they were trained on.
         out: The folder of the folds, whose runs are finished.
         content: The folds.
         device: Where to run.
@@ -94,11 +97,7 @@ def predict_out_of_fold(
     stores, answers, seen = open_stores(inputs.features), make_zeros(len(pool.rows)), np.zeros(len(pool.rows), bool)
     for done, (fold, member) in enumerate(zip(content.list_folds(), members, strict=True), start=1):
         view = select_fold(curated, fold)
-        rows: TrainingRows = (
-            read_evaluation_sequences(view, "validation", stores)
-            if inputs.features
-            else read_evaluation_rows(view, "validation", inputs.frames)
-        )
+        rows = read_validation_rows(recipe, inputs, view, stores)
         found, positions = (
             predict_rows(member.network, rows, target, processes=processes),
             np.searchsorted(pool.rows, rows.rows),

@@ -1,6 +1,7 @@
 """Builds everything that a training run needs before its first step: rows, network, learner and loop."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from abawkit.curation.curated_set import CuratedSet
 from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning, format_count
+from abawkit.features.store import FeatureStore
 from abawkit.frames.paths import make_frame_folders
 from abawkit.models.attention import (
     describe_operators,
@@ -26,8 +28,14 @@ from abawkit.models.weight_files import find_weights
 from abawkit.ops.registry import find_request
 from abawkit.system.files import sha256, sha256_of
 from abawkit.training.callbacks import Callbacks
-from abawkit.training.data import TrainingRows, read_evaluation_rows, read_training_rows
+from abawkit.training.data import FramedRows, TrainingRows, read_evaluation_rows, read_training_rows
 from abawkit.training.distributed import Distributed
+from abawkit.training.embeddings import (
+    EmbeddedRows,
+    check_embeddings,
+    read_evaluation_embeddings,
+    read_training_embeddings,
+)
 from abawkit.training.folds import ALL_ROWS
 from abawkit.training.learner import BaseLearner, Learner, explain_out_of_memory
 from abawkit.training.loop import Loop
@@ -120,6 +128,11 @@ def build_loop(
         "environment": {**describe_environment(device, used, precision), "processes": processes.world_size},
     }
     learner = _make_learner(recipe, network, rows, device, bfloat16=precision == "bfloat16", processes=processes)
+    if isinstance(learner, Learner) and inputs.features:
+        store = FeatureStore.open(inputs.features[0])
+        if weights:
+            check_embeddings(store, weights)
+        learner.read_embeddings(store)
     keep_last = inputs.fold is not None and inputs.fold.number == ALL_ROWS
     return Loop(learner, validation, out, notes=notes, callbacks=callbacks, scored=scored, keep_last=keep_last)
 
@@ -159,15 +172,39 @@ def _explain_precision(recipe: Recipe, device: torch.device) -> str:
 def _read_rows(recipe: Recipe, inputs: Inputs, curated: CuratedSet) -> tuple[TrainingRows, TrainingRows, str]:
     """The rows of training and of validation, and a digest of what is read for them beside the table."""
     tasks = find_weighted_tasks(recipe)
+    stores = open_stores(inputs.features)
+    validation = read_validation_rows(recipe, inputs, curated, stores)
+    digests = [store.digest for store in stores]
     if recipe.is_sequence:
-        stores = open_stores(inputs.features)
-        train = read_training_sequences(curated, tasks, stores, flip=recipe.augmentation.flip > 0)
-        evaluated = read_evaluation_sequences(curated, "validation", stores)
-        return train, evaluated, "".join(store.digest for store in stores)
+        flip = recipe.augmentation.flip > 0
+        return read_training_sequences(curated, tasks, stores, flip=flip), validation, "".join(digests)
+    if isinstance(validation, EmbeddedRows):
+        return read_training_embeddings(curated, tasks, stores[0]), validation, "".join(digests)
     rows = read_training_rows(curated, tasks, inputs.frames)
-    validation = read_evaluation_rows(curated, "validation", inputs.frames)
-    pixels = "".join(split.counts.digest for split in (rows, validation) if split.counts)  # packed: the table's digest
-    return rows, validation, pixels
+    framed = [split for split in (rows, validation) if isinstance(split, FramedRows)]
+    digests += [split.counts.digest for split in framed if split.counts]  # packed: the table's digest
+    return rows, validation, "".join(digests)
+
+
+def read_validation_rows(
+    recipe: Recipe, inputs: Inputs, curated: CuratedSet, stores: Sequence[FeatureStore]
+) -> TrainingRows:
+    """The validation rows of a curated set as the network of a recipe reads them.
+
+    Args:
+        recipe: The recipe.
+        inputs: For the frames.
+        curated: The curated set.
+        stores: The opened features of `inputs`.
+
+    Raises:
+        DataError: If there are no rows, or frames or features of them are absent.
+    """
+    if recipe.is_sequence:
+        return read_evaluation_sequences(curated, "validation", stores)
+    if stores and not recipe.all.epochs:
+        return read_evaluation_embeddings(curated, "validation", stores[0])
+    return read_evaluation_rows(curated, "validation", inputs.frames)
 
 
 def _make_learner(

@@ -92,13 +92,14 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
     validation_speed = _measure_validation(loop)
     batches = [len(loop.batches(epoch)) for epoch in range(len(loop.plan))]
     # steps on stored embeddings take no time beside the one pass over all frames
-    embeds = stores_embeddings(loop.recipe)
+    stored = loop.learner.store is not None
+    embeds = stored or stores_embeddings(loop.recipe)
     passed = [
         number
         for scheduled, number in zip(loop.plan, batches, strict=True)
         if not (embeds and scheduled.name == "heads")
     ]
-    validated = len(passed) * len(loop.validation) + embeds * (len(loop.rows) + len(loop.validation))
+    validated = len(passed) * len(loop.validation) + (embeds and not stored) * (len(loop.rows) + len(loop.validation))
     return DryRun(
         parameters=sum(p.numel() for p in network.parameters()),
         trainable=sum(p.numel() for p in network.parameters() if p.requires_grad),
@@ -110,7 +111,7 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
         images_per_second=batch / seconds,
         validation_images_per_second=validation_speed,
         checkpoint_bytes=size,
-        first_stage=describe_first_stage(loop.recipe),
+        first_stage=describe_first_stage(loop.recipe, stored=stored),
         seconds=sum(passed) * seconds + validated / validation_speed,
         environment=loop.notes["environment"],
     )
@@ -119,7 +120,8 @@ def _run_dry(recipe: Recipe, inputs: Inputs) -> DryRun:
 def _measure_step(loop: Loop) -> tuple[dict[str, float], float, int]:
     """The losses of the first batch, the seconds of its second step, and its rows."""
     scheduled = loop.plan[-1]
-    loop.learner.embeds = False  # all rows would pass the network before the first step
+    if loop.learner.store is None:
+        loop.learner.embeds = False  # all rows would pass the network before the first step
     loop.learner.begin_epoch(scheduled, fresh=True)
     batch = loop.batches(0)[0]
     losses: dict[str, float] = {}

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from abawkit.choices import InferencePrecision
 from abawkit.errors import ConfigError
+from abawkit.features.store import FeatureStore
 from abawkit.frames.augmentation import apply_variation
 from abawkit.labels import Task
 from abawkit.models.devices import Download, pin_memory, to_host, upload
@@ -33,7 +34,7 @@ from abawkit.training.checkpoint import Checkpoint
 from abawkit.training.checkpoint_state import load_optimizer, read_optimizer_state
 from abawkit.training.data import FramedRows, ResidentFrames, TrainingRows, make_resident, order_epoch
 from abawkit.training.distributed import Distributed
-from abawkit.training.embeddings import EmbeddedRows, HeadsAlone, embed_rows, stores_embeddings
+from abawkit.training.embeddings import EmbeddedRows, HeadsAlone, embed_rows, find_embedded_rows, stores_embeddings
 from abawkit.training.graphs import GraphedStep
 from abawkit.training.losses import Targets, weigh_action_units, weigh_expressions
 from abawkit.training.optimizers import MovingAverage, compute_learning_rate_factor, make_optimizer, set_learning_rate
@@ -83,6 +84,7 @@ class BaseLearner(ABC, Generic[R]):
         resident: The training frames on the GPU, from the first epoch on that reads them, where they fit.
         augmentation: How frames are varied in the present stage.
         embeds: Whether the heads of the first stage are trained on stored embeddings.
+        store: Features that these embeddings are; None where they are computed.
     """
 
     captures: ClassVar[bool] = True
@@ -106,6 +108,7 @@ class BaseLearner(ABC, Generic[R]):
         self.stage: StageState | None = None
         self.resident: ResidentFrames | None = None
         self.augmentation, self.embeds = recipe.augmentation, stores_embeddings(recipe)
+        self.store: FeatureStore | None = None
         self.restored: dict[str, Any] | None = None  # the optimiser's state, until there is an optimiser
         self.source = ""  # where that comes from
 
@@ -289,11 +292,15 @@ class BaseLearner(ABC, Generic[R]):
         self.restored, self.source = state["optimizer"], str(checkpoint.folder / STATE)
 
 
-class Learner(BaseLearner[FramedRows]):
-    """Trains a network on frames."""
+class Learner(BaseLearner[FramedRows | EmbeddedRows]):
+    """Trains a network on frames, or its heads on embeddings."""
 
     _embedded: EmbeddedRows | None = None
     _embedded_validation: EmbeddedRows | None = None
+
+    def read_embeddings(self, store: FeatureStore) -> None:
+        """Has a first stage read its embeddings from a store of features."""
+        self.store, self.embeds = store, True
 
     def prepare(self, scheduled: Scheduled, between: Callable[[], None] | None) -> None:
         """Stores the embeddings of a frozen network, or copies the frames to a GPU, where they fit."""
@@ -301,11 +308,22 @@ class Learner(BaseLearner[FramedRows]):
         if self.embeds and scheduled.name == "heads":
             self._embedded = self._embed(self.rows, between, bfloat16=self.bfloat16)
         elif self.resident is None:
-            self.resident = make_resident(self.rows, self.device)
+            self.resident = make_resident(self._framed, self.device)
 
-    def _embed(self, rows: FramedRows, between: Callable[[], None] | None, *, bfloat16: bool = False) -> EmbeddedRows:
+    def _embed(
+        self, rows: FramedRows | EmbeddedRows, between: Callable[[], None] | None, *, bfloat16: bool = False
+    ) -> EmbeddedRows:
+        if isinstance(rows, EmbeddedRows):
+            return rows
+        if self.store:
+            return find_embedded_rows(rows.annotations, rows.rows, self.store)
         precision: InferencePrecision = "bfloat16" if bfloat16 else "float32"
         return embed_rows(self._frozen, rows, self.device, precision, processes=self.processes, between=between)
+
+    @property
+    def _framed(self) -> FramedRows:
+        assert isinstance(self.rows, FramedRows)  # noqa: S101 - others are trained in the first stage alone
+        return self.rows
 
     def select_validation(self, rows: TrainingRows, between: Callable[[], None] | None = None) -> TrainingRows:
         """The rows of validation, with stored embeddings where the heads are trained on such; all else is frozen."""
@@ -335,10 +353,12 @@ class Learner(BaseLearner[FramedRows]):
 
     def _collect_frames(self, epoch: int, batch: Array, part: Array) -> HostBatch:
         config, seed = self.augmentation, self.recipe.seed
-        return collect_batch(self.rows, batch, part, epoch, seed, config, self.device, self.resident)
+        return collect_batch(self._framed, batch, part, epoch, seed, config, self.device, self.resident)
 
-    def augment_some(self, batch: HostBatch) -> AugmentedFrames:
+    def augment_some(self, batch: HostBatch) -> AugmentedFrames | None:
         """The first frames of a batch as the network sees them; see `augment_frames`."""
+        if isinstance(self.rows, EmbeddedRows):
+            return None
         batch = self._collect_frames(0, batch.rows, batch.part) if self._embedded else batch
         return augment_frames(batch, self.augmentation, self.device, self.resident)
 

@@ -22,7 +22,6 @@ from abawkit.training.callbacks import Callbacks, StepInfo
 from abawkit.training.checkpoint_state import read_run_state
 from abawkit.training.data import FramedRows
 from abawkit.training.distributed import ALONE, Distributed, join_processes
-from abawkit.training.embeddings import stores_embeddings
 from abawkit.training.folds import VideoFold, open_training_set
 from abawkit.training.goodput import Goodput, WallClock
 from abawkit.training.learner import BaseLearner
@@ -49,6 +48,7 @@ class Trained:
         scores: Its scores by protocol.
         seconds: Wall time of the run, over all its processes, without the time between them.
         goodput: Where that went.
+        sequence: Whether it is a sequence network, which reads features to predict, too.
         resumed: The checkpoint that this process continued from, if it did.
         folds: Of networks by folds, what each came to. `out` is the folder of the folds then, `best_epoch` the median
             of the best epochs, and `scores` are those of all rows, each by the network that has not seen its clip.
@@ -69,6 +69,7 @@ class Trained:
     refit: RunSummary | None = None
     probabilities: Path | None = None
     goodput: Goodput | None = None
+    sequence: bool = False
 
 
 def train(
@@ -271,6 +272,7 @@ def _collect_result(loop: Loop, out: Path, resumed: Path | None) -> Trained:
         progress.seconds,
         resumed,
         goodput=loop.clock.get_goodput(),
+        sequence=loop.recipe.is_sequence,
     )
 
 
@@ -283,7 +285,7 @@ def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet, fold: VideoFo
         "weights": loop.notes["weights"],
         **_count_frames(loop),
         "frames_on_gpu": loop.learner.resident is not None,
-        "stored_embeddings": stores_embeddings(loop.recipe),
+        "stored_embeddings": loop.learner.embeds,
         "best": {
             "epoch": trained.best_epoch,
             "figure": trained.best_score,
@@ -296,7 +298,8 @@ def _finish_run(loop: Loop, trained: Trained, curated: CuratedSet, fold: VideoFo
         "seconds": round(trained.seconds, 1),
         "goodput": loop.clock.get_goodput().as_dict(),
     }
-    features = describe_stores(loop.rows.features.stores) if isinstance(loop.rows, SequenceRows) else None
+    stores = loop.rows.features.stores if isinstance(loop.rows, SequenceRows) else filter(None, [loop.learner.store])
+    features = describe_stores([*stores])
     write_manifest(trained.out, curated, loop.notes["environment"], content, features)
 
 

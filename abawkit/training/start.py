@@ -33,7 +33,8 @@ class Inputs:
         data: Folder of the curated set.
         weights: Weights to start from: a file that abawkit wrote, the folder of a run, or published weights.
         frames: Folders of image files to read frames from, rather than from the packed store.
-        features: Stores of features, which a sequence network reads in place of frames.
+        features: Stores of features, which a sequence network reads in place of frames; or one, for the first stage of
+            another network.
         fold: The rows that it is trained and scored on; None for the two splits.
     """
 
@@ -108,7 +109,7 @@ def prepare_start(
         weights: Weights to start from.
         frames: Folders of image files to read frames from.
         follow_links: Whether symbolic links may lead out of these folders.
-        features: Stores of features, for a sequence network.
+        features: Stores of features, for a sequence network; or one, for the first stage of another network.
         resume: Whether `out` may hold a run, which is continued.
         force: Whether `out` may hold a run, which is replaced.
         dry_run: Whether nothing is written to `out`.
@@ -142,7 +143,7 @@ def prepare_start(
     inputs = Inputs(folder, find_weights(weights) if weights else None, source, stores, fold)
     _check_features(resolved, inputs)
     if recorded is None:
-        _check_recipe(resolved, inputs.weights, settings)
+        _check_recipe(resolved, inputs, settings)
     else:
         old_frames = recorded.frames.folders if recorded.frames and inputs.frames == recorded.frames else ()
         old_features = inputs.features if inputs.features == recorded.features else ()
@@ -179,9 +180,12 @@ def _resolve(recipe: str | None, changes: Sequence[str], recorded: "Recorded | N
     raise ConfigError("give a recipe, as in: abawkit train demo --data curated --out runs/first")
 
 
-def _check_recipe(recipe: Recipe, weights: Path | None, changes: Sequence[str]) -> None:
+def _check_recipe(recipe: Recipe, inputs: Inputs, changes: Sequence[str]) -> None:
     """Refuses other weights than the recipe starts from; warns of what is doubtful about a new run."""
+    weights = inputs.weights
     recipe.check_start(weights)
+    if inputs.features and not (recipe.is_sequence or weights):
+        raise ConfigError("--features: give the weights that these were extracted with, too, with --weights")
     doubts = find_recipe_warnings(recipe, changes)
     if weights is None and recipe.heads.epochs:
         end = "heads.epochs=0" if recipe.all.epochs else "all.epochs=10"
@@ -196,13 +200,31 @@ def _check_recipe(recipe: Recipe, weights: Path | None, changes: Sequence[str]) 
 def _check_features(recipe: Recipe, inputs: Inputs) -> None:
     """Refuses a sequence network without features, and features or frames that the network does not read."""
     if not recipe.is_sequence and inputs.features:
-        raise ConfigError(f"--features: {recipe.network} sees frames; --set network=sequence trains on features")
+        _check_embeddings(recipe, inputs.features)
     if recipe.is_sequence and not inputs.features:
         raise ConfigError('network = "sequence" trains on features: give what `abawkit features` wrote with --features')
     if recipe.is_sequence and inputs.frames:
         raise ConfigError('network = "sequence" reads features in place of frames: leave --frames out')
     if len({folder.resolve() for folder in inputs.features}) < len(inputs.features):
         raise ConfigError("--features: a store is given twice; give each once")
+
+
+def _check_embeddings(recipe: Recipe, features: Sequence[Path]) -> None:
+    """Refuses features for a network that sees frames, unless its first stage can read them in place of frames."""
+    if not recipe.heads.epochs:
+        raise ConfigError(
+            f"--features: {recipe.network} sees frames; --set network=sequence trains on features, and a first stage "
+            "on the frozen network can (heads.epochs)"
+        )
+    if recipe.find_augmentation(recipe.heads).varies:
+        raise ConfigError(
+            "--features: the frames of the first stage are augmented, so that their features are others in each epoch; "
+            "--set heads.augment=false"
+        )
+    if recipe.precision == "float64":
+        raise ConfigError('--features: stored features have no more than 32 bits; leave precision = "float64" out')
+    if len(features) > 1:
+        raise ConfigError(f"--features: {recipe.network} has one embedding of a frame; give one store")
 
 
 def refuse_moved(data: Path | None, frames: Sequence[Path], features: Sequence[Path]) -> None:
