@@ -154,8 +154,9 @@ class HostKernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Calls an operator on the device for the counts, and on the host for the numbers."""
-        del types
         kwargs, name = kwargs or {}, func._schema.name
+        if types:  # torch's own kinds of tensors, such as those that are traced, have no numbers
+            return func(*args, **kwargs)
         given, _ = pytree.tree_flatten((args, kwargs))
         if func.namespace == "abawkit" and any(map(_is_cuda, given)):
             with self:  # what the operator calls of torch, such as a copy of features with other strides, needs it too
