@@ -8,18 +8,23 @@ import numpy as np
 from abawkit.curation.curate import curate
 from abawkit.curation.curated_set import open_curated
 from abawkit.curation.release import TRAIN_ANNOTATIONS, VALIDATION_ANNOTATIONS, find_sources
-from abawkit.features.store import FeatureStore
+from abawkit.features.store import FeatureStore, StoredType
 from abawkit.features.store_writer import StoreWriter
 from abawkit.frame_columns import Timeline
 from abawkit.tables import Array
 
 
 def write_store(
-    folder: Path, names: list[str], values: Array, mirrored: Array | None = None, source: Any = None
+    folder: Path,
+    names: list[str],
+    values: Array,
+    mirrored: Array | None = None,
+    source: Any = None,
+    dtype: StoredType = "float32",
 ) -> FeatureStore:
-    """A store of float32 features; of an unknown source, if none is given."""
+    """A store of features; of an unknown source, if none is given."""
     notes: dict[str, Any] = {"source": source or {}, "frames": {}, "preprocessing": {}, "versions": {}}
-    writer = StoreWriter(folder, names, values.shape[1], "float32", mirrored=mirrored is not None, **notes)
+    writer = StoreWriter(folder, names, values.shape[1], dtype, mirrored=mirrored is not None, **notes)
     writer.append(values, mirrored)
     return writer.finish()
 

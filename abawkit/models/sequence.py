@@ -127,7 +127,7 @@ class Normalisation(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Features (..., D) -> (..., D)."""
-        return (values - self.mean) * self.deviation.reciprocal()
+        return (values - self.mean).mul_(self.deviation.reciprocal())
 
 
 class Dropout(nn.Module):

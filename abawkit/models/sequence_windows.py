@@ -33,7 +33,7 @@ class FrameSequence(Protocol):
         ...
 
     def take(self, frames: Array) -> Array:
-        """The features of frames by their indices, int64 (n,), in any order: float32 (n, D)."""
+        """The features of frames by their indices, int64 (n,), in any order: (n, D), float16 or float32."""
         ...
 
 
@@ -88,7 +88,7 @@ class Padded(NamedTuple):
     """The frames of B windows as arrays of L columns; the values behind the end of a window are 0.
 
     Attributes:
-        values: float32 (B, L, D).
+        values: (B, L, D), of the type of the features.
         gaps: float32 (B, L).
         mask: bool (B, L).
     """
@@ -114,7 +114,7 @@ def pad_windows(sequence: FrameSequence, gaps: Array, spans: Spans, columns: int
     found = sequence.take(frames)
     if mask.all():
         return Padded(found.reshape(*mask.shape, -1), gaps[frames].reshape(mask.shape), mask)
-    values = np.zeros((*mask.shape, found.shape[1]), np.float32)
+    values = np.zeros((*mask.shape, found.shape[1]), found.dtype)
     distances = np.zeros(mask.shape, np.float32)
     values[mask], distances[mask] = found, gaps[frames]
     return Padded(values, distances, mask)

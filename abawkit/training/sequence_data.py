@@ -70,7 +70,7 @@ class FrameFeatures:
         return cls(tuple(stores), rows, time.numbers, time.starts), time.frames
 
     def take(self, frames: Array) -> Array:
-        """The features of frames by their indices, int64 (n,), in any order: float32 (n, D)."""
+        """The features of frames by their indices, int64 (n,), in any order: (n, D), float16 or float32 as stored."""
         return self._gather(frames, [store.values for store in self.stores])
 
     def take_mirrored(self, frames: Array) -> Array:
@@ -78,12 +78,8 @@ class FrameFeatures:
         return self._gather(frames, [store.mirrored for store in self.stores if store.mirrored is not None])
 
     def _gather(self, frames: Array, arrays: Sequence[Array]) -> Array:
-        # torch widens float16 with the processor's instructions, ten times as fast as numpy
-        found = [
-            torch.from_numpy(np.asarray(values)[rows[frames]]).float()
-            for values, rows in zip(arrays, self.rows, strict=True)
-        ]
-        return np.asarray((found[0] if len(found) == 1 else torch.cat(found, dim=1)).numpy())
+        found = [np.asarray(values)[rows[frames]] for values, rows in zip(arrays, self.rows, strict=True)]
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +158,7 @@ class SequenceRows:
         return mean.astype(np.float32), np.where(constant, 1, deviation).astype(np.float32)
 
     def _read(self, frames: Array) -> Any:
-        return self.features.take(frames).astype(np.float64)
+        return torch.from_numpy(self.features.take(frames)).double().numpy()  # ten times as fast as numpy
 
 
 def open_stores(folders: Sequence[Path]) -> list[FeatureStore]:

@@ -15,7 +15,7 @@ import torch
 import abawkit
 from abawkit.curation.curated_set import open_curated
 from abawkit.errors import ConfigError, DataError, DataWarning, OpWarning, StoppedError
-from abawkit.features.store import FeatureStore
+from abawkit.features.store import FeatureStore, StoredType
 from abawkit.frames.augmentation_config import Augmentation
 from abawkit.inspection.runs import inspect_run
 from abawkit.labels import TASKS
@@ -39,7 +39,7 @@ from abawkit.training.sequence_data import (
 )
 from abawkit.training.sequence_learner import SequenceLearner
 from abawkit.training.start import Inputs, Resume, prepare_start
-from tests.sequence_features import list_rows, write_random_store
+from tests.sequence_features import list_rows, write_random_store, write_store
 
 Make = Callable[..., Recipe]
 CPU = torch.device("cpu")
@@ -221,6 +221,24 @@ def test_rows_that_have_no_frame_need_no_features(curated: Path, tmp_path: Path)
     expected = store.values[store.select(rows.annotations.images.unique().to_pylist())]
     codes = rows.annotations.images.dictionary_encode().indices.to_numpy()
     np.testing.assert_array_equal(found, expected[codes])
+
+
+@pytest.mark.parametrize("beside", [(), ("float32",)], ids=["alone", "beside float32"])
+def test_features_in_half_precision_train_as_the_same_numbers_in_single_precision(
+    sequence_recipe: Make, curated: Path, tmp_path: Path, beside: tuple[StoredType, ...]
+) -> None:
+    names = list_rows(curated)
+    values = np.random.default_rng(0).standard_normal((len(names), 4)).astype(np.float16).astype(np.float32)
+    kinds: tuple[StoredType, ...] = ("float16", "float32", *beside)
+    half, single, *rest = (
+        write_store(tmp_path / f"{kind}-{i}", names, values[:, : 4 - i], -values[:, : 4 - i], dtype=kind).folder
+        for i, kind in zip((0, 0, 1), kinds, strict=False)
+    )
+    recipe = sequence_recipe(augmentation=Augmentation(flip=0.5), sequence_dropout=0.0)
+    for store in (half, single):
+        (tmp_path / f"run-{store.name}").mkdir()
+        train(recipe, Inputs(curated, features=(store, *rest)), tmp_path / f"run-{store.name}")
+    assert digests(tmp_path / f"run-{half.name}") == digests(tmp_path / f"run-{single.name}")
 
 
 def test_mirrored_frames_are_read_only_where_they_are_asked_for(
