@@ -107,7 +107,7 @@ bench: $(VENV)/installed-dev  ## The speed measurements of docs/benchmarks.md.
 	$(BIN)/python benchmarks/sequence.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/checkpoints.py
-	$(BIN)/python benchmarks/frozen_stage.py
+	$(BIN)/python -m benchmarks.frozen_stage
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python benchmarks/waiting_threads.py
 	$(BIN)/python -m benchmarks.interval_coverage

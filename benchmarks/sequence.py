@@ -12,13 +12,14 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import abawkit
 from abawkit.curation import curate, find_sources, open_curated
-from abawkit.features.store import FeatureStore
+from abawkit.features.store import FeatureStore, StoredType
 from abawkit.features.store_writer import StoreWriter
 from abawkit.frames.augmentation import normalise
 from abawkit.labels import TASKS
@@ -43,10 +44,13 @@ OFFICIAL = {"train": (142_333, 257), "validation": (26_876, 50), "test": (51_159
 QUICK = {"train": (2_000, 20), "validation": (500, 5), "test": (500, 5)}
 
 
-def write_features(folder: Path, curated: Path, dimension: int) -> Path:
-    """Random features of all rows of a curated set, as float16."""
+def write_features(
+    folder: Path, curated: Path, dimension: int, *, source: dict[str, Any] | None = None, dtype: StoredType = "float16"
+) -> Path:
+    """Random features of all rows of a curated set, of an unknown source if none is given."""
     names = [name for split in open_curated(curated).splits.values() for name in split.annotations.images.to_pylist()]
-    writer = StoreWriter(folder, names, dimension, source={}, frames={}, preprocessing={}, versions={})
+    notes: dict[str, Any] = {"source": source or {}, "frames": {}, "preprocessing": {}, "versions": {}}
+    writer = StoreWriter(folder, names, dimension, dtype, **notes)
     random = np.random.default_rng(0)
     for start in range(0, len(names), 4096):
         rows = min(4096, len(names) - start)
