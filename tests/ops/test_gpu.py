@@ -317,6 +317,7 @@ def test_evaluation_passes_torchs_checks_of_operators(
     checked(OPS.dda_inference, features, folded, sizes.heads, sizes.squeezed, gates)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch looks at it, not we
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("layout", DENSE)
 @by_device
