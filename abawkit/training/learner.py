@@ -322,7 +322,7 @@ class Learner(BaseLearner[FramedRows | EmbeddedRows]):
 
     @property
     def _framed(self) -> FramedRows:
-        assert isinstance(self.rows, FramedRows)  # noqa: S101 - others are trained in the first stage alone
+        assert not isinstance(self.rows, EmbeddedRows)  # noqa: S101 - these are trained in the first stage alone
         return self.rows
 
     def select_validation(self, rows: TrainingRows, between: Callable[[], None] | None = None) -> TrainingRows:
